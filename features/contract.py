@@ -1,0 +1,155 @@
+"""The data contract: the canonical tables, their columns and types.
+
+Times are instants, held as whole microseconds since 1970 in UTC: they compare and subtract exactly on any
+engine. Money and other measured quantities are fixed-point decimals, never floats,
+so that a sum has one value whatever the order of its rows: in batch and over HTTP alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+Kind = Literal["text", "time", "decimal", "whole", "flag"]
+TEXT, TIME, DECIMAL, WHOLE, FLAG = get_args(Kind)
+STORED: MappingProxyType[Kind, str] = MappingProxyType(
+    {"text": "string", "time": "int64", "decimal": "decimal(18, 4)", "whole": "int64", "flag": "boolean"}
+)
+
+PRIORITIES = ("low", "normal", "high", "urgent")
+KINDS = ("new", "renewal", "expansion", "contraction", "refund")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its kind and what it may hold.
+
+    Args:
+        kind: What it holds; `STORED` gives the Ibis type it is stored as.
+        needed: Whether every row must have it.
+        among: The values allowed, where they are few.
+        least: The smallest number allowed.
+    """
+
+    kind: Kind
+    needed: bool = False
+    among: tuple[str, ...] = ()
+    least: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One canonical table.
+
+    Args:
+        columns: By name; the needed ones first.
+        time: The column that dates an event, None where rows are not events.
+        key: The columns that no two rows may share.
+        open: Whether columns beyond these may be mapped, as attributes.
+        answer: Whether the table holds what labels are made of, and is thus closed to features.
+    """
+
+    columns: MappingProxyType[str, Column]
+    time: str | None = None
+    key: tuple[str, ...] = ()
+    open: bool = False
+    answer: bool = False
+
+
+def _table(columns: dict[str, Column], **rest: object) -> Table:
+    return Table(MappingProxyType(columns), **rest)  # type: ignore[arg-type]  # passed through by name
+
+
+_ID, _WHEN = Column(TEXT, needed=True), Column(TIME, needed=True)
+
+TABLES: MappingProxyType[str, Table] = MappingProxyType(
+    {
+        "accounts": _table(
+            {
+                "account_id": _ID,
+                "created_at": _WHEN,
+                "name": Column(TEXT),
+                "owner_email": Column(TEXT),
+                "owner_timezone": Column(TEXT),
+                "parent_id": Column(TEXT),
+                "region": Column(TEXT),
+                "industry": Column(TEXT),
+                "size": Column(TEXT),
+                "plan": Column(TEXT),
+                "seats": Column(WHOLE, least=0),
+                "cost_to_serve": Column(DECIMAL),
+            },
+            key=("account_id",),
+            open=True,
+        ),
+        "tickets": _table(
+            {
+                "ticket_id": _ID,
+                "account_id": _ID,
+                "opened_at": _WHEN,
+                "known_at": Column(TIME),
+                "first_response_at": Column(TIME),
+                "resolved_at": Column(TIME),
+                "priority": Column(TEXT, among=PRIORITIES),
+                "topic": Column(TEXT),
+                "channel": Column(TEXT),
+                "csat": Column(DECIMAL),
+                "reopened": Column(FLAG),
+                "escalated": Column(FLAG),
+            },
+            time="opened_at",
+            key=("ticket_id",),
+        ),
+        "usage": _table(
+            {
+                "account_id": _ID,
+                "used_at": _WHEN,
+                "known_at": Column(TIME),
+                "user_id": Column(TEXT),
+                "feature": Column(TEXT),
+                "count": Column(WHOLE, least=0),
+                "duration_s": Column(DECIMAL, least=0),
+                "errors": Column(WHOLE, least=0),
+            },
+            time="used_at",
+        ),
+        "purchases": _table(
+            {
+                "account_id": _ID,
+                "purchased_at": _WHEN,
+                "amount": Column(DECIMAL, needed=True),
+                "known_at": Column(TIME),
+                "order_id": Column(TEXT),
+                "kind": Column(TEXT, among=KINDS),
+                "product": Column(TEXT),
+                "quantity": Column(DECIMAL),
+                "currency": Column(TEXT),
+                "margin": Column(DECIMAL),
+                "term_starts_at": Column(TIME),
+                "term_ends_at": Column(TIME),
+                "billing_months": Column(WHOLE, least=0),
+                "list_price": Column(DECIMAL),
+                "paid": Column(FLAG),
+            },
+            time="purchased_at",
+        ),
+        "identities": _table(
+            {"system": _ID, "external_id": _ID, "account_id": _ID}, key=("system", "external_id")
+        ),
+        "touches": _table(
+            {"account_id": _ID, "touched_at": _WHEN, "known_at": Column(TIME), "kind": _ID},
+            time="touched_at",
+        ),
+        # Where a company records directly who left and when: for cohorts and labels alone.
+        "lifetimes": _table(
+            {"account_id": _ID, "started_at": _WHEN, "ended_at": Column(TIME)},
+            time="started_at",
+            answer=True,
+        ),
+    }
+)
+
+EVENTS = ("tickets", "usage", "purchases", "touches")
+# Columns of accounts that say who to speak to, not what the account is like.
+CONTACT = ("account_id", "created_at", "name", "owner_email", "owner_timezone", "parent_id")

@@ -1,0 +1,1 @@
+"""Scores to drift verdicts, alerts and reports."""

@@ -1,0 +1,1 @@
+"""Models to scores: the HTTP service, batch scoring and the store of scores."""

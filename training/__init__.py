@@ -1,0 +1,1 @@
+"""Features to models: labels, cohorts, fitting, calibration, evaluation and the registry."""
