@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 DATA ?= tidewater
+CONFIG ?= garrison.toml
 
 .PHONY: help
 help:  ## show this list
@@ -14,3 +15,38 @@ help:  ## show this list
 
 .PHONY: setup
 setup: .venv/.installed  ## make the environment (.venv) from the lock file
+
+.PHONY: demo
+demo: setup  ## the whole main job on sample data (DATA=completejourney: on real purchases)
+	$(PY) -m monitoring demo $(DATA)
+
+.PHONY: test
+test: setup lint  ## all tests, and lint
+	$(PY) -m pytest
+
+.PHONY: lint
+lint: setup  ## format, lint, types, layers
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+.PHONY: format
+format: setup  ## bring the code into form
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+.PHONY: serve
+serve: setup  ## the HTTP endpoint on port 3000 (CONFIG=garrison.toml)
+	$(PY) -m serving serve --config $(CONFIG)
+
+.PHONY: lock
+lock: setup  ## renew the lock file from pyproject.toml
+	.venv/bin/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-annotate --no-header \
+	  --python-version 3.11 --quiet --output-file requirements.lock
+
+.PHONY: clean
+clean:  ## remove the environment and all that runs produced
+	rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find mlruns -mindepth 1 ! -name README.md -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

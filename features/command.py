@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from features.errors import GarrisonError
 from features.settings import instant
@@ -29,8 +32,12 @@ AsOf = Annotated[
     datetime | None,
     typer.Option("--as-of", parser=_parsed, metavar="DATE", help="Look from here: ISO date, UTC."),
 ]
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the result here too, for machines.")
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here too, for machines.")]
+
+
+AsOfs = Annotated[
+    list[datetime],
+    typer.Option("--as-of", parser=_parsed, metavar="DATE", help="Look from here: ISO date, UTC; give it repeatedly."),
 ]
 
 
@@ -49,6 +56,26 @@ def run(commands: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(130)
+
+
+@contextlib.contextmanager
+def spinner(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on standard error what is under way, if it is a terminal; gives the function that says it."""
+    with _err().status(f"{what} …") as status:
+        yield lambda now: status.update(f"{what} {now} …")
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error, if it is a terminal; gives the function that takes (done, of)."""
+    bar = Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=_err())
+    with bar:
+        task = bar.add_task(what)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _err() -> Console:
+    return Console(stderr=True)
 
 
 def write_json(file: Path | None, data: Mapping[str, Any]) -> None:

@@ -83,6 +83,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             key=("account_id",),
             open=True,
         ),
+        "identities": _table({"system": _ID, "external_id": _ID, "account_id": _ID}, key=("system", "external_id")),
         "tickets": _table(
             {
                 "ticket_id": _ID,
@@ -134,9 +135,6 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             },
             time="purchased_at",
         ),
-        "identities": _table(
-            {"system": _ID, "external_id": _ID, "account_id": _ID}, key=("system", "external_id")
-        ),
         "touches": _table(
             {"account_id": _ID, "touched_at": _WHEN, "known_at": Column(TIME), "kind": _ID},
             time="touched_at",
@@ -153,3 +151,8 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
 EVENTS = ("tickets", "usage", "purchases", "touches")
 # Columns of accounts that say who to speak to, not what the account is like.
 CONTACT = ("account_id", "created_at", "name", "owner_email", "owner_timezone", "parent_id")
+
+
+def stored(column: Column) -> str:
+    """The Ibis type name that a column is stored as."""
+    return STORED[column.kind]

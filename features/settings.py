@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from features.contract import CONTACT
+from features.contract import CONTACT, Kind
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -104,6 +104,8 @@ class Value(_Model):
     map: dict[str, str] = {}
     # strptime format of a text time, where it is not ISO.
     format: str | None = None
+    # What an attribute of accounts beyond the contract's columns holds.
+    kind: Kind = "text"
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -1,0 +1,108 @@
+"""`python -m features`: make a sample company, check the tables, build snapshots, read the catalog."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from features import catalog, command, snapshots
+from features.command import CONFIG, AsOfs, Config, Json
+from features.company import load
+from features.history import History
+from features.quality import Checked
+from features.settings import Settings
+
+app = command.app("History to features: samples, checks, snapshots and the catalog.")
+
+
+class Sample(StrEnum):
+    """The sample companies."""
+
+    tidewater = "tidewater"
+    completejourney = "completejourney"
+
+
+@app.command()
+def sample(
+    name: Annotated[Sample, typer.Argument(help="tidewater is synthetic, completejourney is real purchases.")],
+    out: Annotated[Path | None, typer.Option(help="The folder to write; by default var/samples/NAME.")] = None,
+    accounts: Annotated[int, typer.Option(min=100, max=1_000_000, help="tidewater: how many accounts.")] = 3000,
+    months: Annotated[int, typer.Option(min=9, max=60, help="tidewater: months of history.")] = 24,
+    seed: Annotated[int, typer.Option(help="tidewater: the same seed gives the same company.")] = 7,
+) -> None:
+    """Write a sample company's tables and its garrison.toml; a finished one is left as it is."""
+    from features.samples import completejourney, tidewater
+
+    folder = out or Path("var/samples") / name.value
+    with command.progress("accounts") as step:
+        if name is Sample.tidewater:
+            summary: Any = tidewater.write(folder, accounts=accounts, months=months, seed=seed, progress=step)
+        else:
+            summary = completejourney.write(folder)
+    print(f"{name.value} is in {folder}: {summary.sentence}")
+    print(f"Its settings: {folder / 'garrison.toml'}")
+
+
+@app.command()
+def check(config: Config = CONFIG, json: Json = None) -> None:
+    """Read and check every table: rows, dates, quarantine with reasons."""
+    settings = load(config)
+    with _opened(settings) as history:
+        _print_checked(history.checked)
+        absent = [t for t in ("tickets", "usage", "purchases") if t not in history.sources]
+        if absent:
+            print(f"Not there: {', '.join(absent)}. Their features are absent, and every score will say so.")
+        print(f"Features from these sources: {len(catalog.present(history.sources)) + len(history.attributes)}")
+        command.write_json(json, {"tables": {c.table: c.as_dict() for c in history.checked}, "absent": absent})
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    as_of: AsOfs,
+    config: Config = CONFIG,
+) -> None:
+    """Write the snapshots of all accounts at one or more instants."""
+    with _opened(load(config)) as history:
+        frame = snapshots.build(history, as_of)
+    snapshots.write(frame, out)
+    print(f"{len(frame):,} snapshots of {frame.shape[1] - 2} features in {out}")
+
+
+@app.command(name="catalog")
+def show_catalog(json: Json = None) -> None:
+    """Every feature: name, sentence, window, source."""
+    table = Table("feature", "what it is", "window", "source", "unit", title=f"Catalog {catalog.version()}")
+    for f in catalog.FEATURES.values():
+        source = ", ".join(f.sources) or "accounts"
+        table.add_row(f.name, f.sentence, f"{f.window} d" if f.window else "", source, f.unit)
+    Console().print(table)
+    command.write_json(
+        json, {"version": catalog.version(), "features": [f.as_dict() for f in catalog.FEATURES.values()]}
+    )
+
+
+def _opened(settings: Settings) -> History:
+    with command.spinner("reading") as say:
+        return History.open(settings, progress=say)
+
+
+def _print_checked(checked: tuple[Checked, ...]) -> None:
+    table = Table("table", "rows", "kept", "first", "last", "quarantined because")
+    for c in checked:
+        because = "; ".join(f"{why} ({n:,})" for why, n in c.reasons.items())
+        first, last = (t.date().isoformat() if t else "" for t in (c.first, c.last))
+        table.add_row(c.table, f"{c.rows:,}", f"{c.kept:,}", first, last, because)
+    Console().print(table)
+    for c in checked:
+        if c.quarantine:
+            print(f"The bad rows of {c.table}, as they came: {c.quarantine}")
+
+
+if __name__ == "__main__":
+    command.run(app)

@@ -1,0 +1,169 @@
+"""Checking rows against the contract: good ones become the canonical tables, bad ones go to quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+
+from features import identity
+from features.contract import TABLES, TIME, Column, stored
+from features.errors import QualityError, SourceError
+from features.settings import Settings
+from features.sources import ROWS, Mapped, first_line, mapped, quoted, text
+
+_SQL_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "decimal(18, 4)": "DECIMAL(18, 4)", "boolean": "BOOLEAN"}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of one table.
+
+    Args:
+        table: Its name.
+        rows: Rows read.
+        kept: Rows that hold to the contract.
+        reasons: Why rows were quarantined, with how many, the commonest first.
+        first: Earliest instant of its time column; None without one.
+        last: Latest.
+        quarantine: The file that holds the bad rows as they came, with the reason; None without any.
+    """
+
+    table: str
+    rows: int
+    kept: int
+    reasons: dict[str, int]
+    first: datetime | None
+    last: datetime | None
+    quarantine: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines: instants in ISO, the file as text."""
+        return {name: str(v) if isinstance(v, datetime | Path) else v for name, v in vars(self).items()}
+
+
+def check(backend: ibis.BaseBackend, settings: Settings, table: str) -> Checked:
+    """Make one canonical table in the schema `main`, and its quarantine file.
+
+    Raises:
+        SourceError: The source can't be read, or has no rows.
+        QualityError: More than `quality.max_quarantine` of the rows are bad; the file is written all the same.
+    """
+    staged = _staged(settings, table, mapped(backend, settings, table))
+    names = ", ".join(quoted(c) for c in _columns(settings, table))
+    try:
+        backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS SELECT {names} FROM ({staged}) WHERE why IS NULL")
+        rows = backend.con.execute(f"SELECT count(*) FROM ({staged})").fetchone()[0]
+        kept = backend.con.execute(f"SELECT count(*) FROM main.{table}").fetchone()[0]
+    except duckdb.Error as error:
+        raise SourceError(f"tables.{table} can't be read", there=first_line(error)) from error
+    if not rows:
+        raise SourceError(f"tables.{table} has no rows", do=f"Take [tables.{table}] out if the company has none")
+    reasons, file = _quarantine(backend, settings, table, staged) if rows > kept else ({}, None)
+    first, last = _range(backend, table)
+    checked = Checked(table, rows, kept, reasons, first, last, file)
+    _refuse_too_many(checked, settings)
+    return checked
+
+
+def _columns(settings: Settings, table: str) -> dict[str, Column]:
+    extra = {c: Column(v.kind) for c, v in settings.tables[table].columns.items()}
+    return extra | dict(TABLES[table].columns)
+
+
+def _staged(settings: Settings, table: str, rows: Mapped) -> str:
+    """SQL of the raw rows, the canonical columns under names of their own, and why a row is bad."""
+    system = settings.tables[table].system
+    values = dict(rows.columns)
+    typed = {
+        c: f"CAST({values.get(c, 'NULL')} AS {_SQL_TYPES[stored(column)]})"
+        for c, column in _columns(settings, table).items()
+    }
+    if system:
+        typed["account_id"] = identity.account(typed["account_id"], system)
+    inner = ", ".join(f"{sql} AS {quoted('.' + c)}" for c, sql in typed.items())
+    given = ", ".join(f"({sql}) IS NOT NULL AS {quoted('?' + c)}" for c, sql in rows.given.items())
+    # The raw row is kept as one struct: its columns' names may be those of the contract.
+    selected = f"SELECT {ROWS} AS raw, {inner}, {given} FROM {rows.origin}"
+    plain = f"SELECT *, CASE {' '.join(_reasons(settings, table, rows))} END AS why_one FROM ({selected})"
+    renamed = ", ".join(f"{quoted('.' + c)} AS {quoted(c)}" for c in typed)
+    return f"SELECT *, {_twice(table)} AS why FROM (SELECT raw, {renamed}, why_one FROM ({plain}))"
+
+
+def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
+    """WHEN clauses, the first that holds naming what is wrong with a row."""
+    system = settings.tables[table].system
+    for name, column in rows.kinds.items():
+        typed, given = quoted("." + name), quoted("?" + name)
+        there = name in rows.given
+        if name == "account_id" and system:
+            yield f"WHEN {given} AND {typed} IS NULL THEN {text(f'account_id is not among the identities of {system}')}"
+        elif there:
+            yield f"WHEN {given} AND {typed} IS NULL THEN {text(f'{name} is not a {_noun(column)}')}"
+        if column.needed:
+            yield f"WHEN {typed} IS NULL THEN {text(f'{name} is missing')}"
+        if column.among and there:
+            allowed = ", ".join(text(v) for v in column.among)
+            reason = f"{name} is not one of {', '.join(column.among)}"
+            yield f"WHEN {typed} NOT IN ({allowed}) THEN {text(reason)}"
+        if column.least is not None and there:
+            yield f"WHEN {typed} < {column.least} THEN {text(f'{name} is below {column.least:g}')}"
+    if {"opened_at", "resolved_at"} <= rows.given.keys():
+        yield f"WHEN {quoted('.resolved_at')} < {quoted('.opened_at')} THEN 'resolved_at is before opened_at'"
+    if table != "accounts":
+        known = f"{quoted('.account_id')} IN (SELECT account_id FROM main.accounts)"
+        yield f"WHEN NOT ({known}) THEN 'account_id is not in accounts'"
+    yield "WHEN false THEN ''"
+
+
+def _noun(column: Column) -> str:
+    return {TIME: "time", "decimal": "number", "whole": "whole number", "flag": "yes or no"}.get(column.kind, "text")
+
+
+def _twice(table: str) -> str:
+    """SQL of the final reason: a key that is there twice keeps its earliest row, whatever the order of the file."""
+    contract = TABLES[table]
+    if table == "identities":
+        return f"CASE WHEN why_one IS NOT NULL THEN why_one WHEN {identity.CONFLICT} THEN 'names several accounts' END"
+    if not contract.key:
+        return "why_one"
+    key = ", ".join(quoted(k) for k in contract.key)
+    order = ", ".join(quoted(c) for c in contract.columns)
+    nth = f"row_number() OVER (PARTITION BY {key}, why_one IS NULL ORDER BY {order})"
+    return f"CASE WHEN why_one IS NOT NULL THEN why_one WHEN {nth} > 1 THEN 'there is an earlier row of this {key}' END"
+
+
+def _quarantine(backend: ibis.BaseBackend, settings: Settings, table: str, staged: str) -> tuple[dict[str, int], Path]:
+    file = settings.var / "quarantine" / f"{table}.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    bad = f"SELECT raw, why FROM ({staged}) WHERE why IS NOT NULL"
+    backend.con.execute(f"COPY ({bad}) TO {text(str(part))} (FORMAT parquet)")
+    part.replace(file)
+    counted = backend.con.execute(f"SELECT why, count(*) FROM ({bad}) GROUP BY why ORDER BY 2 DESC, 1").fetchall()
+    return dict(counted), file
+
+
+def _range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | None, datetime | None]:
+    column = TABLES[table].time or ("created_at" if table == "accounts" else None)
+    if column is None:
+        return None, None
+    spoken = f"make_timestamp(min({column})), make_timestamp(max({column}))"
+    first, last = backend.con.execute(f"SELECT {spoken} FROM main.{table}").fetchone()
+    return first, last
+
+
+def _refuse_too_many(checked: Checked, settings: Settings) -> None:
+    bad = checked.rows - checked.kept
+    if bad > settings.quality.max_quarantine * checked.rows:
+        reason, count = next(iter(checked.reasons.items()))
+        raise QualityError(
+            f"{bad:,} of {checked.rows:,} rows of {checked.table} are bad, more than quality.max_quarantine allows",
+            there=f"{count:,} times: {reason}",
+            do=f"The rows and reasons are in {checked.quarantine}",
+        )

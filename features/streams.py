@@ -1,0 +1,109 @@
+"""The streams of dated facts that features are measured on.
+
+A row of a table can be several facts, each known at a time of its own: a ticket is opened, then answered,
+then resolved, and what its resolution brought (hours, CSAT, escalation) is dated and known at the resolution.
+"""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from features.definition import Stream
+
+NEVER = 2**62  # µs, far beyond any event
+
+
+def add_months(instant: ir.Value, months: ir.Value) -> ir.Value:
+    """The same day and time `months` calendar months later, or that month's last day, in µs."""
+    seconds = (instant // 1_000_000).as_timestamp("s") + months.as_interval("M")
+    return seconds.epoch_seconds().cast("int64") * 1_000_000 + instant % 1_000_000
+
+
+def _usage(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.used_at, known=table.known_at, count=table["count"].fill_null(1))
+
+
+def _opened(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.opened_at, known=table.known_at)
+
+
+def _told(table: ir.Table, instant: ir.Value) -> ir.Value:
+    """When a later fact of a ticket is known: as long after it as the source took to tell of the opening."""
+    return ibis.greatest(table.known_at, instant + (table.known_at - table.opened_at))
+
+
+def _answered(table: ir.Table) -> ir.Table:
+    rows = table.filter(table.first_response_at.notnull())
+    return rows.mutate(
+        t=rows.first_response_at,
+        known=_told(rows, rows.first_response_at),
+        waited=rows.first_response_at - rows.opened_at,
+    )
+
+
+def _resolved(table: ir.Table) -> ir.Table:
+    rows = table.filter(table.resolved_at.notnull())
+    return rows.mutate(t=rows.resolved_at, known=_told(rows, rows.resolved_at), took=rows.resolved_at - rows.opened_at)
+
+
+def _open(table: ir.Table) -> ir.Table:
+    # Resolved means: before `as_of`, and known at it. So the last `as_of` at which it still stands open is
+    # the resolution itself, or the last instant before it is known.
+    resolved = ibis.greatest(table.resolved_at, _told(table, table.resolved_at) - 1)
+    until = ibis.ifelse(table.resolved_at.isnull(), NEVER, resolved)
+    return table.mutate(t=table.opened_at, known=table.known_at, until=until)
+
+
+def _purchases(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.purchased_at, known=table.known_at)
+
+
+def _orders(table: ir.Table) -> ir.Table:
+    """Lines of one order, dated and known at the same instants, as one fact.
+
+    Lines known at different times stay apart: otherwise a late line would move its order's past.
+    """
+    lines = table.mutate(t=table.purchased_at, known=table.known_at, order=table.order_id.fill_null(""))
+    return lines.group_by("account_id", "t", "known", "order").agg(amount=lines.amount.sum())
+
+
+def _terms(table: ir.Table) -> ir.Table:
+    """Contract terms: a purchase from the start of its term until its end."""
+    rows = table.filter(table.term_ends_at.notnull())
+    starts = rows.term_starts_at.fill_null(rows.purchased_at)
+    return rows.mutate(
+        t=ibis.greatest(rows.purchased_at, starts),
+        known=ibis.greatest(rows.known_at, starts),
+        until=rows.term_ends_at,
+        length=rows.term_ends_at - starts,
+    )
+
+
+def _billed(table: ir.Table) -> ir.Table:
+    """What is paid for by the month: a purchase of a term, for the months that it bills.
+
+    A term of a year that is invoiced monthly counts one month's invoice at a time.
+    """
+    terms = _terms(table)
+    months = ibis.greatest(terms.billing_months.fill_null(0), 0)
+    by_months = ibis.least(add_months(terms.t, months), terms.term_ends_at)
+    # Whole ten-thousandths: a decimal divided would become a float, whose sum depends on the order of rows.
+    tenths = (terms.amount * 10_000).cast("int64").cast("float64")
+    term_months = ibis.greatest((terms.length / (30.4375 * 86_400_000_000)).round(), 1.0)
+    divisor = ibis.ifelse(months > 0, months.cast("float64"), term_months)
+    return terms.mutate(
+        until=ibis.ifelse(months > 0, by_months, terms.term_ends_at),
+        monthly=(tenths / divisor).round().cast("int64"),
+    )
+
+
+USAGE = Stream("usage", "usage", _usage)
+OPENED = Stream("tickets_opened", "tickets", _opened)
+ANSWERED = Stream("tickets_answered", "tickets", _answered)
+RESOLVED = Stream("tickets_resolved", "tickets", _resolved)
+OPEN = Stream("tickets_open", "tickets", _open)
+PURCHASES = Stream("purchases", "purchases", _purchases)
+ORDERS = Stream("orders", "purchases", _orders)
+TERMS = Stream("terms", "purchases", _terms)
+BILLED = Stream("billed", "purchases", _billed)

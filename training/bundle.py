@@ -1,0 +1,197 @@
+"""The deployable model of one target: boosters as text, all else as plain numbers in JSON. No pickle, no MLflow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+
+from features.errors import RegistryError
+from training.calibrate import Calibrator
+
+_QUANTILES = 1001
+
+
+@dataclass(frozen=True)
+class Head:
+    """One horizon's model.
+
+    Args:
+        horizon: Days.
+        text: LightGBM's own text of the booster.
+        calibrator: Log-odds to probability.
+        base_rate: Share of positives in training.
+        quantiles: Scores of the calibration period at 1,001 even shares, ascending.
+    """
+
+    horizon: int
+    text: str
+    calibrator: Calibrator
+    base_rate: float
+    quantiles: tuple[float, ...]
+
+    @cached_property
+    def booster(self) -> lgb.Booster:
+        """Read from its text, so that a model just trained and one loaded answer alike."""
+        return lgb.Booster(model_str=self.text)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that is needed to score one target.
+
+    Args:
+        target: churn or upsell.
+        features: The model's columns, in its order.
+        categories: For each text column, its values in training; a value's place is its code.
+        sources: The event tables it was trained with.
+        catalog: Version of the feature catalog.
+        trained_at: When it was trained.
+        heads: One for each horizon, ascending.
+        reference: A sample of the training snapshots, to tell drift by.
+        run_id: The MLflow run that made it.
+        version: Such as churn-3; empty before it is registered.
+    """
+
+    target: str
+    features: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+    sources: tuple[str, ...]
+    catalog: str
+    trained_at: datetime
+    heads: tuple[Head, ...]
+    reference: pd.DataFrame = field(repr=False)
+    run_id: str = ""
+    version: str = ""
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Days, ascending."""
+        return tuple(h.horizon for h in self.heads)
+
+    @property
+    def base_rates(self) -> dict[int, float]:
+        """Share of positives in training, by horizon."""
+        return {h.horizon: h.base_rate for h in self.heads}
+
+    def matrix(self, frame: pd.DataFrame) -> np.ndarray:
+        """The model's columns of snapshots, text as codes.
+
+        Returns:
+            (n, features) float64 in C order; a value of a text column that training never saw is NaN.
+
+        Raises:
+            RegistryError: The snapshots lack a column that the model needs.
+        """
+        missing = [c for c in self.features if c not in frame]
+        if missing:
+            raise RegistryError(
+                f"the model {self.version or self.target} needs features that the snapshots lack: {', '.join(missing)}",
+                do="Restore the source that gave them, or train again",
+            )
+        columns = [
+            _codes(frame[c], self.categories[c]) if c in self.categories else frame[c].to_numpy(dtype="float64")
+            for c in self.features
+        ]
+        return np.ascontiguousarray(np.column_stack(columns)) if columns else np.empty((len(frame), 0))
+
+    def probabilities(self, matrix: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities, (n, horizons): never falling with a longer horizon."""
+        threads = 1 if len(matrix) < 1000 else 0
+        each = [h.calibrator(h.booster.predict(matrix, raw_score=True, num_threads=threads)) for h in self.heads]
+        return np.maximum.accumulate(np.column_stack(each), axis=1)
+
+    def contributions(self, matrix: np.ndarray, horizon: int) -> np.ndarray:
+        """Each feature's share of the log-odds, (n, features).
+
+        Source: TreeSHAP, Lundberg et al., "Consistent individualized feature attribution for tree ensembles".
+        """
+        return self._head(horizon).booster.predict(matrix, pred_contrib=True)[:, :-1]
+
+    def threshold(self, horizon: int, share: float) -> float:
+        """The score that the riskiest `share` of the calibration period reached."""
+        quantiles = self._head(horizon).quantiles
+        return float(np.interp(1 - share, np.linspace(0, 1, len(quantiles)), quantiles))
+
+    def _head(self, horizon: int) -> Head:
+        for head in self.heads:
+            if head.horizon == horizon:
+                return head
+        there = ", ".join(map(str, self.horizons))
+        raise RegistryError(f"the model {self.version} has no horizon of {horizon} days", there=there)
+
+    def save(self, folder: Path) -> None:
+        """Write bundle.json, a text file for each booster and reference.parquet into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = {k: v for k, v in vars(self).items() if k not in {"heads", "reference", "version"}}
+        heads = [{k: v for k, v in asdict(h).items() if k != "text"} for h in self.heads]
+        manifest = {**plain, "trained_at": self.trained_at.isoformat(), "heads": heads}
+        (folder / "bundle.json").write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
+        for head in self.heads:
+            (folder / f"booster_{head.horizon}d.txt").write_text(head.text, encoding="utf-8")
+        self.reference.to_parquet(folder / "reference.parquet", index=False)
+
+    @classmethod
+    def load(cls, folder: Path, *, version: str = "") -> Self:
+        """Read a saved bundle.
+
+        Raises:
+            RegistryError: The folder is not a whole bundle.
+        """
+        try:
+            manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+            heads = tuple(_head(folder, h) for h in manifest.pop("heads"))
+            reference = pd.read_parquet(folder / "reference.parquet")
+        except (OSError, ValueError, KeyError) as error:
+            raise RegistryError(f"{folder} is not a whole model", there=str(error), do="Promote another") from error
+        return cls(
+            **manifest
+            | {
+                "features": tuple(manifest["features"]),
+                "sources": tuple(manifest["sources"]),
+                "categories": {c: tuple(v) for c, v in manifest["categories"].items()},
+                "trained_at": datetime.fromisoformat(manifest["trained_at"]),
+            },
+            heads=heads,
+            reference=reference,
+            version=version,
+        )
+
+
+def _head(folder: Path, manifest: dict[str, Any]) -> Head:
+    text = (folder / f"booster_{manifest['horizon']}d.txt").read_text(encoding="utf-8")
+    calibrator = Calibrator(**manifest["calibrator"])
+    return Head(manifest["horizon"], text, calibrator, manifest["base_rate"], tuple(manifest["quantiles"]))
+
+
+def quantiles(scores: np.ndarray) -> tuple[float, ...]:
+    """Scores at 1,001 even shares, for `Bundle.threshold`."""
+    return tuple(np.quantile(scores, np.linspace(0, 1, _QUANTILES)).tolist())
+
+
+def _codes(column: pd.Series, values: tuple[str, ...]) -> np.ndarray:
+    places = {value: float(place) for place, value in enumerate(values)}
+    return column.map(places).to_numpy(dtype="float64")
+
+
+def _load_pyfunc(path: str) -> _Scorer:
+    """What MLflow calls to load the model as a Python function."""
+    return _Scorer(Bundle.load(Path(path)))
+
+
+class _Scorer:
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Probabilities by horizon of rows whose text columns are codes already."""
+        bundle = self._bundle
+        matrix = np.ascontiguousarray(frame[list(bundle.features)].to_numpy(dtype="float64"))
+        return pd.DataFrame(bundle.probabilities(matrix), columns=[f"{bundle.target}_{h}d" for h in bundle.horizons])

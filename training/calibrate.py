@@ -1,0 +1,54 @@
+"""Calibration: from a model's log-odds to probabilities that come true as often as they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq, minimize
+from scipy.special import expit
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """Platt scaling: p = 1 / (1 + exp(-(slope * log-odds + intercept))).
+
+    Two numbers, so nothing to overfit and nothing to pickle; `slope` stays positive, so ranks are kept.
+    Source: Platt, "Probabilistic outputs for support vector machines", 1999, without its label smoothing.
+    """
+
+    slope: float
+    intercept: float
+
+    def __call__(self, log_odds: np.ndarray) -> np.ndarray:
+        """Probabilities of log-odds, in the same shape."""
+        return expit(self.slope * log_odds + self.intercept)
+
+
+def fit(log_odds: np.ndarray, labels: np.ndarray) -> Calibrator:
+    """The calibrator of greatest likelihood on rows later than those the model learned from.
+
+    Args:
+        log_odds: (n,) raw model output.
+        labels: (n,) of 0 and 1, both there.
+    """
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        z = np.exp(parameters[0]) * log_odds + parameters[1]
+        residual = expit(z) - labels
+        value = np.mean(np.logaddexp(0, z) - labels * z)
+        return float(value), np.array([np.mean(residual * (z - parameters[1])), np.mean(residual)])
+
+    best = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-2.0, 2.0), (-10.0, 10.0)])
+    return Calibrator(float(np.exp(best.x[0])), float(best.x[1]))
+
+
+def centred(calibrator: Calibrator, log_odds: np.ndarray, rate: float) -> Calibrator:
+    """The same slope, with the intercept at which the mean probability is `rate`.
+
+    For a model that has since learned from the calibration's rows too: it knows their base rate, and an
+    intercept that corrected for it would correct twice. 0 < rate < 1.
+    """
+    scaled = calibrator.slope * log_odds
+    intercept = brentq(lambda b: float(expit(scaled + b).mean()) - rate, -50.0, 50.0)
+    return Calibrator(calibrator.slope, float(intercept))

@@ -1,0 +1,61 @@
+"""Who is eligible at `as_of`: only these accounts are learned from, scored for alerts, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from features.definition import DAY
+from features.history import History
+from features.instants import aware, micros
+from features.settings import Cohort
+from features.snapshots import canonical
+from features.streams import PURCHASES, TERMS
+
+
+def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd.DataFrame:
+    """The cohort at each instant.
+
+    Returns:
+        account_id, as_of (datetime64[us, UTC]); sorted by as_of and account_id, no row twice.
+    """
+    cutoffs = pd.DataFrame({"as_of": sorted({micros(a) for a in as_ofs})}, dtype="int64")
+    instants = ibis.table({"as_of": "int64"}, name="cutoffs")
+    members = _MEMBERS[cohort.kind](cohort, instants)
+    # Created by then, as every snapshot is: a purchase may be older than its account's record.
+    accounts = canonical("accounts")
+    members = members.semi_join(
+        accounts, [members.account_id == accounts.account_id, members.as_of > accounts.created_at]
+    )
+    query = members.select("account_id", "as_of").distinct().order_by("as_of", "account_id")
+    frame = history.query(ibis.to_sql(query, dialect="duckdb"), cutoffs=cutoffs)
+    return frame.assign(as_of=aware(frame["as_of"]))
+
+
+def of_products(rows: ir.Table, products: Sequence[str]) -> ir.Table:
+    """Only the rows of some products; of all where none are named."""
+    return rows.filter(rows["product"].isin(list(products))) if products else rows
+
+
+def _in_force(cohort: Cohort, cutoffs: ir.Table) -> ir.Table:
+    terms = of_products(TERMS.rows(canonical("purchases")), cohort.products)
+    return terms.join(cutoffs, [terms.t < cutoffs.as_of, terms.known <= cutoffs.as_of, terms.until >= cutoffs.as_of])
+
+
+def _active(cohort: Cohort, cutoffs: ir.Table) -> ir.Table:
+    bought = of_products(PURCHASES.rows(canonical("purchases")), cohort.products)
+    since = cutoffs.as_of - cohort.within_days * DAY
+    return bought.join(cutoffs, [bought.t < cutoffs.as_of, bought.known <= cutoffs.as_of, bought.t >= since])
+
+
+def _lifetime(_: Cohort, cutoffs: ir.Table) -> ir.Table:
+    lives = canonical("lifetimes")
+    still = lives.ended_at.isnull() | (lives.ended_at >= cutoffs.as_of)
+    return lives.join(cutoffs, [lives.started_at < cutoffs.as_of, still])
+
+
+_MEMBERS = {"in_force": _in_force, "active": _active, "lifetime": _lifetime}

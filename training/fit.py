@@ -1,0 +1,242 @@
+"""Training: from a history to one model a target, fitted on the past and judged on what came later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+
+from features import catalog, snapshots
+from features.errors import LabelError
+from features.history import History
+from features.instants import instant
+from features.settings import Churn, Settings, Upsell
+from training import baselines, calibrate, cohorts, evaluate, splits
+from training.bundle import Bundle, Head, quantiles
+from training.evaluate import Evaluation
+from training.labels import days_needed, labels
+
+# One set for all data: small, strongly regularised trees, slowly learned. Rows of one account follow each other
+# month by month, so there is less in the data than their number says.
+PARAMETERS = {
+    "objective": "binary",
+    "learning_rate": 0.03,
+    "num_leaves": 15,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 10.0,
+    "cat_smooth": 20.0,
+    "max_bin": 127,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+# A fixed number: stopping by a later period's loss mistakes a season's base rate for overfitting.
+TREES = 300
+_REFERENCE_ROWS = 20_000
+_MOST_CATEGORIES = 200
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One target and horizon after training.
+
+    Args:
+        plan: The cutoffs.
+        evaluation: Figures on the test.
+        test: account_id, as_of, label, score of the test rows.
+    """
+
+    plan: splits.Plan
+    evaluation: Evaluation
+    test: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One target's model and, by horizon, how it did."""
+
+    bundle: Bundle
+    outcomes: dict[int, Outcome]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Snapshots of one target's cohort at all cutoffs.
+
+    Args:
+        frame: account_id, as_of, features.
+        cutoffs: Ascending.
+        data_until: The instant the data are complete until.
+    """
+
+    frame: pd.DataFrame
+    cutoffs: tuple[datetime, ...]
+    data_until: datetime
+
+
+def fit(history: History, settings: Settings, *, as_of: datetime | None = None, say: Say = print) -> dict[str, Fitted]:
+    """Train every target that the settings ask for.
+
+    Args:
+        history: Of the company.
+        settings: Of the company.
+        as_of: Train as one would have then: no label looks past it. Default: all the data.
+        say: Is told what is under way.
+
+    Raises:
+        LabelError: Too short a history, an empty cohort, or labels of one class only.
+    """
+    until = data_until(history, settings, as_of)
+    cutoffs = splits.cutoffs(settings.training, first_event=instant(history.first_event), data_until=until)
+    if not cutoffs:
+        raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", do="Set an earlier training.first")
+    plans = {name: _plans(settings, target, cutoffs, until) for name, target in settings.targets.items()}
+    say(f"snapshots at {len(cutoffs)} cutoffs")
+    every = snapshots.build(history, cutoffs)
+    fitted = {}
+    for name, target in settings.targets.items():
+        members = cohorts.eligible(history, target.cohort, cutoffs)
+        frame = every.merge(members, on=["account_id", "as_of"])
+        if frame.empty:
+            raise LabelError(f"the cohort of {name} is empty at every cutoff", do=f"Look at [{name}] cohort")
+        fitted[name] = _fit_target(history, settings, name, Dataset(frame, cutoffs, until), plans[name], say=say)
+    return fitted
+
+
+def data_until(history: History, settings: Settings, as_of: datetime | None = None) -> datetime:
+    """The instant the data are complete until: as configured, or the end of the last day with an event."""
+    until = settings.company.data_until or snapshots.latest(history)
+    return min(until, as_of) if as_of else until
+
+
+def _plans(
+    settings: Settings, target: Churn | Upsell, cutoffs: tuple[datetime, ...], until: datetime
+) -> dict[int, splits.Plan]:
+    return {
+        h: splits.plan(settings, cutoffs, days=days_needed(target, h), data_until=until)
+        for h in sorted(set(target.horizons))
+    }
+
+
+def _fit_target(  # noqa: PLR0913  # the whole of what a target is made of
+    history: History, settings: Settings, name: str, data: Dataset, plans: dict[int, splits.Plan], *, say: Say
+) -> Fitted:
+    target, frame = settings.targets[name], data.frame
+    learned = frame[frame["as_of"].isin(next(iter(plans.values())).train)]
+    bundle = Bundle(
+        target=name,
+        features=_columns(learned),
+        categories=_categories(learned),
+        sources=history.sources,
+        catalog=catalog.version(),
+        trained_at=datetime.now(UTC).replace(microsecond=0),
+        heads=(),
+        reference=_sample(learned, settings.training.seed).drop(columns=["account_id", "as_of"]),
+    )
+    matrix = bundle.matrix(frame)
+    heads, asked = [], {}
+    for horizon, plan in plans.items():
+        answers = labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
+        say(f"{name}, {horizon} days: {plan.sentence()}")
+        trainer = _Trainer(bundle, matrix, answers, frame["as_of"], seed=settings.training.seed)
+        heads.append(trainer.head(f"{name}_{horizon}d", horizon, plan))
+        asked[horizon] = (plan, answers)
+    bundle = Bundle(**{**vars(bundle), "heads": tuple(heads)})
+    scores = bundle.probabilities(matrix)
+    outcomes = {
+        h: _judge(name, frame.assign(score=scores[:, i], label=answers), plan, seed=settings.training.seed)
+        for i, (h, (plan, answers)) in enumerate(asked.items())
+    }
+    return Fitted(bundle, outcomes)
+
+
+class _Trainer:
+    """Fits the heads of one target on one matrix."""
+
+    def __init__(
+        self, bundle: Bundle, matrix: np.ndarray, answers: np.ndarray, as_ofs: pd.Series, *, seed: int
+    ) -> None:
+        self._matrix, self._answers, self._as_ofs = matrix, answers, as_ofs
+        self._categorical = [i for i, f in enumerate(bundle.features) if f in bundle.categories]
+        self._parameters = PARAMETERS | {"seed": seed}
+
+    def head(self, what: str, horizon: int, plan: splits.Plan) -> Head:
+        early, late, train = (self._rows(cutoffs, what) for cutoffs in (plan.early, plan.late, plan.train))
+        # Judged on later months than it learned from: how far its log-odds can be believed.
+        first = lgb.train(self._parameters, self._data(early), num_boost_round=TREES)
+        log_odds = first.predict(self._matrix[late], raw_score=True)
+        believed = calibrate.fit(log_odds, self._answers[late])
+        # What is deployed has learned from those months too.
+        booster = lgb.train(self._parameters, self._data(train), num_boost_round=TREES)
+        rate = float(self._answers[train].mean())
+        calibrator = calibrate.centred(believed, booster.predict(self._matrix[train], raw_score=True), rate)
+        return Head(
+            horizon=horizon,
+            text=booster.model_to_string(),
+            calibrator=calibrator,
+            base_rate=rate,
+            quantiles=quantiles(calibrator(log_odds)),
+        )
+
+    def _rows(self, cutoffs: tuple[datetime, ...], what: str) -> np.ndarray:
+        """Places of the rows with a label at these cutoffs; both classes must be there."""
+        rows = np.flatnonzero(self._as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(self._answers))
+        positives = int(self._answers[rows].sum())
+        if positives in {0, len(rows)}:
+            raise LabelError(
+                f"the labels of {what} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
+                there=f"{positives} positives among {len(rows)} rows",
+                do="Look at its label and cohort in the TOML, or give more history",
+            )
+        return rows
+
+    def _data(self, rows: np.ndarray) -> lgb.Dataset:
+        return lgb.Dataset(
+            self._matrix[rows], self._answers[rows], categorical_feature=self._categorical, params={"verbosity": -1}
+        )
+
+
+def _judge(name: str, frame: pd.DataFrame, plan: splits.Plan, *, seed: int) -> Outcome:
+    """Figures on the test, of a frame that has `label` and `score` beside the features."""
+    known = frame[frame["label"].notna()]
+    train, test = (known[known["as_of"].isin(cutoffs)] for cutoffs in (plan.train, plan.test))
+    positives = int(test["label"].sum())
+    if positives in {0, len(test)}:
+        raise LabelError(
+            f"the labels of {name} are of one class only in the test from {plan.test[0]:%Y-%m-%d}",
+            there=f"{positives} positives among {len(test)} rows",
+            do="Set an earlier training.test_from, or look at the label in the TOML",
+        )
+    answers, scores, accounts = (test[c].to_numpy() for c in ("label", "score", "account_id"))
+    rivals = baselines.rivals(train, train["label"].to_numpy(), test, target=name)
+    evaluation = evaluate.evaluate(answers, scores, accounts, rivals, seed=seed)
+    return Outcome(plan, evaluation, test[["account_id", "as_of", "label", "score"]])
+
+
+def _columns(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The features that vary; one that never does tells nothing, such as that of a column that isn't mapped."""
+    return tuple(c for c in frame.columns if c not in {"account_id", "as_of"} and _varies(frame[c]))
+
+
+def _varies(column: pd.Series) -> bool:
+    values = column.to_numpy()
+    return bool((column.notna() != pd.notna(values[0])).any() or (values[pd.notna(values)] != values[0]).any())
+
+
+def _categories(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """The values of each text column, the commonest first; rare ones beyond the most that are kept are unseen."""
+    texts = [c for c in _columns(frame) if not pd.api.types.is_numeric_dtype(frame[c])]
+    return {c: tuple(frame[c].value_counts().sort_index(kind="stable").nlargest(_MOST_CATEGORIES).index) for c in texts}
+
+
+def _sample(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    return frame.sample(_REFERENCE_ROWS, random_state=seed) if len(frame) > _REFERENCE_ROWS else frame

@@ -1,0 +1,90 @@
+"""The time plan: which cutoffs are trained on, which calibrate, which test; it can be printed before any training.
+
+No label window of an earlier part reaches past the first cutoff of a later one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from features.errors import LabelError
+from features.settings import Settings, Training
+
+_TEST_SHARE = 0.25
+_CALIBRATION_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cutoffs of one target and horizon.
+
+    Args:
+        days: From a cutoff until its label is mature.
+        train: All cutoffs learned from; the deployed model learns from these.
+        early: Those of `train` whose labels are mature before the first of `late`.
+        late: The last of `train`: they choose the number of trees and calibrate, on a model of `early` alone.
+        test: Later than any label of `train`; touched once, for the figures.
+    """
+
+    days: int
+    train: tuple[datetime, ...]
+    early: tuple[datetime, ...]
+    late: tuple[datetime, ...]
+    test: tuple[datetime, ...]
+
+    def sentence(self) -> str:
+        """The plan in words."""
+        parts = [
+            f"{name} {cutoffs[0]:%Y-%m-%d} to {cutoffs[-1]:%Y-%m-%d} ({len(cutoffs)})"
+            for name, cutoffs in (("train", self.train), ("of which calibrate", self.late), ("test", self.test))
+        ]
+        return f"{', '.join(parts)}; labels look {self.days} days ahead"
+
+
+def cutoffs(training: Training, *, first_event: datetime, data_until: datetime) -> tuple[datetime, ...]:
+    """All cutoffs of the plan: month beginnings, or Mondays, at midnight UTC.
+
+    Without `training.first` they begin 90 days after the first event, so that the early ones have a past.
+    """
+    first = training.first or first_event + timedelta(days=90)
+    last = min(training.last or data_until, data_until)
+    found = []
+    day = datetime(first.year, first.month, 1, tzinfo=UTC) if training.every == "month" else _monday(first)
+    while day <= last:
+        if day >= first:
+            found.append(day)
+        day = _next_month(day) if training.every == "month" else day + timedelta(days=7)
+    return tuple(found)
+
+
+def plan(settings: Settings, found: tuple[datetime, ...], *, days: int, data_until: datetime) -> Plan:
+    """Divide the cutoffs for labels that take `days` to mature.
+
+    Raises:
+        LabelError: The history is too short for a train, a calibration and a test part.
+    """
+    span = timedelta(days=days)
+    mature = [c for c in found if c + span <= data_until]
+    start = settings.training.test_from or (mature[-max(1, round(len(mature) * _TEST_SHARE))] if mature else None)
+    test = [c for c in mature if start and c >= start]
+    train = [c for c in mature if start and c + span <= start]
+    late = train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :]
+    early = [c for c in train if c + span <= late[0]] if late else []
+    if not (test and early):
+        raise LabelError(
+            f"the history is too short for labels that look {days} days ahead",
+            there=f"{len(found)} cutoffs, {len(mature)} with mature labels by {data_until:%Y-%m-%d}, "
+            f"{len(train)} before the test, {len(early)} before the calibration",
+            do="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
+        )
+    return Plan(days, tuple(train), tuple(early), tuple(late), tuple(test))
+
+
+def _monday(instant: datetime) -> datetime:
+    day = datetime(instant.year, instant.month, instant.day, tzinfo=UTC)
+    return day - timedelta(days=day.weekday())
+
+
+def _next_month(day: datetime) -> datetime:
+    return datetime(day.year + day.month // 12, day.month % 12 + 1, 1, tzinfo=UTC)
