@@ -44,8 +44,26 @@ def sample(
             summary: Any = tidewater.write(folder, accounts=accounts, months=months, seed=seed, progress=step)
         else:
             summary = completejourney.write(folder)
-    print(f"{name.value} is in {folder}: {summary.sentence}")
-    print(f"Its settings: {folder / 'garrison.toml'}")
+    print(f"{name.value} is in {folder}: {summary.sentence()}")
+    print(f"Its settings: docs/examples/{name.value}.toml, which looks in ${{GARRISON_DATA:-var/samples}}")
+
+
+@app.command()
+def oracle(
+    scores: Annotated[Path, typer.Argument(help="Test scores, as fit leaves them in var/NAME/evaluation/.")],
+    target: Annotated[str, typer.Argument(help="Such as churn_90d.")],
+    truth: Annotated[Path, typer.Option(help="The sample's truth.")] = Path("var/samples/tidewater/truth"),
+    json: Json = None,
+) -> None:
+    """Hold a model of a synthetic sample against the true probabilities, the best that any model can reach."""
+    from features.samples import oracle
+
+    found = oracle.compare(scores, truth, target)
+    print(
+        f"{target}: AUC {found.auc:.3f}, oracle {found.oracle_auc:.3f} on {found.rows:,} rows; "
+        f"AUC / oracle = {found.ratio:.3f}"
+    )
+    command.write_json(json, vars(found) | {"ratio": found.ratio})
 
 
 @app.command()

@@ -78,7 +78,7 @@ class History:
                 given is a missing source; one with no rows is a source that has seen nothing.
         """
         connection = duckdb.connect()
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
         described = attributes(settings)
         for table, rows in tables.items():
             kinds = {c: stored(column) for c, column in TABLES[table].columns.items()}
@@ -103,20 +103,20 @@ class History:
         return rows.to_arrow_table().to_pylist()
 
     @property
-    def first_event(self) -> int:
-        """The earliest event's instant, in µs."""
-        return self._extreme("min")
+    def all_began(self) -> int:
+        """The instant from which every source has events, in µs: the latest of their first ones."""
+        return max(self._extremes("min"))
 
     @property
     def last_event(self) -> int:
         """The latest event's instant, in µs."""
-        return self._extreme("max")
+        return max(self._extremes("max"))
 
-    def _extreme(self, which: str) -> int:
+    def _extremes(self, which: str) -> list[int]:
         if not self.sources:
             raise SourceError("no event table is mapped", do="Map at least one of tickets, usage and purchases")
         each = " UNION ALL ".join(f"SELECT {which}({TABLES[t].time}) AS t FROM {t}" for t in self.sources)
-        return int(self.query(f"SELECT {which}(t) AS t FROM ({each})")["t"].iloc[0])
+        return [int(t) for t in self.query(each)["t"].dropna()]
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when any row of any table does, whatever the order of rows."""

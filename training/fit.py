@@ -25,7 +25,7 @@ from training.labels import days_needed, labels
 PARAMETERS = {
     "objective": "binary",
     "learning_rate": 0.03,
-    "num_leaves": 15,
+    "num_leaves": 7,
     "min_data_in_leaf": 50,
     "feature_fraction": 0.5,
     "bagging_fraction": 0.7,
@@ -96,7 +96,7 @@ def fit(history: History, settings: Settings, *, as_of: datetime | None = None, 
         LabelError: Too short a history, an empty cohort, or labels of one class only.
     """
     until = data_until(history, settings, as_of)
-    cutoffs = splits.cutoffs(settings.training, first_event=instant(history.first_event), data_until=until)
+    cutoffs = splits.cutoffs(settings.training, all_began=instant(history.all_began), data_until=until)
     if not cutoffs:
         raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", do="Set an earlier training.first")
     plans = {name: _plans(settings, target, cutoffs, until) for name, target in settings.targets.items()}

@@ -42,12 +42,12 @@ class Plan:
         return f"{', '.join(parts)}; labels look {self.days} days ahead"
 
 
-def cutoffs(training: Training, *, first_event: datetime, data_until: datetime) -> tuple[datetime, ...]:
+def cutoffs(training: Training, *, all_began: datetime, data_until: datetime) -> tuple[datetime, ...]:
     """All cutoffs of the plan: month beginnings, or Mondays, at midnight UTC.
 
-    Without `training.first` they begin 90 days after the first event, so that the early ones have a past.
+    Without `training.first` they begin 90 days after every source has begun, so that the early ones have a past.
     """
-    first = training.first or first_event + timedelta(days=90)
+    first = training.first or all_began + timedelta(days=90)
     last = min(training.last or data_until, data_until)
     found = []
     day = datetime(first.year, first.month, 1, tzinfo=UTC) if training.every == "month" else _monday(first)

@@ -1,0 +1,146 @@
+"""The lives of one chunk of accounts, strictly forward: each day follows from the state before it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from features.samples import causes, purchases, tickets, usage
+from features.samples.causes import CONTRACT, State, step
+from features.samples.parts import Rows, joined
+from features.samples.population import Population
+from features.samples.purchases import CHARGE, KINDS
+from features.samples.terms import DAY_US, TERMS, Flags, Ints
+from features.samples.truth import Moment, Outcomes
+
+_NEW, _RENEWAL, _EXPANSION, _CONTRACTION = range(len(KINDS))
+
+
+@dataclass(frozen=True)
+class History:
+    """What the accounts of a chunk left behind, and what only the simulation knows."""
+
+    usage: Rows
+    tickets: Rows
+    purchases: Rows
+    moments: list[Moment]
+    outcomes: Outcomes
+
+
+@dataclass
+class _Life:
+    """Where each account stands; `rise` is what price rises have come to, as a factor."""
+
+    people: Population
+    seats: Ints
+    state: causes.Codes
+    in_force: Flags
+    rise: causes.Floats
+    lapse: Ints
+    bought: list[Rows] = field(default_factory=list)
+    expansions: list[Ints] = field(default_factory=list)
+
+    def buy(self, who: Ints, day: int | Ints, kind: int | Ints) -> None:
+        """Term starts and charges: all seats, at midnight."""
+        at = np.broadcast_to(np.asarray(day) * DAY_US, who.shape)
+        kinds = np.broadcast_to(np.asarray(kind), who.shape)
+        block = purchases.buy(
+            self.people, who, at=at, kind=kinds, seats=self.seats[who], rise=self.rise[who]
+        )
+        self.bought.append(block)
+
+
+def live(
+    people: Population, streams: dict[str, np.random.Generator], *, first: int, until: int, as_ofs: Collection[int]
+) -> History:
+    """Run the days `[first, until)`, all counted since 1970, looking at the hidden states at each of `as_ofs`.
+
+    Of each day, first a term that ends at its midnight lapses or is renewed, then what is due is charged, then
+    the state moves on, and then people use the product, open tickets, add or return seats. Each of `streams`
+    (chain, usage, tickets) is drawn from in the order of the days, so a shorter run is the start of a longer one.
+    """
+    n = len(people.start)
+    life = _Life(
+        people,
+        seats=people.seats.copy(),
+        state=people.state.copy(),
+        in_force=people.start < first,
+        rise=np.ones(n),
+        lapse=np.full(n, -1),
+    )
+    _past(life, first)
+    used, opened, moments = [], [], []
+    for day in range(first, until + 1):
+        if day in as_ofs:
+            who = np.flatnonzero(life.in_force)
+            moments.append(Moment(day, who, life.state[who]))
+        if day == until:
+            break
+        chance = streams["chain"].random((5, n))
+        _renew(life, day, chance[0])
+        failed = _move(life, day, chance[1])
+        _resize(life, day, chance[2:])
+        who = np.flatnonzero(life.in_force)
+        used.append(usage.emit(streams["usage"], people, who, life.state[who], day))
+        opened.append(tickets.emit(streams["tickets"], people, who, life.state[who], failed[who], day))
+    expansions = np.concatenate([*life.expansions, np.empty((0, 2), dtype=np.int64)])
+    outcomes = Outcomes(life.lapse, expansions, until)
+    return History(joined(used), joined(opened), joined(life.bought), moments, outcomes)
+
+
+def _past(life: _Life, first: int) -> None:
+    """The purchases of the terms that run when the history starts, at their true past dates."""
+    people, terms = life.people, life.people.traits.terms
+    who = np.flatnonzero(life.in_force)
+    begin, _ = purchases.term_start(people, who, first - 1)
+    life.buy(who, begin, np.where(begin == people.start[who], _NEW, _RENEWAL))
+    for day in range(first - 366, first):
+        due = terms.charged(day)[who] & (begin < day) & ~people.prepaid[who]
+        life.buy(who[due], day, CHARGE)
+
+
+def _renew(life: _Life, day: int, chance: causes.Floats) -> None:
+    """Lapse, renew, charge or start what is due at the day's midnight."""
+    people, terms = life.people, life.people.traits.terms
+    due = terms.charged(day) & life.in_force
+    ends = terms.ends(day) & due
+    term = np.searchsorted(TERMS, terms.length)
+    leaves = ends & (chance < causes.LEAVE[life.state, term, people.traits.plan])
+    life.lapse[leaves] = day
+    life.in_force &= ~leaves
+    renews = ends & ~leaves
+    life.rise[terms.rises(day) & renews] *= purchases.RISE
+    starts = people.start == day
+    life.in_force |= starts
+    charged = due & ~ends & ~people.prepaid
+    for flags, kind in ((starts, _NEW), (renews, _RENEWAL), (charged, CHARGE)):
+        life.buy(np.flatnonzero(flags), day, kind)
+
+
+def _move(life: _Life, day: int, chance: causes.Floats) -> Ints:
+    """Each state a day on; gives 1 where the service failed an account, which is what made it aggrieved."""
+    following = step(life.state, life.people.traits.terms.nearing(day), chance)
+    moved = np.where(life.in_force, following, life.state)
+    failed = (moved == State.AGGRIEVED) & (life.state != State.AGGRIEVED)
+    life.state = moved
+    return failed.astype(np.int64)
+
+
+def _resize(life: _Life, day: int, draws: causes.Floats) -> None:
+    """Seats added and seats returned during the day; `draws` say whether, how many and when."""
+    people = life.people
+    chance, extent, time = draws
+    grows = life.in_force & (chance < causes.EXPAND[life.state, people.traits.plan])
+    shrinks = life.in_force & ~grows & (chance > 1 - CONTRACT[life.state]) & (life.seats > 2)
+    for flags, kind in ((grows, _EXPANSION), (shrinks, _CONTRACTION)):
+        who = np.flatnonzero(flags)
+        share = 0.05 + 0.25 * extent[who]
+        seats = np.maximum(1, np.rint(life.seats[who] * share)).astype(np.int64)
+        seats = seats if kind == _EXPANSION else -seats
+        at = day * DAY_US + (time[who] * 86_400).astype(np.int64) * 10**6
+        kinds = np.full(len(who), kind)
+        life.bought.append(purchases.buy(people, who, at=at, kind=kinds, seats=seats, rise=life.rise[who]))
+        life.seats[who] += seats
+    life.expansions.append(np.column_stack([np.flatnonzero(grows), np.full(grows.sum(), day)]))

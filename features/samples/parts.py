@@ -1,0 +1,104 @@
+"""A sample's folder: rows gathered day by day, Parquet parts, and a rename at the end that makes it whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features.errors import GarrisonError
+
+NOTE = "sample.json"
+Rows = dict[str, NDArray[Any]]  # columns of equal length, by name
+_GROUP = 1_000_000  # rows held as text at a time
+
+
+def joined(blocks: list[Rows]) -> Rows:
+    """All blocks below one another; the blocks are emptied on the way, to hold no column twice."""
+    names = list(blocks[0])
+    return {name: np.concatenate([block.pop(name) for block in blocks]) for name in names}
+
+
+def write(rows: Rows, part: Path, table: Callable[[Rows], pa.Table]) -> int:
+    """Write rows as one Parquet part, made into a table a slice at a time; gives the number of rows."""
+    n = len(next(iter(rows.values())))
+    writer: pq.ParquetWriter | None = None
+    for start in range(0, max(n, 1), _GROUP):
+        piece = table({name: values[start : start + _GROUP] for name, values in rows.items()})
+        writer = writer or pq.ParquetWriter(part, piece.schema, compression="zstd")
+        writer.write_table(piece)
+    assert writer is not None
+    writer.close()
+    return n
+
+
+def instants(micros: NDArray[np.int64], *, absent: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Microseconds since 1970 as UTC timestamps, null where absent."""
+    return pa.array(micros, pa.timestamp("us", "UTC"), mask=absent)
+
+
+def numbered(letter: str, chunk: int, n: int) -> pa.Array:
+    """n ids that no other chunk has."""
+    return pc.binary_join_element_wise(f"{letter}{chunk:02d}", padded(np.arange(n), 8), "-")
+
+
+def padded(numbers: NDArray[np.int64], width: int) -> pa.Array:
+    """Numbers as text with leading noughts."""
+    return pc.utf8_lpad(pc.cast(pa.array(numbers), pa.string()), width, "0")
+
+
+def finished(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of the sample in this folder, None where there is none made with these parameters.
+
+    Raises:
+        GarrisonError: The folder holds something else, which is not ours to replace.
+    """
+    if not out.exists():
+        return None
+    try:
+        note = json.loads((out / NOTE).read_text(encoding="utf-8"))
+        found, summary = note["parameters"], note["summary"]
+    except (OSError, ValueError, KeyError, TypeError):
+        if out.is_dir() and not any(out.iterdir()):
+            return None
+        raise GarrisonError(
+            f"{out} is not a folder that a sample was written to",
+            there="a file, or a folder with other things in it",
+            do="Name a new or empty folder",
+        ) from None
+    return dict(summary) if found == dict(parameters) else None
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to write to, which takes the place of `out` when all went well.
+
+    A run that fails leaves nothing; one that is killed leaves the folder beside, which the next run removes.
+    """
+    partial, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def note(folder: Path, parameters: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Say in the folder how it was made and what is in it, for `finished`."""
+    text = json.dumps({"parameters": dict(parameters), "summary": dict(summary)}, indent=2)
+    (folder / NOTE).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,88 @@
+"""Purchase rows: term starts, monthly charges, added and returned seats, one row per product bought."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.samples.causes import Floats
+from features.samples.parts import Rows, instants, numbered
+from features.samples.population import Population
+from features.samples.terms import DAY_US, Ints, day_in, month_of
+
+KINDS = ("new", "renewal", "expansion", "contraction")
+CHARGE = -1  # a plain charge inside a longer term has no kind
+PRODUCTS = ("platform", "insights", "care")
+_PRICE = np.array([18.0, 32.0, 55.0])[:, None] * np.array([1.0, 0.3, 0.2])  # a seat a month, by plan and product
+RISE = 1.08  # factor on the price at each anniversary of an indexed contract
+
+
+def term_start(people: Population, who: Ints, day: int | Ints) -> tuple[Ints, Ints]:
+    """First day of the terms running on a day, and the month since 1970 in which each falls."""
+    terms = people.traits.terms
+    month, dom = terms.month[who], terms.dom[who]
+    today = np.broadcast_to(np.asarray(day, dtype=np.int64), who.shape)
+    now = month_of(today)[0]
+    now = now - (day_in(now, dom) > today)
+    running = now - (now - month) % terms.length[who]
+    return day_in(running, dom), running
+
+
+def buy(people: Population, who: Ints, *, at: Ints, kind: Ints, seats: Ints, rise: Floats) -> Rows:
+    """One platform row for each account, and for whole terms and charges one for each add-on it has.
+
+    Args:
+        people: The chunk.
+        who: Accounts that buy, each once.
+        at: Microseconds since 1970 of each purchase.
+        kind: Index in `KINDS`, or `CHARGE`.
+        seats: Seats charged; those added, or as a negative number returned, for expansion and contraction.
+        rise: What price rises have come to, as a factor.
+    """
+    whole = (kind != KINDS.index("expansion")) & (kind != KINDS.index("contraction"))
+    has = np.column_stack([np.ones(len(who), bool), people.addons[who] & whole[:, None]])
+    row, product = np.nonzero(has)
+    account = who[row]
+    begin, month = term_start(people, account, at[row] // DAY_US)
+    length = people.traits.terms.length[account]
+    billing = np.where(people.prepaid[account], length, 1)
+    cents = np.rint(_PRICE[people.traits.plan[account], product] * rise[row] * 100).astype(np.int64)
+    return {
+        "account": account,
+        "at": at[row],
+        "cents": np.rint(cents * seats[row] * billing * (1 - people.discount[account])).astype(np.int64),
+        "kind": kind[row],
+        "product": product,
+        "seats": seats[row],
+        "begin": begin,
+        "end": day_in(month + length, people.traits.terms.dom[account]),
+        "billing": billing,
+        "list_cents": cents,
+    }
+
+
+def table(rows: Rows, ids: pa.Array, *, chunk: int) -> pa.Table:
+    """Rows as the data contract has them. Seats returned have a negative quantity and amount."""
+    kind = rows["kind"]
+    return pa.table(
+        {
+            "order_id": numbered("P", chunk, len(kind)),
+            "account_id": ids.take(pa.array(rows["account"])),
+            "purchased_at": instants(rows["at"]),
+            "amount": _money(rows["cents"]),
+            "kind": pa.array(KINDS).take(pa.array(kind, mask=kind == CHARGE)),
+            "product": pa.array(PRODUCTS).take(pa.array(rows["product"])),
+            "quantity": rows["seats"],
+            "term_starts_at": instants(rows["begin"] * DAY_US),
+            "term_ends_at": instants(rows["end"] * DAY_US),
+            "billing_months": rows["billing"],
+            "list_price": _money(rows["list_cents"]),
+        }
+    )
+
+
+def _money(cents: Ints) -> pa.Array:
+    return pc.multiply(pc.cast(pa.array(cents), pa.decimal128(19, 0)), pa.scalar(Decimal("0.01")))

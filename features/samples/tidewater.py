@@ -1,0 +1,166 @@
+"""tidewater, an openly synthetic software company: its four tables, and the truth about each account apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.errors import GarrisonError
+from features.samples import parts, population, purchases, tickets, truth, usage
+from features.samples.history import History, live
+from features.samples.population import Population
+from features.samples.terms import month_start
+
+TABLES = ("accounts", "tickets", "usage", "purchases")
+CHUNK = 20_000  # accounts simulated, and held in memory, at a time
+_VERSION = 1  # of what is simulated: a sample of another version is written anew
+_FEWEST, _MOST = 100, 1_000_000
+_STREAMS = ("population", "accounts", "chain", "usage", "tickets")
+_RATES = {"churn_90d": "churned_90d", "upsell_90d": "expanded_90d"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows written, and base rates over the accounts in force at all
+    `as_of` whose horizon the data cover, None where there is none."""
+
+    accounts: int
+    tickets: int
+    usage: int
+    purchases: int
+    truth: int
+    churn_90d: float | None
+    upsell_90d: float | None
+
+
+def write(
+    out: Path,
+    *,
+    accounts: int = 3000,
+    months: int = 24,
+    seed: int = 7,
+    end: date = date(2026, 1, 1),
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Write `months` of history that end before `end`, as Parquet parts in a folder a table.
+
+    `out/accounts`, `out/tickets`, `out/usage` and `out/purchases` follow the data contract; `out/truth` says
+    for each account in force at each month's start what the future truly held. The same parameters always
+    give the same sample, and where `out` has it already nothing is done.
+
+    Args:
+        out: Folder to make or, where an earlier sample is in it, to replace.
+        accounts: 100 to 1,000,000.
+        months: Calendar months of history, 3 to 120.
+        seed: Any whole number from 0.
+        end: First day without data.
+        progress: Called with accounts done and accounts in all.
+
+    Raises:
+        GarrisonError: A parameter is out of bounds, or `out` holds something else.
+    """
+    _check(accounts, months, seed)
+    out = Path(out)
+    parameters = {"sample": "tidewater", "version": _VERSION, "accounts": accounts, "months": months}
+    parameters |= {"seed": seed, "end": end.isoformat()}
+    if found := parts.finished(out, parameters):
+        return Summary(**found)
+    span = _Span.ending(end, months)
+    with parts.whole(out) as folder:
+        for name in (*TABLES, "truth"):
+            (folder / name).mkdir()
+        for chunk, start in enumerate(range(0, accounts, CHUNK)):
+            numbers = range(start, min(start + CHUNK, accounts))
+            _write_chunk(folder, chunk, numbers, span, seed)
+            if progress:
+                progress(numbers.stop, accounts)
+        summary = _summary(folder)
+        parts.note(folder, parameters, asdict(summary))
+    return summary
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Days since 1970 of the history, `[first, until)`, and of the month starts looked at for truth."""
+
+    first: int
+    until: int
+    as_ofs: tuple[int, ...]
+
+    @classmethod
+    def ending(cls, end: date, months: int) -> _Span:
+        last = np.datetime64(end, "D")
+        month = int(last.astype("M8[M]").astype(np.int64))
+        until = int(last.astype(np.int64))
+        first = month_start(month - months) + until - month_start(month)
+        starts = (month_start(m) for m in range(month - months + 2, month + 1))
+        return cls(first, until, tuple(starts))
+
+
+def _check(accounts: int, months: int, seed: int) -> None:
+    for name, value, least, most in (
+        ("accounts", accounts, _FEWEST, _MOST),
+        ("months", months, 3, 120),
+        ("seed", seed, 0, 2**63),
+    ):
+        if not least <= value <= most:
+            raise GarrisonError(
+                f"a tidewater sample can't have these {name}",
+                there=str(value),
+                do=f"Choose {least:,} to {most:,}",
+            )
+
+
+def _streams(seed: int, chunk: int) -> dict[str, np.random.Generator]:
+    """Independent random streams of a chunk, one for each purpose."""
+    return {
+        name: np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(chunk, purpose))))
+        for purpose, name in enumerate(_STREAMS)
+    }
+
+
+def _write_chunk(folder: Path, chunk: int, numbers: range, span: _Span, seed: int) -> None:
+    streams = _streams(seed, chunk)
+    people = population.populate(
+        streams["population"], numbers=numbers, first=span.first, days=span.until - span.first
+    )
+    history = live(people, streams, first=span.first, until=span.until, as_ofs=span.as_ofs)
+    part = f"part-{chunk:05d}.parquet"
+    ids, until = people.ids, span.until
+    company = population.table(people, chunk, streams["accounts"])
+    pq.write_table(company, folder / "accounts" / part, compression="zstd")
+    pq.write_table(_truth(people, history), folder / "truth" / part, compression="zstd")
+    parts.write(history.usage, folder / "usage" / part, lambda rows: usage.table(rows, ids))
+    parts.write(
+        history.tickets,
+        folder / "tickets" / part,
+        lambda rows: tickets.table(rows, ids, chunk=chunk, until=until),
+    )
+    parts.write(
+        history.purchases, folder / "purchases" / part, lambda rows: purchases.table(rows, ids, chunk=chunk)
+    )
+
+
+def _truth(people: Population, history: History) -> pa.Table:
+    return pa.concat_tables(
+        truth.table(moment, people.traits.of(moment.account), history.outcomes, people.ids)
+        for moment in history.moments
+    )
+
+
+def _summary(folder: Path) -> Summary:
+    """Counts from the parts' footers, rates from the truth."""
+    rows = {
+        name: sum(pq.read_metadata(part).num_rows for part in (folder / name).iterdir())
+        for name in (*TABLES, "truth")
+    }
+    known = pq.read_table(folder / "truth", columns=["churned_90d", "expanded_90d"])
+    rates = {name: pc.mean(known[column]).as_py() for name, column in _RATES.items()}
+    return Summary(**rows, **rates)

@@ -1,0 +1,100 @@
+"""python -m monitoring: scores to drift verdicts, alerts and reports."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features import command
+from features.command import CONFIG, AsOf, Config, Json, write_json
+from features.company import load
+
+app = command.app("Scores to drift verdicts, alerts at the account's owner, and reports.")
+
+
+@app.command()
+def alert(
+    as_of: AsOf = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Open, continue and close episodes from the stored scores; messages go to the outbox."""
+    from monitoring import alerts, routing, standing, summary
+    from serving import store
+    from training import promotions
+
+    settings = load(config)
+    limits = standing.thresholds(promotions.champions(settings), settings)
+    with closing(store.open(settings)) as state:
+        outcome = alerts.run(
+            settings,
+            state,
+            limits=limits,
+            contacts=lambda accounts: routing.contacts(settings, accounts),
+            as_of=as_of,
+            dry_run=dry_run,
+        )
+    print(*summary.of_alerts(outcome, dry_run=dry_run), sep="\n")
+    write_json(json, summary.alerts_data(outcome, dry_run=dry_run))
+
+
+@app.command()
+def deliver(
+    resend: Annotated[str | None, typer.Option(metavar="ID", help="Send this stuck or withheld message again.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --resend: to this one instead.")] = None,
+    arrived: Annotated[str | None, typer.Option(metavar="ID", help="This uncertain message did arrive.")] = None,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Send what is due in the outbox, each message once."""
+    from monitoring import outbox, summary
+    from serving import store
+
+    if to and not resend:
+        raise typer.BadParameter("it goes with --resend ID", param_hint="--to")
+    settings = load(config)
+    with closing(store.open(settings)) as state:
+        if resend:
+            outbox.resend(state, resend, to=to)
+        if arrived:
+            outbox.arrived(state, arrived)
+        delivery = outbox.deliver(settings, state)
+    print(*summary.of_delivery(delivery), sep="\n")
+    write_json(json, asdict(delivery))
+
+
+@app.command()
+def episodes(
+    closed: Annotated[bool, typer.Option("--closed", help="The closed ones too.")] = False,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """List the open episodes, newest first."""
+    from monitoring import summary
+    from serving import store
+
+    with closing(store.open(load(config))) as state:
+        rows = summary.episodes(state, closed=closed)
+    print(*summary.of_episodes(rows), sep="\n")
+    write_json(json, {"episodes": rows})
+
+
+@app.command()
+def mailbox(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the local machine.")],
+    folder: Annotated[Path, typer.Option(help="Gets one .eml file for each message.")],
+    seconds: Annotated[float | None, typer.Option("--for", min=0, help="Stop after so many seconds.")] = None,
+) -> None:
+    """Run a local SMTP server that takes every message and saves it, to try alerts out."""
+    from monitoring.mailbox import serve
+
+    serve(port, folder, seconds, say=lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    command.run(app)

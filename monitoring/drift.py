@@ -1,0 +1,257 @@
+"""Drift: Evidently's comparison of the newest snapshot with the training snapshots. The only file that meets Evidently.
+
+Evidently gets columns already cut into bins (`monitoring.bins`), so that its index is taken over bins that hold
+enough rows, missing values count, and no raw value of an account ends up in a page.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from features import catalog, snapshots
+from features.errors import RegistryError
+from features.history import History
+from features.settings import Settings
+from monitoring.bins import Binned, cut, is_number, noise
+from monitoring.pages import render, write
+from monitoring.soundness import Sound, examine
+from monitoring.verdict import Column, Verdict
+from serving.online import Snapshot
+from training import promotions
+from training.bundle import Bundle
+
+ROWS = 20_000
+# A PSI below this is small whatever the number of rows, by the rule of thumb of credit scoring.
+LEAST = 0.1
+# The chance that a verdict calls drift where there is none, shared by all its columns.
+CHANCE = 0.01
+SHOWN_DRIFTED, SHOWN_STABLE = 12, 6
+# Evidently guesses the types that it is not told.
+_COLOURS = {"reference": "#9fb0c3", "current": "#d98e04"}
+_OTHER_KINDS = ("numerical", "text", "datetime", "unknown", "list")
+
+# By name: the reference's scores and the current ones, row for row.
+Scores = Mapping[str, tuple[ArrayLike, ArrayLike]]
+
+
+def check(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None = None) -> Verdict:
+    """Judge whether `current` looks like `reference`; the light verdict, without a page.
+
+    Args:
+        reference: Features of the training snapshots; of more than 20,000 rows a sample is taken.
+        current: Features of the newest snapshot's cohort; the same.
+        seed: Of the samples.
+        scores: Compared like features.
+    """
+    sound = _sound(reference, current, seed=seed, scores=scores)
+    binned = {name: cut(sound.reference[name], sound.current[name]) for name in sound.reference}
+    chance = CHANCE / max(1, len(binned))
+    rows = len(sound.current), len(sound.reference)
+    thresholds = {name: max(LEAST, noise(*rows, each.count, chance=chance)) for name, each in binned.items()}
+    indices = _indices(binned)
+    columns = []
+    for name, psi in indices.items():
+        figures = _figures(sound.reference[name], sound.current[name])
+        figures |= {"kind": "score"} if name in (scores or {}) else {}
+        columns.append(Column(name, psi=psi, threshold=thresholds[name], bins=binned[name].count, **figures))
+    columns.sort(key=lambda c: (-c.psi / c.threshold, c.name))
+    return Verdict(tuple(columns), sound.findings, *rows)
+
+
+def page(  # noqa: PLR0913  # all named: what to show, and where
+    verdict: Verdict,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    *,
+    file: Path,
+    heading: str,
+    seed: int,
+    scores: Scores | None = None,
+) -> Path:
+    """Write the page: the verdict in words, all columns' figures, and Evidently's view of the most moved.
+
+    It stands by itself: whoever opens it needs no network. Some 4 MB, nearly all of it Evidently's program.
+
+    Args:
+        verdict: As `check` gave it for the same frames, seed and scores.
+        reference: As given to `check`.
+        current: As given to `check`.
+        file: Written whole or not at all; its folder is made.
+        heading: What was compared, for the top of the page.
+        seed: As given to `check`.
+        scores: As given to `check`.
+    """
+    shown = verdict.drifted[:SHOWN_DRIFTED] or verdict.columns[:SHOWN_STABLE]
+    sentences = {c.name: catalog.FEATURES[c.name].sentence for c in verdict.columns if c.name in catalog.FEATURES}
+    head = body = ""
+    if shown:
+        sound = _sound(reference, current, seed=seed, scores=scores)
+        binned = {c.name: cut(sound.reference[c.name], sound.current[c.name]) for c in shown}
+        report = _report(binned, {c.name: c.threshold for c in shown})
+        whole = _view(report, [f"{c.name}: PSI {c.psi:.2f}" for c in shown])
+        head = whole.split("<head>", 1)[1].split("</head>", 1)[0]
+        body = whole.split("<body>", 1)[1].rsplit("</body>", 1)[0]
+    about = {"verdict": verdict, "heading": heading, "sentences": sentences}
+    return write(file, render("drift.html", **about, evidently_head=head, evidently_body=body))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Drift of each target's champion at one `as_of`.
+
+    Args:
+        as_of: Of the snapshot looked at.
+        verdicts: By target.
+        pages: By target.
+    """
+
+    as_of: datetime
+    verdicts: Mapping[str, Verdict]
+    pages: Mapping[str, Path]
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        for target, verdict in self.verdicts.items():
+            yield f"{target}, as of {self.as_of:%Y-%m-%d}"
+            yield from (f"  {line}" for line in verdict.lines())
+            yield f"  page: {self.pages[target]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        targets = {t: v.as_dict() | {"page": str(self.pages[t])} for t, v in self.verdicts.items()}
+        return {"as_of": self.as_of.isoformat(), "targets": targets}
+
+
+def run(settings: Settings, *, as_of: datetime | None = None) -> Watch:
+    """Compare the cohort at `as_of` with each champion's training snapshots, and write a page for each.
+
+    Args:
+        settings: The company's.
+        as_of: By default the midnight that ends the last day with an event.
+
+    Raises:
+        GarrisonError: There is no champion, or no account at `as_of`.
+    """
+    champions = promotions.champions(settings)
+    if not champions:
+        raise RegistryError("no model is champion", do="Run `python -m training fit`, then `… promote RUN`")
+    with History.open(settings) as history:
+        snapshot = Snapshot.take(settings, history, as_of or snapshots.latest(history))
+    verdicts, pages = {}, {}
+    for target, bundle in champions.items():
+        eligible = snapshot.in_cohort.get(target)
+        current = snapshot.frame if eligible is None else snapshot.frame[np.asarray(eligible, dtype=bool)]
+        given: dict[str, Any] = {"seed": settings.training.seed, "scores": _scores(bundle, current)}
+        verdicts[target] = check(bundle.reference, current, **given)
+        file = settings.var / "drift" / f"{snapshot.as_of:%Y-%m-%d}-{target}.html"
+        heading = f"{settings.company.name}: {target} model {bundle.version}, accounts as of {snapshot.as_of:%Y-%m-%d}"
+        pages[target] = page(verdicts[target], bundle.reference, current, file=file, heading=heading, **given)
+    return Watch(snapshot.as_of, verdicts, pages)
+
+
+def _scores(bundle: Bundle, current: pd.DataFrame) -> Scores:
+    """The champion's scores of both frames; none where a column it needs is gone, or there is nobody."""
+    if current.empty or not set(bundle.features).issubset(current.columns):
+        return {}
+    sides = [bundle.probabilities(bundle.matrix(frame)) for frame in (bundle.reference, current)]
+    names = [f"score {bundle.target} {days} days" for days in bundle.horizons]
+    return {name: (sides[0][:, at], sides[1][:, at]) for at, name in enumerate(names)}
+
+
+def _sound(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None) -> Sound:
+    """Both frames with their scores as columns, sampled, and with what can't be compared taken out."""
+    sides = []
+    for at, frame in enumerate((reference, current)):
+        whole = frame.assign(**{name: np.asarray(pair[at]) for name, pair in (scores or {}).items()})
+        sides.append(whole.sample(ROWS, random_state=seed) if len(whole) > ROWS else whole)
+    return examine(sides[0], sides[1])
+
+
+def _figures(before: pd.Series, now: pd.Series) -> dict[str, Any]:
+    """What people want to know of a column beside how far it moved."""
+    missing = float(before.isna().mean()), float(now.isna().mean())
+    if is_number(before):
+        return {"kind": "number", "missing": missing, "typical": (float(before.mean()), float(now.mean()))}
+    unseen = float((now.notna() & ~now.isin(before.dropna().unique())).mean())
+    return {"kind": "category", "missing": missing, "unseen": unseen}
+
+
+def _indices(binned: Mapping[str, Binned]) -> dict[str, float]:
+    """Evidently's PSI of each column, without the figures that its reports draw: a twentieth of the time."""
+    with _offline():
+        from evidently.legacy.calculations.stattests import psi_stat_test
+        from evidently.legacy.core import ColumnType
+
+        kind = ColumnType.Categorical
+        return {n: float(psi_stat_test(b.reference, b.current, kind, LEAST).drift_score) for n, b in binned.items()}
+
+
+def _report(binned: Mapping[str, Binned], thresholds: Mapping[str, float]) -> Any:
+    """Evidently's snapshot of one drift figure a column, in the order given."""
+    with _offline():
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.metrics import ValueDrift
+
+        names = {name: _harmless(name) for name in binned}
+        nothing: dict[str, list[str]] = {f"{kind}_columns": [] for kind in _OTHER_KINDS}
+        definition = DataDefinition(categorical_columns=list(names.values()), **nothing)
+        sides = [
+            Dataset.from_pandas(
+                pd.DataFrame({names[n]: getattr(b, side).map(_harmless) for n, b in binned.items()}), definition
+            )
+            for side in ("current", "reference")
+        ]
+        metrics = [ValueDrift(column=names[n], method="psi", threshold=thresholds[n]) for n in binned]
+        return Report(metrics).run(*sides)
+
+
+def _view(report: Any, headings: list[str]) -> str:
+    """Evidently's page of the figures alone: two side by side, of shares and not of counts, their bins in order."""
+    with _offline():
+        from evidently.core.metric_types import render_widgets
+        from evidently.legacy.renderers.html_widgets import group_widget
+
+    figures = []
+    for heading, result in zip(headings, report.metric_results.values(), strict=True):
+        widget = result.widget[-1]
+        widget.title, widget.size = _harmless(heading), 1
+        for figure in (tab.widget.params for tab in widget.tabs):
+            for trace in figure["data"]:
+                trace["visible"] = not trace["visible"]
+                trace["marker"] = {"color": _COLOURS[trace["name"]]}
+            layout = figure["layout"]
+            order = sorted({str(label) for trace in figure["data"] for label in trace["x"]})
+            layout["xaxis"] |= {"categoryorder": "array", "categoryarray": order}
+            layout["yaxis"] |= {"title": {"text": "% of accounts"}, "gridcolor": "#e8ecf1"}
+            layout["plot_bgcolor"] = "white"
+            layout["legend"] = {"orientation": "h", "y": 1.12}
+            layout["margin"] = {"l": 55, "r": 10, "t": 10, "b": 90}
+            for menu in layout["updatemenus"]:
+                menu["visible"] = False
+        figures.append(widget)
+    return str(render_widgets([group_widget(title="", widgets=figures)], as_iframe=False))
+
+
+def _harmless(text: str) -> str:
+    """Text that Evidently may put into a script element as it is: it does not escape `</script>`."""
+    return text.translate({ord("<"): "\u2039", ord(">"): "\u203a"})
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Evidently with its usage reports switched off, and without its libraries' warnings."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,42 @@
+"""Pages for people: templates filled in with every value escaped, written whole or not at all."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of `monitoring/templates`; names and other data of users are escaped.
+
+    Raises:
+        jinja2.UndefinedError: The template asks for a value that was not given.
+    """
+    return _environment().get_template(template).render(values)
+
+
+def write(file: Path, text: str) -> Path:
+    """Write a page, its folder made; a reader sees the old one or the new one, never half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    return part.replace(file)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
+    environment.filters["short"] = lambda number: f"{number:,.4g}" if abs(number) < 10_000 else f"{number:,.0f}"
+    return environment

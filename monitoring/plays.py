@@ -1,0 +1,111 @@
+"""Plays: the next step that an account's owner can take, by the driver that raised the risk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Play:
+    """One recommended next step.
+
+    Args:
+        key: What features name it by.
+        title: In a few words.
+        step: What to do, said to the owner.
+    """
+
+    key: str
+    title: str
+    step: str
+
+
+DEFAULT = Play(
+    "review_account",
+    "Review the account",
+    "Nothing here that you can act on stands out. Call your contact, ask how it is going, "
+    "and note what has changed on their side.",
+)
+
+PLAYS: Mapping[str, Play] = MappingProxyType(
+    {
+        play.key: play
+        for play in (
+            Play(
+                "revive_usage",
+                "Bring usage back",
+                "Ask your contact what changed in how they work, and agree on one task to do with the product "
+                "this week, with someone of ours beside them.",
+            ),
+            Play(
+                "train_users",
+                "Train more of their people",
+                "Offer a short session for those who have stopped or never started, on the parts their team "
+                "does not use yet.",
+            ),
+            Play(
+                "break_silence",
+                "Break the silence",
+                "They have gone quiet without complaining. Call, don't write: ask what they would miss if it "
+                "were gone tomorrow.",
+            ),
+            Play(
+                "answer_tickets",
+                "Get their open tickets answered",
+                "Find out what holds up the oldest and the most urgent one, and tell them yourself by when it "
+                "will be done.",
+            ),
+            Play(
+                "fix_service",
+                "Make good for poor service",
+                "Go through what went wrong with the service lead, then call: say what happened, what has been "
+                "put right, and whom to reach directly.",
+            ),
+            Play(
+                "review_tickets",
+                "See what their tickets say",
+                "Read the latest ones together: the same question twice points to a gap in the product, or in "
+                "what they were taught. Bring them the answer.",
+            ),
+            Play(
+                "talk_price",
+                "Talk about price",
+                "Show what they get for what they pay, and have a smaller plan or a longer term ready before "
+                "they ask for it.",
+            ),
+            Play(
+                "renew_early",
+                "Open the renewal now",
+                "Don't wait for the term to end: meet whoever decides, with the results of this term and an "
+                "offer for the next.",
+            ),
+            Play(
+                "win_back_purchase",
+                "Win the next purchase",
+                "They buy less than they used to. Ask what they now get elsewhere, and make an offer on what "
+                "they used to buy.",
+            ),
+            Play(
+                "show_more",
+                "Show them more of the range",
+                "They use little of what we have. Bring one thing that companies like theirs gain from, with "
+                "an example.",
+            ),
+            DEFAULT,
+        )
+    }
+)
+
+
+def choose(drivers: Iterable[Mapping[str, Any]]) -> Play:
+    """The play of the strongest driver that someone can act on; `DEFAULT` where there is none.
+
+    Args:
+        drivers: As a score stores them: each with `contribution` (log-odds), `actionable` and `play`.
+    """
+    ranked = sorted(drivers, key=lambda driver: -float(driver["contribution"]))
+    usable = (PLAYS.get(str(d["play"])) for d in ranked if d["actionable"] and d["contribution"] > 0)
+    return next((play for play in usable if play is not None), DEFAULT)

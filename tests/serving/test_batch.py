@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from features.errors import GarrisonError
+from serving import batch, online, store
+from serving.batch import Explain
+from serving.online import Snapshot
+
+COLUMNS = [
+    "account_id",
+    "as_of",
+    "churn_30d",
+    "churn_90d",
+    "upsell_90d",
+    "value",
+    "drivers",
+    "sources",
+    "model",
+    "in_cohort",
+]
+
+# Dies by kill -9 inside the transaction, after so many statements of it.
+KILLED = """
+import os, signal, sys
+from serving import store
+real, after = store._chunks, int(sys.argv[1])
+def chunks(rows):
+    for i, chunk in enumerate(real(rows)):
+        if i == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield chunk
+store._chunks, store.CHUNK = chunks, 50
+from features.company import load
+from serving import batch
+batch.run(load(sys.argv[2]), sys.argv[3])
+"""
+
+
+def stored(settings: Any) -> list[tuple[Any, ...]]:
+    """All scores but for when they were made."""
+    columns = [c for c in store.SCORES.columns if c.name != "scored_at"]
+    with store.open(settings) as opened, opened.reading() as connection:
+        return [tuple(row) for row in connection.execute(sa.select(*columns).order_by(*columns[:4]))]
+
+
+def test_every_account_is_scored_into_the_store_and_the_file(harbour: Any, now: datetime, tmp_path: Path) -> None:
+    scored = batch.run(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
+    frame = pd.read_parquet(tmp_path / "s.parquet")
+    assert list(frame) == COLUMNS
+    assert frame["account_id"].tolist() == sorted(a["account_id"] for a in harbour.rows["accounts"])
+    assert set(frame["model"]) == {"churn-1,upsell-1"}
+    assert set(frame["sources"]) == {"tickets,usage,purchases"}
+    assert 0 < frame["in_cohort"].sum() <= len(frame)
+    with store.open(harbour.settings) as opened:
+        kept = opened.latest_scores(now, "churn", 90)
+    assert [r["score"] for r in kept] == frame["churn_90d"].tolist()
+    assert ["; ".join(d["text"] for d in r["drivers"]) for r in kept] == frame["drivers"].tolist()
+    assert [r["in_cohort"] for r in kept] == frame["in_cohort"].tolist()
+    assert scored.summary()["targets"].keys() == {"churn_30d", "churn_90d", "upsell_90d"}
+
+
+def test_by_default_those_above_the_base_rate_are_explained(own_harbour: Any, now: datetime) -> None:
+    settings = own_harbour.settings
+    for explain, expected in ((Explain.ABOVE, None), (Explain.ALL, True), (Explain.NONE, False)):
+        scored = batch.run(settings, None, as_of=now, explain=explain)
+        for target, bundle in scored.scorer.bundles.items():
+            for h, horizon in enumerate(bundle.horizons):
+                above = scored.scores[target][:, h] > bundle.base_rates[horizon]
+                has = [bool(drivers) for drivers in scored.drivers[target, horizon]]
+                assert has == (above.tolist() if expected is None else [expected] * len(has))
+
+
+def test_the_default_instant_ends_the_last_day_with_an_event(own_harbour: Any) -> None:
+    scored = batch.run(own_harbour.settings, None, explain=Explain.NONE)
+    rows = own_harbour.rows
+    last = max([r["used_at"] for r in rows["usage"]] + [r["opened_at"] for r in rows["tickets"]])
+    assert scored.as_of.isoformat() > last > (scored.as_of - pd.Timedelta(days=1)).isoformat()
+
+
+@pytest.mark.parametrize("kind", ["csv", "sqlite", "postgresql"])
+def test_a_second_run_changes_nothing(
+    kind: str, own_harbour: Any, now: datetime, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    to = {
+        "csv": lambda: f"{tmp_path}/s.csv",
+        "sqlite": lambda: f"sqlite:///{tmp_path}/crm.db",
+        "postgresql": lambda: str(request.getfixturevalue("postgres")),
+    }[kind]()
+
+    def delivered() -> Any:
+        if kind == "csv":
+            return (tmp_path / "s.csv").read_bytes()
+        engine = store.connect(to)
+        with engine.connect() as connection:
+            rows = connection.execute(sa.text("SELECT * FROM garrison_scores ORDER BY account_id")).all()
+        engine.dispose()
+        return rows
+
+    seen = []
+    for _ in range(2):
+        batch.run(own_harbour.settings, to, as_of=now, explain=Explain.NONE)
+        seen.append((stored(own_harbour.settings), delivered()))
+    assert seen[0] == seen[1]
+    assert len(seen[0][0]) == 3 * len(own_harbour.rows["accounts"])
+
+
+def test_a_run_that_was_killed_is_mended_by_running_it_again(own_harbour: Any, tmp_path: Path) -> None:
+    line = [sys.executable, "-c", KILLED, "3", str(own_harbour.config), str(tmp_path / "s.csv")]
+    assert subprocess.run(line, timeout=120, check=False).returncode == -signal.SIGKILL
+    assert stored(own_harbour.settings) == []  # 150 rows had been written, none is there
+    assert not (tmp_path / "s.csv").exists()
+    batch.run(own_harbour.settings, str(tmp_path / "s.csv"))
+    mended = stored(own_harbour.settings)
+    batch.run(own_harbour.settings, str(tmp_path / "again.csv"))
+    assert len(mended) == 3 * len(own_harbour.rows["accounts"])
+    assert stored(own_harbour.settings) == mended
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_snapshot_is_kept_as_it_was_scored(own_harbour: Any, now: datetime) -> None:
+    batch.run(own_harbour.settings, None, as_of=datetime(2023, 12, 1, tzinfo=UTC), explain=Explain.NONE)
+    scored = batch.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
+    newest = Snapshot.newest(online.folder(own_harbour.settings))
+    assert newest is not None
+    assert (newest.as_of, newest.sources) == (now, ("tickets", "usage", "purchases"))
+    again = scored.scorer.score(newest.rows(scored.scorer))
+    assert all((again[t] == scored.scores[t]).all() for t in again)
+    assert newest.in_cohort["churn"].tolist() == scored.rows.in_cohort["churn"].tolist()
+
+
+def test_a_file_that_is_no_snapshot_is_named(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "2024.parquet")
+    with pytest.raises(GarrisonError, match=r"2024\.parquet is not a stored snapshot"):
+        Snapshot.newest(tmp_path)
+    assert Snapshot.newest(tmp_path / "none") is None
+
+
+def test_without_a_champion_there_is_nothing_to_score_with(own_harbour: Any, now: datetime) -> None:
+    (own_harbour.settings.paths.mlruns / "small-harbour-promotions.jsonl").unlink()
+    with pytest.raises(GarrisonError, match=r"no model of Small Harbour is champion.*training promote"):
+        batch.run(own_harbour.settings, None, as_of=now)
+
+
+def test_before_the_first_account_there_is_nobody_to_score(harbour: Any) -> None:
+    with pytest.raises(GarrisonError, match="nobody to score at 2020-01-01"):
+        batch.run(harbour.settings, None, as_of=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_an_unknown_destination_is_refused_before_the_work(harbour: Any) -> None:
+    with pytest.raises(GarrisonError, match="is no destination"):
+        batch.run(harbour.settings, "scores.doc", as_of=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_the_command_prints_what_it_did_and_writes_it_for_machines(
+    own_harbour: Any, serving: Any, tmp_path: Path
+) -> None:
+    words = ["--config", own_harbour.config, "--as-of", "2024-01-01", "--drivers", "none"]
+    done = serving("score", *words, "--to", tmp_path / "s.csv", "--json", tmp_path / "s.json")
+    assert done.returncode == 0, done.stderr
+    assert "churn_90d" in done.stdout
+    assert "s.csv" in done.stdout
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["accounts"] == len(own_harbour.rows["accounts"])
+    wrong = serving("score", *words, "--to", "scores.doc")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr.startswith("error: --to scores.doc is no destination")
+    assert wrong.stderr.count("\n") == 1

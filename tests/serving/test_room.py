@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from serving import auth, batch, online
+from serving.batch import Explain
+from serving.room import FRESH, Room
+from training import promotions
+from training.promotions import Promotion
+
+EARLIER = datetime(2023, 12, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def room(own_harbour: Any) -> Room:
+    batch.run(own_harbour.settings, None, as_of=EARLIER, explain=Explain.NONE)
+    return Room.open(str(own_harbour.config))
+
+
+def as_of(room: Room) -> datetime:
+    assert room.desk is not None
+    return room.desk.answers.account("A-003").as_of
+
+
+def version(room: Room) -> str:
+    assert room.desk is not None
+    return room.desk.answers.account("A-003").scores["churn_90d"].model
+
+
+def test_a_room_with_nothing_new_stays_as_it_is(room: Room) -> None:
+    assert room.renewed().desk is room.desk
+
+
+def test_a_new_snapshot_is_in_force_without_a_restart(room: Room, own_harbour: Any, now: datetime) -> None:
+    assert as_of(room) == EARLIER
+    batch.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
+    assert as_of(room.renewed()) == now
+    assert as_of(room) == EARLIER  # requests under way end as they began
+
+
+def test_a_new_champion_is_in_force_without_a_restart(room: Room, own_harbour: Any) -> None:
+    made = Promotion(promotions.now(), "promote", "churn", "churn-2", "run-2", "artifacts/churn", "a test")
+    promotions.append(own_harbour.settings, made)
+    assert version(room) == "churn-1"
+    assert version(room.renewed()) == "churn-2"
+
+
+def test_what_can_not_be_read_leaves_what_was_read_before(room: Room, own_harbour: Any) -> None:
+    (online.folder(own_harbour.settings) / "2030.parquet").write_text("half a file")
+    renewed = room.renewed()
+    assert (as_of(renewed), renewed.trouble) == (EARLIER, None)
+    (online.folder(own_harbour.settings) / "2030.parquet").unlink()
+    made = Promotion(promotions.now(), "promote", "churn", "churn-2", "run-2", "artifacts/none", "a test")
+    promotions.append(own_harbour.settings, made)
+    assert version(room.renewed()) == "churn-1"
+
+
+def test_trouble_is_over_once_its_cause_is(own_harbour: Any) -> None:
+    log = promotions.file(own_harbour.settings)
+    kept = log.read_text()
+    log.unlink()
+    room = Room.open(str(own_harbour.config))
+    assert "no model of Small Harbour is champion yet" in str(room.trouble)
+    assert room.renewed().trouble == room.trouble
+    log.write_text(kept)
+    assert room.renewed().trouble is None
+
+
+def test_settings_that_are_not_there_are_trouble_and_no_crash(own_harbour: Any) -> None:
+    room = Room.open(str(own_harbour.config.with_name("none.toml")))
+    assert "there is no settings file" in str(room.trouble)
+    assert room.keyring is None
+
+
+def test_a_room_is_stale_after_some_seconds(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not room.stale
+    monkeypatch.setattr("serving.room.time.monotonic", lambda: room.looked_at + FRESH + 0.1)
+    assert room.stale
+
+
+def test_keys_made_since_are_known_after_the_next_look(room: Room) -> None:
+    assert room.desk is not None
+    assert room.keyring is not None
+    header = f"Bearer {auth.create(room.desk.store, 'new')}"
+    assert room.keyring.holder(header) is None
+    room.renewed()
+    assert room.keyring.holder(header) is not None
