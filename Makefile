@@ -22,7 +22,8 @@ demo: setup  ## the whole main job on sample data (DATA=completejourney: on real
 
 .PHONY: test
 test: setup lint  ## all tests, and lint
-	$(PY) -m pytest
+	@# Tests run one process a core: libraries that start a thread a core as well would wait for each other.
+	OMP_NUM_THREADS=1 $(PY) -m pytest
 
 .PHONY: lint
 lint: setup  ## format, lint, types, layers

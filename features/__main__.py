@@ -35,16 +35,18 @@ def sample(
     months: Annotated[int, typer.Option(min=9, max=60, help="tidewater: months of history.")] = 24,
     seed: Annotated[int, typer.Option(help="tidewater: the same seed gives the same company.")] = 7,
 ) -> None:
-    """Write a sample company's tables and its garrison.toml; a finished one is left as it is."""
-    from features.samples import completejourney, tidewater
-
+    """Write a sample company's tables; a finished one is left as it is."""
     folder = out or Path("var/samples") / name.value
     with command.progress("accounts") as step:
         if name is Sample.tidewater:
+            from features.samples import tidewater
+
             summary: Any = tidewater.write(folder, accounts=accounts, months=months, seed=seed, progress=step)
         else:
+            from features.samples import completejourney
+
             summary = completejourney.write(folder)
-    print(f"{name.value} is in {folder}: {summary.sentence()}")
+    print(f"{name.value} is in {folder}: {_counted(summary)}")
     print(f"Its settings: docs/examples/{name.value}.toml, which looks in ${{GARRISON_DATA:-var/samples}}")
 
 
@@ -103,6 +105,12 @@ def show_catalog(json: Json = None) -> None:
     command.write_json(
         json, {"version": catalog.version(), "features": [f.as_dict() for f in catalog.FEATURES.values()]}
     )
+
+
+def _counted(summary: Any) -> str:
+    """A sample's figures: whole numbers of rows, shares as per cent."""
+    figures = vars(summary).items()
+    return ", ".join(f"{v:,} {k}" if isinstance(v, int) else f"{k} {v:.1%}" for k, v in figures if v is not None)
 
 
 def _opened(settings: Settings) -> History:

@@ -20,7 +20,9 @@ def problems(settings: Settings) -> Iterator[str]:
         if table.source is not None and table.source not in settings.sources:
             hint = nearest(table.source, settings.sources)
             yield f"tables.{name}.source {table.source!r} is not in [sources]. {hint}"
-        if table.system is not None and "identities" not in settings.tables:
+        if table.system is not None and name in {"accounts", "identities"}:
+            yield f"tables.{name}.system can't be: its account_id is the account itself"
+        elif table.system is not None and "identities" not in settings.tables:
             yield f"tables.{name}.system is set, but there is no [tables.identities] to look it up in"
         yield from _columns(name, table)
     yield from _targets(settings)

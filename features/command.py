@@ -19,7 +19,8 @@ from features.errors import GarrisonError
 from features.settings import instant
 
 
-def _parsed(text: str) -> datetime:
+def parsed(text: str) -> datetime:
+    """An option's date; a wrong one is wrong usage."""
     try:
         return instant(text)
     except ValueError as error:
@@ -30,14 +31,14 @@ Config = Annotated[Path, typer.Option("--config", help="The company's TOML file.
 CONFIG = Path("garrison.toml")
 AsOf = Annotated[
     datetime | None,
-    typer.Option("--as-of", parser=_parsed, metavar="DATE", help="Look from here: ISO date, UTC."),
+    typer.Option("--as-of", parser=parsed, metavar="DATE", help="Look from here: ISO date, UTC."),
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here too, for machines.")]
 
 
 AsOfs = Annotated[
     list[datetime],
-    typer.Option("--as-of", parser=_parsed, metavar="DATE", help="Look from here: ISO date, UTC; give it repeatedly."),
+    typer.Option("--as-of", parser=parsed, metavar="DATE", help="Look from here: ISO date, UTC; give it repeatedly."),
 ]
 
 
@@ -47,10 +48,10 @@ def app(purpose: str) -> typer.Typer:
 
 
 def run(commands: Callable[[], Any]) -> None:
-    """Run a command group; a user's error becomes one line on standard error and exit status 1."""
+    """Run a command group; a user's error, or a file's, becomes one line on standard error and exit status 1."""
     try:
         commands()
-    except GarrisonError as error:
+    except (GarrisonError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(1)
     except KeyboardInterrupt:

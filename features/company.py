@@ -68,13 +68,14 @@ def _variable(match: re.Match[str], file: Path, key: str) -> str:
 
 
 def _sentence(error: Any) -> str:
-    """One pydantic error as 'key: what is wrong (given: value)', without echoing whole tables."""
+    """One pydantic error as 'key: what is wrong (given: value)', without echoing whole tables or what may be secret."""
     key = ".".join(str(part) for part in error["loc"])
     given = error["input"]
     what = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         what = "this key is unknown. " + nearest(str(error["loc"][-1]), _siblings(error["loc"]))
-    shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
+    hidden = error["type"] == "extra_forbidden" or isinstance(given, dict | BaseModel)
+    shown = "" if hidden else f" (given: {given!r})"
     return f"{key}: {what}{shown}" if key else what
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import ibis
 from features import identity
 from features.contract import TABLES, TIME, Column, stored
 from features.errors import QualityError, SourceError
+from features.instants import instant, micros
 from features.settings import Settings
 from features.sources import ROWS, Mapped, first_line, mapped, quoted, text
 
 _SQL_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "decimal(18, 4)": "DECIMAL(18, 4)", "boolean": "BOOLEAN"}
+_LEAST, _MOST = micros(datetime.min.replace(tzinfo=UTC)), micros(datetime.max.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Checked:
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: instants in ISO, the file as text."""
-        return {name: str(v) if isinstance(v, datetime | Path) else v for name, v in vars(self).items()}
+        times = {name: t.isoformat() if t else None for name, t in (("first", self.first), ("last", self.last))}
+        return vars(self) | times | {"quarantine": str(self.quarantine) if self.quarantine else None}
 
 
 def check(backend: ibis.BaseBackend, settings: Settings, table: str) -> Checked:
@@ -64,9 +67,12 @@ def check(backend: ibis.BaseBackend, settings: Settings, table: str) -> Checked:
         raise SourceError(f"tables.{table} can't be read", there=first_line(error)) from error
     if not rows:
         raise SourceError(f"tables.{table} has no rows", do=f"Take [tables.{table}] out if the company has none")
-    reasons, file = _quarantine(backend, settings, table, staged) if rows > kept else ({}, None)
+    file = settings.var / "quarantine" / f"{table}.parquet"
+    reasons = _quarantine(backend, file, staged) if rows > kept else {}
+    if not reasons:
+        file.unlink(missing_ok=True)  # that of an earlier run
     first, last = _range(backend, table)
-    checked = Checked(table, rows, kept, reasons, first, last, file)
+    checked = Checked(table, rows, kept, reasons, first, last, file if reasons else None)
     _refuse_too_many(checked, settings)
     return checked
 
@@ -92,7 +98,7 @@ def _staged(settings: Settings, table: str, rows: Mapped) -> str:
     selected = f"SELECT {ROWS} AS raw, {inner}, {given} FROM {rows.origin}"
     plain = f"SELECT *, CASE {' '.join(_reasons(settings, table, rows))} END AS why_one FROM ({selected})"
     renamed = ", ".join(f"{quoted('.' + c)} AS {quoted(c)}" for c in typed)
-    return f"SELECT *, {_twice(table)} AS why FROM (SELECT raw, {renamed}, why_one FROM ({plain}))"
+    return f"SELECT *, {_twice(settings, table)} AS why FROM (SELECT raw, {renamed}, why_one FROM ({plain}))"
 
 
 def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
@@ -125,37 +131,37 @@ def _noun(column: Column) -> str:
     return {TIME: "time", "decimal": "number", "whole": "whole number", "flag": "yes or no"}.get(column.kind, "text")
 
 
-def _twice(table: str) -> str:
+def _twice(settings: Settings, table: str) -> str:
     """SQL of the final reason: a key that is there twice keeps its earliest row, whatever the order of the file."""
     contract = TABLES[table]
-    if table == "identities":
-        return f"CASE WHEN why_one IS NOT NULL THEN why_one WHEN {identity.CONFLICT} THEN 'names several accounts' END"
     if not contract.key:
         return "why_one"
     key = ", ".join(quoted(k) for k in contract.key)
-    order = ", ".join(quoted(c) for c in contract.columns)
+    first = [contract.time] if contract.time else []
+    order = ", ".join(quoted(c) for c in (*first, *_columns(settings, table)))
     nth = f"row_number() OVER (PARTITION BY {key}, why_one IS NULL ORDER BY {order})"
-    return f"CASE WHEN why_one IS NOT NULL THEN why_one WHEN {nth} > 1 THEN 'there is an earlier row of this {key}' END"
+    conflict = f"WHEN {identity.CONFLICT} THEN 'names several accounts'" if table == "identities" else ""
+    reason = text(f"there is an earlier row of this {', '.join(contract.key)}")
+    return f"CASE WHEN why_one IS NOT NULL THEN why_one {conflict} WHEN {nth} > 1 THEN {reason} END"
 
 
-def _quarantine(backend: ibis.BaseBackend, settings: Settings, table: str, staged: str) -> tuple[dict[str, int], Path]:
-    file = settings.var / "quarantine" / f"{table}.parquet"
+def _quarantine(backend: ibis.BaseBackend, file: Path, staged: str) -> dict[str, int]:
+    """Write the bad rows, whole or not at all; gives the reasons with how many, the commonest first."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(".part")
     bad = f"SELECT raw, why FROM ({staged}) WHERE why IS NOT NULL"
     backend.con.execute(f"COPY ({bad}) TO {text(str(part))} (FORMAT parquet)")
     part.replace(file)
-    counted = backend.con.execute(f"SELECT why, count(*) FROM ({bad}) GROUP BY why ORDER BY 2 DESC, 1").fetchall()
-    return dict(counted), file
+    return dict(backend.con.execute(f"SELECT why, count(*) FROM ({bad}) GROUP BY why ORDER BY 2 DESC, 1").fetchall())
 
 
 def _range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | None, datetime | None]:
     column = TABLES[table].time or ("created_at" if table == "accounts" else None)
     if column is None:
         return None, None
-    spoken = f"make_timestamp(min({column})), make_timestamp(max({column}))"
-    first, last = backend.con.execute(f"SELECT {spoken} FROM main.{table}").fetchone()
-    return first, last
+    first, last = backend.con.execute(f"SELECT min({column}), max({column}) FROM main.{table}").fetchone()
+    # A year before 1 or after 9999, as a zone can make of either, is shown as those.
+    return (None, None) if first is None else (instant(max(first, _LEAST)), instant(min(last, _MOST)))
 
 
 def _refuse_too_many(checked: Checked, settings: Settings) -> None:

@@ -21,7 +21,9 @@ from features.settings import Settings, Source, Value
 
 # The raw rows' name in a mapping's SQL; no column of a source will be called so.
 ROWS = '"=raw"'
-_ZONED = r"[T ].*([zZ]|[+-]\d\d(:?\d\d)?)$"
+# ISO alone: DuckDB would read over whatever follows a time, be it an offset after a space, UTC or PM.
+_LOCAL = r"^\d{4}-\d{1,2}-\d{1,2}([T ][\d:.]+)?$"
+_ZONED = r"^(\d{4}-\d{1,2}-\d{1,2}[T ][\d:.]+) ?(?:[zZ]|UTC|GMT|([+-]\d\d(?::?\d\d)?))$"
 
 
 def attach(backend: ibis.BaseBackend, settings: Settings) -> None:
@@ -35,7 +37,7 @@ def attach(backend: ibis.BaseBackend, settings: Settings) -> None:
         if source.path is not None:
             _attach_files(backend, name, source.path, settings.folder)
         else:
-            _attach_database(backend, name, source)
+            _attach_database(backend, name, source, settings.folder)
 
 
 def _attach_files(backend: ibis.BaseBackend, name: str, path: str, folder: Path) -> None:
@@ -60,15 +62,20 @@ def _attach_files(backend: ibis.BaseBackend, name: str, path: str, folder: Path)
         raise SourceError(f"sources.{name}.path can't be read: {where}", there=first_line(error)) from error
 
 
-def _attach_database(backend: ibis.BaseBackend, name: str, source: Source) -> None:
+def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
     url, table = str(source.url), str(source.table)
-    shown = re.sub(r"//[^@/]*@", "//…@", url)
-    # SQLite would make an empty database where there is none.
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        raise SourceError(f"sources.{name}.url names no file", there=shown, do="Correct the url in the TOML")
+    shown = re.sub(r"(?<=password=)[^&]*", "…", re.sub(r"//.*@", "//…@", url))
+    if url.startswith("sqlite:///"):
+        file = folder / url.removeprefix("sqlite:///")
+        # SQLite would make an empty database where there is none.
+        if not file.exists():
+            raise SourceError(f"sources.{name}.url names no file", there=str(file), do="Correct the url in the TOML")
+        url = f"sqlite:///{file.absolute()}"
     try:
         with contextlib.closing(_Disconnecting(ibis.connect(url))) as database:
-            rows = database.backend.table(table).to_pyarrow()
+            typed = database.backend.table(table)
+            # All as text, as from a file: a column of UUIDs or one odd value must not cost the table.
+            rows = typed.cast(dict.fromkeys(typed.columns, "string")).to_pyarrow()
     except Exception as error:  # noqa: BLE001  # every backend has errors of its own; all mean that it can't be had
         there = first_line(error).replace(url, shown)
         raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", there=there) from None
@@ -133,8 +140,9 @@ def mapped(backend: ibis.BaseBackend, settings: Settings, table: str) -> Mapped:
     event = TABLES[table].time
     if event and "known_at" in kinds:
         lag = spec.lag // timedelta(microseconds=1)
-        own = columns.get("known_at", "NULL")
-        columns["known_at"] = f"coalesce({own}, {columns[event]} + {lag})"
+        own, raw = columns.get("known_at", "NULL"), given.get("known_at", "NULL")
+        # One that is there and can't be read is no gap: filled, it would let the event be known too early.
+        columns["known_at"] = f"CASE WHEN ({raw}) IS NULL THEN {columns[event]} + {lag} ELSE {own} END"
     return Mapped(origin, columns, given, kinds)
 
 
@@ -174,10 +182,14 @@ def _time(raw: str, kind: str, *, zone: str, form: str | None) -> str:
     if kind.startswith("TIMESTAMP WITH TIME ZONE"):
         return f"CASE WHEN isfinite({raw}) THEN epoch_us({raw}) END"
     if kind == "VARCHAR" and form is None:
-        zoned = f"TRY_CAST(CASE WHEN regexp_matches({raw}, {text(_ZONED)}) THEN {raw} END AS TIMESTAMPTZ)"
-        return f"coalesce(epoch_us({zoned}), {_local(f'TRY_CAST({raw} AS TIMESTAMP)', zone)})"
+        clock, offset = (f"regexp_extract({raw}, {text(_ZONED)}, {group})" for group in (1, 2))
+        zoned = f"TRY_CAST({clock} || coalesce(nullif({offset}, ''), 'Z') AS TIMESTAMPTZ)"
+        local = f"TRY_CAST(CASE WHEN regexp_matches({raw}, {text(_LOCAL)}) THEN {raw} END AS TIMESTAMP)"
+        return f"coalesce(epoch_us({zoned}), {_local(local, zone)})"
     if kind == "VARCHAR":
-        return _local(f"try_strptime({raw}, {text(str(form))})", zone)
+        parsed = f"try_strptime({raw}, {text(str(form))})"
+        # With an offset in it, what DuckDB parses is an instant already.
+        return f"epoch_us({parsed})" if re.search("%[zZ]", str(form)) else _local(parsed, zone)
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
         return _local(f"CAST({raw} AS TIMESTAMP)", zone)
     # A number may be seconds or milliseconds of anything: not guessed, a `sql` expression can say it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from features import command
 from features.command import CONFIG, AsOf, Config, Json, write_json
 from features.company import load
+from features.errors import GarrisonError
 
 app = command.app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
@@ -24,12 +26,18 @@ def alert(
     json: Json = None,
 ) -> None:
     """Open, continue and close episodes from the stored scores; messages go to the outbox."""
-    from monitoring import alerts, routing, standing, summary
+    from monitoring import alerts, gate, routing, standing, summary
     from serving import store
     from training import promotions
 
     settings = load(config)
-    limits = standing.thresholds(promotions.champions(settings), settings)
+    champions = promotions.champions(settings)
+    limits = standing.thresholds(champions, settings)
+    passage = gate.check(settings, as_of=as_of, champion=champions[standing.TARGET].version)
+    if passage.state == "closed":
+        raise GarrisonError(
+            "no alerts may go out now", there="; ".join(passage.reasons), do="Bring the data up to date"
+        )
     with closing(store.open(settings)) as state:
         outcome = alerts.run(
             settings,
@@ -94,6 +102,55 @@ def mailbox(
     from monitoring.mailbox import serve
 
     serve(port, folder, seconds, say=lambda line: print(line, flush=True))
+
+
+@app.command()
+def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> None:
+    """Hold the newest snapshot against the training snapshots: a verdict and a page."""
+    from monitoring import drift as watch
+
+    with command.spinner("comparing") as say:
+        say("the newest snapshot with the training snapshots")
+        found = watch.run(load(config), as_of=as_of)
+    print(*found.lines(), sep="\n")
+    write_json(json, found.as_dict())
+
+
+@app.command()
+def performance(config: Config = CONFIG, json: Json = None) -> None:
+    """What the stored scores should be worth, and what they were worth where their labels matured."""
+    from monitoring import performance as worth
+
+    found = worth.run(load(config))
+    print(*found.lines(), sep="\n")
+    write_json(json, found.as_dict())
+
+
+@app.command()
+def report(
+    since: Annotated[datetime, typer.Option(parser=command.parsed, metavar="DATE", help="Beginning of the period.")],
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=command.parsed, metavar="DATE", help="Its end; by default the newest scores."),
+    ] = None,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Write a manager's report: which accounts rose, fell, came and left."""
+    from monitoring import reports
+
+    found, page = reports.run(load(config), since=since, until=until)
+    print(*found.lines(), sep="\n")
+    print(f"The page: {page}")
+    write_json(json, found.as_dict())
+
+
+@app.command()
+def demo(name: Annotated[str, typer.Argument(help="tidewater or completejourney.")] = "tidewater") -> None:
+    """Run the whole main job on a sample company, from nothing."""
+    from monitoring import demo as story
+
+    story.run(name)
 
 
 if __name__ == "__main__":

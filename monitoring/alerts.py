@@ -6,7 +6,6 @@ risk is one episode, and one episode is one message to its owner.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -163,7 +162,7 @@ def _risk(
         horizon=outcome.horizon,
         as_of=outcome.as_of,
         earlier=before.get(score.account_id),
-        drivers=json.loads(score.drivers),
+        drivers=score.drivers,
         value=score.value,
         currency=settings.company.currency,
         model=outcome.thresholds.model,

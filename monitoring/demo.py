@@ -142,6 +142,7 @@ class _Demo:
         self.title("Watch: has the world drifted away from what the models learned? How good are the scores?")
         self._call("monitoring", "drift", "--as-of", story.now, with_config=True)
         self._call("monitoring", "performance", with_config=True)
+        self.places.append(("the drift page", f"var/{self.company}/drift/"))
 
     def alert(self, story: Story, port: int) -> None:
         self.title("Alerts: who enters risk, told to the owner by e-mail, once")
@@ -154,15 +155,16 @@ class _Demo:
             print("Once more: nobody gets the same alert twice.")
             self._call("monitoring", "deliver", with_config=True)
         _show_mail(mail)
-        self._call("monitoring", "report", "--as-of", story.now, with_config=True)
+        self._call("monitoring", "report", "--since", story.before, with_config=True)
         self.places.append(("the messages as they arrived", f"{mail}/"))
-        self.places.append(("drift page and manager's report", f"var/{self.company}/reports/"))
+        self.places.append(("the manager's report", f"var/{self.company}/reports/"))
 
     def _riskiest(self) -> str:
         import pandas as pd
 
         scores = pd.read_csv(_FOLDER / "scores.csv", dtype={"account_id": str})
         churn = [c for c in scores if c.startswith("churn_") and c.endswith("d")][-1]
+        scores = scores[scores["in_cohort"]]
         return str(scores.sort_values(churn, ascending=False)["account_id"].iloc[0])
 
     def _command(self, *arguments: str) -> list[str]:

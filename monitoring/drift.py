@@ -23,10 +23,10 @@ from features import catalog, snapshots
 from features.errors import RegistryError
 from features.history import History
 from features.settings import Settings
-from monitoring.bins import Binned, cut, is_number, noise
+from monitoring.bins import Binned, cut, noise
 from monitoring.pages import render, write
 from monitoring.soundness import Sound, examine
-from monitoring.verdict import Column, Verdict
+from monitoring.verdict import Column, Verdict, figures
 from serving.online import Snapshot
 from training import promotions
 from training.bundle import Bundle
@@ -37,8 +37,8 @@ LEAST = 0.1
 # The chance that a verdict calls drift where there is none, shared by all its columns.
 CHANCE = 0.01
 SHOWN_DRIFTED, SHOWN_STABLE = 12, 6
+_SIDES = {"reference": ("in training", {"color": "#9fb0c3"}), "current": ("now", {"color": "#d98e04"})}
 # Evidently guesses the types that it is not told.
-_COLOURS = {"reference": "#9fb0c3", "current": "#d98e04"}
 _OTHER_KINDS = ("numerical", "text", "datetime", "unknown", "list")
 
 # By name: the reference's scores and the current ones, row for row.
@@ -58,13 +58,13 @@ def check(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: 
     binned = {name: cut(sound.reference[name], sound.current[name]) for name in sound.reference}
     chance = CHANCE / max(1, len(binned))
     rows = len(sound.current), len(sound.reference)
-    thresholds = {name: max(LEAST, noise(*rows, each.count, chance=chance)) for name, each in binned.items()}
-    indices = _indices(binned)
     columns = []
-    for name, psi in indices.items():
-        figures = _figures(sound.reference[name], sound.current[name])
-        figures |= {"kind": "score"} if name in (scores or {}) else {}
-        columns.append(Column(name, psi=psi, threshold=thresholds[name], bins=binned[name].count, **figures))
+    for name, psi in _indices(binned).items():
+        bins = binned[name].count
+        about = figures(sound.reference[name], sound.current[name])
+        about |= {"kind": "score"} if name in (scores or {}) else {}
+        threshold = max(LEAST, noise(*rows, bins, chance=chance))
+        columns.append(Column(name, psi=psi, threshold=threshold, bins=bins, **about))
     columns.sort(key=lambda c: (-c.psi / c.threshold, c.name))
     return Verdict(tuple(columns), sound.findings, *rows)
 
@@ -84,13 +84,13 @@ def page(  # noqa: PLR0913  # all named: what to show, and where
     It stands by itself: whoever opens it needs no network. Some 4 MB, nearly all of it Evidently's program.
 
     Args:
-        verdict: As `check` gave it for the same frames, seed and scores.
-        reference: As given to `check`.
-        current: As given to `check`.
+        verdict: As `check` gave it for the same reference, current, seed and scores.
+        reference: These four as given to `check`.
+        current: The same.
         file: Written whole or not at all; its folder is made.
         heading: What was compared, for the top of the page.
-        seed: As given to `check`.
-        scores: As given to `check`.
+        seed: The same.
+        scores: The same.
     """
     shown = verdict.drifted[:SHOWN_DRIFTED] or verdict.columns[:SHOWN_STABLE]
     sentences = {c.name: catalog.FEATURES[c.name].sentence for c in verdict.columns if c.name in catalog.FEATURES}
@@ -102,7 +102,8 @@ def page(  # noqa: PLR0913  # all named: what to show, and where
         whole = _view(report, [f"{c.name}: PSI {c.psi:.2f}" for c in shown])
         head = whole.split("<head>", 1)[1].split("</head>", 1)[0]
         body = whole.split("<body>", 1)[1].rsplit("</body>", 1)[0]
-    about = {"verdict": verdict, "heading": heading, "sentences": sentences}
+    about: dict[str, Any] = {"verdict": verdict, "heading": heading, "sentences": sentences}
+    about |= {"shown": len(shown), "leading": max(len(verdict.drifted), len(shown))}
     return write(file, render("drift.html", **about, evidently_head=head, evidently_body=body))
 
 
@@ -178,15 +179,6 @@ def _sound(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores:
     return examine(sides[0], sides[1])
 
 
-def _figures(before: pd.Series, now: pd.Series) -> dict[str, Any]:
-    """What people want to know of a column beside how far it moved."""
-    missing = float(before.isna().mean()), float(now.isna().mean())
-    if is_number(before):
-        return {"kind": "number", "missing": missing, "typical": (float(before.mean()), float(now.mean()))}
-    unseen = float((now.notna() & ~now.isin(before.dropna().unique())).mean())
-    return {"kind": "category", "missing": missing, "unseen": unseen}
-
-
 def _indices(binned: Mapping[str, Binned]) -> dict[str, float]:
     """Evidently's PSI of each column, without the figures that its reports draw: a twentieth of the time."""
     with _offline():
@@ -229,14 +221,14 @@ def _view(report: Any, headings: list[str]) -> str:
         for figure in (tab.widget.params for tab in widget.tabs):
             for trace in figure["data"]:
                 trace["visible"] = not trace["visible"]
-                trace["marker"] = {"color": _COLOURS[trace["name"]]}
+                trace["name"], trace["marker"] = _SIDES[trace["name"]]
             layout = figure["layout"]
             order = sorted({str(label) for trace in figure["data"] for label in trace["x"]})
             layout["xaxis"] |= {"categoryorder": "array", "categoryarray": order}
             layout["yaxis"] |= {"title": {"text": "% of accounts"}, "gridcolor": "#e8ecf1"}
             layout["plot_bgcolor"] = "white"
-            layout["legend"] = {"orientation": "h", "y": 1.12}
-            layout["margin"] = {"l": 55, "r": 10, "t": 10, "b": 90}
+            layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+            layout["margin"] = {"l": 55, "r": 10, "t": 60, "b": 90}
             for menu in layout["updatemenus"]:
                 menu["visible"] = False
         figures.append(widget)

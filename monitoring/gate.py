@@ -6,6 +6,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from features import snapshots
+from features.history import History
+from features.instants import instant
+from features.settings import Settings
 from monitoring.verdict import Verdict
 
 # Days without any event after which the sources are taken to have stopped.
@@ -32,6 +36,19 @@ class Gate:
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
         return {"state": self.state, **asdict(self)}
+
+
+def check(settings: Settings, *, as_of: datetime | None, champion: str | None) -> Gate:
+    """Open or close the gate for one run, reading the history for its newest event.
+
+    Args:
+        settings: The company's.
+        as_of: Of the scores that alerts would go by; None for the newest, which are as old as the data.
+        champion: Version of the model that gave the scores; None where there is none.
+    """
+    with History.open(settings) as history:
+        newest = instant(history.last_event)
+        return decide(as_of=as_of or snapshots.latest(history), newest_event=newest, champion=champion, drift=None)
 
 
 def decide(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -39,7 +39,7 @@ class Score:
     in_cohort: bool | None
     value: float | None
     sources: str
-    drivers: str
+    drivers: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import pandas as pd
+
+from monitoring.bins import is_number
 from monitoring.soundness import Finding
 
 State = Literal["stable", "drifted", "broken"]
 Kind = Literal["number", "category", "score"]
 # Above this share of moved columns the model itself is in question, not a source or two.
 _MUCH = 0.3
-_NAMED = 5
+_NAMED, _LISTED = 5, 12
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,9 @@ class Verdict:
         yield from (f"  {finding} (does no harm)" for finding in harmless[:_NAMED])
         if len(harmless) > _NAMED:
             yield f"  {len(harmless) - _NAMED} more findings that do no harm"
-        yield from (f"  {column}" for column in self.drifted)
+        yield from (f"  {column}" for column in self.drifted[:_LISTED])
+        if len(self.drifted) > _LISTED:
+            yield f"  and {len(self.drifted) - _LISTED} more columns"
         yield self.advice
 
     def as_dict(self) -> dict[str, Any]:
@@ -140,6 +145,15 @@ class Verdict:
             "findings": [asdict(f) for f in self.findings],
             "columns": [asdict(c) | {"drifted": c.drifted} for c in self.columns],
         }
+
+
+def figures(before: pd.Series, now: pd.Series) -> dict[str, Any]:
+    """What people want to know of a column beside how far it moved, by the names of `Column`."""
+    missing = float(before.isna().mean()), float(now.isna().mean())
+    if is_number(before):
+        return {"kind": "number", "missing": missing, "typical": (float(before.mean()), float(now.mean()))}
+    unseen = float((now.notna() & ~now.isin(before.dropna().unique())).mean())
+    return {"kind": "category", "missing": missing, "unseen": unseen}
 
 
 def _more(names: list[str]) -> str:

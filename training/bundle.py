@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -104,8 +105,9 @@ class Bundle:
 
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, (n, horizons): never falling with a longer horizon."""
-        threads = 1 if len(matrix) < 1000 else 0
-        each = [h.calibrator(h.booster.predict(matrix, raw_score=True, num_threads=threads)) for h in self.heads]
+        each = [
+            h.calibrator(h.booster.predict(matrix, raw_score=True, num_threads=_threads(matrix))) for h in self.heads
+        ]
         return np.maximum.accumulate(np.column_stack(each), axis=1)
 
     def contributions(self, matrix: np.ndarray, horizon: int) -> np.ndarray:
@@ -113,7 +115,8 @@ class Bundle:
 
         Source: TreeSHAP, Lundberg et al., "Consistent individualized feature attribution for tree ensembles".
         """
-        return self._head(horizon).booster.predict(matrix, pred_contrib=True)[:, :-1]
+        booster = self._head(horizon).booster
+        return booster.predict(matrix, pred_contrib=True, num_threads=_threads(matrix))[:, :-1]
 
     def threshold(self, horizon: int, share: float) -> float:
         """The score that the riskiest `share` of the calibration period reached."""
@@ -131,12 +134,12 @@ class Bundle:
         """Write bundle.json, a text file for each booster and reference.parquet into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         plain = {k: v for k, v in vars(self).items() if k not in {"heads", "reference", "version"}}
-        heads = [{k: v for k, v in asdict(h).items() if k != "text"} for h in self.heads]
+        heads = [{k: v for k, v in asdict(h).items() if k != "text"} | {"digest": _digest(h.text)} for h in self.heads]
         manifest = {**plain, "trained_at": self.trained_at.isoformat(), "heads": heads}
-        (folder / "bundle.json").write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
         for head in self.heads:
             (folder / f"booster_{head.horizon}d.txt").write_text(head.text, encoding="utf-8")
         self.reference.to_parquet(folder / "reference.parquet", index=False)
+        (folder / "bundle.json").write_text(json.dumps(manifest, indent=1, allow_nan=False), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, *, version: str = "") -> Self:
@@ -148,27 +151,36 @@ class Bundle:
         try:
             manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
             heads = tuple(_head(folder, h) for h in manifest.pop("heads"))
-            reference = pd.read_parquet(folder / "reference.parquet")
-        except (OSError, ValueError, KeyError) as error:
-            raise RegistryError(f"{folder} is not a whole model", there=str(error), do="Promote another") from error
-        return cls(
-            **manifest
-            | {
+            manifest |= {
                 "features": tuple(manifest["features"]),
                 "sources": tuple(manifest["sources"]),
                 "categories": {c: tuple(v) for c, v in manifest["categories"].items()},
                 "trained_at": datetime.fromisoformat(manifest["trained_at"]),
-            },
-            heads=heads,
-            reference=reference,
-            version=version,
-        )
+            }
+            reference = pd.read_parquet(folder / "reference.parquet")
+            return cls(**manifest, heads=heads, reference=reference, version=version)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RegistryError(f"{folder} is not a whole model", there=str(error), do="Promote another") from error
 
 
 def _head(folder: Path, manifest: dict[str, Any]) -> Head:
-    text = (folder / f"booster_{manifest['horizon']}d.txt").read_text(encoding="utf-8")
+    file = folder / f"booster_{manifest['horizon']}d.txt"
+    text = file.read_text(encoding="utf-8")
+    # LightGBM ends the process, with no error to catch, on a text that was cut short.
+    if _digest(text) != manifest["digest"]:
+        message = f"{file.name} is not the text that was saved"
+        raise ValueError(message)
     calibrator = Calibrator(**manifest["calibrator"])
     return Head(manifest["horizon"], text, calibrator, manifest["base_rate"], tuple(manifest["quantiles"]))
+
+
+def _threads(matrix: np.ndarray) -> int:
+    """One for a few rows, which take less time than waking the others; 0, all cores, for many."""
+    return 1 if len(matrix) < 20_000 else 0
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def quantiles(scores: np.ndarray) -> tuple[float, ...]:

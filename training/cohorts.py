@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
 import ibis
 import ibis.expr.types as ir
@@ -24,6 +25,13 @@ def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd
         account_id, as_of (datetime64[us, UTC]); sorted by as_of and account_id, no row twice.
     """
     cutoffs = pd.DataFrame({"as_of": sorted({micros(a) for a in as_ofs})}, dtype="int64")
+    frame = history.query(_query(cohort), cutoffs=cutoffs)
+    return frame.assign(as_of=aware(frame["as_of"]))
+
+
+@cache
+def _query(cohort: Cohort) -> str:
+    """Compiled once: a service asks for each posted account."""
     instants = ibis.table({"as_of": "int64"}, name="cutoffs")
     members = _MEMBERS[cohort.kind](cohort, instants)
     # Created by then, as every snapshot is: a purchase may be older than its account's record.
@@ -31,9 +39,8 @@ def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd
     members = members.semi_join(
         accounts, [members.account_id == accounts.account_id, members.as_of > accounts.created_at]
     )
-    query = members.select("account_id", "as_of").distinct().order_by("as_of", "account_id")
-    frame = history.query(ibis.to_sql(query, dialect="duckdb"), cutoffs=cutoffs)
-    return frame.assign(as_of=aware(frame["as_of"]))
+    rows = members.select("account_id", "as_of").distinct().order_by("as_of", "account_id")
+    return ibis.to_sql(rows, dialect="duckdb")
 
 
 def of_products(rows: ir.Table, products: Sequence[str]) -> ir.Table:

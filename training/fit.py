@@ -27,7 +27,7 @@ PARAMETERS = {
     "learning_rate": 0.03,
     "num_leaves": 7,
     "min_data_in_leaf": 50,
-    "feature_fraction": 0.5,
+    "feature_fraction": 0.3,
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 10.0,
@@ -41,6 +41,7 @@ PARAMETERS = {
 TREES = 300
 _REFERENCE_ROWS = 20_000
 _MOST_CATEGORIES = 200
+_FEW_ROWS = 100_000
 
 Say = Callable[[str], None]
 
@@ -121,10 +122,10 @@ def data_until(history: History, settings: Settings, as_of: datetime | None = No
 def _plans(
     settings: Settings, target: Churn | Upsell, cutoffs: tuple[datetime, ...], until: datetime
 ) -> dict[int, splits.Plan]:
-    return {
-        h: splits.plan(settings, cutoffs, days=days_needed(target, h), data_until=until)
-        for h in sorted(set(target.horizons))
-    }
+    horizons = sorted(set(target.horizons))
+    longest = days_needed(target, horizons[-1])
+    start = splits.start_of_test(settings.training, cutoffs, longest=longest, data_until=until)
+    return {h: splits.plan(cutoffs, days=days_needed(target, h), start=start, data_until=until) for h in horizons}
 
 
 def _fit_target(  # noqa: PLR0913  # the whole of what a target is made of
@@ -132,6 +133,10 @@ def _fit_target(  # noqa: PLR0913  # the whole of what a target is made of
 ) -> Fitted:
     target, frame = settings.targets[name], data.frame
     learned = frame[frame["as_of"].isin(next(iter(plans.values())).train)]
+    if learned.empty:
+        raise LabelError(
+            f"the cohort of {name} is empty at every cutoff of the training", do=f"Look at [{name}] cohort"
+        )
     bundle = Bundle(
         target=name,
         features=_columns(learned),
@@ -167,7 +172,8 @@ class _Trainer:
     ) -> None:
         self._matrix, self._answers, self._as_ofs = matrix, answers, as_ofs
         self._categorical = [i for i, f in enumerate(bundle.features) if f in bundle.categories]
-        self._parameters = PARAMETERS | {"seed": seed}
+        # Few rows are learned faster by one thread than by several that wait for each other at every leaf.
+        self._parameters = PARAMETERS | {"seed": seed, "num_threads": 1 if len(matrix) < _FEW_ROWS else 0}
 
     def head(self, what: str, horizon: int, plan: splits.Plan) -> Head:
         early, late, train = (self._rows(cutoffs, what) for cutoffs in (plan.early, plan.late, plan.train))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import tempfile
@@ -95,15 +96,17 @@ def _signature(bundle: Bundle) -> Any:
 def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: Fitted) -> Registered:
     client = mlflow.MlflowClient()
     registered = f"{settings.company.slug}-{name}"
-    found = mlflow.register_model(model.model_uri, registered, tags={"target": name})
     verdicts = [o.evaluation.verdict for o in fitted.outcomes.values()]
     verdict = next((v for v in verdicts if v != "signal"), "signal")
     place = Path(mlflow.get_logged_model(model.model_id).artifact_location.removeprefix("file://"))
     # Where the flavour keeps the folder that it was given.
     inside = model.flavors["python_function"]["data"]
     bundle = (place / inside).resolve().relative_to(settings.paths.mlruns.resolve())
-    for key, value in (("verdict", verdict), ("bundle", str(bundle))):
-        client.set_model_version_tag(registered, found.version, key, value)
+    # Tags come with the version in one step: a run killed here leaves no version that can't be promoted.
+    tags = {"target": name, "verdict": verdict, "bundle": str(bundle)}
+    # It prints to standard error whatever the level of logging.
+    with contextlib.redirect_stderr(io.StringIO()):
+        found = mlflow.register_model(model.model_uri, registered, tags=tags)
     client.set_registered_model_alias(registered, "challenger", found.version)
     return Registered(f"{name}-{found.version}", str(bundle), verdict)
 
@@ -159,6 +162,8 @@ def _promote(  # noqa: PLR0913  # all but the first four named
 def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:
     """Make the champion before the present one champion again."""
     earlier = promotions.before(settings, target)
+    # It must load before it may serve.
+    Bundle.load(settings.paths.mlruns / earlier.bundle)
     with _mlflow(settings) as mlflow:
         name = f"{settings.company.slug}-{target}"
         mlflow.MlflowClient().set_registered_model_alias(name, "champion", earlier.version.rpartition("-")[2])

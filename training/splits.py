@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from features.errors import LabelError
-from features.settings import Settings, Training
+from features.settings import Training
 
 _TEST_SHARE = 0.25
 _CALIBRATION_SHARE = 0.25
@@ -58,15 +58,32 @@ def cutoffs(training: Training, *, all_began: datetime, data_until: datetime) ->
     return tuple(found)
 
 
-def plan(settings: Settings, found: tuple[datetime, ...], *, days: int, data_until: datetime) -> Plan:
-    """Divide the cutoffs for labels that take `days` to mature.
+def start_of_test(
+    training: Training, found: tuple[datetime, ...], *, longest: int, data_until: datetime
+) -> datetime | None:
+    """Where the test of every horizon of a target begins; None where no label is mature.
+
+    It is one instant for all: a longer horizon's score is never below a shorter one's, so a shorter horizon
+    that had learned from the longer one's test would tell it the answer.
+
+    Args:
+        training: As configured.
+        found: All cutoffs.
+        longest: Days until the label of the longest horizon is mature.
+        data_until: The instant the data are complete until.
+    """
+    mature = [c for c in found if c + timedelta(days=longest) <= data_until]
+    return training.test_from or (mature[-max(1, round(len(mature) * _TEST_SHARE))] if mature else None)
+
+
+def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data_until: datetime) -> Plan:
+    """Divide the cutoffs for labels that take `days` to mature, with the test from `start` on.
 
     Raises:
         LabelError: The history is too short for a train, a calibration and a test part.
     """
     span = timedelta(days=days)
     mature = [c for c in found if c + span <= data_until]
-    start = settings.training.test_from or (mature[-max(1, round(len(mature) * _TEST_SHARE))] if mature else None)
     test = [c for c in mature if start and c >= start]
     train = [c for c in mature if start and c + span <= start]
     late = train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :]

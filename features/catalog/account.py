@@ -25,7 +25,9 @@ def attribute(name: str) -> Feature:
         family=name,
         direction=0,
         play=None,
-        wording=lambda value: f"{name.replace('_', ' ')}: {value}",
+        wording=lambda value: (
+            f"{name.replace('_', ' ')}: {value:g}" if isinstance(value, float) else f"{name}: {value}"
+        ),
     )
 
 

@@ -64,7 +64,7 @@ def orders_trend(at: At, w: int) -> Any:
     windows=(30, 60, 90),
     unit="times the usual",
     family="spend against usual",
-    says="spend of the last {w} days is {value:.1f} times the year's usual",
+    says="spend of the last {w} days is {value:.0%} of the year's usual",
     missing="no spend in the year",
     play="win_back_purchase",
 )
@@ -92,7 +92,7 @@ def order_value_365d(at: At) -> Any:
 @feature(
     unit="times the usual",
     family="order value",
-    says="the last 90 days' orders were {value:.1f} times their usual size",
+    says="the last 90 days' orders were {value:.0%} of their usual size",
     missing="no orders in the window",
 )
 def order_value_against_usual(at: At) -> Any:

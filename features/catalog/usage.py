@@ -83,7 +83,7 @@ def usage_trend(at: At, w: int) -> Any:
     windows=(30,),
     unit="times the usual",
     family="usage against usual",
-    says="usage of the last {w} days is {value:.1f} times the account's own usual",
+    says="usage of the last {w} days is {value:.0%} of the account's own usual",
     missing="no usage ever",
     play="revive_usage",
 )

@@ -10,7 +10,7 @@ import numpy as np
 from features.samples import causes, purchases, tickets, usage
 from features.samples.causes import CONTRACT, State, step
 from features.samples.parts import Rows, joined
-from features.samples.population import Population
+from features.samples.population import Population, Today
 from features.samples.purchases import CHARGE, KINDS
 from features.samples.terms import DAY_US, TERMS, Flags, Ints
 from features.samples.truth import Moment, Outcomes
@@ -46,9 +46,7 @@ class _Life:
         """Term starts and charges: all seats, at midnight."""
         at = np.broadcast_to(np.asarray(day) * DAY_US, who.shape)
         kinds = np.broadcast_to(np.asarray(kind), who.shape)
-        block = purchases.buy(
-            self.people, who, at=at, kind=kinds, seats=self.seats[who], rise=self.rise[who]
-        )
+        block = purchases.buy(self.people, who, at=at, kind=kinds, seats=self.seats[who], rise=self.rise[who])
         self.bought.append(block)
 
 
@@ -83,8 +81,9 @@ def live(
         failed = _move(life, day, chance[1])
         _resize(life, day, chance[2:])
         who = np.flatnonzero(life.in_force)
-        used.append(usage.emit(streams["usage"], people, who, life.state[who], day))
-        opened.append(tickets.emit(streams["tickets"], people, who, life.state[who], failed[who], day))
+        today = Today(day, who, life.state[who], failed[who])
+        used.append(usage.emit(streams["usage"], people, today))
+        opened.append(tickets.emit(streams["tickets"], people, today))
     expansions = np.concatenate([*life.expansions, np.empty((0, 2), dtype=np.int64)])
     outcomes = Outcomes(life.lapse, expansions, until)
     return History(joined(used), joined(opened), joined(life.bought), moments, outcomes)

@@ -47,7 +47,7 @@ def instants(micros: NDArray[np.int64], *, absent: NDArray[np.bool_] | None = No
 
 
 def numbered(letter: str, chunk: int, n: int) -> pa.Array:
-    """n ids that no other chunk has."""
+    """Ids that no other chunk has, from nought up."""
     return pc.binary_join_element_wise(f"{letter}{chunk:02d}", padded(np.arange(n), 8), "-")
 
 

@@ -38,7 +38,7 @@ _SECOND = ("Works", "Supply", "Freight", "Foods", "Labs", "Partners", "Media", "
 
 @dataclass(frozen=True)
 class Population:
-    """n accounts of one chunk, one array element each.
+    """The n accounts of one chunk, one array element each.
 
     Args:
         ids: Account ids.
@@ -81,11 +81,33 @@ class Population:
     owner: Ints
 
 
+@dataclass(frozen=True)
+class Today:
+    """The accounts in force on a day since 1970, for all that people do on it.
+
+    Args:
+        day: Days since 1970.
+        who: Numbers in the chunk.
+        state: Their hidden states on this day.
+        failed: 1 where the service failed the account this day, which made it aggrieved; else 0.
+    """
+
+    day: int
+    who: Ints
+    state: Codes
+    failed: Ints
+
+    @property
+    def weekday(self) -> int:
+        """0 is Monday."""
+        return (self.day + 3) % 7  # day 0 was a Thursday
+
+
 def populate(rng: np.random.Generator, *, numbers: range, first: int, days: int) -> Population:
     """Draw the accounts with these numbers, for a history of `days` days from day `first` since 1970."""
     n = len(numbers)
     size = rng.choice(len(SIZES), n, p=_SIZE_SHARE)
-    plan = _pick(rng, _PLAN_SHARE[size])
+    plan = pick(rng, _PLAN_SHARE[size])
     existing = rng.random(n) < _EXISTING
     past = np.ceil(rng.random(n) * _PAST_DAYS).astype(np.int64)
     start = first + np.where(existing, -past, rng.integers(0, days, n))
@@ -104,9 +126,9 @@ def populate(rng: np.random.Generator, *, numbers: range, first: int, days: int)
         discount=np.where(rng.random(n) < 0.5, rng.integers(1, 5, n) * 0.05, 0.0),
         addons=rng.random((n, 2)) < (0.45, 0.4),
         rows=_spread(rng, _ROWS[size], 0.3),
-        depth=_spread(rng, np.full(n, 12.0), 0.3),
-        users=np.clip(_spread(rng, seats * 0.6, 0.2).astype(np.int64), 2, 60),
-        taste=_spread(rng, np.ones((n, 6)), 0.2),
+        depth=_spread(rng, np.full(n, 12.0), 0.2),
+        users=np.clip(_spread(rng, seats * 0.6, 0.15).astype(np.int64), 2, 60),
+        taste=_spread(rng, np.ones((n, 6)), 0.15),
         noise=rng.uniform(0.15, 0.5, n),
         rhythm=rng.choice(3, n, p=(0.7, 0.15, 0.15)),
         tickets=_spread(rng, _TICKETS[size], 0.35),
@@ -138,6 +160,12 @@ def table(people: Population, chunk: int, rng: np.random.Generator) -> pa.Table:
     )
 
 
+def pick(rng: np.random.Generator, weights: Floats) -> Ints:
+    """One column index for each row of weights, drawn in proportion to them."""
+    reach = weights.cumsum(axis=1)
+    return (rng.random((len(weights), 1)) * reach[:, -1:] >= reach[:, :-1]).sum(axis=1).astype(np.int64)
+
+
 def _first_state(rng: np.random.Generator, past: Ints) -> Codes:
     """Settling or misfit for young accounts, else a state by the settled shares."""
     new = np.where(rng.random(len(past)) < causes.MISFITS, State.MISFIT, State.SETTLING)
@@ -154,8 +182,3 @@ def _owners(rng: np.random.Generator, n: int) -> Ints:
 
 def _spread(rng: np.random.Generator, median: Floats, sigma: float) -> Floats:
     return median * rng.lognormal(0.0, sigma, median.shape)
-
-
-def _pick(rng: np.random.Generator, shares: Floats) -> Ints:
-    reach = shares.cumsum(axis=1)[:, :-1]
-    return (rng.random(len(shares))[:, None] >= reach).sum(axis=1).astype(np.int64)

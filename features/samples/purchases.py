@@ -31,7 +31,9 @@ def term_start(people: Population, who: Ints, day: int | Ints) -> tuple[Ints, In
     return day_in(running, dom), running
 
 
-def buy(people: Population, who: Ints, *, at: Ints, kind: Ints, seats: Ints, rise: Floats) -> Rows:
+def buy(  # noqa: PLR0913  one array for each fact of a purchase
+    people: Population, who: Ints, *, at: Ints, kind: Ints, seats: Ints, rise: Floats
+) -> Rows:
     """One platform row for each account, and for whole terms and charges one for each add-on it has.
 
     Args:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from features.samples.causes import Codes, Floats, by_state
+from features.samples.causes import by_state
 from features.samples.parts import Rows, instants, numbered
-from features.samples.population import Population
-from features.samples.terms import DAY_US, Ints
+from features.samples.population import Population, Today, pick
+from features.samples.terms import DAY_US
 from features.samples.usage import WEEK
 
 PRIORITIES = ("low", "normal", "high", "urgent")
@@ -105,21 +104,20 @@ _ESCALATED = by_state(
 )
 
 
-def emit(
-    rng: np.random.Generator, people: Population, who: Ints, state: Codes, failed: Ints, day: int
-) -> Rows:
-    """The tickets that accounts `who`, in these states, open on a day since 1970.
+def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
+    """The tickets opened on a day; a failure of the service makes one or more at once.
 
-    `failed` has 1 where the service failed the account this day: one or more tickets come of that at once.
     How a ticket will be answered is drawn as it is opened, from the state of that day alone.
     """
-    week = WEEK[people.rhythm[who], (day + 3) % 7]
-    opened = rng.poisson(people.tickets[who] * _OPENED[state] * week) + failed * (1 + rng.poisson(0.6, len(who)))
+    who, state = today.who, today.state
+    week = WEEK[people.rhythm[who], today.weekday]
+    opened = rng.poisson(people.tickets[who] * _OPENED[state] * week)
+    opened += today.failed * (1 + rng.poisson(0.6, len(who)))
     who, state = np.repeat(who, opened), np.repeat(state, opened)
     n = len(who)
-    priority = _pick(rng, _PRIORITY[state])
+    priority = pick(rng, _PRIORITY[state])
     hours = _RESOLVED[state] * _PRIORITY_SPEED[priority] * rng.lognormal(0, 0.8, n)
-    at = day * DAY_US + rng.integers(0, DAY_US // 10**6, n) * 10**6
+    at = today.day * DAY_US + rng.integers(0, DAY_US // 10**6, n) * 10**6
     csat = np.clip(np.rint(rng.normal(_CSAT[state], 0.8)), 1, 5)
     return {
         "account": who,
@@ -127,7 +125,7 @@ def emit(
         "answered": at + (hours * rng.uniform(0.05, 0.4, n) * _HOUR_US).astype(np.int64) + 10**6,
         "resolved": at + (hours * _HOUR_US).astype(np.int64) + 2 * 10**6,
         "priority": priority,
-        "topic": _pick(rng, _TOPIC[state]),
+        "topic": pick(rng, _TOPIC[state]),
         "channel": rng.choice(len(CHANNELS), n, p=(0.4, 0.3, 0.2, 0.1)),
         "csat": np.where(rng.random(n) < _ANSWERED, csat, 0).astype(np.int8),
         "reopened": rng.random(n) < _REOPENED[state],
@@ -154,8 +152,3 @@ def table(rows: Rows, ids: pa.Array, *, chunk: int, until: int) -> pa.Table:
             "escalated": rows["escalated"],
         }
     )
-
-
-def _pick(rng: np.random.Generator, shares: Floats) -> Ints:
-    reach = shares.cumsum(axis=1)[:, :-1]
-    return (rng.random(len(shares))[:, None] >= reach).sum(axis=1).astype(np.int64)

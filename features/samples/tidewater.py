@@ -20,7 +20,7 @@ from features.samples.terms import month_start
 
 TABLES = ("accounts", "tickets", "usage", "purchases")
 CHUNK = 20_000  # accounts simulated, and held in memory, at a time
-_VERSION = 1  # of what is simulated: a sample of another version is written anew
+_VERSION = 2  # of what is simulated: a sample of another version is written anew
 _FEWEST, _MOST = 100, 1_000_000
 _STREAMS = ("population", "accounts", "chain", "usage", "tickets")
 _RATES = {"churn_90d": "churned_90d", "upsell_90d": "expanded_90d"}
@@ -28,8 +28,10 @@ _RATES = {"churn_90d": "churned_90d", "upsell_90d": "expanded_90d"}
 
 @dataclass(frozen=True)
 class Summary:
-    """Rows written, and base rates over the accounts in force at all
-    `as_of` whose horizon the data cover, None where there is none."""
+    """Rows written, and base rates over the accounts in force at every `as_of` whose horizon the data cover.
+
+    The rates are None where the data cover no horizon.
+    """
 
     accounts: int
     tickets: int
@@ -40,7 +42,7 @@ class Summary:
     upsell_90d: float | None
 
 
-def write(
+def write(  # noqa: PLR0913  a sample has as many options as it has
     out: Path,
     *,
     accounts: int = 3000,
@@ -128,9 +130,7 @@ def _streams(seed: int, chunk: int) -> dict[str, np.random.Generator]:
 
 def _write_chunk(folder: Path, chunk: int, numbers: range, span: _Span, seed: int) -> None:
     streams = _streams(seed, chunk)
-    people = population.populate(
-        streams["population"], numbers=numbers, first=span.first, days=span.until - span.first
-    )
+    people = population.populate(streams["population"], numbers=numbers, first=span.first, days=span.until - span.first)
     history = live(people, streams, first=span.first, until=span.until, as_ofs=span.as_ofs)
     part = f"part-{chunk:05d}.parquet"
     ids, until = people.ids, span.until
@@ -143,9 +143,7 @@ def _write_chunk(folder: Path, chunk: int, numbers: range, span: _Span, seed: in
         folder / "tickets" / part,
         lambda rows: tickets.table(rows, ids, chunk=chunk, until=until),
     )
-    parts.write(
-        history.purchases, folder / "purchases" / part, lambda rows: purchases.table(rows, ids, chunk=chunk)
-    )
+    parts.write(history.purchases, folder / "purchases" / part, lambda rows: purchases.table(rows, ids, chunk=chunk))
 
 
 def _truth(people: Population, history: History) -> pa.Table:
@@ -158,8 +156,7 @@ def _truth(people: Population, history: History) -> pa.Table:
 def _summary(folder: Path) -> Summary:
     """Counts from the parts' footers, rates from the truth."""
     rows = {
-        name: sum(pq.read_metadata(part).num_rows for part in (folder / name).iterdir())
-        for name in (*TABLES, "truth")
+        name: sum(pq.read_metadata(part).num_rows for part in (folder / name).iterdir()) for name in (*TABLES, "truth")
     }
     known = pq.read_table(folder / "truth", columns=["churned_90d", "expanded_90d"])
     rates = {name: pc.mean(known[column]).as_py() for name, column in _RATES.items()}

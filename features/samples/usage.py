@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.samples.causes import Codes, Floats, by_state
+from features.samples.causes import Floats, by_state
 from features.samples.parts import Rows, instants
-from features.samples.population import Population
-from features.samples.terms import DAY_US, Ints
+from features.samples.population import Population, Today, pick
+from features.samples.terms import DAY_US
 
 FEATURES = ("dashboard", "reports", "search", "export", "automation", "api")
 _SECONDS = np.array([40.0, 90.0, 15.0, 60.0, 30.0, 2.0])  # a use takes, by feature
@@ -26,25 +26,25 @@ _ROWS = by_state(
     settling=0.85,
     misfit=0.50,
     steady=1.0,
-    growing=1.45,
+    growing=1.5,
     fading=0.75,
     faded=0.50,
     dormant=0.20,
     aggrieved=0.90,
-    bitter=0.75,
+    bitter=0.70,
     pinched=0.85,
 )
 _DEPTH = by_state(
     settling=0.9,
     misfit=0.6,
     steady=1.0,
-    growing=1.25,
-    fading=0.75,
-    faded=0.55,
+    growing=1.6,
+    fading=0.70,
+    faded=0.50,
     dormant=0.45,
     aggrieved=0.9,
-    bitter=0.85,
-    pinched=0.95,
+    bitter=0.75,
+    pinched=0.75,
 )
 _BREADTH = by_state(  # share of the account's people who use the product
     settling=0.5,
@@ -84,21 +84,20 @@ _MIX = by_state(  # leaning towards each of FEATURES
 )
 
 
-def emit(rng: np.random.Generator, people: Population, who: Ints, state: Codes, day: int) -> Rows:
-    """The rows that accounts `who`, in these states, leave on a day since 1970."""
-    weekday = (day + 3) % 7  # day 0 was a Thursday
+def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
+    """The rows of a day: one for each use of a feature by a person, with how often."""
+    who, state = today.who, today.state
     calm = 1 / people.noise[who] ** 2
     mood = rng.standard_gamma(calm) / calm
-    rows = rng.poisson(people.rows[who] * _ROWS[state] * WEEK[people.rhythm[who], weekday] * mood)
+    rows = rng.poisson(people.rows[who] * _ROWS[state] * WEEK[people.rhythm[who], today.weekday] * mood)
     who, state = np.repeat(who, rows), np.repeat(state, rows)
     n = len(who)
-    leaning = (people.taste[who] * _MIX[state]).cumsum(axis=1)
-    feature = (rng.random(n)[:, None] * leaning[:, -1:] >= leaning[:, :-1]).sum(axis=1)
+    feature = pick(rng, people.taste[who] * _MIX[state])
     crowd = np.maximum(1, np.rint(people.users[who] * _BREADTH[state]))
     count = 1 + rng.poisson(people.depth[who] * _DEPTH[state] * rng.standard_gamma(4, n) / 4)
     return {
-        "account": who,
-        "at": day * DAY_US + rng.integers(0, DAY_US // 10**6, n) * 10**6,
+        "account": who.astype(np.int32),
+        "at": today.day * DAY_US + rng.integers(0, DAY_US // 10**6, n) * 10**6,
         "user": (rng.random(n) ** 1.5 * crowd).astype(np.int16),
         "feature": feature.astype(np.int8),
         "count": count.astype(np.int32),

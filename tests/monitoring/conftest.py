@@ -128,7 +128,7 @@ class Company:
             "sources": "usage,purchases",
             "value": 12_000.0,
             "in_cohort": True,
-            "drivers": json.dumps(DRIVERS),
+            "drivers": DRIVERS,
             "scored_at": 0,
         }
         given = {a: s if isinstance(s, dict) else {"score": s} for a, s in scores.items()}

