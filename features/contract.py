@@ -130,7 +130,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "term_starts_at": Column(TIME),
                 "term_ends_at": Column(TIME),
                 "billing_months": Column(WHOLE, least=0),
-                "list_price": Column(DECIMAL),
+                "list_price": Column(DECIMAL),  # of the whole row, as `amount` is
                 "paid": Column(FLAG),
             },
             time="purchased_at",

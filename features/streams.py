@@ -36,7 +36,8 @@ def _told(table: ir.Table, instant: ir.Value) -> ir.Value:
 def _answered(table: ir.Table) -> ir.Table:
     rows = table.filter(table.first_response_at.notnull())
     return rows.mutate(
-        t=rows.first_response_at,
+        # A clock that is off may date an answer before its ticket; no fact comes before the ticket does.
+        t=ibis.greatest(rows.first_response_at, rows.opened_at),
         known=_told(rows, rows.first_response_at),
         waited=rows.first_response_at - rows.opened_at,
     )
@@ -44,7 +45,11 @@ def _answered(table: ir.Table) -> ir.Table:
 
 def _resolved(table: ir.Table) -> ir.Table:
     rows = table.filter(table.resolved_at.notnull())
-    return rows.mutate(t=rows.resolved_at, known=_told(rows, rows.resolved_at), took=rows.resolved_at - rows.opened_at)
+    return rows.mutate(
+        t=ibis.greatest(rows.resolved_at, rows.opened_at),
+        known=_told(rows, rows.resolved_at),
+        took=rows.resolved_at - rows.opened_at,
+    )
 
 
 def _open(table: ir.Table) -> ir.Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -40,17 +39,17 @@ def rivals(train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame, *, targe
 def recency(frame: pd.DataFrame) -> np.ndarray:
     """Days since the account was last heard of, by whatever source: usage, ticket or purchase."""
     there = [c for c in _RECENCY if c in frame]
-    return frame[there].fillna(_LONG_AGO).min(axis=1).to_numpy(dtype="float64")
+    return frame[there].min(axis=1).fillna(_LONG_AGO).to_numpy(dtype="float64")
 
 
 def _logistic(train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame) -> np.ndarray:
     """Recency, frequency and money, by logarithms, in a logistic regression."""
     columns = [c for c in _FEW if c in train]
     model = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value=_LONG_AGO),
         FunctionTransformer(lambda x: np.sign(x) * np.log1p(np.abs(x))),
         StandardScaler(),
         LogisticRegression(max_iter=1000),
     )
-    model.fit(train[columns].to_numpy(), labels)
-    return model.predict_proba(test[columns].to_numpy())[:, 1]
+    filled, asked = (f[columns].fillna(_LONG_AGO).to_numpy() for f in (train, test))
+    model.fit(filled, labels)
+    return model.predict_proba(asked)[:, 1]

@@ -44,7 +44,7 @@ class Head:
         return lgb.Booster(model_str=self.text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """All that is needed to score one target.
 
@@ -56,6 +56,7 @@ class Bundle:
         catalog: Version of the feature catalog.
         trained_at: When it was trained.
         heads: One for each horizon, ascending.
+        order: How the chance moves with a longer horizon, as `labels.order` says.
         reference: A sample of the training snapshots, to tell drift by.
         run_id: The MLflow run that made it.
         version: Such as churn-3; empty before it is registered.
@@ -68,6 +69,7 @@ class Bundle:
     catalog: str
     trained_at: datetime
     heads: tuple[Head, ...]
+    order: int
     reference: pd.DataFrame = field(repr=False)
     run_id: str = ""
     version: str = ""
@@ -104,11 +106,14 @@ class Bundle:
         return np.ascontiguousarray(np.column_stack(columns)) if columns else np.empty((len(frame), 0))
 
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities, (n, horizons): never falling with a longer horizon."""
+        """Calibrated probabilities, (n, horizons), in keeping with each other where the label orders them."""
         each = [
             h.calibrator(h.booster.predict(matrix, raw_score=True, num_threads=_threads(matrix))) for h in self.heads
         ]
-        return np.maximum.accumulate(np.column_stack(each), axis=1)
+        scores = np.column_stack(each)
+        if not self.order:
+            return scores
+        return (np.maximum if self.order > 0 else np.minimum).accumulate(scores, axis=1)
 
     def contributions(self, matrix: np.ndarray, horizon: int) -> np.ndarray:
         """Each feature's share of the log-odds, (n, features).

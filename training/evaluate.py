@@ -30,12 +30,13 @@ class Evaluation:
         auc: Area under the ROC curve.
         auc_low: Lower end of its 95 % interval, bootstrapped by account.
         auc_high: Upper end.
+        lead_low: Lower end of the 95 % interval of its AUC's lead over the best baseline, on the same draws.
         ap: Average precision.
         brier: Mean squared error of the probability.
         ece: Expected calibration error over ten bins of equal size.
         lift_10: Share of positives among the highest tenth, against the base rate.
         baselines: By name.
-        verdict: signal, no_signal or insufficient.
+        verdict: signal (it leads the best baseline, beyond chance), no_signal or insufficient.
         reasons: Why, in sentences.
     """
 
@@ -44,6 +45,7 @@ class Evaluation:
     auc: float
     auc_low: float
     auc_high: float
+    lead_low: float
     ap: float
     brier: float
     ece: float
@@ -71,62 +73,71 @@ def evaluate(
     """
     baselines = {n: Baseline(_auc(labels, s), float(average_precision_score(labels, s))) for n, s in rivals.items()}
     auc = _auc(labels, scores)
-    low, high = auc_interval(labels, scores, accounts, seed=seed)
+    draws = auc_draws(labels, [scores, *rivals.values()], accounts, seed=seed)
+    low, high = np.quantile(draws[:, 0], [0.025, 0.975])
     base = float(labels.mean())
-    verdict, reasons = _verdict(low, baselines, positives=int(labels.sum()))
+    best = max(baselines, key=lambda name: baselines[name].auc)
+    lead = float(np.quantile(draws[:, 0] - draws[:, 1 + list(rivals).index(best)], 0.025))
+    verdict, reason = _verdict(float(low), lead, best, positives=int(labels.sum()))
     return Evaluation(
         rows=len(labels),
         base_rate=base,
         auc=auc,
-        auc_low=low,
-        auc_high=high,
+        auc_low=float(low),
+        auc_high=float(high),
+        lead_low=lead,
         ap=float(average_precision_score(labels, scores)),
         brier=float(np.mean((scores - labels) ** 2)),
         ece=calibration_error(labels, scores),
         lift_10=float(labels[np.argsort(-scores, kind="stable")[: max(1, len(labels) // 10)]].mean() / base),
         baselines=baselines,
         verdict=verdict,
-        reasons=reasons,
+        reasons=(reason,),
     )
 
 
-def _verdict(low: float, baselines: dict[str, Baseline], *, positives: int) -> tuple[str, tuple[str, ...]]:
+def _verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str, str]:
     if positives < 30:
-        return "insufficient", (f"only {positives} positives in the test: no figure on them can be trusted",)
-    name, best = max(baselines.items(), key=lambda item: item[1].auc)
-    if low <= max(best.auc, 0.5):
-        return "no_signal", (
-            f"the AUC's interval begins at {low:.3f} and does not clear the baseline {name} at {best.auc:.3f}",
-        )
-    return "signal", (f"the AUC's interval begins at {low:.3f}, above the best baseline, {name}, at {best.auc:.3f}",)
+        return "insufficient", f"only {positives} positives in the test: no figure on them can be trusted"
+    if low <= 0.5:
+        return "no_signal", f"the AUC's interval begins at {low:.3f}: it may be chance"
+    if lead <= 0:
+        return "no_signal", f"no better than the baseline {best}: the lead's interval begins at {lead:+.3f}"
+    return "signal", f"better than the best baseline, {best}: the AUC leads it by {lead:.3f} or more"
 
 
 def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(roc_auc_score(labels, scores))
 
 
-def auc_interval(labels: np.ndarray, scores: np.ndarray, accounts: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """95 % bootstrap interval of the AUC, drawing accounts with all their rows.
+def auc_draws(labels: np.ndarray, scores: list[np.ndarray], accounts: np.ndarray, *, seed: int) -> np.ndarray:
+    """AUCs of several scores over 200 draws of accounts, each drawn with all its rows; all scores on the same draws.
 
     Source: the cluster bootstrap, Field and Welsh, "Bootstrapping clustered data", JRSS B 69 (2007).
+
+    Returns:
+        (draws, scores); draws in which one class is missing are left out.
     """
     generator = np.random.default_rng(seed)
     codes, names = pd.factorize(accounts)
+    drawn = [
+        np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))[codes] for _ in range(_ROUNDS)
+    ]
+    both = [w for w in drawn if 0 < w @ labels < w.sum()]
+    return np.column_stack([_weighted_aucs(labels, s, both) for s in scores])
+
+
+def _weighted_aucs(labels: np.ndarray, scores: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
     order = np.argsort(scores, kind="stable")
     # Rows of one score are a tie: they count half.
     groups = np.concatenate([[0], np.cumsum(np.diff(scores[order]) > 0)])
     positive = labels[order].astype(bool)
     found = []
-    for _ in range(_ROUNDS):
-        drawn = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
-        weights = drawn[codes][order].astype(float)
-        good = np.bincount(groups, weights * positive)
-        bad = np.bincount(groups, weights * ~positive)
-        if good.sum() and bad.sum():
-            below = np.cumsum(bad) - bad / 2
-            found.append(float((good * below).sum() / (good.sum() * bad.sum())))
-    low, high = np.quantile(found, [0.025, 0.975]) if found else (0.0, 1.0)
-    return float(low), float(high)
+    for weight in weights:
+        good = np.bincount(groups, weight[order] * positive)
+        bad = np.bincount(groups, weight[order] * ~positive)
+        found.append(float((good * (np.cumsum(bad) - bad / 2)).sum() / (good.sum() * bad.sum())))
+    return np.array(found)
 
 
 def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:

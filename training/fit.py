@@ -18,7 +18,7 @@ from features.settings import Churn, Settings, Upsell
 from training import baselines, calibrate, cohorts, evaluate, splits
 from training.bundle import Bundle, Head, quantiles
 from training.evaluate import Evaluation
-from training.labels import days_needed, labels
+from training.labels import days_needed, labels, order
 
 # One set for all data: small, strongly regularised trees, slowly learned. Rows of one account follow each other
 # month by month, so there is less in the data than their number says.
@@ -145,6 +145,7 @@ def _fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         catalog=catalog.version(),
         trained_at=datetime.now(UTC).replace(microsecond=0),
         heads=(),
+        order=order(target),
         reference=_sample(learned, settings.training.seed).drop(columns=["account_id", "as_of"]),
     )
     matrix = bundle.matrix(frame)

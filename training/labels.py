@@ -48,6 +48,16 @@ def labels(
     return pd.Series(values, index=rows.index)
 
 
+# What a longer horizon does to the chance: +1 what happens in 30 days happens in 90 too; -1 who buys nothing in 90
+# days buys nothing in 30 either; 0 the two ask different questions.
+_ORDER = {"ended": 1, "lapse": 1, "expansion": 1, "no_purchase": -1, "spend_up": 0, "recurring_up": 0}
+
+
+def order(target: Churn | Upsell) -> int:
+    """How the chance moves with a longer horizon: +1 never falls, -1 never rises, 0 neither."""
+    return _ORDER[target.label.kind]
+
+
 def micros_needed(target: Churn | Upsell, horizon: int) -> int:
     """How long after `as_of` the data must reach for the label to be mature, in µs."""
     return days_needed(target, horizon) * DAY

@@ -47,8 +47,19 @@ def log(settings: Settings, fitted: dict[str, Fitted], *, fingerprint: str) -> t
 
     Returns:
         The run's id, and what was registered by target.
+
+    Raises:
+        RegistryError: MLflow's database can't be used, or its folder has been moved.
     """
-    with _mlflow(settings) as mlflow, mlflow.start_run() as run:
+    with _mlflow(settings) as mlflow:
+        _refuse_moved(mlflow, settings)
+        return _log(mlflow, settings, fitted, fingerprint=fingerprint)
+
+
+def _log(
+    mlflow: Any, settings: Settings, fitted: dict[str, Fitted], *, fingerprint: str
+) -> tuple[str, dict[str, Registered]]:
+    with mlflow.start_run() as run:
         mlflow.set_tags({"data_fingerprint": fingerprint, "company": settings.company.name})
         mlflow.log_params({**fit.PARAMETERS, "trees": fit.TREES, "seed": settings.training.seed})
         mlflow.log_text(settings.file.read_text(encoding="utf-8"), "garrison.toml")
@@ -179,14 +190,25 @@ def _latest(mlflow: Any, settings: Settings) -> str:
     return str(runs[0].info.run_id)
 
 
+def _refuse_moved(mlflow: Any, settings: Settings) -> None:
+    """Refuse a database whose folder was moved: MLflow would go on writing to where it was made."""
+    made = Path(mlflow.get_experiment_by_name(settings.company.slug).artifact_location.removeprefix("file://"))
+    if made.resolve() != settings.paths.mlruns.resolve() / "artifacts":
+        raise RegistryError(
+            f"the folder {settings.paths.mlruns} was moved after MLflow's database was made in it",
+            there=f"models would go to {made}",
+            do="Move it back, or name a new folder under [paths] mlruns",
+        )
+
+
 @contextlib.contextmanager
 def _mlflow(settings: Settings) -> Iterator[Any]:
     """MLflow on this company's database; its errors become ours."""
-    # No figures to third parties, and no noise of hints and progress bars.
+    # No figures to third parties, and no noise of hints, progress bars, and traces of errors that become ours.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

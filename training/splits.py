@@ -63,8 +63,8 @@ def start_of_test(
 ) -> datetime | None:
     """Where the test of every horizon of a target begins; None where no label is mature.
 
-    It is one instant for all: a longer horizon's score is never below a shorter one's, so a shorter horizon
-    that had learned from the longer one's test would tell it the answer.
+    It is one instant for all: where the label orders the horizons, the score of one bounds that of the next, so
+    a shorter horizon that had learned from a longer one's test would tell it the answer.
 
     Args:
         training: As configured.

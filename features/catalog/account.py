@@ -15,9 +15,10 @@ def tenure_days(at: At) -> Any:
 
 def attribute(name: str) -> Feature:
     """The feature that a mapped column of `accounts` is: context, which nobody can act on."""
+    spoken = name.replace("_", " ")
     return Feature(
         name=name,
-        sentence=f"The account's {name.replace('_', ' ')}, as its record says.",
+        sentence=f"The account's {spoken}, as its record says.",
         formula=lambda at: at.account(name),
         window=None,
         unit="as recorded",
@@ -25,9 +26,7 @@ def attribute(name: str) -> Feature:
         family=name,
         direction=0,
         play=None,
-        wording=lambda value: (
-            f"{name.replace('_', ' ')}: {value:g}" if isinstance(value, float) else f"{name}: {value}"
-        ),
+        wording=lambda value: f"{spoken}: {value:,.15g}" if isinstance(value, float) else f"{spoken}: {value}",
     )
 
 

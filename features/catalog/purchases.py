@@ -249,10 +249,8 @@ def seats_in_force(at: At) -> Any:
 @feature(
     unit="days",
     family="renewal",
-    says=lambda value, _: (
-        f"the term ends in {value:.0f} days" if value > 0 else f"the term ended {-value:.0f} days ago"
-    ),
-    missing="no term known",
+    says="the term ends in {value:z.0f} days",
+    missing="no term in force",
     play="renew_early",
 )
 def days_to_renewal(at: At) -> Any:

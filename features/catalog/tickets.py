@@ -9,6 +9,9 @@ from features.streams import ANSWERED, OPEN, OPENED, RESOLVED
 
 TICKETS = OPENED.count()
 URGENT = OPENED.count(lambda t: t.priority.isin(["high", "urgent"]), name="urgent_tickets")
+MONEY = OPENED.count(
+    lambda t: t.topic.lower().re_search("pric|contract|renew|cancel"), name="money_tickets"
+)
 OPEN_TICKETS = OPEN.count()
 OPEN_URGENT = OPEN.count(lambda t: t.priority.isin(["high", "urgent"]), name="open_urgent_tickets")
 RESOLUTIONS = RESOLVED.count()
@@ -46,6 +49,18 @@ def tickets(at: At, w: int) -> Any:
 def urgent_tickets(at: At, w: int) -> Any:
     """Tickets of high or urgent priority opened in the last {w} days."""
     return at(URGENT, w)
+
+
+@feature(
+    windows=(90,),
+    unit="tickets",
+    family="tickets about money",
+    says="{value:.0f} tickets about price or contract in {w} days",
+    play="talk_price",
+)
+def money_tickets(at: At, w: int) -> Any:
+    """Tickets about price, contract or cancelling, by their topic, opened in the last {w} days."""
+    return at(MONEY, w)
 
 
 @feature(
@@ -176,6 +191,7 @@ def days_since_ticket(at: At) -> Any:
 FEATURES = (
     *tickets,
     *urgent_tickets,
+    *money_tickets,
     *tickets_trend,
     *open_tickets,
     *open_urgent_tickets,

@@ -80,7 +80,7 @@ def usage_trend(at: At, w: int) -> Any:
 
 
 @feature(
-    windows=(30,),
+    windows=(7, 30, 90),
     unit="times the usual",
     family="usage against usual",
     says="usage of the last {w} days is {value:.0%} of the account's own usual",

@@ -44,6 +44,8 @@ class _Life:
 
     def buy(self, who: Ints, day: int | Ints, kind: int | Ints) -> None:
         """Term starts and charges: all seats, at midnight."""
+        if not len(who):
+            return
         at = np.broadcast_to(np.asarray(day) * DAY_US, who.shape)
         kinds = np.broadcast_to(np.asarray(kind), who.shape)
         block = purchases.buy(self.people, who, at=at, kind=kinds, seats=self.seats[who], rise=self.rise[who])
@@ -135,6 +137,8 @@ def _resize(life: _Life, day: int, draws: causes.Floats) -> None:
     shrinks = life.in_force & ~grows & (chance > 1 - CONTRACT[life.state]) & (life.seats > 2)
     for flags, kind in ((grows, _EXPANSION), (shrinks, _CONTRACTION)):
         who = np.flatnonzero(flags)
+        if not len(who):
+            continue
         share = 0.05 + 0.25 * extent[who]
         seats = np.maximum(1, np.rint(life.seats[who] * share)).astype(np.int64)
         seats = seats if kind == _EXPANSION else -seats

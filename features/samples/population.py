@@ -175,7 +175,7 @@ def _first_state(rng: np.random.Generator, past: Ints) -> Codes:
 
 def _owners(rng: np.random.Generator, n: int) -> Ints:
     """Split the accounts, in order, among owners who hold some `_OWNED` each."""
-    weights = rng.uniform(0.7, 1.3, max(1, round(n / _OWNED)))
+    weights = rng.uniform(0.8, 1.2, max(1, round(n / _OWNED)))
     edges = weights.cumsum() / weights.sum() * n
     return np.searchsorted(edges[:-1], np.arange(n), side="right").astype(np.int64)
 

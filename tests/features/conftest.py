@@ -1,17 +1,23 @@
-"""A small company on disk whose tables and TOML a test varies, and a real PostgreSQL."""
+"""A small company on disk whose tables and TOML a test varies, posted rows, and a real PostgreSQL."""
 
 import json
 import shutil
 import tempfile
 import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 import psycopg
 import pytest
 
+from features import snapshots
 from features.company import load
+from features.contract import TABLES
 from features.history import History
+from features.instants import instant, micros
+from features.settings import Settings
 
 
 class Company:
@@ -100,3 +106,42 @@ def postgres(_postgres_server):
     url = _postgres_server.get_uri(database=name)
     with psycopg.connect(url, autocommit=True) as connection:
         yield url, connection
+
+
+@pytest.fixture(scope="session")
+def snapshot():
+    """Posted rows to snapshots: `snapshot(tables, *as_ofs)`.
+
+    Instants are ISO text (UTC without an offset) or microseconds. Rows are of account A unless they say otherwise,
+    known when they happen unless they say otherwise; accounts not given are made. All three sources are there.
+    """
+    mapped = {"source": "s", "columns": {"account_id": "a", "created_at": "c", "plan": "p", "seats": "s"}}
+    churn = {"cohort": {"kind": "active"}, "label": {"kind": "no_purchase"}}
+    given = {"company": {"name": "x"}, "sources": {"s": {"path": "s.csv"}}, "tables": {"accounts": mapped}}
+    settings = Settings.model_validate(given | {"churn": churn})
+
+    def build(tables, *as_ofs):
+        rows = {t: [_posted(t, row) for row in tables.get(t, [])] for t in ("tickets", "usage", "purchases")}
+        named = {row["account_id"] for found in rows.values() for row in found} or {"A"}
+        accounts = tables.get("accounts") or [{"account_id": a, "created_at": "2020-01-01"} for a in sorted(named)]
+        rows = {"accounts": [_posted("accounts", row) for row in accounts], **rows}
+        with History.posted(settings, rows) as history:
+            return snapshots.build(history, [instant(_micros(a)) for a in as_ofs])
+
+    return build
+
+
+def _posted(table, given):
+    """A row as `History.posted` takes it."""
+    row, kinds = {"account_id": "A", **given}, {c: spec.kind for c, spec in TABLES[table].columns.items()}
+    for column, value in row.items():
+        if value is not None and kinds[column] in ("time", "decimal"):
+            row[column] = _micros(value) if kinds[column] == "time" else Decimal(str(value))
+    return row if table == "accounts" else {"known_at": row[TABLES[table].time], **row}
+
+
+def _micros(when):
+    if isinstance(when, int):
+        return when
+    parsed = datetime.fromisoformat(when)
+    return micros(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))

@@ -93,7 +93,7 @@ class Company:
         self.folder, self.file, self.url, self.limits = folder, folder / "garrison.toml", url, LIMITS
         self.alerts = {"per_owner": 10, "folder": str(folder / "letters")}
         self.accounts({a: f"{a.lower()}@owners.test" for a in "ABCDE"})
-        (folder / "purchases.csv").write_text("id,at,amount\nA,2024-01-05,10\n")
+        (folder / "purchases.csv").write_text("id,at,amount\nA,2024-01-05,10\nA,2024-12-31,10\n")
         self.configure()
         self.state = store.open(self.settings)
 
@@ -150,7 +150,7 @@ class Company:
         reached = np.interp(np.linspace(0, 1, 1001), [0, 0.9, 0.95, 1], [0, LIMITS.leave, LIMITS.enter, 1])
         head = Head(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, tuple(reached.tolist()))
         parts = {"features": ("spend_90d",), "categories": {}, "sources": ("purchases",), "catalog": "c"}
-        bundle = Bundle("churn", **parts, trained_at=day("2024-05-01"), heads=(head,), reference=rows)
+        bundle = Bundle(target="churn", **parts, trained_at=day("2024-05-01"), heads=(head,), order=1, reference=rows)
         bundle.save(self.settings.paths.mlruns / "bundle")
         at = promotions.now()
         made = promotions.Promotion(at, "promote", "churn", LIMITS.model, "run", "bundle", "for the tests")

@@ -92,3 +92,11 @@ def test_the_mailbox_command_takes_the_alerts(company, say, start, free_port):
     assert "Sent 1" in say("deliver")
     assert "to a@owners.test: At risk: Company A" in process.stdout.readline()
     assert (company.folder / "mail" / "0001.eml").exists()
+
+
+def test_stale_data_wake_nobody(company, say):
+    company.promote()
+    company.score("2025-02-01", {"A": 0.7})
+    with pytest.raises(GarrisonError, match="the data are stale: the newest event is 32 days old"):
+        say("alert", "--as-of", "2025-02-01")
+    assert company.rows(EPISODES) == []

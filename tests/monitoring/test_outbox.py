@@ -75,7 +75,7 @@ def test_the_mail_is_whole_and_names_the_outbox_row(company, post):
 
 def test_a_line_that_begins_with_a_dot_arrives_as_it_is(company, post):
     company.accounts({"A": "a@owners.test"})
-    drivers = '[{"text": "x", "contribution": 1.0, "actionable": false, "play": null}]'
+    drivers = [{"text": "x", "contribution": 1.0, "actionable": False, "play": None}]
     company.mail_to(post)
     company.score(AT, {"A": {"score": 0.7, "drivers": drivers}})
     company.alert(AT)

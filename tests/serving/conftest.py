@@ -174,7 +174,18 @@ def bundle(settings: Settings, target: str) -> Bundle:
         sources = history.sources
     names = tuple(c for c in frame if c not in {"account_id", "as_of"})
     text = {"region": ("north", "south", "west")}
-    bare = Bundle(target, names, text, sources, catalog.version(), NOW, (), frame[list(names)].head(50), "run-1")
+    bare = Bundle(
+        target=target,
+        features=names,
+        categories=text,
+        sources=sources,
+        catalog=catalog.version(),
+        trained_at=NOW,
+        heads=(),
+        order=1,
+        reference=frame[list(names)].head(50),
+        run_id="run-1",
+    )
     matrix = bare.matrix(frame)
     quiet = frame["usage_events_30d"].to_numpy() + 3 * frame["seats"].to_numpy()
     heads = []

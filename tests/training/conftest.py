@@ -18,7 +18,7 @@ from features.company import load
 from features.history import History
 from features.instants import micros
 from features.settings import Settings
-from training import fit, registry
+from training import fit, plots, registry
 from training.fit import Fitted
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
@@ -209,7 +209,9 @@ def logged(company, fitted, tmp_path_factory) -> Logged:
     upsell = fitted["upsell"]
     judged = {h: replace(o, evaluation=replace(o.evaluation, verdict="no_signal")) for h, o in upsell.outcomes.items()}
     again = {**fitted, "upsell": replace(upsell, outcomes=judged)}
-    second, _ = registry.log(settings, again, fingerprint="fedcba9876543210")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "figures", lambda *_: ())  # the first run's are enough to look at
+        second, _ = registry.log(settings, again, fingerprint="fedcba9876543210")
     return Logged(settings, fitted, first, second)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from features.settings import Churn, ChurnLabel, Cohort, Upsell, UpsellLabel
-from training.labels import labels, mature_until
+from training.labels import labels, mature_until, order
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 H = 30
@@ -229,6 +229,31 @@ def test_recurring_revenue_counts_one_months_invoice_at_a_time(posted):
 
 def test_recurring_up_is_not_asked_of_an_account_that_never_had_terms(posted):
     assert isnan(label(posted(purchases=[("A", NOW)]), upsell("recurring_up")))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(churn(kind) for kind in ("ended", "lapse", "no_purchase")),
+        *(upsell(kind, ratio=1.1) for kind in ("expansion", "spend_up", "recurring_up")),
+    ],
+    ids=lambda t: t.label.kind,
+)
+def test_the_order_of_horizons_is_what_labels_of_random_histories_show(posted, target):
+    random = np.random.default_rng(5)
+    at = [NOW + days(float(d)) for d in random.uniform(-100, 120, 1000)]
+    kinds = ["new", "expansion"]
+    bought = [
+        term(t, t + days(int(random.integers(20, 60))), account=f"A{i % 130}", kind=kinds[i % 2], amount=i % 7 * 10)
+        for i, t in enumerate(at)
+    ]
+    history = posted(
+        purchases=bought, lifetimes=[(f"A{i}", NOW - days(200), {"ended_at": t}) for i, t in enumerate(at[:130])]
+    )
+    rows = pd.DataFrame({"account_id": [f"A{i}" for i in range(130)], "as_of": pd.Timestamp(NOW)})
+    short, long = (labels(history, target, h, rows, data_until=LATE) for h in (20, 90))
+    steps = set((long - short).dropna())
+    assert steps == {1: {0.0, 1.0}, -1: {0.0, -1.0}, 0: {-1.0, 0.0, 1.0}}[order(target)]
 
 
 def test_labels_stand_on_the_index_and_in_the_order_of_the_rows(posted):

@@ -1,0 +1,133 @@
+"""The commands as a script calls them: exit status, one line on standard error, results for machines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from datetime import datetime
+
+import pandas as pd
+import pytest
+
+from training import plots, promotions, registry
+
+
+def run(*arguments, cwd=None):
+    command = [sys.executable, "-m", "training", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def trained(company, fitted, tmp_path_factory):
+    """(company, what fit printed, what it wrote for machines), with a second run logged after it."""
+    elsewhere = company.vary(tmp_path_factory.mktemp("trained"))
+    file = elsewhere.folder / "out" / "fit.json"
+    done = run("fit", "--config", elsewhere.file, "--json", file)
+    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "figures", lambda *_: ())
+        registry.log(elsewhere.settings, fitted, fingerprint="0")
+    return elsewhere, done, json.loads(file.read_text())
+
+
+@pytest.fixture
+def own(trained, tmp_path):
+    """The trained company's settings, with a registry of the test's own."""
+    shutil.copytree(trained[0].settings.paths.mlruns, tmp_path / "mlruns")
+    return trained[0].vary(tmp_path).settings
+
+
+def test_fit_writes_the_contracts_figures_for_each_target_and_horizon(trained, fitted):
+    _, _, written = trained
+    assert written["targets"].keys() == {"churn_30d", "churn_60d", "upsell_30d"}
+    for figures in written["targets"].values():
+        assert figures.keys() >= {
+            *("rows", "base_rate", "auc", "auc_low", "auc_high", "ap", "brier", "ece", "lift_10"),
+            *("baselines", "verdict", "reasons"),
+        }
+        assert figures["baselines"].keys() == {"recency", "rfm_logistic"}
+        assert figures["verdict"] == "signal"
+    # The same as in this process: training does not depend on where it runs.
+    expected = fitted["churn"].outcomes[60].evaluation.as_dict()
+    assert written["targets"]["churn_60d"] == json.loads(json.dumps(expected))
+
+
+def test_fit_prints_the_evaluation_beside_the_baselines_and_how_to_promote(trained):
+    _, done, written = trained
+    for word in ("AUC (95 %)", "recency", "rfm_logistic", "churn: registered as churn-1, verdict signal"):
+        assert word in done.stdout
+    assert f"python -m training promote {written['run_id']}" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_fit_keeps_the_test_rows_with_label_and_score(trained):
+    company, _, written = trained
+    rows = pd.read_parquet(company.settings.var / "evaluation" / "churn_60d.parquet")
+    assert list(rows) == ["account_id", "as_of", "label", "score"]
+    assert len(rows) == written["targets"]["churn_60d"]["rows"]
+    assert rows["label"].mean() == pytest.approx(written["targets"]["churn_60d"]["base_rate"])
+
+
+def test_the_latest_runs_models_are_promoted_and_listed(trained, own):
+    done = run("promote", "latest", "--config", own.file, "--reason", "the first")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split(", since")[0] for line in done.stdout.splitlines()] == [
+        "churn: champion is churn-2",
+        "upsell: champion is upsell-2",
+    ]
+    run_id = promotions.champions(own)["churn"].run_id
+    assert run_id != trained[2]["run_id"]
+    listed = run("champions", "--config", own.file)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    first = listed.stdout.splitlines()[0]
+    assert first.startswith("churn: churn-2 since ")
+    assert first.endswith(f"(promote: the first), run {run_id}")
+    assert datetime.fromisoformat(first.split()[3]).tzinfo is not None
+
+
+def test_a_rollback_puts_the_earlier_champion_back(trained, own):
+    for run_id in (trained[2]["run_id"], "latest"):
+        registry.promote(own, run_id, reason="better")
+    assert promotions.current(own)["churn"].version == "churn-2"
+    done = run("rollback", "churn", "--config", own.file, "--reason", "worse")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "churn: champion is churn-1 again\n", "")
+    assert promotions.current(own)["churn"].reason == "worse"
+
+
+def refused(done):
+    """The one line on standard error of a command that failed."""
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def test_a_rollback_without_an_earlier_champion_is_one_clear_line(company):
+    line = refused(run("rollback", "churn", "--config", company.file))
+    assert "there is no earlier champion of churn to go back to" in line
+
+
+def test_too_short_a_history_is_one_clear_line_and_logs_no_run(company, tmp_path):
+    short = company.vary(tmp_path, ("horizons = [30, 60]", "horizons = [300]"))
+    line = refused(run("fit", "--config", short.file, "--json", tmp_path / "out.json"))
+    assert "the history is too short for labels that look 300 days ahead" in line
+    assert not (tmp_path / "out.json").exists()
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_a_locked_database_is_one_clear_line(own):
+    with contextlib.closing(sqlite3.connect(own.paths.mlruns / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        line = refused(run("promote", "latest", "--config", own.file))
+    assert "database is locked" in line
+    assert promotions.read(own) == []
+
+
+def test_a_day_that_is_no_date_is_wrong_usage():
+    done = run("fit", "--as-of", "yesterday")
+    assert done.returncode == 2
+    assert "yesterday" in done.stderr

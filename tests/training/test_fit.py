@@ -1,0 +1,237 @@
+"""Training on a small company: it finds what was planted, never looks ahead, and says clearly why it can't."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features import snapshots
+from features.errors import LabelError
+from features.history import History
+from features.settings import Churn, ChurnLabel, Cohort
+from training import fit, labels
+from training.cohorts import eligible
+from training.splits import cutoffs
+
+ONE_HORIZON = ("horizons = [30, 60]", "horizons = [30]")
+
+
+@pytest.fixture(scope="module")
+def slim(company, tmp_path_factory):
+    """The company with churn alone, at one horizon."""
+    upsell = company.toml[company.toml.index("[upsell]") :]
+    return company.vary(tmp_path_factory.mktemp("slim"), ONE_HORIZON, (upsell, ""))
+
+
+@pytest.fixture(scope="module")
+def plain(slim):
+    return slim.fit()["churn"]
+
+
+def texts(fitted):
+    return [head.text for head in fitted.bundle.heads]
+
+
+def importance(bundle):
+    return pd.Series(bundle.heads[0].booster.feature_importance("gain"), index=bundle.features)
+
+
+def shuffled(frame, seed=1):
+    return frame.sample(frac=1, random_state=seed)
+
+
+def test_it_finds_the_planted_reasons(fitted):
+    assert fitted["churn"].outcomes.keys() == {30, 60}
+    assert {o.evaluation.verdict for f in fitted.values() for o in f.outcomes.values()} == {"signal"}
+    assert importance(fitted["churn"].bundle).idxmax() == "plan"
+    assert importance(fitted["upsell"].bundle).idxmax() == "seats"
+
+
+def test_the_probabilities_are_about_as_high_as_what_came_true(fitted):
+    for target in fitted.values():
+        for outcome in target.outcomes.values():
+            assert outcome.test["score"].mean() == pytest.approx(outcome.evaluation.base_rate, rel=0.4)
+            assert outcome.evaluation.brier < outcome.evaluation.base_rate * (1 - outcome.evaluation.base_rate)
+
+
+def test_the_test_is_the_cohort_at_the_test_cutoffs_with_its_labels(company, fitted):
+    settings = company.settings
+    for name, horizon in (("churn", 30), ("churn", 60), ("upsell", 30)):
+        outcome, target = fitted[name].outcomes[horizon], settings.targets[name]
+        with History.open(settings) as history:
+            rows = eligible(history, target.cohort, outcome.plan.test)
+            until = fit.data_until(history, settings)
+            rows["label"] = labels.labels(history, target, horizon, rows, data_until=until)
+        found = outcome.test[["account_id", "as_of", "label"]].reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, rows)
+        assert outcome.evaluation.rows == len(rows)
+        assert outcome.evaluation.base_rate == rows["label"].mean()
+
+
+def test_no_training_label_looks_into_the_test(fitted):
+    for target in fitted.values():
+        first_test = min(o.plan.test[0] for o in target.outcomes.values())
+        for outcome in target.outcomes.values():
+            assert outcome.plan.train[-1] + timedelta(days=outcome.plan.days) <= first_test
+
+
+def test_a_short_horizon_does_not_learn_from_the_test_of_a_long_one(slim):
+    settings = slim.settings
+    until = datetime(2024, 4, 1, tzinfo=UTC)
+    target = Churn(cohort=Cohort(kind="lifetime"), label=ChurnLabel(kind="lapse", grace_days=14), horizons=(30, 150))
+    found = cutoffs(settings.training, all_began=datetime(2022, 1, 1, tzinfo=UTC), data_until=until)
+    plans = fit._plans(settings, target, found, until)
+    assert plans[30].days == 44
+    assert plans[30].test[0] == plans[150].test[0]
+    assert plans[30].train[-1] + timedelta(days=44) <= plans[150].test[0]
+
+
+def test_the_mean_probability_in_training_is_the_base_rate_there(slim, plain):
+    settings = slim.settings
+    with History.open(settings) as history:
+        members = eligible(history, settings.churn.cohort, plain.outcomes[30].plan.train)
+        until = fit.data_until(history, settings)
+        known = labels.labels(history, settings.churn, 30, members, data_until=until)
+        frame = snapshots.build(history, plain.outcomes[30].plan.train).merge(members)
+    assert plain.bundle.base_rates == {30: pytest.approx(known.mean())}
+    assert plain.bundle.probabilities(plain.bundle.matrix(frame)).mean() == pytest.approx(known.mean())
+
+
+def test_the_same_data_in_any_order_and_the_same_seed_give_the_same_model(slim, plain, tmp_path):
+    again = slim.vary(tmp_path, **{name: shuffled(table) for name, table in slim.tables.items()}).fit()["churn"]
+    assert texts(again) == texts(plain)
+    assert again.bundle.categories == plain.bundle.categories
+    assert again.bundle.heads[0].calibrator == plain.bundle.heads[0].calibrator
+    assert again.bundle.heads[0].quantiles == plain.bundle.heads[0].quantiles
+    assert again.outcomes[30].evaluation == plain.outcomes[30].evaluation
+
+
+def test_another_seed_gives_another_model(slim, plain, tmp_path):
+    again = slim.vary(tmp_path, ("[churn]", "[training]\nseed = 8\n[churn]")).fit()["churn"]
+    assert texts(again) != texts(plain)
+
+
+def test_a_constant_column_is_no_feature(fitted):
+    for target in fitted.values():
+        assert "country" not in target.bundle.features
+        assert {"plan", "seats", "tenure_days"} <= set(target.bundle.features)
+        seen = target.bundle.reference
+        assert all(len(seen[f].unique()) > 1 for f in target.bundle.features)
+        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.bundle.features))
+
+
+def test_the_reference_is_what_the_model_saw_and_names_no_account(fitted):
+    for target in fitted.values():
+        assert not {"account_id", "as_of"} & set(target.bundle.reference)
+        assert set(target.bundle.features) <= set(target.bundle.reference)
+
+
+def test_categories_are_the_texts_seen_the_commonest_first(fitted):
+    assert fitted["churn"].bundle.categories.keys() == {"plan"}
+    counts = fitted["churn"].bundle.reference["plan"].value_counts()
+    assert counts[[*fitted["churn"].bundle.categories["plan"]]].is_monotonic_decreasing
+    assert set(counts.index) == {"basic", "plus", "team"}
+
+
+def test_labels_shuffled_among_the_accounts_have_no_signal(slim, tmp_path):
+    lives = slim.tables["lifetimes"]
+    ids = lives["account_id"].sample(frac=1, random_state=5).to_numpy()
+    found = slim.vary(tmp_path, lifetimes=lives.assign(account_id=ids)).fit()["churn"].outcomes[30].evaluation
+    assert found.verdict == "no_signal"
+    assert found.auc < 0.65
+
+
+def test_trained_as_of_a_day_nothing_after_it_matters(slim, tmp_path):
+    day = datetime(2024, 1, 10, tzinfo=UTC)
+    then = slim.fit(as_of=day)["churn"]
+    assert then.outcomes[30].plan.test[-1] + timedelta(days=30) <= day
+    tables = slim.tables
+    lives = tables["lifetimes"]
+    # Who left since then has stayed, and who has stayed has left.
+    ends = lives["ended_at"].where(lives["ended_at"] < day)
+    ends = ends.where(ends.notna() | lives["ended_at"].notna(), day + timedelta(days=20))
+    changed = {
+        "usage": tables["usage"][tables["usage"]["used_at"] < day],
+        "purchases": tables["purchases"][tables["purchases"]["purchased_at"] < day],
+        "lifetimes": lives.assign(ended_at=ends),
+    }
+    again = slim.vary(tmp_path, **changed).fit(as_of=day)["churn"]
+    assert texts(again) == texts(then)
+    assert again.outcomes[30].evaluation == then.outcomes[30].evaluation
+
+
+def test_what_happens_after_the_last_mature_label_changes_no_model(slim, plain, tmp_path):
+    # Data are complete until 1 April: labels of 30 days are mature from cutoffs until 2 March.
+    late = datetime(2024, 3, 31, tzinfo=UTC)
+    lives = slim.tables["lifetimes"]
+    moved = lives.assign(ended_at=lives["ended_at"].mask(lives["ended_at"] >= late, late + timedelta(hours=1)))
+    again = slim.vary(tmp_path, lifetimes=moved).fit()["churn"]
+    assert (moved["ended_at"] != lives["ended_at"]).any()
+    assert texts(again) == texts(plain)
+    assert again.outcomes[30].evaluation == plain.outcomes[30].evaluation
+
+
+def test_the_answer_table_is_closed_to_features(slim, plain, tmp_path):
+    lives = slim.tables["lifetimes"]
+    other = slim.vary(tmp_path, lifetimes=lives.assign(ended_at=lives["started_at"] + timedelta(days=1)))
+    built = []
+    for company in (slim, other):
+        with History.open(company.settings) as history:
+            assert history.sources == ("usage", "purchases")
+            built.append(snapshots.build(history, plain.outcomes[30].plan.test))
+    pd.testing.assert_frame_equal(*built)
+    assert set(plain.bundle.features) <= set(built[0])
+
+
+def test_nobody_leaving_is_an_error_that_says_so(slim, tmp_path):
+    stays = slim.tables["lifetimes"].assign(ended_at=pd.Series(pd.NaT, index=range(300), dtype="datetime64[us, UTC]"))
+    with pytest.raises(LabelError, match="labels of churn_30d are of one class only") as raised:
+        slim.vary(tmp_path, lifetimes=stays).fit()
+    assert raised.value.there.startswith("0 positives among ")
+
+
+def test_nobody_leaving_in_the_test_is_an_error_that_says_so(slim, tmp_path):
+    lives = slim.tables["lifetimes"]
+    stays = lives.assign(ended_at=lives["ended_at"].where(lives["ended_at"] < datetime(2024, 1, 1, tzinfo=UTC)))
+    with pytest.raises(LabelError, match="one class only in the test from 2024-01-01") as raised:
+        slim.vary(tmp_path, lifetimes=stays).fit()
+    assert raised.value.there.startswith("0 positives among ")
+
+
+def test_too_short_a_history_is_an_error_with_the_numbers(slim, tmp_path):
+    with pytest.raises(LabelError, match="too short for labels that look 300 days ahead") as raised:
+        slim.vary(tmp_path, ("horizons = [30]", "horizons = [300]")).fit()
+    assert "12 cutoffs, 2 with mature labels by 2024-04-01" in raised.value.there
+
+
+def test_no_cutoff_before_the_data_end_is_an_error(slim):
+    with pytest.raises(LabelError, match="there is no cutoff before 2023-02-01"):
+        slim.fit(as_of=datetime(2023, 2, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("started", "where"), [("2030-01-01", "at every cutoff"), ("2024-01-15", "at every cutoff of the training")]
+)
+def test_an_empty_cohort_is_an_error_that_names_it(slim, tmp_path, started, where):
+    lives = slim.tables["lifetimes"].assign(started_at=pd.Timestamp(started, tz="UTC"))
+    with pytest.raises(LabelError, match=f"the cohort of churn is empty {where}\\. "):
+        slim.vary(tmp_path, lifetimes=lives).fit()
+
+
+def test_it_tells_the_plan_before_it_trains(slim, tmp_path):
+    nobody = slim.vary(tmp_path, lifetimes=slim.tables["lifetimes"].assign(ended_at=pd.NaT)).settings
+    told = []
+    with History.open(nobody) as history, pytest.raises(LabelError):
+        fit.fit(history, nobody, say=told.append)
+    assert told[0] == "snapshots at 12 cutoffs"
+    assert told[1].startswith("churn, 30 days: train 2023-05-01 to ")
+
+
+def test_a_column_that_is_missing_only_at_first_varies():
+    frame = pd.DataFrame(
+        {"a": [np.nan, 1.0], "b": [np.nan, np.nan], "c": [2.0, 2.0], "d": [None, "x"], "e": ["x", "x"]}
+    )
+    assert fit._columns(frame) == ("a", "d")

@@ -1,0 +1,340 @@
+"""Runs, versions and aliases in MLflow; and the champion, which changes whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import sqlalchemy
+from mlflow.exceptions import MlflowException
+
+from features.errors import RegistryError
+from training import fit, plots, promotions, registry
+from training.bundle import Bundle
+
+
+@pytest.fixture
+def client(registered):
+    """MLflow's own client, on the test's registry."""
+    with registry._mlflow(registered.settings) as adapter:
+        return adapter.MlflowClient()
+
+
+@pytest.fixture
+def other(registered):
+    """Another company in the same registry, never trained."""
+    company = registered.settings.company.model_copy(update={"name": "Other Quay"})
+    return registered.settings.model_copy(update={"company": company})
+
+
+@pytest.fixture
+def impatient():
+    """MLflow waits 20 seconds for a locked database; here a tenth of one, which is how a long wait ends too."""
+
+    def sooner(*args):
+        statement, parameters = args[2], args[3]
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 100"), parameters
+
+    def connected(connection, _):
+        connection.execute("PRAGMA busy_timeout = 100")
+
+    engine = sqlalchemy.engine.Engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", sooner, retval=True)
+    sqlalchemy.event.listen(engine, "connect", connected)
+    yield
+    sqlalchemy.event.remove(engine, "before_cursor_execute", sooner)
+    sqlalchemy.event.remove(engine, "connect", connected)
+
+
+@contextlib.contextmanager
+def locked(settings):
+    """Another process, as it were, writes to MLflow's database."""
+    with contextlib.closing(sqlite3.connect(settings.paths.mlruns / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def champion(client, target="churn"):
+    """The version behind the alias, None without one."""
+    return aliases(client, target).get("champion")
+
+
+def aliases(client, target="churn"):
+    found = client.get_registered_model(f"small-quay-{target}").aliases
+    return {alias: int(version) for alias, version in found.items()}
+
+
+def test_a_run_has_its_parameters_and_what_it_learned_from(registered, client):
+    run = client.get_run(registered.first)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["num_leaves"] == str(fit.PARAMETERS["num_leaves"])
+    assert run.data.params["seed"] == "7"
+    assert run.data.params["churn_60d_plan"] == registered.fitted["churn"].outcomes[60].plan.sentence()
+    assert run.data.tags["data_fingerprint"] == "0123456789abcdef"
+    assert run.data.tags["company"] == "Small Quay"
+
+
+def test_a_run_has_the_figures_of_each_target_and_horizon_beside_the_baselines(registered, client):
+    run = client.get_run(registered.first).data
+    for target, horizon in (("churn", 30), ("churn", 60), ("upsell", 30)):
+        evaluation, what = registered.fitted[target].outcomes[horizon].evaluation, f"{target}_{horizon}d"
+        for figure in ("rows", "base_rate", "auc", "auc_low", "auc_high", "ap", "brier", "ece", "lift_10"):
+            assert run.metrics[f"{what}_{figure}"] == getattr(evaluation, figure)
+        assert run.metrics[f"{what}_recency_auc"] == evaluation.baselines["recency"].auc
+        assert run.metrics[f"{what}_rfm_logistic_ap"] == evaluation.baselines["rfm_logistic"].ap
+        assert run.tags[f"{what}_verdict"] == "signal"
+
+
+def test_a_run_has_a_picture_of_calibration_lift_and_precision_recall_for_each(registered, client):
+    pictures = {Path(file.path).name for file in client.list_artifacts(registered.first, "plots")}
+    targets = ("churn_30d", "churn_60d", "upsell_30d")
+    assert pictures == {f"{t}_{kind}.png" for t in targets for kind in ("calibration", "lift", "precision_recall")}
+
+
+def test_a_run_keeps_the_settings_it_was_made_with(logged):
+    folder = logged.settings.paths.mlruns / "artifacts" / logged.first / "artifacts"
+    assert (folder / "garrison.toml").read_text() == logged.settings.file.read_text()
+
+
+def test_the_signature_takes_floats_alone_and_gives_a_probability_for_each_horizon(registered, client):
+    version = client.get_model_version("small-quay-churn", "1")
+    signature = mlflow.models.get_model_info(version.source).signature
+    assert signature.inputs.input_names() == [*registered.fitted["churn"].bundle.features]
+    assert {column.type.name for column in signature.inputs.inputs} == {"double"}
+    assert signature.outputs.input_names() == ["churn_30d", "churn_60d"]
+
+
+def test_each_target_is_a_registered_model_and_each_run_a_version_of_it(registered, client):
+    assert {m.name for m in client.search_registered_models()} == {"small-quay-churn", "small-quay-upsell"}
+    versions = {int(v.version): v for v in client.search_model_versions("name = 'small-quay-upsell'")}
+    assert {number: v.run_id for number, v in versions.items()} == {1: registered.first, 2: registered.second}
+    assert [versions[n].tags["verdict"] for n in (1, 2)] == ["signal", "no_signal"]
+
+
+def test_the_newest_version_is_the_challenger_and_none_is_champion_yet(registered, client):
+    assert aliases(client) == {"challenger": 2}
+    assert promotions.champions(registered.settings) == {}
+
+
+def test_no_artifact_is_a_pickle(logged):
+    files = [f for f in (logged.settings.paths.mlruns / "artifacts").rglob("*") if f.is_file()]
+    assert {f.suffix for f in files} <= {".png", ".toml", ".txt", ".json", ".yaml", ".parquet", ""}
+    assert {f.name for f in files if not f.suffix} == {"MLmodel"}
+    # Every protocol of pickle since the second begins with this byte.
+    assert not [f for f in files if f.read_bytes()[:1] == b"\x80"]
+
+
+def test_no_row_of_the_data_stands_beside_a_model_but_the_reference(logged):
+    names = {f.name for f in (logged.settings.paths.mlruns / "artifacts" / "models").rglob("*") if f.is_file()}
+    known = {"MLmodel", "bundle.json", "reference.parquet", "booster_30d.txt", "booster_60d.txt"}
+    assert names - known == {"conda.yaml", "python_env.yaml", "requirements.txt"}
+
+
+def test_promoting_makes_a_runs_models_the_champions(registered, client):
+    done = registry.promote(registered.settings, registered.first, reason="better")
+    assert {t: (p.version, p.action, p.reason) for t, p in done.items()} == {
+        "churn": ("churn-1", "promote", "better"),
+        "upsell": ("upsell-1", "promote", "better"),
+    }
+    assert (champion(client), champion(client, "upsell")) == (1, 1)
+    served = promotions.champions(registered.settings)
+    assert {t: (b.version, b.run_id) for t, b in served.items()} == {
+        "churn": ("churn-1", registered.first),
+        "upsell": ("upsell-1", registered.first),
+    }
+
+
+@pytest.mark.usefixtures("client")
+def test_the_model_loaded_from_the_registry_gives_the_champions_probabilities(registered):
+    registry.promote(registered.settings, registered.first, reason="better")
+    bundle = promotions.champions(registered.settings)["churn"]
+    frame = bundle.reference.head(50)
+    matrix = bundle.matrix(frame)
+    assert np.isnan(matrix).any()
+    loaded = mlflow.pyfunc.load_model("models:/small-quay-churn@champion")
+    columns = frame.assign(**dict(zip(bundle.features, matrix.T, strict=True)))[[*bundle.features]]
+    found = loaded.predict(columns)
+    assert list(found) == ["churn_30d", "churn_60d"]
+    assert found.to_numpy().tobytes() == bundle.probabilities(matrix).tobytes()
+    with pytest.raises(MlflowException):
+        loaded.predict(columns.drop(columns="plan"))
+
+
+def test_promoting_again_changes_nothing(registered, client):
+    first = registry.promote(registered.settings, registered.first, reason="better")
+    again = registry.promote(registered.settings, registered.first, reason="once more")
+    assert again == first
+    assert len(promotions.read(registered.settings)) == 2
+    assert champion(client) == 1
+
+
+def test_a_model_without_a_signal_is_not_promoted(registered, client):
+    registry.promote(registered.settings, registered.first, reason="better")
+    done = registry.promote(registered.settings, "latest", reason="newer")
+    assert done["churn"].version == "churn-2"
+    assert done["upsell"] == "upsell-2 stays a challenger: its verdict is no_signal"
+    assert (champion(client), champion(client, "upsell")) == (2, 1)
+    assert {t: b.version for t, b in promotions.champions(registered.settings).items()} == {
+        "churn": "churn-2",
+        "upsell": "upsell-1",
+    }
+
+
+def test_a_model_without_a_signal_is_promoted_when_forced(registered, client):
+    done = registry.promote(registered.settings, registered.second, reason="must", force=True)
+    assert done["upsell"].version == "upsell-2"
+    assert champion(client, "upsell") == 2
+
+
+def test_rollback_makes_the_champion_before_champion_again(registered, client):
+    settings = registered.settings
+    for run in (registered.first, registered.second):
+        registry.promote(settings, run, reason="better")
+    done = registry.rollback(settings, "churn", reason="it was worse")
+    assert (done.action, done.version, done.reason) == ("rollback", "churn-1", "it was worse")
+    assert champion(client) == 1
+    assert promotions.champions(settings)["churn"].run_id == registered.first
+    assert [p.version for p in promotions.read(settings) if p.target == "churn"] == ["churn-1", "churn-2", "churn-1"]
+
+
+def test_without_an_earlier_champion_there_is_nothing_to_roll_back_to(registered, client):
+    with pytest.raises(RegistryError, match="no earlier champion of churn") as raised:
+        registry.rollback(registered.settings, "churn", reason="")
+    assert raised.value.there == "no promotion at all"
+    registry.promote(registered.settings, registered.first, reason="better")
+    with pytest.raises(RegistryError) as raised:
+        registry.rollback(registered.settings, "churn", reason="")
+    assert raised.value.there == "only churn-1"
+    assert champion(client) == 1
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda logged: registry.promote(logged.settings, logged.first, reason="back"),
+        lambda logged: registry.rollback(logged.settings, "churn", reason="back"),
+    ],
+    ids=["promote", "rollback"],
+)
+def test_a_model_that_does_not_load_does_not_become_champion(registered, client, again):
+    settings = registered.settings
+    for run in (registered.first, registered.second):
+        registry.promote(settings, run, reason="better")
+    earlier = promotions.read(settings)
+    booster = settings.paths.mlruns / earlier[0].bundle / "booster_30d.txt"
+    booster.write_text(booster.read_text()[:-100])
+    with pytest.raises(RegistryError, match="is not a whole model"):
+        again(registered)
+    assert champion(client) == 2
+    assert promotions.read(settings) == earlier
+
+
+def test_an_unknown_run_is_an_error_that_names_it(registered):
+    with pytest.raises(RegistryError, match="the run 123abc has no models of Small Quay"):
+        registry.promote(registered.settings, "123abc", reason="")
+
+
+def test_a_run_that_registered_nothing_is_an_error_that_names_it(registered):
+    with registry._mlflow(registered.settings) as adapter, adapter.start_run() as run:
+        pass
+    with pytest.raises(RegistryError, match=f"the run {run.info.run_id} has no models"):
+        registry.promote(registered.settings, "latest", reason="")
+
+
+def test_a_company_never_trained_has_no_latest_run(other):
+    with pytest.raises(RegistryError, match="Other Quay has no training run"):
+        registry.promote(other, "latest", reason="")
+
+
+def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(other, fitted, client, monkeypatch):
+    monkeypatch.setattr(plots, "figures", lambda *_: ())
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.log(other, fitted, fingerprint="0")
+    [version] = client.search_model_versions("name = 'other-quay-churn'")
+    assert client.search_model_versions("name = 'other-quay-upsell'") == []
+    assert registry.promote(other, version.run_id, reason="it is whole")["churn"].version == "churn-1"
+    assert promotions.champions(other)["churn"].run_id == version.run_id
+
+
+def test_a_run_without_a_signature_is_not_registered(other, fitted, client, monkeypatch):
+    monkeypatch.setattr(plots, "figures", lambda *_: ())
+    monkeypatch.setattr(registry, "_signature", lambda _: None)
+    with pytest.raises(RegistryError, match="no signature for churn"):
+        registry.log(other, fitted, fingerprint="0")
+    assert client.search_model_versions("name = 'other-quay-churn'") == []
+
+
+def test_models_are_not_written_to_where_the_folder_once_was(registered, client, fitted):
+    with pytest.raises(RegistryError, match="was moved after MLflow's database was made in it"):
+        registry.log(registered.settings, fitted, fingerprint="0")
+    assert len(client.search_runs([client.get_experiment_by_name("small-quay").experiment_id])) == 2
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_locked_database_is_one_clear_error_and_promotes_nothing(registered, client, capfd):
+    settings = registered.settings
+    registry.promote(settings, registered.first, reason="better")
+    before = promotions.file(settings).read_bytes()
+    for act in (
+        lambda: registry.promote(settings, registered.second, reason="newer"),
+        lambda: registry.promote(settings, "latest", reason="newer"),
+    ):
+        with locked(settings), pytest.raises(RegistryError, match="can't be used") as raised:
+            act()
+        assert "\n" not in str(raised.value)
+        assert "database is locked" in raised.value.there
+        assert "Another process holds it" in raised.value.do
+        assert capfd.readouterr().err == ""
+    assert promotions.file(settings).read_bytes() == before
+    assert champion(client) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_locked_database_rolls_nothing_back(registered, client):
+    settings = registered.settings
+    for run in (registered.first, registered.second):
+        registry.promote(settings, run, reason="better")
+    before = promotions.file(settings).read_bytes()
+    with locked(settings), pytest.raises(RegistryError, match="database is locked"):
+        registry.rollback(settings, "churn", reason="")
+    assert promotions.file(settings).read_bytes() == before
+    assert champion(client) == 2
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_database_locked_while_training_is_logged_registers_nothing(registered, client):
+    with locked(registered.settings), pytest.raises(RegistryError, match="database is locked"):
+        registry.log(registered.settings, registered.fitted, fingerprint="0")
+    assert aliases(client) == {"challenger": 2}
+    assert len(client.search_model_versions("name = 'small-quay-churn'")) == 2
+    assert mlflow.active_run() is None
+
+
+def test_a_database_that_is_no_database_is_a_clear_error(registered):
+    (registered.settings.paths.mlruns / "mlflow.db").write_text(
+        "this is no database, and long enough to be read as one"
+    )
+    with pytest.raises(RegistryError, match="can't be used"):
+        registry.promote(registered.settings, "latest", reason="")
+
+
+def test_champions_are_found_where_the_whole_folder_was_moved(registered, tmp_path):
+    registry.promote(registered.settings, registered.first, reason="better")
+    moved = tmp_path / "moved to"
+    registered.settings.paths.mlruns.rename(moved)
+    paths = registered.settings.paths.model_copy(update={"mlruns": moved})
+    served = promotions.champions(registered.settings.model_copy(update={"paths": paths}))
+    assert isinstance(served["churn"], Bundle)
+    assert replace(served["churn"], version="") != replace(served["upsell"], version="")
