@@ -200,6 +200,7 @@ class Upsell(_Model):
 class Training(_Model):
     """Which cutoffs are learned from and which are tested on."""
 
+    # Learned from: month beginnings, or every Monday besides: more rows for a company with few accounts.
     every: Literal["week", "month"] = "month"
     first: Instant | None = None
     # Cutoffs from here on are the test; no training label looks past it. Default: the last quarter of them.

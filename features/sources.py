@@ -75,7 +75,8 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
         with contextlib.closing(_Disconnecting(ibis.connect(url))) as database:
             typed = database.backend.table(table)
             # All as text, as from a file: a column of UUIDs or one odd value must not cost the table.
-            rows = typed.cast(dict.fromkeys(typed.columns, "string")).to_pyarrow()
+            plain = {c: "string" for c, kind in typed.schema().items() if not kind.is_nested()}
+            rows = typed.cast(plain).to_pyarrow()
     except Exception as error:  # noqa: BLE001  # every backend has errors of its own; all mean that it can't be had
         there = first_line(error).replace(url, shown)
         raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", there=there) from None

@@ -1,6 +1,6 @@
 """The whole main job on sample data, by the commands a user would type; each is shown before it runs.
 
-Nothing here knows how anything is done: it only calls, waits, and says where to look.
+It only calls, waits, and says where to look.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pathlib import Path
 
 import httpx
 
+from features.company import load
 from features.errors import GarrisonError
+from training import promotions
 
 _FOLDER = Path("var/demo")
 
@@ -80,7 +82,10 @@ def run(name: str) -> None:
     demo.score(story)
     demo.serve()
     demo.watch(story)
-    demo.alert(story, port)
+    if demo.churn_serves():
+        demo.alert(story, port)
+    else:
+        demo.title("No alerts: no churn model has a signal, and none may be drawn from one without")
     demo.title(f"Done in {time.monotonic() - began:.0f} seconds. Where to look")
     for what, where in demo.places:
         print(f"  {what:<34}{where}")
@@ -159,13 +164,17 @@ class _Demo:
         self.places.append(("the messages as they arrived", f"{mail}/"))
         self.places.append(("the manager's report", f"var/{self.company}/reports/"))
 
+    def churn_serves(self) -> bool:
+        """Whether a churn model was good enough to be promoted."""
+        return "churn" in promotions.current(load(self._config))
+
     def _riskiest(self) -> str:
         import pandas as pd
 
         scores = pd.read_csv(_FOLDER / "scores.csv", dtype={"account_id": str})
-        churn = [c for c in scores if c.startswith("churn_") and c.endswith("d")][-1]
-        scores = scores[scores["in_cohort"]]
-        return str(scores.sort_values(churn, ascending=False)["account_id"].iloc[0])
+        first_score = scores.columns[2]
+        eligible = scores[scores["in_cohort"]]
+        return str(eligible.sort_values(first_score, ascending=False)["account_id"].iloc[0])
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", *arguments]

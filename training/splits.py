@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 from features.errors import LabelError
 from features.settings import Training
@@ -43,19 +44,18 @@ class Plan:
 
 
 def cutoffs(training: Training, *, all_began: datetime, data_until: datetime) -> tuple[datetime, ...]:
-    """All cutoffs of the plan: month beginnings, or Mondays, at midnight UTC.
+    """All cutoffs of the plan, at midnight UTC: month beginnings, and with `every = "week"` Mondays too.
 
     Without `training.first` they begin 90 days after every source has begun, so that the early ones have a past.
     """
     first = training.first or all_began + timedelta(days=90)
     last = min(training.last or data_until, data_until)
-    found = []
-    day = datetime(first.year, first.month, 1, tzinfo=UTC) if training.every == "month" else _monday(first)
-    while day <= last:
-        if day >= first:
-            found.append(day)
-        day = _next_month(day) if training.every == "month" else day + timedelta(days=7)
-    return tuple(found)
+    days = (datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(days=n) for n in range(20_000))
+    return tuple(
+        day
+        for day in takewhile(lambda day: day <= last, days)
+        if day >= first and (_begins_month(day) or (training.every == "week" and day.weekday() == 0))
+    )
 
 
 def start_of_test(
@@ -84,7 +84,8 @@ def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data
     """
     span = timedelta(days=days)
     mature = [c for c in found if c + span <= data_until]
-    test = [c for c in mature if start and c >= start]
+    # Months alone are tested on, however densely training looks: figures then compare.
+    test = [c for c in mature if start and c >= start and _begins_month(c)]
     train = [c for c in mature if start and c + span <= start]
     late = train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :]
     early = [c for c in train if c + span <= late[0]] if late else []
@@ -98,10 +99,5 @@ def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data
     return Plan(days, tuple(train), tuple(early), tuple(late), tuple(test))
 
 
-def _monday(instant: datetime) -> datetime:
-    day = datetime(instant.year, instant.month, instant.day, tzinfo=UTC)
-    return day - timedelta(days=day.weekday())
-
-
-def _next_month(day: datetime) -> datetime:
-    return datetime(day.year + day.month // 12, day.month % 12 + 1, 1, tzinfo=UTC)
+def _begins_month(day: datetime) -> bool:
+    return day.day == 1

@@ -120,7 +120,8 @@ def as_sqlite(company, _):
 def as_postgres(_, request):
     url, connection = request.getfixturevalue("postgres")
     kinds = "customer text, bought timestamptz, net numeric, booked timestamp, item text, months int, paid boolean"
-    connection.execute(f"CREATE TABLE sales ({kinds}, until date, id uuid DEFAULT gen_random_uuid(), more jsonb)")
+    unused = "id uuid DEFAULT gen_random_uuid(), tags text[] DEFAULT '{a}', more jsonb DEFAULT '{}'"
+    connection.execute(f"CREATE TABLE sales ({kinds}, until date, {unused})")
     for row in ROWS:
         connection.execute("INSERT INTO sales VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", list(row.values()))
     return {"url": url, "table": "sales"}

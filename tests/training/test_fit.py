@@ -85,6 +85,8 @@ def test_a_short_horizon_does_not_learn_from_the_test_of_a_long_one(slim):
     found = cutoffs(settings.training, all_began=datetime(2022, 1, 1, tzinfo=UTC), data_until=until)
     plans = fit._plans(settings, target, found, until)
     assert plans[30].days == 44
+    # April 2022 to November 2023 are mature for 150 days: 20, of which the test is a quarter.
+    assert len(plans[150].test) == 5
     assert plans[30].test[0] == plans[150].test[0]
     assert plans[30].train[-1] + timedelta(days=44) <= plans[150].test[0]
 
@@ -184,6 +186,21 @@ def test_the_answer_table_is_closed_to_features(slim, plain, tmp_path):
             built.append(snapshots.build(history, plain.outcomes[30].plan.test))
     pd.testing.assert_frame_equal(*built)
     assert set(plain.bundle.features) <= set(built[0])
+
+
+def test_rows_whose_label_is_not_asked_are_neither_learned_from_nor_tested_on(slim, tmp_path):
+    upsell = '[upsell]\ncohort = {{ kind = "lifetime" }}\nlabel = {{ kind = "spend_up" }}\nhorizons = [30]\n[churn]'
+    company = slim.vary(tmp_path, ("[churn]", upsell))
+    settings, fitted = company.settings, company.fit()["upsell"]
+    outcome = fitted.outcomes[30]
+    with History.open(settings) as history:
+        train, test = (eligible(history, settings.upsell.cohort, c) for c in (outcome.plan.train, outcome.plan.test))
+        until = fit.data_until(history, settings)
+        known = [labels.labels(history, settings.upsell, 30, rows, data_until=until) for rows in (train, test)]
+    assert all(k.isna().any() for k in known)
+    assert fitted.bundle.base_rates[30] == pytest.approx(known[0].mean())
+    assert outcome.evaluation.rows == known[1].notna().sum()
+    assert outcome.test["label"].notna().all()
 
 
 def test_nobody_leaving_is_an_error_that_says_so(slim, tmp_path):
