@@ -51,12 +51,21 @@ def file(settings: Settings) -> Path:
 
 
 def read(settings: Settings) -> list[Promotion]:
-    """All promotions, the oldest first; a last line that a kill cut short is no promotion."""
+    """All promotions, the oldest first; a last line that a kill cut short is no promotion.
+
+    Raises:
+        RegistryError: A whole line can't be read.
+    """
     path = file(settings)
     if not path.exists():
         return []
     whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-    return [Promotion(**json.loads(line)) for line in whole.splitlines() if line]
+    try:
+        return [Promotion(**json.loads(line)) for line in whole.splitlines() if line]
+    except (ValueError, TypeError) as error:
+        raise RegistryError(
+            f"{path} has a line that is no promotion", there=str(error), do="Correct or remove that line"
+        ) from error
 
 
 def append(settings: Settings, promotion: Promotion) -> None:

@@ -90,6 +90,15 @@ def test_a_first_line_that_a_kill_cut_short_is_ignored_and_then_repaired(setting
     assert promotions.read(settings) == [SECOND]
 
 
+@pytest.mark.parametrize("line", ["no json", '"text"', '{"at": "2024-01-01"}', "[]"])
+def test_a_whole_line_that_is_no_promotion_is_a_clear_error(settings, line):
+    promotions.append(settings, FIRST)
+    with promotions.file(settings).open("a") as log:
+        log.write(line + "\n")
+    with pytest.raises(RegistryError, match="has a line that is no promotion"):
+        promotions.current(settings)
+
+
 def test_a_file_that_a_kill_left_beside_the_log_does_not_matter(settings):
     promotions.append(settings, FIRST)
     promotions.file(settings).with_suffix(".part").write_text("half")
