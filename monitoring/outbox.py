@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from features.errors import GarrisonError
 from features.settings import Settings
 from monitoring import channels
-from monitoring.channels import Channel, Folder, Message, Refused, Unknown
+from monitoring.channels import Channel, Folder
+from monitoring.envelope import Message, Refused, Unknown
 from monitoring.episodes import EPISODES, OUTBOX
 from monitoring.lock import sole_deliverer
 from monitoring.routing import PENDING, UNDELIVERABLE, WITHHELD, address

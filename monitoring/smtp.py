@@ -15,7 +15,7 @@ from apprise.plugins.email.smtp import AppriseSMTPController
 
 from features.errors import DeliveryError, GarrisonError
 from features.settings import Email
-from monitoring.channels import Message, Refused, Unknown, compose, plain_sender
+from monitoring.envelope import Message, Refused, Unknown, compose, plain_sender
 
 _MODES = {"starttls": "starttls", "tls": "ssl", "none": "insecure"}
 # Seconds to wait for any answer, and for the last one (RFC 5321, 4.5.3.2.6): the longer, the less in doubt.

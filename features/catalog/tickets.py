@@ -9,9 +9,7 @@ from features.streams import ANSWERED, OPEN, OPENED, RESOLVED
 
 TICKETS = OPENED.count()
 URGENT = OPENED.count(lambda t: t.priority.isin(["high", "urgent"]), name="urgent_tickets")
-MONEY = OPENED.count(
-    lambda t: t.topic.lower().re_search("pric|contract|renew|cancel"), name="money_tickets"
-)
+MONEY = OPENED.count(lambda t: t.topic.lower().re_search("pric|contract|renew|cancel"), name="money_tickets")
 OPEN_TICKETS = OPEN.count()
 OPEN_URGENT = OPEN.count(lambda t: t.priority.isin(["high", "urgent"]), name="open_urgent_tickets")
 RESOLUTIONS = RESOLVED.count()

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from features.errors import DeliveryError, GarrisonError
 from features.settings import Email
-from monitoring.channels import Message, compose, plain_sender
+from monitoring.envelope import Message, compose, plain_sender
 from monitoring.smtp import Mail
 
 MESSAGE = Message("id-1", "ann@owners.test", "At risk", "body\n", 1_700_000_000_000_000)

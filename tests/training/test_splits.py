@@ -108,11 +108,18 @@ def test_months_begin_at_midnight_utc_on_the_first():
     assert found == (on("2023-12-01"), on("2024-01-01"), on("2024-02-01"), on("2024-03-01"))
 
 
-def test_weeks_begin_on_mondays():
+def test_weeks_begin_on_mondays_and_month_beginnings_are_there_too():
     training = Training(every="week", first=on("2024-02-20"), last=on("2024-03-04"))
     found = splits.cutoffs(training, all_began=BEGAN, data_until=UNTIL)
-    assert found == (on("2024-02-26"), on("2024-03-04"))
-    assert {cutoff.weekday() for cutoff in found} == {0}
+    assert found == (on("2024-02-26"), on("2024-03-01"), on("2024-03-04"))
+
+
+def test_months_alone_are_tested_on_however_densely_training_looks():
+    weekly, monthly = (planned(Training(every=e, test_from=on("2024-07-10")), days=30) for e in ("week", "month"))
+    assert weekly.test == monthly.test
+    assert {cutoff.day for cutoff in weekly.test} == {1}
+    assert len(weekly.train) > 4 * len(monthly.train)
+    assert weekly.train[-1] == on("2024-06-10")
 
 
 def test_a_first_cutoff_that_is_asked_for_is_one_of_them():
