@@ -12,7 +12,8 @@ import duckdb
 import ibis
 
 from features import identity
-from features.contract import TABLES, TIME, Column, stored
+from features.contract import EVENTS, TABLES, TIME, Column, stored
+from features.definition import DAY
 from features.errors import QualityError, SourceError
 from features.instants import instant, micros
 from features.settings import Settings
@@ -124,6 +125,10 @@ def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
     if table != "accounts":
         known = f"{quoted('.account_id')} IN (SELECT account_id FROM main.accounts)"
         yield f"WHEN NOT ({known}) THEN 'account_id is not in accounts'"
+    if table in EVENTS:
+        # It would make labels look mature that aren't. A day's grace: clocks and time zones.
+        event = TABLES[table].time
+        yield f"WHEN {quoted('.' + str(event))} > epoch_us(now()) + {DAY} THEN '{event} is in the future'"
     yield "WHEN false THEN ''"
 
 

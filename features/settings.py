@@ -57,6 +57,7 @@ def instant(value: object) -> datetime:
 Span = Annotated[timedelta, BeforeValidator(_span)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Instant = Annotated[datetime, BeforeValidator(instant)]
+Horizons = Annotated[tuple[Annotated[int, Field(ge=1, le=730)], ...], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -186,7 +187,7 @@ class Churn(_Model):
 
     cohort: Cohort
     label: ChurnLabel
-    horizons: tuple[Annotated[int, Field(ge=1, le=730)], ...] = (90,)
+    horizons: Horizons = (90,)
 
 
 class Upsell(_Model):
@@ -194,7 +195,7 @@ class Upsell(_Model):
 
     cohort: Cohort
     label: UpsellLabel
-    horizons: tuple[Annotated[int, Field(ge=1, le=730)], ...] = (90,)
+    horizons: Horizons = (90,)
 
 
 class Training(_Model):

@@ -1,6 +1,5 @@
 """A bad row goes to quarantine with its reason: it never stops a run and never vanishes, unless too many are bad."""
 
-import itertools
 import json
 import random
 from collections import Counter
@@ -41,6 +40,7 @@ BAD = {
             "A,2024-01-01,-1,,": "count is below 0",
             "A,2024-01-01,1,-0.5,": "duration_s is below 0",
             "A,2024-01-01,1,1,later": "known_at is not a time",
+            "A,2424-01-01,1,1,": "used_at is in the future",
         },
     ),
     "tickets": (
@@ -183,7 +183,7 @@ def test_a_table_whose_rows_are_all_bad_has_no_dates(company):
 def test_of_rows_with_one_key_the_earliest_is_kept_whatever_their_order(company):
     header = "ticket_id,account_id,opened_at,topic"
     rows = ["1,B,2024-01-01,x", "1,A,2024-01-02,a", "1,B,2024-01-03,x", "2,A,2024-01-01,x"]
-    for order in itertools.permutations(rows):
+    for order in (rows, rows[::-1], rows[2:] + rows[:2]):
         company.only("tickets", header, *order)
         assert company.checked("tickets").reasons == {"there is an earlier row of this ticket_id": 2}
         kept = company.read("tickets", "ticket_id, account_id, topic")

@@ -60,10 +60,10 @@ def test_a_usage_row_without_a_count_is_one_event(one):
 
 
 def test_active_days_are_counted_back_from_as_of_and_not_by_the_calendar(one):
-    rows = uses("2024-06-29T13:00", "2024-06-30T11:00", "2024-06-30T13:00")
+    rows = uses("2024-06-30T11:00", "2024-06-30T13:00")
+    assert one(usage=rows, as_of="2024-07-01T00:00")["active_days_7d"] == 1
     assert one(usage=rows, as_of="2024-07-01T12:00")["active_days_7d"] == 2
-    assert one(usage=rows)["active_days_7d"] == 2
-    assert one(usage=rows, as_of="2024-07-01T13:00")["active_days_7d"] == 2
+    assert one(usage=uses("2024-06-29T13:00", "2024-06-30T11:00"), as_of="2024-07-01T12:00")["active_days_7d"] == 1
     assert one(usage=uses("2024-06-24T00:00", JUST_BEFORE))["active_days_7d"] == 2
 
 
@@ -159,6 +159,12 @@ def test_lines_of_one_order_are_one_order(one):
     assert (found["orders_30d"], found["spend_30d"], found["orders_in_all"]) == (3, 240, 3)
     assert found["returns_share_365d"] == 1 / 4
     assert (found["order_value_365d"], found["order_value_against_usual"]) == (80, 1)
+
+
+def test_a_line_that_becomes_known_late_does_not_move_its_orders_past(one):
+    line = bought("2024-06-15", order_id="1")[0]
+    found = one(purchases=[line, line | {"known_at": JUST_AFTER, "amount": 900}])
+    assert (found["orders_30d"], found["spend_30d"]) == (1, 100)
 
 
 def test_rhythm_and_overdue_go_by_the_accounts_own_gaps(one):
