@@ -23,6 +23,14 @@ _SQL_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "decimal(18, 4)": "DECIMAL
 _LEAST, _MOST = micros(datetime.min.replace(tzinfo=UTC)), micros(datetime.max.replace(tzinfo=UTC))
 
 
+_ORDERED = (
+    ("resolved_at", "opened_at"),
+    ("first_response_at", "opened_at"),
+    ("term_ends_at", "term_starts_at"),
+    ("ended_at", "started_at"),
+)
+
+
 @dataclass(frozen=True)
 class Checked:
     """What came of one table.
@@ -120,8 +128,9 @@ def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
             yield f"WHEN {typed} NOT IN ({allowed}) THEN {text(reason)}"
         if column.least is not None and there:
             yield f"WHEN {typed} < {column.least} THEN {text(f'{name} is below {column.least:g}')}"
-    if {"opened_at", "resolved_at"} <= rows.given.keys():
-        yield f"WHEN {quoted('.resolved_at')} < {quoted('.opened_at')} THEN 'resolved_at is before opened_at'"
+    for later, earlier in _ORDERED:
+        if {later, earlier} <= rows.given.keys():
+            yield f"WHEN {quoted('.' + later)} < {quoted('.' + earlier)} THEN '{later} is before {earlier}'"
     if table != "accounts":
         known = f"{quoted('.account_id')} IN (SELECT account_id FROM main.accounts)"
         yield f"WHEN NOT ({known}) THEN 'account_id is not in accounts'"

@@ -84,7 +84,7 @@ def usage_trend(at: At, w: int) -> Any:
     unit="times the usual",
     family="usage against usual",
     says="usage of the last {w} days is {value:.0%} of the account's own usual",
-    missing="no usage ever",
+    missing="no usage within a year",
     play="revive_usage",
 )
 def usage_against_usual(at: At, w: int) -> Any:

@@ -64,7 +64,7 @@ def test_a_run_estimates_the_newest_scores_and_judges_the_matured_ones(company):
 
 
 def test_labels_that_have_not_matured_are_not_judged(company):
-    company.score("2023-12-31", {"A": 0.1})
+    company.score("2024-12-31", {"A": 0.1})
     found = performance.run(company.settings)
     assert found.realised == ()
     assert "no label has matured yet" in "\n".join(found.lines())
