@@ -128,6 +128,12 @@ def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
             yield f"WHEN {typed} NOT IN ({allowed}) THEN {text(reason)}"
         if column.least is not None and there:
             yield f"WHEN {typed} < {column.least} THEN {text(f'{name} is below {column.least:g}')}"
+    yield from _reasons_of_rows(table, rows)
+    yield "WHEN false THEN ''"
+
+
+def _reasons_of_rows(table: str, rows: Mapped) -> Iterator[str]:
+    """Those that several columns, or other tables, make together."""
     for later, earlier in _ORDERED:
         if {later, earlier} <= rows.given.keys():
             yield f"WHEN {quoted('.' + later)} < {quoted('.' + earlier)} THEN '{later} is before {earlier}'"
@@ -138,7 +144,6 @@ def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
         # It would make labels look mature that aren't. A day's grace: clocks and time zones.
         event = TABLES[table].time
         yield f"WHEN {quoted('.' + str(event))} > epoch_us(now()) + {DAY} THEN '{event} is in the future'"
-    yield "WHEN false THEN ''"
 
 
 def _noun(column: Column) -> str:
