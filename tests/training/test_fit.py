@@ -233,7 +233,8 @@ def test_no_cutoff_before_the_data_end_is_an_error(slim):
     ("started", "where"), [("2030-01-01", "at every cutoff"), ("2024-01-15", "at every cutoff of the training")]
 )
 def test_an_empty_cohort_is_an_error_that_names_it(slim, tmp_path, started, where):
-    lives = slim.tables["lifetimes"].assign(started_at=pd.Timestamp(started, tz="UTC"))
+    instant, lives = pd.Timestamp(started, tz="UTC"), slim.tables["lifetimes"]
+    lives = lives[~(pd.to_datetime(lives["ended_at"], utc=True) < instant)].assign(started_at=instant)
     with pytest.raises(LabelError, match=f"the cohort of churn is empty {where}\\. "):
         slim.vary(tmp_path, lifetimes=lives).fit()
 
