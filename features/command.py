@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from features.errors import GarrisonError
+from features.files import replacing
 from features.settings import instant
 
 
@@ -83,7 +83,5 @@ def write_json(file: Path | None, data: Mapping[str, Any]) -> None:
     """Write a result for machines, whole or not at all; does nothing without a file."""
     if file is None:
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(data, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")
-    os.replace(part, file)  # noqa: PTH105  # the atomic rename, by its usual name
+    with replacing(file) as part:
+        part.write_text(json.dumps(data, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")

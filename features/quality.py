@@ -15,6 +15,7 @@ from features import identity
 from features.contract import EVENTS, TABLES, TIME, Column, stored
 from features.definition import DAY
 from features.errors import QualityError, SourceError
+from features.files import replacing
 from features.instants import instant, micros
 from features.settings import Settings
 from features.sources import ROWS, Mapped, first_line, mapped, quoted, text
@@ -166,11 +167,9 @@ def _twice(settings: Settings, table: str) -> str:
 
 def _quarantine(backend: ibis.BaseBackend, file: Path, staged: str) -> dict[str, int]:
     """Write the bad rows, whole or not at all; gives the reasons with how many, the commonest first."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
     bad = f"SELECT raw, why FROM ({staged}) WHERE why IS NOT NULL"
-    backend.con.execute(f"COPY ({bad}) TO {text(str(part))} (FORMAT parquet)")
-    part.replace(file)
+    with replacing(file) as part:
+        backend.con.execute(f"COPY ({bad}) TO {text(str(part))} (FORMAT parquet)")
     return dict(backend.con.execute(f"SELECT why, count(*) FROM ({bad}) GROUP BY why ORDER BY 2 DESC, 1").fetchall())
 
 

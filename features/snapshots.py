@@ -22,6 +22,7 @@ import pandas as pd
 from features import catalog
 from features.contract import TABLES, stored
 from features.definition import DAY, Ask, At, Feature, Stream
+from features.files import replacing
 from features.history import History
 from features.instants import aware, instant, micros
 
@@ -40,10 +41,8 @@ def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
 
 def write(frame: pd.DataFrame, file: Path) -> None:
     """Write snapshots to a Parquet file, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    frame.to_parquet(part, index=False)
-    part.replace(file)
+    with replacing(file) as part:
+        frame.to_parquet(part, index=False)
 
 
 def latest(history: History) -> datetime:

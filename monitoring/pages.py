@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from features.files import replacing
+
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -22,10 +24,9 @@ def render(template: str, **values: Any) -> str:
 
 def write(file: Path, text: str) -> Path:
     """Write a page, its folder made; a reader sees the old one or the new one, never half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    return part.replace(file)
+    with replacing(file) as part:
+        part.write_text(text, encoding="utf-8")
+    return file
 
 
 @cache

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from features.errors import DeliveryError, GarrisonError
+from features.files import replacing
 from serving import store
 
 TABLE = "garrison_scores"
@@ -68,14 +67,10 @@ def _to_csv(frame: pd.DataFrame, file: Path) -> None:
 
 
 def _whole(file: Path, save: Any) -> None:
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save(part)
-        part.replace(file)
+        with replacing(file) as part:
+            save(part)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise DeliveryError(f"{file} can't be written", there=str(error.strerror or error)) from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from features import catalog, snapshots
 from features.contract import EVENTS, TABLES
 from features.errors import GarrisonError
+from features.files import replacing
 from features.history import History
 from features.settings import Settings
 from serving.scorer import Rows, Scorer
@@ -68,10 +68,8 @@ class Snapshot:
         columns = {COHORT + target: eligible for target, eligible in self.in_cohort.items()}
         table = pa.Table.from_pandas(self.frame.assign(**columns), preserve_index=False)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _ABOUT: json.dumps(about).encode()})
-        folder.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.{os.getpid()}.part")
-        pq.write_table(table, part)
-        part.replace(file)
+        with replacing(file) as part:
+            pq.write_table(table, part)
         return file
 
     @classmethod
