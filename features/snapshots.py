@@ -10,18 +10,14 @@ one posted account gives the same bits as over all accounts at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 
-import ibis
-import ibis.expr.types as ir
 import pandas as pd
 
-from features import catalog
-from features.contract import TABLES, stored
-from features.definition import DAY, Ask, At, Feature, Stream
+from features.definition import DAY
+from features.expression import query
 from features.files import replacing
 from features.history import History
 from features.instants import aware, instant, micros
@@ -48,107 +44,3 @@ def write(frame: pd.DataFrame, file: Path) -> None:
 def latest(history: History) -> datetime:
     """The midnight UTC that ends the last day with an event."""
     return instant(-(-(history.last_event + 1) // DAY) * DAY)
-
-
-@cache
-def query(sources: tuple[str, ...], attributes: tuple[tuple[str, str], ...]) -> str:
-    """The snapshots' SQL for the tables that are there; instants come in as the table `cutoffs`.
-
-    Compiled once for a set of sources: compiling takes longer than running it for one account.
-    """
-    return ibis.to_sql(expression(sources, attributes), dialect="duckdb")
-
-
-def expression(sources: Iterable[str], attributes: Iterable[tuple[str, str]]) -> ir.Table:
-    """The snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`.
-
-    Args:
-        sources: The event tables that are there.
-        attributes: Mapped columns of accounts, each with its stored type.
-    """
-    attributes = tuple(attributes)
-    features = catalog.present(sources)
-    cutoffs = ibis.table({"as_of": "int64"}, name="cutoffs")
-    accounts = ibis.table({"account_id": "string", "created_at": "int64", **dict(attributes)}, name="accounts")
-    spine = accounts.join(cutoffs, accounts.created_at < cutoffs.as_of)
-    for stream, asks in _by_stream(features).items():
-        for name, measured in _measured(stream, asks, cutoffs):
-            # Keys get names of their own, so that the joins stay one flat chain: a nested query plans far longer.
-            account, instant = f"account_of_{name}", f"as_of_{name}"
-            measured = measured.rename({account: "account_id", instant: "as_of"})  # noqa: PLW2901
-            same = [spine.account_id == measured[account], spine.as_of == measured[instant]]
-            spine = spine.left_join(measured, same)
-    columns = {f.name: f.formula(At(spine)).cast("float64") for f in features}
-    described = {name: spine[name] if kind == "string" else spine[name].cast("float64") for name, kind in attributes}
-    return spine.select("account_id", "as_of", **columns, **described).order_by("as_of", "account_id")
-
-
-def _by_stream(features: Iterable[Feature]) -> dict[Stream, list[Ask]]:
-    """Each measure in each window once, under the stream it reads."""
-    asks = {ask.column: ask for f in features for ask in f.asks.values()}
-    found: dict[Stream, list[Ask]] = {}
-    for ask in asks.values():
-        found.setdefault(ask.measure.stream, []).append(ask)
-    return found
-
-
-def _measured(stream: Stream, asks: list[Ask], cutoffs: ir.Table) -> Iterator[tuple[str, ir.Table]]:
-    """Tables of (account_id, as_of) to the values of a stream's measures, each with a name."""
-    facts = _facts(stream, asks, cutoffs)
-    keys = ["account_id", "as_of"]
-    plain = {a.column: _aggregate(facts, a).cast("float64") for a in asks if a.measure.how != "distinct"}
-    if plain:
-        yield stream.name, facts.group_by(keys).agg(**plain)
-    # Different values are counted in two steps, first each value once: a set for every account, instant and
-    # window at once takes ten times as long.
-    for column in sorted({a.measure.column for a in asks if a.measure.how == "distinct"}):
-        of_column = [a for a in asks if a.measure.how == "distinct" and a.measure.column == column]
-        valued = facts.filter(facts[column].notnull())
-        seen = {a.column: valued.count(where=_inside(valued, a)) > 0 for a in of_column}
-        values = valued.group_by([*keys, column]).agg(**seen)
-        counted = {a.column: values[a.column].sum().cast("float64") for a in of_column}
-        yield f"{stream.name}_{column}", values.group_by(keys).agg(**counted)
-
-
-def _facts(stream: Stream, asks: list[Ask], cutoffs: ir.Table) -> ir.Table:
-    """The stream's facts beside each `as_of` that sees them: the time rules themselves."""
-    rows = stream.rows(canonical(stream.table))
-    seen = [rows.t < cutoffs.as_of, rows.known <= cutoffs.as_of]
-    if "until" in rows.columns:
-        seen.append(rows.until >= cutoffs.as_of)
-    spans = [None if a.days is None else a.before + a.days for a in asks]
-    if None not in spans:
-        seen.append(rows.t >= cutoffs.as_of - max(s for s in spans if s is not None) * DAY)
-    facts = rows.join(cutoffs, seen)
-    # Days are counted back from `as_of`, so that a window of whole days holds whole days.
-    return facts.mutate(day=(facts.as_of - 1 - facts.t) // DAY)
-
-
-def _inside(facts: ir.Table, ask: Ask) -> ir.BooleanValue | None:
-    """Whether a fact is inside the window, and one that the measure asks for; None for all facts."""
-    conditions = []
-    if ask.days is not None:
-        conditions.append(facts.t >= facts.as_of - (ask.before + ask.days) * DAY)
-    if ask.before:
-        conditions.append(facts.t < facts.as_of - ask.before * DAY)
-    if ask.measure.where is not None:
-        conditions.append(ask.measure.where(facts).fill_null(False))
-    return ibis.and_(*conditions) if conditions else None
-
-
-def _aggregate(facts: ir.Table, ask: Ask) -> ir.Scalar:
-    where, column = _inside(facts, ask), facts[ask.measure.column]
-    match ask.measure.how:
-        case "sum":
-            return column.sum(where=where)
-        case "count":
-            return column.count(where=where)
-        case "min":
-            return column.min(where=where)
-        case _:
-            return column.max(where=where)
-
-
-def canonical(table: str) -> ir.Table:
-    """A canonical table, unbound: all its contract columns, those not mapped being null."""
-    return ibis.table({name: stored(column) for name, column in TABLES[table].columns.items()}, name=table)

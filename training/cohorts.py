@@ -11,10 +11,10 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from features.definition import DAY
+from features.expression import canonical
 from features.history import History
 from features.instants import aware, micros
 from features.settings import Cohort
-from features.snapshots import canonical
 from features.streams import PURCHASES, TERMS
 
 

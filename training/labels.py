@@ -15,10 +15,10 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from features.definition import DAY
+from features.expression import canonical
 from features.history import History
 from features.instants import micros, whole
 from features.settings import Churn, ChurnLabel, Upsell, UpsellLabel
-from features.snapshots import canonical
 from features.streams import BILLED, TERMS
 from training.cohorts import of_products
 

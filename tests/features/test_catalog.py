@@ -10,7 +10,7 @@ from features import catalog
 from features.catalog import FEATURES, account
 from features.contract import TABLES
 from features.definition import feature, ratio
-from features.snapshots import canonical
+from features.expression import canonical
 from features.streams import USAGE
 
 EACH = pytest.mark.parametrize("one", FEATURES.values(), ids=list(FEATURES))
