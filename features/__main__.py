@@ -8,12 +8,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from features import catalog, command, snapshots
+from features import catalog, command, matches, reference, snapshots, suspects
 from features.command import CONFIG, AsOfs, Config, Json
 from features.company import load
+from features.files import replacing
 from features.history import History
+from features.matches import Report, Some
 from features.quality import Checked
 from features.settings import Settings
 
@@ -74,11 +77,18 @@ def check(config: Config = CONFIG, json: Json = None) -> None:
     settings = load(config)
     with _opened(settings) as history:
         _print_checked(history.checked)
+        who = matches.report(history, settings)
+        _print_matches(who)
         absent = [t for t in ("tickets", "usage", "purchases") if t not in history.sources]
         if absent:
             print(f"Not there: {', '.join(absent)}. Their features are absent, and every score will say so.")
         print(f"Features from these sources: {len(catalog.present(history.sources)) + len(history.attributes)}")
-        command.write_json(json, {"tables": {c.table: c.as_dict() for c in history.checked}, "absent": absent})
+        looks = suspects.suspects(history)
+        for suspect in looks:
+            print(f"Suspicious: {suspect.sentence}")
+        tables = {c.table: c.as_dict() for c in history.checked}
+        told = {"identity": who.as_dict(), "absent": absent, "suspects": [vars(s) for s in looks]}
+        command.write_json(json, {"tables": tables, **told})
 
 
 @app.command()
@@ -88,23 +98,38 @@ def build(
     config: Config = CONFIG,
 ) -> None:
     """Write the snapshots of all accounts at one or more instants."""
-    with _opened(load(config)) as history:
-        frame = snapshots.build(history, as_of)
-    snapshots.write(frame, out)
-    print(f"{len(frame):,} snapshots of {frame.shape[1] - 2} features in {out}")
+    with _opened(load(config)) as history, command.progress("accounts") as step:
+        table = snapshots.table(history, as_of, progress=step)
+    snapshots.write(table, out)
+    print(f"{table.num_rows:,} snapshots of {table.num_columns - 2} features in {out}")
 
 
 @app.command(name="catalog")
-def show_catalog(json: Json = None) -> None:
+def show_catalog(
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Renew this page's catalog; what stands above it is kept.")
+    ] = None,
+    json: Json = None,
+) -> None:
     """Every feature: name, sentence, window, source."""
+    if markdown:
+        page = markdown.read_text(encoding="utf-8") if markdown.exists() else ""
+        with replacing(markdown) as part:
+            part.write_text(reference.renewed(page, catalog.FEATURES), encoding="utf-8")
+        print(f"{len(catalog.FEATURES)} features in {markdown}")
+    else:
+        _print_catalog()
+    command.write_json(
+        json, {"version": catalog.version(), "features": [f.as_dict() for f in catalog.FEATURES.values()]}
+    )
+
+
+def _print_catalog() -> None:
     table = Table("feature", "what it is", "window", "source", "unit", title=f"Catalog {catalog.version()}")
     for f in catalog.FEATURES.values():
         source = ", ".join(f.sources) or "accounts"
         table.add_row(f.name, f.sentence, f"{f.window} d" if f.window else "", source, f.unit)
     Console().print(table)
-    command.write_json(
-        json, {"version": catalog.version(), "features": [f.as_dict() for f in catalog.FEATURES.values()]}
-    )
 
 
 def _counted(summary: Any) -> str:
@@ -128,6 +153,24 @@ def _print_checked(checked: tuple[Checked, ...]) -> None:
     for c in checked:
         if c.quarantine:
             print(f"The bad rows of {c.table}, as they came: {c.quarantine}")
+
+
+def _print_matches(who: Report) -> None:
+    table = Table("table", "ids of", "rows", "matched", "rate", "of no account", "of several accounts")
+    for t in who.tables:
+        rate = "" if t.rate is None else f"{t.rate:.1%}"
+        table.add_row(t.table, t.system, f"{t.rows:,}", f"{t.matched:,}", rate, _some(t.orphans), _some(t.conflicts))
+    if who.tables:
+        Console().print(table)
+    for what, some in who.remarks():
+        print(f"{some.count:,} {what}: {', '.join(some.examples)}{', …' * (some.count > len(some.examples))}")
+    if who.children.count:
+        print(f"{who.children.count:,} accounts have a parent, {who.parents.count:,} accounts are one")
+
+
+def _some(some: Some) -> str:
+    shown = escape(", ".join(some.examples))  # an id in brackets is no style
+    return f"{some.count:,} ({shown})" if shown else f"{some.count:,}"
 
 
 if __name__ == "__main__":

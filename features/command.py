@@ -69,7 +69,9 @@ def spinner(what: str) -> Iterator[Callable[[str], None]]:
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on standard error, if it is a terminal; gives the function that takes (done, of)."""
-    bar = Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=_err())
+    console = _err()
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
     with bar:
         task = bar.add_task(what)
         yield lambda done, of: bar.update(task, completed=done, total=of)

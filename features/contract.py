@@ -30,12 +30,14 @@ class Column:
         needed: Whether every row must have it.
         among: The values allowed, where they are few.
         least: The smallest number allowed.
+        made: Whether it is made here, so that no company maps it.
     """
 
     kind: Kind
     needed: bool = False
     among: tuple[str, ...] = ()
     least: float | None = None
+    made: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ def _table(columns: dict[str, Column], **rest: object) -> Table:
 
 
 _ID, _WHEN = Column(TEXT, needed=True), Column(TIME, needed=True)
+# Of the copy that the survivor of a merge has of an event: when the event was known at all, its own known_at being
+# the merge at the earliest. Null in all other rows.
+_FIRST = Column(TIME, made=True)
 
 TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {
@@ -73,6 +78,8 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "owner_email": Column(TEXT),
                 "owner_timezone": Column(TEXT),
                 "parent_id": Column(TEXT),
+                "merged_into": Column(TEXT),  # the account that it became a part of
+                "merged_at": Column(TIME),
                 "region": Column(TEXT),
                 "industry": Column(TEXT),
                 "size": Column(TEXT),
@@ -83,13 +90,24 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             key=("account_id",),
             open=True,
         ),
-        "identities": _table({"system": _ID, "external_id": _ID, "account_id": _ID}, key=("system", "external_id")),
+        "identities": _table(
+            # Valid in [valid_from, valid_until), without bounds where they are null.
+            {
+                "system": _ID,
+                "external_id": _ID,
+                "account_id": _ID,
+                "valid_from": Column(TIME),
+                "valid_until": Column(TIME),
+            },
+            key=("system", "external_id", "account_id", "valid_from", "valid_until"),
+        ),
         "tickets": _table(
             {
                 "ticket_id": _ID,
                 "account_id": _ID,
                 "opened_at": _WHEN,
                 "known_at": Column(TIME),
+                "first_known_at": _FIRST,
                 "first_response_at": Column(TIME),
                 "resolved_at": Column(TIME),
                 "priority": Column(TEXT, among=PRIORITIES),
@@ -107,6 +125,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "account_id": _ID,
                 "used_at": _WHEN,
                 "known_at": Column(TIME),
+                "first_known_at": _FIRST,
                 "user_id": Column(TEXT),
                 "feature": Column(TEXT),
                 "count": Column(WHOLE, least=0),
@@ -121,6 +140,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "purchased_at": _WHEN,
                 "amount": Column(DECIMAL, needed=True),
                 "known_at": Column(TIME),
+                "first_known_at": _FIRST,
                 "order_id": Column(TEXT),
                 "kind": Column(TEXT, among=KINDS),
                 "product": Column(TEXT),
@@ -136,7 +156,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             time="purchased_at",
         ),
         "touches": _table(
-            {"account_id": _ID, "touched_at": _WHEN, "known_at": Column(TIME), "kind": _ID},
+            {"account_id": _ID, "touched_at": _WHEN, "kind": _ID, "known_at": Column(TIME), "first_known_at": _FIRST},
             time="touched_at",
         ),
         # Where a company records directly who left and when: for cohorts and labels alone.
@@ -150,7 +170,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
 
 EVENTS = ("tickets", "usage", "purchases", "touches")
 # Columns of accounts that say who to speak to, not what the account is like.
-CONTACT = ("account_id", "created_at", "name", "owner_email", "owner_timezone", "parent_id")
+CONTACT = ("account_id", "created_at", "name", "owner_email", "owner_timezone", "parent_id", "merged_into", "merged_at")
 
 
 def stored(column: Column) -> str:

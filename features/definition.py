@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import ibis
@@ -160,21 +161,21 @@ class Feature:
         """Whether the owner can do something about it."""
         return self.play is not None
 
-    @property
+    @cached_property
     def asks(self) -> Mapping[str, Ask]:
         """The measures and windows it needs."""
         at = At()
         self.formula(at)
         return at.asks
 
-    @property
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The canonical tables it needs; () for one of the account alone."""
         return tuple(sorted({ask.measure.stream.table for ask in self.asks.values()}))
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: all but the formula and the wording."""
-        plain = {k: v for k, v in vars(self).items() if not callable(v)}
+        plain = {k: v for k, v in vars(self).items() if k != "asks" and not callable(v)}
         return plain | {"sources": self.sources, "actionable": self.actionable}
 
     def says(self, value: float) -> str:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import Any
 
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
 from features import catalog
@@ -27,11 +29,11 @@ def query(sources: tuple[str, ...], attributes: tuple[tuple[str, str], ...]) -> 
 
     Compiled once for a set of sources: compiling takes longer than running it for one account.
     """
-    return ibis.to_sql(expression(sources, attributes), dialect="duckdb")
+    return ibis.to_sql(expression(sources, attributes).order_by("as_of", "account_id"), dialect="duckdb")
 
 
 def expression(sources: Iterable[str], attributes: Iterable[tuple[str, str]]) -> ir.Table:
-    """The snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`.
+    """The snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`, its rows in no order.
 
     Args:
         sources: The event tables that are there.
@@ -41,20 +43,44 @@ def expression(sources: Iterable[str], attributes: Iterable[tuple[str, str]]) ->
     features = catalog.present(sources)
     cutoffs = ibis.table({"as_of": "int64"}, name="cutoffs")
     accounts = ibis.table({"account_id": "string", "created_at": "int64", **dict(attributes)}, name="accounts")
+    # PostgreSQL makes no float of a flag, nor any number but this.
+    flags = {name: accounts[name].cast("int32") for name, kind in attributes if kind == "boolean"}
+    accounts = accounts.mutate(**flags) if flags else accounts
     spine = accounts.join(cutoffs, accounts.created_at < cutoffs.as_of)
-    for stream, asks in _by_stream(features).items():
+    for stream, asks in by_stream(features).items():
         for name, measured in _measured(stream, asks, cutoffs):
             # Keys get names of their own, so that the joins stay one flat chain: a nested query plans far longer.
             account, instant = f"account_of_{name}", f"as_of_{name}"
             measured = measured.rename({account: "account_id", instant: "as_of"})  # noqa: PLW2901
             same = [spine.account_id == measured[account], spine.as_of == measured[instant]]
             spine = spine.left_join(measured, same)
-    columns = {f.name: f.formula(At(spine)).cast("float64") for f in features}
-    described = {name: spine[name] if kind == "string" else spine[name].cast("float64") for name, kind in attributes}
-    return spine.select("account_id", "as_of", **columns, **described).order_by("as_of", "account_id")
+    return _alike(selected(spine, features, attributes))
 
 
-def _by_stream(features: Iterable[Feature]) -> dict[Stream, list[Ask]]:
+def selected(measured: ir.Table, features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
+    """The snapshots out of a table of accounts' columns, `as_of`, and measures under their asks' columns."""
+    columns = {f.name: f.formula(At(measured)).cast("float64") for f in features}
+    described = {n: measured[n] if kind == "string" else measured[n].cast("float64") for n, kind in attributes}
+    return measured.select("account_id", "as_of", **columns, **described)
+
+
+def _alike(table: ir.Table) -> ir.Table:
+    """The same, with what engines would read each in a way of its own said so that they agree."""
+
+    def said(node: ops.Node, changed: dict[str, Any] | None) -> ops.Node:
+        node = node.__recreate__(changed) if changed else node
+        if isinstance(node, ops.Literal) and node.dtype.is_floating() and node.value is not None:
+            # To SQL `0.5` is a decimal, and a quotient of decimals is cut at some place.
+            return ops.Cast(ops.Literal(repr(node.value), "string"), node.dtype)
+        if isinstance(node, ops.Lowercase):
+            # The one letter whose small form is two characters on Spark, and one elsewhere.
+            return ops.Lowercase(ops.StringReplace(node.arg, "\u0130", "i"))
+        return node
+
+    return table.op().replace(said).to_expr()
+
+
+def by_stream(features: Iterable[Feature]) -> dict[Stream, list[Ask]]:
     """Each measure in each window once, under the stream it reads."""
     asks = {ask.column: ask for f in features for ask in f.asks.values()}
     found: dict[Stream, list[Ask]] = {}
@@ -111,6 +137,8 @@ def _aggregate(facts: ir.Table, ask: Ask) -> ir.Scalar:
     where, column = _inside(facts, ask), facts[ask.measure.column]
     match ask.measure.how:
         case "sum":
+            # A sum of 64-bit numbers overflows on Spark, and on DuckDB and PostgreSQL does not.
+            column = column.cast("decimal(38, 0)") if column.type().is_integer() else column
             return column.sum(where=where)
         case "count":
             return column.count(where=where)
@@ -123,3 +151,9 @@ def _aggregate(facts: ir.Table, ask: Ask) -> ir.Scalar:
 def canonical(table: str) -> ir.Table:
     """A canonical table, unbound: all its contract columns, those not mapped being null."""
     return ibis.table({name: stored(column) for name, column in TABLES[table].columns.items()}, name=table)
+
+
+def numbered(table: str) -> ir.Table:
+    """The same under the name `numbered_…`, its accounts by their numbers."""
+    columns = {name: stored(column) for name, column in TABLES[table].columns.items()}
+    return ibis.table(columns | {"account_id": "int32"}, name=f"numbered_{table}")

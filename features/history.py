@@ -1,25 +1,29 @@
-"""One company's clean history: its canonical tables in an embedded DuckDB."""
+"""One company's clean history: its canonical tables in an embedded DuckDB, in the order of account and time."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, Self
 
 import duckdb
-import ibis
 import pandas as pd
 import pyarrow as pa
 
-from features import quality, sources
+from features import kept
 from features.contract import EVENTS, TABLES, Column, stored
+from features.definition import DAY
 from features.errors import SourceError
+from features.instants import micros
+from features.kept import Progress
 from features.quality import Checked
 from features.settings import Settings
 
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "decimal(18, 4)": pa.decimal128(18, 4), "boolean": pa.bool_()}
-Progress = Callable[[str], None]
 
 
 class History:
@@ -46,27 +50,16 @@ class History:
 
     @classmethod
     def open(cls, settings: Settings, progress: Progress | None = None) -> Self:
-        """Read and check all tables that the settings map.
+        """The tables that the settings map: read and checked, unless they were and no source has changed since.
 
         Raises:
             SourceError: A source can't be read, lacks a column, or is empty.
             QualityError: Too many of a table's rows are bad.
         """
-        backend = ibis.duckdb.connect()
-        # Sums are exact and results sorted: the order of rows means nothing here.
-        backend.raw_sql("SET preserve_insertion_order = false")
-        try:
-            sources.attach(backend, settings)
-            checked = []
-            for table in (t for t in TABLES if t in settings.tables):
-                if progress:
-                    progress(table)
-                checked.append(quality.check(backend, settings, table))
-            backend.raw_sql("SET search_path = 'main'")
-        except BaseException:
-            backend.disconnect()
-            raise
-        return cls(backend.con, [c.table for c in checked], attributes(settings), tuple(checked))
+        file, checked = kept.opened(settings, progress)
+        connection = duckdb.connect(file, read_only=True, config=kept.LIMITS)
+        connection.execute("SET TimeZone = 'UTC'")
+        return cls(connection, [c.table for c in checked], attributes(settings), checked)
 
     @classmethod
     def posted(cls, settings: Settings, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Self:
@@ -80,11 +73,16 @@ class History:
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
         described = attributes(settings)
+        accounts = sorted(tables["accounts"], key=itemgetter("account_id"))
+        numbers = {row["account_id"]: n for n, row in enumerate(accounts)}
         for table, rows in tables.items():
             kinds = {c: stored(column) for c, column in TABLES[table].columns.items()}
             kinds |= dict(described) if table == "accounts" else {}
             columns = {c: pa.array([row.get(c) for row in rows], _ARROW[kind]) for c, kind in kinds.items()}
-            connection.register(table, pa.table(columns))
+            columns["account_no"] = pa.array([numbers.get(row["account_id"]) for row in rows], pa.int32())
+            connection.register("posted", pa.table(columns))
+            order = TABLES[table].time or "account_id"
+            connection.execute(f"CREATE TABLE {table} AS SELECT * FROM posted ORDER BY account_no, {order}")
         return cls(connection, list(tables), described)
 
     def query(self, sql: str, **frames: pd.DataFrame) -> pd.DataFrame:
@@ -96,6 +94,27 @@ class History:
         finally:
             for name in frames:
                 self._connection.unregister(name)
+
+    def arrow(self, sql: str, **parameters: int) -> pa.Table:
+        """Run SQL with named parameters over the canonical tables; several threads may at once.
+
+        Rows come in the order of the table that they are read from.
+        """
+        with self._connection.cursor() as cursor:
+            return cursor.sql(sql, params=parameters).to_arrow_table()
+
+    def accounts(self, first: int, last: int) -> pa.Table:
+        """The accounts with these numbers, which are places in the order of their ids."""
+        sql = "SELECT * EXCLUDE account_no FROM accounts WHERE account_no BETWEEN $first AND $last ORDER BY account_no"
+        return self.arrow(sql, first=first, last=last)
+
+    def parts(self, events: int, accounts: int) -> list[tuple[int, int]]:
+        """First and last numbers of accounts that divide the company in parts of about so many events or accounts."""
+        sizes = {t: self._connection.table(t).count("*").fetchall()[0][0] for t in ("accounts", *self.sources)}
+        count = sizes.pop("accounts")
+        number = max(1, -(-sum(sizes.values()) // events), -(-count // accounts))
+        edges = [count * n // number for n in range(number + 1)]
+        return [(first, after - 1) for first, after in pairwise(edges)]
 
     def rows(self, table: str, account_id: str) -> list[dict[str, Any]]:
         """The canonical rows of one account, in the form that `posted` takes."""
@@ -125,6 +144,13 @@ class History:
         ]
         text = "|".join(f"{t}:{f['n'].iloc[0]}:{f['h'].iloc[0]}" for t, f in zip(self.tables, each, strict=True))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def visible(self, as_of: datetime) -> dict[str, str] | None:
+        """By table, a number that changes with what could be seen at `as_of`; None if that isn't a midnight UTC."""
+        if not self.checked or micros(as_of) % DAY:
+            return None
+        sql = "SELECT source, sum(hashes)::VARCHAR FROM days WHERE day < ? GROUP BY source"
+        return dict(self._connection.execute(sql, [micros(as_of) // DAY]).fetchall())
 
     def close(self) -> None:
         """Give the memory back."""

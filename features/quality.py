@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import ibis
@@ -29,6 +29,7 @@ _ORDERED = (
     ("first_response_at", "opened_at"),
     ("term_ends_at", "term_starts_at"),
     ("ended_at", "started_at"),
+    ("valid_until", "valid_from"),
 )
 
 
@@ -59,6 +60,12 @@ class Checked:
         times = {name: t.isoformat() if t else None for name, t in (("first", self.first), ("last", self.last))}
         return vars(self) | times | {"quarantine": str(self.quarantine) if self.quarantine else None}
 
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Self:
+        """What `as_dict` gave."""
+        times = {name: datetime.fromisoformat(plain[name]) if plain[name] else None for name in ("first", "last")}
+        return cls(**plain | times | {"quarantine": Path(plain["quarantine"]) if plain["quarantine"] else None})
+
 
 def check(backend: ibis.BaseBackend, settings: Settings, table: str) -> Checked:
     """Make one canonical table in the schema `main`, and its quarantine file.
@@ -67,24 +74,44 @@ def check(backend: ibis.BaseBackend, settings: Settings, table: str) -> Checked:
         SourceError: The source can't be read, or has no rows.
         QualityError: More than `quality.max_quarantine` of the rows are bad; the file is written all the same.
     """
-    staged = _staged(settings, table, mapped(backend, settings, table))
+    found = mapped(backend, settings, table)
+    staged = _staged(settings, table, found)
     names = ", ".join(quoted(c) for c in _columns(settings, table))
     try:
-        backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS SELECT {names} FROM ({staged}) WHERE why IS NULL")
+        good = f"SELECT {names} FROM ({staged}) WHERE why IS NULL"
+        good = identity.borne(good, table, settings)
+        backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_ordered(table, good)}")
         rows = backend.con.execute(f"SELECT count(*) FROM ({staged})").fetchone()[0]
-        kept = backend.con.execute(f"SELECT count(*) FROM main.{table}").fetchone()[0]
+        # Merges copy events of the merged account to the survivor.
+        own = "WHERE first_known_at IS NULL" if table in EVENTS else ""
+        kept = backend.con.execute(f"SELECT count(*) FROM main.{table} {own}").fetchone()[0]
+        identity.settle(backend.con, table, staged)
     except duckdb.Error as error:
         raise SourceError(f"tables.{table} can't be read", there=first_line(error)) from error
     if not rows:
         raise SourceError(f"tables.{table} has no rows", do=f"Take [tables.{table}] out if the company has none")
     file = settings.var / "quarantine" / f"{table}.parquet"
     reasons = _quarantine(backend, file, staged) if rows > kept else {}
-    if not reasons:
+    if reasons:
+        identity.exemplify(backend.con, settings.tables[table], table, found, file)
+    else:
         file.unlink(missing_ok=True)  # that of an earlier run
     first, last = _range(backend, table)
     checked = Checked(table, rows, kept, reasons, first, last, file if reasons else None)
     _refuse_too_many(checked, settings)
     return checked
+
+
+def _ordered(table: str, good: str) -> str:
+    """SQL of the good rows in the order that snapshots read them in, accounts numbered in the order of their ids."""
+    if table == "accounts":
+        number = "CAST(row_number() OVER (ORDER BY account_id) - 1 AS INTEGER)"
+        return f"SELECT *, {number} AS account_no FROM ({good}) ORDER BY account_no"
+    if table in EVENTS:
+        numbers = "SELECT account_id, account_no FROM main.accounts"
+        time = TABLES[table].time
+        return f"SELECT * FROM ({good}) JOIN ({numbers}) USING (account_id) ORDER BY account_no, {time}"
+    return good
 
 
 def _columns(settings: Settings, table: str) -> dict[str, Column]:
@@ -94,31 +121,38 @@ def _columns(settings: Settings, table: str) -> dict[str, Column]:
 
 def _staged(settings: Settings, table: str, rows: Mapped) -> str:
     """SQL of the raw rows, the canonical columns under names of their own, and why a row is bad."""
-    system = settings.tables[table].system
+    spec = settings.tables[table]
     values = dict(rows.columns)
     typed = {
         c: f"CAST({values.get(c, 'NULL')} AS {_SQL_TYPES[stored(column)]})"
         for c, column in _columns(settings, table).items()
     }
-    if system:
-        typed["account_id"] = identity.account(typed["account_id"], system)
+    if table == "identities":
+        typed["external_id"] = identity.folded(typed["external_id"], typed["system"], settings)
     inner = ", ".join(f"{sql} AS {quoted('.' + c)}" for c, sql in typed.items())
     given = ", ".join(f"({sql}) IS NOT NULL AS {quoted('?' + c)}" for c, sql in rows.given.items())
     # The raw row is kept as one struct: its columns' names may be those of the contract.
     selected = f"SELECT {ROWS} AS raw, {inner}, {given} FROM {rows.origin}"
+    selected = identity.looked_up(selected, spec, str(TABLES[table].time))
     plain = f"SELECT *, CASE {' '.join(_reasons(settings, table, rows))} END AS why_one FROM ({selected})"
     renamed = ", ".join(f"{quoted('.' + c)} AS {quoted(c)}" for c in typed)
-    return f"SELECT *, {_twice(settings, table)} AS why FROM (SELECT raw, {renamed}, why_one FROM ({plain}))"
+    staged = f"SELECT *, {_twice(settings, table)} AS why FROM (SELECT raw, {renamed}, why_one FROM ({plain}))"
+    return identity.judged(staged, table, settings)
 
 
 def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
     """WHEN clauses, the first that holds naming what is wrong with a row."""
-    system = settings.tables[table].system
-    for name, column in rows.kinds.items():
+    system, kinds = settings.tables[table].system, rows.kinds
+    if system:
+        # First what an id is looked up by: so the report can tell how many were.
+        kinds = {c: kinds[c] for c in (str(TABLES[table].time), "account_id", *kinds)}
+    for name, column in kinds.items():
         typed, given = quoted("." + name), quoted("?" + name)
         there = name in rows.given
         if name == "account_id" and system:
-            yield f"WHEN {given} AND {typed} IS NULL THEN {text(f'account_id is not among the identities of {system}')}"
+            yield f"WHEN {identity.EXTERNAL} IS NULL THEN 'account_id is missing'"
+            yield f"WHEN {typed} IS NULL AND {identity.DOUBTED} THEN {text(identity.doubtful(system))}"
+            yield f"WHEN {typed} IS NULL THEN {text(identity.orphan(system))}"
         elif there:
             yield f"WHEN {given} AND {typed} IS NULL THEN {text(f'{name} is not a {_noun(column)}')}"
         if column.needed:
@@ -129,6 +163,8 @@ def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
             yield f"WHEN {typed} NOT IN ({allowed}) THEN {text(reason)}"
         if column.least is not None and there:
             yield f"WHEN {typed} < {column.least} THEN {text(f'{name} is below {column.least:g}')}"
+    if table == "identities":
+        yield f"WHEN {identity.address(settings)} THEN 'external_id is an address, not a domain'"
     yield from _reasons_of_rows(table, rows)
     yield "WHEN false THEN ''"
 
@@ -138,6 +174,10 @@ def _reasons_of_rows(table: str, rows: Mapped) -> Iterator[str]:
     for later, earlier in _ORDERED:
         if {later, earlier} <= rows.given.keys():
             yield f"WHEN {quoted('.' + later)} < {quoted('.' + earlier)} THEN '{later} is before {earlier}'"
+    if table == "accounts" and "merged_into" in rows.given:
+        for there, lacking in (("merged_into", "merged_at"), ("merged_at", "merged_into")):
+            absent = f"{quoted('.' + there)} IS NOT NULL AND {quoted('.' + lacking)} IS NULL"
+            yield f"WHEN {absent} THEN '{there} is without {lacking}'"
     if table != "accounts":
         known = f"{quoted('.account_id')} IN (SELECT account_id FROM main.accounts)"
         yield f"WHEN NOT ({known}) THEN 'account_id is not in accounts'"
@@ -160,9 +200,8 @@ def _twice(settings: Settings, table: str) -> str:
     first = [contract.time] if contract.time else []
     order = ", ".join(quoted(c) for c in (*first, *_columns(settings, table)))
     nth = f"row_number() OVER (PARTITION BY {key}, why_one IS NULL ORDER BY {order})"
-    conflict = f"WHEN {identity.CONFLICT} THEN 'names several accounts'" if table == "identities" else ""
     reason = text(f"there is an earlier row of this {', '.join(contract.key)}")
-    return f"CASE WHEN why_one IS NOT NULL THEN why_one {conflict} WHEN {nth} > 1 THEN {reason} END"
+    return f"CASE WHEN why_one IS NOT NULL THEN why_one WHEN {nth} > 1 THEN {reason} END"
 
 
 def _quarantine(backend: ibis.BaseBackend, file: Path, staged: str) -> dict[str, int]:

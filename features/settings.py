@@ -133,6 +133,8 @@ class TableMap(_Model):
     lag: Span = timedelta(0)
     # The system whose ids stand in account_id, to be looked up in identities.
     system: str | None = None
+    # How such an id is looked up: as it is, or by the domain of the e-mail address (or domain) that it is.
+    match: Literal["exact", "email_domain"] = "exact"
     columns: dict[str, Annotated[Value, BeforeValidator(_value)]]
 
     @model_validator(mode="after")
@@ -147,55 +149,82 @@ class Cohort(_Model):
     """Who is eligible at `as_of`.
 
     in_force: a purchased term covers `as_of` (only of `products`, where given).
-    active: a purchase in the `within_days` before `as_of`.
+    active: a purchase in the `within_days` before `as_of` (only of `products`, where given).
+    using: a use in the `within_days` before `as_of`.
     lifetime: started before `as_of` and not ended by then, after the table `lifetimes`.
     """
 
-    kind: Literal["in_force", "active", "lifetime"]
+    kind: Literal["in_force", "active", "lifetime", "using"]
     within_days: int = Field(default=180, ge=1)
     products: tuple[str, ...] = ()
 
+    @property
+    def table(self) -> str:
+        """The canonical table that tells who is eligible."""
+        return {"lifetime": "lifetimes", "using": "usage"}.get(self.kind, "purchases")
+
 
 class ChurnLabel(_Model):
-    """What counts as leaving inside the horizon.
+    """What counts as leaving inside the horizon; defined in `training.kinds`.
 
     lapse: a term ends and none follows within `grace_days` (only of `products`, where given).
-    no_purchase: not one purchase in the horizon.
+    no_purchase: not one purchase in the horizon (only of `products`, where given).
+    no_usage: not one use in the horizon.
     ended: `ended_at` in the table `lifetimes` falls in the horizon.
+    downgrade: monthly recurring revenue at the horizon's end below `ratio` times that at `as_of`, but not gone (only
+        of `products`, where given).
     """
 
-    kind: Literal["lapse", "no_purchase", "ended"]
+    kind: Literal["lapse", "no_purchase", "no_usage", "ended", "downgrade"]
     grace_days: int = Field(default=14, ge=0)
     products: tuple[str, ...] = ()
+    ratio: float = Field(default=0.95, gt=0, le=1)
+
+    @property
+    def table(self) -> str:
+        """The canonical table that tells the label."""
+        return {"ended": "lifetimes", "no_usage": "usage"}.get(self.kind, "purchases")
 
 
 class UpsellLabel(_Model):
-    """What counts as buying more inside the horizon.
+    """What counts as buying more inside the horizon (only of `products`, where given); defined in `training.kinds`.
 
     expansion: a purchase of kind expansion.
+    new_product: a purchase of a product never bought before the horizon.
     spend_up: spend in the horizon above `ratio` times that of as long a time before; asked only of accounts
         with spend in that time before.
     recurring_up: monthly recurring revenue at the horizon's end above `ratio` times that at `as_of`.
     """
 
-    kind: Literal["expansion", "spend_up", "recurring_up"]
+    kind: Literal["expansion", "new_product", "spend_up", "recurring_up"]
     ratio: float = Field(default=1.5, gt=0)
+    products: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """The canonical table that tells the label."""
+        return "purchases"
 
 
-class Churn(_Model):
+class _Target(_Model):
+    cohort: Cohort
+    horizons: Horizons = (90,)
+    # Labels look at [as_of + lead, as_of + lead + horizon): owners have the lead to act in.
+    lead_days: int = Field(default=0, ge=0, le=365)
+
+
+class Churn(_Target):
     """The churn target."""
 
-    cohort: Cohort
     label: ChurnLabel
-    horizons: Horizons = (90,)
+    # What leaving costs: the revenue expected over so many days after it.
+    value_days: int = Field(default=365, ge=1)
 
 
-class Upsell(_Model):
+class Upsell(_Target):
     """The upsell target."""
 
-    cohort: Cohort
     label: UpsellLabel
-    horizons: Horizons = (90,)
 
 
 class Training(_Model):
@@ -207,6 +236,8 @@ class Training(_Model):
     # Cutoffs from here on are the test; no training label looks past it. Default: the last quarter of them.
     test_from: Instant | None = None
     last: Instant | None = None
+    # Columns, features or sources that the leak probe suspects and that are truly known at `as_of` all the same.
+    trusted: tuple[str, ...] = ()
     seed: int = 7
 
 
@@ -243,6 +274,27 @@ class Alerts(_Model):
     folder: str | None = None
 
 
+class Engine(_Model):
+    """Where snapshots of the whole company are computed; one posted account's always are in this process."""
+
+    kind: Literal["duckdb", "spark", "postgres"] = "duckdb"
+    # Spark's: local[*] is this machine, spark://HOST:PORT a standalone cluster.
+    master: str = "local[*]"
+    # Spark's, on a cluster: a folder that this machine and all workers see at the same path.
+    folder: Path | None = None
+    # Spark's own settings, such as "spark.executor.memory" = "4g".
+    options: dict[str, str] = {}
+    # PostgreSQL's: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, out of the environment through ${NAME}.
+    url: str | None = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.kind == "postgres" and not re.match(r"postgres(ql)?(\+\w+)?://", self.url or ""):
+            message = "kind postgres needs a url that begins with postgresql://"
+            raise ValueError(message)
+        return self
+
+
 class Paths(_Model):
     """Where outputs go; relative to the working folder."""
 
@@ -261,6 +313,7 @@ class Settings(_Model):
     training: Training = Training()
     quality: Quality = Quality()
     alerts: Alerts = Alerts()
+    engine: Engine = Engine()
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.
     state_url: str | None = None

@@ -1,26 +1,36 @@
-"""The point-in-time engine: snapshots of every account at any number of instants, by one query.
+"""The point-in-time engine: snapshots of every account at any number of instants.
 
-The time rules hold here and nowhere else. A feature at `as_of` sees the facts with `t < as_of` and
-`known <= as_of`; its window is `[as_of - w, as_of)`. What stands open or in force (a stream with `until`) is
-seen until `until`, inclusive: an end exactly at `as_of` belongs to the label.
-
-Sums are over whole numbers and decimals, so a feature has one value in any order of rows: the query run over
-one posted account gives the same bits as over all accounts at once.
+A feature at `as_of` sees the facts with `t < as_of` and `known <= as_of`; its window is `[as_of - w, as_of)`. What
+stands open or in force (a stream with `until`) is seen until `until`, inclusive: an end exactly at `as_of` belongs
+to the label. These rules hold in `features.windows`, and for other engines in `features.expression`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
+import ibis
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from features.definition import DAY
-from features.expression import query
+from features import catalog, facts, windows
+from features.definition import DAY, At, Feature
+from features.expression import by_stream
 from features.files import replacing
+from features.formulas import Program
 from features.history import History
-from features.instants import aware, instant, micros
+from features.instants import instant, micros
+
+Progress = Callable[[int, int], None]
+_EVENTS, _ACCOUNTS = 2_000_000, 10_000  # that one thread has in memory
+_EVER, _NEVER = -(2**63), 2**63 - 1
 
 
 def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
@@ -30,15 +40,93 @@ def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
         account_id (text), as_of (datetime64[us, UTC]), then the features whose sources are there: float64, and
         text for the account's text attributes. Sorted by as_of and account_id.
     """
-    cutoffs = pd.DataFrame({"as_of": sorted({micros(a) for a in as_ofs})}, dtype="int64")
-    frame = history.query(query(history.sources, history.attributes), cutoffs=cutoffs)
-    return frame.assign(as_of=aware(frame["as_of"]))
+    return table(history, as_ofs).to_pandas()
 
 
-def write(frame: pd.DataFrame, file: Path) -> None:
+def table(history: History, as_ofs: Sequence[datetime], progress: Progress | None = None) -> pa.Table:
+    """The same as an Arrow table.
+
+    Args:
+        history: Of the company.
+        as_ofs: Instants to look from.
+        progress: Called with accounts done and accounts in all.
+    """
+    instants = np.array(sorted({micros(a) for a in as_ofs}), dtype="int64")
+    parts = history.parts(_EVENTS, _ACCOUNTS)
+    with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
+        found, done = [], 0
+        for (first, last), part in zip(parts, pool.map(lambda p: _part(history, instants, *p), parts), strict=True):
+            found.append(part)
+            done += last - first + 1
+            if progress:
+                progress(done, parts[-1][1] + 1)
+    # Each part has its instants one after another; the whole has each instant's parts one after another.
+    return pa.concat_tables([part[k] for k in range(len(instants)) for part in found])
+
+
+def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[pa.Table]:
+    """Snapshots of some accounts, by number from `first` to `last`: a table for each instant."""
+    features = catalog.present(history.sources)
+    accounts = history.accounts(first, last)
+    count = accounts.num_rows
+    measured: dict[str, np.ndarray] = {}
+    for stream, asks in by_stream(features).items():
+        spans = [None if a.days is None else a.before + a.days for a in asks]
+        since = _EVER if None in spans else int(as_ofs[0]) - max(s for s in spans if s is not None) * DAY
+        rows = facts.read(history, stream, asks, accounts=(first, last), since=since)
+        measured |= windows.measured(rows, asks, as_ofs, count)
+    known = {"as_of": as_ofs[:, None].astype("float64")}
+    known |= {n: _numbers(accounts[n])[None, :] for n in ("created_at", *_numeric(history.attributes))}
+    found = _program(features, history.attributes).run(measured | known)
+    there = _created(accounts, as_ofs)
+    numbers = {name: np.broadcast_to(values, there.shape) for name, values in found.items()}
+    texts = [name for name, kind in history.attributes if kind == "string"]
+    parts = []
+    for k, as_of in enumerate(as_ofs):
+        mask = pa.array(there[k])
+        instants = pa.array(np.full(int(there[k].sum()), as_of), pa.timestamp("us", "UTC"))
+        columns = {"account_id": accounts["account_id"].filter(mask), "as_of": instants}
+        columns |= {name: pa.array(values[k][there[k]], from_pandas=True) for name, values in numbers.items()}
+        columns |= {name: accounts[name].filter(mask) for name in texts}
+        described = [name for name, _ in history.attributes]
+        parts.append(pa.table(columns).select([n for n in columns if n not in described] + described))
+    return parts
+
+
+def _created(accounts: pa.Table, as_ofs: np.ndarray) -> np.ndarray:
+    """Which accounts have a row at which instant, (k, accounts): created before it, and not yet merged into another."""
+    created, merged = (accounts[c].fill_null(_NEVER).to_numpy()[None, :] for c in ("created_at", "merged_at"))
+    return (created < as_ofs[:, None]) & (merged > as_ofs[:, None])
+
+
+@cache
+def _program(features: tuple[Feature, ...], attributes: tuple[tuple[str, str], ...]) -> Program:
+    """The formulas of features, and the numeric attributes as they are, over measures and accounts' columns."""
+    asks = {column: "float64" for f in features for column in f.asks}
+    numeric = dict.fromkeys(_numeric(attributes), "float64")
+    measured = ibis.table({"created_at": "float64", "as_of": "float64", **asks, **numeric}, name="measured")
+    return Program({f.name: f.formula(At(measured)) for f in features} | {name: measured[name] for name in numeric})
+
+
+def _numeric(attributes: tuple[tuple[str, str], ...]) -> list[str]:
+    return [name for name, kind in attributes if kind != "string"]
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    return column.cast(pa.float64()).to_numpy()
+
+
+def split(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime, pa.Table]:
+    """A table of snapshots by instant; without a row where nobody was there."""
+    places = table["as_of"].cast(pa.int64()).to_numpy()
+    begin, end = (np.searchsorted(places, [micros(a) for a in as_ofs], side) for side in ("left", "right"))
+    return {a: table.slice(b, e - b) for a, b, e in zip(as_ofs, begin.tolist(), end.tolist(), strict=True)}
+
+
+def write(table: pa.Table, file: Path) -> None:
     """Write snapshots to a Parquet file, whole or not at all."""
     with replacing(file) as part:
-        frame.to_parquet(part, index=False)
+        pq.write_table(table, part, compression="zstd", compression_level=1, use_dictionary=False)
 
 
 def latest(history: History) -> datetime:

@@ -35,25 +35,34 @@ def attach(backend: ibis.BaseBackend, settings: Settings) -> None:
     backend.raw_sql("CREATE SCHEMA source; SET search_path = 'source'; SET TimeZone = 'UTC'")
     for name, source in settings.sources.items():
         if source.path is not None:
-            _attach_files(backend, name, source.path, settings.folder)
+            _attach_files(backend, name, source, settings.folder)
         else:
             _attach_database(backend, name, source, settings.folder)
 
 
-def _attach_files(backend: ibis.BaseBackend, name: str, path: str, folder: Path) -> None:
-    where = folder / path
+def files(source: Source, folder: Path) -> list[Path] | None:
+    """The files that a source is read from, those that are there; None where it is a database on a server."""
+    if source.path is None:
+        url = str(source.url)
+        return [folder / url.removeprefix("sqlite:///")] if url.startswith("sqlite:///") else None
+    where = folder / source.path
     if where.is_dir():
         where = where / "*.parquet"
-    found = sorted(where.parent.glob(where.name)) if set("*?[") & set(where.name) else [where] * where.exists()
+    return sorted(where.parent.glob(where.name)) if set("*?[") & set(where.name) else [where] * where.exists()
+
+
+def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
+    found = files(source, folder)
+    where = folder / str(source.path)
     if not found:
         raise SourceError(f"sources.{name}.path names no file", there=str(where), do="Correct the path in the TOML")
-    files = "[" + ", ".join(text(str(f)) for f in found) + "]"
+    listed = "[" + ", ".join(text(str(f)) for f in found) + "]"
     suffixes = "".join(found[0].suffixes[-2:]).lower()
     if suffixes.endswith(".parquet"):
-        reader = f"read_parquet({files}, union_by_name = true)"
+        reader = f"read_parquet({listed}, union_by_name = true)"
     elif re.search(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", suffixes):
         # All as text: casting is the contract's business, row by row.
-        reader = f"read_csv({files}, all_varchar = true, header = true, union_by_name = true, nullstr = '')"
+        reader = f"read_csv({listed}, all_varchar = true, header = true, union_by_name = true, nullstr = '')"
     else:
         raise SourceError(f"sources.{name}.path has no known format", there=str(where), do="Use CSV, CSV.gz or Parquet")
     try:

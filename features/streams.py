@@ -6,18 +6,31 @@ then resolved, and what its resolution brought (hours, CSAT, escalation) is date
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import ibis
 import ibis.expr.types as ir
 
-from features.definition import Stream
+from features.definition import DAY, Stream
 
 NEVER = 2**62  # µs, far beyond any event
 
 
 def add_months(instant: ir.Value, months: ir.Value) -> ir.Value:
-    """The same day and time `months` calendar months later, or that month's last day, in µs."""
-    seconds = (instant // 1_000_000).as_timestamp("s") + months.as_interval("M")
-    return seconds.epoch_seconds().cast("int64") * 1_000_000 + instant % 1_000_000
+    """The same day and time `months` calendar months later, or that month's last day, in µs.
+
+    Beyond a thousand years, which no calendar of an engine need know, months are not counted.
+    """
+    clock = (instant % DAY + DAY) % DAY
+    days = (instant - clock) // DAY
+    later = ibis.timestamp("1970-01-01") + days.as_interval("D") + ibis.least(months, 12_000).as_interval("M")
+    return later.epoch_seconds().cast("int64") * 1_000_000 + clock
+
+
+def rounded(value: ir.Value) -> ir.Value:
+    """The nearest whole number, halves away from zero: engines' own `round` differ there."""
+    whole = (value.abs() + 0.5).floor().cast("int64")
+    return ibis.ifelse(value < 0, -whole, whole)
 
 
 def _usage(table: ir.Table) -> ir.Table:
@@ -30,7 +43,8 @@ def _opened(table: ir.Table) -> ir.Table:
 
 def _told(table: ir.Table, instant: ir.Value) -> ir.Value:
     """When a later fact of a ticket is known: as long after it as the source took to tell of the opening."""
-    return ibis.greatest(table.known_at, instant + (table.known_at - table.opened_at))
+    first = table.first_known_at.fill_null(table.known_at)  # a merge tells the survivor late, but not the company
+    return ibis.greatest(table.known_at, instant + (first - table.opened_at))
 
 
 def _answered(table: ir.Table) -> ir.Table:
@@ -52,12 +66,33 @@ def _resolved(table: ir.Table) -> ir.Table:
     )
 
 
+def _until(table: ir.Table, instant: ir.Value) -> ir.Value:
+    """The last `as_of` at which a ticket still waits for one of its later facts.
+
+    What has come is before `as_of`, and known at it. So that is the fact itself, or the last instant before it
+    is known.
+    """
+    return ibis.ifelse(instant.isnull(), NEVER, ibis.greatest(instant, _told(table, instant) - 1))
+
+
 def _open(table: ir.Table) -> ir.Table:
-    # Resolved means: before `as_of`, and known at it. So the last `as_of` at which it still stands open is
-    # the resolution itself, or the last instant before it is known.
-    resolved = ibis.greatest(table.resolved_at, _told(table, table.resolved_at) - 1)
-    until = ibis.ifelse(table.resolved_at.isnull(), NEVER, resolved)
+    return table.mutate(t=table.opened_at, known=table.known_at, until=_until(table, table.resolved_at))
+
+
+def _unanswered(table: ir.Table) -> ir.Table:
+    # What is resolved needs no answer any more.
+    until = ibis.least(_until(table, table.first_response_at), _until(table, table.resolved_at))
     return table.mutate(t=table.opened_at, known=table.known_at, until=until)
+
+
+def _aged(days: int) -> Callable[[ir.Table], ir.Table]:
+    """Tickets that have stood open for some days: a fact dated when they are up, until the resolution."""
+
+    def rows(table: ir.Table) -> ir.Table:
+        t = table.opened_at + days * DAY
+        return _open(table).mutate(t=t, known=ibis.greatest(table.known_at, t))
+
+    return rows
 
 
 def _purchases(table: ir.Table) -> ir.Table:
@@ -85,6 +120,14 @@ def _terms(table: ir.Table) -> ir.Table:
     )
 
 
+def _ended(table: ir.Table) -> ir.Table:
+    """Ends of contract terms, renewed or not."""
+    rows = table.filter(table.term_ends_at.notnull())
+    # A term that was over before it was bought ends with its purchase: no fact comes before the purchase does.
+    t = ibis.greatest(rows.term_ends_at, rows.purchased_at)
+    return rows.mutate(t=t, known=ibis.greatest(rows.known_at, t))
+
+
 def _billed(table: ir.Table) -> ir.Table:
     """What is paid for by the month: a purchase of a term, for the months that it bills.
 
@@ -94,13 +137,17 @@ def _billed(table: ir.Table) -> ir.Table:
     months = ibis.greatest(terms.billing_months.fill_null(0), 0)
     by_months = ibis.least(add_months(terms.t, months), terms.term_ends_at)
     # Whole ten-thousandths: a decimal divided would become a float, whose sum depends on the order of rows.
-    tenths = (terms.amount * 10_000).cast("int64").cast("float64")
-    term_months = ibis.greatest((terms.length / (30.4375 * 86_400_000_000)).round(), 1.0)
+    tenths = (terms.amount.cast("decimal(38, 4)") * 10_000).cast("int64").cast("float64")
+    term_months = ibis.greatest(rounded(terms.length / (30.4375 * DAY)), 1).cast("float64")
     divisor = ibis.ifelse(months > 0, months.cast("float64"), term_months)
     return terms.mutate(
         until=ibis.ifelse(months > 0, by_months, terms.term_ends_at),
-        monthly=(tenths / divisor).round().cast("int64"),
+        monthly=rounded(tenths / divisor),
     )
+
+
+def _touches(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.touched_at, known=table.known_at)
 
 
 USAGE = Stream("usage", "usage", _usage)
@@ -108,7 +155,12 @@ OPENED = Stream("tickets_opened", "tickets", _opened)
 ANSWERED = Stream("tickets_answered", "tickets", _answered)
 RESOLVED = Stream("tickets_resolved", "tickets", _resolved)
 OPEN = Stream("tickets_open", "tickets", _open)
+UNANSWERED = Stream("tickets_unanswered", "tickets", _unanswered)
+OPEN_WEEK = Stream("tickets_open_week", "tickets", _aged(7))
+OPEN_MONTH = Stream("tickets_open_month", "tickets", _aged(30))
 PURCHASES = Stream("purchases", "purchases", _purchases)
 ORDERS = Stream("orders", "purchases", _orders)
 TERMS = Stream("terms", "purchases", _terms)
+ENDED = Stream("terms_ended", "purchases", _ended)
 BILLED = Stream("billed", "purchases", _billed)
+TOUCHES = Stream("touches", "touches", _touches)

@@ -94,6 +94,18 @@ PLAYS: Mapping[str, Play] = MappingProxyType(
                 "They use little of what we have. Bring one thing that companies like theirs gain from, with "
                 "an example.",
             ),
+            Play(
+                "get_in_touch",
+                "Get back in touch",
+                "Nobody of ours has spoken with them for a while, or only campaigns have. Call the person you know "
+                "best, without anything to sell, and agree on when you speak next.",
+            ),
+            Play(
+                "settle_payment",
+                "Clear up what is unpaid",
+                "Ask accounting which invoices stand open or were given back, then call: find out whether it is "
+                "the money, the invoice or the service, and agree on how to settle it.",
+            ),
             DEFAULT,
         )
     }

@@ -66,18 +66,17 @@ def fallback(alerts: Alerts) -> str | None:
 
 
 def contacts(settings: Settings, accounts: Collection[str]) -> dict[str, Contact]:
-    """What the company's accounts table says of these accounts; no other table is read.
+    """What the company's accounts table says of these accounts.
 
     Raises:
-        SourceError: The table can't be read.
-        QualityError: Too many of its rows are bad.
+        SourceError: A table can't be read.
+        QualityError: Too many of a table's rows are bad.
     """
     import pandas as pd
 
     from features.history import History
 
-    alone = settings.model_copy(update={"tables": {"accounts": settings.tables["accounts"]}})
-    with History.open(alone) as history:
+    with History.open(settings) as history:
         found = history.query(
             "SELECT account_id, name, owner_email FROM accounts WHERE account_id IN (SELECT wanted FROM asked)",
             asked=pd.DataFrame({"wanted": list(accounts)}, dtype="str"),

@@ -93,7 +93,7 @@ def _revenue(frame: pd.DataFrame) -> pd.Series:
 
 
 def _profit(frame: pd.DataFrame) -> pd.Series:
-    if "margin_365d" in frame:
+    if "margin_365d" in frame and frame["margin_365d"].notna().any():
         return frame["margin_365d"].astype("float64")
     return _revenue(frame) - frame["cost_to_serve"].astype("float64")
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from features import command
 from features.command import CONFIG, AsOf, Config, Json
 from features.company import load
+from features.errors import RegistryError
 from features.history import History
 from features.settings import Settings
+from training import backtest as backtests
+from training import compare as comparisons
 from training import fit as training
-from training import promotions, registry
+from training import leaks, plots, promotions, registry, tables
+from training.bundle import Bundle
 from training.fit import Fitted
+from training.sufficiency import Lacking
 
 app = command.app("Features to models: train, judge beside baselines, promote, roll back.")
 Reason = Annotated[str, typer.Option(help="Kept in the promotion log.")]
@@ -26,14 +29,63 @@ def fit(config: Config = CONFIG, as_of: AsOf = None, json: Json = None) -> None:
     """Train churn and upsell, log them to MLflow, print the evaluation beside the baselines."""
     settings = load(config)
     with History.open(settings) as history:
-        fitted = training.fit(history, settings, as_of=as_of)
-        run_id, registered = registry.log(settings, fitted, fingerprint=history.fingerprint())
+        fitted = training.fit(history, settings, as_of=as_of, champions=_champions(settings))
+        fingerprint = history.fingerprint()
     _keep_test(settings, fitted)
-    _show(fitted)
+    tables.evaluations({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
+    for what, lacking in _lacking(fitted).items():
+        print(f"{what}: insufficient, not trained: {'; '.join(lacking.reasons)}")
+    # Written before a leak stops the run, too: scripts read the verdict there.
+    command.write_json(json, {"run_id": None, "targets": _targets(fitted)})
+    leaks.refuse({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
+    if not any(f.outcomes for f in fitted.values()):
+        print("Nothing could be trained, so nothing was registered.")
+        return
+    run_id, registered = registry.log(settings, fitted, fingerprint=fingerprint)
     for name, model in registered.items():
         print(f"{name}: registered as {model.version}, verdict {model.verdict}")
     print(f"Run {run_id}. To serve it: python -m training promote {run_id} --config {config}")
     command.write_json(json, {"run_id": run_id, "targets": _targets(fitted)})
+
+
+@app.command()
+def backtest(
+    config: Config = CONFIG,
+    origins: Annotated[int, typer.Option(min=1, help="The newest cutoffs to train and judge at.")] = 12,
+    embargo: Annotated[int, typer.Option(min=0, help="Days between what is learned from and the cutoff.")] = 0,
+    as_of: AsOf = None,
+    json: Json = None,
+) -> None:
+    """Train at many past cutoffs as one would have then, and judge each on what came."""
+    settings = load(config)
+    folder = settings.var / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    with History.open(settings) as history, command.progress("backtest") as report:
+        done = backtests.backtest(history, settings, origins=origins, embargo=embargo, as_of=as_of, progress=report)
+    tables.backtests(done)
+    for name, found in done.items():
+        file = folder / f"backtest_{name}.png"
+        plots.over_time(f"{name}: backtest", found.pooled.evaluation.by_cutoff).savefig(file)
+        found.pooled.test.to_parquet(folder / f"backtest_{name}.parquet", index=False)
+        print(f"{name}: {file}")
+    command.write_json(json, {"targets": {name: found.as_dict() for name, found in done.items()}})
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="A run's id, latest, champion or challenger.")],
+    run_b: Annotated[str, typer.Argument(help="Another.")],
+    config: Config = CONFIG,
+    as_of: AsOf = None,
+    json: Json = None,
+) -> None:
+    """Hold two runs' models against each other on rows later than all that either learned from."""
+    settings = load(config)
+    a, b = (registry.bundles(settings, run) for run in (run_a, run_b))
+    with History.open(settings) as history:
+        done = comparisons.compare(history, settings, a, b, as_of=as_of)
+    tables.comparisons(done, run_a, run_b)
+    command.write_json(json, {"a": run_a, "b": run_b, "targets": {name: c.as_dict() for name, c in done.items()}})
 
 
 @app.command()
@@ -66,8 +118,22 @@ def champions(config: Config = CONFIG) -> None:
         print(f"{p.target}: {p.version} since {p.at} ({p.action}: {p.reason}), run {p.run_id}")
 
 
+def _champions(settings: Settings) -> dict[str, Bundle]:
+    """The models that serve; none where one of them is broken, for then a new one is wanted all the more."""
+    try:
+        return promotions.champions(settings)
+    except RegistryError as error:
+        print(f"Judged without the champion: {error}")
+        return {}
+
+
 def _targets(fitted: dict[str, Fitted]) -> dict[str, Any]:
-    return {f"{n}_{h}d": o.evaluation.as_dict() for n, f in fitted.items() for h, o in f.outcomes.items()}
+    judged = {f"{n}_{h}d": o.evaluation.as_dict() for n, f in fitted.items() for h, o in f.outcomes.items()}
+    return judged | {what: lacking.as_dict() for what, lacking in _lacking(fitted).items()}
+
+
+def _lacking(fitted: dict[str, Fitted]) -> dict[str, Lacking]:
+    return {f"{n}_{h}d": lacking for n, f in fitted.items() for h, lacking in f.lacking.items()}
 
 
 def _keep_test(settings: Settings, fitted: dict[str, Fitted]) -> None:
@@ -77,32 +143,6 @@ def _keep_test(settings: Settings, fitted: dict[str, Fitted]) -> None:
     for name, f in fitted.items():
         for horizon, outcome in f.outcomes.items():
             outcome.test.to_parquet(folder / f"{name}_{horizon}d.parquet", index=False)
-
-
-def _show(fitted: dict[str, Fitted]) -> None:
-    table = Table(
-        "target", "rows", "base", "AUC (95 %)", "AP", "Brier", "ECE", "lift 10 %", "baselines' AUC", "verdict"
-    )
-    for name, f in fitted.items():
-        for horizon, outcome in f.outcomes.items():
-            e = outcome.evaluation
-            table.add_row(
-                f"{name}_{horizon}d",
-                f"{e.rows:,}",
-                f"{e.base_rate:.3f}",
-                f"{e.auc:.3f} ({e.auc_low:.3f}-{e.auc_high:.3f})",
-                f"{e.ap:.3f}",
-                f"{e.brier:.3f}",
-                f"{e.ece:.3f}",
-                f"{e.lift_10:.1f}",
-                ", ".join(f"{rival} {b.auc:.3f}" for rival, b in e.baselines.items()),
-                e.verdict,
-            )
-    Console(width=max(Console().width, 120)).print(table)
-    for name, f in fitted.items():
-        for horizon, outcome in f.outcomes.items():
-            for reason in outcome.evaluation.reasons:
-                print(f"{name}_{horizon}d: {reason}")
 
 
 if __name__ == "__main__":

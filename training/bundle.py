@@ -55,6 +55,7 @@ class Bundle:
         sources: The event tables it was trained with.
         catalog: Version of the feature catalog.
         trained_at: When it was trained.
+        learned_until: Where the last label that it learned from ended; None in a model of an older version.
         heads: One for each horizon, ascending.
         order: How the chance moves with a longer horizon, as `labels.order` says.
         reference: A sample of the training snapshots, to tell drift by.
@@ -71,6 +72,7 @@ class Bundle:
     heads: tuple[Head, ...]
     order: int
     reference: pd.DataFrame = field(repr=False)
+    learned_until: datetime | None = None
     run_id: str = ""
     version: str = ""
 
@@ -140,7 +142,8 @@ class Bundle:
         folder.mkdir(parents=True, exist_ok=True)
         plain = {k: v for k, v in vars(self).items() if k not in {"heads", "reference", "version"}}
         heads = [{k: v for k, v in asdict(h).items() if k != "text"} | {"digest": _digest(h.text)} for h in self.heads]
-        manifest = {**plain, "trained_at": self.trained_at.isoformat(), "heads": heads}
+        until = self.learned_until.isoformat() if self.learned_until else None
+        manifest = {**plain, "trained_at": self.trained_at.isoformat(), "learned_until": until, "heads": heads}
         for head in self.heads:
             (folder / f"booster_{head.horizon}d.txt").write_text(head.text, encoding="utf-8")
         self.reference.to_parquet(folder / "reference.parquet", index=False)
@@ -162,6 +165,8 @@ class Bundle:
                 "categories": {c: tuple(v) for c, v in manifest["categories"].items()},
                 "trained_at": datetime.fromisoformat(manifest["trained_at"]),
             }
+            until = manifest.pop("learned_until", None)
+            manifest["learned_until"] = datetime.fromisoformat(until) if until else None
             reference = pd.read_parquet(folder / "reference.parquet")
             return cls(**manifest, heads=heads, reference=reference, version=version)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -15,7 +15,7 @@ from features.expression import canonical
 from features.history import History
 from features.instants import aware, micros
 from features.settings import Cohort
-from features.streams import PURCHASES, TERMS
+from features.streams import PURCHASES, TERMS, USAGE
 
 
 def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd.DataFrame:
@@ -48,6 +48,18 @@ def of_products(rows: ir.Table, products: Sequence[str]) -> ir.Table:
     return rows.filter(rows["product"].isin(list(products))) if products else rows
 
 
+def bought() -> ir.Table:
+    """Purchases in the plain sense: refunds and negative amounts are none, a purchase for nothing is one."""
+    purchases = canonical("purchases")
+    return purchases.filter((purchases.kind != "refund") | purchases.kind.isnull(), purchases.amount >= 0)
+
+
+def used() -> ir.Table:
+    """Usage in the plain sense, with `t` and `known`: a row that counts 0 uses is none."""
+    usage = USAGE.rows(canonical("usage"))
+    return usage.filter(usage["count"] > 0)
+
+
 def _in_force(cohort: Cohort, cutoffs: ir.Table) -> ir.Table:
     terms = of_products(TERMS.rows(canonical("purchases")), cohort.products)
     return terms.join(cutoffs, [terms.t < cutoffs.as_of, terms.known <= cutoffs.as_of, terms.until >= cutoffs.as_of])
@@ -65,4 +77,10 @@ def _lifetime(_: Cohort, cutoffs: ir.Table) -> ir.Table:
     return lives.join(cutoffs, [lives.started_at < cutoffs.as_of, still])
 
 
-_MEMBERS = {"in_force": _in_force, "active": _active, "lifetime": _lifetime}
+def _using(cohort: Cohort, cutoffs: ir.Table) -> ir.Table:
+    uses = used()
+    since = cutoffs.as_of - cohort.within_days * DAY
+    return uses.join(cutoffs, [uses.t < cutoffs.as_of, uses.known <= cutoffs.as_of, uses.t >= since])
+
+
+_MEMBERS = {"in_force": _in_force, "active": _active, "lifetime": _lifetime, "using": _using}

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, roc_auc_score
 
-_ROUNDS = 200
-_BINS = 10
+from training import bootstrap, reliability
+from training.profit import RETENTION, Stakes
+from training.ranking import FIGURES, Ranking
+from training.segments import Part, Rows, divided
+
+_GOOD_ERROR = 0.02
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Baseline:
     ap: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Figures of one target and horizon on the test.
 
@@ -33,9 +36,22 @@ class Evaluation:
         lead_low: Lower end of the 95 % interval of its AUC's lead over the best baseline, on the same draws.
         ap: Average precision.
         brier: Mean squared error of the probability.
+        brier_skill: 1 - its ratio to that of the test's own base rate: above 0 the probabilities tell something.
         ece: Expected calibration error over ten bins of equal size.
-        lift_10: Share of positives among the highest tenth, against the base rate.
-        baselines: By name.
+        ece_noise: What a perfectly calibrated model of these scores exceeds in one sample of twenty.
+        lift_5: Share of positives among the highest 5 % of the scores, against the base rate.
+        lift_10: Among the highest tenth.
+        lift_20: Among the highest fifth.
+        capture_5: Share of all positives that are among the highest 5 %.
+        capture_10: Among the highest tenth.
+        capture_20: Among the highest fifth.
+        value_captured_10: Share of the positives' money that is among the highest tenth; None without money.
+        profit: Expected maximum profit of a campaign, a row, see `training.profit`.
+        profit_share: Share of the rows that it contacts.
+        intervals: Figure to its 95 % interval, all on the same draws.
+        baselines: By name; the champion among them, where given, which the verdict leaves aside.
+        by_segment: Each value of the attributes that have few.
+        by_cutoff: Each test cutoff, ascending.
         verdict: signal (it leads the best baseline, beyond chance), no_signal or insufficient.
         reasons: Why, in sentences.
     """
@@ -48,19 +64,53 @@ class Evaluation:
     lead_low: float
     ap: float
     brier: float
+    brier_skill: float
     ece: float
+    ece_noise: float
+    lift_5: float
     lift_10: float
+    lift_20: float
+    capture_5: float
+    capture_10: float
+    capture_20: float
+    value_captured_10: float | None
+    profit: float
+    profit_share: float
+    intervals: dict[str, tuple[float, float]]
     baselines: dict[str, Baseline]
+    by_segment: tuple[Part, ...]
+    by_cutoff: tuple[Part, ...]
     verdict: str
     reasons: tuple[str, ...]
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether its calibration error is at most 0.02, or no more than noise."""
+        return self.ece <= max(_GOOD_ERROR, self.ece_noise)
+
     def as_dict(self) -> dict[str, object]:
         """For machines, by the names of the command contract."""
-        return {**vars(self), "baselines": {n: vars(b) for n, b in self.baselines.items()}, "reasons": [*self.reasons]}
+        return {
+            **vars(self),
+            "intervals": {n: [*ends] for n, ends in self.intervals.items()},
+            "baselines": {n: vars(b) for n, b in self.baselines.items()},
+            "by_segment": [p.as_dict() for p in self.by_segment],
+            "by_cutoff": [p.as_dict() for p in self.by_cutoff],
+            "reasons": [*self.reasons],
+        }
 
 
-def evaluate(
-    labels: np.ndarray, scores: np.ndarray, accounts: np.ndarray, rivals: dict[str, np.ndarray], *, seed: int
+def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
+    labels: np.ndarray,
+    scores: np.ndarray,
+    accounts: np.ndarray,
+    rivals: dict[str, np.ndarray],
+    *,
+    seed: int,
+    values: np.ndarray | None = None,
+    about: pd.DataFrame | None = None,
+    champion: np.ndarray | None = None,
+    stakes: Stakes = RETENTION,
 ) -> Evaluation:
     """Figures of scores on test rows.
 
@@ -68,32 +118,57 @@ def evaluate(
         labels: (n,) of 0 and 1, both there.
         scores: (n,) probabilities.
         accounts: (n,) account ids, the clusters of the bootstrap: an account's rows are no independent witnesses.
-        rivals: Baselines' scores by name, (n,) each.
+        rivals: Baselines' scores by name, (n,) each; at least one.
         seed: Of the bootstrap.
+        values: (n,) what each account is worth, in money.
+        about: n rows that tell what to divide by: `as_of`, and text attributes of the account.
+        champion: (n,) scores of the model that serves now.
+        stakes: Of the campaign whose profit is told.
     """
-    baselines = {n: Baseline(_auc(labels, s), float(average_precision_score(labels, s))) for n, s in rivals.items()}
-    auc = _auc(labels, scores)
-    draws = auc_draws(labels, [scores, *rivals.values()], accounts, seed=seed)
-    low, high = np.quantile(draws[:, 0], [0.025, 0.975])
-    base = float(labels.mean())
-    best = max(baselines, key=lambda name: baselines[name].auc)
-    lead = float(np.quantile(draws[:, 0] - draws[:, 1 + list(rivals).index(best)], 0.025))
-    verdict, reason = _verdict(float(low), lead, best, positives=int(labels.sum()))
+    model = Ranking(labels, scores, values=values, stakes=stakes)
+    others = {**rivals, **({} if champion is None else {"champion": champion})}
+    ranked = {name: Ranking(labels, s) for name, s in others.items()}
+    baselines = {name: Baseline(r.auc(), r.ap()) for name, r in ranked.items()}
+    parts = [Rows(*part, labels, scores) for part in divided(about)]
+
+    def measure(weights: np.ndarray) -> list[float]:
+        rest = [ranked[name].auc(weights) for name in rivals]
+        return [*model.figures(weights), *rest, *(p.auc(weights) for p in parts)]
+
+    drawn = bootstrap.draws(labels, accounts, measure, seed=seed)
+    own, theirs, apart = np.split(drawn, [len(FIGURES), len(FIGURES) + len(rivals)], axis=1)
+    figures = dict(zip(FIGURES, model.figures(), strict=True))
+    intervals = _intervals(figures, own)
+    best = max(rivals, key=lambda name: baselines[name].auc)
+    lead, _ = bootstrap.interval(own[:, 0] - theirs[:, list(rivals).index(best)])
+    low, high = intervals["auc"]
+    verdict, reason = _verdict(low, lead, best, positives=int(labels.sum()))
+    told = [p.told(drawn) for p, drawn in zip(parts, apart.T, strict=True)]
+    plain: dict[str, float | None] = {n: None if np.isnan(f) else f for n, f in figures.items()}
     return Evaluation(
         rows=len(labels),
-        base_rate=base,
-        auc=auc,
-        auc_low=float(low),
-        auc_high=float(high),
+        base_rate=float(labels.mean()),
+        auc_low=low,
+        auc_high=high,
         lead_low=lead,
-        ap=float(average_precision_score(labels, scores)),
-        brier=float(np.mean((scores - labels) ** 2)),
-        ece=calibration_error(labels, scores),
-        lift_10=float(labels[np.argsort(-scores, kind="stable")[: max(1, len(labels) // 10)]].mean() / base),
+        ece_noise=reliability.bins(labels, scores).noise(accounts, seed=seed),
+        intervals=intervals,
         baselines=baselines,
+        by_segment=tuple(p for p in told if p.by != "as_of"),
+        by_cutoff=tuple(p for p in told if p.by == "as_of"),
         verdict=verdict,
         reasons=(reason,),
+        **plain,  # type: ignore[arg-type]  # value_captured_10 alone may be None
     )
+
+
+def _intervals(figures: dict[str, float], drawn: np.ndarray) -> dict[str, tuple[float, float]]:
+    """The 95 % interval of each figure that there is."""
+    found = {name: bootstrap.interval(drawn[:, i]) for i, name in enumerate(figures) if not np.isnan(figures[name])}
+    # A draw adds its own noise to the sample's, and this error only grows by noise: its draws lie as far above
+    # the figure as the figure above the truth.
+    low, high = (2 * figures["ece"] - end for end in found["ece"][::-1])
+    return found | {"ece": (max(0.0, min(low, figures["ece"])), max(high, figures["ece"]))}
 
 
 def _verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str, str]:
@@ -106,54 +181,16 @@ def _verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str
     return "signal", f"better than the best baseline, {best}: the AUC leads it by {lead:.3f} or more"
 
 
-def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    return float(roc_auc_score(labels, scores))
-
-
 def auc_draws(labels: np.ndarray, scores: list[np.ndarray], accounts: np.ndarray, *, seed: int) -> np.ndarray:
-    """AUCs of several scores over 200 draws of accounts, each drawn with all its rows; all scores on the same draws.
-
-    Source: the cluster bootstrap, Field and Welsh, "Bootstrapping clustered data", JRSS B 69 (2007).
+    """AUCs of several scores over 200 draws of accounts; all scores on the same draws.
 
     Returns:
         (draws, scores); draws in which one class is missing are left out.
     """
-    generator = np.random.default_rng(seed)
-    codes, names = pd.factorize(accounts)
-    drawn = [
-        np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))[codes] for _ in range(_ROUNDS)
-    ]
-    both = [w for w in drawn if 0 < w @ labels < w.sum()]
-    return np.column_stack([_weighted_aucs(labels, s, both) for s in scores])
-
-
-def _weighted_aucs(labels: np.ndarray, scores: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
-    order = np.argsort(scores, kind="stable")
-    # Rows of one score are a tie: they count half.
-    groups = np.concatenate([[0], np.cumsum(np.diff(scores[order]) > 0)])
-    positive = labels[order].astype(bool)
-    found = []
-    for weight in weights:
-        good = np.bincount(groups, weight[order] * positive)
-        bad = np.bincount(groups, weight[order] * ~positive)
-        found.append(float((good * (np.cumsum(bad) - bad / 2)).sum() / (good.sum() * bad.sum())))
-    return np.array(found)
-
-
-def reliability(labels: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-    """Bins of equal size: rows, mean score, share of positives."""
-    order = np.argsort(scores, kind="stable")
-    bins = [b for b in np.array_split(order, _BINS) if len(b)]
-    return pd.DataFrame(
-        {
-            "rows": [len(b) for b in bins],
-            "score": [float(scores[b].mean()) for b in bins],
-            "share": [float(labels[b].mean()) for b in bins],
-        }
-    )
+    ranked = [Ranking(labels, s) for s in scores]
+    return bootstrap.draws(labels, accounts, lambda w: [r.auc(w) for r in ranked], seed=seed)
 
 
 def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Expected calibration error: mean distance of score and share over the bins, weighted by rows."""
-    bins = reliability(labels, scores)
-    return float(np.average((bins["score"] - bins["share"]).abs(), weights=bins["rows"]))
+    """Expected calibration error over ten bins of equal size."""
+    return reliability.bins(labels, scores).error()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import lightgbm as lgb
 import numpy as np
@@ -15,10 +15,11 @@ from features.errors import LabelError
 from features.history import History
 from features.instants import instant
 from features.settings import Churn, Settings, Upsell
-from training import baselines, calibrate, cohorts, evaluate, splits
+from training import calibrate, cohorts, leaks, splits, sufficiency
 from training.bundle import Bundle, Head, quantiles
-from training.evaluate import Evaluation
+from training.judge import Outcome, judge
 from training.labels import days_needed, labels, order
+from training.sufficiency import Lacking
 
 # One set for all data: small, strongly regularised trees, slowly learned. Rows of one account follow each other
 # month by month, so there is less in the data than their number says.
@@ -47,26 +48,18 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One target and horizon after training.
+class Fitted:
+    """One target's model and, by horizon, how it did.
 
     Args:
-        plan: The cutoffs.
-        evaluation: Figures on the test.
-        test: account_id, as_of, label, score of the test rows.
+        bundle: Without heads where no horizon could be trained.
+        outcomes: Of the horizons that were.
+        lacking: What the others lack.
     """
-
-    plan: splits.Plan
-    evaluation: Evaluation
-    test: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """One target's model and, by horizon, how it did."""
 
     bundle: Bundle
     outcomes: dict[int, Outcome]
+    lacking: dict[int, Lacking] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,33 +77,114 @@ class Dataset:
     data_until: datetime
 
 
-def fit(history: History, settings: Settings, *, as_of: datetime | None = None, say: Say = print) -> dict[str, Fitted]:
-    """Train every target that the settings ask for.
+def fit(
+    history: History,
+    settings: Settings,
+    *,
+    as_of: datetime | None = None,
+    champions: Mapping[str, Bundle] | None = None,
+    say: Say = print,
+) -> dict[str, Fitted]:
+    """Train every target that the settings ask for, telling first what it lacks and last what may have leaked.
 
     Args:
         history: Of the company.
         settings: Of the company.
         as_of: Train as one would have then: no label looks past it. Default: all the data.
+        champions: The models that serve now, by target, to be judged beside the new ones.
         say: Is told what is under way.
 
     Raises:
-        LabelError: Too short a history, an empty cohort, or labels of one class only.
+        LabelError: Too short a history for the time plan, or an empty cohort.
     """
     until = data_until(history, settings, as_of)
-    cutoffs = splits.cutoffs(settings.training, all_began=instant(history.all_began), data_until=until)
-    if not cutoffs:
-        raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", do="Set an earlier training.first")
+    cutoffs = found_cutoffs(history, settings, until)
     plans = {name: _plans(settings, target, cutoffs, until) for name, target in settings.targets.items()}
+    fitted = {}
+    for name, data in datasets(history, settings, cutoffs, until, say=say):
+        champion = (champions or {}).get(name)
+        fitted[name] = _honest(history, settings, name, data, plans[name], champion=champion, say=say)
+    return fitted
+
+
+def _honest(  # noqa: PLR0913  # the arguments of fit_target
+    history: History,
+    settings: Settings,
+    name: str,
+    data: Dataset,
+    plans: dict[int, splits.Plan],
+    *,
+    champion: Bundle | None,
+    say: Say,
+) -> Fitted:
+    """What `fit_target` gives of the horizons that have enough, with what else there is to doubt in their verdicts."""
+    target, frame = settings.targets[name], data.frame
+    checked = {
+        h: sufficiency.check(f"{name}_{h}d", answers.to_numpy(), frame["as_of"], plan)
+        for h, plan in plans.items()
+        for answers in [labels(history, target, h, frame, data_until=data.data_until)]
+    }
+    lacking = {h: c.impossible for h, c in checked.items() if c.impossible}
+    for h in lacking:
+        say(f"{name}, {h} days: {plans[h].sentence()}; not trained")
+    able = {h: plan for h, plan in plans.items() if h not in lacking}
+    if not able:
+        return Fitted(_empty(history, settings, name), {}, lacking)
+    fitted = fit_target(history, settings, name, data, able, champion=champion, say=say)
+    say(f"{name}: looking for leaks")
+    probe = leaks.Probe(history, target, fitted.bundle, frame, data.data_until)
+    short = sufficiency.remarks(history, fitted.bundle.features, frame["account_id"], data.data_until)
+    outcomes = {}
+    for h, outcome in fitted.outcomes.items():
+        judged = checked[h].applied(outcome.evaluation, short)
+        found = probe.found(h, outcome.plan, outcome.test)
+        outcomes[h] = replace(outcome, evaluation=found.applied(judged, settings.training.trusted))
+    return replace(fitted, outcomes=outcomes, lacking=lacking)
+
+
+def _empty(history: History, settings: Settings, name: str) -> Bundle:
+    """A model of nothing, for a target that has too little to learn from."""
+    return Bundle(
+        target=name,
+        features=(),
+        categories={},
+        sources=history.sources,
+        catalog=catalog.version(),
+        trained_at=datetime.now(UTC).replace(microsecond=0),
+        heads=(),
+        order=order(settings.targets[name]),
+        reference=pd.DataFrame(),
+    )
+
+
+def found_cutoffs(history: History, settings: Settings, until: datetime) -> tuple[datetime, ...]:
+    """All cutoffs of the company, ascending.
+
+    Raises:
+        LabelError: There is none.
+    """
+    found = splits.cutoffs(settings.training, all_began=instant(history.all_began), data_until=until)
+    if not found:
+        raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", do="Set an earlier training.first")
+    return found
+
+
+def datasets(
+    history: History, settings: Settings, cutoffs: tuple[datetime, ...], until: datetime, *, say: Say
+) -> Iterator[tuple[str, Dataset]]:
+    """Each target's name and its cohort's snapshots.
+
+    Raises:
+        LabelError: A cohort is empty at every cutoff.
+    """
     say(f"snapshots at {len(cutoffs)} cutoffs")
     every = snapshots.build(history, cutoffs)
-    fitted = {}
     for name, target in settings.targets.items():
         members = cohorts.eligible(history, target.cohort, cutoffs)
         frame = every.merge(members, on=["account_id", "as_of"])
         if frame.empty:
             raise LabelError(f"the cohort of {name} is empty at every cutoff", do=f"Look at [{name}] cohort")
-        fitted[name] = _fit_target(history, settings, name, Dataset(frame, cutoffs, until), plans[name], say=say)
-    return fitted
+        yield name, Dataset(frame, cutoffs, until)
 
 
 def data_until(history: History, settings: Settings, as_of: datetime | None = None) -> datetime:
@@ -128,9 +202,30 @@ def _plans(
     return {h: splits.plan(cutoffs, days=days_needed(target, h), start=start, data_until=until) for h in horizons}
 
 
-def _fit_target(  # noqa: PLR0913  # the whole of what a target is made of
-    history: History, settings: Settings, name: str, data: Dataset, plans: dict[int, splits.Plan], *, say: Say
+def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
+    history: History,
+    settings: Settings,
+    name: str,
+    data: Dataset,
+    plans: dict[int, splits.Plan],
+    *,
+    champion: Bundle | None = None,
+    say: Say = print,
 ) -> Fitted:
+    """Train one target and judge it on the test of each plan.
+
+    Args:
+        history: Of the company.
+        settings: Of the company.
+        name: Of the target.
+        data: Of the target; rows at cutoffs outside the plans are left alone.
+        plans: By horizon, ascending; the tests of all begin later than any label of any train ends.
+        champion: The model that serves now.
+        say: Is told what is under way.
+
+    Raises:
+        LabelError: An empty cohort, or labels of one class only.
+    """
     target, frame = settings.targets[name], data.frame
     learned = frame[frame["as_of"].isin(next(iter(plans.values())).train)]
     if learned.empty:
@@ -147,6 +242,7 @@ def _fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         heads=(),
         order=order(target),
         reference=_sample(learned, settings.training.seed).drop(columns=["account_id", "as_of"]),
+        learned_until=max(p.train[-1] + timedelta(days=p.days) for p in plans.values()),
     )
     matrix = bundle.matrix(frame)
     heads, asked = [], {}
@@ -157,10 +253,10 @@ def _fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         heads.append(trainer.head(f"{name}_{horizon}d", horizon, plan))
         asked[horizon] = (plan, answers)
     bundle = Bundle(**{**vars(bundle), "heads": tuple(heads)})
-    scores = bundle.probabilities(matrix)
+    scores, seed = bundle.probabilities(matrix), settings.training.seed
     outcomes = {
-        h: _judge(name, frame.assign(score=scores[:, i], label=answers), plan, seed=settings.training.seed)
-        for i, (h, (plan, answers)) in enumerate(asked.items())
+        h: judge(name, frame.assign(score=scores[:, i], label=answers), p, horizon=h, seed=seed, champion=champion)
+        for i, (h, (p, answers)) in enumerate(asked.items())
     }
     return Fitted(bundle, outcomes)
 
@@ -210,23 +306,6 @@ class _Trainer:
         return lgb.Dataset(
             self._matrix[rows], self._answers[rows], categorical_feature=self._categorical, params={"verbosity": -1}
         )
-
-
-def _judge(name: str, frame: pd.DataFrame, plan: splits.Plan, *, seed: int) -> Outcome:
-    """Figures on the test, of a frame that has `label` and `score` beside the features."""
-    known = frame[frame["label"].notna()]
-    train, test = (known[known["as_of"].isin(cutoffs)] for cutoffs in (plan.train, plan.test))
-    positives = int(test["label"].sum())
-    if positives in {0, len(test)}:
-        raise LabelError(
-            f"the labels of {name} are of one class only in the test from {plan.test[0]:%Y-%m-%d}",
-            there=f"{positives} positives among {len(test)} rows",
-            do="Set an earlier training.test_from, or look at the label in the TOML",
-        )
-    answers, scores, accounts = (test[c].to_numpy() for c in ("label", "score", "account_id"))
-    rivals = baselines.rivals(train, train["label"].to_numpy(), test, target=name)
-    evaluation = evaluate.evaluate(answers, scores, accounts, rivals, seed=seed)
-    return Outcome(plan, evaluation, test[["account_id", "as_of", "label", "score"]])
 
 
 def _columns(frame: pd.DataFrame) -> tuple[str, ...]:

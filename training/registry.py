@@ -63,7 +63,7 @@ def _log(
         mlflow.set_tags({"data_fingerprint": fingerprint, "company": settings.company.name})
         mlflow.log_params({**fit.PARAMETERS, "trees": fit.TREES, "seed": settings.training.seed})
         mlflow.log_text(settings.file.read_text(encoding="utf-8"), "garrison.toml")
-        models = {name: _log_target(mlflow, name, f, run.info.run_id) for name, f in fitted.items()}
+        models = {name: _log_target(mlflow, name, f, run.info.run_id) for name, f in fitted.items() if f.outcomes}
         return run.info.run_id, {n: _register(mlflow, settings, n, m, fitted[n]) for n, m in models.items()}
 
 
@@ -108,7 +108,8 @@ def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: Fi
     client = mlflow.MlflowClient()
     registered = f"{settings.company.slug}-{name}"
     verdicts = [o.evaluation.verdict for o in fitted.outcomes.values()]
-    verdict = next((v for v in verdicts if v != "signal"), "signal")
+    verdicts += ["insufficient"] * len(fitted.lacking)
+    verdict = "leak_suspected" if "leak_suspected" in verdicts else next((v for v in verdicts if v != "signal"), "signal")
     place = Path(mlflow.get_logged_model(model.model_id).artifact_location.removeprefix("file://"))
     # Where the flavour keeps the folder that it was given.
     inside = model.flavors["python_function"]["data"]
@@ -158,7 +159,7 @@ def _promote(  # noqa: PLR0913  # all but the first four named
 ) -> Promotion | str:
     version, verdict = f"{target}-{found.version}", found.tags["verdict"]
     present = promotions.current(settings).get(target)
-    if verdict != "signal" and not force:
+    if verdict == "leak_suspected" or (verdict != "signal" and not force):
         return f"{version} stays a challenger: its verdict is {verdict}"
     # It must load before it may serve.
     Bundle.load(settings.paths.mlruns / found.tags["bundle"])
@@ -168,6 +169,36 @@ def _promote(  # noqa: PLR0913  # all but the first four named
     promotion = Promotion(promotions.now(), "promote", target, version, found.run_id, found.tags["bundle"], reason)
     promotions.append(settings, promotion)
     return promotion
+
+
+def bundles(settings: Settings, run_id: str) -> dict[str, Bundle]:
+    """A run's models by target.
+
+    Args:
+        settings: Of the company.
+        run_id: The run, `latest`, or one of the aliases `champion` and `challenger`, which may be of several runs.
+
+    Raises:
+        RegistryError: There is no such run, or it has no models.
+    """
+    found = {}
+    with _mlflow(settings) as mlflow:
+        client = mlflow.MlflowClient()
+        run_id = _latest(mlflow, settings) if run_id == "latest" else run_id
+        for target in settings.targets:
+            name = f"{settings.company.slug}-{target}"
+            for v in client.search_model_versions(f"name = '{name}'"):
+                # A search does not tell aliases.
+                if run_id == v.run_id or run_id in client.get_model_version(name, v.version).aliases:
+                    place = settings.paths.mlruns / v.tags["bundle"]
+                    found[target] = Bundle.load(place, version=f"{target}-{v.version}")
+                    break
+    if not found:
+        raise RegistryError(
+            f"there is no run {run_id} with models of {settings.company.name}",
+            do="Name one that fit printed, or latest, champion or challenger",
+        )
+    return found
 
 
 def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:

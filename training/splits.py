@@ -5,6 +5,7 @@ No label window of an earlier part reaches past the first cutoff of a later one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -84,8 +85,7 @@ def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data
     """
     span = timedelta(days=days)
     mature = [c for c in found if c + span <= data_until]
-    # Months alone are tested on, however densely training looks: figures then compare.
-    test = [c for c in mature if start and c >= start and _begins_month(c)]
+    test = tested(mature, days=days, start=start, data_until=data_until) if start else ()
     train = [c for c in mature if start and c + span <= start]
     late = train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :]
     early = [c for c in train if c + span <= late[0]] if late else []
@@ -96,7 +96,16 @@ def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data
             f"{len(train)} before the test, {len(early)} before the calibration",
             do="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
         )
-    return Plan(days, tuple(train), tuple(early), tuple(late), tuple(test))
+    return Plan(days, tuple(train), tuple(early), tuple(late), test)
+
+
+def tested(found: Sequence[datetime], *, days: int, start: datetime, data_until: datetime) -> tuple[datetime, ...]:
+    """The cutoffs from `start` on with labels that are mature after `days`.
+
+    Months alone are tested on, however densely training looks: figures then compare.
+    """
+    span = timedelta(days=days)
+    return tuple(c for c in found if c >= start and c + span <= data_until and _begins_month(c))
 
 
 def _begins_month(day: datetime) -> bool:

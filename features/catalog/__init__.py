@@ -9,12 +9,25 @@ from functools import cache
 from types import MappingProxyType
 
 from features import definition, streams
-from features.catalog import account, purchases, tickets, usage
+from features.catalog import (
+    account,
+    backlog,
+    course,
+    purchases,
+    rhythm,
+    series,
+    service,
+    spending,
+    terms,
+    tickets,
+    touches,
+    usage,
+    worth,
+)
 from features.definition import Feature
 
-FEATURES: Mapping[str, Feature] = MappingProxyType(
-    {f.name: f for f in (*account.FEATURES, *usage.FEATURES, *tickets.FEATURES, *purchases.FEATURES)}
-)
+FILES = (account, usage, course, tickets, backlog, service, purchases, rhythm, spending, terms, worth, touches)
+FEATURES: Mapping[str, Feature] = MappingProxyType({f.name: f for file in FILES for f in file.FEATURES})
 
 
 def present(sources: Iterable[str]) -> tuple[Feature, ...]:
@@ -31,6 +44,6 @@ def feature(name: str) -> Feature:
 @cache
 def version() -> str:
     """Fingerprint of all that defines the features: 12 hexadecimal digits."""
-    modules = (definition, streams, account, usage, tickets, purchases)
+    modules = (definition, streams, series, *FILES)
     text = "".join(inspect.getsource(module) for module in modules)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

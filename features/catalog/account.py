@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import ibis
+
 from features.definition import DAY, At, Feature, feature
 
 
@@ -11,6 +13,13 @@ from features.definition import DAY, At, Feature, feature
 def tenure_days(at: At) -> Any:
     """Days since the account was created."""
     return (at.as_of - at.account("created_at")) / DAY
+
+
+@feature(unit="days", family="anniversary", says="{value:.0f} days from an anniversary of the account")
+def days_to_anniversary(at: At) -> Any:
+    """Days to the nearest anniversary of the account's creation, ahead or gone by, up to the 30th."""
+    tenure = (at.as_of - at.account("created_at")) / DAY
+    return ibis.least(*((tenure - 365.25 * years).abs() for years in range(1, 31)))
 
 
 def attribute(name: str) -> Feature:
@@ -30,4 +39,4 @@ def attribute(name: str) -> Feature:
     )
 
 
-FEATURES = (*tenure_days,)
+FEATURES = (*tenure_days, *days_to_anniversary)

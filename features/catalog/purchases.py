@@ -1,11 +1,12 @@
-"""Features of purchases: recency, frequency, money, rhythm, and the contract in force."""
+"""Features of purchases: recency, frequency, money, what is bought and at which price."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from features.definition import DAY, At, change, change_in_words, feature, ratio
-from features.streams import BILLED, ORDERS, PURCHASES, TERMS
+from features.catalog.series import level
+from features.definition import At, change, change_in_words, feature, ratio
+from features.streams import ORDERS, PURCHASES
 
 COUNT = ORDERS.count()
 SPEND = ORDERS.sum("amount")
@@ -15,12 +16,11 @@ PRODUCTS = PURCHASES.distinct("product")
 LISTED = PURCHASES.sum("list_price")
 PAID_OF_LISTED = PURCHASES.sum("amount", lambda p: p.list_price.notnull(), name="paid_of_listed")
 RETURNS = PURCHASES.count(lambda p: (p.kind == "refund") | (p.amount < 0), name="returns")
-EXPANSIONS = PURCHASES.count(lambda p: p.kind == "expansion", name="expansions")
-CONTRACTIONS = PURCHASES.count(lambda p: p.kind == "contraction", name="contractions")
-MONTHLY = BILLED.sum("monthly")
-TERM_END = TERMS.last("until")
-TERM_LENGTH = TERMS.last("length")
-SEATS = BILLED.last("quantity")
+RETURNED = PURCHASES.sum("amount", lambda p: (p.kind == "refund") | (p.amount < 0), name="money_returned")
+DISCOUNTED = PURCHASES.count(lambda p: p.amount < p.list_price, name="lines_below_list_price")
+WITH_LIST_PRICE = PURCHASES.count(lambda p: p.list_price.notnull(), name="lines_with_list_price")
+UNITS = PURCHASES.sum("quantity")
+COUNTED = PURCHASES.sum("amount", lambda p: p.quantity.notnull(), name="money_with_units")
 
 
 @feature(
@@ -45,37 +45,6 @@ def orders(at: At, w: int) -> Any:
 def spend(at: At, w: int) -> Any:
     """Money spent, less refunds, in the last {w} days."""
     return at(SPEND, w)
-
-
-@feature(
-    windows=(30, 90, 180),
-    unit="change, -1 to 1",
-    family="order trend",
-    says=change_in_words("the number of orders"),
-    missing="no orders in either window",
-    play="win_back_purchase",
-)
-def orders_trend(at: At, w: int) -> Any:
-    """Orders in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
-    return change(at(COUNT, w), at(COUNT, w, before=w))
-
-
-@feature(
-    windows=(30, 60, 90),
-    unit="times the usual",
-    family="spend against usual",
-    says="spend of the last {w} days is {value:.0%} of the year's usual",
-    missing="no spend in the year",
-    play="win_back_purchase",
-)
-def spend_against_usual(at: At, w: int) -> Any:
-    """Spend in the last {w} days against {w} days' share of the account's own spend over its last year."""
-    return ratio(at(SPEND, w), at(SPEND, 365)) * (_year(at) / w)
-
-
-def _year(at: At) -> Any:
-    """Days of the last 365 in which the account was a customer, at least 1."""
-    return at.age_days(FIRST).clip(1.0, 365.0)
 
 
 @feature(
@@ -119,39 +88,6 @@ def orders_in_all(at: At) -> Any:
 
 
 @feature(
-    unit="days",
-    family="rhythm",
-    says="buys every {value:.0f} days",
-    missing="fewer than two orders",
-)
-def days_between_orders(at: At) -> Any:
-    """Mean days between one order and the next, over all the past."""
-    return (at(LAST) - at(FIRST)) / DAY / (at(COUNT) - 1).nullif(0.0)
-
-
-@feature(
-    unit="times the usual gap",
-    family="overdue",
-    says="the next order is due: {value:.1f} times the usual gap has gone by",
-    missing="fewer than two orders",
-    play="win_back_purchase",
-)
-def overdue(at: At) -> Any:
-    """Days since the last order against the account's own mean gap between orders."""
-    return ratio(at.as_of - at(LAST), (at(LAST) - at(FIRST)) / (at(COUNT) - 1).nullif(0.0))
-
-
-@feature(
-    unit="orders a day",
-    family="rhythm",
-    says="{value:.3f} orders a day since the first",
-)
-def order_rate(at: At) -> Any:
-    """Orders since the beginning for each day since the first, smoothed by one order in 90 days."""
-    return (at(COUNT) + 1) / (at.age_days(FIRST) + 90)
-
-
-@feature(
     windows=(90, 365),
     unit="products",
     family="product breadth",
@@ -189,107 +125,110 @@ def price_paid(at: At, w: int) -> Any:
 
 
 @feature(
-    windows=(90, 365),
-    unit="purchases",
-    family="expansions",
-    says="bought more {value:.0f} times in {w} days",
+    windows=(365,),
+    unit="share of money",
+    family="returns",
+    says="{value:.0%} of the money of {w} days was given back",
+    missing="no purchases in the window",
+    play="fix_service",
+)
+def returned_money_share(at: At, w: int) -> Any:
+    """Money of refunds and negative amounts in the last {w} days as a share of what was paid before them."""
+    returned = at(RETURNED, w).abs()
+    return ratio(returned, level(at(SPEND, w)) + returned)
+
+
+@feature(
+    windows=(90,),
+    unit="times the usual",
+    family="price paid",
+    says="the share of list price paid in {w} days is {value:.0%} of the year's",
+    missing="no list price known",
+    play="talk_price",
+)
+def price_paid_against_usual(at: At, w: int) -> Any:
+    """Money paid as a share of list price in the last {w} days against that of the last 365."""
+    return ratio(ratio(at(PAID_OF_LISTED, w), at(LISTED, w)), ratio(at(PAID_OF_LISTED, 365), at(LISTED, 365)))
+
+
+@feature(
+    windows=(365,),
+    unit="share of purchases",
+    family="discounts",
+    says="{value:.0%} of the purchases of {w} days were below list price",
+    missing="no list price known",
+    play="talk_price",
+)
+def discounted_share(at: At, w: int) -> Any:
+    """Purchases below list price as a share of those with one in the last {w} days."""
+    return ratio(at(DISCOUNTED, w), at(WITH_LIST_PRICE, w))
+
+
+@feature(
+    windows=(90,),
+    unit="change, -1 to 1",
+    family="product breadth",
+    says=change_in_words("the number of different products"),
+    missing="no products in either window",
     play="show_more",
 )
-def expansions(at: At, w: int) -> Any:
-    """Expansions bought in the last {w} days."""
-    return at(EXPANSIONS, w)
+def products_trend(at: At, w: int) -> Any:
+    """Different products bought in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
+    return change(at(PRODUCTS, w), at(PRODUCTS, w, before=w))
 
 
 @feature(
-    windows=(90, 365),
-    unit="purchases",
-    family="contractions",
-    says="cut back {value:.0f} times in {w} days",
-    play="talk_price",
+    windows=(90,),
+    unit="change, -1 to 1",
+    family="units",
+    says=change_in_words("the quantity bought"),
+    missing="no quantity in either window",
+    play="win_back_purchase",
 )
-def contractions(at: At, w: int) -> Any:
-    """Contractions in the last {w} days."""
-    return at(CONTRACTIONS, w)
+def units_trend(at: At, w: int) -> Any:
+    """Quantity bought in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
+    return change(level(at(UNITS, w)), level(at(UNITS, w, before=w)))
 
 
 @feature(
-    unit="money a year",
-    family="revenue",
-    says="{value:,.0f} of recurring revenue a year",
-    missing="no term in force",
-)
-def recurring_revenue_year(at: At) -> Any:
-    """Recurring revenue in force at `as_of`, by the year; null where nothing is sold by terms."""
-    return at(MONTHLY).nullif(0.0) * (12 / 10_000)
-
-
-@feature(
-    unit="money a month",
+    windows=(90,),
+    unit="times the usual",
     family="price",
-    says="pays {value:,.2f} a seat and month",
-    missing="no seats in force",
+    says="a unit bought in {w} days cost {value:.0%} of the year's mean",
+    missing="no quantity known",
     play="talk_price",
 )
-def price_a_seat(at: At) -> Any:
-    """Recurring revenue in force for each seat of the largest purchase in force, by the month."""
-    return ratio(at(MONTHLY) / 10_000, at(SEATS))
+def unit_price_against_usual(at: At, w: int) -> Any:
+    """Mean price of a unit in the last {w} days against that of the last 365."""
+    return ratio(ratio(at(COUNTED, w), at(UNITS, w)), ratio(at(COUNTED, 365), at(UNITS, 365)))
 
 
 @feature(
-    unit="seats",
-    family="seats",
-    says="{value:,.0f} seats bought",
-    missing="no seats in force",
+    unit="money an order",
+    family="order value",
+    says="{value:,.0f} an order since the first",
 )
-def seats_in_force(at: At) -> Any:
-    """Quantity of the largest purchase in force at `as_of`."""
-    return at(SEATS)
-
-
-@feature(
-    unit="days",
-    family="renewal",
-    says="the term ends in {value:z.0f} days",
-    missing="no term in force",
-    play="renew_early",
-)
-def days_to_renewal(at: At) -> Any:
-    """Days until the last term in force at `as_of` ends."""
-    return -at.age_days(TERM_END)
-
-
-@feature(
-    unit="days",
-    family="term",
-    says="on a term of {value:.0f} days",
-    missing="no term in force",
-)
-def term_days(at: At) -> Any:
-    """Length of the longest term in force at `as_of`."""
-    return at(TERM_LENGTH) / DAY
+def order_value_in_all(at: At) -> Any:
+    """Mean money an order since the beginning."""
+    return ratio(at(SPEND), at(COUNT))
 
 
 FEATURES = (
     *orders,
     *spend,
-    *orders_trend,
-    *spend_against_usual,
     *order_value_365d,
     *order_value_against_usual,
+    *order_value_in_all,
     *days_since_purchase,
     *days_since_first_purchase,
     *orders_in_all,
-    *days_between_orders,
-    *overdue,
-    *order_rate,
     *products,
+    *products_trend,
+    *units_trend,
+    *unit_price_against_usual,
     *returns_share_365d,
+    *returned_money_share,
     *price_paid,
-    *expansions,
-    *contractions,
-    *recurring_revenue_year,
-    *price_a_seat,
-    *seats_in_force,
-    *days_to_renewal,
-    *term_days,
+    *price_paid_against_usual,
+    *discounted_share,
 )

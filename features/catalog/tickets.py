@@ -1,27 +1,23 @@
-"""Features of tickets: how many, how grave, how well they were served, and what still stands open."""
+"""Features of tickets: how many, how grave and about what."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from features.definition import DAY, At, change, change_in_words, feature, ratio
-from features.streams import ANSWERED, OPEN, OPENED, RESOLVED
+from features.streams import ENDED, OPENED, PURCHASES
 
 TICKETS = OPENED.count()
 URGENT = OPENED.count(lambda t: t.priority.isin(["high", "urgent"]), name="urgent_tickets")
 MONEY = OPENED.count(lambda t: t.topic.lower().re_search("pric|contract|renew|cancel"), name="money_tickets")
-OPEN_TICKETS = OPEN.count()
-OPEN_URGENT = OPEN.count(lambda t: t.priority.isin(["high", "urgent"]), name="open_urgent_tickets")
-RESOLUTIONS = RESOLVED.count()
-RESOLVING = RESOLVED.sum("took")
-RATINGS = RESOLVED.count(lambda t: t.csat.notnull(), name="ratings")
-RATED = RESOLVED.sum("csat")
-ESCALATED = RESOLVED.count(lambda t: t.escalated, name="escalated_tickets")
-REOPENED = RESOLVED.count(lambda t: t.reopened, name="reopened_tickets")
-ANSWERS = ANSWERED.count()
-WAITING = ANSWERED.sum("waited")
-
-HOUR = DAY / 24
+FAULTS = OPENED.count(
+    lambda t: t.topic.lower().re_search("bug|fault|outage|incident|error|crash|defect|broken"), name="fault_tickets"
+)
+TOPICS = OPENED.distinct("topic")
+WITH_TOPIC = OPENED.count(lambda t: t.topic.notnull(), name="tickets_with_topic")
+FIRST, LAST = OPENED.first(), OPENED.last()
+CONTRACT_EVENTS = PURCHASES.count(lambda p: p.kind.isin(["renewal", "contraction"]), name="contract_events")
+TERM_ENDS = ENDED.count()
 
 
 @feature(
@@ -62,7 +58,7 @@ def money_tickets(at: At, w: int) -> Any:
 
 
 @feature(
-    windows=(90,),
+    windows=(30, 90),
     unit="change, -1 to 1",
     family="ticket trend",
     says=change_in_words("the number of tickets"),
@@ -75,104 +71,82 @@ def tickets_trend(at: At, w: int) -> Any:
 
 
 @feature(
-    unit="tickets",
-    family="open tickets",
-    says="{value:.0f} tickets stand open",
-    direction=1,
-    play="answer_tickets",
-)
-def open_tickets(at: At) -> Any:
-    """Tickets open at `as_of`."""
-    return at(OPEN_TICKETS)
-
-
-@feature(
-    unit="tickets",
-    family="open tickets",
-    says="{value:.0f} urgent tickets stand open",
-    direction=1,
-    play="answer_tickets",
-)
-def open_urgent_tickets(at: At) -> Any:
-    """Tickets of high or urgent priority open at `as_of`."""
-    return at(OPEN_URGENT)
-
-
-@feature(
-    unit="days",
-    family="open tickets",
-    says="the oldest open ticket has waited {value:.0f} days",
-    missing="no ticket stands open",
-    play="answer_tickets",
-)
-def oldest_open_days(at: At) -> Any:
-    """Days since the oldest ticket still open was opened."""
-    return at.age_days(OPEN.first())
-
-
-@feature(
-    windows=(90, 365),
-    unit="hours",
-    family="resolution time",
-    says="tickets took {value:,.0f} hours to resolve, over {w} days",
-    missing="no ticket resolved in the window",
-    play="fix_service",
-)
-def resolution_hours(at: At, w: int) -> Any:
-    """Mean hours from opening to resolution of the tickets resolved in the last {w} days."""
-    return ratio(at(RESOLVING, w), at(RESOLUTIONS, w)) / HOUR
-
-
-@feature(
     windows=(90,),
-    unit="hours",
-    family="first response",
-    says="tickets waited {value:,.0f} hours for a first answer, over {w} days",
-    missing="no ticket answered in the window",
+    unit="share of tickets",
+    family="urgent tickets",
+    says="{value:.0%} of the tickets in {w} days were urgent",
+    missing="no tickets in the window",
     play="fix_service",
 )
-def first_response_hours(at: At, w: int) -> Any:
-    """Mean hours from opening to first response of the tickets answered in the last {w} days."""
-    return ratio(at(WAITING, w), at(ANSWERS, w)) / HOUR
-
-
-@feature(
-    windows=(90, 365),
-    unit="points of the source's scale",
-    family="satisfaction",
-    says="CSAT of {value:.1f} over {w} days",
-    missing="no rating in the window",
-    play="fix_service",
-)
-def csat(at: At, w: int) -> Any:
-    """Mean CSAT of the tickets resolved in the last {w} days."""
-    return ratio(at(RATED, w), at(RATINGS, w))
+def urgent_share(at: At, w: int) -> Any:
+    """Tickets of high or urgent priority as a share of those opened in the last {w} days."""
+    return ratio(at(URGENT, w), at(TICKETS, w))
 
 
 @feature(
     windows=(90,),
     unit="tickets",
-    family="escalations",
-    says="{value:.0f} tickets were escalated in {w} days",
-    direction=1,
+    family="tickets about faults",
+    says="{value:.0f} tickets about faults in {w} days",
     play="fix_service",
 )
-def escalated_tickets(at: At, w: int) -> Any:
-    """Escalated tickets among those resolved in the last {w} days."""
-    return at(ESCALATED, w)
+def fault_tickets(at: At, w: int) -> Any:
+    """Tickets about faults and outages, by their topic, opened in the last {w} days."""
+    return at(FAULTS, w)
 
 
 @feature(
-    windows=(90,),
-    unit="tickets",
-    family="reopened tickets",
-    says="{value:.0f} tickets were reopened in {w} days",
-    direction=1,
-    play="fix_service",
+    windows=(365,),
+    unit="share of tickets",
+    family="repeated topics",
+    says="{value:.0%} of the tickets in {w} days came back to a topic raised before",
+    missing="no tickets with a topic in the window",
+    play="review_tickets",
 )
-def reopened_tickets(at: At, w: int) -> Any:
-    """Reopened tickets among those resolved in the last {w} days."""
-    return at(REOPENED, w)
+def repeat_share(at: At, w: int) -> Any:
+    """Tickets on a topic that another one had raised, as a share of those with a topic in the last {w} days."""
+    return 1 - ratio(at(TOPICS, w), at(WITH_TOPIC, w))
+
+
+@feature(
+    windows=(30,),
+    unit="times the usual",
+    family="ticket trend",
+    says="tickets of the last {w} days are {value:.0%} of the account's own usual",
+    missing="no tickets within a year",
+    play="review_tickets",
+)
+def tickets_against_usual(at: At, w: int) -> Any:
+    """Tickets in the last {w} days against {w} days' share of the account's tickets of the last 365."""
+    days = at.age_days(FIRST, 365).clip(lower=float(w))
+    return ratio(at(TICKETS, w), at(TICKETS, 365)) * (days / w)
+
+
+@feature(
+    windows=(30,),
+    unit="tickets",
+    family="tickets after a contract event",
+    says="{value:.0f} tickets in {w} days, soon after a renewal, a cut or a term's end",
+    play="talk_price",
+)
+def tickets_after_contract_event(at: At, w: int) -> Any:
+    """Tickets of the last {w} days where a renewal, contraction or end of a term fell in the last 60; else 0."""
+    events = at(CONTRACT_EVENTS, 60) + at(TERM_ENDS, 60)
+    return (events > 0).ifelse(at(TICKETS, w), 0.0)
+
+
+@feature(
+    windows=(365,),
+    unit="times the usual gap",
+    family="ticket recency",
+    says="no ticket for {value:.1f} times the usual gap",
+    missing="fewer than two tickets in the window",
+    play="break_silence",
+)
+def tickets_overdue(at: At, w: int) -> Any:
+    """Days since the last ticket against the mean gap between those of the last {w} days, taken as a day or more."""
+    gap = (at(LAST, w) - at(FIRST, w)) / DAY / (at(TICKETS, w) - 1).nullif(0.0)
+    return at.age_days(LAST, w) / gap.clip(lower=1.0)
 
 
 @feature(
@@ -183,21 +157,19 @@ def reopened_tickets(at: At, w: int) -> Any:
 )
 def days_since_ticket(at: At) -> Any:
     """Days since the last ticket was opened."""
-    return at.age_days(OPENED.last())
+    return at.age_days(LAST)
 
 
 FEATURES = (
     *tickets,
     *urgent_tickets,
+    *urgent_share,
     *money_tickets,
+    *fault_tickets,
+    *repeat_share,
     *tickets_trend,
-    *open_tickets,
-    *open_urgent_tickets,
-    *oldest_open_days,
-    *resolution_hours,
-    *first_response_hours,
-    *csat,
-    *escalated_tickets,
-    *reopened_tickets,
+    *tickets_against_usual,
+    *tickets_after_contract_event,
     *days_since_ticket,
+    *tickets_overdue,
 )

@@ -1,11 +1,12 @@
-"""Features of usage: how much, by whom, how broad, and whether it is falling."""
+"""Features of usage as it is: how much, by whom, how broad, how deep, and how well it works."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from features.definition import At, change, change_in_words, feature, ratio
-from features.streams import OPENED, USAGE
+from features.catalog.terms import SEATS
+from features.definition import At, feature, ratio
+from features.streams import USAGE
 
 EVENTS = USAGE.sum("count")
 DAYS = USAGE.distinct("day")
@@ -13,7 +14,6 @@ USERS = USAGE.distinct("user_id")
 PARTS = USAGE.distinct("feature")
 ERRORS = USAGE.sum("errors")
 SECONDS = USAGE.sum("duration_s")
-TICKETS = OPENED.count()
 
 _RARE = "no usage in the window"
 
@@ -67,59 +67,6 @@ def usage_breadth(at: At, w: int) -> Any:
 
 
 @feature(
-    windows=(7, 30, 90),
-    unit="change, -1 to 1",
-    family="usage trend",
-    says=change_in_words("usage"),
-    missing="no usage in either window",
-    play="revive_usage",
-)
-def usage_trend(at: At, w: int) -> Any:
-    """Usage events in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
-    return change(at(EVENTS, w), at(EVENTS, w, before=w))
-
-
-@feature(
-    windows=(7, 30, 90),
-    unit="times the usual",
-    family="usage against usual",
-    says="usage of the last {w} days is {value:.0%} of the account's own usual",
-    missing="no usage within a year",
-    play="revive_usage",
-)
-def usage_against_usual(at: At, w: int) -> Any:
-    """Usage events in the last {w} days against {w} days' share of the account's usage of the last 365."""
-    days = at.age_days(USAGE.first(), 365).clip(1.0, 365.0)
-    return ratio(at(EVENTS, w), at(EVENTS, 365)) * (days / w)
-
-
-@feature(
-    windows=(30,),
-    unit="change, -1 to 1",
-    family="usage trend",
-    says=change_in_words("the number of active days"),
-    missing="no usage in either window",
-    play="revive_usage",
-)
-def active_days_trend(at: At, w: int) -> Any:
-    """Active days in the last {w} against the {w} before: -1 gone, 0 level, 1 new."""
-    return change(at(DAYS, w), at(DAYS, w, before=w))
-
-
-@feature(
-    windows=(30,),
-    unit="change, -1 to 1",
-    family="users trend",
-    says=change_in_words("the number of users"),
-    missing="no users in either window",
-    play="train_users",
-)
-def users_trend(at: At, w: int) -> Any:
-    """Different users in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
-    return change(at(USERS, w), at(USERS, w, before=w))
-
-
-@feature(
     windows=(30, 90),
     unit="events a user",
     family="depth",
@@ -134,6 +81,71 @@ def usage_per_user(at: At, w: int) -> Any:
 
 @feature(
     windows=(30,),
+    unit="events a day",
+    family="depth",
+    says="{value:,.1f} usage events on each active day of {w} days",
+    missing=_RARE,
+    play="train_users",
+)
+def usage_per_active_day(at: At, w: int) -> Any:
+    """Usage events for each active day of the last {w}."""
+    return ratio(at(EVENTS, w), at(DAYS, w))
+
+
+@feature(
+    windows=(30,),
+    unit="hours a user",
+    family="depth",
+    says="{value:,.1f} hours of use a user in {w} days",
+    missing="no users in the window",
+    play="train_users",
+)
+def hours_per_user(at: At, w: int) -> Any:
+    """Hours of use for each user seen in the last {w} days."""
+    return ratio(at(SECONDS, w) / 3600, at(USERS, w))
+
+
+@feature(
+    windows=(30,),
+    unit="events a seat",
+    family="seats used",
+    says="{value:,.1f} usage events for each seat bought, in {w} days",
+    missing="no seats in force",
+    play="train_users",
+)
+def usage_per_seat(at: At, w: int) -> Any:
+    """Usage events of the last {w} days for each seat in force."""
+    return ratio(at(EVENTS, w), at(SEATS))
+
+
+@feature(
+    windows=(30,),
+    unit="share of seats",
+    family="seats used",
+    says="{value:.0%} of the seats bought were used in {w} days",
+    missing="no seats in force",
+    play="train_users",
+)
+def seats_used(at: At, w: int) -> Any:
+    """Different users of the last {w} days as a share of the seats in force; above 1 where seats are shared out."""
+    return ratio(at(USERS, w), at(SEATS))
+
+
+@feature(
+    windows=(180,),
+    unit="share of users",
+    family="users",
+    says="{value:.0%} of those who used it in {w} days did so in the last 30",
+    missing="no users in the window",
+    play="train_users",
+)
+def users_kept(at: At, w: int) -> Any:
+    """Users of the last 30 days as a share of those of the last {w}."""
+    return ratio(at(USERS, 30), at(USERS, w))
+
+
+@feature(
+    windows=(30, 90),
     unit="errors an event",
     family="errors",
     says="{value:.1%} of the usage in {w} days met an error",
@@ -157,40 +169,17 @@ def usage_hours(at: At, w: int) -> Any:
     return at(SECONDS, w) / 3600
 
 
-@feature(unit="days", family="usage recency", says="last used {value:.0f} days ago", play="revive_usage")
-def days_since_usage(at: At) -> Any:
-    """Days since the last usage."""
-    return at.age_days(USAGE.last(), 365)
-
-
-@feature(
-    windows=(30,),
-    unit="change, -1 to 0",
-    family="silence",
-    says=lambda value, w: (
-        f"silent: {change_in_words('usage')(value, w)}, and no ticket raised" if value < 0 else "not silent"
-    ),
-    missing="no usage in either window",
-    play="break_silence",
-)
-def silence(at: At, w: int) -> Any:
-    """The fall of usage in the last {w} days against the {w} before while no ticket was raised; else 0."""
-    fall = change(at(EVENTS, w), at(EVENTS, w, before=w))
-    return (fall < 0).ifelse((at(TICKETS, w) == 0).ifelse(fall, 0.0), fall * 0.0)
-
-
 FEATURES = (
     *usage_events,
     *active_days,
     *users,
     *usage_breadth,
-    *usage_trend,
-    *usage_against_usual,
-    *active_days_trend,
-    *users_trend,
     *usage_per_user,
+    *usage_per_active_day,
+    *hours_per_user,
+    *usage_per_seat,
+    *seats_used,
+    *users_kept,
     *error_share,
     *usage_hours,
-    *days_since_usage,
-    *silence,
 )

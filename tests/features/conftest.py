@@ -14,7 +14,7 @@ import pytest
 
 from features import snapshots
 from features.company import load
-from features.contract import TABLES
+from features.contract import EVENTS, TABLES
 from features.history import History
 from features.instants import instant, micros
 from features.settings import Settings
@@ -113,7 +113,7 @@ def snapshot():
     """Posted rows to snapshots: `snapshot(tables, *as_ofs)`.
 
     Instants are ISO text (UTC without an offset) or microseconds. Rows are of account A unless they say otherwise,
-    known when they happen unless they say otherwise; accounts not given are made. All three sources are there.
+    known when they happen unless they say otherwise; accounts not given are made. All four sources are there.
     """
     mapped = {"source": "s", "columns": {"account_id": "a", "created_at": "c", "plan": "p", "seats": "s"}}
     churn = {"cohort": {"kind": "active"}, "label": {"kind": "no_purchase"}}
@@ -121,7 +121,7 @@ def snapshot():
     settings = Settings.model_validate(given | {"churn": churn})
 
     def build(tables, *as_ofs):
-        rows = {t: [_posted(t, row) for row in tables.get(t, [])] for t in ("tickets", "usage", "purchases")}
+        rows = {t: [_posted(t, row) for row in tables.get(t, [])] for t in EVENTS}
         named = {row["account_id"] for found in rows.values() for row in found} or {"A"}
         accounts = tables.get("accounts") or [{"account_id": a, "created_at": "2020-01-01"} for a in sorted(named)]
         rows = {"accounts": [_posted("accounts", row) for row in accounts], **rows}

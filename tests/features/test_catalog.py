@@ -8,8 +8,8 @@ import pytest
 
 from features import catalog
 from features.catalog import FEATURES, account
-from features.contract import TABLES
-from features.definition import feature, ratio
+from features.contract import EVENTS, TABLES
+from features.definition import Feature, feature, ratio
 from features.expression import canonical
 from features.streams import USAGE
 
@@ -17,10 +17,21 @@ EACH = pytest.mark.parametrize("one", FEATURES.values(), ids=list(FEATURES))
 VALUES = [0.0, -0.0, 1e-9, 0.25, 1.0, 3.0, 12.34, 365.0, 1e9, -1e-9, -0.25, -1.0]
 
 
-def test_there_are_at_least_40_features_over_all_three_sources():
-    assert len(FEATURES) >= 40
-    for table in ("tickets", "usage", "purchases"):
+def test_there_are_at_least_120_features_over_all_four_sources():
+    assert len(FEATURES) >= 120
+    for table in EVENTS:
         assert sum(table in f.sources for f in FEATURES.values()) >= 10
+
+
+def test_no_two_features_share_a_name():
+    assert len(FEATURES) == sum(len(file.FEATURES) for file in catalog.FILES)
+
+
+def test_every_feature_that_a_file_defines_is_in_the_catalog():
+    for file in catalog.FILES:
+        defined = [f for found in vars(file).values() if isinstance(found, tuple) for f in found]
+        names = {f.name for f in defined if isinstance(f, Feature)}
+        assert names == {f.name for f in file.FEATURES}, file.__name__
 
 
 @EACH
@@ -42,7 +53,19 @@ def test_a_features_window_stands_in_its_name_and_its_sentence(one):
     if one.window is not None:
         assert one.name.endswith(f"_{one.window}d")
         assert f"{one.window}" in one.sentence
-        assert any(ask.days == one.window for ask in one.asks.values())
+        windows = [ask for ask in one.asks.values() if ask.days is not None]
+        assert one.window in {ask.days for ask in windows} | {ask.before + ask.days for ask in windows}
+
+
+@EACH
+def test_first_and_last_are_instants_and_what_may_cease_to_count_has_no_window(one):
+    for ask in one.asks.values():
+        rows = ask.measure.stream.rows(canonical(ask.measure.stream.table))
+        if "until" in rows.columns:
+            assert (ask.days, ask.before) == (None, 0)
+        elif ask.measure.how in {"min", "max"}:
+            assert ask.measure.column == "t"
+            assert ask.measure.where is None
 
 
 @EACH
@@ -83,20 +106,22 @@ def test_every_measures_column_is_one_of_its_streams():
             assert {"account_id", "t", "known"} <= set(rows.columns)
 
 
-@pytest.mark.parametrize("missing", ["tickets", "usage", "purchases"])
+@pytest.mark.parametrize("missing", EVENTS)
 def test_the_features_of_a_missing_source_are_absent_and_no_others(missing):
-    there = {"tickets", "usage", "purchases"} - {missing}
+    there = {*EVENTS} - {missing}
     names = {f.name for f in catalog.present(there)}
     assert names == {name for name, f in FEATURES.items() if missing not in f.sources}
     assert "tenure_days" in names
 
 
 def test_without_sources_only_the_account_itself_is_known():
-    assert [f.name for f in catalog.present(())] == ["tenure_days"]
+    assert [f.name for f in catalog.present(())] == ["tenure_days", "days_to_anniversary"]
 
 
 def test_a_feature_over_two_sources_needs_both():
     assert FEATURES["silence_30d"].sources == ("tickets", "usage")
+    assert FEATURES["seats_used_30d"].sources == ("purchases", "usage")
+    assert FEATURES["urgent_without_touch_30d"].sources == ("tickets", "touches")
 
 
 def test_the_words_of_a_change_say_how_much_and_against_what():
@@ -106,6 +131,15 @@ def test_the_words_of_a_change_say_how_much_and_against_what():
     assert says(0.2) == "usage rose 50 % against the 30 days before"
     assert says(0.0) == "usage stayed level against the 30 days before"
     assert says(1.0) == "usage began: none in the 30 days before"
+
+
+def test_the_words_of_a_season_say_against_when():
+    assert (
+        FEATURES["spend_against_last_year_30d"].says(-0.5) == "spend fell 67 % against the same 30 days a year before"
+    )
+    ahead = "a year ago, in the 90 days to come, spend"
+    assert FEATURES["season_rise_90d"].says(0.2) == f"{ahead} rose 50 % against the 90 days before"
+    assert FEATURES["season_ahead_90d"].says(1.0) == f"{ahead} began: none in the last 90 days"
 
 
 def test_the_words_of_a_term_that_ends_now_speak_of_no_minus():
@@ -144,7 +178,7 @@ def test_the_version_is_that_of_all_definitions(monkeypatch):
     assert catalog.version() == fresh()
     assert len(catalog.version()) == 12
     source = inspect.getsource
-    for module in ("definition", "streams", "catalog.account", "catalog.usage", "catalog.tickets", "catalog.purchases"):
+    for module in ("definition", "streams", "catalog.series", *(f.__name__[9:] for f in catalog.FILES)):
         monkeypatch.setattr(
             inspect, "getsource", lambda m, name=module: source(m) + "#" * (m.__name__ == f"features.{name}")
         )

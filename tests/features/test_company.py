@@ -67,7 +67,7 @@ def test_a_value_out_of_range_is_named_with_the_range(company):
 def test_the_values_allowed_are_named_where_they_are_few(company):
     company.toml["churn"]["cohort"]["kind"] = "inforce"
     said = refused(company)
-    assert "churn.cohort.kind: Input should be 'in_force', 'active' or 'lifetime' (given: 'inforce')" in said
+    assert "churn.cohort.kind: Input should be 'in_force', 'active', 'lifetime' or 'using' (given: 'inforce')" in said
 
 
 @pytest.mark.parametrize("place", [("company",), ("tables", "purchases")])
@@ -114,6 +114,7 @@ def test_a_variable_of_the_environment_goes_before_its_default(company, monkeypa
 
 def test_variables_are_filled_in_inside_lists_too(company, monkeypatch):
     monkeypatch.setenv("PRODUCT", "berth")
+    company.toml["tables"]["purchases"]["columns"]["product"] = "product"
     company.toml["churn"]["cohort"]["products"] = ["${PRODUCT}"]
     assert company.settings().churn.cohort.products == ("berth",)
 

@@ -17,14 +17,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from features import catalog
-from features.contract import TABLES
+from features.contract import EVENTS, TABLES
 from features.instants import instant, micros
 from features.streams import BILLED
 
 DAY = 86_400_000_000
 AS_OF = micros(datetime(2024, 7, 1, 9, 30, 7, 3, tzinfo=UTC))
-TIME = {t: TABLES[t].time for t in ("tickets", "usage", "purchases")}
-EDGES = [AS_OF - days * DAY + shift for days in (0, 7, 30, 60, 90, 180, 365) for shift in (-1, 0, 1)]
+TIME = {t: TABLES[t].time for t in EVENTS}
+EDGES = [
+    AS_OF - days * DAY + shift for days in (0, 7, 30, 60, 77, 84, 90, 180, 330, 360, 365, 395) for shift in (-1, 0, 1)
+]
 
 times = st.one_of(
     st.sampled_from([AS_OF - 1, AS_OF, AS_OF + 1]),
@@ -49,6 +51,7 @@ histories = st.fixed_dictionaries(
             first_response_at=maybe,
             resolved_at=maybe,
             priority=st.sampled_from([None, "low", "urgent"]),
+            topic=st.sampled_from([None, "Outage", "price", "how-to"]),
             csat=st.sampled_from([None, "1", "3.7"]),
             reopened=flags,
             escalated=flags,
@@ -65,14 +68,17 @@ histories = st.fixed_dictionaries(
             "purchased_at",
             amount=st.sampled_from(["-30.01", "0", "99.99", "1200"]),
             order_id=st.sampled_from([None, "1", "2"]),
-            kind=st.sampled_from([None, "new", "expansion", "contraction", "refund"]),
+            kind=st.sampled_from([None, "new", "renewal", "expansion", "contraction", "refund"]),
             product=st.sampled_from([None, "berth", "crane"]),
             quantity=st.sampled_from([None, "1", "10"]),
             list_price=st.sampled_from([None, "100"]),
+            margin=st.sampled_from([None, "-5.5", "40"]),
+            paid=flags,
             term_starts_at=maybe,
             term_ends_at=maybe,
             billing_months=st.sampled_from([None, 0, 1, 12]),
         ),
+        "touches": rows("touched_at", kind=st.sampled_from(["call", "Visit", "campaign", "play: talk_price"])),
     }
 )
 several = st.lists(histories, min_size=4, max_size=4)
@@ -125,7 +131,7 @@ def posted(accounts):
     made |= {table: [] for table in TIME}
     for account, history in accounts.items():
         put(made, account, history)
-    for row in made["usage"] + made["purchases"]:
+    for row in made["usage"] + made["purchases"] + made["touches"]:
         del row["ticket_id"]
     return made
 

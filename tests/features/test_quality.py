@@ -232,13 +232,14 @@ def test_an_id_that_no_identity_knows_is_quarantined(company):
 def test_an_id_that_names_two_accounts_is_believed_of_neither(company):
     identified(company, "tenant,t1,A", "tenant,t1,B", "tenant,t2,B")
     assert company.checked("identities").reasons == {"names several accounts": 2}
-    assert company.checked("usage").reasons == {"account_id is not among the identities of tenant": 1}
+    assert company.checked("usage").reasons == {"account_id names several accounts in tenant": 1}
     assert company.read("usage", "account_id") == [("B",)]
 
 
 def test_an_identity_told_twice_counts_once(company):
     identified(company, "tenant,t1,A", "tenant,t1,A", "tenant,t2,B")
-    assert company.checked("identities").reasons == {"there is an earlier row of this system, external_id": 1}
+    key = "system, external_id, account_id, valid_from, valid_until"
+    assert company.checked("identities").reasons == {f"there is an earlier row of this {key}": 1}
     assert company.read("usage", "account_id") == [("A",), ("B",)]
 
 

@@ -306,11 +306,12 @@ def test_an_account_read_from_files_is_the_same_bits_when_posted_alone(company):
         history.close()
 
 
-def test_snapshots_are_written_whole(snapshot, tmp_path):
-    frame = snapshot({"accounts": [{"created_at": "2024-01-01", "plan": "pro"}]}, NOW)
+def test_snapshots_are_written_whole(company, tmp_path):
+    with company.open() as history:
+        table = snapshots.table(history, [datetime(2024, 7, 1, tzinfo=UTC)])
     file = tmp_path / "new" / "snapshots.parquet"
-    snapshots.write(frame, file)
-    pd.testing.assert_frame_equal(pd.read_parquet(file), frame, check_exact=True)
+    snapshots.write(table, file)
+    pd.testing.assert_frame_equal(pd.read_parquet(file), table.to_pandas(), check_exact=True)
     assert [f.name for f in file.parent.iterdir()] == ["snapshots.parquet"]
 
 

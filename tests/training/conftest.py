@@ -163,7 +163,7 @@ MINIMAL = {
     "tables": {"accounts": {"source": "rows", "columns": {"account_id": "id", "created_at": "created"}}},
     "churn": {"cohort": {"kind": "lifetime"}, "label": {"kind": "ended"}},
 }
-_TIMES = {"accounts": "created_at", "purchases": "purchased_at", "lifetimes": "started_at"}
+_TIMES = {"accounts": "created_at", "purchases": "purchased_at", "lifetimes": "started_at", "usage": "used_at"}
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def posted() -> Iterator[Callable[..., History]]:
     opened = []
 
     def make(**tables: list[tuple[Any, ...]]) -> History:
-        rows = {name: [_row(name, *given) for given in table] for name, table in tables.items()}
+        rows = {name: [_row(name, *given) for given in table] for name, table in {"accounts": [], **tables}.items()}
         history = History.posted(Settings.model_validate(MINIMAL), rows)
         opened.append(history)
         return history
@@ -184,6 +184,8 @@ def posted() -> Iterator[Callable[..., History]]:
 
 def _row(table: str, account: str, at: datetime, rest: Mapping[str, Any] | None = None) -> dict[str, Any]:
     row = {"account_id": account, _TIMES[table]: at, **(rest or {})}
+    if table == "usage":
+        row = {"known_at": at} | row
     if table == "purchases":
         row = {"known_at": at, "amount": 100} | row
         row["amount"] = Decimal(str(row["amount"]))

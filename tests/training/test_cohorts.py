@@ -55,6 +55,17 @@ def test_active_is_who_bought_since_exactly_so_many_days_before(posted):
     assert members(posted, cohort, purchases=[*bought.items()]) == {"since", "just now"}
 
 
+def test_using_is_who_used_since_exactly_so_many_days_before(posted):
+    used = {"since": NOW - days(60), "too early": NOW - days(60) - US, "just now": NOW - US, "now": NOW}
+    assert members(posted, Cohort(kind="using", within_days=60), usage=[*used.items()]) == {"since", "just now"}
+
+
+def test_using_counts_uses_that_are_known_and_more_than_none(posted):
+    rows = {"one": {"count": 1}, "not counted": {}, "none": {"count": 0}, "not yet known": {"known_at": NOW + US}}
+    usage = [(a, NOW - days(9), row) for a, row in rows.items()]
+    assert members(posted, Cohort(kind="using"), usage=usage) == {"one", "not counted"}
+
+
 def test_a_lifetime_lasts_from_just_after_its_start_until_its_end(posted):
     lifetimes = [
         ("starts now", NOW, {}),
@@ -76,9 +87,10 @@ def test_a_purchase_counts_once_it_is_known(posted):
 def test_an_account_created_at_the_instant_or_later_is_not_in_any_cohort(posted):
     created = {"before": NOW - US, "now": NOW, "later": NOW + days(1)}
     purchases = [term(a, LONG_AGO, NOW + days(9), bought=NOW - days(9)) for a in created]
-    lifetimes = [(a, LONG_AGO, {}) for a in created]
-    for kind in ("in_force", "active", "lifetime"):
-        found = members(posted, Cohort(kind=kind), created=created, purchases=purchases, lifetimes=lifetimes)
+    usage = [(a, NOW - days(9)) for a in created]
+    tables = {"purchases": purchases, "usage": usage, "lifetimes": [(a, LONG_AGO, {}) for a in created]}
+    for kind in ("in_force", "active", "using", "lifetime"):
+        found = members(posted, Cohort(kind=kind), created=created, **tables)
         assert found == {"before"}, kind
 
 

@@ -49,7 +49,10 @@ def test_fit_writes_the_contracts_figures_for_each_target_and_horizon(trained, f
             *("rows", "base_rate", "auc", "auc_low", "auc_high", "ap", "brier", "ece", "lift_10"),
             *("baselines", "verdict", "reasons"),
         }
-        assert figures["baselines"].keys() == {"recency", "rfm_logistic"}
+        assert figures["baselines"].keys() == {"base_rate", "recency", "rfm_logistic", "bg_nbd"}
+        assert {"auc", "ap", "brier", "lift_5", "capture_20", "value_captured_10", "profit"} <= figures["intervals"].keys()
+        assert {p["by"] for p in figures["by_segment"]} == {"plan"}
+        assert sum(p["rows"] for p in figures["by_cutoff"]) == figures["rows"]
         assert figures["verdict"] == "signal"
     # The same as in this process: training does not depend on where it runs.
     expected = fitted["churn"].outcomes[60].evaluation.as_dict()
@@ -131,3 +134,34 @@ def test_a_day_that_is_no_date_is_wrong_usage():
     done = run("fit", "--as-of", "yesterday")
     assert done.returncode == 2
     assert "yesterday" in done.stderr
+
+
+def test_a_backtest_prints_a_row_for_each_origin_and_writes_figures_and_plots(company, tmp_path):
+    elsewhere, file = company.vary(tmp_path), tmp_path / "out" / "backtest.json"
+    done = run("backtest", "--config", elsewhere.file, "--origins", "2", "--embargo", "1", "--json", file)
+    assert done.returncode == 0, done.stderr
+    for word in ("2024-02-01", "2024-03-01", "pooled", "churn_30d: better than the best baseline"):
+        assert word in done.stdout
+    found = json.loads(file.read_text())["targets"]
+    assert found.keys() == {"churn_30d", "churn_60d", "upsell_30d"}
+    for name, figures in found.items():
+        assert len(figures["by_origin"]) == 2
+        assert figures["rows"] == sum(o["rows"] for o in figures["by_origin"])
+        picture = elsewhere.settings.var / "evaluation" / f"backtest_{name}.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_comparison_prints_and_writes_the_differences(trained, own, tmp_path):
+    first = trained[2]["run_id"]
+    done = run("compare", first, "latest", "--config", own.file, "--json", tmp_path / "out.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "difference (95 %)" in done.stdout
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert (found["a"], found["b"]) == (first, "latest")
+    assert found["targets"].keys() == trained[2]["targets"].keys()
+    # Both were trained alike.
+    assert all(d["better"] == "" for t in found["targets"].values() for d in t["differences"].values())
+
+
+def test_a_comparison_with_a_champion_that_is_not_there_is_one_clear_line(own):
+    assert "there is no run champion with models of" in refused(run("compare", "champion", "latest", "--config", own.file))

@@ -6,12 +6,14 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from training import evaluate
-from training.evaluate import auc_draws, calibration_error, reliability
+from training import bootstrap, evaluate
+from training.evaluate import auc_draws
+from training.ranking import FIGURES
 
 
 def drawn(rows=2000, *, signal=1.0, base=-2.0, seed=1):
@@ -23,8 +25,23 @@ def drawn(rows=2000, *, signal=1.0, base=-2.0, seed=1):
     return labels, scores, accounts, {"recency": random.random(rows)}
 
 
-def judged(labels, scores, accounts, rivals, *, seed=7):
-    return evaluate.evaluate(labels, scores, accounts, rivals, seed=seed)
+def judged(labels, scores, accounts, rivals, *, seed=7, **rest):
+    return evaluate.evaluate(labels, scores, accounts, rivals, seed=seed, **rest)
+
+
+def about(rows):
+    """Four cutoffs, an attribute of three values, one of too many, one that is the same for all, and a tier."""
+    random = np.random.default_rng(3)
+    return pd.DataFrame(
+        {
+            "as_of": pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(np.arange(rows) % 4 * 31, unit="D"),
+            "plan": random.choice(["basic", "plus", None], rows),
+            "city": [f"C{i}" for i in range(rows)],
+            "country": "NL",
+            "tier": random.integers(1, 6, rows),
+            "seats": random.integers(1, 6, rows),
+        }
+    )
 
 
 def auc_interval(labels, scores, accounts, *, seed):
@@ -66,7 +83,7 @@ def test_the_bootstrap_with_ties_is_that_of_scikit_learn_on_the_drawn_rows():
     random, names = np.random.default_rng(3), [f"A{i}" for i in range(50)]
     rows = {name: np.flatnonzero(accounts == name) for name in names}
     found = []
-    for _ in range(evaluate._ROUNDS):
+    for _ in range(bootstrap.ROUNDS):
         picked = np.concatenate([rows[names[i]] for i in random.integers(0, 50, 50)])
         found.append(roc_auc_score(labels[picked], scores[picked]))
     assert (low, high) == pytest.approx(tuple(np.quantile(found, [0.025, 0.975])), abs=1e-9)
@@ -103,14 +120,14 @@ def test_the_interval_is_the_same_for_the_same_seed():
 def test_draws_without_both_classes_are_left_out():
     labels, accounts = np.array([1.0, 0.0, 0.0]), np.array(["A", "B", "C"])
     draws = auc_draws(labels, [np.array([0.9, 0.1, 0.2])], accounts, seed=1)
-    assert 0 < len(draws) < evaluate._ROUNDS
+    assert 0 < len(draws) < bootstrap.ROUNDS
     assert (draws == 1.0).all()
 
 
 def test_all_scores_are_judged_on_the_same_draws():
     labels, scores, accounts, _ = drawn(400)
     draws = auc_draws(labels, [scores, 2 * scores, -scores], accounts, seed=1)
-    assert draws.shape == (evaluate._ROUNDS, 3)
+    assert draws.shape == (bootstrap.ROUNDS, 3)
     assert np.array_equal(draws[:, 0], draws[:, 1])
     assert draws[:, 2] == pytest.approx(1 - draws[:, 0])
 
@@ -165,37 +182,77 @@ def test_fewer_than_thirty_positives_are_insufficient(positives, verdict):
     assert verdict == "signal" or "only 29 positives" in found.reasons[0]
 
 
-def test_calibration_error_of_scores_that_come_true_is_nothing():
-    labels = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], 200)
-    assert calibration_error(labels, np.full(1000, 0.2)) == pytest.approx(0.0, abs=1e-12)
+def test_every_figure_has_an_interval_around_it_on_the_same_draws():
+    labels, scores, accounts, rivals = drawn()
+    found = judged(labels, scores, accounts, rivals, values=np.ones(len(labels)))
+    assert set(found.intervals) == set(FIGURES)
+    for name, (low, high) in found.intervals.items():
+        assert low <= getattr(found, name) <= high, name
+    assert found.intervals["auc"] == (found.auc_low, found.auc_high)
+    # Of one draw, a lift is its capture over the share.
+    assert found.intervals["lift_10"] == pytest.approx([10 * x for x in found.intervals["capture_10"]])
 
 
-def test_calibration_error_is_how_far_the_scores_are_off():
-    labels = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], 200)
-    assert calibration_error(labels, np.full(1000, 0.5)) == pytest.approx(0.3)
-    parted = np.repeat([1.0, 0.0], 500)
-    assert calibration_error(parted, np.repeat([0.9, 0.2], 500)) == pytest.approx((0.1 + 0.2) / 2)
-    assert calibration_error(parted, parted) == 0.0
+def test_without_money_no_value_is_captured_and_no_interval_told():
+    found = judged(*drawn(400))
+    assert found.value_captured_10 is None
+    assert "value_captured_10" not in found.intervals
 
 
-def test_reliability_has_ten_bins_of_equal_size_from_low_to_high():
-    labels, scores, _, _ = drawn(1005)
-    bins = reliability(labels, scores)
-    assert sorted(bins["rows"]) == [100] * 5 + [101] * 5
-    assert bins["score"].is_monotonic_increasing
-    assert np.average(bins["share"], weights=bins["rows"]) == pytest.approx(labels.mean())
+def test_segments_are_the_values_of_attributes_that_have_few():
+    labels, scores, accounts, rivals = drawn()
+    rows = about(2000)
+    found = judged(labels, scores, accounts, rivals, about=rows)
+    assert [(p.by, p.value) for p in found.by_segment] == [
+        *(("plan", v) for v in ("basic", "plus")),
+        *(("tier", str(v)) for v in range(1, 6)),
+    ]
+    basic = (rows["plan"] == "basic").to_numpy()
+    part = found.by_segment[0]
+    assert (part.rows, part.positives) == (basic.sum(), labels[basic].sum())
+    assert part.score == pytest.approx(scores[basic].mean())
+    assert part.auc == pytest.approx(roc_auc_score(labels[basic], scores[basic]))
+    assert part.auc_low < part.auc < part.auc_high
+    assert part.auc_high - part.auc_low > found.auc_high - found.auc_low
 
 
-def test_reliability_of_fewer_rows_than_bins_has_a_bin_a_row():
-    assert reliability(np.array([0.0, 1.0]), np.array([0.1, 0.9])).to_dict("list") == {
-        "rows": [1, 1],
-        "score": [0.1, 0.9],
-        "share": [0.0, 1.0],
-    }
+def test_each_cutoff_has_its_figures():
+    labels, scores, accounts, rivals = drawn()
+    found = judged(labels, scores, accounts, rivals, about=about(2000)).by_cutoff
+    assert [p.value for p in found] == ["2024-01-01", "2024-02-01", "2024-03-03", "2024-04-03"]
+    assert [p.rows for p in found] == [500] * 4
+    assert found[1].base_rate == labels[1::4].mean()
+    assert found[1].auc == pytest.approx(roc_auc_score(labels[1::4], scores[1::4]))
+
+
+def test_a_segment_of_too_few_positives_has_no_auc():
+    labels, scores, accounts, rivals = drawn()
+    few = np.flatnonzero(labels)[:9]
+    plan = np.where(np.isin(np.arange(2000), few) | (np.arange(2000) % 5 == 0) & (labels == 0), "rare", "plus")
+    rare = judged(labels, scores, accounts, rivals, about=pd.DataFrame({"plan": plan})).by_segment[1]
+    assert (rare.value, rare.positives) == ("rare", 9)
+    assert (rare.auc, rare.auc_low, rare.auc_high) == (None, None, None)
+
+
+def test_the_champion_stands_beside_the_baselines_but_the_verdict_leaves_it_aside():
+    labels, scores, accounts, rivals = drawn()
+    found = judged(labels, scores, accounts, rivals, champion=scores)
+    assert found.baselines["champion"].auc == found.auc
+    assert found.verdict == "signal"
+    assert found == dataclasses.replace(judged(labels, scores, accounts, rivals), baselines=found.baselines)
+
+
+def test_it_is_calibrated_where_its_error_is_small_or_no_more_than_noise():
+    labels, scores, accounts, rivals = drawn()
+    found = judged(labels, scores, accounts, rivals)
+    assert found.calibrated
+    assert not judged(labels, scores**0.5, accounts, rivals).calibrated
+    assert dataclasses.replace(found, ece=0.05, ece_noise=0.06).calibrated
+    assert not dataclasses.replace(found, ece=0.05, ece_noise=0.04).calibrated
 
 
 def test_for_machines_it_is_json_of_the_contracts_keys():
-    plain = json.loads(json.dumps(judged(*drawn()).as_dict(), allow_nan=False))
+    plain = json.loads(json.dumps(judged(*drawn(), about=about(2000)).as_dict(), allow_nan=False))
     assert set(plain) == {field.name for field in dataclasses.fields(evaluate.Evaluation)}
     assert set(plain) >= {
         *("rows", "base_rate", "auc", "auc_low", "auc_high", "ap", "brier", "ece", "lift_10"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -203,19 +204,21 @@ def test_rows_whose_label_is_not_asked_are_neither_learned_from_nor_tested_on(sl
     assert outcome.test["label"].notna().all()
 
 
-def test_nobody_leaving_is_an_error_that_says_so(slim, tmp_path):
+def test_nobody_leaving_is_too_little_to_train_on(slim, tmp_path):
     stays = slim.tables["lifetimes"].assign(ended_at=pd.Series(pd.NaT, index=range(300), dtype="datetime64[us, UTC]"))
-    with pytest.raises(LabelError, match="labels of churn_30d are of one class only") as raised:
-        slim.vary(tmp_path, lifetimes=stays).fit()
-    assert raised.value.there.startswith("0 positives among ")
+    found = slim.vary(tmp_path, lifetimes=stays).fit()["churn"]
+    assert found.outcomes == {}
+    assert found.bundle.heads == ()
+    assert all("the labels of churn_30d are of one class only" in reason for reason in found.lacking[30].reasons)
+    assert "0 positives among " in found.lacking[30].reasons[0]
 
 
-def test_nobody_leaving_in_the_test_is_an_error_that_says_so(slim, tmp_path):
+def test_nobody_leaving_in_the_test_is_too_little_to_judge_by(slim, tmp_path):
     lives = slim.tables["lifetimes"]
     stays = lives.assign(ended_at=lives["ended_at"].where(lives["ended_at"] < datetime(2024, 1, 1, tzinfo=UTC)))
-    with pytest.raises(LabelError, match="one class only in the test from 2024-01-01") as raised:
-        slim.vary(tmp_path, lifetimes=stays).fit()
-    assert raised.value.there.startswith("0 positives among ")
+    [reason] = slim.vary(tmp_path, lifetimes=stays).fit()["churn"].lacking[30].reasons
+    assert "one class only in the cutoffs of the test, 2024-01-01 to " in reason
+    assert "0 positives among " in reason
 
 
 def test_too_short_a_history_is_an_error_with_the_numbers(slim, tmp_path):
@@ -242,7 +245,7 @@ def test_an_empty_cohort_is_an_error_that_names_it(slim, tmp_path, started, wher
 def test_it_tells_the_plan_before_it_trains(slim, tmp_path):
     nobody = slim.vary(tmp_path, lifetimes=slim.tables["lifetimes"].assign(ended_at=pd.NaT)).settings
     told = []
-    with History.open(nobody) as history, pytest.raises(LabelError):
+    with History.open(nobody) as history:
         fit.fit(history, nobody, say=told.append)
     assert told[0] == "snapshots at 12 cutoffs"
     assert told[1].startswith("churn, 30 days: train 2023-05-01 to ")
@@ -253,3 +256,30 @@ def test_a_column_that_is_missing_only_at_first_varies():
         {"a": [np.nan, 1.0], "b": [np.nan, np.nan], "c": [2.0, 2.0], "d": [None, "x"], "e": ["x", "x"]}
     )
     assert fit._columns(frame) == ("a", "d")
+
+
+def test_the_champion_is_judged_beside_the_new_model_on_the_same_rows(slim, plain):
+    found = slim.fit(champions={"churn": plain.bundle})["churn"].outcomes[30]
+    assert found.evaluation.baselines["champion"].auc == pytest.approx(found.evaluation.auc)
+    assert np.array_equal(found.rivals["champion"], found.test["score"])
+    assert found.evaluation.verdict == plain.outcomes[30].evaluation.verdict
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        {"learned_until": datetime(2024, 1, 2, tzinfo=UTC)},  # it knows answers of the test
+        {"learned_until": None},
+        {"heads": ()},
+        {"features": ("no_longer_there",)},
+    ],
+)
+def test_a_champion_that_cannot_be_compared_is_left_out(slim, plain, unfit):
+    found = slim.fit(champions={"churn": replace(plain.bundle, **unfit)})["churn"].outcomes[30]
+    assert "champion" not in found.evaluation.baselines
+    assert found.evaluation == plain.outcomes[30].evaluation
+
+
+def test_the_model_says_until_when_it_learned(plain):
+    outcome = plain.outcomes[30]
+    assert plain.bundle.learned_until == outcome.plan.train[-1] + timedelta(days=30) <= outcome.plan.test[0]

@@ -94,7 +94,8 @@ def test_a_run_has_the_figures_of_each_target_and_horizon_beside_the_baselines(r
 def test_a_run_has_a_picture_of_calibration_lift_and_precision_recall_for_each(registered, client):
     pictures = {Path(file.path).name for file in client.list_artifacts(registered.first, "plots")}
     targets = ("churn_30d", "churn_60d", "upsell_30d")
-    assert pictures == {f"{t}_{kind}.png" for t in targets for kind in ("calibration", "lift", "precision_recall")}
+    kinds = ("calibration", "lift", "precision_recall", "stability")
+    assert pictures == {f"{t}_{kind}.png" for t in targets for kind in kinds}
 
 
 def test_a_run_keeps_the_settings_it_was_made_with(logged):
@@ -338,3 +339,21 @@ def test_champions_are_found_where_the_whole_folder_was_moved(registered, tmp_pa
     served = promotions.champions(registered.settings.model_copy(update={"paths": paths}))
     assert isinstance(served["churn"], Bundle)
     assert replace(served["churn"], version="") != replace(served["upsell"], version="")
+
+
+def test_a_runs_models_are_found_by_its_id_or_alias(registered):
+    for run, versions in ((registered.first, 1), ("latest", 2), ("challenger", 2)):
+        found = registry.bundles(registered.settings, run)
+        assert {b.version for b in found.values()} == {f"churn-{versions}", f"upsell-{versions}"}
+    registry.promote(registered.settings, registered.first, reason="the first")
+    found = registry.bundles(registered.settings, "champion")
+    assert {n: b.version for n, b in found.items()} == {"churn": "churn-1", "upsell": "upsell-1"}
+    bundle = registered.fitted["churn"].bundle
+    assert found["churn"].learned_until == bundle.learned_until is not None
+    assert [h.text for h in found["churn"].heads] == [h.text for h in bundle.heads]
+
+
+@pytest.mark.parametrize("run", ["champion", "0123456789abcdef"])
+def test_models_of_a_run_that_is_not_there_are_an_error_that_says_so(registered, run):
+    with pytest.raises(RegistryError, match=f"there is no run {run} with models of Small Quay"):
+        registry.bundles(registered.settings, run)

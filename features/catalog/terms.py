@@ -1,0 +1,181 @@
+"""Features of the contract: the terms in force, their price and end, and what was added to and cut from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from features.definition import DAY, At, feature, ratio
+from features.streams import BILLED, ENDED, PURCHASES, TERMS
+
+MONTHLY = BILLED.sum("monthly")
+SEATS = BILLED.last("quantity")
+TERM_END = TERMS.last("until")
+TERM_LENGTH = TERMS.last("length")
+EXPANSIONS = PURCHASES.count(lambda p: p.kind == "expansion", name="expansions")
+CONTRACTIONS = PURCHASES.count(lambda p: p.kind == "contraction", name="contractions")
+RENEWALS = PURCHASES.count(lambda p: p.kind == "renewal", name="renewals")
+ADDED = PURCHASES.sum("amount", lambda p: p.kind == "expansion", name="money_added")
+CUT = PURCHASES.sum("amount", lambda p: p.kind == "contraction", name="money_cut")
+
+
+@feature(
+    unit="money a year",
+    family="revenue",
+    says="{value:,.0f} of recurring revenue a year",
+    missing="no term in force",
+)
+def recurring_revenue_year(at: At) -> Any:
+    """Recurring revenue in force at `as_of`, by the year; null where nothing is sold by terms."""
+    return at(MONTHLY).nullif(0.0) * (12 / 10_000)
+
+
+@feature(
+    unit="money a month",
+    family="price",
+    says="pays {value:,.2f} a seat and month",
+    missing="no seats in force",
+    play="talk_price",
+)
+def price_a_seat(at: At) -> Any:
+    """Recurring revenue in force for each seat of the largest purchase in force, by the month."""
+    return ratio(at(MONTHLY) / 10_000, at(SEATS))
+
+
+@feature(
+    unit="seats",
+    family="seats",
+    says="{value:,.0f} seats bought",
+    missing="no seats in force",
+)
+def seats_in_force(at: At) -> Any:
+    """Quantity of the largest purchase in force at `as_of`."""
+    return at(SEATS)
+
+
+@feature(
+    unit="days",
+    family="renewal",
+    says="the term ends in {value:z.0f} days",
+    missing="no term in force",
+    play="renew_early",
+)
+def days_to_renewal(at: At) -> Any:
+    """Days until the last term in force at `as_of` ends."""
+    return -at.age_days(TERM_END)
+
+
+@feature(
+    unit="days",
+    family="term",
+    says="on a term of {value:.0f} days",
+    missing="no term in force",
+)
+def term_days(at: At) -> Any:
+    """Length of the longest term in force at `as_of`."""
+    return at(TERM_LENGTH) / DAY
+
+
+@feature(
+    windows=(90, 365),
+    unit="purchases",
+    family="expansions",
+    says="bought more {value:.0f} times in {w} days",
+    play="show_more",
+)
+def expansions(at: At, w: int) -> Any:
+    """Expansions bought in the last {w} days."""
+    return at(EXPANSIONS, w)
+
+
+@feature(
+    windows=(90, 365),
+    unit="purchases",
+    family="contractions",
+    says="cut back {value:.0f} times in {w} days",
+    play="talk_price",
+)
+def contractions(at: At, w: int) -> Any:
+    """Contractions in the last {w} days."""
+    return at(CONTRACTIONS, w)
+
+
+@feature(unit="purchases", family="expansions", says="bought more {value:,.0f} times in all")
+def expansions_in_all(at: At) -> Any:
+    """Expansions bought since the beginning."""
+    return at(EXPANSIONS)
+
+
+@feature(unit="purchases", family="contractions", says="cut back {value:,.0f} times in all", play="talk_price")
+def contractions_in_all(at: At) -> Any:
+    """Contractions since the beginning."""
+    return at(CONTRACTIONS)
+
+
+@feature(
+    windows=(365,),
+    unit="money",
+    family="expansions",
+    says="expansions less contractions came to {value:,.0f} in {w} days",
+    play="talk_price",
+)
+def net_expansion(at: At, w: int) -> Any:
+    """Money of the expansions less that of the contractions, whatever its sign, of the last {w} days."""
+    return at(ADDED, w) - at(CUT, w).abs()
+
+
+@feature(unit="purchases", family="renewal", says="renewed {value:,.0f} times so far")
+def renewals_in_all(at: At) -> Any:
+    """Renewals bought since the beginning."""
+    return at(RENEWALS)
+
+
+@feature(
+    unit="days",
+    family="renewal",
+    says="the next term ends in {value:z.0f} days",
+    missing="no term in force",
+    play="renew_early",
+)
+def days_to_next_end(at: At) -> Any:
+    """Days until the first to end of the terms in force at `as_of`."""
+    return -at.age_days(TERMS.first("until"))
+
+
+@feature(
+    unit="days",
+    family="renewal",
+    says="the last term to end did so {value:,.0f} days ago",
+    missing="no term has ended yet",
+)
+def days_since_term_end(at: At) -> Any:
+    """Days since the last end of a term, renewed or not."""
+    return at.age_days(ENDED.last())
+
+
+@feature(
+    unit="products",
+    family="product breadth",
+    says="{value:.0f} different products under contract",
+    play="show_more",
+)
+def products_in_force(at: At) -> Any:
+    """Different products of the terms in force at `as_of`."""
+    return at(TERMS.distinct("product"))
+
+
+FEATURES = (
+    *expansions,
+    *expansions_in_all,
+    *contractions,
+    *contractions_in_all,
+    *net_expansion,
+    *recurring_revenue_year,
+    *price_a_seat,
+    *seats_in_force,
+    *products_in_force,
+    *days_to_renewal,
+    *days_to_next_end,
+    *days_since_term_end,
+    *renewals_in_all,
+    *term_days,
+)

@@ -1,0 +1,166 @@
+"""Spark as the engine: on this machine's cores, or on a cluster that shares a folder with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from features.engines.handover import CUTOFFS, Handover, instants
+from features.errors import GarrisonError
+from features.history import History
+from features.settings import Engine
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+REACH_S = 5.0  # for a master to answer
+WORKERS_S = 60.0  # for a worker to take a first task
+# What results depend on: a number too large is an error, never a wrong number.
+_RESULTS = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.parser.escapedStringLiterals": "false",
+}
+_QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+
+
+def build(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
+    """Snapshots as `features.snapshots.build` gives them.
+
+    Tables go out and snapshots come back as Parquet files in a folder that driver and workers share.
+
+    Raises:
+        GarrisonError: Spark or Java is missing, no master or worker answers, or Spark failed.
+    """
+    _refuse_without(engine)
+    with tempfile.TemporaryDirectory(prefix="garrison-", dir=engine.folder) as name, _session(engine, name) as session:
+        _ = ibis.pyspark  # its dialect's options are known only once it is loaded
+        folder, handover = Path(name), Handover.to("pyspark", history)
+        cutoffs = pa.table({"as_of": pa.array(instants(as_ofs), pa.int64())})
+        parquet.write_table(cutoffs, folder / f"{CUTOFFS}.parquet")
+        for table in handover.tables:
+            handover.write(history, table, folder / f"{table}.parquet", form="FORMAT parquet")
+        for table in (*handover.tables, CUTOFFS):
+            session.read.parquet(f"file://{folder / table}.parquet").createOrReplaceTempView(table)
+        session.sql(handover.sql).write.parquet(f"file://{folder / 'snapshots'}")
+        return handover.frame(parquet.read_table(folder / "snapshots"))
+
+
+def _refuse_without(engine: Engine) -> None:
+    """What Spark itself would fail for in many lines, or wait for without an end."""
+    try:
+        import pyspark  # noqa: F401  # only whether it is there
+    except ImportError:
+        raise GarrisonError(
+            "engine.kind is spark, and pyspark is not installed", do="pip install 'garrison[spark]'"
+        ) from None
+    home = os.environ.get("JAVA_HOME")
+    if not (shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")):
+        raise GarrisonError(
+            "Spark needs Java, and there is none",
+            there=f"JAVA_HOME={home}" if home else "no java on the PATH",
+            do="Install Java 17 or 21, such as openjdk-17-jre-headless",
+        )
+    if engine.master.startswith("spark://") and not any(_answers(m) for m in _masters(engine.master)):
+        raise GarrisonError(
+            f"no Spark master answers at engine.master within {REACH_S:.0f} seconds",
+            there=engine.master,
+            do="Start it, or correct the address",
+        )
+
+
+def _masters(master: str) -> list[tuple[str, int]]:
+    """Host and port of each: there may be several, parted by commas."""
+    split = (urlsplit(f"spark://{one}") for one in master.removeprefix("spark://").split(","))
+    return [(one.hostname or "", one.port or 7077) for one in split]
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=REACH_S):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _session(engine: Engine, folder: str) -> Iterator[SparkSession]:
+    """A session of our own: in the Spark that runs in this process already, or in one that ends with it."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    running = SparkSession.getActiveSession()
+    try:
+        session = (running or _started(engine, folder)).newSession()
+        try:
+            for key, value in _RESULTS.items():
+                session.conf.set(key, value)
+            _await_worker(engine, session)
+            yield session
+        finally:
+            if running is None:
+                session.stop()
+    except (PySparkException, Py4JError) as error:
+        raise GarrisonError("Spark could not compute the snapshots", there=_sentence(error)) from error
+
+
+def _started(engine: Engine, folder: str) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(engine.master).appName("garrison")
+    # Nobody else is to talk to a Spark that lives in this process alone.
+    local = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    settings = _QUIET | (local if engine.master.startswith("local") else {}) | engine.options
+    for key, value in {"spark.sql.warehouse.dir": folder, **settings}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def _await_worker(engine: Engine, session: SparkSession) -> None:
+    """A first task, given up after a while: Spark itself waits without an end for a worker with memory to spare."""
+    if engine.master.startswith("local"):
+        return
+    context, group = session.sparkContext, "garrison: is there a worker?"
+    context.setJobGroup(group, group, interruptOnCancel=True)
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        context.cancelJobGroup(group)
+
+    timer = threading.Timer(WORKERS_S, give_up)
+    timer.start()
+    try:
+        session.range(1).count()
+    except Exception as error:
+        if not late.is_set():
+            raise
+        raise GarrisonError(
+            f"no Spark worker took a task within {WORKERS_S:.0f} seconds",
+            there=engine.master,
+            do="Start workers, or ask for less: spark.executor.memory and spark.executor.cores in [engine.options]",
+        ) from error
+    finally:
+        timer.cancel()
+
+
+def _sentence(error: Exception) -> str:
+    """The first line that says something: a Java error begins with where it was called."""
+    lines = [line.strip(": ") for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "An error occurred while calling" not in line), type(error).__name__)[:500]

@@ -1,0 +1,99 @@
+"""The canonical tables on disk: made from the sources once, and read by every command until a source changes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import ibis
+
+from features import contract, identity, quality, sources, visibility
+from features.contract import TABLES
+from features.files import replacing
+from features.quality import Checked
+from features.settings import Settings
+
+Progress = Callable[[str], None]
+# What DuckDB may hold in memory; more is spilled to disk.
+LIMITS = {"memory_limit": "1500MB"}
+_AN_HOUR = 3600
+
+
+def opened(settings: Settings, progress: Progress | None = None) -> tuple[Path, tuple[Checked, ...]]:
+    """The file of the canonical tables, made where there is none of these settings and sources; and what came of each.
+
+    Raises:
+        SourceError: A source can't be read, lacks a column, or is empty.
+        QualityError: Too many of a table's rows are bad.
+    """
+    folder = settings.var / "history"
+    key = _key(settings)
+    file = folder / f"{key or uuid.uuid4().hex}.duckdb"
+    found = _found(file)
+    if found is None:
+        with replacing(file) as part:
+            found = _make(part, settings, progress)
+        _tidy(folder, file)
+    return file, found
+
+
+def _make(part: Path, settings: Settings, progress: Progress | None) -> tuple[Checked, ...]:
+    part.unlink(missing_ok=True)  # of a process of this number that was killed
+    backend = ibis.duckdb.connect(part, **LIMITS)
+    try:
+        sources.attach(backend, settings)
+        backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
+        checked = []
+        for table in (t for t in TABLES if t in settings.tables):
+            if progress:
+                progress(table)
+            checked.append(quality.check(backend, settings, table))
+            for query in visibility.days(table):
+                backend.con.execute(f"INSERT INTO main.days {query}")
+        backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE; CREATE TABLE checked (plain VARCHAR)")
+        backend.con.execute("INSERT INTO checked VALUES (?)", [json.dumps([c.as_dict() for c in checked])])
+        return tuple(checked)
+    finally:
+        backend.disconnect()
+
+
+def _found(file: Path) -> tuple[Checked, ...] | None:
+    """What came of the tables in the file; None where there is none."""
+    if not file.exists():
+        return None
+    with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
+        (plain,) = connection.execute("SELECT plain FROM checked").fetchall()[0]
+    return tuple(Checked.of(c) for c in json.loads(plain))
+
+
+def _tidy(folder: Path, newest: Path) -> None:
+    """Remove the files of earlier sources, but for those that another process may have opened just now."""
+    for file in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if file != newest and time.time() - file.stat().st_mtime > _AN_HOUR:
+                file.unlink()
+
+
+def _key(settings: Settings) -> str | None:
+    """Changes with the sources, what is made of them, and the day: a row of tomorrow is bad today.
+
+    None where it can't be told whether a source has changed: a database on a server.
+    """
+    stamps = []
+    for source in settings.sources.values():
+        files = sources.files(source, settings.folder)
+        if files is None:
+            return None
+        stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
+    given = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality"})
+    code = [inspect.getsource(m) for m in (contract, identity, quality, sources)] + [duckdb.__version__]
+    today = datetime.now(UTC).date().isoformat()
+    return hashlib.sha256(json.dumps([stamps, given, code, today]).encode()).hexdigest()[:16]

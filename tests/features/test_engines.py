@@ -1,0 +1,469 @@
+"""The same catalog over a nasty history, on every engine there is."""
+
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+from pydantic import ValidationError
+
+from features import engines, snapshots
+from features.engines import spark
+from features.errors import GarrisonError
+from features.history import History
+from features.instants import micros
+from features.settings import Engine, Settings
+
+DAY = 86_400_000_000
+AS_OFS = [
+    datetime(2024, 2, 29, 12, 34, 56, 789_012, tzinfo=UTC),  # leap day
+    datetime(2024, 3, 31, 1, tzinfo=UTC),  # clocks go forward in Europe
+    datetime(2024, 7, 1, tzinfo=UTC),
+    datetime(2024, 10, 27, 1, tzinfo=UTC),  # and back
+    datetime(2025, 2, 28, 23, 59, 59, 999_999, tzinfo=UTC),
+]
+NAMES = [
+    'O\'Brien & "Söhne"',
+    "日本\t語",
+    "back\\slash",
+    "new\nline",
+    "%s, {} ; --",
+    " blank ",
+    "\\.",
+    "😀",
+    "\uff5e",  # before 😀 by code point, after it in UTF-16
+    "a",
+    "A",
+]
+TEXTS = [
+    None,
+    "",
+    "\\N",
+    "NULL",
+    "nan",
+    "it's",
+    'say "ay"',
+    "zwei\nZeilen",
+    "PRİCE",
+    "Preis, Vertrag",
+    "Renewal",
+    "canceL",
+]
+ATTRIBUTES = {
+    "plan": "p",
+    "größe (m²)": {"column": "g", "kind": "decimal"},
+    'it\'s "so"': {"column": "i", "kind": "whole"},
+    "since": {"column": "s", "kind": "time"},
+    "vip": {"column": "v", "kind": "flag"},
+}
+
+java = pytest.mark.skipif(
+    os.environ.get("CI") != "true" and shutil.which("java") is None, reason="there is no java for Spark to run on"
+)
+
+
+def instants(draw):
+    """Instants at which something is likely to go wrong: at and around `as_of`, edges of windows, ends of months."""
+    as_of = micros(draw.choice(AS_OFS))
+    edge = as_of - draw.choice([0, 7, 14, 28, 30, 60, 84, 90, 180, 365]) * DAY + draw.choice([-1, 0, 1])
+    special = datetime(
+        *draw.choice([(2023, 2, 28), (2024, 1, 31), (2024, 2, 29), (2023, 10, 29), (2024, 3, 31)]), tzinfo=UTC
+    )
+    anywhere = as_of - draw.randrange(500 * DAY)
+    return draw.choice([edge, micros(special) + draw.choice([0, DAY // 24, DAY - 1]), anywhere, as_of + DAY])
+
+
+def known(draw, when):
+    return draw.choice([when, when, when, when + draw.choice([1, DAY, 40 * DAY]), micros(draw.choice(AS_OFS))])
+
+
+def maybe(draw, *values):
+    return draw.choice([None, *values])
+
+
+def after(draw, when):
+    """Nothing, or an instant after this one; now and then a clock that is off."""
+    return maybe(draw, when, when + 1, when + draw.randrange(90 * DAY), when + draw.randrange(90 * DAY), when - DAY)
+
+
+def usage(draw, account):
+    when = instants(draw)
+    return {
+        "account_id": account,
+        "used_at": when,
+        "known_at": known(draw, when),
+        "user_id": maybe(draw, "ann", "Ann", "änn", "", "b'ob"),
+        "feature": maybe(draw, "tides", "berths", "😀"),
+        "count": maybe(draw, 0, 1, 7, 10**12 - 1, 10**12),
+        "duration_s": maybe(draw, Decimal("0.0001"), Decimal(3600), Decimal("86400.0003")),
+        "errors": maybe(draw, 0, 2, 2**40),
+    }
+
+
+def ticket(draw, account):
+    when = instants(draw)
+    return {
+        "ticket_id": f"{account}{draw.random()}",
+        "account_id": account,
+        "opened_at": when,
+        "known_at": known(draw, when),
+        "first_response_at": after(draw, when),
+        "resolved_at": after(draw, when),
+        "priority": maybe(draw, "low", "normal", "high", "urgent"),
+        "topic": draw.choice(TEXTS),
+        "channel": maybe(draw, "mail", "phone"),
+        "csat": maybe(draw, None, Decimal(1), Decimal("3.7"), Decimal(-2)),
+        "reopened": maybe(draw, False, True),
+        "escalated": maybe(draw, False, True),
+    }
+
+
+def purchase(draw, account):
+    when = instants(draw)
+    starts = maybe(draw, when, when - 5 * DAY, when + 20 * DAY)
+    # 76 days, 2 hours and 15 minutes are two and a half months.
+    length = draw.choice([31 * DAY, 365 * DAY, 366 * DAY, 76 * DAY + DAY * 3 // 32, 1])
+    money = [Decimal("-30.01"), Decimal(0), Decimal("0.0001"), Decimal("99.99"), Decimal(-(10**12)), Decimal(10**12)]
+    return {
+        "account_id": account,
+        "purchased_at": when,
+        "amount": draw.choice(money),
+        "known_at": known(draw, when),
+        "order_id": maybe(draw, "1", "2", ""),
+        "kind": maybe(draw, "new", "renewal", "expansion", "contraction", "refund"),
+        "product": maybe(draw, "berth", "Berth", "crane "),
+        "quantity": maybe(draw, Decimal(1), Decimal("10.5"), Decimal(0)),
+        "margin": maybe(draw, Decimal("-0.5"), Decimal(7)),
+        "term_starts_at": starts,
+        "term_ends_at": maybe(draw, (starts or when) + length, (starts or when) + length),
+        "billing_months": maybe(draw, 0, 1, 3, 12, 13, 10**10),
+        "list_price": maybe(draw, Decimal(0), Decimal("120.5")),
+        "paid": maybe(draw, False, True),
+    }
+
+
+def touch(draw, account):
+    when = instants(draw)
+    return {
+        "account_id": account,
+        "touched_at": when,
+        "known_at": known(draw, when),
+        "kind": draw.choice(["call", "Call"]),
+    }
+
+
+def generated(seed):
+    """Canonical rows by table."""
+    draw = random.Random(seed)  # noqa: S311  # nothing secret here
+    eventful = [f"{name}{n}" for n in range(2) for name in NAMES]
+    created = [micros(draw.choice(AS_OFS)) + draw.choice([-1, 0, 1, -400 * DAY, -900 * DAY]) for _ in eventful]
+    born = dict(zip(eventful, created, strict=True)) | dict.fromkeys(("empty", "Empty"), 0) | {"before 1970": -1}
+    accounts = [
+        {
+            "account_id": account,
+            "created_at": when,
+            "plan": draw.choice(TEXTS),
+            "größe (m²)": maybe(draw, Decimal("-0.0001"), Decimal("12345678901234.5678")),
+            'it\'s "so"': maybe(draw, 0, 2**53 + 1, -(2**53) + 1),
+            "since": maybe(draw, 0, -1, micros(AS_OFS[0])),
+            "vip": maybe(draw, False, True),
+        }
+        for account, when in born.items()
+    ]
+    tables = {table: [] for table in ("tickets", "usage", "purchases", "touches")}
+    for account in eventful:
+        for table, row in (("tickets", ticket), ("usage", usage), ("purchases", purchase), ("touches", touch)):
+            rows = [row(draw, account) for _ in range(draw.choice([0, 1, 12, 40]))]
+            tables[table] += rows + rows[:3] * (table != "tickets")  # ties
+    # 9,100 uses of a million million each are beyond what a float counts exactly.
+    busy = {"account_id": "busy", "user_id": "x", "count": 10**12 - 1, "errors": 0, "used_at": micros(AS_OFS[0]) - DAY}
+    tables["usage"] += [busy | {"known_at": busy["used_at"], "feature": f"{n}"} for n in range(9_100)]
+    return {"accounts": [*accounts, {"account_id": "busy", "created_at": 1}], **tables}
+
+
+def settings():
+    mapped = {"source": "s", "columns": {"account_id": "a", "created_at": "c", **ATTRIBUTES}}
+    churn = {"cohort": {"kind": "active"}, "label": {"kind": "no_purchase"}}
+    given = {"company": {"name": "x"}, "sources": {"s": {"path": "s.csv"}}, "tables": {"accounts": mapped}}
+    return Settings.model_validate(given | {"churn": churn})
+
+
+@pytest.fixture(scope="module")
+def history():
+    with History.posted(settings(), generated(7)) as posted:
+        yield posted
+
+
+@pytest.fixture(scope="module")
+def wanted(history):
+    """What DuckDB makes of the relational form."""
+    return engines.build(Engine(), history, AS_OFS)
+
+
+@pytest.fixture
+def small():
+    """One account's history."""
+    rows = generated(7)
+    one = {t: [row for row in found if row["account_id"] == "a0"] for t, found in rows.items()}
+    with History.posted(settings(), one) as posted:
+        yield posted
+
+
+def assert_equal(found, wanted):
+    """Whole numbers exactly, the others to 1e-9."""
+    assert list(found.columns) == list(wanted.columns)
+    assert found.dtypes.to_dict() == wanted.dtypes.to_dict()
+    keys = [c for c in wanted if wanted[c].dtype != "float64"]
+    pd.testing.assert_frame_equal(found[keys], wanted[keys])
+    numbers = [c for c in wanted if c not in keys]
+    left, right = found[numbers].to_numpy(), wanted[numbers].to_numpy()
+    whole = np.isfinite(right) & (right == np.floor(right))
+    same = np.where(whole, left == right, np.isclose(left, right, rtol=1e-9, atol=1e-9, equal_nan=True))
+    differ = {numbers[c]: (left[r, c], right[r, c], found.loc[r, "account_id"]) for r, c in np.argwhere(~same)}
+    assert differ == {}
+
+
+def refused(engine, history, reason):
+    """The error, which gives this reason."""
+    with pytest.raises(GarrisonError, match=reason) as told:
+        engines.build(engine, history, AS_OFS)
+    return str(told.value)
+
+
+def test_the_history_is_as_nasty_as_it_is_meant_to_be(wanted):
+    assert set(wanted["as_of"]) == set(AS_OFS)
+    assert {"busy", "empty", "before 1970"} < set(wanted["account_id"])
+    assert len(set(wanted.groupby("as_of").size())) > 1
+    assert wanted["usage_events_90d"].max() > 2**53
+    assert wanted["spend_365d"].min() < 0
+    features = [c for c in wanted if wanted[c].dtype == "float64"]
+    # No feature that is null or one number throughout, but for a few that small histories can't move.
+    assert sum(len(set(wanted[c].dropna())) > 1 for c in features) > 0.9 * len(features)
+
+
+def test_the_default_engine_gives_what_the_relational_form_gives(history, wanted):
+    assert_equal(snapshots.build(history, AS_OFS), wanted)
+
+
+def test_postgres_gives_the_same_snapshots(history, wanted, postgres):
+    url, _ = postgres
+    assert_equal(engines.build(Engine(kind="postgres", url=url), history, AS_OFS), wanted)
+
+
+def test_postgres_keeps_nothing_of_a_run_nor_of_a_failed_one(small, postgres, monkeypatch):
+    url, connection = postgres
+    engine = Engine(kind="postgres", url=url)
+    before = connection.execute("SELECT count(*) FROM pg_class").fetchone()
+    engines.build(engine, small, AS_OFS)
+    monkeypatch.setattr("features.engines.postgres._read", lambda *_: connection.execute("SELECT 1 / 0"))
+    with pytest.raises(GarrisonError, match="division by zero"):
+        engines.build(engine, small, AS_OFS)
+    assert connection.execute("SELECT count(*) FROM pg_class").fetchone() == before
+
+
+def test_no_account_yet_gives_no_snapshot_of_the_same_columns(small, wanted, postgres):
+    url, _ = postgres
+    found = engines.build(Engine(kind="postgres", url=url), small, [datetime(1960, 1, 1, tzinfo=UTC)])
+    assert_equal(found, wanted.iloc[:0])
+
+
+def test_sources_that_are_missing_have_no_features_on_postgres_either(postgres):
+    rows = {t: found for t, found in generated(7).items() if t in {"accounts", "usage"}}
+    with History.posted(settings(), rows) as few:
+        found = engines.build(Engine(kind="postgres", url=postgres[0]), few, AS_OFS)
+        assert_equal(found, engines.build(Engine(), few, AS_OFS))
+
+
+def closed_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_an_unreachable_postgres_is_told_without_its_password(small):
+    url = f"postgresql://ann:hidden@127.0.0.1:{closed_port()}/x"
+    with pytest.raises(GarrisonError, match="can't be reached") as told:
+        engines.build(Engine(kind="postgres", url=url), small, AS_OFS)
+    assert "hidden" not in str(told.value)
+    assert "hidden" not in repr(Engine(kind="postgres", url=url))
+
+
+def test_a_postgres_url_that_can_not_be_read_is_told_without_its_password(small):
+    with pytest.raises(GarrisonError, match="no PostgreSQL URL") as told:
+        engines.build(Engine(kind="postgres", url="postgresql://ann:hid%den@127.0.0.1/x"), small, AS_OFS)
+    assert "hid" not in str(told.value)
+
+
+def test_a_postgres_user_without_the_right_is_told_which(small, postgres):
+    url, connection = postgres
+    user = f"{connection.info.dbname}_reader"
+    connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'hidden'".encode())
+    parts = psycopg.conninfo.conninfo_to_dict(url)
+    lesser = f"postgresql://{user}:hidden@/{parts['dbname']}?host={parts['host']}"
+    with pytest.raises(GarrisonError, match="GRANT CREATE ON DATABASE") as told:
+        engines.build(Engine(kind="postgres", url=lesser), small, AS_OFS)
+    assert "hidden" not in str(told.value)
+    connection.execute(f"DROP ROLE {user}".encode())
+
+
+def test_a_name_too_long_for_postgres_is_refused(postgres):
+    mapped = settings().model_dump(exclude={"file"})
+    mapped["tables"]["accounts"]["columns"]["ä" * 32] = {"column": "x"}
+    accounts = [{"account_id": "a", "created_at": 0}]
+    engine, long = Engine(kind="postgres", url=postgres[0]), Settings.model_validate(mapped)
+    with History.posted(long, {"accounts": accounts, "usage": []}) as history:
+        refused(engine, history, "keeps 63 bytes")
+
+
+@pytest.mark.parametrize("url", [None, "sqlite:///hidden.db"])
+def test_postgres_needs_a_url_of_its_kind(url):
+    with pytest.raises(ValidationError, match="begins with postgresql://"):
+        Engine(kind="postgres", url=url)
+
+
+LOCAL = {"spark.driver.memory": "1g", "spark.sql.shuffle.partitions": "2"}
+
+
+@java
+def test_spark_on_this_machine_gives_the_same_snapshots(history, wanted, tmp_path):
+    engine = Engine(kind="spark", master="local[2]", folder=tmp_path, options=LOCAL)
+    assert_equal(engines.build(engine, history, AS_OFS), wanted)
+    assert list(tmp_path.iterdir()) == []
+
+
+@java
+def test_spark_fails_rather_than_give_a_wrong_number(tmp_path):
+    engine = Engine(kind="spark", master="local[1]", folder=tmp_path, options=LOCAL)
+    rows = {"accounts": [{"account_id": "a", "created_at": 0}], "purchases": []}
+    late = {"account_id": "a", "purchased_at": 0, "known_at": 0, "amount": Decimal(1), "term_starts_at": -(2**63)}
+    rows["purchases"] = [late | {"term_ends_at": 2**63 - 1}]
+    with History.posted(settings(), rows) as far, pytest.raises(GarrisonError, match="could not compute"):
+        engines.build(engine, far, AS_OFS)
+
+
+def test_spark_without_java_says_what_to_install(small, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(GarrisonError, match="needs Java"):
+        engines.build(Engine(kind="spark"), small, AS_OFS)
+
+
+def test_spark_without_pyspark_says_what_to_install(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    with pytest.raises(GarrisonError, match="pyspark is not installed"):
+        engines.build(Engine(kind="spark"), small, AS_OFS)
+
+
+@java
+def test_a_spark_master_that_does_not_answer_is_told_at_once(small):
+    with pytest.raises(GarrisonError, match="no Spark master answers"):
+        engines.build(Engine(kind="spark", master=f"spark://127.0.0.1:{closed_port()}"), small, AS_OFS)
+
+
+class Cluster:
+    """A standalone master on loopback, and its workers."""
+
+    def __init__(self, folder):
+        import pyspark
+
+        self._home, self._folder, self._processes = Path(pyspark.__file__).parent, folder, []
+        port = closed_port()
+        self.master = f"spark://127.0.0.1:{port}"
+        self._start("master.Master", "--port", f"{port}", "--webui-port", "0")
+        self.await_said("I have been elected leader")
+
+    def work(self, count):
+        for n in range(count):
+            where = ["--work-dir", f"{self._folder / f'worker{n}'}", "--webui-port", "0", self.master]
+            self._start("worker.Worker", "--cores", "1", "--memory", "600m", *where)
+        self.await_said("Registering worker", count)
+
+    def _start(self, what, *arguments):
+        command = [
+            self._home / "bin" / "spark-class",
+            f"org.apache.spark.deploy.{what}",
+            "--host",
+            "127.0.0.1",
+            *arguments,
+        ]
+        given = {"SPARK_DAEMON_MEMORY": "256m", "SPARK_LOCAL_DIRS": f"{self._folder}", "SPARK_HOME": f"{self._home}"}
+        with (self._folder / f"log{len(self._processes)}").open("wb") as log:
+            # A group of its own, so that the script, the daemon and its executors end together.
+            process = subprocess.Popen(command, env=os.environ | given, stdout=log, stderr=log, start_new_session=True)
+        self._processes.append(process)
+
+    def await_said(self, what, times=1):
+        until = time.monotonic() + 90
+        while (self._folder / "log0").read_text(errors="replace").count(what) < times:
+            dead = [p.args for p in self._processes if p.poll() is not None]
+            assert not dead, dead
+            assert time.monotonic() < until, (self._folder / "log0").read_text()
+            time.sleep(0.1)
+
+    def end(self):
+        # A worker that is told to end ends its executors.
+        for process in reversed(self._processes):
+            process.terminate()
+        for process in self._processes:
+            process.wait(30)
+
+
+@pytest.fixture
+def cluster():
+    folder = Path(tempfile.mkdtemp(prefix="garrison-spark-"))
+    made = Cluster(folder)
+    yield made
+    made.end()
+    shutil.rmtree(folder)
+
+
+@java
+def test_a_standalone_cluster_of_two_workers_gives_the_same_snapshots(history, wanted, cluster, tmp_path, monkeypatch):
+    shared, log = tmp_path / "shared", tmp_path / "log"
+    shared.mkdir()
+    log.mkdir()
+    options = {
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.memory": "1g",
+        "spark.executor.memory": "512m",
+        "spark.cores.max": "2",
+        # On data this small, what is to be spread is told to Spark: start with both workers, 4 parts each.
+        "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.adaptive.coalescePartitions.enabled": "false",
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": f"file://{log}",
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.rolling.enabled": "false",
+    }
+    engine = Engine(kind="spark", master=cluster.master, folder=shared, options=options)
+    monkeypatch.setattr(spark, "WORKERS_S", 2.0)
+    refused(engine, history, "no Spark worker took a task")
+    monkeypatch.undo()
+    cluster.work(2)
+    assert_equal(engines.build(engine, history, AS_OFS), wanted)
+    assert list(shared.iterdir()) == []
+    assert len(tasks_by_worker(max(log.iterdir(), key=lambda f: f.stat().st_size))) == 2
+
+
+def tasks_by_worker(file):
+    """How many tasks ended well on each worker, by the address it logs under."""
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    added = [e for e in events if e["Event"] == "SparkListenerExecutorAdded"]
+    worker = {e["Executor ID"]: re.search(r"//([^/]+)/", e["Executor Info"]["Log Urls"]["stdout"])[1] for e in added}
+    ended = [e for e in events if e["Event"] == "SparkListenerTaskEnd" and e["Task End Reason"]["Reason"] == "Success"]
+    counts = pd.Series([worker[e["Task Info"]["Executor ID"]] for e in ended]).value_counts()
+    return counts.to_dict()
