@@ -41,6 +41,10 @@ format: setup  ## bring the code into form
 serve: setup  ## the HTTP endpoint on port 3000 (CONFIG=garrison.toml)
 	$(PY) -m serving serve --config $(CONFIG)
 
+.PHONY: bench-features
+bench-features: setup  ## the feature engine on 100,000 accounts, against a plain pass and featuretools
+	PYTHONPATH=. $(PY) tests/benchmarks/bench_features.py
+
 .PHONY: lock
 lock: setup  ## renew the lock file from pyproject.toml
 	.venv/bin/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-annotate --no-header \

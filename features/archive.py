@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import catalog, snapshots
+from features import snapshots
 from features.history import History
 from features.settings import Settings
 from features.snapshots import Progress
@@ -50,7 +50,7 @@ def _file(settings: Settings, history: History, as_of: datetime) -> Path | None:
     visible = history.visible(as_of)
     if visible is None:
         return None
-    told = [visible, catalog.version(), history.sources, history.attributes]
+    told = [visible, history.catalog.version, history.sources, history.attributes]
     fingerprint = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     return settings.var / "features" / f"{as_of:%Y-%m-%d}-{fingerprint}.parquet"
 

@@ -33,6 +33,10 @@ class QualityError(GarrisonError):
     """Too large a share of a table's rows is bad for the rest to be trusted."""
 
 
+class FeatureError(GarrisonError):
+    """A feature of the company's own can't be used, or sees what it must not."""
+
+
 class LabelError(GarrisonError):
     """No model can be trained on these labels: too short a history, one class only, no cohort."""
 

@@ -18,29 +18,27 @@ import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
-from features import catalog
 from features.contract import TABLES, stored
 from features.definition import DAY, Ask, At, Feature, Stream
 
 
 @cache
-def query(sources: tuple[str, ...], attributes: tuple[tuple[str, str], ...]) -> str:
-    """The snapshots' SQL for the tables that are there; instants come in as the table `cutoffs`.
+def query(features: tuple[Feature, ...], attributes: tuple[tuple[str, str], ...]) -> str:
+    """The snapshots' SQL; instants come in as the table `cutoffs`.
 
-    Compiled once for a set of sources: compiling takes longer than running it for one account.
+    Compiled once for a set of features: compiling takes longer than running it for one account.
     """
-    return ibis.to_sql(expression(sources, attributes).order_by("as_of", "account_id"), dialect="duckdb")
+    return ibis.to_sql(expression(features, attributes).order_by("as_of", "account_id"), dialect="duckdb")
 
 
-def expression(sources: Iterable[str], attributes: Iterable[tuple[str, str]]) -> ir.Table:
+def expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
     """The snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`, its rows in no order.
 
     Args:
-        sources: The event tables that are there.
+        features: Those whose sources are there.
         attributes: Mapped columns of accounts, each with its stored type.
     """
-    attributes = tuple(attributes)
-    features = catalog.present(sources)
+    features, attributes = tuple(features), tuple(attributes)
     cutoffs = ibis.table({"as_of": "int64"}, name="cutoffs")
     accounts = ibis.table({"account_id": "string", "created_at": "int64", **dict(attributes)}, name="accounts")
     # PostgreSQL makes no float of a flag, nor any number but this.

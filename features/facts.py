@@ -71,8 +71,13 @@ def read(history: History, stream: Stream, asks: Sequence[Ask], *, accounts: tup
     sql, scale = _query(stream, measures)
     first, last = accounts
     table = history.arrow(sql, first=first, last=last, since=since)
-    coded = {m.name for m in measures if m.how == "distinct"}
-    columns = {name: (_codes if name in coded else _numbers)(table[name]) for name in table.column_names}
+    how = {m.name: m.how for m in measures}
+    columns = {
+        name: _codes(table[name])
+        if how.get(name) == "distinct"
+        else _numbers(table[name], NOTHING.get(how.get(name, ""), 0))
+        for name in table.column_names
+    }
     account, t = columns.pop("account_id") - first, columns.pop("t")
     facts = Facts(account, t, columns.pop("known"), columns.pop("until", None), columns, scale)
     same = account[1:] == account[:-1]
@@ -82,8 +87,17 @@ def read(history: History, stream: Stream, asks: Sequence[Ask], *, accounts: tup
     return facts
 
 
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    return column.to_numpy().astype("int64", copy=False)
+def _numbers(column: pa.ChunkedArray, nothing: int) -> np.ndarray:
+    """Whole numbers, and decimals as whole ten-thousandths; `nothing` where null."""
+    values = column.combine_chunks()
+    if pa.types.is_decimal128(values.type):
+        # The lower of the two words that each is held in: it is one of 18 digits.
+        words = np.frombuffer(values.buffers()[1], dtype="int64")[::2]
+        numbers = words[values.offset : values.offset + len(values)].copy()
+        if values.null_count:
+            numbers[values.is_null().to_numpy(zero_copy_only=False)] = nothing
+        return numbers
+    return values.fill_null(nothing).to_numpy(zero_copy_only=False).astype("int64", copy=False)
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
@@ -118,21 +132,20 @@ def _query(stream: Stream, measures: tuple[Measure, ...]) -> tuple[str, dict[str
         column = rows[m.column] if m.column in rows.columns else None
         if column is None or (m.column == "t" and m.where is None):
             continue
-        wanted = column.notnull() if m.where is None else column.notnull() & m.where(rows).fill_null(False)
         if m.how in {"sum", "min", "max"} and column.type().is_decimal():
-            scale[m.name], column = _MONEY, column.cast("decimal(38, 4)") * _MONEY
-        columns[m.name] = _value(m, column, wanted)
+            scale[m.name] = _MONEY
+        columns[m.name] = _value(m, column, m.where(rows).fill_null(False) if m.where else None)
     sql = ibis.to_sql(rows.select(**columns), dialect="duckdb")
     one = "SELECT * EXCLUDE (account_id, account_no), account_no AS account_id"
     numbers = f"{one} FROM {stream.table} WHERE account_no BETWEEN $first AND $last"
     return f"WITH numbered_{stream.table} AS ({numbers}) SELECT * FROM ({sql}) WHERE t >= $since", scale
 
 
-def _value(measure: Measure, column: ir.Value, wanted: ir.BooleanValue) -> ir.Value:
+def _value(measure: Measure, column: ir.Value, where: ir.BooleanValue | None) -> ir.Value:
     if measure.how == "count":
-        return wanted.cast("int8")
-    if measure.how == "distinct":
+        there = column.notnull()
+        return (there if where is None else there & where).cast("int8")
+    if measure.how == "distinct" and column.type().is_string():
         # Text by its 64-bit hash: a tenth of the work, and among the values of one account no two meet.
-        code = column.hash().cast("int64") if column.type().is_string() else column
-        return wanted.ifelse(code, ibis.null(code.type()))
-    return wanted.ifelse(column.cast("int64"), ibis.literal(NOTHING.get(measure.how, 0), "int64"))
+        column = column.notnull().ifelse(column.hash().cast("int64"), ibis.null("int64"))
+    return column if where is None else where.ifelse(column, ibis.null(column.type()))

@@ -15,8 +15,10 @@ import pandas as pd
 import pyarrow as pa
 
 from features import kept
-from features.contract import EVENTS, TABLES, Column, stored
-from features.definition import DAY
+from features.catalog import Catalog
+from features.catalog.account import attributes
+from features.contract import EVENTS, TABLES, stored
+from features.definition import DAY, Feature
 from features.errors import SourceError
 from features.instants import micros
 from features.kept import Progress
@@ -32,6 +34,7 @@ class History:
     Attributes:
         sources: The event tables that are there, in contract order.
         attributes: The mapped columns of accounts that describe it, each with its stored type.
+        catalog: The features that are made of it.
         checked: What came of each table; empty for posted rows, which are checked before they get here.
     """
 
@@ -40,12 +43,14 @@ class History:
         connection: duckdb.DuckDBPyConnection,
         tables: Sequence[str],
         attributes: tuple[tuple[str, str], ...],
+        catalog: Catalog,
         checked: tuple[Checked, ...] = (),
     ) -> None:
         self._connection = connection
         self.tables = tuple(tables)
         self.sources = tuple(t for t in EVENTS if t in tables)
         self.attributes = attributes
+        self.catalog = catalog
         self.checked = checked
 
     @classmethod
@@ -55,20 +60,25 @@ class History:
         Raises:
             SourceError: A source can't be read, lacks a column, or is empty.
             QualityError: Too many of a table's rows are bad.
+            FeatureError: The company's own features can't be used.
         """
+        catalog = Catalog.of(settings)
         file, checked = kept.opened(settings, progress)
         connection = duckdb.connect(file, read_only=True, config=kept.LIMITS)
         connection.execute("SET TimeZone = 'UTC'")
-        return cls(connection, [c.table for c in checked], attributes(settings), checked)
+        return cls(connection, [c.table for c in checked], attributes(settings), catalog, checked)
 
     @classmethod
-    def posted(cls, settings: Settings, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Self:
+    def posted(
+        cls, settings: Settings, tables: Mapping[str, Sequence[Mapping[str, Any]]], catalog: Catalog | None = None
+    ) -> Self:
         """The history of posted accounts.
 
         Args:
             settings: The company's, for the attributes that its accounts have.
             tables: Canonical rows by table: instants in whole µs, decimals as Decimal. A table that is not
                 given is a missing source; one with no rows is a source that has seen nothing.
+            catalog: By default the company's, whose own code then runs if it has changed.
         """
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
@@ -83,7 +93,7 @@ class History:
             connection.register("posted", pa.table(columns))
             order = TABLES[table].time or "account_id"
             connection.execute(f"CREATE TABLE {table} AS SELECT * FROM posted ORDER BY account_no, {order}")
-        return cls(connection, list(tables), described)
+        return cls(connection, list(tables), described, catalog or Catalog.of(settings))
 
     def query(self, sql: str, **frames: pd.DataFrame) -> pd.DataFrame:
         """Run SQL over the canonical tables, with frames as tables beside them."""
@@ -120,6 +130,11 @@ class History:
         """The canonical rows of one account, in the form that `posted` takes."""
         rows = self._connection.sql(f"SELECT * FROM {table} WHERE account_id = ?", params=[account_id])
         return rows.to_arrow_table().to_pylist()
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Those of the catalog whose sources are there."""
+        return self.catalog.present(self.sources)
 
     @property
     def all_began(self) -> int:
@@ -163,10 +178,3 @@ class History:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def attributes(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """The attributes of accounts that the settings map, each with its stored type."""
-    mapped = settings.tables["accounts"].columns
-    contract = TABLES["accounts"].columns
-    return tuple((c, stored(contract.get(c) or Column(mapped[c].kind))) for c in settings.attributes())

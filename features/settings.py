@@ -238,7 +238,20 @@ class Training(_Model):
     last: Instant | None = None
     # Columns, features or sources that the leak probe suspects and that are truly known at `as_of` all the same.
     trusted: tuple[str, ...] = ()
+    # Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
+    monotone: bool = True
     seed: int = 7
+
+
+def _several(given: object) -> object:
+    return (given,) if isinstance(given, str) else given
+
+
+class OwnFeatures(_Model):
+    """Features of the company's own, beside the built-in ones."""
+
+    # Python files, from this file's folder, such as "own_features.py". Every command runs the code in them.
+    features: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
 
 
 class Quality(_Model):
@@ -310,6 +323,7 @@ class Settings(_Model):
     tables: dict[str, TableMap]
     churn: Churn
     upsell: Upsell | None = None
+    catalog: OwnFeatures = OwnFeatures()
     training: Training = Training()
     quality: Quality = Quality()
     alerts: Alerts = Alerts()

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import catalog, facts, windows
+from features import facts, windows
 from features.definition import DAY, At, Feature
 from features.expression import by_stream
 from features.files import replacing
@@ -66,7 +66,7 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
 
 def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[pa.Table]:
     """Snapshots of some accounts, by number from `first` to `last`: a table for each instant."""
-    features = catalog.present(history.sources)
+    features = history.features
     accounts = history.accounts(first, last)
     count = accounts.num_rows
     measured: dict[str, np.ndarray] = {}
@@ -83,14 +83,19 @@ def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[p
     texts = [name for name, kind in history.attributes if kind == "string"]
     parts = []
     for k, as_of in enumerate(as_ofs):
-        mask = pa.array(there[k])
-        instants = pa.array(np.full(int(there[k].sum()), as_of), pa.timestamp("us", "UTC"))
+        mask, places = pa.array(there[k]), np.flatnonzero(there[k])
+        instants = pa.array(np.full(len(places), as_of), pa.timestamp("us", "UTC"))
         columns = {"account_id": accounts["account_id"].filter(mask), "as_of": instants}
-        columns |= {name: pa.array(values[k][there[k]], from_pandas=True) for name, values in numbers.items()}
+        columns |= {name: _column(values[k][places]) for name, values in numbers.items()}
         columns |= {name: accounts[name].filter(mask) for name in texts}
         described = [name for name, _ in history.attributes]
         parts.append(pa.table(columns).select([n for n in columns if n not in described] + described))
     return parts
+
+
+def _column(values: np.ndarray) -> pa.Array:
+    # Without a null the array is taken as it is.
+    return pa.array(values, from_pandas=bool(np.isnan(values).any()))
 
 
 def _created(accounts: pa.Table, as_ofs: np.ndarray) -> np.ndarray:

@@ -137,7 +137,7 @@ def _billed(table: ir.Table) -> ir.Table:
     months = ibis.greatest(terms.billing_months.fill_null(0), 0)
     by_months = ibis.least(add_months(terms.t, months), terms.term_ends_at)
     # Whole ten-thousandths: a decimal divided would become a float, whose sum depends on the order of rows.
-    tenths = (terms.amount.cast("decimal(38, 4)") * 10_000).cast("int64").cast("float64")
+    tenths = rounded(terms.amount.cast("float64") * 10_000).cast("float64")
     term_months = ibis.greatest(rounded(terms.length / (30.4375 * DAY)), 1).cast("float64")
     divisor = ibis.ifelse(months > 0, months.cast("float64"), term_months)
     return terms.mutate(

@@ -144,7 +144,7 @@ def eligible(settings: Settings, history: History, frame: pd.DataFrame, as_of: d
     """By target, which rows of the frame are in its cohort; targets whose tables are not there are left out."""
     found = {}
     for name, target in settings.targets.items():
-        needed = "lifetimes" if target.cohort.kind == "lifetime" else "purchases"
+        needed = target.cohort.table
         if needed in history.tables:
             cohort = cohorts.eligible(history, target.cohort, [as_of])
             found[name] = frame["account_id"].isin(cohort["account_id"]).to_numpy()

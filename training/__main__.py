@@ -15,7 +15,7 @@ from features.settings import Settings
 from training import backtest as backtests
 from training import compare as comparisons
 from training import fit as training
-from training import leaks, plots, promotions, registry, tables
+from training import plots, promotions, registry, suspicion, tables
 from training.bundle import Bundle
 from training.fit import Fitted
 from training.sufficiency import Lacking
@@ -37,7 +37,7 @@ def fit(config: Config = CONFIG, as_of: AsOf = None, json: Json = None) -> None:
         print(f"{what}: insufficient, not trained: {'; '.join(lacking.reasons)}")
     # Written before a leak stops the run, too: scripts read the verdict there.
     command.write_json(json, {"run_id": None, "targets": _targets(fitted)})
-    leaks.refuse({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
+    suspicion.refuse({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
     if not any(f.outcomes for f in fitted.values()):
         print("Nothing could be trained, so nothing was registered.")
         return

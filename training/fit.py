@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-import lightgbm as lgb
-import numpy as np
 import pandas as pd
 
 from features import catalog, snapshots
@@ -15,34 +13,17 @@ from features.errors import LabelError
 from features.history import History
 from features.instants import instant
 from features.settings import Churn, Settings, Upsell
-from training import calibrate, cohorts, leaks, splits, sufficiency
-from training.bundle import Bundle, Head, quantiles
+from training import cohorts, leaks, splits, sufficiency
+from training import recipe as recipes
+from training.bundle import Bundle
 from training.judge import Outcome, judge
 from training.labels import days_needed, labels, order
+from training.recipe import Choose, Recipe, Task
 from training.sufficiency import Lacking
+from training.trainer import Trainer
 
-# One set for all data: small, strongly regularised trees, slowly learned. Rows of one account follow each other
-# month by month, so there is less in the data than their number says.
-PARAMETERS = {
-    "objective": "binary",
-    "learning_rate": 0.03,
-    "num_leaves": 7,
-    "min_data_in_leaf": 50,
-    "feature_fraction": 0.3,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
-    "lambda_l2": 10.0,
-    "cat_smooth": 20.0,
-    "max_bin": 127,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbosity": -1,
-}
-# A fixed number: stopping by a later period's loss mistakes a season's base rate for overfitting.
-TREES = 300
 _REFERENCE_ROWS = 20_000
 _MOST_CATEGORIES = 200
-_FEW_ROWS = 100_000
 
 Say = Callable[[str], None]
 
@@ -55,11 +36,13 @@ class Fitted:
         bundle: Without heads where no horizon could be trained.
         outcomes: Of the horizons that were.
         lacking: What the others lack.
+        recipe: How it was trained.
     """
 
     bundle: Bundle
     outcomes: dict[int, Outcome]
     lacking: dict[int, Lacking] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 @dataclass(frozen=True)
@@ -77,12 +60,13 @@ class Dataset:
     data_until: datetime
 
 
-def fit(
+def fit(  # noqa: PLR0913  # all but the first two named
     history: History,
     settings: Settings,
     *,
     as_of: datetime | None = None,
     champions: Mapping[str, Bundle] | None = None,
+    choose: Choose | None = None,
     say: Say = print,
 ) -> dict[str, Fitted]:
     """Train every target that the settings ask for, telling first what it lacks and last what may have leaked.
@@ -92,6 +76,7 @@ def fit(
         settings: Of the company.
         as_of: Train as one would have then: no label looks past it. Default: all the data.
         champions: The models that serve now, by target, to be judged beside the new ones.
+        choose: Finds a better recipe than the default, such as `training.tune.Tuner`.
         say: Is told what is under way.
 
     Raises:
@@ -103,7 +88,7 @@ def fit(
     fitted = {}
     for name, data in datasets(history, settings, cutoffs, until, say=say):
         champion = (champions or {}).get(name)
-        fitted[name] = _honest(history, settings, name, data, plans[name], champion=champion, say=say)
+        fitted[name] = _honest(history, settings, name, data, plans[name], champion=champion, choose=choose, say=say)
     return fitted
 
 
@@ -115,6 +100,7 @@ def _honest(  # noqa: PLR0913  # the arguments of fit_target
     plans: dict[int, splits.Plan],
     *,
     champion: Bundle | None,
+    choose: Choose | None,
     say: Say,
 ) -> Fitted:
     """What `fit_target` gives of the horizons that have enough, with what else there is to doubt in their verdicts."""
@@ -130,7 +116,7 @@ def _honest(  # noqa: PLR0913  # the arguments of fit_target
     able = {h: plan for h, plan in plans.items() if h not in lacking}
     if not able:
         return Fitted(_empty(history, settings, name), {}, lacking)
-    fitted = fit_target(history, settings, name, data, able, champion=champion, say=say)
+    fitted = fit_target(history, settings, name, data, able, champion=champion, choose=choose, say=say)
     say(f"{name}: looking for leaks")
     probe = leaks.Probe(history, target, fitted.bundle, frame, data.data_until)
     short = sufficiency.remarks(history, fitted.bundle.features, frame["account_id"], data.data_until)
@@ -210,6 +196,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     plans: dict[int, splits.Plan],
     *,
     champion: Bundle | None = None,
+    choose: Choose | None = None,
     say: Say = print,
 ) -> Fitted:
     """Train one target and judge it on the test of each plan.
@@ -221,6 +208,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         data: Of the target; rows at cutoffs outside the plans are left alone.
         plans: By horizon, ascending; the tests of all begin later than any label of any train ends.
         champion: The model that serves now.
+        choose: Finds a better recipe than the default; it is shown the rows to learn from, and no other.
         say: Is told what is under way.
 
     Raises:
@@ -245,67 +233,26 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         learned_until=max(p.train[-1] + timedelta(days=p.days) for p in plans.values()),
     )
     matrix = bundle.matrix(frame)
-    heads, asked = [], {}
-    for horizon, plan in plans.items():
-        answers = labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
+    answered = {h: labels(history, target, h, frame, data_until=data.data_until).to_numpy() for h in plans}
+    asked = {h: (plan, answered[h]) for h, plan in plans.items()}
+    recipe = recipes.default(settings, target, bundle)
+    if choose:
+        learns = frame["as_of"].isin({c for plan in plans.values() for c in plan.train}).to_numpy()
+        known = {h: (plan, answers[learns]) for h, (plan, answers) in asked.items()}
+        recipe = choose(Task(name, bundle, matrix[learns], frame["as_of"][learns], known), recipe)
+        say(f"{name}: {recipe.tuned}")
+    heads = []
+    for horizon, (plan, answers) in asked.items():
         say(f"{name}, {horizon} days: {plan.sentence()}")
-        trainer = _Trainer(bundle, matrix, answers, frame["as_of"], seed=settings.training.seed)
+        trainer = Trainer(bundle, matrix, answers, frame["as_of"], recipe=recipe)
         heads.append(trainer.head(f"{name}_{horizon}d", horizon, plan))
-        asked[horizon] = (plan, answers)
     bundle = Bundle(**{**vars(bundle), "heads": tuple(heads)})
     scores, seed = bundle.probabilities(matrix), settings.training.seed
     outcomes = {
         h: judge(name, frame.assign(score=scores[:, i], label=answers), p, horizon=h, seed=seed, champion=champion)
         for i, (h, (p, answers)) in enumerate(asked.items())
     }
-    return Fitted(bundle, outcomes)
-
-
-class _Trainer:
-    """Fits the heads of one target on one matrix."""
-
-    def __init__(
-        self, bundle: Bundle, matrix: np.ndarray, answers: np.ndarray, as_ofs: pd.Series, *, seed: int
-    ) -> None:
-        self._matrix, self._answers, self._as_ofs = matrix, answers, as_ofs
-        self._categorical = [i for i, f in enumerate(bundle.features) if f in bundle.categories]
-        # Few rows are learned faster by one thread than by several that wait for each other at every leaf.
-        self._parameters = PARAMETERS | {"seed": seed, "num_threads": 1 if len(matrix) < _FEW_ROWS else 0}
-
-    def head(self, what: str, horizon: int, plan: splits.Plan) -> Head:
-        early, late, train = (self._rows(cutoffs, what) for cutoffs in (plan.early, plan.late, plan.train))
-        # Judged on later months than it learned from: how far its log-odds can be believed.
-        first = lgb.train(self._parameters, self._data(early), num_boost_round=TREES)
-        log_odds = first.predict(self._matrix[late], raw_score=True)
-        believed = calibrate.fit(log_odds, self._answers[late])
-        # What is deployed has learned from those months too.
-        booster = lgb.train(self._parameters, self._data(train), num_boost_round=TREES)
-        rate = float(self._answers[train].mean())
-        calibrator = calibrate.centred(believed, booster.predict(self._matrix[train], raw_score=True), rate)
-        return Head(
-            horizon=horizon,
-            text=booster.model_to_string(),
-            calibrator=calibrator,
-            base_rate=rate,
-            quantiles=quantiles(calibrator(log_odds)),
-        )
-
-    def _rows(self, cutoffs: tuple[datetime, ...], what: str) -> np.ndarray:
-        """Places of the rows with a label at these cutoffs; both classes must be there."""
-        rows = np.flatnonzero(self._as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(self._answers))
-        positives = int(self._answers[rows].sum())
-        if positives in {0, len(rows)}:
-            raise LabelError(
-                f"the labels of {what} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
-                there=f"{positives} positives among {len(rows)} rows",
-                do="Look at its label and cohort in the TOML, or give more history",
-            )
-        return rows
-
-    def _data(self, rows: np.ndarray) -> lgb.Dataset:
-        return lgb.Dataset(
-            self._matrix[rows], self._answers[rows], categorical_feature=self._categorical, params={"verbosity": -1}
-        )
+    return Fitted(bundle, outcomes, recipe=recipe)
 
 
 def _columns(frame: pd.DataFrame) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ strict where data are undated and lenient where they are point in time:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import lightgbm as lgb
@@ -29,7 +28,6 @@ import pandas as pd
 from features import catalog, snapshots
 from features.contract import TABLES
 from features.definition import DAY
-from features.errors import GarrisonError
 from features.history import History
 from features.instants import aware, instant, whole
 from features.settings import Churn, Upsell
@@ -37,12 +35,10 @@ from features.suspects import alone, attributes, auc
 from training import lives
 from training.bundle import Bundle
 from training.cohorts import eligible
-from training.evaluate import Evaluation
 from training.labels import labels, mature_until
 from training.splits import Plan
+from training.suspicion import Found
 
-LEAK = "leak_suspected"
-_SUSPECT = "suspect "
 _ATTRIBUTE_AUC, _SOURCE_AUC, _FEATURE_AUC = 0.95, 0.90, 0.98
 _ATTRIBUTE_SHARE, _SOURCE_SHARE, _LIFT, _COVERED = 0.95, 0.8, 3.0, 0.1
 _FEWEST = 10  # accounts of either class, and with a suspicious value
@@ -66,62 +62,6 @@ _PARAMETERS = {
     "seed": 7,
     "verbosity": -1,
 }
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the probe says of one target and horizon.
-
-    Args:
-        suspects: What stops the run: a sentence by the suspect's name.
-        remarks: What is only said.
-        doubts: What makes the labels doubtful: it stops a model that has a signal, and explains one that has none.
-    """
-
-    suspects: dict[str, str]
-    remarks: tuple[str, ...] = ()
-    doubts: dict[str, str] | None = None
-
-    def applied(self, evaluation: Evaluation, trusted: tuple[str, ...]) -> Evaluation:
-        """The evaluation with the verdict and reasons that follow; what the settings trust is only remarked on."""
-        every = {**self.suspects, **(self.doubts or {})}
-        stops = {**self.suspects, **((self.doubts or {}) if evaluation.verdict == "signal" else {})}
-        stops = {name: said for name, said in stops.items() if not _trusted(name, trusted)}
-        said = [f"{_SUSPECT}{name}: {sentence}" for name, sentence in stops.items()]
-        rest = [f"{sentence} ({_standing(name, trusted)})" for name, sentence in every.items() if name not in stops]
-        reasons = (*said, *evaluation.reasons, *rest, *self.remarks)
-        return replace(evaluation, verdict=LEAK if stops else evaluation.verdict, reasons=reasons)
-
-
-def _standing(name: str, trusted: tuple[str, ...]) -> str:
-    return f"training.trusted names {name}" if _trusted(name, trusted) else "the labels may be wrong"
-
-
-def _trusted(name: str, trusted: tuple[str, ...]) -> bool:
-    """Whether the settings trust it, or a source that the feature is measured on."""
-    return bool({name, *catalog.feature(name).sources} & set(trusted))
-
-
-def refuse(evaluations: dict[str, Evaluation]) -> None:
-    """Stop a run in which a leak is suspected.
-
-    Args:
-        evaluations: By target and horizon, such as churn_30d.
-
-    Raises:
-        GarrisonError: Naming each suspect once.
-    """
-    said: dict[str, str] = {}
-    for what, e in evaluations.items():
-        for reason in e.reasons if e.verdict == LEAK else ():
-            if reason.startswith(_SUSPECT):
-                # Figures differ by horizon: the first that names a suspect is enough.
-                said.setdefault(reason.partition(":")[0], f"{what}: {reason}")
-    if said:
-        raise GarrisonError(
-            f"a leak is suspected, so nothing was registered: {'; '.join(said.values())}",
-            do="Take the suspect out of the TOML; or, if it is truly known before, name it in training.trusted",
-        )
 
 
 class Probe:

@@ -109,7 +109,8 @@ def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: Fi
     registered = f"{settings.company.slug}-{name}"
     verdicts = [o.evaluation.verdict for o in fitted.outcomes.values()]
     verdicts += ["insufficient"] * len(fitted.lacking)
-    verdict = "leak_suspected" if "leak_suspected" in verdicts else next((v for v in verdicts if v != "signal"), "signal")
+    worst = (v for v in ("leak_suspected", *verdicts) if v in verdicts and v != "signal")
+    verdict = next(worst, "signal")
     place = Path(mlflow.get_logged_model(model.model_id).artifact_location.removeprefix("file://"))
     # Where the flavour keeps the folder that it was given.
     inside = model.flavors["python_function"]["data"]

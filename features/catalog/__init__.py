@@ -1,14 +1,18 @@
-"""The feature catalog: every feature, by column name. To add one, define it in its source's file here."""
+"""The feature catalog: every feature, by column name. To add one, define it in its source's file here.
+
+A company's own features come beside these, from the Python files that its TOML names: see `features.own`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 
-from features import definition, streams
+from features import definition, own, streams
 from features.catalog import (
     account,
     backlog,
@@ -25,25 +29,65 @@ from features.catalog import (
     worth,
 )
 from features.definition import Feature
+from features.own import File
+from features.settings import Settings
 
 FILES = (account, usage, course, tickets, backlog, service, purchases, rhythm, spending, terms, worth, touches)
 FEATURES: Mapping[str, Feature] = MappingProxyType({f.name: f for file in FILES for f in file.FEATURES})
 
 
-def present(sources: Iterable[str]) -> tuple[Feature, ...]:
-    """The features whose sources are all there, in catalog order."""
-    there = set(sources)
-    return tuple(f for f in FEATURES.values() if there.issuperset(f.sources))
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """What features there are: of a company, or of any without features of its own.
+
+    Args:
+        features: By column name, the built-in ones first.
+        files: What the company's own were read from.
+    """
+
+    features: Mapping[str, Feature]
+    files: tuple[File, ...] = ()
+
+    @staticmethod
+    def of(settings: Settings) -> Catalog:
+        """The company's: read again where one of its files has another text.
+
+        This runs the company's own code.
+
+        Raises:
+            FeatureError: A file that the settings name can't be read or run, or a feature in it can't be used.
+        """
+        files = tuple(own.text(settings.folder / name) for name in settings.catalog.features)
+        return _with(files, account.attributes(settings)) if files else BUILT_IN
+
+    def present(self, sources: Iterable[str]) -> tuple[Feature, ...]:
+        """The features whose sources are all there, in catalog order."""
+        there = set(sources)
+        return tuple(f for f in self.features.values() if there.issuperset(f.sources))
+
+    def feature(self, name: str) -> Feature:
+        """The feature behind a snapshot's column; a mapped attribute of accounts where the catalog has none."""
+        return self.features.get(name) or account.attribute(name)
+
+    @property
+    def own(self) -> tuple[Feature, ...]:
+        """Those that are the company's own."""
+        return tuple(f for name, f in self.features.items() if FEATURES.get(name) is not f)
+
+    @cached_property
+    def version(self) -> str:
+        """Fingerprint of all that defines the features: 12 hexadecimal digits."""
+        modules = (definition, streams, series, *FILES)
+        texts = [inspect.getsource(module) for module in modules] + [file.text for file in self.files]
+        return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
 
-def feature(name: str) -> Feature:
-    """The feature behind a snapshot's column; a mapped attribute of accounts where the catalog has none."""
-    return FEATURES.get(name) or account.attribute(name)
+BUILT_IN = Catalog(FEATURES)
 
 
-@cache
-def version() -> str:
-    """Fingerprint of all that defines the features: 12 hexadecimal digits."""
-    modules = (definition, streams, series, *FILES)
-    text = "".join(inspect.getsource(module) for module in modules)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+@lru_cache(maxsize=8)
+def _with(files: tuple[File, ...], attributes: tuple[tuple[str, str], ...]) -> Catalog:
+    features = dict(FEATURES)
+    for file in files:
+        features |= own.read(file, features, dict(attributes))
+    return Catalog(MappingProxyType(features), files)

@@ -6,7 +6,9 @@ from typing import Any
 
 import ibis
 
+from features.contract import TABLES, Column, stored
 from features.definition import DAY, At, Feature, feature
+from features.settings import Settings
 
 
 @feature(unit="days", family="tenure", says="an account for {value:,.0f} days")
@@ -20,6 +22,13 @@ def days_to_anniversary(at: At) -> Any:
     """Days to the nearest anniversary of the account's creation, ahead or gone by, up to the 30th."""
     tenure = (at.as_of - at.account("created_at")) / DAY
     return ibis.least(*((tenure - 365.25 * years).abs() for years in range(1, 31)))
+
+
+def attributes(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """The attributes of accounts that the settings map, each with its stored type."""
+    mapped = settings.tables["accounts"].columns
+    contract = TABLES["accounts"].columns
+    return tuple((c, stored(contract.get(c) or Column(mapped[c].kind))) for c in settings.attributes())
 
 
 def attribute(name: str) -> Feature:

@@ -39,7 +39,7 @@ class Handover:
     @classmethod
     def to(cls, dialect: str, history: History) -> Handover:
         """Compile the one expression for an engine."""
-        snapshots = expression(history.sources, history.attributes)
+        snapshots = expression(history.features, history.attributes)
         tables = {
             node.name: {name: str(kind.copy(nullable=True)) for name, kind in node.schema.items()}
             for node in snapshots.op().find(ops.UnboundTable)
@@ -80,5 +80,5 @@ def instants(as_ofs: Sequence[datetime]) -> list[int]:
 def embedded(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
     """The same query in the history's own DuckDB."""
     cutoffs = pd.DataFrame({"as_of": instants(as_ofs)}, dtype="int64")
-    frame = history.query(query(history.sources, history.attributes), cutoffs=cutoffs)
+    frame = history.query(query(history.features, history.attributes), cutoffs=cutoffs)
     return frame.assign(as_of=aware(frame["as_of"]))

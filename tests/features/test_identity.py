@@ -465,10 +465,10 @@ def test_a_ticket_that_was_resolved_before_a_merge_is_resolved_for_the_survivor_
     rows = ("1,A,2024-01-10,2024-01-12,", "2,A,2024-01-10,2024-02-27,2024-01-15", "3,A,2024-01-10,,")
     company.table("tickets", "ticket_id,account_id,opened_at,resolved_at,known_at", *rows)
     merged(company, f"A,2023-01-01,B,{MERGE.isoformat()}", "B,2023-01-01,,")
-    # The second is resolved on 27 February, which is known as late as its opening was: five days after.
-    open_on = {MERGE: 2, MERGE + timedelta(days=2): 2, MERGE + timedelta(days=3): 1}
+    # The second is resolved on 27 February, which is known as long after it as its opening was: five days.
+    open_on = {MERGE: 2, MERGE + timedelta(days=1): 2, MERGE + timedelta(days=2): 1}
     found = seen(company, *open_on, only="B")
-    assert found["tickets_open"].tolist() == list(open_on.values())
+    assert found["open_tickets"].tolist() == list(open_on.values())
 
 
 # The report

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from features import catalog
+from training import recommendation, timing, value
 from training.value import Uplift, at_risk, uplift, upsell, yearly
 
 NAN = np.nan
@@ -70,3 +75,14 @@ def test_expected_upsell_grows_with_the_accounts_revenue_where_that_is_known():
     chance = np.array([0.5, 0.5, 0.5])
     assert upsell(frame, chance, Uplift(share=0.2, amount=40)).tolist() == pytest.approx([10, 100, 20])
     assert upsell(frame, chance, Uplift(share=None, amount=40)).tolist() == pytest.approx([20, 20, 20])
+
+
+@pytest.mark.parametrize("module", [recommendation, timing, value])
+def test_every_column_that_is_read_is_a_feature(module):
+    # One that is not there counts as not known: a misspelt name would go unnoticed.
+    source = inspect.getsource(module)
+    read = set(re.findall(r'column\(frame, "(\w+)"\)', source)) | set(
+        re.findall(r'"(\w+_tickets\w*|csat_\w+)"', source)
+    )
+    assert read
+    assert read <= set(catalog.FEATURES)

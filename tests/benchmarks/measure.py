@@ -1,0 +1,47 @@
+"""What every benchmark does: run a part in a process of its own, and write the figures for machines."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from features.files import replacing
+
+
+def alone(script, part, *args):
+    """Run one part of a benchmark in a process of its own; gives what it printed last, as JSON."""
+    command = [sys.executable, script, part, *map(str, args)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": "."})
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def answer(**figures):
+    """What a part gives back, with its peak memory in GiB."""
+    print(json.dumps(figures | {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
+
+
+def seconds(work, times=1):
+    """The shortest wall time of several runs, and what the last gave."""
+    took = []
+    for _ in range(times):
+        start = time.perf_counter()
+        result = work()
+        took.append(time.perf_counter() - start)
+    return min(took), result
+
+
+def write(name, figures, libraries):
+    """Print the figures as a table and write them to var/bench/NAME.json."""
+    for key, value in figures.items():
+        print(f"  {key:<28} {value:,.4g}" if isinstance(value, float) else f"  {key:<28} {value}")
+    machine = {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
+    about = {"machine": machine, "versions": {library: version(library) for library in libraries}}
+    file = Path("var/bench") / f"{name}.json"
+    with replacing(file) as part:
+        part.write_text(json.dumps(figures | about, indent=2) + "\n", encoding="utf-8")
+    print(f"written to {file}")

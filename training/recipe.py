@@ -1,0 +1,87 @@
+"""How boosters are trained: one set of parameters for all data, and what a tuner may look at to choose others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features import catalog
+from features.settings import Churn, Settings, Upsell
+from training import splits
+from training.bundle import Bundle
+
+# One set for all data: small, strongly regularised trees, slowly learned. Rows of one account follow each other
+# month by month, so there is less in the data than their number says.
+PARAMETERS = {
+    "objective": "binary",
+    "learning_rate": 0.03,
+    "num_leaves": 7,
+    "min_data_in_leaf": 50,
+    "feature_fraction": 0.3,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 10.0,
+    "cat_smooth": 20.0,
+    "max_bin": 127,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+# A fixed number: stopping by a later period's loss mistakes a season's base rate for overfitting.
+TREES = 300
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the boosters of one target are trained.
+
+    Args:
+        parameters: LightGBM's.
+        trees: Their number.
+        tuned: How they were chosen, in a sentence; empty for the defaults.
+    """
+
+    parameters: Mapping[str, Any] = field(default_factory=lambda: dict(PARAMETERS))
+    trees: int = TREES
+    tuned: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one target learns from: the rows at cutoffs of the training, and no other.
+
+    Args:
+        name: Of the target.
+        bundle: Its columns; without heads yet.
+        matrix: (n, features) of the rows.
+        as_ofs: (n,) their cutoffs.
+        asked: By horizon, the plan and the (n,) labels.
+    """
+
+    name: str
+    bundle: Bundle
+    matrix: np.ndarray
+    as_ofs: pd.Series
+    asked: Mapping[int, tuple[splits.Plan, np.ndarray]]
+
+
+Choose = Callable[[Task, Recipe], Recipe]
+
+
+def default(settings: Settings, target: Churn | Upsell, bundle: Bundle) -> Recipe:
+    """The recipe for a target without tuning, its constraints among the parameters.
+
+    Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
+    That holds for leaving alone: who is about to leave does not downgrade first, and of upsell the catalog says
+    nothing. Text columns have no direction.
+    """
+    parameters = PARAMETERS | {"seed": settings.training.seed}
+    leaving = isinstance(target, Churn) and target.label.kind != "downgrade"
+    directions = [0 if f in bundle.categories else catalog.feature(f).direction for f in bundle.features]
+    if not (settings.training.monotone and leaving and any(directions)):
+        return Recipe(parameters)
+    return Recipe(parameters | {"monotone_constraints": directions, "monotone_constraints_method": "advanced"})
