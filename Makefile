@@ -16,12 +16,19 @@ help:  ## show this list
 .PHONY: setup
 setup: .venv/.installed  ## make the environment (.venv) from the lock file
 
+.venv/.spark: .venv/.installed requirements-spark.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-spark.lock
+	touch $@
+
+.PHONY: setup-spark
+setup-spark: .venv/.spark  ## the same with Spark, which wants a Java 17
+
 .PHONY: demo
 demo: setup  ## the whole main job on sample data (DATA=completejourney: on real purchases)
 	$(PY) -m monitoring demo $(DATA)
 
 .PHONY: test
-test: setup lint  ## all tests, and lint
+test: setup-spark lint  ## all tests, and lint
 	@# Tests run one process a core: libraries that start a thread a core as well would wait for each other.
 	OMP_NUM_THREADS=1 $(PY) -m pytest
 
@@ -45,10 +52,18 @@ serve: setup  ## the HTTP endpoint on port 3000 (CONFIG=garrison.toml)
 bench-features: setup  ## the feature engine on 100,000 accounts, against a plain pass and featuretools
 	PYTHONPATH=. $(PY) tests/benchmarks/bench_features.py
 
+.PHONY: bench-quality
+bench-quality: setup  ## what the models are worth on every task, beside baselines (GARRISON_DATA=../shared/data)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_quality.py
+
 .PHONY: lock
 lock: setup  ## renew the lock file from pyproject.toml
 	.venv/bin/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-annotate --no-header \
 	  --python-version 3.11 --quiet --output-file requirements.lock
+	.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --generate-hashes \
+	  --no-annotate --no-header --python-version 3.11 --quiet --output-file requirements-spark.lock
+	$(PY) -c "import re, pathlib; lock = pathlib.Path('requirements-spark.lock'); \
+	  found = re.findall(r'^(?:pyspark|py4j)==.*?(?=^\S|\Z)', lock.read_text(), re.M | re.S); lock.write_text(''.join(found))"
 
 .PHONY: clean
 clean:  ## remove the environment and all that runs produced

@@ -11,12 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from features import catalog, command, matches, reference, snapshots, suspects
+from features import command, probes, reference, report, snapshots
+from features.catalog import BUILT_IN, Catalog
 from features.command import CONFIG, AsOfs, Config, Json
 from features.company import load
+from features.errors import FeatureError
 from features.files import replacing
 from features.history import History
 from features.matches import Report, Some
+from features.probes import Probed
 from features.quality import Checked
 from features.settings import Settings
 
@@ -28,6 +31,13 @@ class Sample(StrEnum):
 
     tidewater = "tidewater"
     completejourney = "completejourney"
+
+
+class Tried(StrEnum):
+    """Which features are probed for leaks."""
+
+    own = "own"
+    all = "all"
 
 
 @app.command()
@@ -72,23 +82,37 @@ def oracle(
 
 
 @app.command()
-def check(config: Config = CONFIG, json: Json = None) -> None:
-    """Read and check every table: rows, dates, quarantine with reasons."""
+def check(
+    config: Config = CONFIG,
+    features: Annotated[
+        Tried, typer.Option("--features", help="Which to probe for leaks: the company's own, or all.")
+    ] = Tried.own,
+    json: Json = None,
+) -> None:
+    """Read and check every table: rows, dates, gaps, quarantine with reasons, who is who, what looks like a leak."""
     settings = load(config)
     with _opened(settings) as history:
         _print_checked(history.checked)
-        who = matches.report(history, settings)
-        _print_matches(who)
-        absent = [t for t in ("tickets", "usage", "purchases") if t not in history.sources]
-        if absent:
-            print(f"Not there: {', '.join(absent)}. Their features are absent, and every score will say so.")
-        print(f"Features from these sources: {len(catalog.present(history.sources)) + len(history.attributes)}")
-        looks = suspects.suspects(history)
-        for suspect in looks:
-            print(f"Suspicious: {suspect.sentence}")
-        tables = {c.table: c.as_dict() for c in history.checked}
-        told = {"identity": who.as_dict(), "absent": absent, "suspects": [vars(s) for s in looks]}
-        command.write_json(json, {"tables": tables, **told})
+        probed = _probed(history, settings, features)
+        found = report.of(history, settings, probed)
+    _print_matches(found.identity)
+    for line in found.lines():
+        print(line)
+    page = report.page(found, settings.var / "check.html")
+    print(f"The report: {page}")
+    command.write_json(json, found.as_dict() | {"page": str(page)})
+    if probed and probed.leaks:
+        leaking = dict.fromkeys(leak.feature for leak in probed.leaks)
+        do = "Date each fact of its stream by when it came, and say when it was known"
+        raise FeatureError(f"features leak: {', '.join(leaking)}", there=str(probed.leaks[0]), do=do)
+
+
+def _probed(history: History, settings: Settings, tried: Tried) -> Probed | None:
+    wanted = history.catalog.own if tried is Tried.own else history.features
+    if not wanted:
+        return None
+    with command.spinner("probing features"):
+        return probes.probe(history, settings, wanted)
 
 
 @app.command()
@@ -106,29 +130,32 @@ def build(
 
 @app.command(name="catalog")
 def show_catalog(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A company's TOML file: its own features too, then.")
+    ] = None,
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Renew this page's catalog; what stands above it is kept.")
     ] = None,
     json: Json = None,
 ) -> None:
     """Every feature: name, sentence, window, source."""
+    catalog = Catalog.of(load(config)) if config else BUILT_IN
+    features = catalog.features
     if markdown:
         page = markdown.read_text(encoding="utf-8") if markdown.exists() else ""
         with replacing(markdown) as part:
-            part.write_text(reference.renewed(page, catalog.FEATURES), encoding="utf-8")
-        print(f"{len(catalog.FEATURES)} features in {markdown}")
+            part.write_text(reference.renewed(page, features), encoding="utf-8")
+        print(f"{len(features)} features in {markdown}")
     else:
-        _print_catalog()
-    command.write_json(
-        json, {"version": catalog.version(), "features": [f.as_dict() for f in catalog.FEATURES.values()]}
-    )
+        _print_catalog(catalog)
+    command.write_json(json, {"version": catalog.version, "features": [f.as_dict() for f in features.values()]})
 
 
-def _print_catalog() -> None:
-    table = Table("feature", "what it is", "window", "source", "unit", title=f"Catalog {catalog.version()}")
-    for f in catalog.FEATURES.values():
+def _print_catalog(catalog: Catalog) -> None:
+    table = Table("feature", "what it is", "window", "source", "unit", title=f"Catalog {catalog.version}")
+    for f in catalog.features.values():
         source = ", ".join(f.sources) or "accounts"
-        table.add_row(f.name, f.sentence, f"{f.window} d" if f.window else "", source, f.unit)
+        table.add_row(f.name, escape(f.sentence), f"{f.window} d" if f.window else "", source, escape(f.unit))
     Console().print(table)
 
 

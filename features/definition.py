@@ -103,7 +103,9 @@ class At:
     def __call__(self, measure: Measure, days: int | None = None, before: int = 0) -> ir.FloatingColumn:
         """The measure in the window `[as_of - before - days, as_of - before)`, or over all the past."""
         ask = Ask(measure, days, before)
-        self.asks[ask.column] = ask
+        if self.asks.setdefault(ask.column, ask) != ask:
+            message = f"two measures are called {measure.name}"
+            raise ValueError(message)
         value = self._column(ask.column)
         return value.fill_null(0.0) if measure.how in {"sum", "count", "distinct"} else value
 
@@ -143,6 +145,8 @@ class Feature:
         direction: +1 if more of it can only raise churn risk, -1 if only lower it, 0 if neither is sure.
         play: Key of the next step when it drives a risk; None marks context that nobody can act on.
         wording: Value to words.
+        beside: Whose rows it needs beside the account's own: its peers' or its parent's; None for most.
+        of: With `beside`, the feature whose column it is made of.
     """
 
     name: str
@@ -155,6 +159,8 @@ class Feature:
     direction: int
     play: str | None
     wording: Callable[[float], str]
+    beside: Literal["peers", "parent"] | None = None
+    of: str | None = None
 
     @property
     def actionable(self) -> bool:

@@ -11,7 +11,6 @@ one posted account gives the same bits as over all accounts at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import Any
 
 import ibis
@@ -20,15 +19,6 @@ import ibis.expr.types as ir
 
 from features.contract import TABLES, stored
 from features.definition import DAY, Ask, At, Feature, Stream
-
-
-@cache
-def query(features: tuple[Feature, ...], attributes: tuple[tuple[str, str], ...]) -> str:
-    """The snapshots' SQL; instants come in as the table `cutoffs`.
-
-    Compiled once for a set of features: compiling takes longer than running it for one account.
-    """
-    return ibis.to_sql(expression(features, attributes).order_by("as_of", "account_id"), dialect="duckdb")
 
 
 def expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
@@ -40,11 +30,13 @@ def expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]
     """
     features, attributes = tuple(features), tuple(attributes)
     cutoffs = ibis.table({"as_of": "int64"}, name="cutoffs")
-    accounts = ibis.table({"account_id": "string", "created_at": "int64", **dict(attributes)}, name="accounts")
+    kinds = {"account_id": "string", "created_at": "int64", "merged_at": "int64", **dict(attributes)}
+    accounts = ibis.table(kinds, name="accounts")
     # PostgreSQL makes no float of a flag, nor any number but this.
     flags = {name: accounts[name].cast("int32") for name, kind in attributes if kind == "boolean"}
     accounts = accounts.mutate(**flags) if flags else accounts
-    spine = accounts.join(cutoffs, accounts.created_at < cutoffs.as_of)
+    there = [accounts.created_at < cutoffs.as_of, (accounts.merged_at > cutoffs.as_of).fill_null(True)]
+    spine = accounts.join(cutoffs, there)
     for stream, asks in by_stream(features).items():
         for name, measured in _measured(stream, asks, cutoffs):
             # Keys get names of their own, so that the joins stay one flat chain: a nested query plans far longer.

@@ -23,7 +23,7 @@ from features.errors import SourceError
 from features.instants import micros
 from features.kept import Progress
 from features.quality import Checked
-from features.settings import Settings
+from features.settings import Engine, Settings
 
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "decimal(18, 4)": pa.decimal128(18, 4), "boolean": pa.bool_()}
 
@@ -36,15 +36,17 @@ class History:
         attributes: The mapped columns of accounts that describe it, each with its stored type.
         catalog: The features that are made of it.
         checked: What came of each table; empty for posted rows, which are checked before they get here.
+        engine: Where its snapshots are computed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # one for each attribute
         self,
         connection: duckdb.DuckDBPyConnection,
         tables: Sequence[str],
         attributes: tuple[tuple[str, str], ...],
         catalog: Catalog,
         checked: tuple[Checked, ...] = (),
+        engine: Engine = Engine(),  # noqa: B008  # read-only
     ) -> None:
         self._connection = connection
         self.tables = tuple(tables)
@@ -52,6 +54,7 @@ class History:
         self.attributes = attributes
         self.catalog = catalog
         self.checked = checked
+        self.engine = engine
 
     @classmethod
     def open(cls, settings: Settings, progress: Progress | None = None) -> Self:
@@ -66,7 +69,7 @@ class History:
         file, checked = kept.opened(settings, progress)
         connection = duckdb.connect(file, read_only=True, config=kept.LIMITS)
         connection.execute("SET TimeZone = 'UTC'")
-        return cls(connection, [c.table for c in checked], attributes(settings), catalog, checked)
+        return cls(connection, [c.table for c in checked], attributes(settings), catalog, checked, settings.engine)
 
     @classmethod
     def posted(

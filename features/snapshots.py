@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import facts, windows
+from features import beside, facts, windows
 from features.definition import DAY, At, Feature
 from features.expression import by_stream
 from features.files import replacing
@@ -49,8 +49,15 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
     Args:
         history: Of the company.
         as_ofs: Instants to look from.
-        progress: Called with accounts done and accounts in all.
+        progress: Called with accounts done and accounts in all, by the default engine.
+
+    Raises:
+        GarrisonError: The engine that the settings ask for can't be reached, or failed.
     """
+    if history.engine.kind != "duckdb":
+        from features import engines
+
+        return beside.added(history, engines.table(history.engine, history, as_ofs))
     instants = np.array(sorted({micros(a) for a in as_ofs}), dtype="int64")
     parts = history.parts(_EVENTS, _ACCOUNTS)
     with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
@@ -61,7 +68,9 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
             if progress:
                 progress(done, parts[-1][1] + 1)
     # Each part has its instants one after another; the whole has each instant's parts one after another.
-    return pa.concat_tables([part[k] for k in range(len(instants)) for part in found])
+    whole = pa.concat_tables([part[k] for k in range(len(instants)) for part in found])
+    # Posted accounts have no company around them.
+    return beside.added(history, whole) if history.checked else whole
 
 
 def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[pa.Table]:

@@ -66,6 +66,7 @@ class Outcome:
         continued: Open episodes that stay open.
         closed: Episodes that ended.
         fresh: False where this `as_of` had been processed before, and so nothing was done.
+        lead: Days that the target leaves before the horizon begins.
     """
 
     as_of: datetime
@@ -76,6 +77,12 @@ class Outcome:
     continued: tuple[Continued, ...] = ()
     closed: tuple[Closed, ...] = ()
     fresh: bool = True
+    lead: int = 0
+
+    @property
+    def days(self) -> int:
+        """From `as_of` to the horizon's end."""
+        return self.lead + self.horizon
 
 
 def lifecycle(
@@ -139,7 +146,8 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
         Opened(episode_id(company, account, target=TARGET, opened=at), scores[account], way)
         for account, way in routes.items()
     )
-    outcome = Outcome(instant(at), horizon, limits, here.considered, opened, continued, closed)
+    lead = settings.churn.lead_days
+    outcome = Outcome(instant(at), horizon, limits, here.considered, opened, continued, closed, lead=lead)
     if dry_run:
         return outcome
     risks = [_risk(settings, o, outcome, known=known, before=before) for o in opened]
@@ -159,7 +167,7 @@ def _risk(
         account_id=score.account_id,
         name=known.get(score.account_id, Contact()).name,
         score=score.score,
-        horizon=outcome.horizon,
+        days=outcome.days,
         as_of=outcome.as_of,
         earlier=before.get(score.account_id),
         drivers=score.drivers,

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from features import catalog, snapshots
+from features import snapshots
+from features.catalog import BUILT_IN, Catalog
 from features.errors import RegistryError
 from features.history import History
 from features.settings import Settings
@@ -78,6 +79,7 @@ def page(  # noqa: PLR0913  # all named: what to show, and where
     heading: str,
     seed: int,
     scores: Scores | None = None,
+    catalog: Catalog = BUILT_IN,
 ) -> Path:
     """Write the page: the verdict in words, all columns' figures, and Evidently's view of the most moved.
 
@@ -91,9 +93,11 @@ def page(  # noqa: PLR0913  # all named: what to show, and where
         heading: What was compared, for the top of the page.
         seed: The same.
         scores: The same.
+        catalog: What the columns are.
     """
     shown = verdict.drifted[:SHOWN_DRIFTED] or verdict.columns[:SHOWN_STABLE]
-    sentences = {c.name: catalog.FEATURES[c.name].sentence for c in verdict.columns if c.name in catalog.FEATURES}
+    features = catalog.features
+    sentences = {c.name: features[c.name].sentence for c in verdict.columns if c.name in features}
     head = body = ""
     if shown:
         sound = _sound(reference, current, seed=seed, scores=scores)
@@ -157,7 +161,8 @@ def run(settings: Settings, *, as_of: datetime | None = None) -> Watch:
         verdicts[target] = check(bundle.reference, current, **given)
         file = settings.var / "drift" / f"{snapshot.as_of:%Y-%m-%d}-{target}.html"
         heading = f"{settings.company.name}: {target} model {bundle.version}, accounts as of {snapshot.as_of:%Y-%m-%d}"
-        pages[target] = page(verdicts[target], bundle.reference, current, file=file, heading=heading, **given)
+        given |= {"file": file, "heading": heading, "catalog": history.catalog}
+        pages[target] = page(verdicts[target], bundle.reference, current, **given)
     return Watch(snapshot.as_of, verdicts, pages)
 
 

@@ -32,8 +32,8 @@ class Risk:
     Args:
         account_id: Of the account.
         name: Of the account, where its record gives one.
-        score: Calibrated probability of leaving within the horizon.
-        horizon: In days.
+        score: Calibrated probability of leaving.
+        days: Within so many days of `as_of`: the target's lead and horizon.
         as_of: When the score looks from.
         earlier: The score before; None where this is the first.
         drivers: As the score stores them: `text`, `contribution`, `actionable`, `play`.
@@ -47,7 +47,7 @@ class Risk:
     account_id: str
     name: str | None
     score: float
-    horizon: int
+    days: int
     as_of: datetime
     earlier: Earlier | None
     drivers: Sequence[Mapping[str, Any]]
@@ -78,14 +78,14 @@ def in_words(score: float) -> str:
 
 def subject(risk: Risk) -> str:
     """The account and its risk, on one line."""
-    return f"At risk: {_name(risk)} ({in_words(risk.score)} to leave within {risk.horizon} days)"
+    return f"At risk: {_name(risk)} ({in_words(risk.score)} to leave within {risk.days} days)"
 
 
 def body(risk: Risk) -> str:
     """Score and trend, why, what is at stake, what to do next, and where it comes from."""
     play = plays.choose(risk.drivers)
     lines = [
-        f"{_name(risk)} (account {safe(risk.account_id)}) is at risk of leaving within {risk.horizon} days.",
+        f"{_name(risk)} (account {safe(risk.account_id)}) is at risk of leaving within {risk.days} days.",
         "",
         f"Risk now: {_percent(risk.score)}, {in_words(risk.score)}",
         f"Trend: {_trend(risk)}",

@@ -1,14 +1,14 @@
-"""Pages for people: templates filled in with every value escaped, written whole or not at all."""
+"""Pages for account owners and managers, out of `monitoring/templates`."""
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from features import pages
+from features.pages import write
 
-from features.files import replacing
+__all__ = ["render", "write"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -19,25 +19,4 @@ def render(template: str, **values: Any) -> str:
     Raises:
         jinja2.UndefinedError: The template asks for a value that was not given.
     """
-    return _environment().get_template(template).render(values)
-
-
-def write(file: Path, text: str) -> Path:
-    """Write a page, its folder made; a reader sees the old one or the new one, never half of it."""
-    with replacing(file) as part:
-        part.write_text(text, encoding="utf-8")
-    return file
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
-    environment.filters["short"] = lambda number: f"{number:,.4g}" if abs(number) < 10_000 else f"{number:,.0f}"
-    return environment
+    return pages.render(template, _TEMPLATES, **values)

@@ -73,6 +73,7 @@ class Report:
         since: `as_of` of the scores it begins with.
         until: `as_of` of those it ends with.
         horizon: Of the risk, in days.
+        lead: Days that the target leaves before the horizon begins.
         accounts: In the cohort, at the beginning and at the end.
         at_stake: Sum of risk times value over them, at both; accounts without a known value count as 0.
         groups: rose and fell (risk, by 5 points or more), came (new in the cohort), left (no longer in it).
@@ -82,14 +83,20 @@ class Report:
     since: datetime
     until: datetime
     horizon: int
+    lead: int
     accounts: tuple[int, int]
     at_stake: tuple[float, float]
     groups: Mapping[str, Group]
     episodes: Episodes
 
+    @property
+    def days(self) -> int:
+        """From `as_of` to the horizon's end."""
+        return self.lead + self.horizon
+
     def lines(self) -> Iterator[str]:
         """For people."""
-        yield f"{self.since:%Y-%m-%d} to {self.until:%Y-%m-%d}, risk of leaving within {self.horizon} days"
+        yield f"{self.since:%Y-%m-%d} to {self.until:%Y-%m-%d}, risk of leaving within {self.days} days"
         yield f"Accounts: {self.accounts[0]:,} -> {self.accounts[1]:,}"
         yield f"At stake: {self.at_stake[0]:,.0f} -> {self.at_stake[1]:,.0f}"
         yield "Accounts that " + ", ".join(f"{name} {group.count:,}" for name, group in self.groups.items())
@@ -126,13 +133,14 @@ def run(settings: Settings, *, since: datetime, until: datetime | None = None) -
             )
         ends = before[0]["as_of"], now[0]["as_of"]
         episodes = _episodes(state, *ends)
-    report = compare(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon)
+    lead = settings.churn.lead_days
+    report = compare(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon, lead=lead)
     report = named(report, lambda accounts: routing.contacts(settings, accounts))
     file = settings.var / "reports" / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
     return report, page(report, file, company=settings.company.name, currency=settings.company.currency)
 
 
-def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, horizon: int) -> Report:
+def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, horizon: int, lead: int = 0) -> Report:
     """Compare two sets of scores of one target and horizon.
 
     Args:
@@ -140,6 +148,7 @@ def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, hori
         now: The same, later.
         episodes: Of the period.
         horizon: Of the scores, in days.
+        lead: Of their target, in days.
     """
     ends = [frame[frame["in_cohort"].ne(False)].set_index("account_id") for frame in (before, now)]
     both = ends[0][["score", "value"]].join(ends[1][["score", "value"]], how="outer", lsuffix="_before", rsuffix="_now")
@@ -155,6 +164,7 @@ def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, hori
         since=instant(before["as_of"].iloc[0]),
         until=instant(now["as_of"].iloc[0]),
         horizon=horizon,
+        lead=lead,
         accounts=(len(ends[0]), len(ends[1])),
         at_stake=(at_stake[0], at_stake[1]),
         groups={way: _group(both[mask], change[mask]) for way, mask in masks.items()},

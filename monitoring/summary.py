@@ -37,7 +37,7 @@ def of_alerts(outcome: Outcome, *, dry_run: bool) -> Iterator[str]:
     limits = outcome.thresholds
     yield (
         f"{'Dry run: nothing is written. ' if dry_run else ''}As of {when}, {outcome.considered:,} accounts in the "
-        f"cohort, risk within {outcome.horizon} days by {limits.model}: "
+        f"cohort, risk within {outcome.days} days by {limits.model}: "
         f"enters at {limits.enter:.3f}, ends below {limits.leave:.3f}."
     )
     ended = Counter(c.outcome for c in outcome.closed)
@@ -65,6 +65,7 @@ def alerts_data(outcome: Outcome, *, dry_run: bool) -> dict[str, Any]:
     return {
         "as_of": outcome.as_of.isoformat(),
         "horizon": outcome.horizon,
+        "lead_days": outcome.lead,
         **asdict(outcome.thresholds),
         "considered": outcome.considered,
         "opened": [

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from features import catalog
+from features.catalog import Catalog
 from features.contract import EVENTS
 from features.errors import GarrisonError
 from features.instants import instant
@@ -76,7 +76,7 @@ class Answers:
         rows = self.online.rows
         return {
             "models": {target: _card(self.scorer, target) for target in self.scorer.bundles},
-            "catalog": catalog.version(),
+            "catalog": self.scorer.catalog.version,
             "snapshot": None
             if rows is None or self.online.as_of is None
             else {"as_of": self.online.as_of, "accounts": len(rows), "sources": rows.sources},
@@ -148,7 +148,7 @@ class Answers:
             as_of=instant(int(rows.as_of[i])),
             scores=found,
             value=None if np.isnan(rows.value[i]) else float(rows.value[i]),
-            catalog=catalog.version(),
+            catalog=self.scorer.catalog.version,
             sources_seen=rows.sources,
             sources_missing=tuple(s for s in EVENTS if s in missing),
         )
@@ -166,7 +166,7 @@ def champions(settings: Settings) -> Scorer:
             f"no model of {settings.company.name} is champion yet",
             do="Train one and promote it: python -m training fit, then python -m training promote RUN",
         )
-    return Scorer(bundles)
+    return Scorer(bundles, Catalog.of(settings))
 
 
 def _same_tables(items: Mapping[int, Posted]) -> list[dict[int, Posted]]:

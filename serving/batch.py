@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from features import catalog, snapshots
+from features import snapshots
 from features.history import History
 from features.instants import aware, micros
 from features.settings import Settings
@@ -163,7 +163,7 @@ def records(batch: Batch) -> Iterator[dict[str, Any]]:
             "as_of": as_of,
             "target": target,
             "model": bundle.version,
-            "catalog": catalog.version(),
+            "catalog": batch.scorer.catalog.version,
             "sources": ",".join(rows.sources),
             "scored_at": scored_at,
         }

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import catalog, snapshots
+from features import snapshots
 from features.contract import EVENTS, TABLES
 from features.errors import GarrisonError
 from features.files import replacing
@@ -59,7 +59,7 @@ class Snapshot:
                 f"there is nobody to score at {as_of:%Y-%m-%d}: no account was created before it",
                 do="Give a later --as-of",
             )
-        return cls(as_of, frame, history.sources, eligible(settings, history, frame, as_of), catalog.version())
+        return cls(as_of, frame, history.sources, eligible(settings, history, frame, as_of), history.catalog.version)
 
     def write(self, folder: Path) -> Path:
         """Store it under its `as_of`, whole or not at all."""
@@ -164,7 +164,7 @@ def posted(settings: Settings, scorer: Scorer, accounts: Sequence[Mapping[str, A
     tables: dict[str, list[Mapping[str, Any]]] = {"accounts": [a["account"] for a in accounts]}
     for table in (t for t in EVENTS if t in accounts[0]):
         tables[table] = [row for a in accounts for row in _events(settings, table, a)]
-    with History.posted(settings, tables) as history:
+    with History.posted(settings, tables, scorer.catalog) as history:
         frame = snapshots.build(history, [as_of])
         return scorer.rows(frame, history.sources, eligible(settings, history, frame, as_of))
 

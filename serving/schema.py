@@ -33,6 +33,8 @@ FAULTS = 10  # told of one item; the rest would say the same
 
 _POSTED = "PostedAccount"
 _STRICT = ConfigDict(extra="forbid", strict=True)
+# Columns of accounts that can't be posted: who sends a survivor sends the whole history as its own.
+_MERGES = frozenset({"merged_into", "merged_at"})
 
 
 def _instant(text: str) -> datetime:
@@ -130,7 +132,7 @@ def _typed_dict(name: str, fields: Mapping[str, Any]) -> Any:
 
 def _row(name: str, columns: Mapping[str, Column]) -> Any:
     """The type of one posted row, out of the contract."""
-    cells = {c: _cell(column) for c, column in columns.items()}
+    cells = {c: _cell(column) for c, column in columns.items() if not column.made and c not in _MERGES}
     return _typed_dict(name, {c: t if columns[c].needed else NotRequired[t | None] for c, t in cells.items()})
 
 

@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features import catalog
+from features.catalog import Catalog
 from training.bundle import Bundle
+from training.value import yearly
 
 Floats = npt.NDArray[np.float64]
-
-# Columns of a snapshot that can say what an account brings in a year, the best first.
-VALUE = ("recurring_revenue_year", "spend_365d")
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,12 @@ class Rows:
     Args:
         account_ids: Text, shape (n,).
         as_of: Whole µs, shape (n,).
-        value: Revenue at stake a year, NaN where nothing tells; shape (n,).
+        value: Revenue at stake a year, after `training.value.yearly`, NaN where nothing tells; shape (n,).
         matrices: By target, what its model reads: float64, shape (n, features).
         texts: By column, the text attributes, None where not recorded; shape (n,).
         in_cohort: By target, whether the account was eligible; a target is missing where that isn't known.
         sources: Event tables that the snapshots were made from.
+        catalog: The features that the models' columns are.
     """
 
     account_ids: npt.NDArray[np.object_]
@@ -43,6 +42,7 @@ class Rows:
     texts: Mapping[str, npt.NDArray[np.object_]]
     in_cohort: Mapping[str, npt.NDArray[np.bool_]]
     sources: tuple[str, ...]
+    catalog: Catalog
 
     def __len__(self) -> int:
         return len(self.account_ids)
@@ -57,6 +57,7 @@ class Rows:
             texts={column: texts[which] for column, texts in self.texts.items()},
             in_cohort={target: eligible[which] for target, eligible in self.in_cohort.items()},
             sources=self.sources,
+            catalog=self.catalog,
         )
 
 
@@ -66,9 +67,11 @@ class Scorer:
 
     Args:
         bundles: By target; may be empty.
+        catalog: The features that there are.
     """
 
     bundles: Mapping[str, Bundle]
+    catalog: Catalog
 
     def rows(
         self,
@@ -90,16 +93,17 @@ class Scorer:
         """
         there = set(sources)
         wanted = {name for bundle in self.bundles.values() for name in bundle.features}
-        gone = sorted(c for c in wanted - set(frame) if set(catalog.feature(c).sources) - there)
+        gone = sorted(c for c in wanted - set(frame) if set(self.catalog.feature(c).sources) - there)
         whole = frame.assign(**dict.fromkeys(gone, np.nan))
         return Rows(
             account_ids=frame["account_id"].to_numpy(dtype=object),
             as_of=frame["as_of"].astype("int64").to_numpy(),
-            value=_value(frame),
+            value=yearly(frame),
             matrices={target: bundle.matrix(whole) for target, bundle in self.bundles.items()},
             texts={c: _texts(frame[c]) for c in frame if c != "account_id" and _is_text(frame[c])},
             in_cohort=in_cohort or {},
             sources=tuple(sources),
+            catalog=self.catalog,
         )
 
     def score(self, rows: Rows) -> dict[str, Floats]:
@@ -109,14 +113,6 @@ class Scorer:
     def missing(self, target: str, sources: Iterable[str]) -> tuple[str, ...]:
         """The sources that a target's model was trained on and that are not among these."""
         return tuple(s for s in self.bundles[target].sources if s not in set(sources))
-
-
-def _value(frame: pd.DataFrame) -> Floats:
-    value = np.full(len(frame), np.nan)
-    for column in VALUE:
-        if column in frame:
-            value = np.where(np.isnan(value), frame[column].to_numpy(dtype=np.float64), value)
-    return value
 
 
 def _is_text(column: pd.Series[Any]) -> bool:

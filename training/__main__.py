@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,28 +10,39 @@ import typer
 from features import command
 from features.command import CONFIG, AsOf, Config, Json
 from features.company import load
-from features.errors import RegistryError
+from features.errors import GarrisonError, RegistryError, nearest
 from features.history import History
 from features.settings import Settings
 from training import backtest as backtests
+from training import card as cards
 from training import compare as comparisons
 from training import fit as training
 from training import plots, promotions, registry, suspicion, tables
 from training.bundle import Bundle
 from training.fit import Fitted
+from training.promotions import Promotion
 from training.sufficiency import Lacking
+from training.tune import Tuner
 
 app = command.app("Features to models: train, judge beside baselines, promote, roll back.")
 Reason = Annotated[str, typer.Option(help="Kept in the promotion log.")]
 
 
 @app.command()
-def fit(config: Config = CONFIG, as_of: AsOf = None, json: Json = None) -> None:
+def fit(
+    config: Config = CONFIG,
+    as_of: AsOf = None,
+    tune: Annotated[
+        float | None, typer.Option(min=0, metavar="MINUTES", help="Look for better parameters, no longer than that.")
+    ] = None,
+    json: Json = None,
+) -> None:
     """Train churn and upsell, log them to MLflow, print the evaluation beside the baselines."""
     settings = load(config)
     with History.open(settings) as history:
-        fitted = training.fit(history, settings, as_of=as_of, champions=_champions(settings))
         fingerprint = history.fingerprint()
+        tuner = None if tune is None else Tuner(settings, fingerprint, tune)
+        fitted = training.fit(history, settings, as_of=as_of, champions=_champions(settings), choose=tuner)
     _keep_test(settings, fitted)
     tables.evaluations({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
     for what, lacking in _lacking(fitted).items():
@@ -90,14 +102,18 @@ def compare(
 
 @app.command()
 def promote(
-    run: Annotated[str, typer.Argument(help="The run's id, or latest.")],
+    run: Annotated[str, typer.Argument(help="The run's id, latest or challenger.")],
     config: Config = CONFIG,
     reason: Reason = "promoted by hand",
-    force: Annotated[bool, typer.Option("--force", help="Even without a signal.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Whatever the checks say, but for a suspected leak.")] = False,
 ) -> None:
-    """Make a run's models the champions, those that have a signal."""
-    for target, done in registry.promote(load(config), run, reason=reason, force=force).items():
-        print(f"{target}: {done if isinstance(done, str) else f'champion is {done.version}, since {done.at}'}")
+    """Make a run's models the champions, those that pass every check."""
+    with command.spinner("promote"):
+        promoted = registry.promote(load(config), run, reason=reason, force=force)
+    for target, done in promoted.items():
+        print(f"{target}: {f'champion is {done.version}, since {done.at}' if isinstance(done, Promotion) else done}")
+        for name, said in done.checks.items() if isinstance(done, Promotion) else ():
+            print(f"  {name}: {said}")
 
 
 @app.command()
@@ -109,6 +125,27 @@ def rollback(
     """Make the champion before the present one champion again."""
     done = registry.rollback(load(config), target, reason=reason)
     print(f"{target}: champion is {done.version} again")
+
+
+@app.command()
+def card(
+    target: Annotated[str | None, typer.Argument(help="churn or upsell; without it, both.")] = None,
+    config: Config = CONFIG,
+    run: Annotated[str, typer.Option(help="A run's id, latest, champion or challenger.")] = "champion",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it here; of one target alone.")] = None,
+) -> None:
+    """Write the model card, a page that needs nothing beside it."""
+    settings = load(config)
+    if target not in {None, *settings.targets}:
+        raise GarrisonError(f"there is no target {target}", do=nearest(str(target), settings.targets))
+    if out and not target:
+        raise typer.BadParameter("name the target whose card is to be written there")
+    found = registry.versions(settings, run)
+    for name in [target] if target else found:
+        if name not in found:
+            raise RegistryError(f"the run {run} has no model of {name}", do="Name another with --run")
+        file = out or settings.var / "cards" / f"{found[name].version}.html"
+        print(f"{name}: {cards.copy(found[name].folder, file)}")
 
 
 @app.command()

@@ -29,7 +29,14 @@ _WINDOWS = (30, 60, 90, 180, 365)  # days, of the features named spend_
 
 
 def rivals(  # noqa: PLR0913  # all but the rows themselves named
-    train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame, *, target: str, horizon: int, seed: int = 0
+    train: pd.DataFrame,
+    labels: np.ndarray,
+    test: pd.DataFrame,
+    *,
+    target: str,
+    horizon: int,
+    lead: int = 0,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Each baseline's scores of the test snapshots.
 
@@ -39,6 +46,7 @@ def rivals(  # noqa: PLR0913  # all but the rows themselves named
         test: Snapshots to score.
         target: churn grows with silence, upsell falls with it.
         horizon: Days that BG/NBD looks ahead.
+        lead: Days before they begin.
         seed: Of the sample of accounts that BG/NBD is fitted on.
     """
     silent = recency(test)
@@ -51,7 +59,7 @@ def rivals(  # noqa: PLR0913  # all but the rows themselves named
     if model is None:
         return found
     rank = _lapsing if target == "churn" else _growing
-    return found | {"bg_nbd": rank(model, test, horizon)}
+    return found | {"bg_nbd": rank(model, test, horizon, lead)}
 
 
 def buying(train: pd.DataFrame, *, seed: int) -> bgnbd.BgNbd | None:
@@ -65,19 +73,19 @@ def buying(train: pd.DataFrame, *, seed: int) -> bgnbd.BgNbd | None:
     return bgnbd.fit(bgnbd.Buyers.of(bought.sample(_BUYERS, random_state=seed) if len(bought) > _BUYERS else bought))
 
 
-def _lapsing(model: bgnbd.BgNbd, test: pd.DataFrame, horizon: int) -> np.ndarray:
+def _lapsing(model: bgnbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
     """The chance of no order within the horizon; who never ordered is sure not to."""
     bought = (test["orders_in_all"] > 0).to_numpy()
     found = np.ones(len(test))
-    found[bought] = model.silent(bgnbd.Buyers.of(test[bought]), horizon)
+    found[bought] = model.silent(bgnbd.Buyers.of(test[bought]), horizon, lead=lead)
     return found
 
 
-def _growing(model: bgnbd.BgNbd, test: pd.DataFrame, horizon: int) -> np.ndarray:
+def _growing(model: bgnbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
     """Money expected within the horizon, orders of the account's usual size, against as long a time before."""
     bought = (test["orders_in_all"] > 0).to_numpy()
     found = np.zeros(len(test))
-    orders = model.expected(bgnbd.Buyers.of(test[bought]), horizon)
+    orders = model.expected(bgnbd.Buyers.of(test[bought]), horizon, lead=lead)
     window = min(_WINDOWS, key=lambda w: abs(w - horizon))
     needs = ["spend_365d", "orders_365d", f"spend_{window}d"]
     if {*needs} <= {*test.columns}:

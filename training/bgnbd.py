@@ -65,13 +65,35 @@ class BgNbd:
         """(n,) probability of being alive at `as_of` (equation 11 of the authors' note of 2008)."""
         return expit(-self._odds_gone(buyers))
 
-    def silent(self, buyers: Buyers, days: float) -> np.ndarray:
-        """(n,) probability of no order in the next `days`: gone, or alive and, at the rate it has shown, late."""
-        late = (self.r + buyers.repeats) * np.log((self.alpha + buyers.age) / (self.alpha + buyers.age + days))
-        return 1.0 + self.alive(buyers) * np.expm1(late)
+    def silent(self, buyers: Buyers, days: float, *, lead: float = 0.0) -> np.ndarray:
+        """(n,) probability of no order in `days` that begin after `lead` days: gone by then, or alive and late.
 
-    def expected(self, buyers: Buyers, days: float) -> np.ndarray:
-        """(n,) expected number of orders in the next `days` (equation 10)."""
+        With rate l and dropout p, who is alive is so after the lead too with chance exp(-l p lead), and then orders
+        with chance 1 - exp(-l days). Its mean over the l and p that the account has shown is a difference of two
+        hypergeometrics, 1 and 1 without a lead.
+        """
+        age = self.alpha + buyers.age
+        late = np.exp((self.r + buyers.repeats) * np.log(age / (age + days)))
+        stays, stays_later = (self._stays(buyers, lead / t) if lead else 1.0 for t in (age, age + days))
+        return 1.0 - self.alive(buyers) * (stays - late * stays_later).clip(0.0, 1.0)
+
+    def _stays(self, buyers: Buyers, ratio: np.ndarray) -> np.ndarray:
+        """(n,) mean of (1 + p ratio) ** -(r + x) over the dropout p of who has stayed through x chances to leave."""
+        b, power = self.b + buyers.repeats, self.r + buyers.repeats
+        whole = self.a + b
+        # Of the two forms of the function that which has no large number in it, however often the account ordered.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = (1 + ratio) ** -self.a * hyp2f1(whole - power, self.a, whole, ratio / (1 + ratio))
+        plain = np.exp(-power * np.log1p(ratio * self.a / whole))
+        return np.where(np.isfinite(found), found, plain)
+
+    def expected(self, buyers: Buyers, days: float, *, lead: float = 0.0) -> np.ndarray:
+        """(n,) expected number of orders in `days` that begin after `lead` days."""
+        early = self._expected(buyers, lead) if lead else 0.0
+        return (self._expected(buyers, lead + days) - early).clip(0.0)
+
+    def _expected(self, buyers: Buyers, days: float) -> np.ndarray:
+        """The same from `as_of` on (equation 10)."""
         x, age = buyers.repeats, self.alpha + buyers.age
         c = self.a + self.b + x - 1.0
         # Equation 10 divides by a - 1: so near to 1 the limit is as good from its side.

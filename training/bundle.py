@@ -16,6 +16,7 @@ import pandas as pd
 
 from features.errors import RegistryError
 from training.calibrate import Calibrator
+from training.linear import Linear
 
 _QUANTILES = 1001
 
@@ -30,6 +31,8 @@ class Head:
         calibrator: Log-odds to probability.
         base_rate: Share of positives in training.
         quantiles: Scores of the calibration period at 1,001 even shares, ascending.
+        linear: The additive part; None in a model of an older version.
+        share: How much of the log-odds is the additive part's, 0 to 1; the rest is the booster's.
     """
 
     horizon: int
@@ -37,11 +40,31 @@ class Head:
     calibrator: Calibrator
     base_rate: float
     quantiles: tuple[float, ...]
+    linear: Linear | None = None
+    share: float = 0.0
 
     @cached_property
     def booster(self) -> lgb.Booster:
         """Read from its text, so that a model just trained and one loaded answer alike."""
         return lgb.Booster(model_str=self.text)
+
+    def probabilities(self, matrix: np.ndarray) -> np.ndarray:
+        """Calibrated, (n,)."""
+        return self.calibrator(self.log_odds(matrix))
+
+    def log_odds(self, matrix: np.ndarray) -> np.ndarray:
+        """Before calibration, (n,)."""
+        trees = self.booster.predict(matrix, raw_score=True, num_threads=_threads(matrix))
+        return blended(trees, self.linear.log_odds(matrix), self.share) if self.linear else trees
+
+    def contributions(self, matrix: np.ndarray) -> np.ndarray:
+        """Each feature's share of the log-odds, (n, features).
+
+        Source: TreeSHAP, Lundberg et al., "Consistent individualized feature attribution for tree ensembles"; the
+        additive part's terms are its own.
+        """
+        trees = self.booster.predict(matrix, pred_contrib=True, num_threads=_threads(matrix))[:, :-1]
+        return blended(trees, self.linear.terms(matrix), self.share) if self.linear else trees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +105,11 @@ class Bundle:
         return tuple(h.horizon for h in self.heads)
 
     @property
+    def coded(self) -> tuple[int, ...]:
+        """Places of the text columns, which the matrix holds as codes."""
+        return tuple(i for i, f in enumerate(self.features) if f in self.categories)
+
+    @property
     def base_rates(self) -> dict[int, float]:
         """Share of positives in training, by horizon."""
         return {h.horizon: h.base_rate for h in self.heads}
@@ -109,21 +137,14 @@ class Bundle:
 
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, (n, horizons), in keeping with each other where the label orders them."""
-        each = [
-            h.calibrator(h.booster.predict(matrix, raw_score=True, num_threads=_threads(matrix))) for h in self.heads
-        ]
-        scores = np.column_stack(each)
+        scores = np.column_stack([h.probabilities(matrix) for h in self.heads])
         if not self.order:
             return scores
         return (np.maximum if self.order > 0 else np.minimum).accumulate(scores, axis=1)
 
     def contributions(self, matrix: np.ndarray, horizon: int) -> np.ndarray:
-        """Each feature's share of the log-odds, (n, features).
-
-        Source: TreeSHAP, Lundberg et al., "Consistent individualized feature attribution for tree ensembles".
-        """
-        booster = self._head(horizon).booster
-        return booster.predict(matrix, pred_contrib=True, num_threads=_threads(matrix))[:, :-1]
+        """Each feature's share of a horizon's log-odds, (n, features)."""
+        return self._head(horizon).contributions(matrix)
 
     def threshold(self, horizon: int, share: float) -> float:
         """The score that the riskiest `share` of the calibration period reached."""
@@ -180,8 +201,14 @@ def _head(folder: Path, manifest: dict[str, Any]) -> Head:
     if _digest(text) != manifest["digest"]:
         message = f"{file.name} is not the text that was saved"
         raise ValueError(message)
-    calibrator = Calibrator(**manifest["calibrator"])
-    return Head(manifest["horizon"], text, calibrator, manifest["base_rate"], tuple(manifest["quantiles"]))
+    del manifest["digest"]
+    linear = manifest.get("linear")
+    manifest |= {
+        "calibrator": Calibrator(**manifest["calibrator"]),
+        "quantiles": tuple(manifest["quantiles"]),
+        "linear": Linear.of(linear) if linear else None,
+    }
+    return Head(text=text, **manifest)
 
 
 def _threads(matrix: np.ndarray) -> int:
@@ -191,6 +218,11 @@ def _threads(matrix: np.ndarray) -> int:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def blended(trees: np.ndarray, linear: np.ndarray, share: float) -> np.ndarray:
+    """Log-odds of two models, or their parts, as one; `share` is the second's."""
+    return (1.0 - share) * trees + share * linear
 
 
 def quantiles(scores: np.ndarray) -> tuple[float, ...]:

@@ -34,11 +34,10 @@ def _query(cohort: Cohort) -> str:
     """Compiled once: a service asks for each posted account."""
     instants = ibis.table({"as_of": "int64"}, name="cutoffs")
     members = _MEMBERS[cohort.kind](cohort, instants)
-    # Created by then, as every snapshot is: a purchase may be older than its account's record.
+    # Created by then and not yet merged, as every snapshot is: a purchase may be older than its account's record.
     accounts = canonical("accounts")
-    members = members.semi_join(
-        accounts, [members.account_id == accounts.account_id, members.as_of > accounts.created_at]
-    )
+    there = [members.account_id == accounts.account_id, members.as_of > accounts.created_at]
+    members = members.semi_join(accounts, [*there, accounts.merged_at.isnull() | (members.as_of < accounts.merged_at)])
     rows = members.select("account_id", "as_of").distinct().order_by("as_of", "account_id")
     return ibis.to_sql(rows, dialect="duckdb")
 

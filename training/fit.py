@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 
-from features import catalog, snapshots
+from features import snapshots
+from features.catalog import FEATURES
 from features.errors import LabelError
 from features.history import History
 from features.instants import instant
@@ -16,6 +18,7 @@ from features.settings import Churn, Settings, Upsell
 from training import cohorts, leaks, splits, sufficiency
 from training import recipe as recipes
 from training.bundle import Bundle
+from training.evaluate import Evaluation
 from training.judge import Outcome, judge
 from training.labels import days_needed, labels, order
 from training.recipe import Choose, Recipe, Task
@@ -23,6 +26,8 @@ from training.sufficiency import Lacking
 from training.trainer import Trainer
 
 _REFERENCE_ROWS = 20_000
+# Features that need other accounts' rows: one posted account has none beside it.
+_BESIDE = frozenset(name for name, f in FEATURES.items() if f.beside)
 _MOST_CATEGORIES = 200
 
 Say = Callable[[str], None]
@@ -43,6 +48,11 @@ class Fitted:
     outcomes: dict[int, Outcome]
     lacking: dict[int, Lacking] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
+
+    def figures(self) -> dict[str, Evaluation | Lacking]:
+        """What there is to tell of each horizon, by target and horizon such as churn_90d."""
+        found: dict[int, Evaluation | Lacking] = {h: outcome.evaluation for h, outcome in self.outcomes.items()}
+        return {f"{self.bundle.target}_{h}d": told for h, told in sorted({**found, **self.lacking}.items())}
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ def _empty(history: History, settings: Settings, name: str) -> Bundle:
         features=(),
         categories={},
         sources=history.sources,
-        catalog=catalog.version(),
+        catalog=history.catalog.version,
         trained_at=datetime.now(UTC).replace(microsecond=0),
         heads=(),
         order=order(settings.targets[name]),
@@ -225,7 +235,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         features=_columns(learned),
         categories=_categories(learned),
         sources=history.sources,
-        catalog=catalog.version(),
+        catalog=history.catalog.version,
         trained_at=datetime.now(UTC).replace(microsecond=0),
         heads=(),
         order=order(target),
@@ -244,20 +254,35 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     heads = []
     for horizon, (plan, answers) in asked.items():
         say(f"{name}, {horizon} days: {plan.sentence()}")
-        trainer = Trainer(bundle, matrix, answers, frame["as_of"], recipe=recipe)
-        heads.append(trainer.head(f"{name}_{horizon}d", horizon, plan))
+        trainer = Trainer(matrix, answers, coded=bundle.coded, recipe=recipe)
+        parts = {"early": plan.early, "late": plan.late, "train": plan.train}
+        rows = {part: _known(f"{name}_{horizon}d", frame["as_of"], answers, cutoffs) for part, cutoffs in parts.items()}
+        heads.append(trainer.head(horizon, **rows))
     bundle = Bundle(**{**vars(bundle), "heads": tuple(heads)})
-    scores, seed = bundle.probabilities(matrix), settings.training.seed
-    outcomes = {
-        h: judge(name, frame.assign(score=scores[:, i], label=answers), p, horizon=h, seed=seed, champion=champion)
-        for i, (h, (p, answers)) in enumerate(asked.items())
-    }
+    scores, seed, lead = bundle.probabilities(matrix), settings.training.seed, target.lead_days
+    outcomes = {}
+    for i, (h, (plan, answers)) in enumerate(asked.items()):
+        rows = frame.assign(score=scores[:, i], label=answers)
+        outcomes[h] = judge(name, rows, plan, horizon=h, seed=seed, lead=lead, champion=champion)
     return Fitted(bundle, outcomes, recipe=recipe)
+
+
+def _known(what: str, as_ofs: pd.Series, answers: np.ndarray, cutoffs: tuple[datetime, ...]) -> np.ndarray:
+    """Places of the rows with a label at these cutoffs; both classes must be there."""
+    rows = np.flatnonzero(as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(answers))
+    positives = int(answers[rows].sum())
+    if positives in {0, len(rows)}:
+        raise LabelError(
+            f"the labels of {what} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
+            there=f"{positives} positives among {len(rows)} rows",
+            do="Look at its label and cohort in the TOML, or give more history",
+        )
+    return rows
 
 
 def _columns(frame: pd.DataFrame) -> tuple[str, ...]:
     """The features that vary; one that never does tells nothing, such as that of a column that isn't mapped."""
-    return tuple(c for c in frame.columns if c not in {"account_id", "as_of"} and _varies(frame[c]))
+    return tuple(c for c in frame.columns if c not in {"account_id", "as_of", *_BESIDE} and _varies(frame[c]))
 
 
 def _varies(column: pd.Series) -> bool:

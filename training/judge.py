@@ -39,7 +39,14 @@ class Outcome:
 
 
 def judge(  # noqa: PLR0913  # all but the first three named
-    target: str, frame: pd.DataFrame, plan: splits.Plan, *, horizon: int, seed: int, champion: Bundle | None = None
+    target: str,
+    frame: pd.DataFrame,
+    plan: splits.Plan,
+    *,
+    horizon: int,
+    seed: int,
+    lead: int = 0,
+    champion: Bundle | None = None,
 ) -> Outcome:
     """Figures on the test.
 
@@ -49,6 +56,7 @@ def judge(  # noqa: PLR0913  # all but the first three named
         plan: Baselines learn from its train and are scored on its test, as the model.
         horizon: In days.
         seed: Of the bootstrap.
+        lead: Days before the horizon begins.
         champion: The model that serves now, to stand beside the baselines if it did not learn from the test.
 
     Raises:
@@ -64,7 +72,7 @@ def judge(  # noqa: PLR0913  # all but the first three named
             do="Set an earlier training.test_from, or look at the label in the TOML",
         )
     answers = train["label"].to_numpy()
-    rivals = baselines.rivals(train, answers, test, target=target, horizon=horizon, seed=seed)
+    rivals = baselines.rivals(train, answers, test, target=target, horizon=horizon, lead=lead, seed=seed)
     serving = _scores(champion, test, plan, horizon)
     if serving is not None:
         rivals[_CHAMPION] = serving

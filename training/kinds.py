@@ -4,6 +4,7 @@ All look at the label's window `[start, end)`, which is `[as_of + lead, as_of + 
 that owners have to act in. What came true for good before the window (an account gone, revenue already down or up) is
 not asked, since no owner could act on it in time; what may come true again (a purchase, a use) is simply not looked
 at inside the lead. Levels are compared with those at `as_of`, which a score can know.
+`training.merges` says what counts of merged accounts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from features.expression import canonical
 from features.settings import ChurnLabel, UpsellLabel
 from features.streams import BILLED, TERMS
 from training.cohorts import bought, of_products, used
+from training.merges import own, told, versions
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def no_purchase(asked: ir.Table, label: ChurnLabel) -> ir.Table:
 
     Lead: purchases inside it neither save an account nor lose it; all are asked.
     """
-    found = _any(asked, of_products(bought(), label.products), "purchased_at")
+    found = _any(asked, own(of_products(bought(), label.products)), "purchased_at")
     return found.mutate(label=1.0 - found.label)
 
 
@@ -70,7 +72,7 @@ def no_usage(asked: ir.Table, _: ChurnLabel) -> ir.Table:
 
     Lead: uses inside it neither save an account nor lose it; all are asked.
     """
-    found = _any(asked, used(), "used_at")
+    found = _any(asked, own(used()), "used_at")
     return found.mutate(label=1.0 - found.label)
 
 
@@ -93,7 +95,7 @@ def expansion(asked: ir.Table, label: UpsellLabel) -> ir.Table:
 
     Lead: expansions inside it don't count; the account may well expand again, and is asked.
     """
-    purchases = of_products(canonical("purchases"), label.products)
+    purchases = own(of_products(canonical("purchases"), label.products))
     return _bought(asked, purchases.filter(purchases.kind == "expansion"))
 
 
@@ -104,9 +106,9 @@ def new_product(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     the time the window starts, and so not new; the account is asked.
     """
     found = of_products(bought(), label.products)
-    found = found.filter(found["product"].notnull())
-    first = found.purchased_at.min().over(ibis.window(group_by=["account_id", "product"]))
-    return _bought(asked, found.mutate(first=first), new=True)
+    found = versions(found.filter(found["product"].notnull()))
+    first = found.purchased_at.min().over(ibis.window(group_by=["account_id", "since", "product"]))
+    return _bought(asked, found.mutate(first=first))
 
 
 def spend_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
@@ -117,10 +119,8 @@ def spend_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     """
     purchases = of_products(canonical("purchases"), label.products)
     since = asked.as_of - (asked.end - asked.start)
-    facts = asked.join(
-        purchases,
-        [asked.account_id == purchases.account_id, purchases.purchased_at >= since, purchases.purchased_at < asked.end],
-    )
+    near = [purchases.purchased_at >= since, purchases.purchased_at < asked.end, told(purchases, asked.as_of)]
+    facts = asked.join(purchases, [asked.account_id == purchases.account_id, *near])
     at = facts.purchased_at
     spent = facts.group_by("row").agg(
         before=facts.amount.sum(where=at < facts.as_of).cast("float64").fill_null(0.0),
@@ -161,19 +161,28 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 
 def lapses(label: ChurnLabel) -> ir.Table:
-    """(account_id, lapsed_at): each end of coverage by terms that no term follows within the grace.
+    """(account_id, lapsed_at, since, until): each end of coverage by terms that no term follows within the grace.
+
+    Ends as they look from an `as_of` in `[since, until)`, which is always but for survivors of a merge.
 
     A term follows once it has both started and been bought: one that is bought later and dated back comes too late,
     as it would for anyone who looked when the grace was over.
     """
     terms = of_products(TERMS.rows(canonical("purchases")), label.products)
-    terms = terms.select("account_id", starts=terms.t, ends=terms.until)
-    past = ibis.window(group_by="account_id", order_by=["starts", "ends"], preceding=None, following=0)
-    covered = terms.ends.max().over(past)
-    after = terms.starts.lead().over(ibis.window(group_by="account_id", order_by=["starts", "ends"]))
+    terms = terms.select("account_id", "known_at", "first_known_at", starts=terms.t, ends=terms.until)
+    terms, keys, order = versions(terms), ["account_id", "since"], ["starts", "ends"]
+    covered = terms.ends.max().over(ibis.window(group_by=keys, order_by=order, preceding=None, following=0))
+    after = terms.starts.lead().over(ibis.window(group_by=keys, order_by=order))
     spans = terms.mutate(lapsed_at=covered, after=after)
     gone = spans.after.isnull() | (spans.after > spans.lapsed_at + label.grace_days * DAY)
-    return spans.filter(gone).select("account_id", "lapsed_at")
+    return spans.filter(gone).select("account_id", "lapsed_at", "since", "until")
+
+
+def _seen(asked: ir.Table, facts: ir.Table) -> list[ir.BooleanValue]:
+    """Join of rows and their accounts' facts, where there are several versions of these the one that holds."""
+    same = asked.account_id == facts.account_id
+    holds = [facts.since <= asked.as_of, facts.until > asked.as_of] if "since" in facts.columns else []
+    return [same, *holds]
 
 
 def _any(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
@@ -186,22 +195,19 @@ def _any(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
 
 def _leaves(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
     """(row, label): 1 where the account has a fact in the window, not asked where it has one inside the lead."""
-    near = [asked.account_id == facts.account_id, facts[instant] >= asked.as_of, facts[instant] < asked.end]
-    found = asked.join(facts, near)
+    near = [facts[instant] >= asked.as_of, facts[instant] < asked.end]
+    found = asked.join(facts, [*_seen(asked, facts), *near])
     first = found.group_by("row").agg(first=found[instant].min())
     joined = asked.left_join(first, "row")
     here = ibis.ifelse(joined.first >= joined.start, 1.0, ibis.null("float64"))
     return joined.select(joined.row, label=ibis.ifelse(joined.first.isnull(), 0.0, here))
 
 
-def _bought(asked: ir.Table, purchases: ir.Table, *, new: bool = False) -> ir.Table:
-    """(row, label, gain): 1 where there are purchases in the window; of `new` ones, those `first` made in it."""
-    near = [
-        asked.account_id == purchases.account_id,
-        purchases.purchased_at >= asked.start,
-        purchases.purchased_at < asked.end,
-    ]
-    found = asked.join(purchases, [*near, purchases.first >= asked.start] if new else near)
+def _bought(asked: ir.Table, purchases: ir.Table) -> ir.Table:
+    """(row, label, gain): 1 where there are purchases in the window; where they have a `first`, that is in it too."""
+    new = [purchases.first >= asked.start] if "first" in purchases.columns else []
+    near = [purchases.purchased_at >= asked.start, purchases.purchased_at < asked.end, *new]
+    found = asked.join(purchases, [*_seen(asked, purchases), *near])
     hit = found.group_by("row").agg(money=found.amount.sum().cast("float64"))
     joined = asked.left_join(hit, "row")
     return joined.select(joined.row, label=joined.money.notnull().cast("float64"), gain=joined.money.fill_null(0.0))
@@ -210,8 +216,8 @@ def _bought(asked: ir.Table, purchases: ir.Table, *, new: bool = False) -> ir.Ta
 def _recurring(asked: ir.Table, products: tuple[str, ...]) -> ir.Table:
     """Each row's monthly recurring revenue in force: `before` at `as_of`, `between` at start, `after` at end."""
     billed = of_products(BILLED.rows(canonical("purchases")), products)
-    near = [asked.account_id == billed.account_id, billed.t < asked.end, billed.until >= asked.as_of]
-    facts = asked.join(billed, near)
+    near = [billed.t < asked.end, billed.until >= asked.as_of, told(billed, asked.as_of)]
+    facts = asked.join(billed, [asked.account_id == billed.account_id, *near])
     # An end exactly at an instant is still in force there, as it is for features.
     levels = {
         name: facts.monthly.sum(where=(facts.t < facts[at]) & (facts.until >= facts[at])).fill_null(0)

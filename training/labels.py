@@ -1,7 +1,8 @@
 """What came true inside the label's window `[as_of + lead, as_of + lead + h)`; `training.kinds` defines each kind.
 
 A label is 1 or 0, or null: immature where the data end before it could have come true, or not asked (spend_up
-of an account without spend, an account gone within the lead). Null labels are never trained or tested on.
+of an account without spend, an account gone within the lead, one merged into another before its label was
+mature). Null labels are never trained or tested on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from features.history import History
 from features.instants import micros, whole
 from features.settings import Churn, ChurnLabel, Upsell
 from training.kinds import KINDS
+from training.merges import merged_at
 
 
 def labels(
@@ -85,5 +87,8 @@ def _answers(
     answered = KINDS[target.label.kind].answer(table, target.label)
     found = history.query(ibis.to_sql(answered, dialect="duckdb"), asked=asked)
     values = found.set_index("row").reindex(asked["row"]).astype("float64")
-    values[asked["as_of"].to_numpy() + micros_needed(target, horizon) > micros(data_until)] = float("nan")
+    mature = asked["as_of"] + micros_needed(target, horizon)
+    # What a merged account would have done after the merge, the survivor does.
+    merged = asked["account_id"].map(merged_at(history))
+    values[((mature > micros(data_until)) | (merged < mature)).to_numpy()] = float("nan")
     return values.set_axis(rows.index)

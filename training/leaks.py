@@ -25,9 +25,9 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from features import catalog, snapshots
+from features import snapshots
 from features.contract import TABLES
-from features.definition import DAY
+from features.definition import DAY, Feature
 from features.history import History
 from features.instants import aware, instant, whole
 from features.settings import Churn, Upsell
@@ -79,7 +79,7 @@ class Probe:
         self, history: History, target: Churn | Upsell, bundle: Bundle, frame: pd.DataFrame, data_until: datetime
     ) -> None:
         self._history, self._target, self._bundle, self._frame = history, target, bundle, frame
-        self._until = data_until
+        self._until, self._catalog = data_until, history.catalog
         self._attributes = attributes(history)
 
     def found(self, horizon: int, plan: Plan, test: pd.DataFrame) -> Found:
@@ -105,6 +105,7 @@ class Probe:
             {name: f"{sentence}. {rest}" for name, sentence in {**hidden, **suspects}.items()},
             (*said, *remarks, *self._drifted(plan)),
             doubts,
+            self._catalog,
         )
 
     def _of_attributes(self, horizon: int, plan: Plan) -> Iterator[tuple[str, str]]:
@@ -138,7 +139,7 @@ class Probe:
         # Where ends are recorded in a table of their own, the contract's terms may still tell them.
         told = {self._target.label.table, "purchases" if self._target.label.kind == "ended" else ""}
         for name in self._bundle.features:
-            if name in described or told & set(catalog.feature(name).sources):
+            if name in described or told & set(self._catalog.feature(name).sources):
                 continue
             found = alone(frame[name], answers)
             if found.auc >= _FEATURE_AUC:
@@ -169,7 +170,7 @@ class Probe:
         """The source whose newest days bring back most of what hiding all of them took."""
         back = {}
         for source in self._history.sources:
-            its = [source in catalog.feature(f).sources for f in self._bundle.features]
+            its = [source in self._catalog.feature(f).sources for f in self._bundle.features]
             back[source] = _reached(np.where(its, now, then), answers, ids)
         return max(back, key=lambda source: back[source])
 
@@ -178,7 +179,7 @@ class Probe:
         left = [
             i
             for i, f in enumerate(self._bundle.features)
-            if f not in names and not set(names) & set(catalog.feature(f).sources)
+            if f not in names and not set(names) & set(self._catalog.feature(f).sources)
         ]
         if not left or min(answers.sum(), (1 - answers).sum()) < _FEWEST:
             return "Nothing else is there to tell it"
@@ -191,7 +192,8 @@ class Probe:
         described = {name for name, _ in self._history.attributes}
         # A feature that looks back further than the data reach grows with them, and one over all the past by itself.
         reach = (plan.train[0] - began).days
-        fit = [i for i, f in enumerate(self._bundle.features) if f in described or _within(f, reach)]
+        feature = self._catalog.feature
+        fit = [i for i, f in enumerate(self._bundle.features) if f in described or _within(feature(f), reach)]
         newest = self._frame["as_of"] == self._frame["as_of"].max()
         parts = (self._frame[self._frame["as_of"].isin(plan.train)], self._frame[newest])
         old, new = (part.sample(min(len(part), _MOST_ROWS // 5), random_state=7) for part in parts)
@@ -225,9 +227,9 @@ def _attribute(values: pd.Series, answers: np.ndarray) -> str:
     return ""
 
 
-def _within(name: str, reach: int) -> bool:
+def _within(feature: Feature, reach: int) -> bool:
     """Whether a feature looks back over windows alone, none of them further than so many days."""
-    back = [None if a.days is None else a.before + a.days for a in catalog.feature(name).asks.values()]
+    back = [None if a.days is None else a.before + a.days for a in feature.asks.values()]
     return bool(back) and all(days is not None and days <= reach for days in back)
 
 

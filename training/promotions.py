@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Promotion:
         run_id: The MLflow run that made it.
         bundle: Its folder, relative to mlruns/.
         reason: In words.
+        checks: What each promotion check said, by its name; empty for a rollback.
     """
 
     at: str
@@ -38,6 +39,7 @@ class Promotion:
     run_id: str
     bundle: str
     reason: str
+    checks: dict[str, str] = field(default_factory=dict)
 
 
 def now() -> str:

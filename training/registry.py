@@ -17,8 +17,9 @@ import pandas as pd
 
 from features.errors import RegistryError
 from features.settings import Settings
-from training import fit, plots, promotions
+from training import card, checks, plots, promotions, recipe
 from training.bundle import Bundle
+from training.checks import Check
 from training.fit import Fitted
 from training.promotions import Promotion
 
@@ -61,13 +62,16 @@ def _log(
 ) -> tuple[str, dict[str, Registered]]:
     with mlflow.start_run() as run:
         mlflow.set_tags({"data_fingerprint": fingerprint, "company": settings.company.name})
-        mlflow.log_params({**fit.PARAMETERS, "trees": fit.TREES, "seed": settings.training.seed})
+        mlflow.log_params({**recipe.PARAMETERS, "trees": recipe.TREES, "seed": settings.training.seed})
         mlflow.log_text(settings.file.read_text(encoding="utf-8"), "garrison.toml")
-        models = {name: _log_target(mlflow, name, f, run.info.run_id) for name, f in fitted.items() if f.outcomes}
+        about = card.About(settings, fingerprint, run.info.run_id)
+        models = {name: _log_target(mlflow, about, name, f) for name, f in fitted.items() if f.outcomes}
         return run.info.run_id, {n: _register(mlflow, settings, n, m, fitted[n]) for n, m in models.items()}
 
 
-def _log_target(mlflow: Any, name: str, fitted: Fitted, run_id: str) -> Any:
+def _log_target(mlflow: Any, about: card.About, name: str, fitted: Fitted) -> Any:
+    pictures: dict[int, list[Any]] = {}
+    mlflow.log_params({f"{name}_{k}": v for k, v in _different(fitted).items()})
     for horizon, outcome in fitted.outcomes.items():
         what = f"{name}_{horizon}d"
         plain = outcome.evaluation.as_dict()
@@ -78,21 +82,35 @@ def _log_target(mlflow: Any, name: str, fitted: Fitted, run_id: str) -> Any:
         mlflow.set_tag(f"{what}_verdict", outcome.evaluation.verdict)
         for file, figure in plots.figures(what, outcome):
             mlflow.log_figure(figure, f"plots/{file}")
-    bundle = replace(fitted.bundle, run_id=run_id)
+            pictures.setdefault(horizon, []).append(figure)
+    bundle = replace(fitted.bundle, run_id=about.run_id)
+    page = card.render(about, name, fitted, pictures)
+    mlflow.log_text(page, f"cards/{name}.html")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # An input example would put a row of the data beside the model; the signature is given outright.
         warnings.filterwarnings("ignore", message=".*input example.*")
-        bundle.save(Path(folder) / "bundle")
+        place = Path(folder) / "bundle"
+        bundle.save(place)
+        checks.keep(bundle, fitted.figures(), place)
+        (place / card.FILE).write_text(page, encoding="utf-8")
         model = mlflow.pyfunc.log_model(
             name=name,
             loader_module="training.bundle",
-            data_path=str(Path(folder) / "bundle"),
+            data_path=str(place),
             signature=_signature(bundle),
             pip_requirements=_REQUIREMENTS,
         )
     if model.signature is None:
         raise RegistryError(f"MLflow stored no signature for {name}", do="Report this: every column is float64")
     return model
+
+
+def _different(fitted: Fitted) -> dict[str, Any]:
+    """Where the target's recipe is another than the default: what was tuned, and which features are constrained."""
+    known = {**recipe.PARAMETERS, "trees": recipe.TREES}
+    own = {**fitted.recipe.parameters, "trees": fitted.recipe.trees}
+    told = {"tuned": fitted.recipe.tuned, "monotone": ", ".join(fitted.recipe.constrained(fitted.bundle.features))}
+    return {k: own[k] for k in known if own[k] != known[k]} | {k: v for k, v in told.items() if v}
 
 
 def _signature(bundle: Bundle) -> Any:
@@ -124,82 +142,113 @@ def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: Fi
     return Registered(f"{name}-{found.version}", str(bundle), verdict)
 
 
-def promote(settings: Settings, run_id: str, *, reason: str, force: bool = False) -> dict[str, Promotion | str]:
-    """Make a run's models the champions, if they have a signal.
+def promote(settings: Settings, run: str, *, reason: str, force: bool = False) -> dict[str, Promotion | str]:
+    """Make a run's models the champions, those that pass every promotion check, see `training.checks`.
 
     Args:
         settings: Of the company.
-        run_id: The run, or `latest`.
+        run: As for `versions`.
         reason: For the log.
-        force: Promote even without a signal.
+        force: Promote whatever the checks say, but for a suspected leak.
 
     Returns:
-        By target: the promotion, or why there was none.
+        By target: the promotion, or the checks that stood against it.
 
     Raises:
         RegistryError: There is no such run, or it has no models.
+        GarrisonError: There are champions to hold them against, and the company's tables can't be read.
     """
+    present = promotions.current(settings)
+    found = versions(settings, run)
+    new = {t: f.folder for t, f in found.items() if t not in present or present[t].version != f.version}
+    judged = checks.outcomes(settings, new, present)
     with _mlflow(settings) as mlflow:
         client = mlflow.MlflowClient()
-        run_id = _latest(mlflow, settings) if run_id == "latest" else run_id
         done: dict[str, Promotion | str] = {}
-        for target in settings.targets:
-            name = f"{settings.company.slug}-{target}"
-            found = [v for v in client.search_model_versions(f"name = '{name}'") if v.run_id == run_id]
-            if found:
-                done[target] = _promote(settings, client, found[0], target, reason=reason, force=force)
-    if not done:
-        raise RegistryError(
-            f"the run {run_id} has no models of {settings.company.name}", do="Name one that fit printed"
-        )
+        for target, version in found.items():
+            if target not in judged:
+                _crown(client, settings, target, version.version)
+                done[target] = present[target]
+                continue
+            against = list(checks.refused(judged[target]))
+            if against and (not force or any(c.final for c in against)):
+                told = "; ".join(f"{c.name}: {c.said}" for c in against)
+                done[target] = f"{version.version} stays a challenger: {told}"
+            else:
+                done[target] = _promote(settings, client, version, target, reason=reason, judged=judged[target])
     return done
 
 
 def _promote(  # noqa: PLR0913  # all but the first four named
-    settings: Settings, client: Any, found: Any, target: str, *, reason: str, force: bool
-) -> Promotion | str:
-    version, verdict = f"{target}-{found.version}", found.tags["verdict"]
-    present = promotions.current(settings).get(target)
-    if verdict == "leak_suspected" or (verdict != "signal" and not force):
-        return f"{version} stays a challenger: its verdict is {verdict}"
-    # It must load before it may serve.
-    Bundle.load(settings.paths.mlruns / found.tags["bundle"])
-    client.set_registered_model_alias(found.name, "champion", found.version)
-    if present and present.version == version:
-        return present
-    promotion = Promotion(promotions.now(), "promote", target, version, found.run_id, found.tags["bundle"], reason)
+    settings: Settings, client: Any, found: Version, target: str, *, reason: str, judged: tuple[Check, ...]
+) -> Promotion:
+    _crown(client, settings, target, found.version)
+    told = {c.name: f"{'passed' if c.passed else 'refused, and forced'}: {c.said}" for c in judged}
+    place = str(found.folder.relative_to(settings.paths.mlruns))
+    promotion = Promotion(promotions.now(), "promote", target, found.version, found.run_id, place, reason, told)
     promotions.append(settings, promotion)
     return promotion
 
 
-def bundles(settings: Settings, run_id: str) -> dict[str, Bundle]:
+def _crown(client: Any, settings: Settings, target: str, version: str) -> None:
+    """Move the alias `champion`; a challenger that becomes champion is none any more."""
+    name, number = f"{settings.company.slug}-{target}", version.rpartition("-")[2]
+    client.set_registered_model_alias(name, "champion", number)
+    if str(client.get_registered_model(name).aliases.get("challenger")) == number:
+        client.delete_registered_model_alias(name, "challenger")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One target's model of a run.
+
+    Args:
+        version: Such as churn-3.
+        run_id: The MLflow run that made it.
+        folder: Of its bundle.
+    """
+
+    version: str
+    run_id: str
+    folder: Path
+
+
+def versions(settings: Settings, run: str) -> dict[str, Version]:
     """A run's models by target.
 
     Args:
         settings: Of the company.
-        run_id: The run, `latest`, or one of the aliases `champion` and `challenger`, which may be of several runs.
+        run: The run's id; `latest`, the newest that ended well and has models; or one of the aliases `champion` and
+            `challenger`, which may be of several runs.
 
     Raises:
         RegistryError: There is no such run, or it has no models.
     """
-    found = {}
     with _mlflow(settings) as mlflow:
         client = mlflow.MlflowClient()
-        run_id = _latest(mlflow, settings) if run_id == "latest" else run_id
-        for target in settings.targets:
-            name = f"{settings.company.slug}-{target}"
-            for v in client.search_model_versions(f"name = '{name}'"):
+        names = {target: f"{settings.company.slug}-{target}" for target in settings.targets}
+        every = {t: client.search_model_versions(f"name = '{name}'") for t, name in names.items()}
+        if run == "latest":
+            run = _latest(mlflow, settings, {v.run_id for found in every.values() for v in found})
+        found = {}
+        for target, its in every.items():
+            for v in its:
                 # A search does not tell aliases.
-                if run_id == v.run_id or run_id in client.get_model_version(name, v.version).aliases:
-                    place = settings.paths.mlruns / v.tags["bundle"]
-                    found[target] = Bundle.load(place, version=f"{target}-{v.version}")
+                if run == v.run_id or run in client.get_model_version(names[target], v.version).aliases:
+                    folder = settings.paths.mlruns / v.tags["bundle"]
+                    found[target] = Version(f"{target}-{v.version}", v.run_id, folder)
                     break
     if not found:
         raise RegistryError(
-            f"there is no run {run_id} with models of {settings.company.name}",
+            f"there is no run {run} with models of {settings.company.name}",
             do="Name one that fit printed, or latest, champion or challenger",
         )
     return found
+
+
+def bundles(settings: Settings, run: str) -> dict[str, Bundle]:
+    """A run's models by target, loaded; arguments and errors as those of `versions`."""
+    return {t: Bundle.load(v.folder, version=v.version) for t, v in versions(settings, run).items()}
 
 
 def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:
@@ -208,18 +257,24 @@ def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:
     # It must load before it may serve.
     Bundle.load(settings.paths.mlruns / earlier.bundle)
     with _mlflow(settings) as mlflow:
-        name = f"{settings.company.slug}-{target}"
-        mlflow.MlflowClient().set_registered_model_alias(name, "champion", earlier.version.rpartition("-")[2])
-    promotion = replace(earlier, at=promotions.now(), action="rollback", reason=reason)
+        _crown(mlflow.MlflowClient(), settings, target, earlier.version)
+    promotion = replace(earlier, at=promotions.now(), action="rollback", reason=reason, checks={})
     promotions.append(settings, promotion)
     return promotion
 
 
-def _latest(mlflow: Any, settings: Settings) -> str:
-    runs = mlflow.search_runs(experiment_names=[settings.company.slug], output_format="list", max_results=1)
-    if not runs:
-        raise RegistryError(f"{settings.company.name} has no training run", do="Train: python -m training fit")
-    return str(runs[0].info.run_id)
+def _latest(mlflow: Any, settings: Settings, known: set[str]) -> str:
+    """The newest run that ended well, of those that have models."""
+    runs = mlflow.search_runs(
+        experiment_names=[settings.company.slug],
+        filter_string="attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    for run in runs:
+        if run.info.run_id in known:
+            return str(run.info.run_id)
+    raise RegistryError(f"{settings.company.name} has no training run with models", do="Train: python -m training fit")
 
 
 def _refuse_moved(mlflow: Any, settings: Settings) -> None:

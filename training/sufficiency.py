@@ -8,7 +8,6 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from features import catalog
 from features.contract import TABLES
 from features.history import History
 from features.instants import micros
@@ -125,7 +124,8 @@ def _too_short(history: History, source: str, features: tuple[str, ...], data_un
     if pd.isna(first):
         return f"{source} has no rows"
     days = (micros(data_until) - int(first)) / _DAY
-    windows = {f: catalog.feature(f).window for f in features if source in catalog.feature(f).sources}
+    used = {f: history.catalog.feature(f) for f in features}
+    windows = {name: f.window for name, f in used.items() if source in f.sources}
     beyond = {f: w for f, w in windows.items() if w and 2 * w > days}
     if not beyond:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from features import catalog
+from features.catalog import BUILT_IN, Catalog
 from features.errors import GarrisonError
 from training.evaluate import Evaluation
 
@@ -20,17 +20,20 @@ class Found:
         suspects: What stops the run: a sentence by the suspect's name.
         remarks: What is only said.
         doubts: What makes the labels doubtful: it stops a model that has a signal, and explains one that has none.
+        catalog: Of the company: whoever trusts a source trusts the features that are measured on it.
     """
 
     suspects: dict[str, str]
     remarks: tuple[str, ...] = ()
     doubts: dict[str, str] | None = None
+    catalog: Catalog = BUILT_IN
 
     def applied(self, evaluation: Evaluation, trusted: tuple[str, ...]) -> Evaluation:
         """The evaluation with the verdict and reasons that follow; what the settings trust is only remarked on."""
         every = {**self.suspects, **(self.doubts or {})}
         stops = {**self.suspects, **((self.doubts or {}) if evaluation.verdict == "signal" else {})}
-        stops = {name: said for name, said in stops.items() if not _trusted(name, trusted)}
+        trusted = tuple(n for n in every if {n, *self.catalog.feature(n).sources} & set(trusted))
+        stops = {name: said for name, said in stops.items() if name not in trusted}
         said = [f"{_SUSPECT}{name}: {sentence}" for name, sentence in stops.items()]
         rest = [f"{sentence} ({_standing(name, trusted)})" for name, sentence in every.items() if name not in stops]
         reasons = (*said, *evaluation.reasons, *rest, *self.remarks)
@@ -38,12 +41,7 @@ class Found:
 
 
 def _standing(name: str, trusted: tuple[str, ...]) -> str:
-    return f"training.trusted names {name}" if _trusted(name, trusted) else "the labels may be wrong"
-
-
-def _trusted(name: str, trusted: tuple[str, ...]) -> bool:
-    """Whether the settings trust it, or a source that the feature is measured on."""
-    return bool({name, *catalog.feature(name).sources} & set(trusted))
+    return f"training.trusted names {name}" if name in trusted else "the labels may be wrong"
 
 
 def refuse(evaluations: dict[str, Evaluation]) -> None:

@@ -14,6 +14,7 @@ from features.definition import DAY
 from features.history import History
 from features.instants import micros, whole
 from training.cohorts import bought
+from training.merges import merged_at, own
 from training.value import Floats, column
 
 
@@ -104,18 +105,20 @@ def days_to_sale(history: History, rows: pd.DataFrame, *, within: int, data_unti
         data_until: The instant the data are complete until.
 
     Returns:
-        (n,) days, infinite where no sale came `within`; NaN where the data end before it could have come.
+        (n,) days, infinite where no sale came `within`; NaN where the data end, or the account was merged into
+        another, before it could have come.
     """
     asked = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
     asked["as_of"] = whole(rows["as_of"]).to_numpy()
-    table, sales = ibis.table({"row": "int64", "account_id": "string", "as_of": "int64"}, name="asked"), bought()
+    table, sales = ibis.table({"row": "int64", "account_id": "string", "as_of": "int64"}, name="asked"), own(bought())
     near = [table.account_id == sales.account_id, sales.purchased_at >= table.as_of]
     coming = table.join(sales, [*near, sales.purchased_at < table.as_of + within * DAY])
     query = coming.group_by("row").agg(days=(coming.purchased_at - coming.as_of).min())
     found = history.query(ibis.to_sql(query, dialect="duckdb"), asked=asked).set_index("row")["days"]
     days = found.reindex(asked["row"]).to_numpy(dtype="float64") / DAY
     days[np.isnan(days)] = np.inf
-    days[asked["as_of"].to_numpy() + within * DAY > micros(data_until)] = np.nan
+    end = asked["as_of"] + within * DAY
+    days[((end > micros(data_until)) | (asked["account_id"].map(merged_at(history)) < end)).to_numpy()] = np.nan
     return days
 
 

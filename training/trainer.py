@@ -2,82 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
-import pandas as pd
+from sklearn.model_selection import train_test_split
 
-from features.errors import LabelError
-from training import calibrate, splits
-from training.bundle import Bundle, Head, quantiles
+from training import calibrate, linear
+from training.bundle import Head, blended, quantiles
+from training.linear import Linear
 from training.recipe import Recipe
 
 _FEW_ROWS = 100_000
+_CALIBRATION_SHARE = 0.25
 
 
 class Trainer:
-    """Fits the heads of one target on one matrix.
+    """Fits the models of one target on one matrix.
 
     Args:
-        bundle: Its columns.
         matrix: (n, features) of all rows.
         answers: (n,) labels of 1, 0 and NaN.
-        as_ofs: (n,) the rows' cutoffs.
+        coded: Columns that are codes of text.
         recipe: How.
     """
 
-    def __init__(
-        self, bundle: Bundle, matrix: np.ndarray, answers: np.ndarray, as_ofs: pd.Series, *, recipe: Recipe
-    ) -> None:
-        self._matrix, self._answers, self._as_ofs = matrix, answers, as_ofs
-        self._categorical = [i for i, f in enumerate(bundle.features) if f in bundle.categories]
+    def __init__(self, matrix: np.ndarray, answers: np.ndarray, *, coded: Sequence[int], recipe: Recipe) -> None:
+        self._matrix, self._answers, self._coded = matrix, answers, list(coded)
         # Few rows are learned faster by one thread than by several that wait for each other at every leaf.
         self._parameters = {**recipe.parameters, "num_threads": 1 if len(matrix) < _FEW_ROWS else 0}
         self._trees = recipe.trees
 
-    def head(self, what: str, horizon: int, plan: splits.Plan) -> Head:
+    def head(self, horizon: int, *, early: np.ndarray, late: np.ndarray, train: np.ndarray) -> Head:
         """The deployed model of one horizon, learned from all of `train` and calibrated on later rows than `early`.
 
-        Raises:
-            LabelError: The labels of a part are of one class only; `what` names them.
+        Args:
+            horizon: Days.
+            early: Places of rows with a label, of both classes, as of the others too.
+            late: Places of rows that a model of `early` alone is held against.
+            train: Places of all rows to learn from, those of both.
         """
-        early, late, train = (self._rows(cutoffs, what) for cutoffs in (plan.early, plan.late, plan.train))
-        # Judged on later months than it learned from: how far its log-odds can be believed.
-        first = self.booster(early)
-        log_odds = first.predict(self._matrix[late], raw_score=True)
+        # Judged on later months than it learned from: how far which part's log-odds can be believed.
+        trees, additive = self.booster(early), self._linear(early)
+        parts = trees.predict(self._matrix[late], raw_score=True), additive.log_odds(self._matrix[late])
+        share = calibrate.share(*parts, self._answers[late])
+        log_odds = blended(*parts, share)
         believed = calibrate.fit(log_odds, self._answers[late])
         # What is deployed has learned from those months too.
-        booster = self.booster(train)
-        rate = float(self._answers[train].mean())
-        calibrator = calibrate.centred(believed, booster.predict(self._matrix[train], raw_score=True), rate)
-        return Head(
+        head = Head(
             horizon=horizon,
-            text=booster.model_to_string(),
-            calibrator=calibrator,
-            base_rate=rate,
-            quantiles=quantiles(calibrator(log_odds)),
+            text=self.booster(train).model_to_string(),
+            calibrator=believed,
+            base_rate=float(self._answers[train].mean()),
+            quantiles=(),
+            linear=self._linear(train) if share else None,
+            share=share,
         )
+        calibrator = calibrate.centred(believed, head.log_odds(self._matrix[train]), head.base_rate)
+        return replace(head, calibrator=calibrator, quantiles=quantiles(calibrator(log_odds)))
 
     def booster(self, rows: np.ndarray, callbacks: list[Callable[..., Any]] | None = None) -> lgb.Booster:
         """Trained on the rows at these places."""
-        return lgb.train(self._parameters, self._data(rows), num_boost_round=self._trees, callbacks=callbacks)
-
-    def _rows(self, cutoffs: tuple[datetime, ...], what: str) -> np.ndarray:
-        """Places of the rows with a label at these cutoffs; both classes must be there."""
-        rows = np.flatnonzero(self._as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(self._answers))
-        positives = int(self._answers[rows].sum())
-        if positives in {0, len(rows)}:
-            raise LabelError(
-                f"the labels of {what} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
-                there=f"{positives} positives among {len(rows)} rows",
-                do="Look at its label and cohort in the TOML, or give more history",
-            )
-        return rows
-
-    def _data(self, rows: np.ndarray) -> lgb.Dataset:
-        return lgb.Dataset(
-            self._matrix[rows], self._answers[rows], categorical_feature=self._categorical, params={"verbosity": -1}
+        data = lgb.Dataset(
+            self._matrix[rows], self._answers[rows], categorical_feature=self._coded, params={"verbosity": -1}
         )
+        return lgb.train(self._parameters, data, num_boost_round=self._trees, callbacks=callbacks)
+
+    def _linear(self, rows: np.ndarray) -> Linear:
+        directions = self._parameters.get("monotone_constraints", ())
+        return linear.fit(self._matrix[rows], self._answers[rows], left_out=self._coded, directions=directions)
+
+
+def learned(
+    matrix: np.ndarray, answers: np.ndarray, *, coded: Sequence[int] = (), recipe: Recipe | None = None, seed: int = 7
+) -> Head:
+    """The model of rows without times, calibrated on a quarter of them drawn at random.
+
+    Args:
+        matrix: (n, features).
+        answers: (n,) of 0 and 1, some of both.
+        coded: Columns that are codes of text.
+        recipe: How; the default one.
+        seed: Of the draw.
+    """
+    rows = np.arange(len(answers))
+    early, late = train_test_split(rows, test_size=_CALIBRATION_SHARE, stratify=answers, random_state=seed)
+    trainer = Trainer(matrix, answers, coded=coded, recipe=recipe or Recipe())
+    return trainer.head(0, early=early, late=late, train=rows)

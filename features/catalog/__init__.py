@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from features.catalog import (
     account,
     backlog,
     course,
+    peers,
     purchases,
     rhythm,
     series,
@@ -32,7 +33,7 @@ from features.definition import Feature
 from features.own import File
 from features.settings import Settings
 
-FILES = (account, usage, course, tickets, backlog, service, purchases, rhythm, spending, terms, worth, touches)
+FILES = (account, usage, course, tickets, backlog, service, purchases, rhythm, spending, terms, worth, touches, peers)
 FEATURES: Mapping[str, Feature] = MappingProxyType({f.name: f for file in FILES for f in file.FEATURES})
 
 
@@ -61,9 +62,16 @@ class Catalog:
         return _with(files, account.attributes(settings)) if files else BUILT_IN
 
     def present(self, sources: Iterable[str]) -> tuple[Feature, ...]:
-        """The features whose sources are all there, in catalog order."""
+        """The features of single accounts whose sources are all there, in catalog order: what models learn from."""
+        return tuple(f for f in self._there(sources) if f.beside is None)
+
+    def beside(self, sources: Iterable[str]) -> tuple[Feature, ...]:
+        """Those that need other accounts' rows as well."""
+        return tuple(f for f in self._there(sources) if f.beside)
+
+    def _there(self, sources: Iterable[str]) -> Iterator[Feature]:
         there = set(sources)
-        return tuple(f for f in self.features.values() if there.issuperset(f.sources))
+        return (f for f in self.features.values() if there.issuperset(f.sources))
 
     def feature(self, name: str) -> Feature:
         """The feature behind a snapshot's column; a mapped attribute of accounts where the catalog has none."""

@@ -200,7 +200,9 @@ def days_since_usage(at: At) -> Any:
     unit="change, -1 to 0",
     family="silence",
     says=lambda value, w: (
-        f"silent: {change_in_words('usage')(value, w)}, and no ticket raised" if value < 0 else "not silent"
+        f"silent: {change_in_words('usage')(value, w)}, and no ticket raised"
+        if value < 0
+        else f"not silent in the last {w} days"
     ),
     missing="no usage in either window",
     play="break_silence",

@@ -24,7 +24,7 @@ COUNTED = PURCHASES.sum("amount", lambda p: p.quantity.notnull(), name="money_wi
 
 
 @feature(
-    windows=(30, 90, 180, 365),
+    windows=(14, 30, 90, 180, 365),
     unit="orders",
     family="order count",
     says="{value:.0f} orders in {w} days",
@@ -35,8 +35,9 @@ def orders(at: At, w: int) -> Any:
     return at(COUNT, w)
 
 
+# Whole weeks beside round days: those who shop by the week spend evenly in the first alone.
 @feature(
-    windows=(30, 60, 90, 180, 365),
+    windows=(28, 30, 56, 60, 90, 180, 365),
     unit="money",
     family="spend",
     says="spent {value:,.0f} in {w} days",

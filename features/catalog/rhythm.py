@@ -90,6 +90,18 @@ def months_bought(at: At, w: int) -> Any:
 
 
 @feature(
+    windows=(84,),
+    unit="weeks",
+    family="purchase steadiness",
+    says="bought in {value:.0f} of the 12 weeks of {w} days",
+    play="win_back_purchase",
+)
+def weeks_bought(at: At, w: int) -> Any:
+    """How many of the twelve weeks in the last {w} days had an order."""
+    return PARTS - empty(parts(at, COUNT, w))
+
+
+@feature(
     windows=(360,),
     unit="times the mean",
     family="purchase steadiness",
@@ -109,5 +121,6 @@ FEATURES = (
     *buying_life,
     *order_rate,
     *months_bought,
+    *weeks_bought,
     *spend_variation,
 )

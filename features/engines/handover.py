@@ -9,12 +9,11 @@ from pathlib import Path
 
 import ibis
 import ibis.expr.operations as ops
-import pandas as pd
 import pyarrow as pa
 
-from features.expression import expression, query
+from features.expression import expression
 from features.history import History
-from features.instants import aware, micros
+from features.instants import micros
 from features.sources import quoted, text
 
 CUTOFFS = "cutoffs"
@@ -60,16 +59,15 @@ class Handover:
         columns = ", ".join(quoted(c) for c in self.tables[table])
         history.arrow(f"COPY (SELECT {columns} FROM {table}) TO {text(str(file))} ({form})")  # noqa: S608  # quoted
 
-    def frame(self, table: pa.Table) -> pd.DataFrame:
-        """What came back, as `features.snapshots.build` gives it.
+    def snapshots(self, rows: pa.Table) -> pa.Table:
+        """What came back, as `features.snapshots.table` gives it.
 
         Sorted here: engines collate text each in a way of its own.
         """
-        ordered = (
-            table.select(self.columns).cast(self.schema).sort_by([("as_of", "ascending"), ("account_id", "ascending")])
-        )
-        frame = ordered.to_pandas()
-        return frame.assign(as_of=aware(frame["as_of"]))
+        order = [("as_of", "ascending"), ("account_id", "ascending")]
+        ordered = rows.select(self.columns).cast(self.schema).sort_by(order)
+        place = ordered.column_names.index("as_of")
+        return ordered.set_column(place, "as_of", ordered["as_of"].cast(pa.timestamp("us", "UTC")))
 
 
 def instants(as_ofs: Sequence[datetime]) -> list[int]:
@@ -77,8 +75,9 @@ def instants(as_ofs: Sequence[datetime]) -> list[int]:
     return sorted({micros(a) for a in as_ofs})
 
 
-def embedded(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
+def embedded(history: History, as_ofs: Sequence[datetime]) -> pa.Table:
     """The same query in the history's own DuckDB."""
-    cutoffs = pd.DataFrame({"as_of": instants(as_ofs)}, dtype="int64")
-    frame = history.query(query(history.features, history.attributes), cutoffs=cutoffs)
-    return frame.assign(as_of=aware(frame["as_of"]))
+    handover = Handover.to("duckdb", history)
+    cutoffs = ", ".join(f"({i}::BIGINT)" for i in instants(as_ofs))
+    sql = f"WITH {CUTOFFS}(as_of) AS (VALUES {cutoffs}) SELECT * FROM ({handover.sql})"  # noqa: S608  # numbers
+    return handover.snapshots(history.arrow(sql))

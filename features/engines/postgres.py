@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
 import psycopg
 import pyarrow as pa
 from psycopg import conninfo
@@ -31,8 +30,8 @@ _TYPES = {"int64": "bigint", "decimal(18, 4)": "numeric(18, 4)", "boolean": "boo
 _COLLATIONS = ("pg_c_utf8", "und-x-icu", "C")
 
 
-def build(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
-    """Snapshots as `features.snapshots.build` gives them.
+def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
+    """Snapshots as `features.snapshots.table` gives them.
 
     All happens in one transaction that is rolled back: even a killed run leaves nothing, and two runs don't meet.
 
@@ -43,16 +42,16 @@ def build(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pd.Da
     _refuse_long_names(handover)
     with _connected(engine) as connection, tempfile.TemporaryDirectory(prefix="garrison-") as folder:
         types = _TYPES | {"string": f'text COLLATE "{_prepare(connection)}"'}
-        for table, columns in handover.tables.items():
-            defined = ", ".join(f"{quoted(name)} {types[kind]}" for name, kind in columns.items())
-            connection.execute(f"CREATE UNLOGGED TABLE {table} ({defined})".encode())
-            handover.write(history, table, Path(folder) / "table.csv", form="FORMAT csv, HEADER false")
-            _load(connection, table, Path(folder) / "table.csv")
+        for name, columns in handover.tables.items():
+            defined = ", ".join(f"{quoted(c)} {types[kind]}" for c, kind in columns.items())
+            connection.execute(f"CREATE UNLOGGED TABLE {name} ({defined})".encode())
+            handover.write(history, name, Path(folder) / "table.csv", form="FORMAT csv, HEADER false")
+            _load(connection, name, Path(folder) / "table.csv")
         connection.execute(f"CREATE UNLOGGED TABLE {CUTOFFS} (as_of bigint NOT NULL)")
         (Path(folder) / "table.csv").write_text("\n".join(map(str, instants(as_ofs))))
         _load(connection, CUTOFFS, Path(folder) / "table.csv")
         found = _read(connection, handover, Path(folder) / "snapshots.csv")
-    return handover.frame(found)
+    return handover.snapshots(found)
 
 
 @contextmanager

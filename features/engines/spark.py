@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import ibis
-import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -39,8 +38,8 @@ _RESULTS = {
 _QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 
 
-def build(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
-    """Snapshots as `features.snapshots.build` gives them.
+def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
+    """Snapshots as `features.snapshots.table` gives them.
 
     Tables go out and snapshots come back as Parquet files in a folder that driver and workers share.
 
@@ -48,17 +47,20 @@ def build(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pd.Da
         GarrisonError: Spark or Java is missing, no master or worker answers, or Spark failed.
     """
     _refuse_without(engine)
-    with tempfile.TemporaryDirectory(prefix="garrison-", dir=engine.folder) as name, _session(engine, name) as session:
+    with (
+        tempfile.TemporaryDirectory(prefix="garrison-", dir=engine.folder) as place,
+        _session(engine, place) as session,
+    ):
         _ = ibis.pyspark  # its dialect's options are known only once it is loaded
-        folder, handover = Path(name), Handover.to("pyspark", history)
+        folder, handover = Path(place), Handover.to("pyspark", history)
         cutoffs = pa.table({"as_of": pa.array(instants(as_ofs), pa.int64())})
         parquet.write_table(cutoffs, folder / f"{CUTOFFS}.parquet")
-        for table in handover.tables:
-            handover.write(history, table, folder / f"{table}.parquet", form="FORMAT parquet")
-        for table in (*handover.tables, CUTOFFS):
-            session.read.parquet(f"file://{folder / table}.parquet").createOrReplaceTempView(table)
+        for name in handover.tables:
+            handover.write(history, name, folder / f"{name}.parquet", form="FORMAT parquet")
+        for name in (*handover.tables, CUTOFFS):
+            session.read.parquet(f"file://{folder / name}.parquet").createOrReplaceTempView(name)
         session.sql(handover.sql).write.parquet(f"file://{folder / 'snapshots'}")
-        return handover.frame(parquet.read_table(folder / "snapshots"))
+        return handover.snapshots(parquet.read_table(folder / "snapshots"))
 
 
 def _refuse_without(engine: Engine) -> None:
@@ -138,14 +140,17 @@ def _await_worker(engine: Engine, session: SparkSession) -> None:
         return
     context, group = session.sparkContext, "garrison: is there a worker?"
     context.setJobGroup(group, group, interruptOnCancel=True)
-    late = threading.Event()
+    late, done = threading.Event(), threading.Event()
 
     def give_up() -> None:
-        late.set()
-        context.cancelJobGroup(group)
+        done.wait(WORKERS_S)
+        # Again and again: what is cancelled is only what has been submitted by then.
+        while not done.wait(0.5):
+            late.set()
+            context.cancelJobGroup(group)
 
-    timer = threading.Timer(WORKERS_S, give_up)
-    timer.start()
+    watch = threading.Thread(target=give_up)
+    watch.start()
     try:
         session.range(1).count()
     except Exception as error:
@@ -157,7 +162,8 @@ def _await_worker(engine: Engine, session: SparkSession) -> None:
             do="Start workers, or ask for less: spark.executor.memory and spark.executor.cores in [engine.options]",
         ) from error
     finally:
-        timer.cancel()
+        done.set()
+        watch.join()
 
 
 def _sentence(error: Exception) -> str:

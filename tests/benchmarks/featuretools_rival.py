@@ -1,5 +1,6 @@
 """featuretools 1.31 on the same usage rows, in an environment of its own: it needs numpy 1."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,12 +13,13 @@ PYTHON = Path("var/bench/featuretools/bin/python")
 
 def environment():
     """Make the environment from its lock file, once."""
-    made = PYTHON.parent.parent / ".installed"
+    lock = HERE / "featuretools.lock"
+    made = PYTHON.parent.parent / hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
     if not made.exists():
         print("installing featuretools …", flush=True)
         subprocess.run([sys.executable, "-m", "venv", PYTHON.parent.parent], check=True)
-        lock = ["--no-deps", "--require-hashes", "--requirement", HERE / "featuretools.lock"]
-        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *lock], check=True)
+        locked = ["--no-deps", "--require-hashes", "--requirement", lock]
+        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *locked], check=True)
         made.touch()
 
 
@@ -69,6 +71,7 @@ def run(task):
             cutoff_time=cutoffs,
             training_window=f"{days} days",
             include_cutoff_time=False,
+            cutoff_time_in_index=True,
             agg_primitives=["sum", "mean", "count"],
             trans_primitives=[],
             max_depth=1,

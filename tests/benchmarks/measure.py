@@ -36,8 +36,10 @@ def seconds(work, times=1):
 
 
 def write(name, figures, libraries):
-    """Print the figures as a table and write them to var/bench/NAME.json."""
+    """Print the figures as a table and write them to var/bench/NAME.json, with those that have figures of their own."""
     for key, value in figures.items():
+        if isinstance(value, dict):
+            continue
         print(f"  {key:<28} {value:,.4g}" if isinstance(value, float) else f"  {key:<28} {value}")
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
     about = {"machine": machine, "versions": {library: version(library) for library in libraries}}

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from features import catalog
-from features.catalog import FEATURES, account
+from features.catalog import BUILT_IN, FEATURES, Catalog, account
 from features.contract import EVENTS, TABLES
 from features.definition import Feature, feature, ratio
 from features.expression import canonical
@@ -109,13 +109,13 @@ def test_every_measures_column_is_one_of_its_streams():
 @pytest.mark.parametrize("missing", EVENTS)
 def test_the_features_of_a_missing_source_are_absent_and_no_others(missing):
     there = {*EVENTS} - {missing}
-    names = {f.name for f in catalog.present(there)}
+    names = {f.name for f in BUILT_IN.present(there)}
     assert names == {name for name, f in FEATURES.items() if missing not in f.sources}
     assert "tenure_days" in names
 
 
 def test_without_sources_only_the_account_itself_is_known():
-    assert [f.name for f in catalog.present(())] == ["tenure_days", "days_to_anniversary"]
+    assert [f.name for f in BUILT_IN.present(())] == ["tenure_days", "days_to_anniversary"]
 
 
 def test_a_feature_over_two_sources_needs_both():
@@ -147,12 +147,12 @@ def test_the_words_of_a_term_that_ends_now_speak_of_no_minus():
 
 
 def test_an_attribute_of_accounts_is_context_that_nobody_can_act_on():
-    plan = catalog.feature("service_plan")
+    plan = BUILT_IN.feature("service_plan")
     assert plan.name == "service_plan"
     assert (plan.actionable, plan.sources, plan.direction) == (False, (), 0)
     assert plan.says("pro") == "service plan: pro"
     assert (plan.says(1_234_567.0), plan.says(0.1 + 0.2)) == ("service plan: 1,234,567", "service plan: 0.3")
-    assert catalog.feature("usage_events_30d") is FEATURES["usage_events_30d"]
+    assert BUILT_IN.feature("usage_events_30d") is FEATURES["usage_events_30d"]
     assert account.attribute("seats").says(math.nan) == "nothing known: not recorded"
 
 
@@ -174,12 +174,11 @@ def test_a_filtered_measure_must_be_given_a_name():
 
 
 def test_the_version_is_that_of_all_definitions(monkeypatch):
-    fresh = catalog.version.__wrapped__
-    assert catalog.version() == fresh()
-    assert len(catalog.version()) == 12
+    assert BUILT_IN.version == Catalog(FEATURES).version
+    assert len(BUILT_IN.version) == 12
     source = inspect.getsource
     for module in ("definition", "streams", "catalog.series", *(f.__name__[9:] for f in catalog.FILES)):
         monkeypatch.setattr(
             inspect, "getsource", lambda m, name=module: source(m) + "#" * (m.__name__ == f"features.{name}")
         )
-        assert fresh() != catalog.version(), module
+        assert Catalog(FEATURES).version != BUILT_IN.version, module

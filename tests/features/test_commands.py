@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from features import catalog
+from features.catalog import BUILT_IN, FEATURES
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,8 +133,8 @@ def test_wrong_usage_exits_with_2_and_names_what_is_wrong(company, run, words, s
 def test_the_catalog_needs_no_company_and_lists_every_feature(company, run):
     status, out, err = run("catalog", "--json", "catalog.json")
     assert (status, err) == (0, "")
-    assert catalog.version() in out
-    assert all(name in out for name in catalog.FEATURES)
+    assert BUILT_IN.version in out
+    assert all(name in out for name in FEATURES)
     listed = json.loads((company.folder / "catalog.json").read_text())
-    assert listed["version"] == catalog.version()
-    assert [f["name"] for f in listed["features"]] == list(catalog.FEATURES)
+    assert listed["version"] == BUILT_IN.version
+    assert [f["name"] for f in listed["features"]] == list(FEATURES)

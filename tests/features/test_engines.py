@@ -180,6 +180,7 @@ def generated(seed):
             'it\'s "so"': maybe(draw, 0, 2**53 + 1, -(2**53) + 1),
             "since": maybe(draw, 0, -1, micros(AS_OFS[0])),
             "vip": maybe(draw, False, True),
+            "merged_at": maybe(draw, None, None, micros(AS_OFS[2]) + draw.choice([-1, 0, 1])) if when > 1 else None,
         }
         for account, when in born.items()
     ]
@@ -328,6 +329,19 @@ def test_a_name_too_long_for_postgres_is_refused(postgres):
         refused(engine, history, "keeps 63 bytes")
 
 
+def test_the_url_comes_out_of_the_environment(company, monkeypatch):
+    monkeypatch.setenv("ENGINE_URL", "postgresql://ann:hidden@db/x")
+    company.toml["engine"] = {"kind": "postgres", "url": "${ENGINE_URL}"}
+    assert company.settings().engine == Engine(kind="postgres", url="postgresql://ann:hidden@db/x")
+
+
+def test_a_wrong_url_is_told_without_its_password(company):
+    company.toml["engine"] = {"kind": "postgres", "url": "mysql://ann:hidden@db/x"}
+    with pytest.raises(GarrisonError, match="begins with postgresql://") as told:
+        company.settings()
+    assert "hidden" not in str(told.value)
+
+
 @pytest.mark.parametrize("url", [None, "sqlite:///hidden.db"])
 def test_postgres_needs_a_url_of_its_kind(url):
     with pytest.raises(ValidationError, match="begins with postgresql://"):
@@ -469,8 +483,6 @@ def test_a_standalone_cluster_of_two_workers_gives_the_same_snapshots(history, w
         "spark.executor.memory": "512m",
         "spark.executor.extraJavaOptions": JVM,
         "spark.cores.max": "2",
-        # On data this small, what is to be spread is told to Spark: start with both workers, 4 parts each.
-        "spark.scheduler.minRegisteredResourcesRatio": "1.0",
         "spark.sql.shuffle.partitions": "4",
         "spark.sql.adaptive.enabled": "false",
         # Spark's other way to compute, by no code of its own: the quicker one where there is little to compute.
@@ -486,6 +498,9 @@ def test_a_standalone_cluster_of_two_workers_gives_the_same_snapshots(history, w
     refused(engine, history, "no Spark worker took a task")
     monkeypatch.undo()
     cluster.work(2)
+    # On data this small one worker would be done before the other has begun.
+    both = {"spark.scheduler.minRegisteredResourcesRatio": "1.0"}
+    engine = Engine(kind="spark", master=cluster.master, folder=shared, options=options | both)
     assert_equal(engines.build(engine, history, AS_OFS), wanted)
     assert list(shared.iterdir()) == []
     assert len(tasks_by_worker(max(log.iterdir(), key=lambda f: f.stat().st_size))) == 2

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from features import identity, matches, snapshots
 from features.__main__ import app
 from features.errors import SettingsError
+from features.history import History
 from features.instants import micros
 
 WHO = "system,external_id,account_id,valid_from,valid_until"
@@ -469,6 +470,20 @@ def test_a_ticket_that_was_resolved_before_a_merge_is_resolved_for_the_survivor_
     open_on = {MERGE: 2, MERGE + timedelta(days=1): 2, MERGE + timedelta(days=2): 1}
     found = seen(company, *open_on, only="B")
     assert found["open_tickets"].tolist() == list(open_on.values())
+
+
+def test_a_survivors_canonical_rows_posted_give_its_snapshot(company):
+    rows = ("1,A,2024-01-10,2024-02-27,2024-01-15", "2,A,2024-01-10,2024-01-12,2024-04-01", "3,B,2024-01-10,,")
+    company.table("tickets", "ticket_id,account_id,opened_at,resolved_at,known_at", *rows)
+    merged(company, f"A,2023-01-01,B,{MERGE.isoformat()}", "B,2023-01-01,,")
+    after = [MERGE, MERGE + timedelta(days=2), MERGE + timedelta(days=40)]
+    whole = seen(company, *after, only="B")
+    assert len(set(whole["open_tickets"])) > 1
+    with company.open() as history:
+        tables = {t: history.rows(t, "B") for t in history.tables}
+    assert any(row["first_known_at"] is not None for row in tables["tickets"])
+    with History.posted(company.settings(), tables) as history:
+        pd.testing.assert_frame_equal(snapshots.build(history, after), whole, check_exact=True)
 
 
 # The report

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from features import catalog
+from features import catalog, hindsight
 from features.contract import EVENTS, TABLES
 from features.instants import instant, micros
 from features.streams import BILLED
@@ -92,13 +92,11 @@ def examples(count):
 
 
 def seen(table, row):
-    return row[TIME[table]] < AS_OF and row["known_at"] <= AS_OF
+    return hindsight.seen(table, row, AS_OF)
 
 
 def told(ticket, when):
-    """Whether a later fact of a ticket has come and is known: as late as the source told of the opening."""
-    known = max(ticket["known_at"], when + ticket["known_at"] - ticket["opened_at"])
-    return when < AS_OF and known <= AS_OF
+    return hindsight.told(ticket, when, AS_OF)
 
 
 def later(ticket, outcome):

@@ -105,6 +105,11 @@ class Company:
         self.settings = load(self.file)
         return self.settings
 
+    def lead(self, days):
+        """Leave the owners so many days before the horizon begins."""
+        churn = self.settings.churn.model_copy(update={"lead_days": days})
+        self.settings = self.settings.model_copy(update={"churn": churn})
+
     def mail_to(self, server, **more):
         email = {"host": "127.0.0.1", "port": server.port, "sender": "Garrison <alerts@harbour.test>"}
         return self.configure(folder=None, email=email | {"security": "none"} | more)

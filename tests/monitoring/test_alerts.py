@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from features.errors import GarrisonError
 from monitoring.episodes import EPISODES, OUTBOX, RUNS
+from monitoring.summary import alerts_data, of_alerts
 from serving import store
 
 FIRST, SECOND, THIRD, FOURTH = "2024-06-01", "2024-06-08", "2024-06-15", "2024-06-22"
@@ -228,6 +229,19 @@ def test_hysteresis_does_not_flap_on_a_score_that_swings_between_the_thresholds(
         company.score(as_of, {"A": score})
         company.alert(as_of)
     assert len(company.rows(EPISODES, "id")) == 1
+
+
+def test_with_a_lead_the_risk_is_told_from_as_of_to_the_horizons_end(company):
+    company.lead(14)
+    company.score(FIRST, {"A": 0.9})
+    outcome = company.alert(FIRST)
+    assert any("risk within 104 days by churn-1" in line for line in of_alerts(outcome, dry_run=False))
+    data = alerts_data(outcome, dry_run=False)
+    assert (data["horizon"], data["lead_days"]) == (90, 14)
+    ((subject, body),) = company.rows(OUTBOX, "subject", "body")
+    assert subject == "At risk: Company A (about 9 in 10 to leave within 104 days)"
+    assert "at risk of leaving within 104 days." in body
+    assert company.rows(EPISODES, "horizon") == [(90,)]
 
 
 def test_limits_come_from_the_champion(company):

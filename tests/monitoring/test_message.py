@@ -24,7 +24,7 @@ RISK = Risk(
     account_id="A-17",
     name="Acme Ltd",
     score=0.62,
-    horizon=90,
+    days=90,
     as_of=datetime(2024, 6, 1, tzinfo=UTC),
     earlier=Earlier(0.35, datetime(2024, 5, 1, tzinfo=UTC), "churn-3"),
     drivers=DRIVERS,

@@ -42,6 +42,18 @@ def test_where_nothing_is_in_doubt_there_is_no_auc():
     assert (estimate(np.array([0.0, 0.0])).low, estimate(np.array([0.9, 0.9])).high) == (0.0, 2.0)
 
 
+@pytest.mark.parametrize(("lead", "positives"), [(0, 3), (30, 4), (62, 4), (63, None)])
+def test_with_a_lead_labels_are_of_later_and_mature_later(company, lead, positives):
+    # A buys inside the lead of 30 days, B inside that of 62 and of the horizon of the others; the data end on 2 July.
+    rows = ["A,2024-01-05,10", "A,2024-02-20,10", "B,2024-04-04,10", "Z,2024-07-01,1"]
+    company.accounts(dict.fromkeys("ABCDEZ"))
+    (company.folder / "purchases.csv").write_text("\n".join(["id,at,amount", *rows]) + "\n")
+    company.lead(lead)
+    company.score("2024-02-01", dict.fromkeys("ABCDE", 0.5))
+    realised = performance.run(company.settings).realised
+    assert [judged.realised.positives for judged in realised] == ([] if positives is None else [positives])
+
+
 def test_a_run_estimates_the_newest_scores_and_judges_the_matured_ones(company):
     # A and B buy again within 90 days of 1 February, C to E do not; the data end on 2 July.
     rows = ["A,2024-01-05,10", "A,2024-02-20,10", "B,2024-04-01,10", "Z,2024-07-01,1"]

@@ -48,6 +48,14 @@ def test_the_page_escapes_names_and_needs_no_network(scored):
     assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["groups"]["came"]["top"][0]["value"] is None
 
 
+def test_with_a_lead_the_risk_is_told_from_as_of_to_the_horizons_end(scored):
+    scored.lead(14)
+    report, file = reports.run(scored.settings, since=JUNE)
+    assert next(report.lines()).endswith("risk of leaving within 104 days")
+    assert "risk of leaving within 104 days" in file.read_text()
+    assert (report.as_dict()["horizon"], report.as_dict()["lead"]) == (90, 14)
+
+
 def test_the_scores_taken_are_the_newest_that_are_not_after_each_end(scored):
     scored.score("2024-08-01", {"A": 0.1})
     report, _ = reports.run(

@@ -25,7 +25,7 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from features import catalog, snapshots
+from features import snapshots
 from features.company import load
 from features.history import History
 from features.settings import Settings
@@ -171,7 +171,7 @@ def bundle(settings: Settings, target: str) -> Bundle:
     as_ofs = [NOW - timedelta(days=days) for days in (120, 90, 60)]
     with History.open(settings) as history:
         frame = snapshots.build(history, as_ofs)
-        sources = history.sources
+        sources, version = history.sources, history.catalog.version
     names = tuple(c for c in frame if c not in {"account_id", "as_of"})
     text = {"region": ("north", "south", "west")}
     bare = Bundle(
@@ -179,7 +179,7 @@ def bundle(settings: Settings, target: str) -> Bundle:
         features=names,
         categories=text,
         sources=sources,
-        catalog=catalog.version(),
+        catalog=version,
         trained_at=NOW,
         heads=(),
         order=1,

@@ -82,6 +82,12 @@ def test_a_posted_account_comes_out_in_canonical_values(reader: Reader) -> None:
         ({"account": ACCOUNT, "visits": []}, "visits: this key is unknown"),
         ({"account": {"account_id": "x"}}, r"account.created_at: Field required"),
         ({"account": ACCOUNT | {"zip": 1}}, "account.zip: this key is unknown"),
+        ({"account": ACCOUNT | {"merged_into": "y"}}, "account.merged_into: this key is unknown"),
+        ({"account": ACCOUNT | {"merged_at": "2023-06-01"}}, "account.merged_at: this key is unknown"),
+        (
+            {"account": ACCOUNT, "usage": [{"used_at": "2023-06-01", "first_known_at": "2023-06-01"}]},
+            "usage.0.first_known_at: this key is unknown",
+        ),
         ({"account": ACCOUNT | {"seats": 3.0}}, "account.seats: Input should be a valid integer"),
         ({"account": ACCOUNT | {"seats": -1}}, "account.seats: Input should be greater than or equal to 0"),
         ({"account": ACCOUNT | {"seats": True}}, "account.seats: Input should be a valid integer"),

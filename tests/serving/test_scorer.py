@@ -74,11 +74,15 @@ def test_a_column_that_no_missing_source_explains_is_an_error(scorer: Scorer, fr
         scorer.rows(frame.drop(columns="seats"), ("usage", "purchases"))
 
 
-def test_the_value_is_the_recurring_revenue_or_else_the_spend_of_a_year(scorer: Scorer, frame: pd.DataFrame) -> None:
-    changed = frame.head(3).assign(recurring_revenue_year=[10.0, np.nan, np.nan], spend_365d=[1.0, 2.0, np.nan])
+def test_the_value_is_the_recurring_revenue_or_else_the_spend_by_the_year(scorer: Scorer, frame: pd.DataFrame) -> None:
+    changed = frame.head(4).assign(
+        recurring_revenue_year=[10.0, np.nan, np.nan, np.nan],
+        spend_365d=[1.0, 2.0, 2.0, np.nan],
+        days_since_first_purchase=[700.0, 700.0, 182.5, np.nan],
+    )
     value = scorer.rows(changed, ("usage", "tickets", "purchases")).value
-    assert value.tolist()[:2] == [10.0, 2.0]
-    assert np.isnan(value[2])
+    assert value.tolist()[:3] == [10.0, 2.0, 4.0]  # the third has been buying for half a year
+    assert np.isnan(value[3])
 
 
 def explained(scorer: Scorer, rows: Rows) -> Iterator[tuple[bool, tuple[reasons.Driver, ...]]]:

@@ -32,8 +32,8 @@ def buyers(rows, *, seed=1):
     return frame
 
 
-def rivals(train, labels, test, *, target="churn", horizon=90):
-    return baselines.rivals(train, labels, test, target=target, horizon=horizon)
+def rivals(train, labels, test, *, target="churn", lead=0):
+    return baselines.rivals(train, labels, test, target=target, horizon=90, lead=lead)
 
 
 def test_recency_is_the_days_since_whichever_source_was_last_heard():
@@ -95,6 +95,16 @@ def test_where_there_are_purchases_bg_nbd_stands_beside():
     assert np.array_equal(churn, model.silent(bgnbd.Buyers.of(test), 90))
     upsell = rivals(train, labels, test, target="upsell")["bg_nbd"]
     assert np.array_equal(upsell, model.expected(bgnbd.Buyers.of(test), 90))
+
+
+def test_bg_nbd_looks_ahead_from_the_end_of_the_lead():
+    train, test = buyers(300), buyers(100, seed=2)
+    labels = (train["days_since_purchase"] > 60).to_numpy(dtype=float)
+    model, asked = baselines.buying(train, seed=0), bgnbd.Buyers.of(test)
+    for target, told in (("churn", model.silent), ("upsell", model.expected)):
+        found = rivals(train, labels, test, target=target, lead=30)["bg_nbd"]
+        assert np.array_equal(found, told(asked, 90, lead=30))
+        assert not np.array_equal(found, told(asked, 90))
 
 
 def test_bg_nbd_learns_from_the_newest_snapshot_of_each_account_alone():

@@ -10,16 +10,16 @@ from training import bgnbd
 from training.bgnbd import BgNbd, Buyers
 
 TRUE = BgNbd(r=0.9, alpha=60.0, a=0.8, b=2.5)
-DAYS = 90.0
+DAYS, LEAD = 90.0, 30.0
 
 
 @pytest.fixture(scope="module")
 def simulated():
-    """(buyers, alive at as_of, orders in the next 90 days) of 12,000 accounts."""
+    """(buyers, alive at as_of, orders in the next 90 days, those after the first 30) of 12,000 accounts."""
     random, size = np.random.default_rng(1), 12_000
     rate, leaves = random.gamma(TRUE.r, 1 / TRUE.alpha, size), random.beta(TRUE.a, TRUE.b, size)
     age = random.uniform(100, 700, size)
-    repeats, last, ahead, now = (np.zeros(size) for _ in range(4))
+    repeats, last, ahead, led, now = (np.zeros(size) for _ in range(5))
     alive, still = np.ones(size, dtype=bool), np.ones(size, dtype=bool)
     while still.any():
         now = now + random.exponential(1 / rate)
@@ -28,9 +28,10 @@ def simulated():
         repeats[past] += 1
         last[past] = now[past]
         ahead[still & ~past] += 1
+        led[still & (now >= age + LEAD)] += 1
         still &= random.random(size) > leaves
         alive[past] = still[past]
-    return Buyers(repeats, last, age), alive, ahead
+    return Buyers(repeats, last, age), alive, ahead, led
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +47,40 @@ def test_the_parameters_come_back(model):
 
 @pytest.mark.parametrize("fifth", range(5))
 def test_forecasts_come_true_from_the_likeliest_to_the_least(model, simulated, fifth):
-    buyers, alive, ahead = simulated
+    buyers, alive, ahead, _ = simulated
     rows = np.array_split(np.argsort(model.silent(buyers, DAYS)), 5)[fifth]
     assert model.silent(buyers, DAYS)[rows].mean() == pytest.approx((ahead[rows] == 0).mean(), abs=0.03)
     assert model.expected(buyers, DAYS)[rows].mean() == pytest.approx(ahead[rows].mean(), rel=0.1, abs=0.02)
     assert model.alive(buyers)[rows].mean() == pytest.approx(alive[rows].mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("fifth", range(5))
+def test_forecasts_after_a_lead_come_true(model, simulated, fifth):
+    buyers, _, _, led = simulated
+    silent, expected = (f(buyers, DAYS - LEAD, lead=LEAD) for f in (model.silent, model.expected))
+    rows = np.array_split(np.argsort(silent), 5)[fifth]
+    assert silent[rows].mean() == pytest.approx((led[rows] == 0).mean(), abs=0.02)
+    assert expected[rows].mean() == pytest.approx(led[rows].mean(), rel=0.1, abs=0.02)
+
+
+def test_a_lead_leaves_time_to_leave_for_good(model, simulated):
+    buyers = simulated[0]
+    for days in (30, 90):
+        assert (model.silent(buyers, days, lead=30) >= model.silent(buyers, days)).all()
+        assert (model.silent(buyers, days, lead=30) >= model.silent(buyers, days + 30)).all()
+        both = model.expected(buyers, 30) + model.expected(buyers, days, lead=30)
+        assert both == pytest.approx(model.expected(buyers, days + 30))
+
+
+def test_with_a_lead_silence_is_what_drawing_rates_and_dropouts_gives():
+    model, random = BgNbd(r=0.9, alpha=60.0, a=0.8, b=2.5), np.random.default_rng(3)
+    buyers = Buyers(np.array([0.0, 5.0, 900.0]), np.array([0.0, 200.0, 400.0]), np.array([100.0, 250.0, 400.5]))
+    posterior = zip(model.r + buyers.repeats, model.alpha + buyers.age, model.b + buyers.repeats, strict=True)
+    orders = []
+    for shape, rate, stayed in posterior:
+        buys, leaves = random.gamma(shape, 1 / rate, 400_000), random.beta(model.a, stayed, 400_000)
+        orders.append((np.exp(-buys * leaves * 365) * -np.expm1(-buys * 30)).mean())
+    assert model.silent(buyers, 30, lead=365) == pytest.approx(1 - model.alive(buyers) * orders, abs=2e-3)
 
 
 def test_figures_by_hand():
@@ -90,6 +120,7 @@ def test_columns_of_snapshots_are_read_as_buyers():
 )
 def test_strange_buyers_still_give_finite_numbers(buyers):
     model = bgnbd.fit(buyers)
-    silent, expected = model.silent(buyers, 90), model.expected(buyers, 90)
-    assert ((silent >= 0) & (silent <= 1)).all()
-    assert (np.isfinite(expected) & (expected >= 0)).all()
+    for lead in (0, 30):
+        silent, expected = model.silent(buyers, 90, lead=lead), model.expected(buyers, 90, lead=lead)
+        assert ((silent >= 0) & (silent <= 1)).all()
+        assert (np.isfinite(expected) & (expected >= 0)).all()

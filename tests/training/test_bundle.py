@@ -114,9 +114,24 @@ def test_contributions_add_up_to_the_log_odds(bundle, frame):
     matrix = bundle.matrix(frame.head(20))
     contributions = bundle.contributions(matrix, 60)
     assert contributions.shape == (20, len(bundle.features))
-    log_odds = bundle.heads[1].booster.predict(matrix, raw_score=True)
-    rest = log_odds - contributions.sum(axis=1)
+    head = bundle.heads[1]
+    assert head.linear
+    assert 0 < head.share < 1
+    rest = head.log_odds(matrix) - contributions.sum(axis=1)
     assert rest == pytest.approx(np.full(20, rest[0]), abs=1e-9)
+
+
+def test_of_a_model_without_an_additive_part_the_trees_alone_count(bundle, frame, tmp_path):
+    older = replace(bundle, heads=tuple(replace(head, linear=None, share=0.0) for head in bundle.heads), order=0)
+    older.save(tmp_path)
+    manifest = json.loads((tmp_path / "bundle.json").read_text())
+    for head in manifest["heads"]:
+        del head["linear"], head["share"]
+    (tmp_path / "bundle.json").write_text(json.dumps(manifest))
+    found, matrix = Bundle.load(tmp_path), older.matrix(frame)
+    trees = older.heads[0].booster.predict(matrix, raw_score=True)
+    assert np.array_equal(found.probabilities(matrix)[:, 0], older.heads[0].calibrator(trees))
+    assert (found.probabilities(matrix) != bundle.probabilities(matrix)).any()
 
 
 def test_the_threshold_is_the_score_that_the_riskiest_share_reached(bundle):

@@ -75,3 +75,12 @@ def test_probabilities_keep_the_shape_of_the_log_odds():
     log_odds = np.array([[0.0, 1.0], [2.0, -50.0]])
     assert np.array_equal(Calibrator(1.0, 0.0)(log_odds), expit(log_odds))
     assert logit(Calibrator(2.0, 1.0)(np.array([0.5]))) == pytest.approx([2.0])
+
+
+def test_the_share_goes_to_the_model_that_tells_and_is_even_between_two_as_good():
+    truth, labels = drawn(1.0, 0.0)
+    noise = np.random.default_rng(5).normal(0, 1, (2, len(truth)))
+    assert calibrate.share(truth, noise[0], labels) == 0.0
+    assert calibrate.share(noise[0], truth, labels) == 1.0
+    assert 0.3 <= calibrate.share(truth + noise[0], truth + noise[1], labels) <= 0.7
+    assert calibrate.share(truth, truth, labels) == 0.5

@@ -22,7 +22,7 @@ def run(*arguments, cwd=None):
 
 
 @pytest.fixture(scope="module")
-def trained(company, fitted, tmp_path_factory):
+def trained(company, sound, tmp_path_factory):
     """(company, what fit printed, what it wrote for machines), with a second run logged after it."""
     elsewhere = company.vary(tmp_path_factory.mktemp("trained"))
     file = elsewhere.folder / "out" / "fit.json"
@@ -30,7 +30,7 @@ def trained(company, fitted, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "figures", lambda *_: ())
-        registry.log(elsewhere.settings, fitted, fingerprint="0")
+        registry.log(elsewhere.settings, sound, fingerprint="0")
     return elsewhere, done, json.loads(file.read_text())
 
 
@@ -78,10 +78,12 @@ def test_fit_keeps_the_test_rows_with_label_and_score(trained):
 def test_the_latest_runs_models_are_promoted_and_listed(trained, own):
     done = run("promote", "latest", "--config", own.file, "--reason", "the first")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split(", since")[0] for line in done.stdout.splitlines()] == [
+    lines = done.stdout.splitlines()
+    assert [line.split(", since")[0] for line in lines if not line.startswith(" ")] == [
         "churn: champion is churn-2",
         "upsell: champion is upsell-2",
     ]
+    assert "  champion: passed: there is no champion yet" in lines
     run_id = promotions.champions(own)["churn"].run_id
     assert run_id != trained[2]["run_id"]
     listed = run("champions", "--config", own.file)
@@ -92,9 +94,35 @@ def test_the_latest_runs_models_are_promoted_and_listed(trained, own):
     assert datetime.fromisoformat(first.split()[3]).tzinfo is not None
 
 
+def test_a_model_no_better_than_the_champion_stays_a_challenger_and_the_command_says_why(trained, own):
+    registry.promote(own, trained[2]["run_id"], reason="the first", force=True)
+    done = run("promote", "latest", "--config", own.file)
+    assert (done.returncode, done.stderr) == (0, "")
+    for line, target in zip(done.stdout.splitlines(), ("churn", "upsell"), strict=True):
+        assert line.startswith(
+            f"{target}: {target}-2 stays a challenger: champion: mean AUC +0.0000 against {target}-1"
+        )
+    assert promotions.current(own)["churn"].version == "churn-1"
+
+
+def test_the_card_of_a_model_is_written_where_it_is_asked_for(trained, own):
+    registry.promote(own, trained[2]["run_id"], reason="the first", force=True)
+    done = run("card", "--config", own.file)
+    assert (done.returncode, done.stderr) == (0, "")
+    for target, line in zip(("churn", "upsell"), done.stdout.splitlines(), strict=True):
+        file = own.var / "cards" / f"{target}-1.html"
+        assert line == f"{target}: {file}"
+        assert f"Small Quay: {target} model" in file.read_text()
+    page = own.folder / "here.html"
+    assert run("card", "churn", "--config", own.file, "--run", "latest", "--out", page).returncode == 0
+    assert promotions.current(own)["churn"].run_id not in page.read_text()
+    assert "there is no target chrun" in refused(run("card", "chrun", "--config", own.file))
+    assert run("card", "--config", own.file, "--out", page).returncode == 2
+
+
 def test_a_rollback_puts_the_earlier_champion_back(trained, own):
     for run_id in (trained[2]["run_id"], "latest"):
-        registry.promote(own, run_id, reason="better")
+        registry.promote(own, run_id, reason="better", force=True)
     assert promotions.current(own)["churn"].version == "churn-2"
     done = run("rollback", "churn", "--config", own.file, "--reason", "worse")
     assert (done.returncode, done.stdout, done.stderr) == (0, "churn: champion is churn-1 again\n", "")

@@ -13,10 +13,11 @@ from features import snapshots
 from features.errors import LabelError
 from features.history import History
 from features.settings import Churn, ChurnLabel, Cohort
-from training import fit, labels
+from training import fit, labels, recipe
 from training.cohorts import eligible
 from training.splits import cutoffs
 
+START = datetime(2023, 1, 1, tzinfo=UTC)
 ONE_HORIZON = ("horizons = [30, 60]", "horizons = [30]")
 
 
@@ -137,6 +138,56 @@ def test_categories_are_the_texts_seen_the_commonest_first(fitted):
     counts = fitted["churn"].bundle.reference["plan"].value_counts()
     assert counts[[*fitted["churn"].bundle.categories["plan"]]].is_monotonic_decreasing
     assert set(counts.index) == {"basic", "plus", "team"}
+
+
+def test_the_score_never_falls_with_what_can_only_raise_the_risk(slim, tmp_path):
+    random = np.random.default_rng(4)
+    ids = slim.tables["accounts"]["account_id"]
+    opened = [START + timedelta(days=float(d)) for d in random.uniform(0, 440, 1500)]
+    tickets = pd.DataFrame({"account_id": random.choice(ids, 1500), "opened_at": opened, "priority": "urgent"})
+    tickets["ticket_id"] = [f"T{i}" for i in range(1500)]
+    columns = {c: c for c in ("ticket_id", "account_id", "opened_at", "priority")}
+    told = ", ".join(f'{c} = "{c}"' for c in columns)
+    mapped = f'[tables.tickets]\nsource = "tickets"\ncolumns = {{{{ {told} }}}}\n[churn]'
+    source = ("[tables.accounts]\n", '[sources.tickets]\npath = "tickets.parquet"\n[tables.accounts]\n')
+    found = slim.vary(tmp_path, source, ("[churn]", mapped), tickets=tickets).fit()["churn"]
+    bundle = found.bundle
+    constrained = found.recipe.constrained(bundle.features)
+    assert {"open_tickets", "urgent_tickets_30d"} <= set(constrained)
+    rows = bundle.matrix(bundle.reference.sample(100, random_state=1))
+    for name in constrained:
+        scores = []
+        for number in range(8):
+            rows[:, bundle.features.index(name)] = number
+            scores.append(bundle.probabilities(rows)[:, 0])
+        assert (np.diff(scores, axis=0) >= 0).all(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "monotone"),
+    [
+        ("churn", {}, True),
+        ("churn", {"monotone": False}, False),
+        ("upsell", {}, False),
+    ],
+)
+def test_only_the_risk_of_leaving_has_a_direction_and_text_has_none(company, fitted, name, changes, monotone):
+    settings = company.settings
+    settings = settings.model_copy(update={"training": settings.training.model_copy(update=changes)})
+    bundle = replace(
+        fitted["churn"].bundle, features=("plan", "open_tickets", "seats"), categories={"plan": ("a",)}, target=name
+    )
+    found = recipe.default(settings, settings.targets[name], bundle)
+    assert found.constrained(bundle.features) == (("open_tickets",) if monotone else ())
+    assert ("monotone_constraints_method" in found.parameters) == monotone
+
+
+def test_a_downgrade_has_no_direction(company, fitted):
+    settings = company.settings
+    label = settings.churn.label.model_copy(update={"kind": "downgrade"})
+    bundle = replace(fitted["churn"].bundle, features=("open_tickets",))
+    found = recipe.default(settings, settings.churn.model_copy(update={"label": label}), bundle)
+    assert found == recipe.Recipe(recipe.PARAMETERS | {"seed": 7})
 
 
 def test_labels_shuffled_among_the_accounts_have_no_signal(slim, tmp_path):

@@ -14,8 +14,10 @@ import sqlalchemy
 from mlflow.exceptions import MlflowException
 
 from features.errors import RegistryError
-from training import fit, plots, promotions, registry
+from training import card, checks, plots, promotions, recipe, registry
 from training.bundle import Bundle
+from training.checks import Held
+from training.compare import Comparison, Difference
 
 
 @pytest.fixture
@@ -23,6 +25,14 @@ def client(registered):
     """MLflow's own client, on the test's registry."""
     with registry._mlflow(registered.settings) as adapter:
         return adapter.MlflowClient()
+
+
+@pytest.fixture(autouse=True)
+def against(monkeypatch):
+    """Nothing is held against the champion here (`test_checks` does that), but for what a test puts in by target."""
+    found = {}
+    monkeypatch.setattr(checks, "against", lambda _, bundles, __: dict.fromkeys(bundles, Held()) | found)
+    return found
 
 
 @pytest.fixture
@@ -73,7 +83,7 @@ def aliases(client, target="churn"):
 def test_a_run_has_its_parameters_and_what_it_learned_from(registered, client):
     run = client.get_run(registered.first)
     assert run.info.status == "FINISHED"
-    assert run.data.params["num_leaves"] == str(fit.PARAMETERS["num_leaves"])
+    assert run.data.params["num_leaves"] == str(recipe.PARAMETERS["num_leaves"])
     assert run.data.params["seed"] == "7"
     assert run.data.params["churn_60d_plan"] == registered.fitted["churn"].outcomes[60].plan.sentence()
     assert run.data.tags["data_fingerprint"] == "0123456789abcdef"
@@ -125,7 +135,7 @@ def test_the_newest_version_is_the_challenger_and_none_is_champion_yet(registere
 
 def test_no_artifact_is_a_pickle(logged):
     files = [f for f in (logged.settings.paths.mlruns / "artifacts").rglob("*") if f.is_file()]
-    assert {f.suffix for f in files} <= {".png", ".toml", ".txt", ".json", ".yaml", ".parquet", ""}
+    assert {f.suffix for f in files} <= {".png", ".toml", ".txt", ".json", ".yaml", ".parquet", ".html", ""}
     assert {f.name for f in files if not f.suffix} == {"MLmodel"}
     # Every protocol of pickle since the second begins with this byte.
     assert not [f for f in files if f.read_bytes()[:1] == b"\x80"]
@@ -134,6 +144,7 @@ def test_no_artifact_is_a_pickle(logged):
 def test_no_row_of_the_data_stands_beside_a_model_but_the_reference(logged):
     names = {f.name for f in (logged.settings.paths.mlruns / "artifacts" / "models").rglob("*") if f.is_file()}
     known = {"MLmodel", "bundle.json", "reference.parquet", "booster_30d.txt", "booster_60d.txt"}
+    known |= {"card.html", "evaluation.json", "parity.parquet"}
     assert names - known == {"conda.yaml", "python_env.yaml", "requirements.txt"}
 
 
@@ -179,7 +190,7 @@ def test_a_model_without_a_signal_is_not_promoted(registered, client):
     registry.promote(registered.settings, registered.first, reason="better")
     done = registry.promote(registered.settings, "latest", reason="newer")
     assert done["churn"].version == "churn-2"
-    assert done["upsell"] == "upsell-2 stays a challenger: its verdict is no_signal"
+    assert done["upsell"].startswith("upsell-2 stays a challenger: verdict: upsell_30d is no_signal (")
     assert (champion(client), champion(client, "upsell")) == (2, 1)
     assert {t: b.version for t, b in promotions.champions(registered.settings).items()} == {
         "churn": "churn-2",
@@ -191,6 +202,50 @@ def test_a_model_without_a_signal_is_promoted_when_forced(registered, client):
     done = registry.promote(registered.settings, registered.second, reason="must", force=True)
     assert done["upsell"].version == "upsell-2"
     assert champion(client, "upsell") == 2
+    [kept] = [p.checks for p in promotions.read(registered.settings) if p.target == "upsell"]
+    assert kept["verdict"].startswith("refused, and forced: upsell_30d is no_signal (")
+    assert kept["parity"].startswith("passed: 0 of ")
+
+
+def test_a_suspected_leak_is_not_promoted_even_when_forced(registered, client):
+    version = client.get_model_version("small-quay-upsell", "2")
+    file = registered.settings.paths.mlruns / version.tags["bundle"] / "evaluation.json"
+    file.write_text(file.read_text().replace('"no_signal"', '"leak_suspected"'))
+    done = registry.promote(registered.settings, registered.second, reason="must", force=True)
+    assert "upsell_30d is leak_suspected" in done["upsell"]
+    assert champion(client, "upsell") is None
+    assert done["churn"].version == "churn-2"
+
+
+def test_a_model_worse_than_the_champion_stays_a_challenger_until_it_is_forced(registered, client, against):
+    registry.promote(registered.settings, registered.first, reason="better")
+    worse = tuple(Difference(f, 0.8, 0.7, -0.15, -0.05) for f in ("auc", "ap"))
+    against["churn"] = Held("churn-1", {"churn_30d": Comparison(90, 0.1, (), worse, (0.0, 0.0), (0.1, 0.1), ())}, "")
+    done = registry.promote(registered.settings, registered.second, reason="newer")
+    assert done["churn"].startswith("churn-2 stays a challenger: champion: mean AUC -0.1000 against churn-1")
+    assert aliases(client) == {"champion": 1, "challenger": 2}
+    done = registry.promote(registered.settings, registered.second, reason="all the same", force=True)
+    assert done["churn"].checks["champion"].startswith("refused, and forced: mean AUC -0.1000")
+    assert promotions.current(registered.settings)["churn"].reason == "all the same"
+    assert aliases(client) == {"champion": 2}
+
+
+def test_a_champion_is_no_challenger_any_more(registered, client):
+    registry.promote(registered.settings, registered.first, reason="better")
+    assert aliases(client) == {"champion": 1, "challenger": 2}
+    registry.promote(registered.settings, "challenger", reason="better still")
+    assert aliases(client) == {"champion": 2}
+    registry.rollback(registered.settings, "churn", reason="it was worse")
+    assert aliases(client) == {"champion": 1}
+
+
+def test_a_run_has_the_card_of_each_model_which_lies_with_it_too(registered, client):
+    cards = {Path(file.path).name for file in client.list_artifacts(registered.first, "cards")}
+    assert cards == {"churn.html", "upsell.html"}
+    for target, version in registry.versions(registered.settings, registered.first).items():
+        page = (version.folder / card.FILE).read_text()
+        assert registered.first in page
+        assert f"Small Quay: {target} model" in page
 
 
 def test_rollback_makes_the_champion_before_champion_again(registered, client):
@@ -237,15 +292,19 @@ def test_a_model_that_does_not_load_does_not_become_champion(registered, client,
 
 
 def test_an_unknown_run_is_an_error_that_names_it(registered):
-    with pytest.raises(RegistryError, match="the run 123abc has no models of Small Quay"):
+    with pytest.raises(RegistryError, match="there is no run 123abc with models of Small Quay"):
         registry.promote(registered.settings, "123abc", reason="")
 
 
-def test_a_run_that_registered_nothing_is_an_error_that_names_it(registered):
-    with registry._mlflow(registered.settings) as adapter, adapter.start_run() as run:
-        pass
-    with pytest.raises(RegistryError, match=f"the run {run.info.run_id} has no models"):
-        registry.promote(registered.settings, "latest", reason="")
+def test_the_latest_run_is_the_newest_that_ended_well_and_has_models(registered, client):
+    with registry._mlflow(registered.settings) as adapter:
+        with adapter.start_run():
+            pass
+        with pytest.raises(KeyboardInterrupt), adapter.start_run():
+            raise KeyboardInterrupt
+    client.set_terminated(registered.second, "FAILED")
+    done = registry.promote(registered.settings, "latest", reason="the first")
+    assert {p.run_id for p in done.values()} == {registered.first}
 
 
 def test_a_company_never_trained_has_no_latest_run(other):
@@ -253,7 +312,7 @@ def test_a_company_never_trained_has_no_latest_run(other):
         registry.promote(other, "latest", reason="")
 
 
-def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(other, fitted, client, monkeypatch):
+def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(other, sound, client, monkeypatch):
     monkeypatch.setattr(plots, "figures", lambda *_: ())
 
     def killed(*_):
@@ -262,7 +321,7 @@ def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(ot
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", killed)
         with pytest.raises(KeyboardInterrupt):
-            registry.log(other, fitted, fingerprint="0")
+            registry.log(other, sound, fingerprint="0")
     [version] = client.search_model_versions("name = 'other-quay-churn'")
     assert client.search_model_versions("name = 'other-quay-upsell'") == []
     assert registry.promote(other, version.run_id, reason="it is whole")["churn"].version == "churn-1"

@@ -1,0 +1,59 @@
+"""Features that need other accounts' rows: the rank among peers, and the state of the parent.
+
+They stand in snapshots of the whole company, for reports and segments. Models don't learn from them: one posted
+account has no peers beside it, and its score must not depend on who else was scored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from features.catalog import course, purchases, service, terms, tickets, usage
+from features.definition import Feature
+
+_BY_NAME = {f.name: f for file in (usage, course, tickets, service, purchases, terms) for f in file.FEATURES}
+_RANKED = (
+    "usage_events_30d",
+    "users_30d",
+    "usage_trend_30d",
+    "tickets_90d",
+    "first_response_hours_90d",
+    "resolution_hours_90d",
+    "csat_90d",
+    "spend_365d",
+    "recurring_revenue_year",
+)
+_OF_PARENT = ("usage_trend_30d", "tickets_90d", "spend_365d", "days_to_renewal")
+
+
+def _ranked(base: Feature) -> Feature:
+    return replace(
+        base,
+        name=f"{base.name}_rank",
+        sentence=f"Share of the account's peers that have less of: {base.sentence}",
+        unit="share of peers",
+        missing=f"{base.missing}, or no peers",
+        family=f"{base.family} among peers",
+        direction=0,
+        wording=lambda value: f"{base.name.replace('_', ' ')}: above {value:.0%} of its peers",
+        beside="peers",
+        of=base.name,
+    )
+
+
+def _of_parent(base: Feature) -> Feature:
+    return replace(
+        base,
+        name=f"parent_{base.name}",
+        sentence=f"The same of the parent account: {base.sentence}",
+        missing=f"no parent; or of the parent: {base.missing}",
+        family=f"parent's {base.family}",
+        direction=0,
+        play=None,
+        wording=lambda value: f"of the parent account: {base.wording(value)}",
+        beside="parent",
+        of=base.name,
+    )
+
+
+FEATURES = (*(_ranked(_BY_NAME[name]) for name in _RANKED), *(_of_parent(_BY_NAME[name]) for name in _OF_PARENT))

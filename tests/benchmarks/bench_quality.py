@@ -1,0 +1,172 @@
+"""`make bench-quality`: every task of the quality table, our whole pipeline by TOML alone, beside the baselines.
+
+Third-party data are looked for in GARRISON_DATA; tasks whose data aren't there are skipped, and it says so. Two files
+of one row a customer are learned by the trainer alone, in ten folds.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import measure
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from features.company import load
+from features.history import History
+from features.samples import completejourney, oracle, tidewater
+from training import fit
+from training.evaluate import evaluate
+from training.trainer import learned
+
+FOLDER = Path("var/bench/quality")
+SAMPLES = FOLDER / "samples"
+SHARED = Path(os.environ.get("GARRISON_DATA", "../shared/data")).absolute()
+KEPT = ("rows", "base_rate", "auc", "auc_low", "auc_high", "ap", "brier", "ece", "ece_noise", "lift_10")
+TOLD = (*KEPT, "baselines", "verdict", "reasons")
+
+# Task: reference, reached by a careful model, goal; AUC.
+TASKS = {
+    "online_retail_churn_90d": (0.774, 0.781, 0.785),
+    "online_retail_churn_60d": (0.763, 0.769, 0.775),
+    "online_retail_upsell_90d": (0.683, 0.714, 0.730),
+    "online_retail_upsell_60d": (0.717, 0.749, 0.760),
+    "completejourney_churn_28d": (0.855, 0.860, 0.865),
+    "completejourney_churn_56d": (0.854, 0.866, 0.872),
+    "completejourney_upsell_28d": (0.757, 0.795, 0.80),
+    "completejourney_upsell_56d": (0.764, 0.793, 0.80),
+    "saas_churn_90d": (0.645, 0.79, None),
+    "crm_churn_60d": (0.663, 0.732, 0.74),
+    "crm_upsell_60d": (0.921, 0.936, 0.94),
+    "mlc_churn": (0.919, 0.9365, 0.935),
+    "telco": (0.846, 0.850, 0.850),
+    "sample_churn_90d": (None, None, None),
+}
+RATIO = 0.97  # of the sample's AUC to that of the true chances
+
+
+def company(name, data):
+    """Each task of a company to its outcome: fitted as `training fit` would, in folders of its own."""
+    os.environ["GARRISON_DATA"] = str(data.absolute())
+    settings = load(f"docs/examples/{name}.toml")
+    paths = settings.paths.model_copy(update={"var": FOLDER / "var", "mlruns": FOLDER / "mlruns"})
+    settings = settings.model_copy(update={"paths": paths})
+    with History.open(settings) as history:
+        fitted = fit.fit(history, settings, say=lambda _: None)
+    return {f"{target}_{h}d": o for target, f in fitted.items() for h, o in f.outcomes.items()}
+
+
+def shared(name):
+    if not (SHARED / name).is_dir():
+        return f"there is no {SHARED / name}: set GARRISON_DATA"
+    return {f"{name}_{task}": figures(o.evaluation) for task, o in company(name, SHARED).items()}
+
+
+def journeys():
+    completejourney.write(SAMPLES / "completejourney")
+    outcomes = company("completejourney", SAMPLES)
+    return {f"completejourney_{task}": figures(o.evaluation) for task, o in outcomes.items()}
+
+
+def sample():
+    """The synthetic company, beside the AUC of the true chances."""
+    tidewater.write(SAMPLES / "tidewater")
+    outcome = company("tidewater", SAMPLES)["churn_90d"]
+    scores = FOLDER / "sample_churn_90d.parquet"
+    outcome.test.to_parquet(scores, index=False)
+    true = oracle.compare(scores, SAMPLES / "tidewater" / "truth", "churn_90d")
+    return {"sample_churn_90d": figures(outcome.evaluation) | {"oracle_auc": true.oracle_auc, "ratio": true.ratio}}
+
+
+def mlc_churn(file):
+    frame = pd.read_csv(file).drop(columns="state")
+    frame["total_charge"] = frame[[f"total_{part}_charge" for part in ("day", "eve", "night", "intl")]].sum(axis=1)
+    return frame.drop(columns="churn"), frame["churn"] == "yes"
+
+
+def telco(file):
+    frame = pd.read_csv(file, na_values=" ").drop(columns="customerID")
+    return frame.drop(columns="Churn"), frame["Churn"] == "Yes"
+
+
+def plain(name, prepare):
+    """The trainer alone, on ten folds of one row a customer; the figures are of scores by models that never saw it."""
+    file = SHARED / "tabular" / f"{name}.csv"
+    if not file.exists():
+        return f"there is no {file}: set GARRISON_DATA"
+    frame, answers = prepare(file)
+    answers = answers.to_numpy(dtype="float64")
+    texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
+    codes = frame.assign(**{c: pd.factorize(frame[c], sort=True)[0] for c in texts})
+    matrix, coded = codes.to_numpy(dtype="float64"), [frame.columns.get_loc(c) for c in texts]
+    dummies = pd.get_dummies(frame.fillna(0.0), columns=texts).to_numpy(dtype="float64")
+    scores, logistic = np.empty(len(frame)), np.empty(len(frame))
+    for learn, judge in StratifiedKFold(10, shuffle=True, random_state=7).split(matrix, answers):
+        scores[judge] = learned(matrix[learn], answers[learn], coded=coded).probabilities(matrix[judge])
+        rival = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(dummies[learn], answers[learn])
+        logistic[judge] = rival.predict_proba(dummies[judge])[:, 1]
+    rivals = {"base_rate": np.full(len(frame), answers.mean()), "logistic": logistic}
+    return {name: figures(evaluate(answers, scores, np.arange(len(frame)), rivals, seed=7))}
+
+
+def figures(evaluation):
+    plain = evaluation.as_dict()
+    return {name: plain[name] for name in TOLD} | {"calibrated": evaluation.calibrated}
+
+
+def told(task, found):
+    """One line of the table."""
+    reference, reached, goal = TASKS[task]
+    reached_it = found["ratio"] >= RATIO if "ratio" in found else goal is None or found["auc"] >= goal
+    met = "" if goal is None and "ratio" not in found else ("yes" if reached_it else "no")
+    of = f"{found['ratio']:.3f} of the oracle's {found['oracle_auc']:.3f}, goal {RATIO}" if "ratio" in found else ""
+    best = max(found["baselines"], key=lambda name: found["baselines"][name]["auc"])
+    numbers = "".join(f"{'' if x is None else format(x, '.4g'):>8}" for x in (reference, reached, goal))
+    return (
+        f"{task:<27}{found['auc']:.4f} ({found['auc_low']:.3f}-{found['auc_high']:.3f}){numbers}  {met:<4}"
+        f"{found['ece']:.4f} ({found['ece_noise']:.4f}){'' if found['calibrated'] else '!':<2}"
+        f"{found['baselines'][best]['auc']:.3f} {best:<13}{found['verdict']} {of}"
+    )
+
+
+HEAD = (
+    f"{'task':<27}{'AUC (95 %)':<21}{'refer.':>8}{'reached':>8}{'goal':>8}  {'met':<4}"
+    f"{'ECE (noise)':<18}{'best baseline':<19}verdict"
+)
+
+
+def main():
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    began, tasks, skipped = time.perf_counter(), {}, {}
+    parts = {
+        "online_retail": lambda: shared("online_retail"),
+        "completejourney": journeys,
+        "saas": lambda: shared("saas"),
+        "crm": lambda: shared("crm"),
+        "mlc_churn": lambda: plain("mlc_churn", mlc_churn),
+        "telco": lambda: plain("telco", telco),
+        "sample": sample,
+    }
+    asked = sys.argv[1:] or list(parts)
+    print(HEAD, flush=True)
+    for name in asked:
+        start, found = time.perf_counter(), parts[name]()
+        if isinstance(found, str):
+            skipped[name] = found
+            print(f"{name}: skipped, {found}", flush=True)
+            continue
+        for task in (t for t in TASKS if t in found):
+            print(told(task, found[task]), flush=True)
+        tasks |= {t: found[t] for t in TASKS if t in found}
+        print(f"  {name}: {time.perf_counter() - start:.0f} s", flush=True)
+    figures = {"tasks": tasks, "skipped": skipped, "seconds": time.perf_counter() - began}
+    measure.write("quality", figures, ["duckdb", "lightgbm", "numpy", "scikit-learn", "scipy"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The additive part of a model: a strongly regularised logistic regression on the logarithms of the features.
+
+On few and noisy rows trees learn a slope from steps and pay for each; a straight line costs one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+_PENALTY = 0.03  # on half the squared weights, against the mean log-loss of a row
+_FURTHEST = 5.0  # standard deviations from the mean, beyond which a value counts no more
+_MOST_ROWS = 200_000  # that some hundred weights are learned from
+_AT_ONCE = 50_000  # rows, so that many need no second copy of the matrix
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Log-odds as a sum of terms, one a feature: weight x its distance from the mean in standard deviations.
+
+    Distances are of sign(x) log(1 + |x|); where a value is missing its term is 0, as at the mean. `centres`,
+    `scales` and `weights` are (features,) each.
+    """
+
+    intercept: float
+    centres: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def terms(self, matrix: np.ndarray) -> np.ndarray:
+        """Each feature's share of the log-odds, (n, features)."""
+        centres, scales, weights = self._arrays
+        return _distances(matrix, centres, scales) * weights
+
+    def log_odds(self, matrix: np.ndarray) -> np.ndarray:
+        """(n,): the same bits for a row alone and among others, for each row is summed in the same order."""
+        parts = (matrix[i : i + _AT_ONCE] for i in range(0, len(matrix), _AT_ONCE))
+        sums = [np.ascontiguousarray(self.terms(part)).sum(axis=1) for part in parts]
+        return np.concatenate([np.empty(0), *sums]) + self.intercept
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """From its numbers as JSON holds them."""
+        return cls(plain["intercept"], *(tuple(plain[name]) for name in ("centres", "scales", "weights")))
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return np.array(self.centres), np.array(self.scales), np.array(self.weights)
+
+
+def fit(
+    matrix: np.ndarray, labels: np.ndarray, *, left_out: Sequence[int] = (), directions: Sequence[int] = ()
+) -> Linear:
+    """The weights of least penalised log-loss.
+
+    Args:
+        matrix: (n, features); of very many rows an even part is learned from.
+        labels: (n,) of 0 and 1, both there.
+        left_out: Columns that are codes of text: their weights are 0.
+        directions: By column, 1 where the log-odds may not fall with it, -1 where they may not rise; none: free.
+    """
+    step = -(-len(matrix) // _MOST_ROWS)
+    matrix, labels = matrix[::step], labels[::step]
+    logs = _logs(matrix)
+    logs[:, list(left_out)] = np.nan
+    centres, scales = _moments(logs)
+    distances = _clipped(logs, centres, scales)
+    spans = {0: (None, None), 1: (0.0, None), -1: (None, 0.0)}
+    bounds = [spans[d] for d in directions] or [spans[0]] * matrix.shape[1]
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = parameters[1:]
+        log_odds = distances @ weights + parameters[0]
+        residual = (expit(log_odds) - labels) / len(labels)
+        value = np.mean(np.logaddexp(0.0, log_odds) - labels * log_odds) + _PENALTY / 2 * weights @ weights
+        return float(value), np.concatenate([[residual.sum()], residual @ distances + _PENALTY * weights])
+
+    start = np.concatenate([[logit(labels.mean())], np.zeros(matrix.shape[1])])
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[spans[0], *bounds], options={"maxiter": 500})
+    intercept, *weights = best.x.tolist()
+    return Linear(intercept, tuple(centres.tolist()), tuple(scales.tolist()), tuple(weights))
+
+
+def _logs(matrix: np.ndarray) -> np.ndarray:
+    return np.copysign(np.log1p(np.abs(matrix)), matrix)
+
+
+def _moments(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of what is there; of what never is, or never varies, 0 and 1."""
+    there = ~np.isnan(logs)
+    count = np.maximum(there.sum(axis=0), 1)
+    centres = np.where(there, logs, 0.0).sum(axis=0) / count
+    scales = np.sqrt(np.where(there, (logs - centres) ** 2, 0.0).sum(axis=0) / count)
+    return centres, np.where(scales > 1e-9, scales, 1.0)
+
+
+def _distances(matrix: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    return _clipped(_logs(matrix), centres, scales)
+
+
+def _clipped(logs: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    distances = np.clip((logs - centres) / scales, -_FURTHEST, _FURTHEST)
+    return np.where(np.isnan(distances), 0.0, distances)
