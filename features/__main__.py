@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from features import command, probes, reference, report, snapshots
+from features import archive, command, probes, reference, report, snapshots
 from features.catalog import BUILT_IN, Catalog
 from features.command import CONFIG, AsOfs, Config, Json
 from features.company import load
@@ -121,11 +121,14 @@ def build(
     as_of: AsOfs,
     config: Config = CONFIG,
 ) -> None:
-    """Write the snapshots of all accounts at one or more instants."""
-    with _opened(load(config)) as history, command.progress("accounts") as step:
-        table = snapshots.table(history, as_of, progress=step)
+    """Write the snapshots of all accounts at one or more instants; those of a midnight, UTC, are built once."""
+    settings, instants = load(config), set(as_of)
+    with _opened(settings) as history, command.progress("accounts") as step:
+        there = archive.there(settings, history, instants)
+        table = archive.table(settings, history, as_of, progress=step)
     snapshots.write(table, out)
     print(f"{table.num_rows:,} snapshots of {table.num_columns - 2} features in {out}")
+    print(f"Of {len(instants)} instants {len(there)} were there already, {len(instants) - len(there)} built")
 
 
 @app.command(name="catalog")

@@ -1,21 +1,23 @@
 """Snapshots kept by `as_of`: what was built once is read, until something that was visible then has changed.
 
 By the time rules a snapshot depends on nothing that came or became known after its `as_of`. So the fingerprint of
-what was visible, of the catalog and of the attributes names the file, and a file never changes.
+what was visible, of the catalog, of the engine and of the attributes names the file, and a file never changes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import snapshots
+from features import beside, facts, formulas, snapshots, windows
 from features.history import History
 from features.settings import Settings
 from features.snapshots import Progress
@@ -33,8 +35,8 @@ def table(
         progress: Called with accounts done and accounts in all, while building.
     """
     wanted = sorted(set(as_ofs))
-    files = {as_of: file for as_of in wanted if (file := _file(settings, history, as_of))}
-    there = {as_of: pq.read_table(file) for as_of, file in files.items() if file.exists()}
+    files = _files(settings, history, wanted)
+    there = {as_of: read for as_of, file in files.items() if (read := _read(file)) is not None}
     missing = [as_of for as_of in wanted if as_of not in there]
     if missing:
         built = snapshots.split(snapshots.table(history, missing, progress), missing)
@@ -46,13 +48,36 @@ def table(
     return pa.concat_tables([there[as_of] for as_of in wanted])
 
 
-def _file(settings: Settings, history: History, as_of: datetime) -> Path | None:
-    visible = history.visible(as_of)
-    if visible is None:
+def there(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> set[datetime]:
+    """Those of the instants whose snapshots are kept."""
+    return {as_of for as_of, file in _files(settings, history, as_ofs).items() if file.exists()}
+
+
+def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> dict[datetime, Path]:
+    """Where snapshots are kept, by `as_of`; without those that are not."""
+    visible = {as_of: history.visible(as_of) for as_of in as_ofs}
+    made_of = [history.catalog.version, _engine(), history.sources, history.attributes]
+    found = {}
+    for as_of, seen in visible.items():
+        if seen is not None:
+            told = json.dumps([seen, *made_of], sort_keys=True)
+            name = f"{as_of.astimezone(UTC):%Y-%m-%d}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
+            found[as_of] = settings.var / "features" / name
+    return found
+
+
+@cache
+def _engine() -> str:
+    """Fingerprint of the code that computes snapshots; the catalog has one of its own."""
+    code = "".join(inspect.getsource(m) for m in (beside, facts, formulas, snapshots, windows))
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+def _read(file: Path) -> pa.Table | None:
+    try:
+        return pq.read_table(file, partitioning=None)
+    except FileNotFoundError:  # not built yet, or tidied away by another process just now
         return None
-    told = [visible, history.catalog.version, history.sources, history.attributes]
-    fingerprint = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    return settings.var / "features" / f"{as_of:%Y-%m-%d}-{fingerprint}.parquet"
 
 
 def _tidy(newest: Path) -> None:

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import inspect
 import json
+import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -39,6 +41,8 @@ def opened(settings: Settings, progress: Progress | None = None) -> tuple[Path, 
     file = folder / f"{key or uuid.uuid4().hex}.duckdb"
     found = _found(file)
     if found is None:
+        # It holds whatever the company knows of people: for the user who runs this alone.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(file) as part:
             found = _make(part, settings, progress)
         _tidy(folder, file)
@@ -46,8 +50,10 @@ def opened(settings: Settings, progress: Progress | None = None) -> tuple[Path, 
 
 
 def _make(part: Path, settings: Settings, progress: Progress | None) -> tuple[Checked, ...]:
-    part.unlink(missing_ok=True)  # of a process of this number that was killed
+    for left in part.parent.glob(f"{part.name}*"):  # by a process of this number that was killed
+        _remove(left)
     backend = ibis.duckdb.connect(part, **LIMITS)
+    part.chmod(0o600)
     try:
         sources.attach(backend, settings)
         backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
@@ -67,7 +73,9 @@ def _make(part: Path, settings: Settings, progress: Progress | None) -> tuple[Ch
 
 def _found(file: Path) -> tuple[Checked, ...] | None:
     """What came of the tables in the file; None where there is none."""
-    if not file.exists():
+    try:
+        os.utime(file)  # so that no other process tidies it away
+    except FileNotFoundError:
         return None
     with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
         (plain,) = connection.execute("SELECT plain FROM checked").fetchall()[0]
@@ -79,7 +87,12 @@ def _tidy(folder: Path, newest: Path) -> None:
     for file in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if file != newest and time.time() - file.stat().st_mtime > _AN_HOUR:
-                file.unlink()
+                _remove(file)
+
+
+def _remove(path: Path) -> None:
+    # What DuckDB has no room for in memory it puts into a folder.
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _key(settings: Settings) -> str | None:
@@ -94,6 +107,6 @@ def _key(settings: Settings) -> str | None:
             return None
         stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
     given = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality"})
-    code = [inspect.getsource(m) for m in (contract, identity, quality, sources)] + [duckdb.__version__]
+    code = [inspect.getsource(m) for m in (contract, identity, quality, sources, visibility)] + [duckdb.__version__]
     today = datetime.now(UTC).date().isoformat()
     return hashlib.sha256(json.dumps([stamps, given, code, today]).encode()).hexdigest()[:16]

@@ -96,12 +96,14 @@ def _defined(file: File) -> tuple[Any, ...]:
 
 def _problem(one: Feature, known: Mapping[str, Feature], attributes: Mapping[str, str]) -> str:
     """Why a feature can't be used, in words; empty if it can."""
-    if not one.name.isidentifier():
-        return f"{one.name!r} is not a name of a column"
-    if one.name in known:
-        return "the catalog has a feature of this name"
-    if one.name in attributes or one.name in _KEYS:
-        return "snapshots have a column of this name, mapped in the TOML or their own"
+    wrong = {
+        f"{one.name!r} is not a name of a column": not one.name.isidentifier(),
+        "the catalog has a feature of this name": one.name in known,
+        "snapshots have a column of this name, mapped in the TOML or their own": one.name in {*attributes, *_KEYS},
+        "it is made of other accounts' rows, which the built-in ones alone are": bool(one.beside),
+    }
+    if any(wrong.values()):
+        return next(said for said, is_so in wrong.items() if is_so)
     try:
         measures = [a.measure for a in one.asks.values()]
         return next(_of_measures(measures, known), "") or _of_formula(one, attributes)

@@ -146,6 +146,14 @@ def _billed(table: ir.Table) -> ir.Table:
     )
 
 
+def _billing_ended(table: ir.Table) -> ir.Table:
+    """The same, at the end of the months that it bills, renewed or not."""
+    rows = _billed(table)
+    # Each ends once, and not before it begins: so what is in force less what began plus what ended was before.
+    t = ibis.greatest(rows.until, rows.t)
+    return rows.mutate(t=t, known=ibis.greatest(rows.known, t)).drop("until")
+
+
 def _touches(table: ir.Table) -> ir.Table:
     return table.mutate(t=table.touched_at, known=table.known_at)
 
@@ -163,4 +171,6 @@ ORDERS = Stream("orders", "purchases", _orders)
 TERMS = Stream("terms", "purchases", _terms)
 ENDED = Stream("terms_ended", "purchases", _ended)
 BILLED = Stream("billed", "purchases", _billed)
+BILLING_BEGAN = Stream("billing_began", "purchases", lambda table: _billed(table).drop("until"))
+BILLING_ENDED = Stream("billing_ended", "purchases", _billing_ended)
 TOUCHES = Stream("touches", "touches", _touches)

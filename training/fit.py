@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from features import snapshots
+from features import archive, snapshots
 from features.catalog import FEATURES
 from features.errors import LabelError
 from features.history import History
@@ -174,7 +174,7 @@ def datasets(
         LabelError: A cohort is empty at every cutoff.
     """
     say(f"snapshots at {len(cutoffs)} cutoffs")
-    every = snapshots.build(history, cutoffs)
+    every = archive.table(settings, history, cutoffs).to_pandas()
     for name, target in settings.targets.items():
         members = cohorts.eligible(history, target.cohort, cutoffs)
         frame = every.merge(members, on=["account_id", "as_of"])
@@ -262,8 +262,8 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     scores, seed, lead = bundle.probabilities(matrix), settings.training.seed, target.lead_days
     outcomes = {}
     for i, (h, (plan, answers)) in enumerate(asked.items()):
-        rows = frame.assign(score=scores[:, i], label=answers)
-        outcomes[h] = judge(name, rows, plan, horizon=h, seed=seed, lead=lead, champion=champion)
+        scored = frame.assign(score=scores[:, i], label=answers)
+        outcomes[h] = judge(name, scored, plan, horizon=h, seed=seed, lead=lead, champion=champion)
     return Fitted(bundle, outcomes, recipe=recipe)
 
 

@@ -110,7 +110,8 @@ def _different(fitted: Fitted) -> dict[str, Any]:
     known = {**recipe.PARAMETERS, "trees": recipe.TREES}
     own = {**fitted.recipe.parameters, "trees": fitted.recipe.trees}
     told = {"tuned": fitted.recipe.tuned, "monotone": ", ".join(fitted.recipe.constrained(fitted.bundle.features))}
-    return {k: own[k] for k in known if own[k] != known[k]} | {k: v for k, v in told.items() if v}
+    differ = {k: v for k, v in own.items() if k != "seed" and not k.startswith("monotone") and v != known.get(k)}
+    return differ | {k: v for k, v in told.items() if v}
 
 
 def _signature(bundle: Bundle) -> Any:

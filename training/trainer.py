@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from training import calibrate, linear
 from training.bundle import Head, blended, quantiles
 from training.linear import Linear
-from training.recipe import Recipe
+from training.recipe import Recipe, plain
 
 _FEW_ROWS = 100_000
 _CALIBRATION_SHARE = 0.25
@@ -84,10 +84,10 @@ def learned(
         matrix: (n, features).
         answers: (n,) of 0 and 1, some of both.
         coded: Columns that are codes of text.
-        recipe: How; the default one.
-        seed: Of the draw.
+        recipe: How; by default as any other data.
+        seed: Of the draw, and of that recipe.
     """
     rows = np.arange(len(answers))
     early, late = train_test_split(rows, test_size=_CALIBRATION_SHARE, stratify=answers, random_state=seed)
-    trainer = Trainer(matrix, answers, coded=coded, recipe=recipe or Recipe())
+    trainer = Trainer(matrix, answers, coded=coded, recipe=recipe or plain(matrix.shape[1], seed=seed))
     return trainer.head(0, early=early, late=late, train=rows)

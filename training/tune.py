@@ -157,7 +157,7 @@ def _suggested(trial: Any, recipe: Recipe) -> Recipe:
 
 def _with(recipe: Recipe, chosen: dict[str, Any], tuned: str = "") -> Recipe:
     rest = {name: value for name, value in chosen.items() if name != "trees"}
-    return Recipe({**recipe.parameters, **rest}, chosen["trees"], tuned)
+    return replace(recipe, parameters={**recipe.parameters, **rest}, trees=chosen["trees"], tuned=tuned)
 
 
 def _searched(recipe: Recipe) -> dict[str, Any]:

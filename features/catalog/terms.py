@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from features.definition import DAY, At, feature, ratio
-from features.streams import BILLED, ENDED, PURCHASES, TERMS
+from features.catalog.series import level
+from features.definition import DAY, At, change, change_in_words, feature, ratio
+from features.streams import BILLED, BILLING_BEGAN, BILLING_ENDED, ENDED, PURCHASES, TERMS
 
 MONTHLY = BILLED.sum("monthly")
+BEGAN = BILLING_BEGAN.sum("monthly")
+OVER = BILLING_ENDED.sum("monthly")
 SEATS = BILLED.last("quantity")
 TERM_END = TERMS.last("until")
 TERM_LENGTH = TERMS.last("length")
@@ -27,6 +30,19 @@ CUT = PURCHASES.sum("amount", lambda p: p.kind == "contraction", name="money_cut
 def recurring_revenue_year(at: At) -> Any:
     """Recurring revenue in force at `as_of`, by the year; null where nothing is sold by terms."""
     return at(MONTHLY).nullif(0.0) * (12 / 10_000)
+
+
+@feature(
+    windows=(30, 90, 365),
+    unit="change, -1 to 1",
+    family="revenue",
+    says=change_in_words("recurring revenue"),
+    missing="no term in force, then or now",
+    play="talk_price",
+)
+def recurring_revenue_trend(at: At, w: int) -> Any:
+    """Recurring revenue in force at `as_of` against that {w} days before: -1 gone, 0 level, 1 new."""
+    return change(at(MONTHLY), level(at(MONTHLY) - at(BEGAN, w) + at(OVER, w)))
 
 
 @feature(
@@ -170,6 +186,7 @@ FEATURES = (
     *contractions_in_all,
     *net_expansion,
     *recurring_revenue_year,
+    *recurring_revenue_trend,
     *price_a_seat,
     *seats_in_force,
     *products_in_force,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -35,7 +36,7 @@ _RESULTS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parser.escapedStringLiterals": "false",
 }
-_QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+_QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF"}
 
 
 def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
@@ -52,7 +53,7 @@ def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Ta
         _session(engine, place) as session,
     ):
         _ = ibis.pyspark  # its dialect's options are known only once it is loaded
-        folder, handover = Path(place), Handover.to("pyspark", history)
+        folder, handover = Path(place).resolve(), Handover.to("pyspark", history)
         cutoffs = pa.table({"as_of": pa.array(instants(as_ofs), pa.int64())})
         parquet.write_table(cutoffs, folder / f"{CUTOFFS}.parquet")
         for name in handover.tables:
@@ -78,6 +79,8 @@ def _refuse_without(engine: Engine) -> None:
             there=f"JAVA_HOME={home}" if home else "no java on the PATH",
             do="Install Java 17 or 21, such as openjdk-17-jre-headless",
         )
+    if engine.folder is not None and not engine.folder.is_dir():
+        raise GarrisonError("engine.folder is no folder", there=str(engine.folder), do="Make it, or mount it")
     if engine.master.startswith("spark://") and not any(_answers(m) for m in _masters(engine.master)):
         raise GarrisonError(
             f"no Spark master answers at engine.master within {REACH_S:.0f} seconds",
@@ -107,6 +110,8 @@ def _session(engine: Engine, folder: str) -> Iterator[SparkSession]:
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
+    # What goes wrong is said once, in the error: not in a hundred lines of Java before it.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     running = SparkSession.getActiveSession()
     try:
         session = (running or _started(engine, folder)).newSession()

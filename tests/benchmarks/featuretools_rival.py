@@ -23,7 +23,7 @@ def environment():
         made.touch()
 
 
-def compared(sample, months, windows, columns, *, script, accounts):
+def compared(sample, months, windows, columns, *, script, accounts):  # noqa: PLR0913  # all that both are asked
     """Seconds of both for the same features, after both gave the same values."""
     import measure
     import numpy as np

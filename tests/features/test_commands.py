@@ -86,12 +86,14 @@ def test_build_writes_a_whole_file_the_same_on_every_run(company, run):
     assert (status, err) == (0, "")
     file = company.folder / "new" / "s.parquet"
     frame = pd.read_parquet(file)
-    assert out.strip() == f"4 snapshots of {frame.shape[1] - 2} features in new/s.parquet"
+    said = f"4 snapshots of {frame.shape[1] - 2} features in new/s.parquet"
+    assert out.splitlines() == [said, "Of 2 instants 0 were there already, 2 built"]
     assert frame["account_id"].tolist() == ["A", "B"] * 2
     assert frame["as_of"].astype(str).tolist() == ["2024-01-06 11:00:00+00:00"] * 2 + ["2024-02-01 00:00:00+00:00"] * 2
     assert frame["orders_in_all"].tolist() == [1, 1, 1, 1]
     first = file.read_bytes()
-    assert run(*words)[0] == 0
+    # That of noon is built each time.
+    assert run(*words)[1].splitlines() == [said, "Of 2 instants 1 were there already, 1 built"]
     assert file.read_bytes() == first
     assert [f.name for f in file.parent.iterdir()] == ["s.parquet"]
 

@@ -317,7 +317,9 @@ def test_a_postgres_user_without_the_right_is_told_which(small, postgres):
     with pytest.raises(GarrisonError, match="GRANT CREATE ON DATABASE") as told:
         engines.build(Engine(kind="postgres", url=lesser), small, AS_OFS)
     assert "hidden" not in str(told.value)
-    connection.execute(f"DROP ROLE {user}".encode())
+    connection.execute(str(told.value)[str(told.value).index("GRANT") :].rstrip(".").encode())
+    assert len(engines.build(Engine(kind="postgres", url=lesser), small, AS_OFS))
+    connection.execute(f"DROP OWNED BY {user}; DROP ROLE {user}".encode())
 
 
 def test_a_name_too_long_for_postgres_is_refused(postgres):
@@ -407,6 +409,11 @@ def test_spark_without_pyspark_says_what_to_install(small, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark", None)
     with pytest.raises(GarrisonError, match="pyspark is not installed"):
         engines.build(Engine(kind="spark"), small, AS_OFS)
+
+
+@java
+def test_a_folder_that_spark_can_not_share_is_told(small, tmp_path):
+    refused(Engine(kind="spark", folder=tmp_path / "gone"), small, "engine.folder is no folder")
 
 
 @java

@@ -134,6 +134,12 @@ def test_a_missing_file_is_named(company):
         (one("at(OPENED.count(), 7)") + "FEATURES *= 2\n", "feature ours can't.*has a feature of this name"),
         (one("at(OPENED.count(), 7)", name="account_id"), "snapshots have a column of this name"),
         (one("at(OPENED.count(), 7).ln()"), "feature ours can't.*the operation Ln.*Make it of these"),
+        (
+            "from dataclasses import replace\n"
+            + one("at(OPENED.count(), 7)")
+            + "FEATURES = (replace(ours[0], beside='peers', of='ours'),)\n",
+            "feature ours can't.*made of other accounts' rows",
+        ),
         (one("1 / 0"), "feature ours can't.*ZeroDivisionError"),
         (one("at(OPENED.count(lambda t: t.csat > 1), 7)"), "feature ours can't.*needs a name"),
         (one("at(OPENED.sum('rating'), 7)"), "rows of the stream tickets_opened have no rating"),

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from features import snapshots
+from features.catalog import BUILT_IN
 from features.errors import GarrisonError
 from features.history import History
 from serving import reasons
@@ -104,6 +105,41 @@ def test_drivers_are_few_of_different_families_and_on_the_scores_side(scorer: Sc
     assert sides == {True, False}
 
 
+def test_a_drivers_contribution_is_that_of_its_whole_family(scorer: Scorer, rows: Rows) -> None:
+    bundle, few = scorer.bundles["churn"], rows.take(slice(0, 50))
+    contributions = bundle.contributions(few.matrices["churn"], 90)
+    families = np.array([few.catalog.feature(f).family for f in bundle.features])
+    of_many = 0
+    for parts, (above, drivers) in zip(contributions, explained(scorer, few), strict=True):
+        joint = {family: parts[families == family].sum() for family in set(families)}
+        side = sorted((c if above else -c for c in joint.values()), reverse=True)[: len(drivers)]
+        assert [abs(d.contribution) for d in drivers] == pytest.approx(side)
+        for d in drivers:
+            own = parts[families == d.family]
+            of_many += len(own) > 1
+            assert d.contribution == pytest.approx(joint[d.family])
+            # The words are those of the feature that did most for the score's side.
+            assert parts[bundle.features.index(d.feature)] == (own.max() if above else own.min())
+    assert of_many
+
+
+def test_features_of_one_family_that_cancel_out_are_no_reason() -> None:
+    folded = reasons._folded(np.array([[2.0, -2.0, 0.5], [1.0, 1.0, 0.5]]), [np.array([0, 1]), np.array([2])])
+    assert folded.tolist() == [[0.0, 0.5], [2.0, 0.5]]
+
+
+def test_a_rows_drivers_are_the_same_bits_alone_as_among_others(scorer: Scorer, rows: Rows) -> None:
+    some = rows.take(slice(0, 10))
+    together = [drivers for _, drivers in explained(scorer, some)]
+    assert together == [d for i in range(10) for _, d in explained(scorer, some.take([i]))]
+
+
+def test_every_built_in_driver_is_in_words_with_a_number() -> None:
+    for feature in BUILT_IN.features.values():
+        for value in (-0.4, 0.0, 0.37, 1.0, 12.5):
+            assert any(c.isdigit() for c in feature.says(value)), feature.name
+
+
 def test_a_driver_speaks_of_the_value_in_the_snapshot(scorer: Scorer, frame: pd.DataFrame, rows: Rows) -> None:
     found = [d for _, drivers in explained(scorer, rows.take([0, 1, 2])) for d in drivers if d.feature == "seats"]
     seats = frame["seats"].head(3).astype(int).astype(str).tolist()
@@ -115,10 +151,10 @@ def test_a_text_attribute_is_told_as_text(scorer: Scorer, frame: pd.DataFrame) -
     rows = scorer.rows(frame.head(2).assign(region=["north", None]), ("usage", "tickets", "purchases"))
     assert rows.texts["region"].tolist() == ["north", None]
     bundle = scorer.bundles["churn"]
-    order = np.array([bundle.features.index("region")])
     parts = np.zeros(len(bundle.features))
-    parts[order[0]] = 1.0
-    north, unknown = (reasons._strongest(bundle, rows, i, order, parts)[0].text for i in (0, 1))
+    parts[bundle.features.index("region")] = 1.0
+    places = np.flatnonzero(parts)
+    north, unknown = (reasons._driver(bundle, rows, i, places, parts, 1.0).text for i in (0, 1))
     assert north == "region: north"
     assert "nan" not in unknown
     assert "None" not in unknown

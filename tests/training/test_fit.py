@@ -187,7 +187,7 @@ def test_a_downgrade_has_no_direction(company, fitted):
     label = settings.churn.label.model_copy(update={"kind": "downgrade"})
     bundle = replace(fitted["churn"].bundle, features=("open_tickets",))
     found = recipe.default(settings, settings.churn.model_copy(update={"label": label}), bundle)
-    assert found == recipe.Recipe(recipe.PARAMETERS | {"seed": 7})
+    assert not [name for name in found.parameters if name.startswith("monotone")]
 
 
 def test_labels_shuffled_among_the_accounts_have_no_signal(slim, tmp_path):

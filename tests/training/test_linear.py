@@ -72,6 +72,6 @@ def test_no_rows_have_no_log_odds(model):
     assert model.log_odds(MATRIX[:0]).shape == (0,)
 
 
-def test_of_many_rows_an_even_part_is_learned_from(model, monkeypatch):
+def test_of_many_rows_an_even_part_is_learned_from(monkeypatch):
     monkeypatch.setattr(linear, "_MOST_ROWS", 2000)
     assert linear.fit(MATRIX, LABELS, left_out=[2]) == linear.fit(MATRIX[::2], LABELS[::2], left_out=[2])

@@ -13,7 +13,7 @@ import pytest
 from features.history import History
 from training import fit, recipe, splits, tune
 from training.bundle import Bundle
-from training.recipe import Recipe, Task
+from training.recipe import Task
 from training.tune import Tuner
 
 MONTHS = tuple(datetime(2023, m, 1, tzinfo=UTC) for m in range(1, 13))
@@ -23,7 +23,7 @@ PLAN = splits.plan(
     start=datetime(2024, 1, 1, tzinfo=UTC),
     data_until=datetime(2024, 3, 1, tzinfo=UTC),
 )
-SMALL = Recipe({**recipe.PARAMETERS, "seed": 7}, trees=150)
+SMALL = replace(recipe.plain(4, seed=7), trees=150)
 
 
 def task(positives=0.3, rows=120):
@@ -104,7 +104,7 @@ def test_the_best_trial_is_chosen_and_its_other_parameters_are_kept(settings, qu
     found = Tuner(settings, "f", 2)(task(), SMALL)
     assert len(quick) == 6
     assert found.tuned.startswith("6 trials in 1.0 minutes, 6 finished in all: ")
-    assert quick[0] == Recipe(SMALL.parameters, SMALL.trees)
+    assert quick[0] == SMALL
     assert found.parameters["learning_rate"] == max(r.parameters["learning_rate"] for r in quick) > 0.03
     assert {k: v for k, v in found.parameters.items() if k not in tune._SPACE} == {
         k: v for k, v in SMALL.parameters.items() if k not in tune._SPACE
