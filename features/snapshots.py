@@ -127,7 +127,7 @@ def _numeric(attributes: tuple[tuple[str, str], ...]) -> list[str]:
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    return column.cast(pa.float64()).to_numpy()
+    return column.cast(pa.float64(), safe=False).to_numpy()
 
 
 def split(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime, pa.Table]:

@@ -32,7 +32,7 @@ PARAMETERS = {
     "verbosity": -1,
 }
 # That each tree may look at: few enough that trees differ, enough that causes which act together meet.
-_FEATURES_A_TREE = 24
+_FEATURES_A_TREE = 32
 # A fixed number: stopping by a later period's loss mistakes a season's base rate for overfitting.
 TREES = 150
 

@@ -163,6 +163,7 @@ def test_the_course_of_spend_is_held_against_life_peak_and_season(one):
     assert found["season_rise_90d"] == (150 - 100) / 250  # 365 to 275 days ago, against the 90 days before
     assert found["season_ahead_90d"] == (150 - 50) / 200
     assert found["months_bought_360d"] == 3
+    assert (found["weeks_bought_84d"], found["spend_56d"], found["orders_14d"]) == (1, 50, 1)
     months = [50, 0, 0, 200, 0, 0, 0, 0, 0, 0, 150, 0]
     assert found["spend_variation_360d"] == pytest.approx(np.std(months) / np.mean(months))
     assert (found["spend_trend_30d"], found["spend_trend_90d"]) == (1, (50 - 200) / 250)

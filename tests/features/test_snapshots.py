@@ -244,6 +244,19 @@ def test_a_month_from_the_31st_ends_on_the_last_day_of_the_next_month(one):
     assert nothing(one(purchases=january, as_of="2024-02-29T00:00:00.000001")["recurring_revenue_year"])
 
 
+def test_the_trend_of_recurring_revenue_holds_what_is_in_force_against_what_was(one):
+    renewed = term("2023-06-01", "2024-06-01") + term("2024-06-01", "2025-06-01", amount=2400)
+    found = one(purchases=renewed)
+    assert found["recurring_revenue_trend_30d"] == pytest.approx((200 - 100) / 300, abs=1e-2)
+    # At the renewal itself, 30 days ago, the old term alone is in force.
+    assert found["recurring_revenue_trend_90d"] == found["recurring_revenue_trend_30d"]
+    ended = one(purchases=renewed[:1])
+    assert ended["recurring_revenue_trend_90d"] == -1
+    assert one(purchases=term("2024-06-15", "2025-06-15"))["recurring_revenue_trend_30d"] == 1
+    assert one(purchases=term("2023-01-01", "2025-01-01"))["recurring_revenue_trend_365d"] == 0
+    assert nothing(one(purchases=term("2020-01-01", "2021-01-01"))["recurring_revenue_trend_365d"])
+
+
 def test_recurring_revenue_adds_up_terms_less_what_is_given_back(one):
     rows = term("2024-01-01", "2025-01-01", quantity=10) + term("2024-02-01", "2025-02-01", amount=600, quantity=2)
     rows += term("2024-03-01", "2025-03-01", amount=-300, kind="contraction")

@@ -11,10 +11,11 @@ from training.recipe import Recipe
 from training.trainer import learned
 
 GENERATOR = np.random.default_rng(4)
-SLOPE, STEP = GENERATOR.normal(0, 1, 3000), GENERATOR.integers(0, 6, 3000)
-MATRIX = np.column_stack([SLOPE, STEP, GENERATOR.normal(0, 1, 3000)]).astype("float64")
-CHANCE = 1 / (1 + np.exp(1.5 - SLOPE - 2 * np.isin(STEP, [1, 4])))
-LABELS = (GENERATOR.random(3000) < CHANCE).astype("float64")
+SLOPE, STEP = GENERATOR.normal(0, 1, 1000), GENERATOR.integers(0, 6, 1000)
+NOISE = GENERATOR.normal(0, 1, (1000, 10))
+MATRIX = np.column_stack([SLOPE, STEP, NOISE])
+CHANCE = 1 / (1 + np.exp(1.5 - SLOPE - NOISE[:, :5].sum(axis=1) / 2 - np.isin(STEP, [1, 4])))
+LABELS = (GENERATOR.random(1000) < CHANCE).astype("float64")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_contributions_are_of_both_parts_and_add_up_to_the_log_odds(head):
 
 def test_the_score_never_moves_against_a_direction():
     recipe = Recipe()
-    against = replace(recipe, parameters={**recipe.parameters, "monotone_constraints": [-1, 0, 0]})
+    against = replace(recipe, parameters={**recipe.parameters, "monotone_constraints": [-1] + [0] * 11})
     held = learned(MATRIX, LABELS, recipe=against)
     steps = np.repeat(MATRIX[:50], 20, axis=0)
     steps[:, 0] = np.tile(np.linspace(-3, 3, 20), 50)
