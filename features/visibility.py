@@ -28,7 +28,7 @@ def days(table: str) -> Iterator[str]:
         yield _query(table, _hash("opened"), "greatest(opened_at, known_at - 1)")
         for later in ("first_response_at", "resolved_at"):
             told = f"greatest(known_at, {later} + coalesce(first_known_at, known_at) - opened_at)"
-            when = f"{later} - {later} + greatest({later}, opened_at, {told})"  # null where it never came
+            when = f"{later} - {later} + greatest({later}, opened_at, {told} - 1)"  # null where it never came
             yield _query(table, _hash(later), when)
     elif table in EVENTS:
         yield _query(table, "hash(r)", f"greatest({TABLES[table].time}, known_at - 1)")

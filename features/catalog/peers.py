@@ -29,7 +29,7 @@ _OF_PARENT = ("usage_trend_30d", "tickets_90d", "spend_365d", "days_to_renewal")
 def _ranked(base: Feature) -> Feature:
     return replace(
         base,
-        name=f"{base.name}_rank",
+        name=f"rank_{base.name}",
         sentence=f"Share of the account's peers that have less of: {base.sentence}",
         unit="share of peers",
         missing=f"{base.missing}, or no peers",

@@ -112,6 +112,14 @@ def test_a_ticket_answered_and_resolved_later_leaves_older_snapshots(company, bu
     assert read(company, APR)["open_tickets"].to_pylist() == [1, 0]
 
 
+def test_a_resolution_that_is_told_at_the_instant_itself_is_in_its_snapshot(company, built):
+    # Told as long after it as the opening was: five days.
+    for csat in (4, 2):
+        company.table("tickets", TICKETS, f"1,A,2024-01-10,2024-01-15,,2024-02-25,{csat}")
+        assert read(company, FEB, MAR)["csat_90d"].to_pylist() == [None, None, csat, None]
+    assert built == [FEB, MAR, MAR]
+
+
 def test_a_changed_attribute_is_built_anew_but_not_a_changed_owner(company, built):
     company.table("accounts", PLANS, "A,2023-01-01,basic,ann@x.example", "B,2023-01-01,team,ann@x.example")
     read(company, FEB, MAR)
@@ -176,7 +184,8 @@ def test_an_instant_is_the_same_in_any_time_zone(company, built):
     read(company, FEB, FEB - timedelta(days=1))
     kept = files(company)
     built.clear()
-    read(company, FEB.astimezone(timezone(timedelta(hours=-5))))
+    found = read(company, FEB.astimezone(timezone(timedelta(hours=-5))))
+    assert found["as_of"].to_pylist() == [FEB, FEB]
     assert (built, files(company)) == ([], kept)
 
 

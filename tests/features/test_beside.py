@@ -38,27 +38,27 @@ def frame(company):
 
 
 def test_a_rank_is_the_share_of_peers_with_less_and_half_of_those_with_as_much(frame):
-    found = frame()["usage_events_30d_rank"]
+    found = frame()["rank_usage_events_30d"]
     assert found[["A", "B", "C"]].tolist() == [1.0, 0.25, 0.25]
     assert found[["D", "E"]].tolist() == [1.0, 0.0]
 
 
 def test_without_a_segment_all_accounts_are_peers(frame):
-    found = frame(plans=False)["usage_events_30d_rank"]
+    found = frame(plans=False)["rank_usage_events_30d"]
     assert found.tolist() == [1.0, (1 + 1 / 2) / 4, (1 + 1 / 2) / 4, 3 / 4, 0.0]
 
 
 def test_a_rank_is_null_where_the_value_is(frame):
     found = frame()
     assert math.isnan(found["usage_trend_30d"]["E"])
-    assert math.isnan(found["usage_trend_30d_rank"]["E"])
+    assert math.isnan(found["rank_usage_trend_30d"]["E"])
 
 
 def test_ranks_look_at_one_instant_alone(frame):
     both = frame(datetime(2024, 3, 15, tzinfo=UTC), NOW)
-    early = both[both["as_of"] < NOW]["usage_events_30d_rank"]
+    early = both[both["as_of"] < NOW]["rank_usage_events_30d"]
     assert early[["A", "B", "C"]].tolist() == [1.0, 0.25, 0.25]
-    assert both[both["as_of"] == NOW]["usage_events_30d_rank"].tolist() == frame()["usage_events_30d_rank"].tolist()
+    assert both[both["as_of"] == NOW]["rank_usage_events_30d"].tolist() == frame()["rank_usage_events_30d"].tolist()
 
 
 def test_the_parents_state_stands_beside_the_child(frame):
@@ -71,4 +71,4 @@ def test_models_do_not_learn_from_other_accounts_rows(frame):
     from training import fit
 
     found = frame().reset_index()
-    assert not [c for c in fit._columns(found) if c.endswith("_rank") or c.startswith("parent_")]
+    assert not [c for c in fit._columns(found) if c.startswith(("rank_", "parent_"))]

@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pydantic
 import pytest
 
+from features import settings
 from features.company import load
 from features.errors import SettingsError
+from features.settings import ChurnLabel, Cohort, UpsellLabel
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.toml"))
 
@@ -24,6 +27,15 @@ def refused(company):
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda f: f.stem)
 def test_every_example_in_the_documents_is_a_valid_file(file):
     assert load(file).tables["accounts"]
+
+
+def test_the_page_on_companies_names_every_key_and_every_kind():
+    page = (EXAMPLES[0].parents[1] / "company.md").read_text(encoding="utf-8")
+    models = [m for m in vars(settings).values() if isinstance(m, type) and issubclass(m, pydantic.BaseModel)]
+    keys = {name for model in models for name in model.model_fields} - {"file"}
+    kinds = {k for m in (Cohort, ChurnLabel, UpsellLabel) for k in get_args(m.model_fields["kind"].annotation)}
+    assert {"lead_days", "trusted", "no_usage", "using"} <= keys | kinds
+    assert [k for k in sorted(keys | kinds) if f"`{k}`" not in page and f"`[{k}" not in page] == []
 
 
 @pytest.mark.parametrize(

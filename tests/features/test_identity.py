@@ -439,7 +439,9 @@ def tell(company, pairs, *, merge=None, name=lambda account, _: account):
 def seen(company, *as_ofs, only):
     with company.open() as history:
         frame = snapshots.build(history, as_ofs)
-    return frame[frame["account_id"].str.startswith(only)].reset_index(drop=True)
+    # Ranks look at all accounts, of which a merge leaves one fewer.
+    alone = [c for c in frame if not c.startswith(("rank_", "parent_"))]
+    return frame.loc[frame["account_id"].str.startswith(only), alone].reset_index(drop=True)
 
 
 @few

@@ -172,7 +172,8 @@ def bundle(settings: Settings, target: str) -> Bundle:
     with History.open(settings) as history:
         frame = snapshots.build(history, as_ofs)
         sources, version = history.sources, history.catalog.version
-    names = tuple(c for c in frame if c not in {"account_id", "as_of"})
+        beside = {f.name for f in history.catalog.beside(sources)}
+    names = tuple(c for c in frame if c not in {"account_id", "as_of", *beside})
     text = {"region": ("north", "south", "west")}
     bare = Bundle(
         target=target,

@@ -118,6 +118,23 @@ def test_another_seed_gives_another_model(slim, plain, tmp_path):
     assert texts(again) != texts(plain)
 
 
+def test_snapshots_of_the_cutoffs_are_built_once(company, tmp_path, monkeypatch):
+    settings = company.vary(tmp_path).settings
+    with History.open(settings) as history:
+        until = fit.data_until(history, settings)
+        every = fit.found_cutoffs(history, settings, until)
+
+        def frames():
+            return {name: d.frame for name, d in fit.datasets(history, settings, every, until, say=lambda _: None)}
+
+        first = frames()
+        monkeypatch.setattr(snapshots, "table", lambda *_: pytest.fail("snapshots were built again"))
+        again = frames()
+    assert list(again) == ["churn", "upsell"]
+    for name, frame in again.items():
+        pd.testing.assert_frame_equal(frame, first[name], check_exact=True)
+
+
 def test_a_constant_column_is_no_feature(fitted):
     for target in fitted.values():
         assert "country" not in target.bundle.features
