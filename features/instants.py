@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -16,6 +17,11 @@ def micros(instant: datetime) -> int:
     if instant.tzinfo is None:
         raise GarrisonError(f"the instant {instant} has no time zone", do="Give an aware datetime in UTC")
     return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def ascending(as_ofs: Iterable[datetime]) -> list[int]:
+    """The different ones of aware instants, in µs."""
+    return sorted({micros(a) for a in as_ofs})
 
 
 def instant(us: int) -> datetime:

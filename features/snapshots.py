@@ -26,7 +26,7 @@ from features.expression import by_stream
 from features.files import replacing
 from features.formulas import Program
 from features.history import History
-from features.instants import instant, micros
+from features.instants import ascending, instant, micros
 
 Progress = Callable[[int, int], None]
 _EVENTS, _ACCOUNTS = 2_000_000, 10_000  # that one thread has in memory
@@ -58,7 +58,7 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
         from features import engines
 
         return beside.added(history, engines.table(history.engine, history, as_ofs))
-    instants = np.array(sorted({micros(a) for a in as_ofs}), dtype="int64")
+    instants = np.array(ascending(as_ofs), dtype="int64")
     parts = history.parts(_EVENTS, _ACCOUNTS)
     with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
         found, done = [], 0

@@ -13,7 +13,7 @@ import pandas as pd
 from features.definition import DAY
 from features.expression import canonical
 from features.history import History
-from features.instants import aware, micros
+from features.instants import ascending, aware
 from features.settings import Cohort
 from features.streams import PURCHASES, TERMS, USAGE
 
@@ -24,7 +24,7 @@ def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd
     Returns:
         account_id, as_of (datetime64[us, UTC]); sorted by as_of and account_id, no row twice.
     """
-    cutoffs = pd.DataFrame({"as_of": sorted({micros(a) for a in as_ofs})}, dtype="int64")
+    cutoffs = pd.DataFrame({"as_of": ascending(as_ofs)}, dtype="int64")
     frame = history.query(_query(cohort), cutoffs=cutoffs)
     return frame.assign(as_of=aware(frame["as_of"]))
 

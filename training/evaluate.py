@@ -179,18 +179,3 @@ def _verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str
     if lead <= 0:
         return "no_signal", f"no better than the baseline {best}: the lead's interval begins at {lead:+.3f}"
     return "signal", f"better than the best baseline, {best}: the AUC leads it by {lead:.3f} or more"
-
-
-def auc_draws(labels: np.ndarray, scores: list[np.ndarray], accounts: np.ndarray, *, seed: int) -> np.ndarray:
-    """AUCs of several scores over 200 draws of accounts; all scores on the same draws.
-
-    Returns:
-        (draws, scores); draws in which one class is missing are left out.
-    """
-    ranked = [Ranking(labels, s) for s in scores]
-    return bootstrap.draws(labels, accounts, lambda w: [r.auc(w) for r in ranked], seed=seed)
-
-
-def calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Expected calibration error over ten bins of equal size."""
-    return reliability.bins(labels, scores).error()

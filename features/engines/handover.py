@@ -1,4 +1,4 @@
-"""What an engine is handed: the query, the tables that it reads and the instants. And what it hands back."""
+"""What an engine is handed: the query and the tables that it reads; and what it hands back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from features.expression import expression
 from features.history import History
-from features.instants import micros
+from features.instants import ascending
 from features.sources import quoted, text
 
 CUTOFFS = "cutoffs"
@@ -70,14 +70,9 @@ class Handover:
         return ordered.set_column(place, "as_of", ordered["as_of"].cast(pa.timestamp("us", "UTC")))
 
 
-def instants(as_ofs: Sequence[datetime]) -> list[int]:
-    """The different instants in µs, ascending: the rows of the table `cutoffs`."""
-    return sorted({micros(a) for a in as_ofs})
-
-
 def embedded(history: History, as_ofs: Sequence[datetime]) -> pa.Table:
     """The same query in the history's own DuckDB."""
     handover = Handover.to("duckdb", history)
-    cutoffs = ", ".join(f"({i}::BIGINT)" for i in instants(as_ofs))
+    cutoffs = ", ".join(f"({i}::BIGINT)" for i in ascending(as_ofs))
     sql = f"WITH {CUTOFFS}(as_of) AS (VALUES {cutoffs}) SELECT * FROM ({handover.sql})"  # noqa: S608  # numbers
     return handover.snapshots(history.arrow(sql))

@@ -15,9 +15,10 @@ import pyarrow as pa
 from psycopg import conninfo
 from pyarrow import csv
 
-from features.engines.handover import CUTOFFS, Handover, instants
+from features.engines.handover import CUTOFFS, Handover
 from features.errors import GarrisonError
 from features.history import History
+from features.instants import ascending
 from features.settings import Engine
 from features.sources import first_line, quoted
 
@@ -48,7 +49,7 @@ def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Ta
             handover.write(history, name, Path(folder) / "table.csv", form="FORMAT csv, HEADER false")
             _load(connection, name, Path(folder) / "table.csv")
         connection.execute(f"CREATE UNLOGGED TABLE {CUTOFFS} (as_of bigint NOT NULL)")
-        (Path(folder) / "table.csv").write_text("\n".join(map(str, instants(as_ofs))))
+        (Path(folder) / "table.csv").write_text("\n".join(map(str, ascending(as_ofs))))
         _load(connection, CUTOFFS, Path(folder) / "table.csv")
         found = _read(connection, handover, Path(folder) / "snapshots.csv")
     return handover.snapshots(found)

@@ -19,9 +19,10 @@ import ibis
 import pyarrow as pa
 from pyarrow import parquet
 
-from features.engines.handover import CUTOFFS, Handover, instants
+from features.engines.handover import CUTOFFS, Handover
 from features.errors import GarrisonError
 from features.history import History
+from features.instants import ascending
 from features.settings import Engine
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Ta
     ):
         _ = ibis.pyspark  # its dialect's options are known only once it is loaded
         folder, handover = Path(place).resolve(), Handover.to("pyspark", history)
-        cutoffs = pa.table({"as_of": pa.array(instants(as_ofs), pa.int64())})
+        cutoffs = pa.table({"as_of": pa.array(ascending(as_ofs), pa.int64())})
         parquet.write_table(cutoffs, folder / f"{CUTOFFS}.parquet")
         for name in handover.tables:
             handover.write(history, name, folder / f"{name}.parquet", form="FORMAT parquet")

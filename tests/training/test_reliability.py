@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from training.evaluate import calibration_error
 from training.reliability import bins, reliability
 
 
@@ -20,15 +19,15 @@ def drawn(accounts, *, each=1, seed=1):
 
 def test_calibration_error_of_scores_that_come_true_is_nothing():
     labels = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], 200)
-    assert calibration_error(labels, np.full(1000, 0.2)) == pytest.approx(0.0, abs=1e-12)
+    assert bins(labels, np.full(1000, 0.2)).error() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_calibration_error_is_how_far_the_scores_are_off():
     labels = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], 200)
-    assert calibration_error(labels, np.full(1000, 0.5)) == pytest.approx(0.3)
+    assert bins(labels, np.full(1000, 0.5)).error() == pytest.approx(0.3)
     parted = np.repeat([1.0, 0.0], 500)
-    assert calibration_error(parted, np.repeat([0.9, 0.2], 500)) == pytest.approx((0.1 + 0.2) / 2)
-    assert calibration_error(parted, parted) == 0.0
+    assert bins(parted, np.repeat([0.9, 0.2], 500)).error() == pytest.approx((0.1 + 0.2) / 2)
+    assert bins(parted, parted).error() == 0.0
 
 
 def test_weights_count_as_rows_would():
