@@ -1,0 +1,116 @@
+"""One TOML file describes a company; here it is typed, checked at once, and read-only from then on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import Field
+
+from features.contract import CONTACT
+from features.settings.alerts import Alerts, Email
+from features.settings.crm import Crm
+from features.settings.serving import Serving
+from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
+from features.settings.targets import Churn, ChurnLabel, Cohort, Training, Upsell, UpsellLabel
+from features.settings.values import Instant, Part, Zone, instant
+
+__all__ = [
+    "Alerts",
+    "Churn",
+    "ChurnLabel",
+    "Cohort",
+    "Company",
+    "Crm",
+    "Email",
+    "Engine",
+    "OwnFeatures",
+    "Paths",
+    "Quality",
+    "Serving",
+    "Settings",
+    "Source",
+    "TableMap",
+    "Training",
+    "Upsell",
+    "UpsellLabel",
+    "Value",
+    "instant",
+]
+
+
+class Company(Part):
+    """Who it is, and what holds for all its tables."""
+
+    name: str = Field(min_length=1)
+    timezone: Zone = "UTC"
+    currency: str = "EUR"
+    # Labels that look past this instant are immature. Default: the end of the last day that has an event.
+    data_until: Instant | None = None
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder and model name: lower case, words joined by hyphens."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") or "company"
+
+
+class Paths(Part):
+    """Where outputs go; relative to the working folder."""
+
+    var: Path = Path("var")
+    mlruns: Path = Path("mlruns")
+
+
+class Settings(Part):
+    """The whole file. `file` and `folder` are where it was read from."""
+
+    company: Company
+    sources: dict[str, Source] = Field(min_length=1)
+    tables: dict[str, TableMap]
+    churn: Churn
+    upsell: Upsell | None = None
+    catalog: OwnFeatures = OwnFeatures()
+    training: Training = Training()
+    quality: Quality = Quality()
+    alerts: Alerts = Alerts()
+    engine: Engine = Engine()
+    serving: Serving = Serving()
+    crm: Crm = Crm()
+    paths: Paths = Paths()
+    # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.
+    state_url: str | None = None
+    file: Path = Field(default=Path("garrison.toml"), exclude=True)
+
+    @property
+    def folder(self) -> Path:
+        """The TOML file's folder; relative source paths start here."""
+        return self.file.parent
+
+    @property
+    def var(self) -> Path:
+        """The company's folder for all that a run produces."""
+        return self.paths.var / self.company.slug
+
+    @property
+    def state(self) -> str:
+        """SQLAlchemy URL of the state database."""
+        return self.state_url or f"sqlite:///{self.var / 'garrison.db'}"
+
+    @property
+    def targets(self) -> dict[str, Churn | Upsell]:
+        """The targets asked for, by name."""
+        return {"churn": self.churn} | ({"upsell": self.upsell} if self.upsell else {})
+
+    @property
+    def alert_horizon(self) -> int:
+        """Days of the churn horizon that alerts go by: the one set, or else the longest."""
+        return self.alerts.horizon or max(self.churn.horizons)
+
+    def zone(self, table: str) -> ZoneInfo:
+        """The time zone of a table's naive times."""
+        return ZoneInfo(self.tables[table].timezone or self.company.timezone)
+
+    def attributes(self) -> tuple[str, ...]:
+        """The mapped columns of accounts that describe it, in the order given."""
+        return tuple(c for c in self.tables["accounts"].columns if c not in CONTACT)

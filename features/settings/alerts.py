@@ -1,0 +1,36 @@
+"""Who is told of a risk, when, and through what."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from features.settings.values import Part, Share
+
+
+class Email(Part):
+    """An SMTP server; user and password come from the environment variables named here."""
+
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    sender: str
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user_env: str | None = None
+    password_env: str | None = None
+
+
+class Alerts(Part):
+    """Who is told of a risk, when, and through what."""
+
+    horizon: int | None = None
+    # An episode opens when the score reaches that of the riskiest share of the model's calibration period,
+    # and closes when it falls below that of the second share: the gap keeps it from flapping.
+    enter_share: Share = 0.05
+    leave_share: Share = 0.10
+    per_owner: int = Field(default=10, ge=1)
+    # Hears of the accounts that have no owner.
+    fallback_owner: str | None = None
+    email: Email | None = None
+    # Without e-mail, messages are written into this folder.
+    folder: str | None = None

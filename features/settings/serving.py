@@ -1,0 +1,18 @@
+"""How scores are served over HTTP."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from features.settings.values import Part
+
+
+class Serving(Part):
+    """The HTTP service."""
+
+    # Processes that share the port.
+    workers: int = Field(default=1, ge=1, le=64)
+    # Requests that one key may make in a minute; each worker grants its share of them.
+    per_minute: int = Field(default=6_000, ge=1)
+    # How many of a day's served scores the parity check works out again.
+    parity_sample: int = Field(default=200, ge=1)

@@ -1,0 +1,116 @@
+"""Where a company's rows lie, and how its canonical tables come out of them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from features.contract import Kind
+from features.settings.values import Part, Share, Span, Zone
+
+
+class Source(Part):
+    """Where raw rows lie: files (CSV, CSV.gz, Parquet, globs) or a table in a database."""
+
+    path: str | None = None
+    url: str | None = None
+    table: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.url is None) or (self.url is None) != (self.table is None):
+            message = "give either path, or url and table"
+            raise ValueError(message)
+        return self
+
+
+class Value(Part):
+    """How one canonical column comes about: from a column, a constant, or a SQL expression."""
+
+    column: str | None = None
+    value: str | int | float | bool | None = None
+    sql: str | None = None
+    # Raw value to canonical value, e.g. P1 = "urgent"; values not named here stay as they are.
+    map: dict[str, str] = {}
+    # strptime format of a text time, where it is not ISO.
+    format: str | None = None
+    # What an attribute of accounts beyond the contract's columns holds.
+    kind: Kind = "text"
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if sum(x is not None for x in (self.column, self.value, self.sql)) != 1:
+            message = "give exactly one of column, value and sql"
+            raise ValueError(message)
+        return self
+
+
+def _value(given: object) -> object:
+    return {"column": given} if isinstance(given, str) else given
+
+
+class TableMap(Part):
+    """How a canonical table comes out of the sources.
+
+    `query` is SQL over the sources by their names; `source` is short for all rows of one of them.
+    """
+
+    source: str | None = None
+    query: str | None = None
+    timezone: Zone | None = None
+    # How long after it happens an event is known to us; used where known_at is not mapped.
+    lag: Span = timedelta(0)
+    # The system whose ids stand in account_id, to be looked up in identities.
+    system: str | None = None
+    # How such an id is looked up: as it is, or by the domain of the e-mail address (or domain) that it is.
+    match: Literal["exact", "email_domain"] = "exact"
+    columns: dict[str, Annotated[Value, BeforeValidator(_value)]]
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.source is None) == (self.query is None):
+            message = "give either source or query"
+            raise ValueError(message)
+        return self
+
+
+def _several(given: object) -> object:
+    return (given,) if isinstance(given, str) else given
+
+
+class OwnFeatures(Part):
+    """Features of the company's own, beside the built-in ones."""
+
+    # Python files, from this file's folder, such as "own_features.py". Every command runs the code in them.
+    features: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+
+
+class Quality(Part):
+    """How much may be bad before a run stops."""
+
+    max_quarantine: Share = 0.05
+
+
+class Engine(Part):
+    """Where snapshots of the whole company are computed; one posted account's always are in this process."""
+
+    kind: Literal["duckdb", "spark", "postgres"] = "duckdb"
+    # Spark's: local[*] is this machine, spark://HOST:PORT a standalone cluster.
+    master: str = "local[*]"
+    # Spark's, on a cluster: a folder that this machine and all workers see at the same path.
+    folder: Path | None = None
+    # Spark's own settings, such as "spark.executor.memory" = "4g".
+    options: dict[str, str] = {}
+    # PostgreSQL's: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, out of the environment through ${NAME}.
+    url: str | None = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.kind == "postgres" and not re.match(r"postgres(ql)?(\+\w+)?://", self.url or ""):
+            message = "kind postgres needs a url that begins with postgresql://"
+            raise ValueError(message)
+        return self

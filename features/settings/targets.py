@@ -1,0 +1,107 @@
+"""What counts as leaving and as buying more, of whom, and what is learned from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from features.settings.values import Horizons, Instant, Part
+
+
+class Cohort(Part):
+    """Who is eligible at `as_of`.
+
+    in_force: a purchased term covers `as_of` (only of `products`, where given).
+    active: a purchase in the `within_days` before `as_of` (only of `products`, where given).
+    using: a use in the `within_days` before `as_of`.
+    lifetime: started before `as_of` and not ended by then, after the table `lifetimes`.
+    """
+
+    kind: Literal["in_force", "active", "lifetime", "using"]
+    within_days: int = Field(default=180, ge=1)
+    products: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """The canonical table that tells who is eligible."""
+        return {"lifetime": "lifetimes", "using": "usage"}.get(self.kind, "purchases")
+
+
+class ChurnLabel(Part):
+    """What counts as leaving inside the horizon; defined in `training.kinds`.
+
+    lapse: a term ends and none follows within `grace_days` (only of `products`, where given).
+    no_purchase: not one purchase in the horizon (only of `products`, where given).
+    no_usage: not one use in the horizon.
+    ended: `ended_at` in the table `lifetimes` falls in the horizon.
+    downgrade: monthly recurring revenue at the horizon's end below `ratio` times that at `as_of`, but not gone (only
+        of `products`, where given).
+    """
+
+    kind: Literal["lapse", "no_purchase", "no_usage", "ended", "downgrade"]
+    grace_days: int = Field(default=14, ge=0)
+    products: tuple[str, ...] = ()
+    ratio: float = Field(default=0.95, gt=0, le=1)
+
+    @property
+    def table(self) -> str:
+        """The canonical table that tells the label."""
+        return {"ended": "lifetimes", "no_usage": "usage"}.get(self.kind, "purchases")
+
+
+class UpsellLabel(Part):
+    """What counts as buying more inside the horizon (only of `products`, where given); defined in `training.kinds`.
+
+    expansion: a purchase of kind expansion.
+    new_product: a purchase of a product never bought before the horizon.
+    spend_up: spend in the horizon above `ratio` times that of as long a time before; asked only of accounts
+        with spend in that time before.
+    recurring_up: monthly recurring revenue at the horizon's end above `ratio` times that at `as_of`.
+    """
+
+    kind: Literal["expansion", "new_product", "spend_up", "recurring_up"]
+    ratio: float = Field(default=1.5, gt=0)
+    products: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """The canonical table that tells the label."""
+        return "purchases"
+
+
+class _Target(Part):
+    cohort: Cohort
+    horizons: Horizons = (90,)
+    # Labels look at [as_of + lead, as_of + lead + horizon): owners have the lead to act in.
+    lead_days: int = Field(default=0, ge=0, le=365)
+
+
+class Churn(_Target):
+    """The churn target."""
+
+    label: ChurnLabel
+    # What leaving costs: the revenue expected over so many days after it.
+    value_days: int = Field(default=365, ge=1)
+
+
+class Upsell(_Target):
+    """The upsell target."""
+
+    label: UpsellLabel
+
+
+class Training(Part):
+    """Which cutoffs are learned from and which are tested on."""
+
+    # Learned from: month beginnings, or every Monday besides: more rows for a company with few accounts.
+    every: Literal["week", "month"] = "month"
+    first: Instant | None = None
+    # Cutoffs from here on are the test; no training label looks past it. Default: the last quarter of them.
+    test_from: Instant | None = None
+    last: Instant | None = None
+    # Columns, features or sources that the leak probe suspects and that are truly known at `as_of` all the same.
+    trusted: tuple[str, ...] = ()
+    # Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
+    monotone: bool = True
+    seed: int = 7
