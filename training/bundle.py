@@ -17,6 +17,8 @@ import pandas as pd
 from features.errors import RegistryError
 from training.calibrate import Calibrator
 from training.linear import Linear
+from training.timing import Rhythm
+from training.value import Uplift
 
 _QUANTILES = 1001
 
@@ -33,6 +35,7 @@ class Head:
         quantiles: Scores of the calibration period at 1,001 even shares, ascending.
         linear: The additive part; None in a model of an older version.
         share: How much of the log-odds is the additive part's, 0 to 1; the rest is the booster's.
+        uplift: What an upsell brought in training; None for churn, and where there was none.
     """
 
     horizon: int
@@ -42,6 +45,7 @@ class Head:
     quantiles: tuple[float, ...]
     linear: Linear | None = None
     share: float = 0.0
+    uplift: Uplift | None = None
 
     @cached_property
     def booster(self) -> lgb.Booster:
@@ -78,6 +82,7 @@ class Bundle:
         sources: The event tables it was trained with.
         catalog: Version of the feature catalog.
         trained_at: When it was trained.
+        rhythm: How the accounts buy, to tell the next sale by; None for churn, and where none bought twice.
         learned_until: Where the last label that it learned from ended; None in a model of an older version.
         heads: One for each horizon, ascending.
         order: How the chance moves with a longer horizon, as `labels.order` says.
@@ -95,6 +100,7 @@ class Bundle:
     heads: tuple[Head, ...]
     order: int
     reference: pd.DataFrame = field(repr=False)
+    rhythm: Rhythm | None = None
     learned_until: datetime | None = None
     run_id: str = ""
     version: str = ""
@@ -144,14 +150,19 @@ class Bundle:
 
     def contributions(self, matrix: np.ndarray, horizon: int) -> np.ndarray:
         """Each feature's share of a horizon's log-odds, (n, features)."""
-        return self._head(horizon).contributions(matrix)
+        return self.head(horizon).contributions(matrix)
 
     def threshold(self, horizon: int, share: float) -> float:
         """The score that the riskiest `share` of the calibration period reached."""
-        quantiles = self._head(horizon).quantiles
+        quantiles = self.head(horizon).quantiles
         return float(np.interp(1 - share, np.linspace(0, 1, len(quantiles)), quantiles))
 
-    def _head(self, horizon: int) -> Head:
+    def head(self, horizon: int) -> Head:
+        """One horizon's model.
+
+        Raises:
+            RegistryError: There is none of so many days.
+        """
         for head in self.heads:
             if head.horizon == horizon:
                 return head
@@ -164,7 +175,14 @@ class Bundle:
         plain = {k: v for k, v in vars(self).items() if k not in {"heads", "reference", "version"}}
         heads = [{k: v for k, v in asdict(h).items() if k != "text"} | {"digest": _digest(h.text)} for h in self.heads]
         until = self.learned_until.isoformat() if self.learned_until else None
-        manifest = {**plain, "trained_at": self.trained_at.isoformat(), "learned_until": until, "heads": heads}
+        rhythm = asdict(self.rhythm) if self.rhythm else None
+        manifest = {
+            **plain,
+            "rhythm": rhythm,
+            "trained_at": self.trained_at.isoformat(),
+            "learned_until": until,
+            "heads": heads,
+        }
         for head in self.heads:
             (folder / f"booster_{head.horizon}d.txt").write_text(head.text, encoding="utf-8")
         self.reference.to_parquet(folder / "reference.parquet", index=False)
@@ -186,6 +204,8 @@ class Bundle:
                 "categories": {c: tuple(v) for c, v in manifest["categories"].items()},
                 "trained_at": datetime.fromisoformat(manifest["trained_at"]),
             }
+            rhythm = manifest.pop("rhythm", None)
+            manifest["rhythm"] = Rhythm(**rhythm) if rhythm else None
             until = manifest.pop("learned_until", None)
             manifest["learned_until"] = datetime.fromisoformat(until) if until else None
             reference = pd.read_parquet(folder / "reference.parquet")
@@ -202,11 +222,12 @@ def _head(folder: Path, manifest: dict[str, Any]) -> Head:
         message = f"{file.name} is not the text that was saved"
         raise ValueError(message)
     del manifest["digest"]
-    linear = manifest.get("linear")
+    linear, uplift = manifest.get("linear"), manifest.get("uplift")
     manifest |= {
         "calibrator": Calibrator(**manifest["calibrator"]),
         "quantiles": tuple(manifest["quantiles"]),
         "linear": Linear.of(linear) if linear else None,
+        "uplift": Uplift(**uplift) if uplift else None,
     }
     return Head(text=text, **manifest)
 

@@ -15,7 +15,7 @@ from features.errors import LabelError
 from features.history import History
 from features.instants import instant
 from features.settings import Churn, Settings, Upsell
-from training import cohorts, leaks, splits, sufficiency
+from training import cohorts, leaks, sales, splits, sufficiency
 from training import recipe as recipes
 from training.bundle import Bundle
 from training.evaluate import Evaluation
@@ -251,14 +251,17 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         known = {h: (plan, answers[learns]) for h, (plan, answers) in asked.items()}
         recipe = choose(Task(name, bundle, matrix[learns], frame["as_of"][learns], known), recipe)
         say(f"{name}: {recipe.tuned}")
-    heads = []
+    heads, places = [], {}
     for horizon, (plan, answers) in asked.items():
         say(f"{name}, {horizon} days: {plan.sentence()}")
         trainer = Trainer(matrix, answers, coded=bundle.coded, recipe=recipe)
         parts = {"early": plan.early, "late": plan.late, "train": plan.train}
         rows = {part: _known(f"{name}_{horizon}d", frame["as_of"], answers, cutoffs) for part, cutoffs in parts.items()}
         heads.append(trainer.head(horizon, **rows))
+        places[horizon] = rows["train"]
     bundle = Bundle(**{**vars(bundle), "heads": tuple(heads)})
+    sold = {"history": history, "frame": frame, "data_until": data.data_until}
+    bundle = sales.told(bundle, target, learned=places, answers=answered, **sold)
     scores, seed, lead = bundle.probabilities(matrix), settings.training.seed, target.lead_days
     outcomes = {}
     for i, (h, (plan, answers)) in enumerate(asked.items()):

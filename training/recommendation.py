@@ -6,29 +6,46 @@ A sale is offered only to a satisfied account. Where it is not, the score stays 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from training.value import Floats, column
+from training.value import Columns, Floats, column
 
 Flags = npt.NDArray[np.bool_]
 # Where it stands, and its words for the account in that row.
 Reason = tuple[Flags, Callable[[np.intp], str]]
 
 ACT, SELL, LEAVE_ALONE = "act", "sell", "leave_alone"
+# What is read of a snapshot.
+WANTED = ("open_urgent_tickets", "escalated_tickets_90d", "csat_90d")
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """What to do with n accounts.
+
+    Args:
+        do: (n,) act, sell or leave_alone.
+        withheld: (n,) whether a sale is likely and is not offered.
+        why: (n,) in words.
+    """
+
+    do: npt.NDArray[np.object_]
+    withheld: Flags
+    why: npt.NDArray[np.object_]
 
 
 def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
-    frame: pd.DataFrame,
+    frame: Columns,
     churn: Floats,
     upsell: Floats,
     *,
     risky: float,
     promising: float,
     least_csat: float | None = None,
-) -> pd.DataFrame:
+) -> Recommended:
     """The recommendation for each account, in words.
 
     A risky account is to be acted on, and a promising one to be sold to if nothing stands against it. Against a sale
@@ -42,10 +59,6 @@ def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
         risky: The churn score from which risk is high, such as `bundle.threshold(horizon, 0.10)`.
         promising: The upsell score from which a sale is likely.
         least_csat: On the source's own scale; None asks for none.
-
-    Returns:
-        On the frame's index: recommendation (act, sell or leave_alone), withheld (a likely sale that is not offered),
-        and why, in words.
     """
     at_risk, likely = churn >= risky, upsell >= promising
     against = _against(frame, churn, at_risk, least_csat=least_csat)
@@ -54,8 +67,7 @@ def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
     why = np.select([at_risk, sold], ["the risk of leaving is high", _SATISFIED], _quiet(churn, upsell)).astype(object)
     for i in np.flatnonzero(withheld):
         why[i] = "a sale is likely, but is withheld: " + "; ".join(words(i) for hit, words in against if hit[i])
-    chosen = np.select([at_risk, sold], [ACT, SELL], LEAVE_ALONE)
-    return pd.DataFrame({"recommendation": chosen, "withheld": withheld, "why": why}, index=frame.index)
+    return Recommended(np.select([at_risk, sold], [ACT, SELL], LEAVE_ALONE).astype(object), withheld, why)
 
 
 _SATISFIED = "a sale is likely, the risk of leaving is not high, and nothing else stands against it"
@@ -68,9 +80,9 @@ def _quiet(churn: Floats, upsell: Floats) -> npt.NDArray[np.object_]:
     return np.array([f"{r}, and {s}" for r, s in zip(risk, sale, strict=True)], dtype=object)
 
 
-def _against(frame: pd.DataFrame, churn: Floats, at_risk: Flags, *, least_csat: float | None) -> tuple[Reason, ...]:
+def _against(frame: Columns, churn: Floats, at_risk: Flags, *, least_csat: float | None) -> tuple[Reason, ...]:
     """All that can stand against a sale."""
-    urgent, escalated, csat = (column(frame, c) for c in ("open_urgent_tickets", "escalated_tickets_90d", "csat_90d"))
+    urgent, escalated, csat = (column(frame, c) for c in WANTED)
     low = csat < (-np.inf if least_csat is None else least_csat)
     return (
         (at_risk, lambda _: "the risk of leaving is high"),

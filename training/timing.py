@@ -8,6 +8,7 @@ from datetime import datetime
 
 import ibis
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from features.definition import DAY
@@ -15,7 +16,10 @@ from features.history import History
 from features.instants import micros, whole
 from training.cohorts import bought
 from training.merges import merged_at, own
-from training.value import Floats, column
+from training.value import Columns, Floats, column
+
+# What is read of a snapshot.
+WANTED = ("orders_in_all", "days_between_orders", "days_since_purchase")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,20 @@ class Rhythm:
     gap: float
     weight: float
     scale: float
+
+
+@dataclass(frozen=True)
+class NextSale:
+    """When the next sale of n accounts is due.
+
+    Args:
+        days: (n,) from `as_of`; NaN where it never bought.
+        overdue: (n,) whether more days have passed since the last order than its usual gap; False where it never
+            bought.
+    """
+
+    days: Floats
+    overdue: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -147,26 +165,21 @@ def fit(frame: pd.DataFrame, actual: Floats) -> Rhythm | None:
     noise = float((1 / number).mean())
     varied = max((float(means.var()) - gap**2 * noise) / (1 + noise), 0.01 * gap**2)
     plain = Rhythm(gap, 1 + gap**2 / varied, 1.0)
-    ratio = actual / next_sale(frame, plain)["next_sale_days"].to_numpy()
+    ratio = actual / next_sale(frame, plain).days
     scale = float(np.median(ratio[~np.isnan(ratio)])) if (~np.isnan(ratio)).any() else 1.0
     # Where most never buy again in the days looked at, the middle can't be told.
     return Rhythm(gap, plain.weight, scale if 0 < scale < np.inf else 1.0)
 
 
-def next_sale(frame: pd.DataFrame, rhythm: Rhythm) -> pd.DataFrame:
+def next_sale(frame: Columns, rhythm: Rhythm) -> NextSale:
     """When each account's next sale is due.
 
     The days of silence since the last order count as a gap not yet over: the longer it lasts, the later the next one.
-
-    Returns:
-        On the frame's index: next_sale_days (from `as_of`; NaN where it never bought), and next_sale_overdue (more
-        days since the last order than its usual gap; False where it never bought).
     """
     number, total, silent = _past(frame)
     prior, pieces = rhythm.weight * rhythm.gap, rhythm.weight + number
     days = rhythm.scale * (prior + total + silent) / pieces
-    overdue = silent > (prior + total) / pieces
-    return pd.DataFrame({"next_sale_days": days, "next_sale_overdue": overdue}, index=frame.index)
+    return NextSale(days, silent > (prior + total) / pieces)
 
 
 def judge(frame: pd.DataFrame, actual: Floats, rhythm: Rhythm, *, within: int) -> Judged | None:
@@ -183,7 +196,7 @@ def judge(frame: pd.DataFrame, actual: Floats, rhythm: Rhythm, *, within: int) -
     """
     number, total, silent = _past(frame)
     own = np.where(number > 0, total / np.maximum(number, 1), rhythm.gap)
-    told = next_sale(frame, rhythm)["next_sale_days"].to_numpy()
+    told = next_sale(frame, rhythm).days
     known = ~np.isnan(actual) & ~np.isnan(told)
     if not known.any():
         return None
@@ -196,8 +209,8 @@ def judge(frame: pd.DataFrame, actual: Floats, rhythm: Rhythm, *, within: int) -
     return Judged(int(known.sum()), error(told), error(np.maximum(own - silent, 0.0)), early)
 
 
-def _past(frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+def _past(frame: Columns) -> tuple[Floats, Floats, Floats]:
     """Each account's number of gaps between orders, their sum in days, and the days since the last order."""
-    number = np.maximum(np.nan_to_num(column(frame, "orders_in_all")) - 1, 0.0)
-    total = number * np.nan_to_num(column(frame, "days_between_orders"))
-    return number, total, column(frame, "days_since_purchase")
+    orders, gap, silent = (column(frame, name) for name in WANTED)
+    number = np.maximum(np.nan_to_num(orders) - 1, 0.0)
+    return number, number * np.nan_to_num(gap), silent

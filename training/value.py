@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 Floats = npt.NDArray[np.float64]
+# n snapshots: a frame, or some of its columns as arrays, with the same names.
+Columns: TypeAlias = pd.DataFrame | Mapping[str, Floats]
+# What the functions here read of a snapshot.
+WANTED = ("days_since_first_purchase", "spend_365d", "recurring_revenue_year")
 
 _YEAR = 365.0
 # A first order of last week is no rate yet: the spend of a young account is spread over so many days at least.
@@ -28,7 +34,7 @@ class Uplift:
     amount: float
 
 
-def yearly(frame: pd.DataFrame) -> Floats:
+def yearly(frame: Columns) -> Floats:
     """The revenue that each account brings in a year at its present rate.
 
     That is the recurring revenue of the terms in force; without any, the spend of 365 days, by the year: divided by
@@ -46,7 +52,7 @@ def yearly(frame: pd.DataFrame) -> Floats:
     return np.maximum(np.where(np.isnan(recurring), spend, recurring), 0.0)
 
 
-def at_risk(frame: pd.DataFrame, probability: Floats, *, days: int = 365) -> Floats:
+def at_risk(frame: Columns, probability: Floats, *, days: int = 365) -> Floats:
     """Expected revenue at risk: the probability of leaving times the revenue of the `days` after leaving.
 
     What leaving costs is what would have come after it. Revenue until then, such as that of a term still to run,
@@ -64,7 +70,7 @@ def at_risk(frame: pd.DataFrame, probability: Floats, *, days: int = 365) -> Flo
     return np.asarray(probability * yearly(frame) * (days / _YEAR), dtype=np.float64)
 
 
-def uplift(gains: Floats, labels: Floats, frame: pd.DataFrame) -> Uplift | None:
+def uplift(gains: Floats, labels: Floats, frame: Columns) -> Uplift | None:
     """What the positives of the training rows gained, to be kept with the model.
 
     The share is the sum of gains over the sum of yearly revenue: a mean of each account's own share would be ruled by
@@ -87,7 +93,7 @@ def uplift(gains: Floats, labels: Floats, frame: pd.DataFrame) -> Uplift | None:
     return Uplift(share, float(gains[positive].mean()))
 
 
-def upsell(frame: pd.DataFrame, probability: Floats, learned: Uplift) -> Floats:
+def upsell(frame: Columns, probability: Floats, learned: Uplift) -> Floats:
     """Expected upsell value: the probability times what such an upsell brought in training.
 
     Args:
@@ -104,6 +110,9 @@ def upsell(frame: pd.DataFrame, probability: Floats, learned: Uplift) -> Floats:
     return np.asarray(probability * gain, dtype=np.float64)
 
 
-def column(frame: pd.DataFrame, name: str) -> Floats:
+def column(frame: Columns, name: str) -> Floats:
     """A column of snapshots; NaN throughout where its source is not there."""
-    return frame[name].to_numpy(dtype=np.float64) if name in frame else np.full(len(frame), np.nan)
+    if name in frame:
+        return np.asarray(frame[name], dtype=np.float64)
+    number = len(frame) if isinstance(frame, pd.DataFrame) else len(next(iter(frame.values())))
+    return np.full(number, np.nan)

@@ -15,7 +15,7 @@ CALM = {"open_urgent_tickets": 0.0, "escalated_tickets_90d": 0.0, "csat_90d": NA
 def one(churn, upsell, *, least_csat=None, **ticket):
     frame = pd.DataFrame([CALM | ticket])
     found = recommend(frame, np.array([churn]), np.array([upsell]), risky=0.3, promising=0.5, least_csat=least_csat)
-    return tuple(found.iloc[0])
+    return found.do[0], bool(found.withheld[0]), found.why[0]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_why_an_account_is_left_alone_says_what_is_not_known():
     assert one(NAN, NAN)[2] == "the risk of leaving is not known, and whether a sale is likely is not known"
 
 
-def test_without_tickets_the_scores_decide_alone_on_the_frames_index():
-    frame = pd.DataFrame({"usage_events_30d": [1.0, 2.0, 3.0]}, index=[9, 4, 7])
+def test_without_tickets_the_scores_decide_alone():
+    frame = pd.DataFrame({"usage_events_30d": [1.0, 2.0, 3.0]})
     found = recommend(frame, np.array([0.9, 0.1, 0.1]), np.array([0.1, 0.9, 0.1]), risky=0.3, promising=0.5)
-    assert found["recommendation"].to_dict() == {9: "act", 4: "sell", 7: "leave_alone"}
+    assert found.do.tolist() == ["act", "sell", "leave_alone"]

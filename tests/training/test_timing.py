@@ -68,13 +68,13 @@ def test_an_accounts_own_gaps_weigh_against_the_companys_by_their_number():
     found = next_sale(frame, Rhythm(gap=30, weight=4, scale=0.5))
     # (4 * 30 + n * 10 + silence) / (4 + n), halved.
     wanted = [0.5 * 130 / 5, 0.5 * 520 / 44, 0.5 * 130 / 4, NAN]
-    assert found["next_sale_days"].tolist() == pytest.approx(wanted, nan_ok=True)
+    assert found.days.tolist() == pytest.approx(wanted, nan_ok=True)
 
 
 def test_a_sale_is_overdue_when_the_silence_is_longer_than_the_usual_gap():
     # That is 520 / 44, or 11.82 days.
     found = next_sale(accounts([10, 10, NAN], [41, 41, 0], [11.8, 11.9, NAN]), Rhythm(gap=30, weight=4, scale=1))
-    assert found["next_sale_overdue"].tolist() == [False, True, False]
+    assert found.overdue.tolist() == [False, True, False]
 
 
 def test_gap_and_weight_come_from_the_moments_of_the_accounts_means():
@@ -94,7 +94,7 @@ def test_the_scale_makes_as_many_sales_come_before_as_after():
     frame = accounts([10] * 5, [3] * 5, [0] * 5)
     actual = np.array([1.0, 2.0, 20.0, np.inf, np.inf])
     rhythm = fit(frame, actual)
-    assert next_sale(frame, rhythm)["next_sale_days"].to_numpy() == pytest.approx(20)
+    assert next_sale(frame, rhythm).days == pytest.approx(20)
     assert fit(frame, np.full(5, np.inf)).scale == 1.0
 
 
