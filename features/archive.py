@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,8 @@ from features import beside, facts, formulas, snapshots, windows
 from features.history import History
 from features.settings import Settings
 from features.snapshots import Progress
+
+_BUILT, _READ = 2_000_000, 100_000  # rows in memory at once
 
 
 def table(
@@ -34,18 +36,44 @@ def table(
         as_ofs: Instants to look from; one that is no midnight UTC is built each time.
         progress: Called with accounts done and accounts in all, while building.
     """
+    return pa.concat_tables(parts(settings, history, as_ofs, progress))
+
+
+def parts(
+    settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
+) -> Iterator[pa.Table]:
+    """The same some rows at a time, of one instant each, so that no more need be in memory; arguments as of `table`."""
     wanted = sorted(set(as_ofs))
     files = _files(settings, history, wanted)
-    there = {as_of: read for as_of, file in files.items() if (read := _read(file)) is not None}
-    missing = [as_of for as_of in wanted if as_of not in there]
-    if missing:
-        built = snapshots.split(snapshots.table(history, missing, progress), missing)
-        for as_of, part in built.items():
+    loose = _built(history, files, [a for a in wanted if a not in files or not files[a].exists()], progress)
+    for as_of in wanted:
+        yield from [loose[as_of]] if as_of in loose else _read(history, as_of, files[as_of])
+
+
+def kept(
+    settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
+) -> dict[datetime, Path]:
+    """The Parquet files of the snapshots of midnights, for other processes to read; arguments as of `table`."""
+    files = _files(settings, history, as_ofs)
+    _built(history, files, [as_of for as_of, file in files.items() if not file.exists()], progress)
+    return files
+
+
+def _built(
+    history: History, files: Mapping[datetime, Path], missing: Sequence[datetime], progress: Progress | None
+) -> dict[datetime, pa.Table]:
+    """Build and write snapshots, those of some instants at a time; gives those that have no file."""
+    loose = {}
+    step = max(1, _BUILT // max(1, history.size()))
+    for first in range(0, len(missing), step):
+        some = missing[first : first + step]
+        for as_of, part in snapshots.split(snapshots.table(history, some, progress), some).items():
             if as_of in files:
                 snapshots.write(part, files[as_of])
                 _tidy(files[as_of])
-        there |= built
-    return pa.concat_tables([there[as_of] for as_of in wanted])
+            else:
+                loose[as_of] = part
+    return loose
 
 
 def there(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> set[datetime]:
@@ -73,11 +101,16 @@ def _engine() -> str:
     return hashlib.sha256(code.encode()).hexdigest()
 
 
-def _read(file: Path) -> pa.Table | None:
+def _read(history: History, as_of: datetime, file: Path) -> Iterator[pa.Table]:
     try:
-        return pq.read_table(file, partitioning=None)
-    except FileNotFoundError:  # not built yet, or tidied away by another process just now
-        return None
+        parquet = pq.ParquetFile(file)
+    except FileNotFoundError:  # tidied away by another process just now
+        yield snapshots.table(history, [as_of])
+        return
+    with parquet:
+        if not parquet.metadata.num_rows:
+            yield parquet.read()
+        yield from (pa.Table.from_batches([batch]) for batch in parquet.iter_batches(_READ))
 
 
 def _tidy(newest: Path) -> None:

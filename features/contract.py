@@ -67,6 +67,8 @@ _ID, _WHEN = Column(TEXT, needed=True), Column(TIME, needed=True)
 # Of the copy that the survivor of a merge has of an event: when the event was known at all, its own known_at being
 # the merge at the earliest. Null in all other rows.
 _FIRST = Column(TIME, made=True)
+# Of an event that came over HTTP: its id there. Null in a table's own rows.
+_EVENT = Column(TEXT, made=True)
 
 TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {
@@ -110,6 +112,9 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "first_known_at": _FIRST,
                 "first_response_at": Column(TIME),
                 "resolved_at": Column(TIME),
+                # Of what came over HTTP: when the two became known. Null where the lag of the opening tells.
+                "first_response_known_at": Column(TIME, made=True),
+                "resolved_known_at": Column(TIME, made=True),
                 "priority": Column(TEXT, among=PRIORITIES),
                 "topic": Column(TEXT),
                 "channel": Column(TEXT),
@@ -126,6 +131,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "used_at": _WHEN,
                 "known_at": Column(TIME),
                 "first_known_at": _FIRST,
+                "event_id": _EVENT,
                 "user_id": Column(TEXT),
                 "feature": Column(TEXT),
                 "count": Column(WHOLE, least=0),
@@ -141,6 +147,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "amount": Column(DECIMAL, needed=True),
                 "known_at": Column(TIME),
                 "first_known_at": _FIRST,
+                "event_id": _EVENT,
                 "order_id": Column(TEXT),
                 "kind": Column(TEXT, among=KINDS),
                 "product": Column(TEXT),

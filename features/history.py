@@ -21,7 +21,7 @@ from features.contract import EVENTS, TABLES, stored
 from features.definition import DAY, Feature
 from features.errors import SourceError
 from features.instants import micros
-from features.kept import Progress
+from features.kept import Kept, Progress
 from features.quality import Checked
 from features.settings import Engine, Settings
 
@@ -37,6 +37,7 @@ class History:
         catalog: The features that are made of it.
         checked: What came of each table; empty for posted rows, which are checked before they get here.
         engine: Where its snapshots are computed.
+        kept: The file that holds it; None for posted rows.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # one for each attribute
@@ -47,6 +48,7 @@ class History:
         catalog: Catalog,
         checked: tuple[Checked, ...] = (),
         engine: Engine = Engine(),  # noqa: B008  # read-only
+        kept: Kept | None = None,
     ) -> None:
         self._connection = connection
         self.tables = tuple(tables)
@@ -55,6 +57,7 @@ class History:
         self.catalog = catalog
         self.checked = checked
         self.engine = engine
+        self.kept = kept
 
     @classmethod
     def open(cls, settings: Settings, progress: Progress | None = None) -> Self:
@@ -66,10 +69,24 @@ class History:
             FeatureError: The company's own features can't be used.
         """
         catalog = Catalog.of(settings)
-        file, checked = kept.opened(settings, progress)
-        connection = duckdb.connect(file, read_only=True, config=kept.LIMITS)
+        return cls._of(settings, kept.opened(settings, progress), catalog)
+
+    @classmethod
+    def reopen(cls, settings: Settings, key: str) -> Self | None:
+        """The tables as they were when a file of that key was made, whatever came since; None where it is gone.
+
+        Raises:
+            FeatureError: The company's own features can't be used.
+        """
+        found = kept.reopened(settings, key)
+        return None if found is None else cls._of(settings, found, Catalog.of(settings))
+
+    @classmethod
+    def _of(cls, settings: Settings, found: Kept, catalog: Catalog) -> Self:
+        connection = duckdb.connect(found.file, read_only=True, config=kept.LIMITS)
         connection.execute("SET TimeZone = 'UTC'")
-        return cls(connection, [c.table for c in checked], attributes(settings), catalog, checked, settings.engine)
+        tables = [c.table for c in found.checked]
+        return cls(connection, tables, attributes(settings), catalog, found.checked, settings.engine, found)
 
     @classmethod
     def posted(
@@ -123,16 +140,23 @@ class History:
 
     def parts(self, events: int, accounts: int) -> list[tuple[int, int]]:
         """First and last numbers of accounts that divide the company in parts of about so many events or accounts."""
-        sizes = {t: self._connection.table(t).count("*").fetchall()[0][0] for t in ("accounts", *self.sources)}
-        count = sizes.pop("accounts")
-        number = max(1, -(-sum(sizes.values()) // events), -(-count // accounts))
+        count = self.size()
+        number = max(1, -(-sum(map(self.size, self.sources)) // events), -(-count // accounts))
         edges = [count * n // number for n in range(number + 1)]
         return [(first, after - 1) for first, after in pairwise(edges)]
+
+    def size(self, table: str = "accounts") -> int:
+        """The number of rows of a canonical table."""
+        return int(self._connection.table(table).count("*").fetchall()[0][0])
 
     def rows(self, table: str, account_id: str) -> list[dict[str, Any]]:
         """The canonical rows of one account, in the form that `posted` takes."""
         rows = self._connection.sql(f"SELECT * FROM {table} WHERE account_id = ?", params=[account_id])
         return rows.to_arrow_table().to_pylist()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection to the canonical tables for one thread alone, to be closed."""
+        return self._connection.cursor()
 
     @property
     def features(self) -> tuple[Feature, ...]:

@@ -11,13 +11,14 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import ibis
 
-from features import contract, identity, quality, sources, visibility
+from features import contract, identity, ingested, quality, sources, visibility
 from features.contract import TABLES
 from features.files import replacing
 from features.quality import Checked
@@ -27,29 +28,67 @@ Progress = Callable[[str], None]
 # What DuckDB may hold in memory; more is spilled to disk.
 LIMITS = {"memory_limit": "1500MB"}
 _AN_HOUR = 3600
+_HELD = "held"
 
 
-def opened(settings: Settings, progress: Progress | None = None) -> tuple[Path, tuple[Checked, ...]]:
-    """The file of the canonical tables, made where there is none of these settings and sources; and what came of each.
+@dataclass(frozen=True)
+class Kept:
+    """A file of canonical tables.
+
+    Args:
+        file: Where it is.
+        checked: What came of each table.
+        position: The place in the log of posted events that they were read up to.
+    """
+
+    file: Path
+    checked: tuple[Checked, ...]
+    position: int
+
+    @property
+    def key(self) -> str:
+        """Names the file for `reopened`."""
+        return self.file.stem
+
+
+def opened(settings: Settings, progress: Progress | None = None) -> Kept:
+    """The file of the canonical tables, made where there is none of these settings, sources and posted events.
 
     Raises:
         SourceError: A source can't be read, lacks a column, or is empty.
         QualityError: Too many of a table's rows are bad.
     """
-    folder = settings.var / "history"
-    key = _key(settings)
+    folder, position = settings.var / "history", ingested.position(settings)
+    key = _key(settings, position)
     file = folder / f"{key or uuid.uuid4().hex}.duckdb"
     found = _found(file)
     if found is None:
         # It holds whatever the company knows of people: for the user who runs this alone.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(file) as part:
-            found = _make(part, settings, progress)
+            found = _make(part, settings, position, progress)
         _tidy(folder, file)
-    return file, found
+    return Kept(file, found, position)
 
 
-def _make(part: Path, settings: Settings, progress: Progress | None) -> tuple[Checked, ...]:
+def reopened(settings: Settings, key: str) -> Kept | None:
+    """The file of that key, whatever came since; None where it is gone."""
+    file = settings.var / "history" / f"{key}.duckdb"
+    found = _found(file)
+    if found is None:
+        return None
+    with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
+        (position,) = connection.execute("SELECT position FROM checked").fetchall()[0]
+    return Kept(file, found, position)
+
+
+def hold(settings: Settings, key: str) -> None:
+    """Keep the file of that key, and let go of the one held before: what a stored snapshot was taken from."""
+    with replacing(settings.var / "history" / _HELD) as part:
+        part.write_text(key, encoding="utf-8")
+
+
+def _make(part: Path, settings: Settings, position: int, progress: Progress | None) -> tuple[Checked, ...]:
     for left in part.parent.glob(f"{part.name}*"):  # by a process of this number that was killed
         _remove(left)
     backend = ibis.duckdb.connect(part, **LIMITS)
@@ -57,15 +96,18 @@ def _make(part: Path, settings: Settings, progress: Progress | None) -> tuple[Ch
     try:
         sources.attach(backend, settings)
         backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
-        checked = []
+        checked, posted = [], ingested.read(settings, position)
         for table in (t for t in TABLES if t in settings.tables):
             if progress:
                 progress(table)
-            checked.append(quality.check(backend, settings, table))
+            found = quality.check(backend, settings, table)
+            checked.append(quality.take_in(backend, settings, found, posted))
             for query in visibility.days(table):
                 backend.con.execute(f"INSERT INTO main.days {query}")
-        backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE; CREATE TABLE checked (plain VARCHAR)")
-        backend.con.execute("INSERT INTO checked VALUES (?)", [json.dumps([c.as_dict() for c in checked])])
+        backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE")
+        backend.raw_sql("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
+        plain = json.dumps([c.as_dict() for c in checked])
+        backend.con.execute("INSERT INTO checked VALUES (?, ?)", [plain, position])
         return tuple(checked)
     finally:
         backend.disconnect()
@@ -83,10 +125,14 @@ def _found(file: Path) -> tuple[Checked, ...] | None:
 
 
 def _tidy(folder: Path, newest: Path) -> None:
-    """Remove the files of earlier sources, but for those that another process may have opened just now."""
+    """Remove the files of earlier sources, but for the one held and those that another process may have just opened."""
+    held = ""
+    with contextlib.suppress(FileNotFoundError):
+        held = (folder / _HELD).read_text(encoding="utf-8")
+    spared = {newest.name, _HELD, f"{held}.duckdb"}
     for file in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):
-            if file != newest and time.time() - file.stat().st_mtime > _AN_HOUR:
+            if file.name not in spared and time.time() - file.stat().st_mtime > _AN_HOUR:
                 _remove(file)
 
 
@@ -95,8 +141,8 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _key(settings: Settings) -> str | None:
-    """Changes with the sources, what is made of them, and the day: a row of tomorrow is bad today.
+def _key(settings: Settings, position: int) -> str | None:
+    """Changes with the sources, what is made of them, what was posted, and the day: a row of tomorrow is bad today.
 
     None where it can't be told whether a source has changed: a database on a server.
     """
@@ -107,6 +153,8 @@ def _key(settings: Settings) -> str | None:
             return None
         stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
     given = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality"})
-    code = [inspect.getsource(m) for m in (contract, identity, quality, sources, visibility)] + [duckdb.__version__]
+    code = [inspect.getsource(m) for m in (contract, identity, ingested, quality, sources, visibility)] + [
+        duckdb.__version__
+    ]
     today = datetime.now(UTC).date().isoformat()
-    return hashlib.sha256(json.dumps([stamps, given, code, today]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([stamps, given, code, today, position]).encode()).hexdigest()[:16]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 import ibis
+import pyarrow as pa
 
-from features import identity
+from features import identity, ingested
 from features.contract import EVENTS, TABLES, TIME, Column, stored
 from features.definition import DAY
 from features.errors import QualityError, SourceError
@@ -24,7 +25,8 @@ _SQL_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "decimal(18, 4)": "DECIMAL
 _LEAST, _MOST = micros(datetime.min.replace(tzinfo=UTC)), micros(datetime.max.replace(tzinfo=UTC))
 
 
-_ORDERED = (
+# A row in which the first is before the second is bad.
+ORDERED = (
     ("resolved_at", "opened_at"),
     ("first_response_at", "opened_at"),
     ("term_ends_at", "term_starts_at"),
@@ -82,9 +84,7 @@ def check(backend: ibis.BaseBackend, settings: Settings, table: str) -> Checked:
         good = identity.borne(good, table, settings)
         backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_ordered(table, good)}")
         rows = backend.con.execute(f"SELECT count(*) FROM ({staged})").fetchone()[0]
-        # Merges copy events of the merged account to the survivor.
-        own = "WHERE first_known_at IS NULL" if table in EVENTS else ""
-        kept = backend.con.execute(f"SELECT count(*) FROM main.{table} {own}").fetchone()[0]
+        kept = _own(backend, table)
         identity.settle(backend.con, table, staged)
     except duckdb.Error as error:
         raise SourceError(f"tables.{table} can't be read", there=first_line(error)) from error
@@ -100,6 +100,40 @@ def check(backend: ibis.BaseBackend, settings: Settings, table: str) -> Checked:
     checked = Checked(table, rows, kept, reasons, first, last, file if reasons else None)
     _refuse_too_many(checked, settings)
     return checked
+
+
+def take_in(backend: ibis.BaseBackend, settings: Settings, checked: Checked, posted: pa.Table) -> Checked:
+    """Add the events that came over HTTP to a table that was made, and say what came of it with them.
+
+    They were checked when they came. Those of an account that isn't there yet wait: they are counted as rows that are
+    not kept, but stop no run.
+
+    Args:
+        backend: DuckDB, with the table.
+        settings: The company's.
+        checked: What came of the table's own rows.
+        posted: Revisions of events, as `features.ingested` reads them.
+    """
+    table = checked.table
+    if not ingested.count(posted, table):
+        return checked
+    with ingested.shown(backend.con, posted):
+        own = f"SELECT * EXCLUDE (account_no) FROM main.{table}"
+        rows = ingested.joined(settings, table, own, ingested.rows(settings, table))
+        backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_ordered(table, rows)}")
+        ((waiting,),) = backend.con.execute(ingested.waiting(table)).fetchall()
+    kept, (first, last) = _own(backend, table), _range(backend, table)
+    reasons = {**checked.reasons, **({ingested.WAITING: waiting} if waiting else {})}
+    reasons = dict(sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0])))
+    rows_in_all = checked.rows + kept - checked.kept + waiting
+    return replace(checked, rows=rows_in_all, kept=kept, reasons=reasons, first=first, last=last)
+
+
+def _own(backend: ibis.BaseBackend, table: str) -> int:
+    """How many rows a table has, but for the events of merged accounts that were copied to the survivor."""
+    own = "WHERE first_known_at IS NULL" if table in EVENTS else ""
+    found: int = backend.con.execute(f"SELECT count(*) FROM main.{table} {own}").fetchall()[0][0]
+    return found
 
 
 def _ordered(table: str, good: str) -> str:
@@ -171,7 +205,7 @@ def _reasons(settings: Settings, table: str, rows: Mapped) -> Iterator[str]:
 
 def _reasons_of_rows(table: str, rows: Mapped) -> Iterator[str]:
     """Those that several columns, or other tables, make together."""
-    for later, earlier in _ORDERED:
+    for later, earlier in ORDERED:
         if {later, earlier} <= rows.given.keys():
             yield f"WHEN {quoted('.' + later)} < {quoted('.' + earlier)} THEN '{later} is before {earlier}'"
     if table == "accounts" and "merged_into" in rows.given:

@@ -8,8 +8,9 @@ to the label. These rules hold in `features.windows`, and for other engines in `
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -71,6 +72,32 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
     whole = pa.concat_tables([part[k] for k in range(len(instants)) for part in found])
     # Posted accounts have no company around them.
     return beside.added(history, whole) if history.checked else whole
+
+
+def parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
+    """One instant's snapshots, some accounts at a time and in the order of their ids; only a few are in memory.
+
+    They lack the features that need other accounts' rows.
+
+    Raises:
+        GarrisonError: The engine that the settings ask for can't be reached, or failed.
+    """
+    if history.engine.kind != "duckdb":
+        from features import engines
+
+        whole = engines.table(history.engine, history, [as_of])
+        for start in range(0, whole.num_rows, _ACCOUNTS):
+            yield whole.slice(start, _ACCOUNTS)
+        return
+    instants, workers = np.array([micros(as_of)], dtype="int64"), os.cpu_count() or 1
+    waiting: deque[Future[list[pa.Table]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for first, last in history.parts(_EVENTS, _ACCOUNTS):
+            waiting.append(pool.submit(_part, history, instants, first, last))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()[0]
+        while waiting:
+            yield waiting.popleft().result()[0]
 
 
 def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[pa.Table]:

@@ -41,10 +41,11 @@ def _opened(table: ir.Table) -> ir.Table:
     return table.mutate(t=table.opened_at, known=table.known_at)
 
 
-def _told(table: ir.Table, instant: ir.Value) -> ir.Value:
-    """When a later fact of a ticket is known: as long after it as the source took to tell of the opening."""
+def _told(table: ir.Table, column: str) -> ir.Value:
+    """When a later fact of a ticket is known: where nothing says, as long after it as its opening took to be told."""
     first = table.first_known_at.fill_null(table.known_at)  # a merge tells the survivor late, but not the company
-    return ibis.greatest(table.known_at, instant + (first - table.opened_at))
+    told = table[column.replace("_at", "_known_at")].fill_null(table[column] + (first - table.opened_at))
+    return ibis.greatest(table.known_at, told)
 
 
 def _answered(table: ir.Table) -> ir.Table:
@@ -52,7 +53,7 @@ def _answered(table: ir.Table) -> ir.Table:
     return rows.mutate(
         # A clock that is off may date an answer before its ticket; no fact comes before the ticket does.
         t=ibis.greatest(rows.first_response_at, rows.opened_at),
-        known=_told(rows, rows.first_response_at),
+        known=_told(rows, "first_response_at"),
         waited=rows.first_response_at - rows.opened_at,
     )
 
@@ -61,27 +62,27 @@ def _resolved(table: ir.Table) -> ir.Table:
     rows = table.filter(table.resolved_at.notnull())
     return rows.mutate(
         t=ibis.greatest(rows.resolved_at, rows.opened_at),
-        known=_told(rows, rows.resolved_at),
+        known=_told(rows, "resolved_at"),
         took=rows.resolved_at - rows.opened_at,
     )
 
 
-def _until(table: ir.Table, instant: ir.Value) -> ir.Value:
+def _until(table: ir.Table, column: str) -> ir.Value:
     """The last `as_of` at which a ticket still waits for one of its later facts.
 
     What has come is before `as_of`, and known at it. So that is the fact itself, or the last instant before it
     is known.
     """
-    return ibis.ifelse(instant.isnull(), NEVER, ibis.greatest(instant, _told(table, instant) - 1))
+    return ibis.ifelse(table[column].isnull(), NEVER, ibis.greatest(table[column], _told(table, column) - 1))
 
 
 def _open(table: ir.Table) -> ir.Table:
-    return table.mutate(t=table.opened_at, known=table.known_at, until=_until(table, table.resolved_at))
+    return table.mutate(t=table.opened_at, known=table.known_at, until=_until(table, "resolved_at"))
 
 
 def _unanswered(table: ir.Table) -> ir.Table:
     # What is resolved needs no answer any more.
-    until = ibis.least(_until(table, table.first_response_at), _until(table, table.resolved_at))
+    until = ibis.least(_until(table, "first_response_at"), _until(table, "resolved_at"))
     return table.mutate(t=table.opened_at, known=table.known_at, until=until)
 
 

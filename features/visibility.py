@@ -8,7 +8,11 @@ from features.contract import EVENTS, TABLES
 from features.definition import DAY
 
 # A number changes when an account of an earlier id comes; the others are of no snapshot.
-_UNSEEN = {"accounts": "account_no, name, owner_email, owner_timezone, merged_into, merged_at"}
+_UNSEEN = {
+    "accounts": "account_no, name, owner_email, owner_timezone, merged_into, merged_at",
+    "usage": "account_no, event_id",
+    "purchases": "account_no, event_id",
+}
 _COLUMNS = {
     "opened": ("ticket_id", "account_id", "opened_at", "known_at", "first_known_at", "priority", "topic", "channel"),
     "first_response_at": ("ticket_id", "account_id", "first_response_at"),
@@ -27,7 +31,8 @@ def days(table: str) -> Iterator[str]:
     elif table == "tickets":
         yield _query(table, _hash("opened"), "greatest(opened_at, known_at - 1)")
         for later in ("first_response_at", "resolved_at"):
-            told = f"greatest(known_at, {later} + coalesce(first_known_at, known_at) - opened_at)"
+            own = later.replace("_at", "_known_at")
+            told = f"greatest(known_at, coalesce({own}, {later} + coalesce(first_known_at, known_at) - opened_at))"
             when = f"{later} - {later} + greatest({later}, opened_at, {told} - 1)"  # null where it never came
             yield _query(table, _hash(later), when)
     elif table in EVENTS:

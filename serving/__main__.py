@@ -6,6 +6,7 @@ import json as text
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -19,33 +20,70 @@ from features.company import load
 app = command.app("Models to scores: batch scoring, the HTTP service, its keys, and a client.")
 key_app = command.app("Keys of the HTTP service.")
 app.add_typer(key_app, name="key")
+_SHOWN = 20  # differences that a command prints
 
 
 @app.command()
 def score(
-    to: Annotated[str | None, typer.Option(help="FILE.csv, FILE.parquet, or a database URL, #TABLE behind it.")] = None,
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option(help="FILE.csv|.parquet|.xlsx, a database URL, #TABLE behind it, salesforce or hubspot."),
+    ] = None,
     as_of: AsOf = None,
     drivers: Annotated[
         Literal["above", "all", "none"], typer.Option(help="Whose scores to explain: those above the base rate.")
     ] = "above",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change at the destination.")] = False,
+    result: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every row's fate here.")] = None,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
     """Score every account at one instant, into the store and to a destination."""
-    from serving import batch, store
+    from serving import batch
 
     with command.spinner("scoring:") as say:
-        scored = batch.run(load(config), to, as_of=as_of, explain=batch.Explain(drivers), progress=_spoken(say))
+        scored = batch.run(
+            load(config),
+            to,
+            as_of=as_of,
+            explain=batch.Explain(drivers),
+            dry_run=dry_run,
+            result=result,
+            progress=_spoken(say),
+        )
     summary = scored.summary()
-    shown = Table("score", "accounts", "mean", "base rate", "above it", title=f"As of {scored.as_of:%Y-%m-%d}")
+    shown = Table("score", "accounts", "mean", "base rate", "above it", title=f"As of {scored.results.as_of:%Y-%m-%d}")
     for name, target in summary["targets"].items():
         numbers = (f"{summary['accounts']:,}", f"{target['mean']:.3f}", f"{target['base_rate']:.3f}")
         shown.add_row(name, *numbers, f"{target['above']:,}")
     Console().print(shown)
     print(f"Models: {', '.join(summary['models'].values())}. Sources seen: {', '.join(summary['sources'])}.")
-    if to is not None:
-        print(f"One row an account in {store.shown(to)}")
-    command.write_json(json, summary | {"to": None if to is None else store.shown(to)})
+    delivered = scored.delivered
+    command.write_json(
+        json, summary | {"to": delivered and delivered.to, "delivery": delivered and delivered.summary()}
+    )
+    if delivered is not None:
+        print("\n".join(delivered.lines()))
+        delivered.raise_for_failures()
+
+
+@app.command(name="fields")
+def show_fields(
+    to: Annotated[str, typer.Option(help="salesforce, hubspot, or a database URL, #TABLE behind it.")],
+    create: Annotated[bool, typer.Option("--create", help="Make those that are missing.")] = False,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Print the fields that scores need at a destination, and which are missing; or make them."""
+    from serving import destinations, store
+
+    needs = destinations.needs(to, load(config), create=create)
+    table = Table("field", "type", "", title=f"Fields of {store.shown(to)}")
+    for need in needs:
+        table.add_row(need.name, need.type, "" if need.there else "made" if create else "missing")
+    Console().print(table)
+    command.write_json(json, {"to": store.shown(to), "created": create, "fields": [vars(need) for need in needs]})
 
 
 def _spoken(say: Callable[[str], None]) -> Callable[..., None]:
@@ -59,12 +97,15 @@ def _spoken(say: Callable[[str], None]) -> Callable[..., None]:
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
     host: Annotated[str, typer.Option(help="0.0.0.0 to be reached from other machines.")] = "127.0.0.1",
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that share the port. Default: the settings'.")
+    ] = None,
     config: Config = CONFIG,
 ) -> None:
     """Start the HTTP service; this process becomes BentoML's."""
     from serving import launch
 
-    launch.serve(config, host, port)
+    launch.serve(config, host, port, workers)
 
 
 @app.command()
@@ -85,13 +126,37 @@ def ask(
     print(text.dumps(results, indent=2, ensure_ascii=False))
 
 
+@app.command()
+def parity(config: Config = CONFIG, json: Json = None) -> None:
+    """Work a sample of the scores that were served out again, offline; exit status 1 where one differs."""
+    from serving import parity, store
+
+    settings = load(config)
+    with store.open(settings) as opened, command.spinner("working out again:"):
+        found = parity.check(settings, opened)
+    print(f"{found.checked:,} served scores were worked out again; {found.accounts:,} differ.")
+    for why, count in found.skipped.items():
+        print(f"{count:,} could not be: {why}.")
+    for mismatch in found.mismatches[:_SHOWN]:
+        print(mismatch)
+    if len(found.mismatches) > _SHOWN:
+        print(f"And {len(found.mismatches) - _SHOWN:,} more: --json has them all.")
+    command.write_json(json, found.as_dict())
+    if found.mismatches:
+        raise typer.Exit(1)
+
+
 @key_app.command(name="create")
-def create_key(name: Annotated[str, typer.Option(help="Who or what will use it.")], config: Config = CONFIG) -> None:
+def create_key(
+    name: Annotated[str, typer.Option(help="Who or what will use it.")],
+    scope: Annotated[str, typer.Option(help="Of score, read, ingest and admin, joined by commas.")] = "score,read",
+    config: Config = CONFIG,
+) -> None:
     """Make a key and print it, this once: only its hash is stored."""
     from serving import auth, store
 
     with store.open(load(config)) as opened:
-        print(auth.create(opened, name))
+        print(auth.create(opened, name, scope))
 
 
 @key_app.command(name="list")

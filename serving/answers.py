@@ -6,27 +6,24 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from http import HTTPStatus
-from typing import Any, Self
-
-import numpy as np
+from typing import Self
 
 from features.catalog import Catalog
 from features.contract import EVENTS
 from features.errors import GarrisonError
-from features.instants import instant
 from features.settings import Settings
-from serving import online, reasons
+from serving import online
+from serving.items import Item, Teller
 from serving.online import Online
-from serving.refusal import Fault, Refusal
-from serving.responses import Driver, Failed, Results, Scored, TargetScore
-from serving.schema import Asked, Posted, Rejected, rejected
+from serving.refusal import Refusal
+from serving.responses import Detail
+from serving.schema import Asked, Posted, Rejected
 from serving.scorer import Rows, Scorer
 from training import promotions
 
 _log = logging.getLogger("bentoml.garrison")
-
-Answer = Scored | Failed
 
 
 @dataclass(frozen=True)
@@ -47,32 +44,32 @@ class Answers:
         scorer = champions(settings)
         return cls(settings, scorer, Online.load(settings, scorer))
 
-    def score(self, asked: Asked) -> Results:
-        """Every item's scores, or what was wrong with it."""
-        answers: dict[int, Answer] = {}
+    def score(self, asked: Asked) -> dict[str, list[Item]]:
+        """Every item's scores, or what was wrong with it; its shape is `responses.Results`."""
+        items: dict[int, Item] = {}
         for i, item in enumerate(asked.items):
             if isinstance(item, Rejected):
-                answers[i] = Failed(account_id=item.account_id, error=item.error)
+                items[i] = _refused(item)
         by_id = {i: item for i, item in enumerate(asked.items) if isinstance(item, str)}
-        answers |= self._by_id(by_id, asked)
+        items |= self._by_id(by_id, asked.as_of, asked.detail)
         as_of = asked.as_of or datetime.now(UTC)
         for group in _same_tables({i: item for i, item in enumerate(asked.items) if isinstance(item, dict)}):
-            answers |= self._posted(group, as_of, drivers=asked.drivers)
-        return Results(results=tuple(answers[i] for i in range(len(asked.items))))
+            items |= self._posted(group, as_of, asked.detail)
+        return {"results": [items[i] for i in range(len(asked.items))]}
 
-    def account(self, account_id: str) -> Scored:
-        """The scores of one account at the newest snapshot.
+    def account(self, account_id: str) -> Item:
+        """The scores of one account at the newest snapshot; its shape is `responses.Scored`.
 
         Raises:
             Refusal: There is no such account, or no snapshot.
         """
-        answer = self._by_id({0: account_id}, Asked(None, drivers=True, items=()))[0]
-        if isinstance(answer, Failed):
-            raise Refusal(HTTPStatus.NOT_FOUND, answer.error.code, answer.error.message)
-        return answer
+        item = self._by_id({0: account_id}, None, "drivers")[0]
+        if "error" in item:
+            raise Refusal(HTTPStatus.NOT_FOUND, item["error"]["code"], item["error"]["message"])
+        return item
 
-    def model(self) -> dict[str, Any]:
-        """The models that score now, and the snapshot behind scores by id."""
+    def model(self) -> Item:
+        """The models that score now, and the snapshot behind scores by id; its shape is `responses.Models`."""
         rows = self.online.rows
         return {
             "models": {target: _card(self.scorer, target) for target in self.scorer.bundles},
@@ -82,16 +79,16 @@ class Answers:
             else {"as_of": self.online.as_of, "accounts": len(rows), "sources": rows.sources},
         }
 
-    def _by_id(self, items: Mapping[int, str], asked: Asked) -> dict[int, Answer]:
+    def _by_id(self, items: Mapping[int, str], as_of: datetime | None, detail: Detail) -> dict[int, Item]:
         snapshot, rows = self.online, self.online.rows
         if rows is None or snapshot.as_of is None:
             why = "no snapshot is stored to score ids from: run python -m serving score"
             return {i: _failed(name, "no_snapshot", why) for i, name in items.items()}
-        if asked.as_of not in {None, snapshot.as_of}:
+        if as_of not in {None, snapshot.as_of}:
             why = f"ids are scored at the newest snapshot, {snapshot.as_of.isoformat()}: leave as_of out"
             return {i: _failed(name, "other_as_of", why) for i, name in items.items()}
-        known = {i: name for i, name in items.items() if name in snapshot.index}
-        found = self._answers(rows.take([snapshot.index[name] for name in known.values()]), drivers=asked.drivers)
+        known = {i: snapshot.index[name] for i, name in items.items() if name in snapshot.index}
+        found = self._told(rows, list(known.values()), detail, stored=True)
         unknown = {
             i: _failed(name, "unknown_account", "there is no such account in the newest snapshot")
             for i, name in items.items()
@@ -99,59 +96,31 @@ class Answers:
         }
         return unknown | dict(zip(known, found, strict=True))
 
-    def _posted(self, items: Mapping[int, Posted], as_of: datetime, *, drivers: bool) -> dict[int, Answer]:
+    def _posted(self, items: Mapping[int, Posted], as_of: datetime, detail: Detail) -> dict[int, Item]:
         """Posted accounts that give the same tables, in one query; one by one where that fails."""
         try:
             rows = online.posted(self.settings, self.scorer, list(items.values()), as_of)
         except Exception as error:  # noqa: BLE001  # whatever it is, the other accounts get their scores
             if len(items) > 1:
-                found: dict[int, Answer] = {}
+                found: dict[int, Item] = {}
                 for i, item in items.items():
-                    found |= self._posted({i: item}, as_of, drivers=drivers)
+                    found |= self._posted({i: item}, as_of, detail)
                 return found
             ((i, item),) = items.items()
-            return {i: _failed(item["account"]["account_id"], "not_scored", _told(error))}
-        scored = {answer.account_id: answer for answer in self._answers(rows, drivers=drivers)}
+            return {i: _failed(item["account"]["account_id"], "not_scored", _why(error))}
+        told = self._told(rows, range(len(rows)), detail, stored=False)
+        scored = dict(zip(rows.account_ids, told, strict=True))
         return {i: scored.get(name) or _too_young(name) for i, name in _names(items).items()}
 
-    def _answers(self, rows: Rows, *, drivers: bool) -> list[Scored]:
-        scores = self.scorer.score(rows)
-        explained = {
-            (target, horizon): reasons.drivers(bundle, rows, scores[target], horizon)
-            for target, bundle in self.scorer.bundles.items()
-            for horizon in bundle.horizons
-            if drivers and len(rows)
-        }
-        return [self._answer(rows, i, scores, explained) for i in range(len(rows))]
+    def _told(self, rows: Rows, places: Sequence[int], detail: Detail, *, stored: bool) -> list[Item]:
+        """Items of the rows at these places."""
+        if detail == "scores":
+            return self._teller.scores(rows, places)
+        return self._teller.advice(rows.take(places), stored=stored, drivers=detail == "drivers")
 
-    def _answer(
-        self,
-        rows: Rows,
-        i: int,
-        scores: Mapping[str, np.ndarray],
-        explained: Mapping[tuple[str, int], Sequence[tuple[reasons.Driver, ...]]],
-    ) -> Scored:
-        found = {
-            f"{target}_{horizon}d": TargetScore(
-                score=float(scores[target][i, h]),
-                base_rate=bundle.base_rates[horizon],
-                in_cohort=bool(rows.in_cohort[target][i]) if target in rows.in_cohort else None,
-                model=bundle.version,
-                drivers=_drivers(explained[target, horizon][i]) if explained else None,
-            )
-            for target, bundle in self.scorer.bundles.items()
-            for h, horizon in enumerate(bundle.horizons)
-        }
-        missing = {s for target in self.scorer.bundles for s in self.scorer.missing(target, rows.sources)}
-        return Scored(
-            account_id=rows.account_ids[i],
-            as_of=instant(int(rows.as_of[i])),
-            scores=found,
-            value=None if np.isnan(rows.value[i]) else float(rows.value[i]),
-            catalog=self.scorer.catalog.version,
-            sources_seen=rows.sources,
-            sources_missing=tuple(s for s in EVENTS if s in missing),
-        )
+    @cached_property
+    def _teller(self) -> Teller:
+        return Teller(self.settings, self.scorer, self.online)
 
 
 def champions(settings: Settings) -> Scorer:
@@ -180,16 +149,19 @@ def _names(items: Mapping[int, Posted]) -> dict[int, str]:
     return {i: item["account"]["account_id"] for i, item in items.items()}
 
 
-def _failed(account_id: str, code: str, message: str) -> Failed:
-    found = rejected(account_id, code, [Fault(at="", message=message)])
-    return Failed(account_id=account_id, error=found.error.model_copy(update={"details": ()}))
+def _failed(account_id: str, code: str, message: str) -> Item:
+    return {"account_id": account_id, "error": {"code": code, "message": message, "details": []}}
 
 
-def _too_young(account_id: str) -> Failed:
+def _refused(item: Rejected) -> Item:
+    return {"account_id": item.account_id, "error": item.error.model_dump()}
+
+
+def _too_young(account_id: str) -> Item:
     return _failed(account_id, "too_young", "the account was created at or after as_of: it has no history yet")
 
 
-def _told(error: Exception) -> str:
+def _why(error: Exception) -> str:
     """What to say of an error in scoring one posted account; its rows stay out of the log."""
     if isinstance(error, GarrisonError):
         return str(error)
@@ -197,20 +169,7 @@ def _told(error: Exception) -> str:
     return "its rows could not be scored: a value is out of all proportion"
 
 
-def _drivers(found: tuple[reasons.Driver, ...]) -> tuple[Driver, ...]:
-    return tuple(
-        Driver(
-            feature=d.feature,
-            text=d.text,
-            contribution=d.contribution,
-            actionable=d.actionable,
-            play=d.play,
-        )
-        for d in found
-    )
-
-
-def _card(scorer: Scorer, target: str) -> dict[str, Any]:
+def _card(scorer: Scorer, target: str) -> Item:
     bundle = scorer.bundles[target]
     return {
         "version": bundle.version,

@@ -1,4 +1,8 @@
-"""Keys of the HTTP service: made and revoked by a command, stored hashed, compared in constant time."""
+"""Keys of the HTTP service: made and revoked by a command, stored hashed, compared in constant time.
+
+A key has scopes: `score` asks for scores, `read` sees accounts, models and figures, `ingest` sends events, `admin` does
+all of it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,16 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 import sqlalchemy as sa
 
-from features.errors import GarrisonError
+from features.errors import GarrisonError, nearest
 from features.instants import instant, micros
 from serving.store import API_KEYS, Store
 
+SCOPES = ("score", "read", "ingest", "admin")
+DEFAULT = "score,read"
 _SHAPE = re.compile(r"garrison_([0-9a-f]{12})_([0-9a-f]{64})")
 
 
@@ -30,9 +37,31 @@ class Key:
     created_at: datetime
     revoked_at: datetime | None
 
+    def may(self, scope: str) -> bool:
+        """Whether it has a scope; admin has all."""
+        return scope in self.scopes
 
-def create(store: Store, name: str, scope: str = "score") -> str:
-    """Make a key and store its hash. The text given back exists nowhere else: show it once."""
+    @cached_property
+    def scopes(self) -> frozenset[str]:
+        """What it may do."""
+        given = frozenset(self.scope.split(","))
+        return frozenset(SCOPES) if "admin" in given else given
+
+
+def create(store: Store, name: str, scope: str = DEFAULT) -> str:
+    """Make a key and store its hash. The text given back exists nowhere else: show it once.
+
+    Args:
+        store: Where.
+        name: Who or what will use it.
+        scope: One of `SCOPES`, or several, joined by commas.
+
+    Raises:
+        GarrisonError: There is no name, or a scope that doesn't exist.
+    """
+    given = {word.strip() for word in scope.split(",")}
+    for word in sorted(given - set(SCOPES)):
+        raise GarrisonError(f"there is no scope {word!r}", do=nearest(word, SCOPES))
     if not name.strip():
         raise GarrisonError("a key needs a name", do="Name who or what will use it: --name billing")
     key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
@@ -40,7 +69,7 @@ def create(store: Store, name: str, scope: str = "score") -> str:
         "key_id": key_id,
         "name": name.strip(),
         "hash": _hash(secret),
-        "scope": scope,
+        "scope": ",".join(word for word in SCOPES if word in given),
         "created_at": micros(datetime.now(UTC)),
     }
     with store.writing() as connection:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic_core import from_json
 
 from features import snapshots
 from features.history import History
-from features.instants import aware, micros
+from features.instants import micros
 from features.settings import Settings
-from serving import destinations, online, reasons, store
+from serving import delivery, destinations, online, reasons, results, store, tiers
+from serving.advice import CHURN, advise
 from serving.answers import champions
-from serving.online import Snapshot
-from serving.scorer import Floats, Rows, Scorer
+from serving.delivery import Delivered
+from serving.online import Keeper, Snapshot
+from serving.results import Earlier, Results
+from serving.scorer import Rows, Scorer
+from training.value import Floats
 
-# Rows scored or explained at a time: what progress is told by.
-CHUNK = 5_000
+# Rows that go to a destination at a time.
+CHUNK = 50_000
 
 
 class Explain(StrEnum):
@@ -44,37 +53,32 @@ class Batch:
     """What a run scored.
 
     Args:
-        as_of: Where it looked from.
-        rows: The accounts, n of them.
-        scores: By target, probabilities of shape (n, horizons).
-        drivers: By target and horizon, the drivers of each account; () where it was not explained.
+        scorer: The champions.
+        results: What they said.
         written: Rows now in the store.
+        delivered: What became of the rows at the destination; None without one.
     """
 
-    as_of: datetime
     scorer: Scorer
-    rows: Rows
-    scores: Mapping[str, Floats]
-    drivers: Mapping[tuple[str, int], list[tuple[reasons.Driver, ...]]]
+    results: Results
     written: int
+    delivered: Delivered | None = None
 
     def summary(self) -> dict[str, Any]:
         """For machines."""
+        table = self.results.table
+        targets = {}
+        for name, (target, horizon) in self.results.names.items():
+            rate = self.scorer.bundles[target].base_rates[horizon]
+            above = pc.sum(pc.greater(table[name], rate)).as_py()
+            targets[name] = {"mean": pc.mean(table[name]).as_py(), "base_rate": rate, "above": above}
         return {
-            "as_of": self.as_of.isoformat(),
-            "accounts": len(self.rows),
+            "as_of": self.results.as_of.isoformat(),
+            "accounts": table.num_rows,
             "rows": self.written,
-            "sources": list(self.rows.sources),
-            "models": {target: bundle.version for target, bundle in self.scorer.bundles.items()},
-            "targets": {
-                f"{t}_{horizon}d": {
-                    "mean": float(self.scores[t][:, h].mean()),
-                    "base_rate": bundle.base_rates[horizon],
-                    "above": int((self.scores[t][:, h] > bundle.base_rates[horizon]).sum()),
-                }
-                for t, bundle in self.scorer.bundles.items()
-                for h, horizon in enumerate(bundle.horizons)
-            },
+            "sources": list(self.results.sources),
+            "models": dict(self.results.models),
+            "targets": targets,
         }
 
 
@@ -84,18 +88,23 @@ def run(
     *,
     as_of: datetime | None = None,
     explain: Explain = Explain.ABOVE,
+    dry_run: bool = False,
+    result: Path | None = None,
     progress: Progress | None = None,
 ) -> Batch:
     """Score every account created before `as_of`.
 
-    The order is: snapshot file, store, destination; each is written whole or not at all, so a run that was killed is
+    Accounts are worked on some at a time; what is kept of each until the end is its results alone. The order is:
+    snapshot file, results file, store, destination; each is written whole or not at all, so a run that was killed is
     mended by running it again.
 
     Args:
         settings: The company's.
-        to: As `destinations.write` takes it; None for the store alone.
+        to: A destination; None for the store alone.
         as_of: Default: the midnight that ends the last day with an event.
         explain: Whose scores get drivers.
+        dry_run: Tell what would change at the destination, and change nothing there.
+        result: A CSV file for what became of every row.
         progress: Told how far it is.
 
     Raises:
@@ -103,114 +112,148 @@ def run(
     """
     tell = progress or _silent
     if to is not None:
-        destinations.check(to)
+        destinations.check(to, settings)
     scorer = champions(settings)
     with store.open(settings) as state:
         tell("history")
         with History.open(settings) as history:
-            tell("snapshot")
-            snapshot = Snapshot.take(settings, history, as_of or snapshots.latest(history))
-        rows = snapshot.rows(scorer)
-        scores = _scores(scorer, rows, tell)
-        drivers = dict(_drivers(scorer, rows, scores, explain=explain, tell=tell))
-        snapshot.write(online.folder(settings))
-        batch = Batch(snapshot.as_of, scorer, rows, scores, drivers, sum(s.size for s in scores.values()))
-        tell("store", 0, batch.written)
-        state.write_scores(_told(records(batch), batch.written, tell))
-    if to is not None:
+            found = _scored(settings, history, scorer, as_of or snapshots.latest(history), explain=explain, tell=tell)
+        found.write(results.folder(settings))
+        written = state.write_scores(_told(records(found), found.table.num_rows * len(found.names), tell))
+        if to is None:
+            return Batch(scorer, found, written)
         tell("destination")
-        destinations.write(table(settings, batch), to)
-    return batch
+        chunks = frames(settings, found)
+        delivered = delivery.deliver(settings, state, chunks, to, dry_run=dry_run, result=result, tell=tell)
+    return Batch(scorer, found, written, delivered)
 
 
 def _silent(step: str, done: int = 0, of: int = 0) -> None:
     pass
 
 
-def _scores(scorer: Scorer, rows: Rows, tell: Progress) -> dict[str, Floats]:
-    parts = []
-    for start in range(0, len(rows), CHUNK):
-        tell("scores", start, len(rows))
-        parts.append(scorer.score(rows.take(slice(start, start + CHUNK))))
-    return {target: np.concatenate([part[target] for part in parts]) for target in scorer.bundles}
+def _scored(  # noqa: PLR0913  # all but the first three named
+    settings: Settings, history: History, scorer: Scorer, as_of: datetime, *, explain: Explain, tell: Progress
+) -> Results:
+    """Every account's results; its snapshot is stored on the way."""
+    run, accounts = uuid.uuid4().hex, history.size()
+    earlier = Earlier.than(results.folder(settings), as_of)
+    said: list[pa.Table] = []
+    sides: list[pd.DataFrame] = []
+    with Keeper(online.folder(settings), as_of, run) as keeper:
+        tell("scores", 0, accounts)
+        for part, told in _told_of(settings, history, scorer, as_of=as_of, explain=explain, earlier=earlier):
+            keeper.add(part)
+            said.append(told)
+            tell("scores", sum(part.num_rows for part in said), accounts)
+            sides.append(part.frame[["account_id", *(c for c in tiers.WANTED if c in part.frame)]])
+    classes = tiers.classify(pd.concat(sides, ignore_index=True)).table["tier"]
+    return Results(
+        as_of=as_of,
+        run=run,
+        models={target: bundle.version for target, bundle in scorer.bundles.items()},
+        horizons={target: bundle.horizons for target, bundle in scorer.bundles.items()},
+        catalog=scorer.catalog.version,
+        sources=history.sources,
+        before=earlier,
+        table=pa.concat_tables(said).append_column("tier", pa.array(classes, pa.string())),
+    )
 
 
-def _drivers(
-    scorer: Scorer, rows: Rows, scores: Mapping[str, Floats], *, explain: Explain, tell: Progress
-) -> Iterator[tuple[tuple[str, int], list[tuple[reasons.Driver, ...]]]]:
+def _told_of(  # noqa: PLR0913  # all but the first three named
+    settings: Settings, history: History, scorer: Scorer, *, as_of: datetime, explain: Explain, earlier: Earlier | None
+) -> Iterator[tuple[Snapshot, pa.Table]]:
+    """Some accounts at a time, in the order of ids, and what is told of them."""
+    if history.engine.kind == "spark":
+        from serving import distributed
+
+        yield from distributed.parts(settings, history, scorer, as_of=as_of, explain=explain, earlier=earlier)
+        return
+    for part in Snapshot.parts(settings, history, as_of):
+        yield part, scored(settings, scorer, part.rows(scorer), explain=explain, earlier=earlier)
+
+
+def scored(
+    settings: Settings, scorer: Scorer, rows: Rows, *, explain: Explain, earlier: Earlier | None = None
+) -> pa.Table:
+    """What is told of some accounts; columns as `results.Results.table` has them, without the tier."""
+    scores = scorer.score(rows)
+    advice = advise(settings, scorer, rows, scores)
+    return results.table(scorer, rows, scores, advice, _explained(scorer, rows, scores, explain), earlier)
+
+
+def _explained(
+    scorer: Scorer, rows: Rows, scores: Mapping[str, Floats], explain: Explain
+) -> dict[tuple[str, int], list[tuple[reasons.Driver, ...] | None]]:
+    """Drivers by target and horizon, None for those who are not to be explained."""
+    every = {}
     for target, bundle in scorer.bundles.items():
         for h, horizon in enumerate(bundle.horizons):
             above = scores[target][:, h] > bundle.base_rates[horizon]
             wanted = {Explain.ABOVE: above, Explain.ALL: above | True, Explain.NONE: above & False}[explain]
-            found: list[tuple[reasons.Driver, ...]] = [()] * len(rows)
+            found: list[tuple[reasons.Driver, ...] | None] = [None] * len(rows)
             which = np.flatnonzero(wanted)
-            for start in range(0, len(which), CHUNK):
-                tell(f"drivers of {target} in {horizon} days", start, len(which))
-                some = which[start : start + CHUNK]
-                explained = reasons.drivers(bundle, rows.take(some), scores[target][some], horizon)
-                for i, drivers in zip(some, explained, strict=True):
+            if len(which):
+                told = reasons.drivers(bundle, rows.take(which), scores[target][which], horizon)
+                for i, drivers in zip(which, told, strict=True):
                     found[i] = drivers
-            yield (target, horizon), found
+            every[target, horizon] = found
+    return every
 
 
-def records(batch: Batch) -> Iterator[dict[str, Any]]:
-    """The rows of the store's table of scores."""
-    rows, scored_at = batch.rows, micros(datetime.now(UTC))
-    as_of = micros(batch.as_of)
-    for target, bundle in batch.scorer.bundles.items():
-        eligible = rows.in_cohort.get(target)
-        shared = {
-            "as_of": as_of,
-            "target": target,
-            "model": bundle.version,
-            "catalog": batch.scorer.catalog.version,
-            "sources": ",".join(rows.sources),
-            "scored_at": scored_at,
-        }
-        for h, horizon in enumerate(bundle.horizons):
-            drivers = batch.drivers[target, horizon]
-            for i in range(len(rows)):
-                yield shared | {
-                    "account_id": rows.account_ids[i],
-                    "horizon": horizon,
-                    "score": float(batch.scores[target][i, h]),
-                    "value": None if np.isnan(rows.value[i]) else float(rows.value[i]),
-                    "in_cohort": None if eligible is None else bool(eligible[i]),
-                    "drivers": [driver.as_dict() for driver in drivers[i]],
-                }
+def records(found: Results) -> Iterator[tuple[Any, ...]]:
+    """The rows of the store's table of scores, each in the order of its columns."""
+    scored_at, as_of = micros(datetime.now(UTC)), micros(found.as_of)
+    shared = (found.catalog, ",".join(found.sources))
+    for table in found.table.to_batches(CHUNK):
+        ids, value = table["account_id"].to_pylist(), table["value"].to_pylist()
+        for name, (target, horizon) in found.names.items():
+            eligible = table[f"in_cohort_{target}"].to_pylist()
+            drivers = table[f"{name}_drivers"].fill_null("[]").to_pylist()
+            for account_id, score, *rest in zip(ids, table[name].to_pylist(), value, eligible, drivers, strict=True):
+                told = (found.models[target], *shared, *rest, scored_at)
+                yield (account_id, as_of, target, horizon, score, *told)
 
 
-def _told(rows: Iterable[dict[str, Any]], of: int, tell: Progress) -> Iterator[dict[str, Any]]:
+def _told(rows: Iterator[tuple[Any, ...]], of: int, tell: Progress) -> Iterator[tuple[Any, ...]]:
     for i, row in enumerate(rows):
         if i % CHUNK == 0:
             tell("store", i, of)
         yield row
 
 
-def table(settings: Settings, batch: Batch) -> pd.DataFrame:
-    """One row an account, for people and CRMs.
+def frames(settings: Settings, found: Results) -> Iterator[pd.DataFrame]:
+    """One row an account, for people and CRMs; some accounts at a time.
 
-    Returns:
-        account_id, as_of, a score a target and horizon (`churn_90d`), value, drivers (those of the churn that alerts
-        go by, in words), sources, model (the versions), in_cohort (that of churn).
+    Yields:
+        account_id, as_of; a score a target and horizon (`churn_90d`) and how it has moved since the last
+        (`churn_90d_trend`); value_at_risk and drivers (those of the churn that alerts go by, in words), upsell_value,
+        value, tier, recommendation, why, next_sale_days, sources, model (the versions), in_cohort (that of churn).
     """
-    rows, bundles = batch.rows, batch.scorer.bundles
-    found: dict[str, Any] = {
-        "account_id": rows.account_ids.astype(str),
-        "as_of": aware(pd.Series(rows.as_of)),
-    }
-    for target, bundle in bundles.items():
-        for h, horizon in enumerate(bundle.horizons):
-            found[f"{target}_{horizon}d"] = batch.scores[target][:, h]
-    spoken = batch.drivers.get(("churn", settings.alert_horizon), [()] * len(rows))
-    eligible = rows.in_cohort.get("churn")
-    return pd.DataFrame(
-        found
-        | {
-            "value": rows.value,
-            "drivers": ["; ".join(driver.text for driver in drivers) for drivers in spoken],
-            "sources": ",".join(rows.sources),
-            "model": ",".join(bundle.version for bundle in bundles.values()),
-            "in_cohort": pd.array([None] * len(rows) if eligible is None else eligible, dtype="boolean"),
+    for batch in found.table.to_batches(CHUNK):
+        part, shown = batch.to_pandas(), {}
+        for name in found.names:
+            shown[name] = part[name]
+            shown[f"{name}_trend"] = part[name] - part[f"{name}_before"]
+        risk = f"{CHURN}_{settings.alert_horizon}d"
+        upsell = [name for name, (target, _) in found.names.items() if target != CHURN]
+        nothing = pd.Series(np.nan, index=part.index)
+        spoken = part.get(f"{risk}_drivers", pd.Series(None, index=part.index, dtype=object))
+        shown |= {
+            "value": part["value"],
+            "value_at_risk": part.get(f"{risk}_value", nothing),
+            "upsell_value": part[f"{upsell[-1]}_value"] if upsell else nothing,
+            "tier": part["tier"],
+            "recommendation": part["recommendation"],
+            "why": part["why"],
+            "next_sale_days": part["next_sale_days"],
+            "drivers": [_words(text) for text in spoken],
+            "sources": ",".join(found.sources),
+            "model": ",".join(found.models.values()),
+            "in_cohort": part.get(f"in_cohort_{CHURN}", pd.Series(None, index=part.index)).astype("boolean"),
         }
-    )
+        yield pd.DataFrame({"account_id": part["account_id"], "as_of": pd.Timestamp(found.as_of), **shown})
+
+
+def _words(drivers: str | None) -> str:
+    return "; ".join(driver["text"] for driver in from_json(drivers)) if isinstance(drivers, str) else ""

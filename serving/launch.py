@@ -14,8 +14,14 @@ from features.errors import GarrisonError
 SERVICE = "serving.service:Garrison"
 
 
-def serve(config: Path, host: str, port: int) -> None:
+def serve(config: Path, host: str, port: int, workers: int | None = None) -> None:
     """Become `bentoml serve` on a free port.
+
+    Args:
+        config: The company's TOML file.
+        host: To listen at.
+        port: The same.
+        workers: Processes that share the port; None for as many as the settings say.
 
     Raises:
         GarrisonError: The settings are wrong, or the port is taken.
@@ -23,6 +29,7 @@ def serve(config: Path, host: str, port: int) -> None:
     settings = load(config)
     free(host, port)
     os.environ["GARRISON_CONFIG"] = str(config)
+    os.environ["GARRISON_WORKERS"] = str(workers or settings.serving.workers)
     # Nothing of a customer's goes to third parties, and nothing of ours into the user's home.
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     os.environ.setdefault("BENTOML_HOME", str((settings.var / "bentoml").absolute()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,24 +20,28 @@ from features.errors import GarrisonError
 from features.files import replacing
 from features.history import History
 from features.settings import Settings
-from serving.scorer import Rows, Scorer
+from serving import results
+from serving.results import Results
+from serving.scorer import WANTED, Rows, Scorer
 from training import cohorts
 
 # Columns of a stored snapshot that say who was eligible; no feature's name has a dot.
 COHORT = "in_cohort."
+_ALWAYS = frozenset({"account_id", "as_of"})
 _ABOUT = b"garrison"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One company's accounts at one instant, as batch scoring saw and stored them.
+    """Some or all of one company's accounts at one instant, as batch scoring saw them.
 
     Args:
         as_of: Where it looks from.
-        frame: As `features.snapshots.build` gives it.
+        frame: As `features.snapshots.build` gives it, without the features that need other accounts' rows.
         sources: Event tables that it was made from.
         in_cohort: By target, who was eligible: shape (n,), in the frame's order.
         catalog: Fingerprint of the feature definitions.
+        run: Names the batch that stored it; what it said of the accounts bears the same.
     """
 
     as_of: datetime
@@ -45,54 +49,72 @@ class Snapshot:
     sources: tuple[str, ...]
     in_cohort: Mapping[str, Any]
     catalog: str
+    run: str = ""
 
     @classmethod
-    def take(cls, settings: Settings, history: History, as_of: datetime) -> Self:
-        """Look at a company's history from `as_of`.
+    def parts(
+        cls, settings: Settings, history: History, as_of: datetime, tables: Iterable[pa.Table] | None = None
+    ) -> Iterator[Self]:
+        """Look at a company's history from `as_of`, some accounts at a time, in the order of their ids.
+
+        Args:
+            settings: The company's.
+            history: Its history.
+            as_of: Where to look from.
+            tables: What `features.snapshots.parts` gives, where it has been computed already.
 
         Raises:
             GarrisonError: No account had been created by then.
         """
-        frame = snapshots.build(history, [as_of])
-        if frame.empty:
+        members, nobody = _members(settings, history, as_of), True
+        for part in snapshots.parts(history, as_of) if tables is None else tables:
+            if part.num_rows:
+                nobody = False
+                frame = part.to_pandas()
+                yield cls(as_of, frame, history.sources, _eligible(members, frame), history.catalog.version)
+        if nobody:
             raise GarrisonError(
                 f"there is nobody to score at {as_of:%Y-%m-%d}: no account was created before it",
                 do="Give a later --as-of",
             )
-        return cls(as_of, frame, history.sources, eligible(settings, history, frame, as_of), history.catalog.version)
-
-    def write(self, folder: Path) -> Path:
-        """Store it under its `as_of`, whole or not at all."""
-        file = folder / f"{self.as_of:%Y-%m-%dT%H%M%SZ}.parquet"
-        about = {"as_of": self.as_of.isoformat(), "sources": self.sources, "catalog": self.catalog}
-        columns = {COHORT + target: eligible for target, eligible in self.in_cohort.items()}
-        table = pa.Table.from_pandas(self.frame.assign(**columns), preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _ABOUT: json.dumps(about).encode()})
-        with replacing(file) as part:
-            pq.write_table(table, part)
-        return file
 
     @classmethod
-    def newest(cls, folder: Path) -> Self | None:
-        """The stored snapshot that looks from latest, None before the first."""
-        files = sorted(folder.glob("*.parquet"))
-        return cls.read(files[-1]) if files else None
+    def take(cls, settings: Settings, history: History, as_of: datetime) -> Self:
+        """The same of all accounts at once."""
+        parts = list(cls.parts(settings, history, as_of))
+        frame = pd.concat([part.frame for part in parts], ignore_index=True)
+        there = {target: np.concatenate([part.in_cohort[target] for part in parts]) for target in parts[0].in_cohort}
+        return cls(as_of, frame, history.sources, there, history.catalog.version)
 
     @classmethod
-    def read(cls, file: Path) -> Self:
+    def newest(cls, settings: Settings, wanted: Collection[str] | None = None) -> Self | None:
+        """The stored snapshot behind the newest scores, None before the first; only the columns wanted, if given.
+
+        Raises:
+            GarrisonError: The file is not one.
+        """
+        newest = results.newest(settings)
+        return cls.read(folder(settings) / newest.name, wanted) if newest else None
+
+    @classmethod
+    def read(cls, file: Path, wanted: Collection[str] | None = None) -> Self:
         """A stored snapshot.
 
         Raises:
             GarrisonError: The file is not one.
         """
         try:
-            table = pq.read_table(file)
-            about = json.loads((table.schema.metadata or {})[_ABOUT])
+            with pq.ParquetFile(file) as opened:
+                about = json.loads((opened.schema_arrow.metadata or {})[_ABOUT])
+                there = opened.schema_arrow.names
+                kept = [c for c in there if wanted is None or c in wanted or c in _ALWAYS or c.startswith(COHORT)]
+                frame = opened.read(columns=kept).to_pandas()
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise GarrisonError(
-                f"{file} is not a stored snapshot", there=type(error).__name__, do="Score again: make score"
+                f"{file} is not a stored snapshot",
+                there=type(error).__name__,
+                do="Score again: python -m serving score",
             ) from error
-        frame = table.to_pandas()
         known = {c: frame.pop(c).to_numpy(dtype=bool) for c in list(frame) if c.startswith(COHORT)}
         return cls(
             as_of=datetime.fromisoformat(about["as_of"]),
@@ -100,6 +122,7 @@ class Snapshot:
             sources=tuple(about["sources"]),
             in_cohort={c.removeprefix(COHORT): eligible for c, eligible in known.items()},
             catalog=about["catalog"],
+            run=about["run"],
         )
 
     def rows(self, scorer: Scorer) -> Rows:
@@ -107,32 +130,74 @@ class Snapshot:
         return scorer.rows(self.frame, self.sources, self.in_cohort)
 
 
+class Keeper:
+    """Stores the parts of a snapshot as one file under its `as_of`, whole or not at all: a context."""
+
+    def __init__(self, folder: Path, as_of: datetime, run: str) -> None:
+        self._run = run
+        self._replacing = replacing(results.file(folder, as_of))
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        self._part = self._replacing.__enter__()
+        return self
+
+    def add(self, part: Snapshot) -> None:
+        """Write some more accounts."""
+        columns = {COHORT + target: eligible for target, eligible in part.in_cohort.items()}
+        table = pa.Table.from_pandas(part.frame.assign(**columns), preserve_index=False)
+        if self._writer is None:
+            about = {
+                "as_of": part.as_of.isoformat(),
+                "sources": part.sources,
+                "catalog": part.catalog,
+                "run": self._run,
+            }
+            # Text that no account of the first part has would be taken for nothing at all.
+            schema = pa.schema([f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in table.schema])
+            schema = schema.with_metadata({**(table.schema.metadata or {}), _ABOUT: json.dumps(about).encode()})
+            options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
+            self._writer = pq.ParquetWriter(self._part, schema, **options)
+        self._writer.write_table(table.cast(self._writer.schema))
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer:
+            self._writer.close()
+        self._replacing.__exit__(*error)  # type: ignore[arg-type]  # as it came
+
+
 @dataclass(frozen=True)
 class Online:
-    """The newest snapshot in memory, row by account id.
+    """The newest scored snapshot in memory, row by account id.
 
     Args:
         as_of: Where it looks from; None where there is no snapshot yet.
         rows: Ready for the models; None as well then.
         index: Account id to row.
+        results: What the batch said of these rows, in their order; None where that isn't known.
     """
 
     as_of: datetime | None
     rows: Rows | None
     index: Mapping[str, int]
+    results: Results | None = None
 
     @classmethod
     def load(cls, settings: Settings, scorer: Scorer) -> Self:
-        """Read the newest stored snapshot.
+        """Read the newest stored snapshot, and what was said of it.
 
         Raises:
-            GarrisonError: It can't be read, or lacks what a model wants.
+            GarrisonError: They can't be read, or lack what a model wants.
         """
-        snapshot = Snapshot.newest(folder(settings))
-        if snapshot is None:
+        newest = results.newest(settings)
+        if newest is None:
             return cls(None, None, {})
-        rows = snapshot.rows(scorer)
-        return cls(snapshot.as_of, rows, {account: i for i, account in enumerate(rows.account_ids)})
+        wanted = {*WANTED, *(name for bundle in scorer.bundles.values() for name in bundle.features)}
+        snapshot = Snapshot.read(folder(settings) / newest.name, wanted)
+        said, rows = Results.read(newest), snapshot.rows(scorer)
+        index = {account: i for i, account in enumerate(rows.account_ids)}
+        # A batch that was killed between the two files has left a newer snapshot than what was said.
+        return cls(snapshot.as_of, rows, index, said if said.run == snapshot.run else None)
 
 
 def folder(settings: Settings) -> Path:
@@ -140,15 +205,19 @@ def folder(settings: Settings) -> Path:
     return settings.var / "snapshots"
 
 
-def eligible(settings: Settings, history: History, frame: pd.DataFrame, as_of: datetime) -> dict[str, np.ndarray]:
-    """By target, which rows of the frame are in its cohort; targets whose tables are not there are left out."""
-    found = {}
-    for name, target in settings.targets.items():
-        needed = target.cohort.table
-        if needed in history.tables:
-            cohort = cohorts.eligible(history, target.cohort, [as_of])
-            found[name] = frame["account_id"].isin(cohort["account_id"]).to_numpy()
-    return found
+def _members(settings: Settings, history: History, as_of: datetime) -> dict[str, pd.Index]:
+    """By target, the ids of its cohort; targets whose tables are not there are left out."""
+    return {
+        name: pd.Index(cohorts.eligible(history, target.cohort, [as_of])["account_id"], dtype=object)
+        for name, target in settings.targets.items()
+        if target.cohort.table in history.tables
+    }
+
+
+def _eligible(members: Mapping[str, pd.Index], frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """By target, which rows of the frame are in its cohort; an index is hashed once for all parts."""
+    ids = frame["account_id"].to_numpy(dtype=object)
+    return {target: index.get_indexer(ids) >= 0 for target, index in members.items()}
 
 
 def posted(settings: Settings, scorer: Scorer, accounts: Sequence[Mapping[str, Any]], as_of: datetime) -> Rows:
@@ -164,9 +233,17 @@ def posted(settings: Settings, scorer: Scorer, accounts: Sequence[Mapping[str, A
     tables: dict[str, list[Mapping[str, Any]]] = {"accounts": [a["account"] for a in accounts]}
     for table in (t for t in EVENTS if t in accounts[0]):
         tables[table] = [row for a in accounts for row in _events(settings, table, a)]
+    return ready(settings, scorer, tables, as_of)
+
+
+def ready(
+    settings: Settings, scorer: Scorer, tables: Mapping[str, Sequence[Mapping[str, Any]]], as_of: datetime
+) -> Rows:
+    """Canonical rows of a few accounts, by table, ready for the models; those created at or after `as_of` have none."""
     with History.posted(settings, tables, scorer.catalog) as history:
         frame = snapshots.build(history, [as_of])
-        return scorer.rows(frame, history.sources, eligible(settings, history, frame, as_of))
+        members = _members(settings, history, as_of)
+        return scorer.rows(frame, history.sources, _eligible(members, frame))
 
 
 def _events(settings: Settings, table: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.scorer import Floats, Rows
+from serving.scorer import Rows
 from training.bundle import Bundle
+from training.value import Floats
 
 Indices = npt.NDArray[np.intp]
 

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import pandas as pd
+
 from features import company
-from features.errors import GarrisonError
+from features.catalog import Catalog
+from features.errors import GarrisonError, RegistryError
 from features.instants import instant
 from features.settings import Settings
-from serving import online, store
+from serving import ingest, online, store
 from serving.answers import Answers
 from serving.auth import Keyring
-from serving.schema import Reader
+from serving.online import Online
+from serving.schema import Asked, Reader
+from serving.scorer import Scorer
 from serving.store import Store
 from training import promotions
+from training.bundle import Bundle
+from training.promotions import Promotion
 
 _log = logging.getLogger("bentoml.garrison")
 # Seconds after which new keys, models and snapshots are looked for; so long may a revoked key still be served.
@@ -50,7 +59,38 @@ class Desk:
             }
             for row in self.store.account_scores(account_id)
         ]
-        return now.model_dump() | {"history": before}
+        return now | {"history": before}
+
+    def model(self, fallbacks: Mapping[str, str]) -> dict[str, Any]:
+        """The models that score now, each with why it stands in for the champion, where it does."""
+        found = self.answers.model()
+        for target, why in fallbacks.items():
+            found["models"][target]["fallback"] = why
+        return found
+
+    @cached_property
+    def unseen(self) -> dict[tuple[str, str], int]:
+        """By target and text column, the snapshot's accounts with a value that the model never saw in training."""
+        rows, found = self.answers.online.rows, {}
+        for target, column, values in self._coded():
+            if rows is not None and column in rows.texts:
+                there = pd.Series(rows.texts[column])
+                found[target, column] = int((there.notna() & ~there.isin(values)).sum())
+        return found
+
+    def unseen_posted(self, asked: Asked) -> Iterator[tuple[str, str]]:
+        """Target and text column of each posted value that the model never saw in training."""
+        for item in asked.items:
+            if isinstance(item, dict):
+                for target, column, values in self._coded():
+                    value = item["account"].get(column)
+                    if value is not None and value not in values:
+                        yield target, column
+
+    def _coded(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        for target, bundle in self.answers.scorer.bundles.items():
+            for column, values in bundle.categories.items():
+                yield target, column, values
 
 
 @dataclass(frozen=True)
@@ -59,35 +99,42 @@ class Room:
 
     Args:
         config: The settings file.
-        keyring: Who may ask; None where the state database can't be opened.
+        settings: What it says; None where it can't be read.
+        store: The state database; None where it can't be opened.
+        keyring: Who may ask; None as well then.
+        events: Reads what is posted to the log of events; None as well then.
         desk: Answers; None where there is trouble.
         trouble: Why nothing can be scored, None where all is well.
+        fallbacks: By target, why the model before the champion serves in its place.
         seen: What the models and the snapshot were read from.
         looked_at: When, by the monotonic clock.
     """
 
     config: str
-    keyring: Keyring | None
-    desk: Desk | None
-    trouble: str | None
-    seen: Seen
     looked_at: float
+    settings: Settings | None = None
+    store: Store | None = None
+    keyring: Keyring | None = None
+    events: ingest.Reader | None = None
+    desk: Desk | None = None
+    trouble: str | None = None
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    seen: Seen = ()
 
     @classmethod
     def open(cls, config: str) -> Self:
         """With what the settings in the file `config` point to."""
-        keyring, now = None, time.monotonic()
-        seen: Seen = ()
+        room = cls(config, time.monotonic())
         try:
             settings = company.load(Path(config))
-            seen = _seen(settings)
+            room = replace(room, settings=settings, seen=_seen(settings))
             opened = store.open(settings)
-            keyring = Keyring(opened)
-            desk = Desk(Reader(settings), Answers.load(settings), opened)
+            room = replace(room, store=opened, keyring=Keyring(opened), events=ingest.Reader(settings))
+            answers, fallbacks = _answers(settings)
         except GarrisonError as error:
             _log.warning("nothing can be scored: %s", error)
-            return cls(config, keyring, None, str(error), seen, now)
-        return cls(config, keyring, desk, None, seen, now)
+            return replace(room, trouble=str(error))
+        return replace(room, desk=Desk(Reader(settings), answers, opened), fallbacks=fallbacks)
 
     @property
     def stale(self) -> bool:
@@ -99,20 +146,58 @@ class Room:
         now = time.monotonic()
         if self.desk is None or self.keyring is None:
             return type(self).open(self.config)
-        settings = self.desk.answers.settings
+        settings, desk, fallbacks = self.desk.answers.settings, self.desk, self.fallbacks
         try:
             self.keyring.refresh()
             seen = _seen(settings)
-            desk = self.desk if seen == self.seen else replace(self.desk, answers=Answers.load(settings))
+            if seen != self.seen:
+                answers, fallbacks = _answers(settings)
+                desk = replace(desk, answers=answers)
         except GarrisonError as error:
             _log.warning("what was read before stays in force: %s", error)
             return replace(self, looked_at=now)
         if desk is not self.desk:
             _log.info("new models or a new snapshot are in force")
-        return replace(self, desk=desk, seen=seen, looked_at=now)
+        return replace(self, desk=desk, fallbacks=fallbacks, seen=seen, looked_at=now)
+
+
+def _answers(settings: Settings) -> tuple[Answers, dict[str, str]]:
+    """Answers of the champions; of the champion before, and why, for a target whose champion can't be read.
+
+    Raises:
+        GarrisonError: Neither can be read, or there is none, or the snapshot can't be read.
+    """
+    try:
+        return Answers.load(settings), {}
+    except RegistryError:
+        bundles, fallbacks = _readable(settings)
+        if not fallbacks:
+            raise
+        scorer = Scorer(bundles, Catalog.of(settings))
+        return Answers(settings, scorer, Online.load(settings, scorer)), fallbacks
+
+
+def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
+    bundles, fallbacks = {}, {}
+    for target, champion in promotions.current(settings).items():
+        if target not in settings.targets:
+            continue
+        try:
+            bundles[target] = _bundle(settings, champion)
+        except RegistryError as error:
+            before = promotions.before(settings, target)
+            bundles[target] = _bundle(settings, before)
+            fallbacks[target] = f"{champion.version} can't be read, {before.version} serves: {error}"
+            _log.warning("%s", fallbacks[target])
+    return bundles, fallbacks
+
+
+def _bundle(settings: Settings, promotion: Promotion) -> Bundle:
+    return Bundle.load(settings.paths.mlruns / promotion.bundle, version=promotion.version)
 
 
 def _seen(settings: Settings) -> Seen:
     """The files behind the answers, and when they were written: any change means new models or a new snapshot."""
-    files = [promotions.file(settings), *sorted(online.folder(settings).glob("*.parquet"))[-1:]]
-    return tuple((file.name, file.stat().st_mtime_ns) for file in files if file.exists())
+    models = [settings.paths.mlruns / p.bundle / "bundle.json" for p in promotions.current(settings).values()]
+    files = [promotions.file(settings), *models, *sorted(online.folder(settings).glob("*.parquet"))[-1:]]
+    return tuple((str(file), file.stat().st_mtime_ns) for file in files if file.exists())

@@ -26,6 +26,7 @@ from features.contract import EVENTS, TABLES, Column
 from features.instants import micros
 from features.settings import Settings, instant
 from serving.refusal import Error, Fault, Refusal
+from serving.responses import Detail
 
 ACCOUNTS = 100
 EVENT_ROWS = 10_000  # in one table of one account
@@ -45,7 +46,15 @@ def _instant(text: str) -> datetime:
         raise ValueError(message) from None
 
 
-_ISO = WithJsonSchema({"type": "string", "format": "date-time"})
+# What is told of instants; a few other ways to write them that ISO has are read as well.
+_ISO = WithJsonSchema(
+    {
+        "type": "string",
+        "maxLength": 40,
+        "pattern": r"^[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2}))?$",
+        "anyOf": [{"format": "date"}, {"format": "date-time"}],
+    }
+)
 Instant = Annotated[str, Field(max_length=40), AfterValidator(_instant), _ISO]
 Micros = Annotated[str, Field(max_length=40), AfterValidator(lambda text: micros(_instant(text))), _ISO]
 AccountId = Annotated[str, Field(min_length=1, max_length=200)]
@@ -69,12 +78,12 @@ class Asked:
 
     Args:
         as_of: Where to look from, None for the default.
-        drivers: Whether to explain the scores.
+        detail: How much to tell: the probabilities alone, what they mean besides, or why as well.
         items: In the order sent: an account id, a posted account, or what is wrong with it.
     """
 
     as_of: datetime | None
-    drivers: bool
+    detail: Detail
     items: tuple[str | Posted | Rejected, ...]
 
 
@@ -84,19 +93,24 @@ class Reader:
     def __init__(self, settings: Settings) -> None:
         mapped = settings.tables["accounts"].columns
         own = {c: Column(mapped[c].kind) for c in settings.attributes()}
-        parts: dict[str, Any] = {"account": _row("Account", own | dict(TABLES["accounts"].columns))}
+        parts: dict[str, Any] = {"account": row_type("Account", own | dict(TABLES["accounts"].columns))}
         for table in EVENTS:
             columns = {c: x for c, x in TABLES[table].columns.items() if c != "account_id"}
-            row: Any = _row(table.title(), columns)
+            row: Any = row_type(table.title(), columns)
             parts[table] = NotRequired[Annotated[list[row], Field(max_length=EVENT_ROWS)]]
-        posted: Any = _typed_dict(_POSTED, parts)
+        posted: Any = typed_dict(_POSTED, parts)
         item: Any = Annotated[AccountId | posted, Field(union_mode="left_to_right")]
         request = {
             "as_of": NotRequired[Instant | None],
-            "drivers": NotRequired[bool],
+            "detail": NotRequired[Detail],
             "accounts": Annotated[list[item], Field(min_length=1, max_length=ACCOUNTS)],
         }
-        self._whole: TypeAdapter[dict[str, Any]] = TypeAdapter(_typed_dict("ScoreRequest", request))
+        self._whole: TypeAdapter[dict[str, Any]] = TypeAdapter(typed_dict("ScoreRequest", request))
+
+    @property
+    def request(self) -> TypeAdapter[dict[str, Any]]:
+        """The type of a request, for those who describe it."""
+        return self._whole
 
     def read(self, body: bytes) -> Asked:
         """Read a request; what is wrong with one item stays with that item.
@@ -113,7 +127,7 @@ class Reader:
         good = iter(asked["accounts"])
         count = len(asked["accounts"]) + len(rejected)
         items = [rejected[i] if i in rejected else next(good) for i in range(count)]
-        return Asked(asked.get("as_of"), asked.get("drivers", True), tuple(_settled(items)))
+        return Asked(asked.get("as_of"), asked.get("detail", "drivers"), tuple(_settled(items)))
 
     def _rest(self, body: bytes, rejected: Mapping[int, Rejected]) -> dict[str, Any]:
         """The request without the items that were rejected."""
@@ -125,15 +139,15 @@ class Reader:
         return asked
 
 
-def _typed_dict(name: str, fields: Mapping[str, Any]) -> Any:
+def typed_dict(name: str, fields: Mapping[str, Any]) -> Any:
     made = TypedDict(name, dict(fields))  # type: ignore[misc]  # noqa: UP013  # its fields are the contract's
     return with_config(_STRICT)(made)
 
 
-def _row(name: str, columns: Mapping[str, Column]) -> Any:
+def row_type(name: str, columns: Mapping[str, Column]) -> Any:
     """The type of one posted row, out of the contract."""
     cells = {c: _cell(column) for c, column in columns.items() if not column.made and c not in _MERGES}
-    return _typed_dict(name, {c: t if columns[c].needed else NotRequired[t | None] for c, t in cells.items()})
+    return typed_dict(name, {c: t if columns[c].needed else NotRequired[t | None] for c, t in cells.items()})
 
 
 def _cell(column: Column) -> Any:
@@ -168,35 +182,35 @@ def _by_item(error: ValidationError, body: bytes) -> dict[int, Rejected]:
         raw = from_json(body) if raw is None else raw
         where = found["loc"]
         if len(where) < 2 or where[0] != "accounts":
-            whole.append(_fault(where, found))
+            whole.append(fault(where, found))
             continue
         item = raw["accounts"][int(where[1])]
         about = faults.setdefault(int(where[1]), [])
         # Both sides of the union complain: only the one that was meant is told.
         if isinstance(item, dict | str):
             if isinstance(item, dict) == (where[2] == _POSTED):
-                about.append(_fault(where[3:], found))
+                about.append(fault(where[3:], found))
         elif not about:
             about.append(Fault(at="", message="it is neither an account id nor an account with its history"))
     if whole:
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", _sentence(whole), details=whole[:FAULTS])
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", sentence(whole), details=whole[:FAULTS])
     return {i: rejected(_named(raw["accounts"][i]), "invalid", f) for i, f in faults.items()}
 
 
-def _fault(where: tuple[int | str, ...], found: Any) -> Fault:
+def fault(where: tuple[int | str, ...], found: Any) -> Fault:
     unknown = found["type"] == "extra_forbidden"
     message = "this key is unknown" if unknown else found["msg"].removeprefix("Value error, ")
     return Fault(at=".".join(str(part) for part in where), message=message)
 
 
-def _sentence(faults: list[Fault]) -> str:
+def sentence(faults: list[Fault]) -> str:
     first = f"{faults[0].at}: {faults[0].message}" if faults[0].at else faults[0].message
     return first if len(faults) == 1 else f"{first}; and {len(faults) - 1} more"
 
 
 def rejected(account_id: str | None, code: str, faults: list[Fault]) -> Rejected:
     """An item and what is wrong with it."""
-    return Rejected(account_id, Error(code=code, message=_sentence(faults), details=tuple(faults[:FAULTS])))
+    return Rejected(account_id, Error(code=code, message=sentence(faults), details=tuple(faults[:FAULTS])))
 
 
 def _named(item: Any) -> str | None:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.catalog import Catalog
+from training import recommendation, timing, value
 from training.bundle import Bundle
-from training.value import yearly
+from training.value import Floats
 
-Floats = npt.NDArray[np.float64]
+# Columns of a snapshot that are read besides the models' own.
+WANTED = (*value.WANTED, *recommendation.WANTED, *timing.WANTED)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Rows:
         account_ids: Text, shape (n,).
         as_of: Whole µs, shape (n,).
         value: Revenue at stake a year, after `training.value.yearly`, NaN where nothing tells; shape (n,).
+        about: The columns `WANTED`, NaN where their source isn't there; each of shape (n,).
         matrices: By target, what its model reads: float64, shape (n, features).
         texts: By column, the text attributes, None where not recorded; shape (n,).
         in_cohort: By target, whether the account was eligible; a target is missing where that isn't known.
@@ -38,6 +41,7 @@ class Rows:
     account_ids: npt.NDArray[np.object_]
     as_of: npt.NDArray[np.int64]
     value: Floats
+    about: Mapping[str, Floats]
     matrices: Mapping[str, Floats]
     texts: Mapping[str, npt.NDArray[np.object_]]
     in_cohort: Mapping[str, npt.NDArray[np.bool_]]
@@ -53,6 +57,7 @@ class Rows:
             account_ids=self.account_ids[which],
             as_of=self.as_of[which],
             value=self.value[which],
+            about={column: values[which] for column, values in self.about.items()},
             matrices={target: matrix[which] for target, matrix in self.matrices.items()},
             texts={column: texts[which] for column, texts in self.texts.items()},
             in_cohort={target: eligible[which] for target, eligible in self.in_cohort.items()},
@@ -98,7 +103,8 @@ class Scorer:
         return Rows(
             account_ids=frame["account_id"].to_numpy(dtype=object),
             as_of=frame["as_of"].astype("int64").to_numpy(),
-            value=yearly(frame),
+            value=value.yearly(frame),
+            about={name: value.column(frame, name) for name in WANTED},
             matrices={target: bundle.matrix(whole) for target, bundle in self.bundles.items()},
             texts={c: _texts(frame[c]) for c in frame if c != "account_id" and _is_text(frame[c])},
             in_cohort=in_cohort or {},
@@ -108,7 +114,11 @@ class Scorer:
 
     def score(self, rows: Rows) -> dict[str, Floats]:
         """Calibrated probabilities by target, shape (n, horizons), in the order of the bundle's horizons."""
-        return {t: bundle.probabilities(rows.matrices[t]) for t, bundle in self.bundles.items()}
+        return self.probabilities(rows.matrices)
+
+    def probabilities(self, matrices: Mapping[str, Floats]) -> dict[str, Floats]:
+        """The same of the matrices alone."""
+        return {t: bundle.probabilities(matrices[t]) for t, bundle in self.bundles.items()}
 
     def missing(self, target: str, sources: Iterable[str]) -> tuple[str, ...]:
         """The sources that a target's model was trained on and that are not among these."""

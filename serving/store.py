@@ -6,12 +6,12 @@ Opening it brings it to the newest revision in `serving/migrations`; two process
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -30,6 +30,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 PATIENCE = 10
 # Rows a statement; a whole write is one transaction.
 CHUNK = 2_000
+Row = TypeVar("Row")
 # Any number, the same in all processes: names the lock under which PostgreSQL's tables are migrated.
 _LOCK = 5_401_977
 
@@ -96,10 +97,14 @@ class Store:
         with _explained(self.engine), writer.begin() as connection:
             yield connection
 
-    def write_scores(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Write rows of `SCORES`, all or none; a row that is there already is replaced. Gives their number."""
+    def write_scores(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Write rows of `SCORES`, all or none; a row that is there already is replaced. Gives their number.
+
+        Args:
+            rows: Values in the order of the columns; drivers as JSON.
+        """
         with self.writing() as connection:
-            return upsert(connection, SCORES, rows)
+            return _replace(connection, SCORES, rows)
 
     def latest_scores(self, at: datetime, target: str, horizon: int) -> list[dict[str, Any]]:
         """The scores of the newest `as_of` that is not after `at`, by account; [] before the first."""
@@ -205,22 +210,46 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[st
     Returns:
         The number of rows.
     """
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    keys = [column.name for column in table.primary_key]
-    statement = insert(table)
-    rest = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
-    statement = statement.on_conflict_do_update(index_elements=keys, set_=rest)
-    written = 0
-    for chunk in _chunks(rows):
+    statement, written = _replacing(connection, table), 0
+    for chunk in _chunks(map(dict, rows)):
         connection.execute(statement, chunk)
         written += len(chunk)
     return written
 
 
-def _chunks(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
-    chunk: list[dict[str, Any]] = []
+def _replace(connection: sa.Connection, table: sa.Table, rows: Iterable[tuple[Any, ...]]) -> int:
+    """The same with rows as the driver takes them, values in the order of the columns: several times as fast."""
+    written = 0
+    if connection.dialect.name != "postgresql":
+        statement = str(_replacing(connection, table).compile(dialect=connection.dialect))
+        for chunk in _chunks(rows):
+            connection.exec_driver_sql(statement, chunk)
+            written += len(chunk)
+        return written
+    apart = sa.Table("coming", sa.MetaData(), *(sa.Column(c.name, c.type) for c in table.columns))
+    connection.execute(sa.DDL(f"CREATE TEMPORARY TABLE {apart.name} (LIKE {table.name}) ON COMMIT DROP"))
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {apart.name} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+            written += 1
+    connection.execute(_replacing(connection, table, sa.select(apart)))
+    return written
+
+
+def _replacing(connection: sa.Connection, table: sa.Table, rows: sa.Select[Any] | None = None) -> sa.Insert:
+    """An insert, of parameters or of the rows selected, under which a row with the same primary key is replaced."""
+    insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+    keys = [column.name for column in table.primary_key]
+    rest = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
+    filled = insert if rows is None else insert.from_select([c.name for c in table.columns], rows)
+    return filled.on_conflict_do_update(index_elements=keys, set_=rest)
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
     for row in rows:
-        chunk.append(dict(row))
+        chunk.append(row)
         if len(chunk) == CHUNK:
             yield chunk
             chunk = []

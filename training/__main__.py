@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,8 @@ from features.settings import Settings
 from training import backtest as backtests
 from training import card as cards
 from training import compare as comparisons
+from training import distributed, plots, promotions, registry, suspicion, tables
 from training import fit as training
-from training import plots, promotions, registry, suspicion, tables
 from training.bundle import Bundle
 from training.fit import Fitted
 from training.promotions import Promotion
@@ -35,14 +36,20 @@ def fit(
     tune: Annotated[
         float | None, typer.Option(min=0, metavar="MINUTES", help="Look for better parameters, no longer than that.")
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Learn on the Dask cluster of this scheduler, tcp://HOST:PORT."),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Train churn and upsell, log them to MLflow, print the evaluation beside the baselines."""
+    if dask and tune is not None:
+        raise typer.BadParameter("--tune looks on one machine, not on a cluster: leave out --dask")
     settings = load(config)
-    with History.open(settings) as history:
+    with History.open(settings) as history, distributed.cluster(dask) if dask else nullcontext() as held:
         fingerprint = history.fingerprint()
         tuner = None if tune is None else Tuner(settings, fingerprint, tune)
-        fitted = training.fit(history, settings, as_of=as_of, champions=_champions(settings), choose=tuner)
+        fitted = training.fit(history, settings, as_of=as_of, champions=_champions(settings), choose=tuner, held=held)
     _keep_test(settings, fitted)
     tables.evaluations({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
     for what, lacking in _lacking(fitted).items():

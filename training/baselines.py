@@ -22,10 +22,12 @@ _FEW = (
     "tickets_90d",
     "tenure_days",
 )
+_WINDOWS = (30, 60, 90, 180, 365)  # days, of the features named spend_
+# What they look at, where it is there.
+NEEDS = frozenset({*_FEW, *bgnbd.NEEDS, *(f"spend_{w}d" for w in _WINDOWS)})
 _LONG_AGO = 10_000.0  # days; what never happened
 _BUYERS = 20_000  # accounts that four parameters are fitted on
 _FEWEST_BUYERS = 50
-_WINDOWS = (30, 60, 90, 180, 365)  # days, of the features named spend_
 
 
 def rivals(  # noqa: PLR0913  # all but the rows themselves named

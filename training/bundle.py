@@ -129,17 +129,21 @@ class Bundle:
         Raises:
             RegistryError: The snapshots lack a column that the model needs.
         """
+        columns = self.columns(frame)
+        return np.ascontiguousarray(np.column_stack(columns)) if columns else np.empty((len(frame), 0))
+
+    def columns(self, frame: pd.DataFrame) -> list[np.ndarray]:
+        """The same, column by column: (n,) float64 each, numbers as they lie in the frame."""
         missing = [c for c in self.features if c not in frame]
         if missing:
             raise RegistryError(
                 f"the model {self.version or self.target} needs features that the snapshots lack: {', '.join(missing)}",
                 do="Restore the source that gave them, or train again",
             )
-        columns = [
+        return [
             _codes(frame[c], self.categories[c]) if c in self.categories else frame[c].to_numpy(dtype="float64")
             for c in self.features
         ]
-        return np.ascontiguousarray(np.column_stack(columns)) if columns else np.empty((len(frame), 0))
 
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
         """Calibrated probabilities, (n, horizons), in keeping with each other where the label orders them."""

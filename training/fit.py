@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from features import archive, snapshots
 from features.catalog import FEATURES
-from features.errors import LabelError
+from features.errors import LabelError, RegistryError
 from features.history import History
 from features.instants import instant
 from features.settings import Churn, Settings, Upsell
@@ -19,8 +19,9 @@ from training import cohorts, leaks, sales, splits, sufficiency
 from training import recipe as recipes
 from training.bundle import Bundle
 from training.evaluate import Evaluation
-from training.judge import Outcome, judge
+from training.judge import Outcome, comparable, judge, used
 from training.labels import days_needed, labels, order
+from training.matrix import Matrix, drawn, joined
 from training.recipe import Choose, Recipe, Task
 from training.sufficiency import Lacking
 from training.trainer import Trainer
@@ -31,6 +32,7 @@ _BESIDE = frozenset(name for name, f in FEATURES.items() if f.beside)
 _MOST_CATEGORIES = 200
 
 Say = Callable[[str], None]
+Held = Callable[[History, Settings, str, tuple[datetime, ...], datetime], "Dataset"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,18 @@ class Dataset:
     cutoffs: tuple[datetime, ...]
     data_until: datetime
 
+    def rows(self, places: np.ndarray) -> pd.DataFrame:
+        """The rows at these places, with every column."""
+        return self.frame.iloc[places]
+
+    def columns(self, places: np.ndarray) -> Iterator[tuple[str, pd.Series]]:
+        """Each column's name and its values at these places, one column at a time."""
+        return ((name, self.frame[name].iloc[places]) for name in self.frame)
+
+    def matrix(self, bundle: Bundle) -> Matrix:
+        """A model's columns of all rows."""
+        return Matrix(bundle.columns(self.frame))
+
 
 def fit(  # noqa: PLR0913  # all but the first two named
     history: History,
@@ -77,6 +91,7 @@ def fit(  # noqa: PLR0913  # all but the first two named
     as_of: datetime | None = None,
     champions: Mapping[str, Bundle] | None = None,
     choose: Choose | None = None,
+    held: Held | None = None,
     say: Say = print,
 ) -> dict[str, Fitted]:
     """Train every target that the settings ask for, telling first what it lacks and last what may have leaked.
@@ -87,6 +102,7 @@ def fit(  # noqa: PLR0913  # all but the first two named
         as_of: Train as one would have then: no label looks past it. Default: all the data.
         champions: The models that serve now, by target, to be judged beside the new ones.
         choose: Finds a better recipe than the default, such as `training.tune.Tuner`.
+        held: Where a target's snapshots are held, if not in memory by `dataset`: `training.distributed.Cluster`.
         say: Is told what is under way.
 
     Raises:
@@ -96,9 +112,13 @@ def fit(  # noqa: PLR0913  # all but the first two named
     cutoffs = found_cutoffs(history, settings, until)
     plans = {name: _plans(settings, target, cutoffs, until) for name, target in settings.targets.items()}
     fitted = {}
-    for name, data in datasets(history, settings, cutoffs, until, say=say):
+    say(f"snapshots at {len(cutoffs)} cutoffs")
+    for name, plan in plans.items():
         champion = (champions or {}).get(name)
-        fitted[name] = _honest(history, settings, name, data, plans[name], champion=champion, choose=choose, say=say)
+        # No name here keeps one target's snapshots in memory while the next one's are read.
+        data = (held or dataset)(history, settings, name, cutoffs, until)
+        fitted[name] = _honest(history, settings, name, data, plan, champion=champion, choose=choose, say=say)
+        del data
     return fitted
 
 
@@ -128,7 +148,8 @@ def _honest(  # noqa: PLR0913  # the arguments of fit_target
         return Fitted(_empty(history, settings, name), {}, lacking)
     fitted = fit_target(history, settings, name, data, able, champion=champion, choose=choose, say=say)
     say(f"{name}: looking for leaks")
-    probe = leaks.Probe(history, target, fitted.bundle, frame, data.data_until)
+    keys = frame[["account_id", "as_of"]]
+    probe = leaks.Probe(history, target, fitted.bundle, keys=keys, rows=data.rows, data_until=data.data_until)
     short = sufficiency.remarks(history, fitted.bundle.features, frame["account_id"], data.data_until)
     outcomes = {}
     for h, outcome in fitted.outcomes.items():
@@ -174,13 +195,21 @@ def datasets(
         LabelError: A cohort is empty at every cutoff.
     """
     say(f"snapshots at {len(cutoffs)} cutoffs")
-    every = archive.table(settings, history, cutoffs).to_pandas()
-    for name, target in settings.targets.items():
-        members = cohorts.eligible(history, target.cohort, cutoffs)
-        frame = every.merge(members, on=["account_id", "as_of"])
-        if frame.empty:
-            raise LabelError(f"the cohort of {name} is empty at every cutoff", do=f"Look at [{name}] cohort")
-        yield name, Dataset(frame, cutoffs, until)
+    for name in settings.targets:
+        yield name, dataset(history, settings, name, cutoffs, until)
+
+
+def dataset(history: History, settings: Settings, name: str, cutoffs: tuple[datetime, ...], until: datetime) -> Dataset:
+    """One target's cohort's snapshots.
+
+    Raises:
+        LabelError: The cohort is empty at every cutoff.
+    """
+    members = cohorts.eligible(history, settings.targets[name].cohort, cutoffs)
+    frame = joined(archive.parts(settings, history, cutoffs), members)
+    if frame.empty:
+        raise LabelError(f"the cohort of {name} is empty at every cutoff", do=f"Look at [{name}] cohort")
+    return Dataset(frame, cutoffs, until)
 
 
 def data_until(history: History, settings: Settings, as_of: datetime | None = None) -> datetime:
@@ -225,31 +254,32 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         LabelError: An empty cohort, or labels of one class only.
     """
     target, frame = settings.targets[name], data.frame
-    learned = frame[frame["as_of"].isin(next(iter(plans.values())).train)]
-    if learned.empty:
+    learned = np.flatnonzero(frame["as_of"].isin(next(iter(plans.values())).train))
+    if not len(learned):
         raise LabelError(
             f"the cohort of {name} is empty at every cutoff of the training", do=f"Look at [{name}] cohort"
         )
+    features, categories = _described(data.columns(learned))
     bundle = Bundle(
         target=name,
-        features=_columns(learned),
-        categories=_categories(learned),
+        features=features,
+        categories=categories,
         sources=history.sources,
         catalog=history.catalog.version,
         trained_at=datetime.now(UTC).replace(microsecond=0),
         heads=(),
         order=order(target),
-        reference=_sample(learned, settings.training.seed).drop(columns=["account_id", "as_of"]),
+        reference=data.rows(_sample(learned, settings.training.seed)).drop(columns=["account_id", "as_of"]),
         learned_until=max(p.train[-1] + timedelta(days=p.days) for p in plans.values()),
     )
-    matrix = bundle.matrix(frame)
+    matrix = data.matrix(bundle)
     answered = {h: labels(history, target, h, frame, data_until=data.data_until).to_numpy() for h in plans}
     asked = {h: (plan, answered[h]) for h, plan in plans.items()}
     recipe = recipes.default(settings, target, bundle)
     if choose:
-        learns = frame["as_of"].isin({c for plan in plans.values() for c in plan.train}).to_numpy()
+        learns = np.flatnonzero(frame["as_of"].isin({c for plan in plans.values() for c in plan.train}))
         known = {h: (plan, answers[learns]) for h, (plan, answers) in asked.items()}
-        recipe = choose(Task(name, bundle, matrix[learns], frame["as_of"][learns], known), recipe)
+        recipe = choose(Task(name, bundle, matrix.only(learns), frame["as_of"].iloc[learns], known), recipe)
         say(f"{name}: {recipe.tuned}")
     heads, places = [], {}
     for horizon, (plan, answers) in asked.items():
@@ -262,12 +292,25 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     bundle = Bundle(**{**vars(bundle), "heads": tuple(heads)})
     sold = {"history": history, "frame": frame, "data_until": data.data_until}
     bundle = sales.told(bundle, target, learned=places, answers=answered, **sold)
-    scores, seed, lead = bundle.probabilities(matrix), settings.training.seed, target.lead_days
+    seen, seed, lead = frame[used(frame)], settings.training.seed, target.lead_days
     outcomes = {}
-    for i, (h, (plan, answers)) in enumerate(asked.items()):
-        scored = frame.assign(score=scores[:, i], label=answers)
-        outcomes[h] = judge(name, scored, plan, horizon=h, seed=seed, lead=lead, champion=champion)
+    for h, (plan, answers) in asked.items():
+        scored = seen.assign(score=_scores(bundle, data, plan, h), label=answers)
+        serving = _scores(champion, data, plan, h) if champion and comparable(champion, plan, h) else None
+        outcomes[h] = judge(name, scored, plan, horizon=h, seed=seed, lead=lead, champion=serving)
     return Fitted(bundle, outcomes, recipe=recipe)
+
+
+def _scores(bundle: Bundle, data: Dataset, plan: splits.Plan, horizon: int) -> np.ndarray | None:
+    """(n,) probabilities in the test, elsewhere NaN; None where the data lack a feature that the model needs."""
+    test = np.flatnonzero(data.frame["as_of"].isin(plan.test))
+    scores = np.full(len(data.frame), np.nan)
+    try:
+        found = data.matrix(bundle).applied(bundle.probabilities, test)
+    except RegistryError:
+        return None
+    scores[test] = found[:, bundle.horizons.index(horizon)]
+    return scores
 
 
 def _known(what: str, as_ofs: pd.Series, answers: np.ndarray, cutoffs: tuple[datetime, ...]) -> np.ndarray:
@@ -283,9 +326,18 @@ def _known(what: str, as_ofs: pd.Series, answers: np.ndarray, cutoffs: tuple[dat
     return rows
 
 
-def _columns(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The features that vary; one that never does tells nothing, such as that of a column that isn't mapped."""
-    return tuple(c for c in frame.columns if c not in {"account_id", "as_of", *_BESIDE} and _varies(frame[c]))
+def _described(columns: Iterable[tuple[str, pd.Series]]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """The features that vary, and the categories of those that are text.
+
+    One that never varies tells nothing, such as that of a column that isn't mapped.
+    """
+    features, categories = [], {}
+    for name, values in columns:
+        if name not in {"account_id", "as_of", *_BESIDE} and _varies(values):
+            features.append(name)
+            if not pd.api.types.is_numeric_dtype(values):
+                categories[name] = _categories(values)
+    return tuple(features), categories
 
 
 def _varies(column: pd.Series) -> bool:
@@ -293,11 +345,10 @@ def _varies(column: pd.Series) -> bool:
     return bool((column.notna() != pd.notna(values[0])).any() or (values[pd.notna(values)] != values[0]).any())
 
 
-def _categories(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """The values of each text column, the commonest first; rare ones beyond the most that are kept are unseen."""
-    texts = [c for c in _columns(frame) if not pd.api.types.is_numeric_dtype(frame[c])]
-    return {c: tuple(frame[c].value_counts().sort_index(kind="stable").nlargest(_MOST_CATEGORIES).index) for c in texts}
+def _categories(values: pd.Series) -> tuple[str, ...]:
+    """Those of a text column, the commonest first; rare ones beyond the most that are kept are unseen."""
+    return tuple(values.value_counts().sort_index(kind="stable").nlargest(_MOST_CATEGORIES).index)
 
 
-def _sample(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
-    return frame.sample(_REFERENCE_ROWS, random_state=seed) if len(frame) > _REFERENCE_ROWS else frame
+def _sample(places: np.ndarray, seed: int) -> np.ndarray:
+    return drawn(places, _REFERENCE_ROWS, seed=seed) if len(places) > _REFERENCE_ROWS else places

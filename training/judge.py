@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from features.errors import LabelError, RegistryError
+from features.errors import LabelError
 from training import baselines, evaluate, splits
 from training.bundle import Bundle
 from training.evaluate import Evaluation
@@ -46,24 +46,25 @@ def judge(  # noqa: PLR0913  # all but the first three named
     horizon: int,
     seed: int,
     lead: int = 0,
-    champion: Bundle | None = None,
+    champion: np.ndarray | None = None,
 ) -> Outcome:
     """Figures on the test.
 
     Args:
         target: churn or upsell.
-        frame: `label` and `score` beside account_id, as_of and the features, at the cutoffs of the plan at least.
+        frame: n rows, at the cutoffs of the plan at least: `label` and `score` beside the columns of `used`.
         plan: Baselines learn from its train and are scored on its test, as the model.
         horizon: In days.
         seed: Of the bootstrap.
         lead: Days before the horizon begins.
-        champion: The model that serves now, to stand beside the baselines if it did not learn from the test.
+        champion: (n,) scores of the model that serves now, to stand beside the baselines.
 
     Raises:
         LabelError: The test's labels are of one class only.
     """
-    known = frame[frame["label"].notna()]
-    train, test = (known[known["as_of"].isin(cutoffs)] for cutoffs in (plan.train, plan.test))
+    known = frame["label"].notna()
+    learned, tested = ((known & frame["as_of"].isin(cutoffs)).to_numpy() for cutoffs in (plan.train, plan.test))
+    train, test = frame[learned], frame[tested]
     positives = int(test["label"].sum())
     if positives in {0, len(test)}:
         raise LabelError(
@@ -73,9 +74,8 @@ def judge(  # noqa: PLR0913  # all but the first three named
         )
     answers = train["label"].to_numpy()
     rivals = baselines.rivals(train, answers, test, target=target, horizon=horizon, lead=lead, seed=seed)
-    serving = _scores(champion, test, plan, horizon)
-    if serving is not None:
-        rivals[_CHAMPION] = serving
+    if champion is not None:
+        rivals[_CHAMPION] = champion[tested]
     return of(target, plan, test[[*_KEYS, "label", "score"]], pd.DataFrame(rivals), about(test), seed=seed)
 
 
@@ -98,6 +98,12 @@ def of(  # noqa: PLR0913  # all that a test is made of
     return Outcome(plan, evaluation, test, rivals, about)
 
 
+def used(frame: pd.DataFrame) -> list[str]:
+    """The columns of snapshots that a judgement looks at."""
+    wanted = {*_KEYS, *_VALUES, *baselines.NEEDS, "tier"}
+    return [c for c in frame if c in wanted or not pd.api.types.is_numeric_dtype(frame[c])]
+
+
 def about(rows: pd.DataFrame) -> pd.DataFrame:
     """What snapshots tell of the accounts beside the features: as_of, text attributes, `tier`, `value`."""
     texts = [c for c in rows if c not in _KEYS and (c == "tier" or not pd.api.types.is_numeric_dtype(rows[c]))]
@@ -106,13 +112,7 @@ def about(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(value=rows[worth]) if worth else found
 
 
-def _scores(champion: Bundle | None, test: pd.DataFrame, plan: splits.Plan, horizon: int) -> np.ndarray | None:
-    """The champion's scores; None where it has none that may be compared."""
-    if champion is None or horizon not in champion.horizons:
-        return None
-    if champion.learned_until is None or champion.learned_until > plan.test[0]:
-        return None
-    try:
-        return champion.probabilities(champion.matrix(test))[:, champion.horizons.index(horizon)]
-    except RegistryError:  # it needs features that these data no longer have
-        return None
+def comparable(champion: Bundle, plan: splits.Plan, horizon: int) -> bool:
+    """Whether a champion has scores that may be compared: it did not learn from the test."""
+    learned = champion.learned_until
+    return horizon in champion.horizons and learned is not None and learned <= plan.test[0]

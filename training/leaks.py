@@ -18,7 +18,7 @@ strict where data are undated and lenient where they are point in time:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import lightgbm as lgb
@@ -36,6 +36,7 @@ from training import lives
 from training.bundle import Bundle
 from training.cohorts import eligible
 from training.labels import labels, mature_until
+from training.matrix import drawn, joined
 from training.splits import Plan
 from training.suspicion import Found
 
@@ -71,14 +72,22 @@ class Probe:
         history: Of the company.
         target: Its definition.
         bundle: Its model.
-        frame: account_id, as_of and features of its cohort at all cutoffs.
+        keys: account_id, as_of of its cohort at all cutoffs.
+        rows: Gives the snapshots at some places of `keys`, with all their features.
         data_until: The instant the data are complete until.
     """
 
-    def __init__(
-        self, history: History, target: Churn | Upsell, bundle: Bundle, frame: pd.DataFrame, data_until: datetime
+    def __init__(  # noqa: PLR0913  # all but the first three named
+        self,
+        history: History,
+        target: Churn | Upsell,
+        bundle: Bundle,
+        *,
+        keys: pd.DataFrame,
+        rows: Callable[[np.ndarray], pd.DataFrame],
+        data_until: datetime,
     ) -> None:
-        self._history, self._target, self._bundle, self._frame = history, target, bundle, frame
+        self._history, self._target, self._bundle, self._keys, self._rows = history, target, bundle, keys, rows
         self._until, self._catalog = data_until, history.catalog
         self._attributes = attributes(history)
 
@@ -94,7 +103,8 @@ class Probe:
         if len(rows) > _MOST_ROWS:
             rows = rows.sample(_MOST_ROWS, random_state=7).reset_index(drop=True)
         answers = rows["label"].to_numpy(dtype="float64")
-        frame = rows[["account_id", "as_of"]].merge(self._frame, on=["account_id", "as_of"], how="left")
+        places = rows.merge(self._keys.assign(place=np.arange(len(self._keys))), on=["account_id", "as_of"])["place"]
+        frame = self._rows(places.to_numpy()).reset_index(drop=True)
         suspects = dict(self._of_attributes(horizon, plan))
         suspects |= dict(self._of_sources(rows, answers))
         suspects |= dict(self._of_features(frame, answers))
@@ -150,7 +160,7 @@ class Probe:
     ) -> tuple[dict[str, str], tuple[str, ...]]:
         """The same rows without the newest days before `as_of`, on models of their own, cross-validated by account."""
         days = min(_HIDDEN_DAYS, horizon)
-        earlier = snapshots.build(self._history, [c - timedelta(days=days) for c in plan.test[-_CUTOFFS:]])
+        earlier = self._earlier(frame, [c - timedelta(days=days) for c in plan.test[-_CUTOFFS:]])
         keys = earlier[["account_id"]].assign(as_of=earlier["as_of"] + timedelta(days=days), then=range(len(earlier)))
         both = frame[["account_id", "as_of"]].assign(now=range(len(frame))).merge(keys, on=["account_id", "as_of"])
         answers = answers[both["now"]]
@@ -165,6 +175,12 @@ class Probe:
         if with_them < _HIDDEN_AUC:
             return {}, (f"{said}: owners have little time to act; training with lead_days shows what is left",)
         return {self._newest(now, then, answers, ids): f"{said}: accounts may have left before their recorded end"}, ()
+
+    def _earlier(self, frame: pd.DataFrame, as_ofs: list[datetime]) -> pd.DataFrame:
+        """The snapshots of the frame's accounts at other instants."""
+        ids = frame["account_id"].unique()
+        wanted = pd.concat([pd.DataFrame({"account_id": ids}).assign(as_of=pd.Timestamp(a)) for a in as_ofs])
+        return joined((part for a in as_ofs for part in snapshots.parts(self._history, a)), wanted)
 
     def _newest(self, now: np.ndarray, then: np.ndarray, answers: np.ndarray, ids: pd.Series) -> str:
         """The source whose newest days bring back most of what hiding all of them took."""
@@ -194,9 +210,9 @@ class Probe:
         reach = (plan.train[0] - began).days
         feature = self._catalog.feature
         fit = [i for i, f in enumerate(self._bundle.features) if f in described or _within(feature(f), reach)]
-        newest = self._frame["as_of"] == self._frame["as_of"].max()
-        parts = (self._frame[self._frame["as_of"].isin(plan.train)], self._frame[newest])
-        old, new = (part.sample(min(len(part), _MOST_ROWS // 5), random_state=7) for part in parts)
+        as_ofs = self._keys["as_of"]
+        parts = (np.flatnonzero(part) for part in (as_ofs.isin(plan.train), as_ofs == as_ofs.max()))
+        old, new = (self._rows(drawn(part, min(len(part), _MOST_ROWS // 5), seed=7)) for part in parts)
         if not fit or min(len(old), len(new)) < _POSITIVES:
             return ()
         both = pd.concat([old, new], ignore_index=True)

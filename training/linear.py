@@ -60,13 +60,12 @@ def fit(
     """The weights of least penalised log-loss.
 
     Args:
-        matrix: (n, features); of very many rows an even part is learned from.
+        matrix: (n, features); of very many rows `enough` is learned from.
         labels: (n,) of 0 and 1, both there.
         left_out: Columns that are codes of text: their weights are 0.
         directions: By column, 1 where the log-odds may not fall with it, -1 where they may not rise; none: free.
     """
-    step = -(-len(matrix) // _MOST_ROWS)
-    matrix, labels = matrix[::step], labels[::step]
+    matrix, labels = enough(matrix), enough(labels)
     logs = _logs(matrix)
     logs[:, list(left_out)] = np.nan
     centres, scales = _moments(logs)
@@ -85,6 +84,11 @@ def fit(
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[spans[0], *bounds], options={"maxiter": 500})
     intercept, *weights = best.x.tolist()
     return Linear(intercept, tuple(centres.tolist()), tuple(scales.tolist()), tuple(weights))
+
+
+def enough(rows: np.ndarray) -> np.ndarray:
+    """All rows; of very many an even part, no more than some hundred weights need. A part of the part is itself."""
+    return rows[:: -(-len(rows) // _MOST_ROWS)]
 
 
 def _logs(matrix: np.ndarray) -> np.ndarray:

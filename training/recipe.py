@@ -13,6 +13,7 @@ from features.catalog import Catalog
 from features.settings import Churn, Settings, Upsell
 from training import splits
 from training.bundle import Bundle
+from training.matrix import Matrix
 
 # One set for all data: small, strongly regularised trees, slowly learned. Rows of one account follow each other
 # month by month, so there is less in the data than their number says.
@@ -64,14 +65,14 @@ class Task:
     Args:
         name: Of the target.
         bundle: Its columns; without heads yet.
-        matrix: (n, features) of the rows.
+        matrix: Of the n rows; or they as a whole, (n, features).
         as_ofs: (n,) their cutoffs.
         asked: By horizon, the plan and the (n,) labels.
     """
 
     name: str
     bundle: Bundle
-    matrix: np.ndarray
+    matrix: Matrix | np.ndarray
     as_ofs: pd.Series
     asked: Mapping[int, tuple[splits.Plan, np.ndarray]]
 

@@ -16,7 +16,7 @@ from training.bundle import Bundle
 from training.labels import gains
 from training.value import Floats
 
-_READ = ("account_id", "as_of", *value.WANTED, *timing.WANTED)
+READ = ("account_id", "as_of", *value.WANTED, *timing.WANTED)
 
 
 def told(  # noqa: PLR0913  # all but the first two named
@@ -44,7 +44,7 @@ def told(  # noqa: PLR0913  # all but the first two named
         return bundle
     heads = []
     for head in bundle.heads:
-        rows = frame.iloc[learned[head.horizon]][_there(frame)]
+        rows = frame[_there(frame)].iloc[learned[head.horizon]]
         gained = gains(history, target, head.horizon, rows, data_until=data_until).to_numpy()
         uplift = value.uplift(gained, answers[head.horizon][learned[head.horizon]], rows)
         heads.append(replace(head, uplift=uplift))
@@ -55,4 +55,4 @@ def told(  # noqa: PLR0913  # all but the first two named
 
 
 def _there(frame: pd.DataFrame) -> list[str]:
-    return [column for column in _READ if column in frame]
+    return [column for column in READ if column in frame]

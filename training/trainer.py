@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import lightgbm as lgb
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 from training import calibrate, linear
 from training.bundle import Head, blended, quantiles
 from training.linear import Linear
+from training.matrix import Callbacks, Matrix
 from training.recipe import Recipe, plain
 
 _FEW_ROWS = 100_000
@@ -23,14 +24,17 @@ class Trainer:
     """Fits the models of one target on one matrix.
 
     Args:
-        matrix: (n, features) of all rows.
+        matrix: Of all rows; or they as a whole, (n, features).
         answers: (n,) labels of 1, 0 and NaN.
         coded: Columns that are codes of text.
         recipe: How.
     """
 
-    def __init__(self, matrix: np.ndarray, answers: np.ndarray, *, coded: Sequence[int], recipe: Recipe) -> None:
-        self._matrix, self._answers, self._coded = matrix, answers, list(coded)
+    def __init__(
+        self, matrix: Matrix | np.ndarray, answers: np.ndarray, *, coded: Sequence[int], recipe: Recipe
+    ) -> None:
+        self.matrix = Matrix.of(matrix) if isinstance(matrix, np.ndarray) else matrix
+        self._answers, self._coded = answers, list(coded)
         # Few rows are learned faster by one thread than by several that wait for each other at every leaf.
         self._parameters = {**recipe.parameters, "num_threads": 1 if len(matrix) < _FEW_ROWS else 0}
         self._trees = recipe.trees
@@ -45,8 +49,7 @@ class Trainer:
             train: Places of all rows to learn from, those of both.
         """
         # Judged on later months than it learned from: how far which part's log-odds can be believed.
-        trees, additive = self.booster(early), self._linear(early)
-        parts = trees.predict(self._matrix[late], raw_score=True), additive.log_odds(self._matrix[late])
+        parts = self._parts(early, late)
         share = calibrate.share(*parts, self._answers[late])
         log_odds = blended(*parts, share)
         believed = calibrate.fit(log_odds, self._answers[late])
@@ -60,19 +63,33 @@ class Trainer:
             linear=self._linear(train) if share else None,
             share=share,
         )
-        calibrator = calibrate.centred(believed, head.log_odds(self._matrix[train]), head.base_rate)
+        calibrator = calibrate.centred(believed, self.matrix.applied(head.log_odds, train), head.base_rate)
         return replace(head, calibrator=calibrator, quantiles=quantiles(calibrator(log_odds)))
 
-    def booster(self, rows: np.ndarray, callbacks: list[Callable[..., Any]] | None = None) -> lgb.Booster:
+    def booster(self, rows: np.ndarray, callbacks: Callbacks = None) -> lgb.Booster:
         """Trained on the rows at these places."""
-        data = lgb.Dataset(
-            self._matrix[rows], self._answers[rows], categorical_feature=self._coded, params={"verbosity": -1}
+        return self.matrix.booster(
+            self._answers,
+            rows,
+            coded=self._coded,
+            parameters=self._parameters,
+            trees=self._trees,
+            callbacks=callbacks,
         )
-        return lgb.train(self._parameters, data, num_boost_round=self._trees, callbacks=callbacks)
+
+    def raw(self, booster: lgb.Booster, rows: np.ndarray) -> np.ndarray:
+        """A booster's log-odds of the rows at these places, (k,)."""
+        return self.matrix.applied(partial(booster.predict, raw_score=True), rows)
+
+    def _parts(self, early: np.ndarray, late: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-odds of the late rows by trees and by the additive part that learned from the early ones."""
+        trees, additive = self.booster(early), self._linear(early)
+        return self.raw(trees, late), self.matrix.applied(additive.log_odds, late)
 
     def _linear(self, rows: np.ndarray) -> Linear:
         directions = self._parameters.get("monotone_constraints", ())
-        return linear.fit(self._matrix[rows], self._answers[rows], left_out=self._coded, directions=directions)
+        some = linear.enough(rows)
+        return linear.fit(self.matrix[some], self._answers[some], left_out=self._coded, directions=directions)
 
 
 def learned(

@@ -135,7 +135,7 @@ def _auc(task: Task, recipe: Recipe, judged: list[tuple[int, Rows]], *, until: f
         answers = task.asked[horizon][1]
         trainer = Trainer(task.matrix, answers, coded=task.bundle.coded, recipe=recipe)
         booster = trainer.booster(learned, [_stop(until)] if until else None)
-        found.append(Ranking(answers[later], booster.predict(task.matrix[later], raw_score=True)).auc())
+        found.append(Ranking(answers[later], trainer.raw(booster, later)).auc())
     return float(np.mean(found))
 
 

@@ -50,15 +50,20 @@ class Catalog:
     files: tuple[File, ...] = ()
 
     @staticmethod
-    def of(settings: Settings) -> Catalog:
+    def of(settings: Settings, files: tuple[File, ...] | None = None) -> Catalog:
         """The company's: read again where one of its files has another text.
 
         This runs the company's own code.
 
+        Args:
+            settings: The company's.
+            files: Its own features, where they have been read already.
+
         Raises:
             FeatureError: A file that the settings name can't be read or run, or a feature in it can't be used.
         """
-        files = tuple(own.text(settings.folder / name) for name in settings.catalog.features)
+        if files is None:
+            files = tuple(own.text(settings.folder / name) for name in settings.catalog.features)
         return _with(files, account.attributes(settings)) if files else BUILT_IN
 
     def present(self, sources: Iterable[str]) -> tuple[Feature, ...]:

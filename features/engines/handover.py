@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from features.expression import expression
 from features.history import History
-from features.instants import ascending
+from features.instants import ascending, micros
 from features.sources import quoted, text
 
 CUTOFFS = "cutoffs"
@@ -68,6 +68,11 @@ class Handover:
         ordered = rows.select(self.columns).cast(self.schema).sort_by(order)
         place = ordered.column_names.index("as_of")
         return ordered.set_column(place, "as_of", ordered["as_of"].cast(pa.timestamp("us", "UTC")))
+
+    def blank(self, as_of: datetime) -> pa.Table:
+        """The snapshot of an account of which nothing is known."""
+        known = {"account_id": pa.array([""]), "as_of": pa.array([micros(as_of)])}
+        return self.snapshots(pa.table({f.name: known.get(f.name, pa.nulls(1, f.type)) for f in self.schema}))
 
 
 def embedded(history: History, as_ofs: Sequence[datetime]) -> pa.Table:

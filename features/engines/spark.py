@@ -6,16 +6,20 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from zipfile import ZipFile
 
 import ibis
+import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -26,16 +30,20 @@ from features.instants import ascending
 from features.settings import Engine
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
+
+Function = Callable[[pd.DataFrame], pa.Table]
 
 REACH_S = 5.0  # for a master to answer
 WORKERS_S = 60.0  # for a worker to take a first task
+_ACCOUNTS = 10_000  # that a worker, or this process, has in memory
 # What results depend on: a number too large is an error, never a wrong number.
 _RESULTS = {
     "spark.sql.ansi.enabled": "true",
     "spark.sql.caseSensitive": "true",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parser.escapedStringLiterals": "false",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": str(_ACCOUNTS),
 }
 _QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF"}
 
@@ -48,21 +56,103 @@ def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Ta
     Raises:
         GarrisonError: Spark or Java is missing, no master or worker answers, or Spark failed.
     """
-    _refuse_without(engine)
+    handover = _handover(engine, history)
     with (
         tempfile.TemporaryDirectory(prefix="garrison-", dir=engine.folder) as place,
         _session(engine, place) as session,
     ):
-        _ = ibis.pyspark  # its dialect's options are known only once it is loaded
-        folder, handover = Path(place).resolve(), Handover.to("pyspark", history)
-        cutoffs = pa.table({"as_of": pa.array(ascending(as_ofs), pa.int64())})
-        parquet.write_table(cutoffs, folder / f"{CUTOFFS}.parquet")
-        for name in handover.tables:
-            handover.write(history, name, folder / f"{name}.parquet", form="FORMAT parquet")
-        for name in (*handover.tables, CUTOFFS):
-            session.read.parquet(f"file://{folder / name}.parquet").createOrReplaceTempView(name)
-        session.sql(handover.sql).write.parquet(f"file://{folder / 'snapshots'}")
+        folder = Path(place).resolve()
+        _snapshots(session, folder, handover, history, as_ofs).write.parquet(f"file://{folder / 'snapshots'}")
         return handover.snapshots(parquet.read_table(folder / "snapshots"))
+
+
+@contextmanager
+def mapped(
+    engine: Engine, history: History, as_of: datetime, function: Function, *, packages: Sequence[ModuleType]
+) -> Iterator[tuple[Iterator[pa.Table], pa.Table]]:
+    """One instant's snapshots, and what a function makes of them on Spark's workers.
+
+    Args:
+        engine: Where.
+        history: Of the company.
+        as_of: Where to look from.
+        function: Takes snapshots as `features.snapshots.build` gives them, of some accounts, and gives a row for each,
+            with its account_id; the columns are the same whatever the rows. It is sent to the workers, by pickle.
+        packages: Those that it is from; the workers get their code from here.
+
+    Yields:
+        The snapshots, some accounts at a time, and all that the function made of them; both in the order of ids.
+
+    Raises:
+        GarrisonError: As `table` does; or the workers have no Python that can run the function.
+    """
+    handover = _handover(engine, history)
+    # What is wrong with the function itself is found here, before anything starts.
+    schema = function(handover.blank(as_of).to_pandas()).schema
+    with tempfile.TemporaryDirectory(prefix="garrison-", dir=engine.folder) as place:
+        folder = Path(place).resolve()
+        with _session(engine, place) as session:
+            # Text is ordered by its bytes in UTF-8, as everywhere here; the files' names tell their order.
+            ordered = _snapshots(session, folder, handover, history, [as_of]).orderBy("account_id")
+            ordered.write.parquet(f"file://{folder / 'snapshots'}")
+            _map(session, folder, function, schema, packages)
+        told = parquet.read_table(folder / "told").cast(schema).sort_by("account_id")
+        yield _parts(folder / "snapshots", handover), told
+
+
+def _handover(engine: Engine, history: History) -> Handover:
+    _refuse_without(engine)
+    _ = ibis.pyspark  # its dialect's options are known only once it is loaded
+    return Handover.to("pyspark", history)
+
+
+def _snapshots(
+    session: SparkSession, folder: Path, handover: Handover, history: History, as_ofs: Sequence[datetime]
+) -> DataFrame:
+    """The snapshots, still to be computed, of tables that now lie in the folder."""
+    cutoffs = pa.table({"as_of": pa.array(ascending(as_ofs), pa.int64())})
+    parquet.write_table(cutoffs, folder / f"{CUTOFFS}.parquet")
+    for name in handover.tables:
+        handover.write(history, name, folder / f"{name}.parquet", form="FORMAT parquet")
+    for name in (*handover.tables, CUTOFFS):
+        session.read.parquet(f"file://{folder / name}.parquet").createOrReplaceTempView(name)
+    return session.sql(handover.sql)
+
+
+def _map(
+    session: SparkSession, folder: Path, function: Function, schema: pa.Schema, packages: Sequence[ModuleType]
+) -> None:
+    """Apply the function to the snapshots in the folder."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    # A session that goes on may meet another version of it: hence a name of its own.
+    code = folder / f"{folder.name}.zip"
+    _pack(packages, code)
+    session.sparkContext.addPyFile(f"file://{code}")
+    shared = session.sparkContext.broadcast(function)
+
+    def told(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for frame in frames:
+            yield shared.value(frame.astype({"as_of": "datetime64[us, UTC]"})).to_pandas()
+
+    snapshots = session.read.parquet(f"file://{folder / 'snapshots'}")
+    snapshots.mapInPandas(told, from_arrow_schema(schema)).write.parquet(f"file://{folder / 'told'}")
+
+
+def _pack(packages: Sequence[ModuleType], file: Path) -> None:
+    """The packages' code as a file that Python imports from."""
+    with ZipFile(file, "w", strict_timestamps=False) as archive:
+        for package in packages:
+            root = Path(package.__path__[0])
+            for source in sorted(root.rglob("*.py")):
+                archive.write(source, source.relative_to(root.parent))
+
+
+def _parts(folder: Path, handover: Handover) -> Iterator[pa.Table]:
+    for file in sorted(folder.glob("part-*.parquet")):
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(_ACCOUNTS):
+                yield handover.snapshots(pa.Table.from_batches([batch]))
 
 
 def _refuse_without(engine: Engine) -> None:
@@ -108,7 +198,7 @@ def _answers(address: tuple[str, int]) -> bool:
 def _session(engine: Engine, folder: str) -> Iterator[SparkSession]:
     """A session of our own: in the Spark that runs in this process already, or in one that ends with it."""
     from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
+    from pyspark.errors import PySparkException, PythonException
     from pyspark.sql import SparkSession
 
     # What goes wrong is said once, in the error: not in a hundred lines of Java before it.
@@ -124,6 +214,12 @@ def _session(engine: Engine, folder: str) -> Iterator[SparkSession]:
         finally:
             if running is None:
                 session.stop()
+    except PythonException as error:
+        raise GarrisonError(
+            "Python failed on Spark's workers",
+            there=str(error).strip().splitlines()[-1][:500],
+            do="If they lack a library, see docs/engines.md, Scoring on Spark",
+        ) from error
     except (PySparkException, Py4JError) as error:
         raise GarrisonError("Spark could not compute the snapshots", there=_sentence(error)) from error
 
@@ -137,7 +233,11 @@ def _started(engine: Engine, folder: str) -> SparkSession:
     settings = _QUIET | (local if engine.master.startswith("local") else {}) | engine.options
     for key, value in {"spark.sql.warehouse.dir": folder, **settings}.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    session = builder.getOrCreate()
+    # As spark-submit reads it; Spark itself would start whatever is called python3.
+    here = os.environ.get("PYSPARK_PYTHON", sys.executable)
+    session.sparkContext.pythonExec = engine.options.get("spark.pyspark.python", here)
+    return session
 
 
 def _await_worker(engine: Engine, session: SparkSession) -> None:

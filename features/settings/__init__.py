@@ -10,7 +10,7 @@ from pydantic import Field
 
 from features.contract import CONTACT
 from features.settings.alerts import Alerts, Email
-from features.settings.crm import Crm
+from features.settings.crm import Crm, HubSpot, Salesforce
 from features.settings.serving import Serving
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
 from features.settings.targets import Churn, ChurnLabel, Cohort, Training, Upsell, UpsellLabel
@@ -25,9 +25,11 @@ __all__ = [
     "Crm",
     "Email",
     "Engine",
+    "HubSpot",
     "OwnFeatures",
     "Paths",
     "Quality",
+    "Salesforce",
     "Serving",
     "Settings",
     "Source",

@@ -1,14 +1,68 @@
-"""What a CRM's fields are called, and where the CRM is."""
+"""Which of our columns a CRM gets, what its fields are called, and where it is."""
 
 from __future__ import annotations
 
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
 from features.settings.values import Part
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def _address(url: str) -> str:
+    """Without its last slash; a token must not go over the wire in the open."""
+    parts = urlsplit(url)
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    if not safe or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        message = "is not a plain https address such as https://harbour.my.salesforce.com"
+        raise ValueError(message)
+    return url.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address)]
+# What stands in an address or in CSV as it is.
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+
+
+class Salesforce(Part):
+    """A Salesforce org. It wants either a client id and secret, or a token that something else keeps fresh."""
+
+    # My Domain, such as https://harbour.my.salesforce.com.
+    instance_url: Address | None = None
+    object: _Name = "Account"
+    # The custom field, unique and an external id, that holds our account_id.
+    external_id: _Name = "Garrison_Account_Id__c"
+    # Environment variables.
+    client_id_env: str = "SALESFORCE_CLIENT_ID"
+    client_secret_env: str = "SALESFORCE_CLIENT_SECRET"  # noqa: S105  # the name of a variable, not a secret
+    token_env: str | None = None
+
+
+class HubSpot(Part):
+    """A HubSpot portal."""
+
+    object: _Name = "companies"
+    # The property with unique values that holds our account_id.
+    id_property: _Name = "garrison_account_id"
+    # The environment variable with a private app's token.
+    token_env: str = "HUBSPOT_TOKEN"  # noqa: S105  # the name of a variable, not a secret
+    url: Address = "https://api.hubapi.com"
 
 
 class Crm(Part):
-    """The fields of a CRM's accounts that Garrison writes."""
+    """The fields of a CRM's accounts that Garrison writes; it writes no other."""
 
     # Before the name of each of our columns, unless `fields` names it.
-    prefix: str = "garrison_"
+    prefix: str = Field(default="garrison_", pattern=r"^[a-z][a-z0-9_]*_$")
     # Our column to the CRM's field, such as churn_90d = "Churn_Risk__c".
-    fields: dict[str, str] = {}
+    fields: dict[str, _Name] = {}
+    # Which of our columns to send. Default: all.
+    columns: tuple[str, ...] = ()
+    # How often a request or a row is tried, and seconds before the second try; doubled with each.
+    tries: int = Field(default=5, ge=1, le=20)
+    wait_s: float = Field(default=1.0, gt=0, le=60)
+    salesforce: Salesforce = Salesforce()
+    hubspot: HubSpot = HubSpot()

@@ -137,7 +137,9 @@ class Company:
             "scored_at": 0,
         }
         given = {a: s if isinstance(s, dict) else {"score": s} for a, s in scores.items()}
-        self.state.write_scores({**row, **rest, "account_id": a, **columns} for a, columns in given.items())
+        rows = ({**row, **rest, "account_id": a, **columns} for a, columns in given.items())
+        texts = ({**row, "drivers": json.dumps(row["drivers"])} for row in rows)
+        self.state.write_scores(tuple(row[c.name] for c in store.SCORES.columns) for row in texts)
 
     def alert(self, as_of=None, **rest):
         """Run the alerts with thresholds of 0.6 and 0.4."""

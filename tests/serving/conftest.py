@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import random
@@ -14,7 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -266,6 +267,7 @@ class Served:
     harbour: Harbour
     log: Path
     seconds: float
+    process: subprocess.Popen[Any]
 
     def client(self) -> Client:
         return Client(self.url, self.key)
@@ -288,17 +290,19 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def running(harbour: Harbour, key: str, log: Path) -> Iterator[Served]:
+def running(harbour: Harbour, key: str, log: Path, workers: int = 1) -> Iterator[Served]:
     """Start the service, wait until it answers, and stop it in the end."""
     port, began = a_free_port(), time.monotonic()
     line = [sys.executable, "-m", "serving", "serve", "--config", str(harbour.config), "--port", str(port)]
+    line += ["--workers", str(workers)]
     with log.open("w") as out, subprocess.Popen(line, stdout=out, stderr=out, start_new_session=True) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for(f"{url}/healthz", process, log)
-            yield Served(url, key, harbour, log, time.monotonic() - began)
+            yield Served(url, key, harbour, log, time.monotonic() - began, process)
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended, as a test wanted
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait(20)
 
 
@@ -313,6 +317,12 @@ def wait_for(url: str, process: subprocess.Popen[Any], log: Path) -> None:
         else:
             return
     pytest.fail(f"no answer from {url}: {log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., AbstractContextManager[Served]]:
+    """Starts a service of one's own."""
+    return running
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_a_key_is_known_by_its_holder_and_stored_only_as_a_hash(opened: store.St
     ring.refresh()
     found = ring.holder(f"Bearer {key}")
     assert found is not None
-    assert (found.name, found.scope) == ("billing", "score")
+    assert (found.name, found.scope) == ("billing", "score,read")
     with opened.reading() as connection:
         stored = str(connection.execute(sa.select(store.API_KEYS)).all())
     assert key.rpartition("_")[2] not in stored

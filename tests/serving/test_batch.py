@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,17 +14,27 @@ import pytest
 import sqlalchemy as sa
 
 from features.errors import GarrisonError
-from serving import batch, online, store
+from serving import batch, results, store
 from serving.batch import Explain
 from serving.online import Snapshot
+from serving.results import Results
 
 COLUMNS = [
     "account_id",
     "as_of",
     "churn_30d",
+    "churn_30d_trend",
     "churn_90d",
+    "churn_90d_trend",
     "upsell_90d",
+    "upsell_90d_trend",
     "value",
+    "value_at_risk",
+    "upsell_value",
+    "tier",
+    "recommendation",
+    "why",
+    "next_sale_days",
     "drivers",
     "sources",
     "model",
@@ -74,18 +85,64 @@ def test_by_default_those_above_the_base_rate_are_explained(own_harbour: Any, no
     settings = own_harbour.settings
     for explain, expected in ((Explain.ABOVE, None), (Explain.ALL, True), (Explain.NONE, False)):
         scored = batch.run(settings, None, as_of=now, explain=explain)
-        for target, bundle in scored.scorer.bundles.items():
-            for h, horizon in enumerate(bundle.horizons):
-                above = scored.scores[target][:, h] > bundle.base_rates[horizon]
-                has = [bool(drivers) for drivers in scored.drivers[target, horizon]]
-                assert has == (above.tolist() if expected is None else [expected] * len(has))
+        for name, (target, horizon) in scored.results.names.items():
+            table = scored.results.table
+            above = table[name].to_numpy() > scored.scorer.bundles[target].base_rates[horizon]
+            has = table[f"{name}_drivers"].is_valid().to_pylist()
+            assert has == (above.tolist() if expected is None else [expected] * len(has))
+
+
+def test_each_account_is_told_what_to_do_and_what_is_at_stake(harbour: Any, now: datetime, tmp_path: Path) -> None:
+    scored = batch.run(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
+    frame, table = pd.read_parquet(tmp_path / "s.parquet"), scored.results.table.to_pandas()
+    known = frame["value"].notna()
+    assert known.any()
+    year = frame["churn_90d"] * frame["value"]
+    assert frame.loc[known, "value_at_risk"].tolist() == pytest.approx(year[known].tolist())
+    assert set(frame["recommendation"]) <= {"act", "sell", "leave_alone"}
+    risky = scored.scorer.bundles["churn"].threshold(90, harbour.settings.alerts.leave_share)
+    assert ((frame["recommendation"] == "act") == (frame["churn_90d"] >= risky)).all()
+    assert frame["why"].str.len().gt(0).all()
+    assert set(frame["tier"]) == set("ABCDE")
+    assert table["leaves_in_days"].dropna().between(0, 90).all()
+
+
+def test_the_trend_is_the_change_since_the_last_run_before(own_harbour: Any, tmp_path: Path) -> None:
+    days = [datetime(2023, 11, 1, tzinfo=UTC), datetime(2023, 12, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)]
+    frames = []
+    # Whatever order they are run in: the one before is the one that looks from before.
+    for day in (days[0], days[2], days[1], days[2]):
+        to = f"{tmp_path}/{day:%m}.parquet"
+        batch.run(own_harbour.settings, to, as_of=day, explain=Explain.NONE)
+        frames.append(pd.read_parquet(to).set_index("account_id"))
+    first, _, second, third = frames
+    assert first["churn_90d_trend"].isna().all()
+    for before, after in ((first, second), (second, third)):
+        change = (after["churn_90d"] - before["churn_90d"]).reindex(after.index)
+        pd.testing.assert_series_equal(after["churn_90d_trend"], change, check_names=False)
+    assert third["churn_90d_trend"].abs().max() > 0
+
+
+def test_parts_score_as_the_whole_does(own_harbour: Any, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = batch.run(own_harbour.settings, None, as_of=now).results
+    kept = Snapshot.newest(own_harbour.settings)
+    monkeypatch.setattr("features.snapshots._ACCOUNTS", 7)
+    parts = batch.run(own_harbour.settings, None, as_of=now).results
+    again = Snapshot.newest(own_harbour.settings)
+    assert parts.table.drop_columns(sorted(c for c in parts.table.column_names if c.endswith("_before"))).equals(
+        whole.table.drop_columns(sorted(c for c in whole.table.column_names if c.endswith("_before")))
+    )
+    assert kept is not None
+    assert again is not None
+    pd.testing.assert_frame_equal(kept.frame, again.frame)
 
 
 def test_the_default_instant_ends_the_last_day_with_an_event(own_harbour: Any) -> None:
     scored = batch.run(own_harbour.settings, None, explain=Explain.NONE)
     rows = own_harbour.rows
     last = max([r["used_at"] for r in rows["usage"]] + [r["opened_at"] for r in rows["tickets"]])
-    assert scored.as_of.isoformat() > last > (scored.as_of - pd.Timedelta(days=1)).isoformat()
+    as_of = scored.results.as_of
+    assert as_of.isoformat() > last > (as_of - pd.Timedelta(days=1)).isoformat()
 
 
 @pytest.mark.parametrize("kind", ["csv", "sqlite", "postgresql"])
@@ -132,19 +189,24 @@ def test_a_run_that_was_killed_is_mended_by_running_it_again(own_harbour: Any, t
 def test_the_snapshot_is_kept_as_it_was_scored(own_harbour: Any, now: datetime) -> None:
     batch.run(own_harbour.settings, None, as_of=datetime(2023, 12, 1, tzinfo=UTC), explain=Explain.NONE)
     scored = batch.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
-    newest = Snapshot.newest(online.folder(own_harbour.settings))
+    newest = Snapshot.newest(own_harbour.settings)
     assert newest is not None
     assert (newest.as_of, newest.sources) == (now, ("tickets", "usage", "purchases"))
-    again = scored.scorer.score(newest.rows(scored.scorer))
-    assert all((again[t] == scored.scores[t]).all() for t in again)
-    assert newest.in_cohort["churn"].tolist() == scored.rows.in_cohort["churn"].tolist()
+    again, table = scored.scorer.score(newest.rows(scored.scorer)), scored.results.table
+    for name, (target, horizon) in scored.results.names.items():
+        h = scored.scorer.bundles[target].horizons.index(horizon)
+        assert again[target][:, h].tolist() == table[name].to_pylist()
+    assert newest.in_cohort["churn"].tolist() == table["in_cohort_churn"].to_pylist()
 
 
-def test_a_file_that_is_no_snapshot_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_snapshot_is_named(own_harbour: Any, tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "2024.parquet")
     with pytest.raises(GarrisonError, match=r"2024\.parquet is not a stored snapshot"):
-        Snapshot.newest(tmp_path)
-    assert Snapshot.newest(tmp_path / "none") is None
+        Snapshot.read(tmp_path / "2024.parquet")
+    with pytest.raises(GarrisonError, match=r"2024\.parquet holds no scores"):
+        Results.read(tmp_path / "2024.parquet")
+    shutil.rmtree(results.folder(own_harbour.settings), ignore_errors=True)
+    assert Snapshot.newest(own_harbour.settings) is None
 
 
 def test_without_a_champion_there_is_nothing_to_score_with(own_harbour: Any, now: datetime) -> None:

@@ -59,9 +59,9 @@ def test_a_posted_account_comes_out_in_canonical_values(reader: Reader) -> None:
         "usage": [use],
         "purchases": [purchase],
     }
-    asked = read(reader, posted, "A-1", as_of="2024-01-01", drivers=False)
+    asked = read(reader, posted, "A-1", as_of="2024-01-01", detail="advice")
     assert asked.as_of == datetime(2024, 1, 1, tzinfo=UTC)
-    assert not asked.drivers
+    assert asked.detail == "advice"
     item = asked.items[0]
     assert isinstance(item, dict)
     june = micros(datetime(2023, 6, 1, tzinfo=UTC))
@@ -156,7 +156,7 @@ def test_a_rejected_item_keeps_its_name(reader: Reader) -> None:
             "as_off: this key is unknown",
         ),
         (b'{"accounts": ["a"], "as_of": "2024"}', HTTPStatus.UNPROCESSABLE_ENTITY, "as_of: Invalid isoformat"),
-        (b'{"accounts": ["a"], "drivers": 1}', HTTPStatus.UNPROCESSABLE_ENTITY, "drivers: .* boolean"),
+        (b'{"accounts": ["a"], "detail": 1}', HTTPStatus.UNPROCESSABLE_ENTITY, "detail: .*drivers"),
         (json.dumps({"accounts": ["a"] * 101}).encode(), HTTPStatus.UNPROCESSABLE_ENTITY, "at most 100"),
     ],
 )

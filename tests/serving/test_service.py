@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -285,7 +286,7 @@ def test_a_server_without_a_champion_comes_up_and_says_what_is_missing(
     async def asked() -> list[httpx.Response]:
         service = Garrison.to_asgi()
         transport = httpx.ASGITransport(service)
-        async with service.router.lifespan_context(service), httpx.AsyncClient(transport=transport) as client:
+        async with lifespan(service), httpx.AsyncClient(transport=transport) as client:
             score = await client.post("http://s/v1/score", json={"accounts": ["A-003"]}, headers=headers)
             return [score, *[await client.get(f"http://s{path}") for path in ("/healthz", "/readyz", "/v1/model")]]
 
@@ -299,11 +300,26 @@ def test_a_server_without_a_champion_comes_up_and_says_what_is_missing(
     assert refusal(without_key) == (401, "no_key")
 
 
+@asynccontextmanager
+async def lifespan(service: Any) -> AsyncIterator[None]:
+    """What a server does with an application before its first request and after its last."""
+    given: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    said: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    task = asyncio.create_task(service({"type": "lifespan", "asgi": {"version": "3.0"}}, given.get, said.put))
+    await given.put({"type": "lifespan.startup"})
+    assert (await said.get())["type"] == "lifespan.startup.complete"
+    yield
+    await given.put({"type": "lifespan.shutdown"})
+    assert (await said.get())["type"] == "lifespan.shutdown.complete"
+    await task
+
+
 def test_the_service_needs_neither_mlflow_nor_evidently(harbour: Any) -> None:
     program = (
         "import sys, asyncio, serving.service as s\n"
         "s.Garrison.inner()\n"
-        "assert s.web.state.room.trouble is None, s.web.state.room.trouble\n"
+        "from serving.web import Web\n"
+        "assert Web.worker.room.trouble is None, Web.worker.room.trouble\n"
         "heavy = {'mlflow', 'evidently', 'apprise', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -22,21 +22,10 @@ def at(url: str) -> Any:
     return SimpleNamespace(state=url)
 
 
-def row(account_id: str, *, as_of: datetime = DAY, score: float = 0.1, horizon: int = 90) -> dict[str, Any]:
-    return {
-        "account_id": account_id,
-        "as_of": micros(as_of),
-        "target": "churn",
-        "horizon": horizon,
-        "score": score,
-        "model": "churn-1",
-        "catalog": "c",
-        "sources": "usage",
-        "value": None,
-        "in_cohort": True,
-        "drivers": [{"feature": "seats", "contribution": 0.25}],
-        "scored_at": 1,
-    }
+def row(account_id: str, *, as_of: datetime = DAY, score: float = 0.1, horizon: int = 90) -> tuple[Any, ...]:
+    drivers = '[{"feature": "seats", "contribution": 0.25}]'
+    fixed = ("churn-1", "c", "usage", None, True, drivers, 1)
+    return (account_id, micros(as_of), "churn", horizon, score, *fixed)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -323,7 +323,7 @@ def test_a_column_that_is_missing_only_at_first_varies():
     frame = pd.DataFrame(
         {"a": [np.nan, 1.0], "b": [np.nan, np.nan], "c": [2.0, 2.0], "d": [None, "x"], "e": ["x", "x"]}
     )
-    assert fit._columns(frame) == ("a", "d")
+    assert fit._described(frame.items()) == (("a", "d"), {"d": ("x",)})
 
 
 def test_the_champion_is_judged_beside_the_new_model_on_the_same_rows(slim, plain):

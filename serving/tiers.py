@@ -9,6 +9,19 @@ from typing import Any
 import pandas as pd
 
 TIERS = ("A", "B", "C", "D", "E")
+# What is read of a snapshot.
+WANTED = (
+    "recurring_revenue_year",
+    "spend_365d",
+    "margin_365d",
+    "cost_to_serve",
+    "tickets_365d",
+    "urgent_tickets_90d",
+    "escalated_tickets_90d",
+    "reopened_tickets_90d",
+    "paid_share_365d",
+    "returns_share_365d",
+)
 _REVENUE = ("recurring_revenue_year", "spend_365d")
 _HARD = ("urgent_tickets_90d", "escalated_tickets_90d", "reopened_tickets_90d")
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from monitoring.tiers import TIERS, classify
+from serving.tiers import TIERS, classify
 
 N = 100
 

@@ -1,0 +1,467 @@
+"""`make bench-serving`: the HTTP service beside bare FastAPI on uvicorn, with the same booster on the same rows.
+
+Both have one worker, and are asked in turns, some seconds each, by the same client, in this process: 8 connections kept
+alive, each with one request on its way, sent as ready bytes. Ids are drawn without repetition from all accounts, so
+that no memory of answers would help. Ours checks a key, counts its figures and writes its audit log meanwhile; the
+rival does none of it.
+
+    bench_serving.py [--accounts 100000] [--rounds 7] [--seconds 3] [--soak 200000]
+"""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import lightgbm as lgb
+import measure
+import numpy as np
+import pandas as pd
+import uvloop
+
+from features import snapshots
+from features.company import load
+from features.history import History
+from serving import auth, batch, online, store
+from training import promotions
+from training.bundle import Bundle, Head, quantiles
+from training.calibrate import Calibrator
+from training.promotions import Promotion
+
+FOLDER = Path("var/bench/serving").absolute()
+RIVAL = FOLDER / "rival"
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+CONNECTIONS = 8
+FEATURES = 100
+TREES = 300
+EVENTS = {"usage": 270, "tickets": 20, "purchases": 10}  # of a posted history
+TOML = """
+[company]
+name = "Bench"
+
+[sources]
+accounts = { path = "accounts.parquet" }
+tickets = { path = "tickets.parquet" }
+usage = { path = "usage.parquet" }
+purchases = { path = "purchases.parquet" }
+
+[tables.accounts]
+source = "accounts"
+columns = { account_id = "account_id", created_at = "created_at", seats = "seats" }
+
+[tables.tickets]
+source = "tickets"
+columns = { ticket_id = "ticket_id", account_id = "account_id", opened_at = "opened_at", resolved_at = "resolved_at", \
+priority = "priority", csat = "csat" }
+
+[tables.usage]
+source = "usage"
+columns = { account_id = "account_id", used_at = "used_at", user_id = "user_id", feature = "feature", \
+count = "count", duration_s = "duration_s" }
+
+[tables.purchases]
+source = "purchases"
+columns = { account_id = "account_id", purchased_at = "purchased_at", amount = "amount", kind = "kind", \
+term_starts_at = "term_starts_at", term_ends_at = "term_ends_at", billing_months = "billing_months" }
+
+[churn]
+cohort = { kind = "in_force" }
+label = { kind = "lapse" }
+horizons = [90]
+
+[serving]
+per_minute = 1000000000
+
+[paths]
+var = "VAR"
+mlruns = "MLRUNS"
+"""
+
+
+def company(accounts):
+    """A generated company on disk, scored by a batch, with a champion of 100 features and 300 trees; its settings."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    RIVAL.mkdir(parents=True)
+    for name, table in tables(accounts).items():
+        table.to_parquet(FOLDER / f"{name}.parquet", index=False)
+    toml = TOML.replace("VAR", str(FOLDER / "var")).replace("MLRUNS", str(FOLDER / "mlruns"))
+    (FOLDER / "garrison.toml").write_text(toml, encoding="utf-8")
+    settings = load(FOLDER / "garrison.toml")
+    learn(settings).save(settings.paths.mlruns / "artifacts" / "churn")
+    made = Promotion(promotions.now(), "promote", "churn", "churn-1", "run-1", "artifacts/churn", "to be measured")
+    promotions.append(settings, made)
+    batch.run(settings, None, as_of=NOW, explain=batch.Explain.ABOVE)
+    return settings
+
+
+def tables(accounts):
+    """Canonical rows: of each account some 10 uses, 2 tickets and 2 purchases."""
+    draw = np.random.default_rng(7)
+    ids = np.array([f"A-{i:07}" for i in range(accounts)])
+    created = pd.Timestamp("2023-01-01", tz="UTC") + pd.to_timedelta(draw.integers(0, 200 * 86_400, accounts), "s")
+
+    def events(each):
+        who = draw.integers(0, accounts, accounts * each)
+        return who, created[who] + pd.to_timedelta(draw.integers(1, 160 * 86_400, len(who)), "s")
+
+    used, used_at = events(10)
+    asked, opened_at = events(2)
+    bought, bought_at = events(1)
+    first = pd.DataFrame({"account_id": ids, "purchased_at": created, "kind": "new"})
+    more = pd.DataFrame({"account_id": ids[bought], "purchased_at": bought_at, "kind": "expansion"})
+    purchases = pd.concat([first, more], ignore_index=True)
+    size = len(purchases)
+    return {
+        "accounts": pd.DataFrame({"account_id": ids, "created_at": created, "seats": draw.integers(1, 80, accounts)}),
+        "usage": pd.DataFrame(
+            {
+                "account_id": ids[used],
+                "used_at": used_at,
+                "user_id": [f"u{i}" for i in draw.integers(0, 5, len(used))],
+                "feature": draw.choice(["charts", "tides", "berths"], len(used)),
+                "count": draw.integers(1, 20, len(used)),
+                "duration_s": draw.uniform(1, 4_000, len(used)).round(3),
+            }
+        ),
+        "tickets": pd.DataFrame(
+            {
+                "ticket_id": [f"T{i}" for i in range(len(asked))],
+                "account_id": ids[asked],
+                "opened_at": opened_at,
+                "resolved_at": opened_at + pd.to_timedelta(draw.integers(1, 400, len(asked)), "h"),
+                "priority": draw.choice(["low", "normal", "high", "urgent"], len(asked)),
+                "csat": draw.integers(1, 6, len(asked)),
+            }
+        ),
+        "purchases": purchases.assign(
+            amount=draw.integers(100, 9_000, size),
+            term_starts_at=purchases["purchased_at"],
+            term_ends_at=purchases["purchased_at"] + pd.Timedelta(days=365),
+            billing_months=draw.choice([1, 12], size),
+        ),
+    }
+
+
+def learn(settings):
+    """A real model of real snapshots; what it predicts is of no account here."""
+    with History.open(settings) as history:
+        frame = snapshots.build(history, [NOW])
+        sources, version = history.sources, history.catalog.version
+        beside = {f.name for f in history.catalog.beside(sources)}
+    frame = frame.sample(min(len(frame), 10_000), random_state=7)
+    numbers = [c for c in frame if c not in {"account_id", "as_of", *beside} and frame[c].notna().any()]
+    numbers = [c for c in numbers if pd.api.types.is_numeric_dtype(frame[c])][:FEATURES]
+    matrix = frame[numbers].to_numpy(dtype="float64")
+    labels = np.random.default_rng(7).random(len(frame)) < 0.2 + 0.3 * (frame["seats"].to_numpy() < 20)
+    options = {"objective": "binary", "num_leaves": 31, "learning_rate": 0.05, "verbosity": -1, "seed": 1}
+    booster = lgb.train(options, lgb.Dataset(matrix, labels), TREES)
+    same = Calibrator(slope=1.0, intercept=0.0)
+    spread = quantiles(booster.predict(matrix))
+    booster.save_model(RIVAL / "booster.txt")
+    return Bundle(
+        target="churn",
+        features=tuple(numbers),
+        categories={},
+        sources=sources,
+        catalog=version,
+        trained_at=NOW,
+        heads=(Head(90, booster.model_to_string(), same, float(labels.mean()), spread),),
+        order=1,
+        reference=frame[numbers].head(50),
+        run_id="run-1",
+    )
+
+
+class Connection(asyncio.Protocol):
+    """Sends requests one after the other, each when the last has been answered, and keeps how long each took."""
+
+    def __init__(self, requests, until, done):
+        self._requests, self._until, self._done = requests, until, done
+        self.took, self.bad, self._read = [], 0, b""
+
+    def connection_made(self, transport):
+        self._transport = transport
+        self._send()
+
+    def _send(self):
+        request = next(self._requests, None)
+        self._began = time.perf_counter()
+        if request is None or self._began > self._until:
+            self._transport.close()
+        else:
+            self._transport.write(request)
+
+    def data_received(self, data):
+        self._read += data
+        head = self._read.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        at = self._read.find(b"content-length: ") + 16
+        length = int(self._read[at : self._read.find(b"\r", at)])
+        if len(self._read) < head + 4 + length:
+            return
+        self.took.append(time.perf_counter() - self._began)
+        self.bad += self._read[9:12] != b"200" or b'"error"' in self._read
+        self._read = b""
+        self._send()
+
+    def connection_lost(self, _error):
+        if not self._done.done():
+            self._done.set_result(None)
+
+
+def ask(port, requests, *, connections=CONNECTIONS, seconds=float("inf")):
+    """Ask until there are no more requests, or time is over; gives requests a second, and the times taken in s."""
+
+    async def asking():
+        loop, until, given = asyncio.get_running_loop(), time.perf_counter() + seconds, iter(requests)
+        began, made = time.perf_counter(), []
+        for _ in range(connections):
+            done = loop.create_future()
+            made.append(
+                ((await loop.create_connection(lambda d=done: Connection(given, until, d), "127.0.0.1", port)), done)
+            )
+        for _, done in made:
+            await done
+        return time.perf_counter() - began, [connection for (_, connection), _ in made]
+
+    took, found = uvloop.run(asking())
+    bad = sum(connection.bad for connection in found)
+    if bad:
+        raise SystemExit(f"{bad} requests were not answered as they should be")
+    times = np.concatenate([connection.took for connection in found])
+    return len(times) / took, times
+
+
+def post(path, body, key=None):
+    """A request as it goes over the line."""
+    text = json.dumps(body).encode()
+    head = [f"POST {path} HTTP/1.1", "host: bench", "content-type: application/json", f"content-length: {len(text)}"]
+    head += [f"authorization: Bearer {key}"] if key else []
+    return "\r\n".join([*head, "", ""]).encode() + text
+
+
+def ours(names, key, detail="scores"):
+    """Requests to our service, by id."""
+    return [post("/v1/score", {"accounts": [name], "detail": detail}, key) for name in names]
+
+
+def histories(count, key):
+    """Requests with whole histories, each of another account."""
+    draw, found = np.random.default_rng(3), []
+    for i in range(count):
+        days = np.sort(draw.uniform(1, 200, 300))
+        at = [(NOW - timedelta(days=float(d))).isoformat() for d in days]
+        uses = [{"used_at": t, "user_id": f"u{k % 5}", "feature": "charts", "count": k % 20} for k, t in enumerate(at)]
+        tickets = [{"ticket_id": f"T{k}", "opened_at": t, "priority": "high"} for k, t in enumerate(at)]
+        bought = [{"purchased_at": t, "amount": "900", "kind": "expansion"} for t in at]
+        account = {"account_id": f"P-{i}", "created_at": (NOW - timedelta(days=250)).isoformat(), "seats": 20}
+        rows = {"usage": uses, "tickets": tickets, "purchases": bought}
+        item = {"account": account} | {table: rows[table][:size] for table, size in EVENTS.items()}
+        found.append(post("/v1/score", {"accounts": [item], "as_of": NOW.isoformat(), "detail": "scores"}, key))
+    return found
+
+
+@contextmanager
+def running(command, path, **environment):
+    """A server in processes of its own; gives its port, its process and how long it took to say 200 at `path`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = [sys.executable, "-m", *command, "--port", str(port)]
+    began = time.perf_counter()
+    log = (FOLDER / f"{command[0]}.log").open("w")
+    with (
+        log,
+        subprocess.Popen(line, stdout=log, stderr=log, start_new_session=True, env=os.environ | environment) as process,
+    ):
+        try:
+            while status(port, path) != http.client.OK:
+                if process.poll() is not None or time.perf_counter() - began > 120:
+                    raise SystemExit(f"{command[0]} did not start: {log.name}")
+                time.sleep(0.01)
+            yield port, process, time.perf_counter() - began
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+def status(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def service():
+    return running(["serving", "serve", "--config", str(FOLDER / "garrison.toml"), "--workers", "1"], "/readyz")
+
+
+def rival():
+    options = ["--app-dir", str(Path(__file__).parent), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+    return running(["uvicorn", "fastapi_rival:app", *options, "--log-level", "warning"], "/docs", RIVAL=str(RIVAL))
+
+
+def beside(settings, names, key, options):
+    """By id: ours and the rival in turns."""
+    answers = online.Online.load(settings, batch.champions(settings))
+    matrix = answers.rows.matrices["churn"]
+    np.savez(RIVAL / "rows.npz", ids=np.array(answers.rows.account_ids.tolist()), matrix=matrix)
+    found = {"ours": [], "rival": []}
+    with service() as (our_port, _, _), rival() as (rival_port, _, _):
+        same(our_port, rival_port, names[:50], key)
+        given = {"ours": iter(ours(names, key)), "rival": iter([post("/score", {"account_id": n}) for n in names])}
+        ports = {"ours": our_port, "rival": rival_port}
+        for name, requests in given.items():
+            ask(ports[name], requests, seconds=1)  # to warm up
+        for turn in range(options.rounds):
+            for name in list(given)[:: 1 if turn % 2 else -1]:
+                found[name].append(ask(ports[name], given[name], seconds=options.seconds))
+    figures = {}
+    for name, rounds in found.items():
+        figures[f"{name}_per_s"] = statistics.median(rate for rate, _ in rounds)
+        for share in (50, 99):
+            each = [np.percentile(times, share) for _, times in rounds]
+            figures[f"{name}_p{share}_ms"] = 1000 * statistics.median(each)
+    return {
+        "throughput_ratio": figures["ours_per_s"] / figures["rival_per_s"],
+        "p99_ratio": figures["ours_p99_ms"] / figures["rival_p99_ms"],
+    } | figures
+
+
+def same(our_port, rival_port, names, key):
+    """Stop unless both say the same of some accounts."""
+
+    def asked(port, request):
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(request)
+            answer = http.client.HTTPResponse(line)
+            answer.begin()
+            return json.loads(answer.read())
+
+    for name in names:
+        mine = asked(our_port, ours([name], key)[0])["results"][0]["scores"]["churn_90d"]["score"]
+        theirs = asked(rival_port, post("/score", {"account_id": name}))["probability"]
+        if abs(mine - theirs) > 1e-12:
+            raise SystemExit(f"{name}: {mine} and {theirs}")
+
+
+def alone(settings, names, key, options):
+    """Of our service alone, one connection: by id, with drivers, with whole histories, in turns; and its start."""
+    with store.open(settings) as opened:
+        explained = [r["account_id"] for r in opened.latest_scores(NOW, "churn", 90) if r["drivers"]]
+    np.random.default_rng(5).shuffle(explained)
+    kinds = {
+        "by_id": ours(names, key),
+        "drivers": ours(names[::-1], key, "drivers"),
+        "stored_drivers": ours(explained, key, "drivers"),
+        "history": histories(20 * options.rounds, key),
+    }
+    took = {name: [] for name in kinds}
+    given = {name: iter(requests) for name, requests in kinds.items()}
+    with service() as (port, _, _):
+        for _ in range(options.rounds):
+            for name, requests in given.items():
+                few = [r for _, r in zip(range(20 if name == "history" else 300), requests, strict=False)]
+                took[name].extend(ask(port, few, connections=1)[1])
+    p50 = {name: 1000 * float(np.median(times)) for name, times in took.items()}
+    return {
+        "history_over_by_id": p50["history"] / p50["by_id"],
+        "drivers_over_plain": p50["drivers"] / p50["by_id"],
+        "stored_drivers_over_plain": p50["stored_drivers"] / p50["by_id"],
+        "explained_by_batch": len(explained) / len(names),
+    } | {f"{name}_p50_ms": value for name, value in p50.items()}
+
+
+def starting(options):
+    """How long the service takes to be ready, beside what it takes to import the two libraries it can't do without."""
+    ready, imports = [], []
+    for _ in range(min(options.rounds, 5)):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import bentoml, lightgbm"], check=True)
+        imports.append(time.perf_counter() - began)
+        with service() as (_, _, seconds):
+            ready.append(seconds)
+    found = {"ready_s": statistics.median(ready), "import_s": statistics.median(imports)}
+    return {"ready_over_import": found["ready_s"] / found["import_s"]} | found
+
+
+def batches():
+    """The batch beside its parts: figures for the table, {} until they are measured."""
+    return {}
+
+
+def soak(names, key, count):
+    """Ask `count` times; the worker's memory before, after a warm-up of a tenth, and at the end, in MiB."""
+    requests = ours(names, key)
+    with service() as (port, process, _):
+        before = memory(process.pid)
+        asked, seen = 0, []
+        for part in (count // 10, count - count // 10):
+            ask(port, (requests[i % len(requests)] for i in range(part)))
+            asked += part
+            seen.append(memory(process.pid))
+    growth = seen[1] - seen[0]
+    print(
+        f"  soak: {asked:,} requests; {before:.1f} MiB before, {seen[0]:.1f} warm, {seen[1]:.1f} after: {growth:+.1f}"
+    )
+    return {"soak_requests": asked, "soak_before_mib": before, "soak_warm_mib": seen[0], "soak_after_mib": seen[1]}
+
+
+def memory(pid):
+    """Resident MiB of the largest process below `pid`: the worker."""
+    found = []
+    for status_file in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = dict(line.split(":\t", 1) for line in status_file.read_text().splitlines() if ":\t" in line)
+        except OSError:
+            continue
+        if text.get("PPid", "").strip() == str(pid) and "VmRSS" in text:
+            found.append(int(text["VmRSS"].split()[0]) / 1024)
+    return max(found)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--accounts", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--soak", type=int, default=0, help="requests; nothing else is measured then")
+    options = parser.parse_args()
+    print(__doc__.split("\n\n")[1])
+    settings = company(options.accounts)
+    names = tables_ids(options.accounts)
+    with store.open(settings) as opened:
+        key = auth.create(opened, "bench")
+    if options.soak:
+        soak(names, key, options.soak)
+        return
+    figures = beside(settings, names, key, options) | alone(settings, names, key, options)
+    figures |= starting(options) | batches()
+    measure.write("serving", figures, ["bentoml", "fastapi", "httptools", "lightgbm", "uvicorn", "uvloop"])
+
+
+def tables_ids(accounts):
+    """All account ids in an order of their own."""
+    names = [f"A-{i:07}" for i in range(accounts)]
+    np.random.default_rng(11).shuffle(names)
+    return names
+
+
+if __name__ == "__main__":
+    main()
