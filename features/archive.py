@@ -22,7 +22,7 @@ from features.history import History
 from features.settings import Settings
 from features.snapshots import Progress
 
-_BUILT, _READ = 2_000_000, 100_000  # rows in memory at once
+_BUILT, _READ = 1_000_000, 100_000  # rows in memory at once
 
 
 def table(

@@ -11,13 +11,14 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
+from features.arrays import Rows, whole
 from features.definition import Ask, Measure, Stream
 from features.errors import GarrisonError
 from features.expression import numbered
 from features.history import History
+from features.operations import MONEY, Beyond
 
 NOTHING = {"min": 2**63 - 1, "max": -(2**63)}  # stands for null where the least or the most is asked
-_MONEY = 10_000  # decimals have four places
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,12 @@ def read(history: History, stream: Stream, asks: Sequence[Ask], *, accounts: tup
         GarrisonError: A sum could leave the whole numbers that 64 bits hold.
     """
     measures = tuple({a.measure.name: a.measure for a in asks}.values())
-    sql, scale = _query(stream, measures)
-    first, last = accounts
-    table = history.arrow(sql, first=first, last=last, since=since)
-    how = {m.name: m.how for m in measures}
-    columns = {
-        name: _codes(table[name])
-        if how.get(name) == "distinct"
-        else _numbers(table[name], NOTHING.get(how.get(name, ""), 0))
-        for name in table.column_names
-    }
-    account, t = columns.pop("account_id") - first, columns.pop("t")
-    facts = Facts(account, t, columns.pop("known"), columns.pop("until", None), columns, scale)
+    how, plan = {m.name: m.how for m in measures}, _plan(stream, measures)
+    columns = _on_arrays(history, plan, how, accounts=accounts, since=since)
+    if columns is None:
+        columns = _in_sql(history, plan, how, accounts=accounts, since=since)
+    account, t = columns.pop("account_id") - accounts[0], columns.pop("t")
+    facts = Facts(account, t, columns.pop("known"), columns.pop("until", None), columns, plan.scale)
     same = account[1:] == account[:-1]
     if not ((account[1:] > account[:-1]) | (same & (t[1:] >= t[:-1]))).all():
         facts = facts[np.lexsort((t, account))]
@@ -87,17 +82,40 @@ def read(history: History, stream: Stream, asks: Sequence[Ask], *, accounts: tup
     return facts
 
 
-def _numbers(column: pa.ChunkedArray, nothing: int) -> np.ndarray:
-    """Whole numbers, and decimals as whole ten-thousandths; `nothing` where null."""
-    values = column.combine_chunks()
-    if pa.types.is_decimal128(values.type):
-        # The lower of the two words that each is held in: it is one of 18 digits.
-        words = np.frombuffer(values.buffers()[1], dtype="int64")[::2]
-        numbers = words[values.offset : values.offset + len(values)].copy()
-        if values.null_count:
-            numbers[values.is_null().to_numpy(zero_copy_only=False)] = nothing
-        return numbers
-    return values.fill_null(nothing).to_numpy(zero_copy_only=False).astype("int64", copy=False)
+def _in_sql(
+    history: History, plan: _Plan, how: Mapping[str, str], *, accounts: tuple[int, int], since: int
+) -> dict[str, np.ndarray]:
+    table = history.arrow(plan.sql, first=accounts[0], last=accounts[1], since=since)
+    return {
+        name: _codes(table[name])
+        if how.get(name) == "distinct"
+        else whole(table[name].combine_chunks(), NOTHING.get(how.get(name, ""), 0))
+        for name in table.column_names
+    }
+
+
+def _on_arrays(
+    history: History, plan: _Plan, how: Mapping[str, str], *, accounts: tuple[int, int], since: int
+) -> dict[str, np.ndarray] | None:
+    """The same without the database; None where it must be asked."""
+    if history.arrays is None or plan.rows is None:
+        return None
+    try:
+        found = plan.rows.run(history.arrays)
+    except Beyond:
+        return None
+    inside = (found["account_id"] >= accounts[0]) & (found["account_id"] <= accounts[1]) & (found["t"] >= since)
+    if not inside.all():
+        found = {name: values[inside] for name, values in found.items()}
+    columns = {}
+    for name, values in found.items():
+        null = np.isnan(values)
+        if how.get(name) == "distinct":
+            columns[name] = np.where(null, -1, np.unique(values, return_inverse=True)[1])
+        else:
+            columns[name] = np.where(null, 0, values).astype("int64")
+            columns[name][null] = NOTHING.get(how.get(name, ""), 0)
+    return columns
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
@@ -121,31 +139,56 @@ def _refuse_too_large(facts: Facts, stream: Stream, measures: Sequence[Measure])
                 )
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """How a stream's facts are read.
+
+    Args:
+        sql: By the database, from the accounts' numbers `$first` to `$last`, not before `$since`.
+        rows: On arrays; None for what they can't tell.
+        scale: As facts have it.
+    """
+
+    sql: str
+    rows: Rows | None
+    scale: Mapping[str, int]
+
+
 @cache
-def _query(stream: Stream, measures: tuple[Measure, ...]) -> tuple[str, dict[str, int]]:
-    """SQL of a stream's facts, accounts by their numbers, and the measures' scales."""
+def _plan(stream: Stream, measures: tuple[Measure, ...]) -> _Plan:
     rows = stream.rows(numbered(stream.table))
     columns = {"account_id": rows.account_id, "t": rows.t, "known": rows.known}
     columns |= {"until": rows.until} if "until" in rows.columns else {}
-    scale = {}
+    values, scale = {}, {}
     for m in measures:
         column = rows[m.column] if m.column in rows.columns else None
         if column is None or (m.column == "t" and m.where is None):
             continue
         if m.how in {"sum", "min", "max"} and column.type().is_decimal():
-            scale[m.name] = _MONEY
-        columns[m.name] = _value(m, column, m.where(rows).fill_null(False) if m.where else None)
-    sql = ibis.to_sql(rows.select(**columns), dialect="duckdb")
+            scale[m.name] = MONEY
+        values[m.name] = _value(m, column, m.where(rows).fill_null(False) if m.where else None)
+    hashed = {name: _hash(v) if v.type().is_string() else v for name, v in values.items()}
+    sql = ibis.to_sql(rows.select(**columns, **hashed), dialect="duckdb")
     one = "SELECT * EXCLUDE (account_id, account_no), account_no AS account_id"
     numbers = f"{one} FROM {stream.table} WHERE account_no BETWEEN $first AND $last"
-    return f"WITH numbered_{stream.table} AS ({numbers}) SELECT * FROM ({sql}) WHERE t >= $since", scale
+    sql = f"WITH numbered_{stream.table} AS ({numbers}) SELECT * FROM ({sql}) WHERE t >= $since"
+    return _Plan(sql, _rows(rows.select(**columns, **values)), scale)
+
+
+def _rows(table: ir.Table) -> Rows | None:
+    try:
+        return Rows(table)
+    except Beyond:
+        return None
 
 
 def _value(measure: Measure, column: ir.Value, where: ir.BooleanValue | None) -> ir.Value:
     if measure.how == "count":
         there = column.notnull()
         return (there if where is None else there & where).cast("int8")
-    if measure.how == "distinct" and column.type().is_string():
-        # Text by its 64-bit hash: a tenth of the work, and among the values of one account no two meet.
-        column = column.notnull().ifelse(column.hash().cast("int64"), ibis.null("int64"))
     return column if where is None else where.ifelse(column, ibis.null(column.type()))
+
+
+def _hash(text: ir.Value) -> ir.Value:
+    """Text by its 64-bit hash: a tenth of the work, and among the values of one account no two meet."""
+    return text.notnull().ifelse(text.hash().cast("int64"), ibis.null("int64"))

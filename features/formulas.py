@@ -14,7 +14,8 @@ import numpy as np
 
 from features.errors import GarrisonError
 
-Step = tuple[Callable[..., Any], tuple[int, ...]]
+Work = Callable[..., Any]
+Step = tuple[Work, tuple[int, ...]]
 
 
 class Program:
@@ -29,7 +30,7 @@ class Program:
 
     def __init__(self, formulas: Mapping[str, ir.Value]) -> None:
         self._steps: list[Step | str] = []
-        places: dict[ops.Node, int] = {}
+        places: dict[ops.Node | str, int] = {}
         self._results = {name: self._place(value.op(), places, name) for name, value in formulas.items()}
         self._last_use = self._uses()
 
@@ -52,45 +53,51 @@ class Program:
                         held[used] = None
         return {name: held[place] for name, place in self._results.items()}
 
-    def _place(self, node: ops.Node, places: dict[ops.Node, int], name: str) -> int:
+    def _place(self, node: ops.Node | str, places: dict[ops.Node | str, int], name: str) -> int:
         """Where a node's value will be; its own parts come before it."""
         if node not in places:
-            step: Step | str
-            if isinstance(node, ops.Field):
-                step = str(node.name)
-            elif isinstance(node, ops.Literal):
-                value = np.float64(np.nan if node.value is None else node.value)
-                step = (lambda: value), ()
-            else:
-                step = _work(node, name), tuple(self._place(part, places, name) for part in _parts(node))
+            work, of = self._work(node, name)
+            step = work if isinstance(work, str) else (work, tuple(self._place(part, places, name) for part in of))
             self._steps.append(step)
             places[node] = len(self._steps) - 1
         return places[node]
+
+    def _work(self, node: ops.Node | str, name: str) -> tuple[Work | str, Sequence[ops.Node | str]]:
+        """What works a node out and what of; or the column that it is."""
+        if isinstance(node, str):
+            return node, ()
+        if isinstance(node, ops.Field):
+            return str(node.name), ()
+        if isinstance(node, ops.Literal):
+            value = np.float64(np.nan if node.value is None else node.value)
+            return lambda: value, ()
+        return _work(node, name), parts(node)
 
     def _uses(self) -> dict[int, int]:
         last = {p: place for place, step in enumerate(self._steps) if not isinstance(step, str) for p in step[1]}
         return {p: place for p, place in last.items() if p not in self._results.values()}
 
 
-def _parts(node: ops.Node) -> list[ops.Node]:
-    parts: list[Any] = []
+def parts(node: ops.Node) -> list[ops.Node]:
+    """What a node is made of."""
+    found: list[Any] = []
     for arg in node.args:
-        parts += arg if isinstance(arg, tuple) else [arg]
-    return [p for p in parts if isinstance(p, ops.Node)]
+        found += arg if isinstance(arg, tuple) else [arg]
+    return [p for p in found if isinstance(p, ops.Node)]
 
 
-def _work(node: ops.Node, name: str) -> Callable[..., Any]:
+def _work(node: ops.Node, name: str) -> Work:
     if isinstance(node, ops.Cast) and (node.to.is_floating() or node.to.is_boolean()):
         return lambda x: x
     if isinstance(node, ops.Clip):
         bounds = [node.lower is not None, node.upper is not None]
         return lambda x, *rest: _clipped(x, rest, bounds)
-    work = _WORKS.get(type(node))
+    work = WORKS.get(type(node))
     if work is None:
         raise GarrisonError(
             f"the formula of {name} can't be worked out on arrays",
             there=f"the operation {type(node).__name__}",
-            do=f"Make it of these: {', '.join(sorted(known.__name__ for known in _WORKS))}",
+            do=f"Make it of these: {', '.join(sorted(known.__name__ for known in WORKS))}",
         )
     return work
 
@@ -128,7 +135,7 @@ def _or(x: Any, y: Any) -> Any:
     return np.where((x == 1) | (y == 1), 1.0, x + y)
 
 
-_WORKS: dict[type, Callable[..., Any]] = {
+WORKS: dict[type, Callable[..., Any]] = {
     ops.Add: np.add,
     ops.Subtract: np.subtract,
     ops.Multiply: np.multiply,

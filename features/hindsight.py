@@ -23,9 +23,15 @@ def seen(table: str, row: Row, as_of: int) -> bool:
     return bool(row[str(TABLES[table].time)] < as_of and row["known_at"] <= as_of)
 
 
-def told(ticket: Row, later: str, as_of: int) -> bool:
-    """Whether a later fact of a ticket has come and is known: where nothing says, as late as its opening was told."""
-    when, own = ticket[later], ticket.get(later.replace("_at", "_known_at"))
+def told(ticket: Row, when: int, as_of: int, own: int | None = None) -> bool:
+    """Whether a later fact of a ticket has come and is known.
+
+    Args:
+        ticket: A row.
+        when: The fact's instant.
+        as_of: Where is looked from.
+        own: When it became known; where nothing says, as late as the opening did.
+    """
     first = ticket["known_at"] if ticket.get("first_known_at") is None else ticket["first_known_at"]
     known = max(ticket["known_at"], when + first - ticket["opened_at"] if own is None else own)
     return bool(max(when, ticket["opened_at"]) < as_of and known <= as_of)
@@ -63,7 +69,7 @@ def _altered(
 
 def _untold(ticket: Row, as_of: int) -> Iterator[str]:
     for when, outcome in LATER.items():
-        if ticket[when] is None or not told(ticket, when, as_of):
+        if ticket[when] is None or not told(ticket, ticket[when], as_of, ticket.get(when.replace("_at", "_known_at"))):
             yield from (when, *outcome)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from operator import itemgetter
 from types import TracebackType
@@ -15,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features import kept
+from features.arrays import Tables
 from features.catalog import Catalog
 from features.catalog.account import attributes
 from features.contract import EVENTS, TABLES, stored
@@ -38,19 +40,21 @@ class History:
         checked: What came of each table; empty for posted rows, which are checked before they get here.
         engine: Where its snapshots are computed.
         kept: The file that holds it; None for posted rows.
+        arrays: Posted rows, for what needs no database; None for a company's.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # one for each attribute
         self,
-        connection: duckdb.DuckDBPyConnection,
+        connect: Callable[[], duckdb.DuckDBPyConnection],
         tables: Sequence[str],
         attributes: tuple[tuple[str, str], ...],
         catalog: Catalog,
         checked: tuple[Checked, ...] = (),
         engine: Engine = Engine(),  # noqa: B008  # read-only
         kept: Kept | None = None,
+        arrays: Tables | None = None,
     ) -> None:
-        self._connection = connection
+        self._connect = connect
         self.tables = tuple(tables)
         self.sources = tuple(t for t in EVENTS if t in tables)
         self.attributes = attributes
@@ -58,6 +62,7 @@ class History:
         self.checked = checked
         self.engine = engine
         self.kept = kept
+        self.arrays = arrays
 
     @classmethod
     def open(cls, settings: Settings, progress: Progress | None = None) -> Self:
@@ -86,7 +91,7 @@ class History:
         connection = duckdb.connect(found.file, read_only=True, config=kept.LIMITS)
         connection.execute("SET TimeZone = 'UTC'")
         tables = [c.table for c in found.checked]
-        return cls(connection, tables, attributes(settings), catalog, found.checked, settings.engine, found)
+        return cls(lambda: connection, tables, attributes(settings), catalog, found.checked, settings.engine, found)
 
     @classmethod
     def posted(
@@ -100,20 +105,22 @@ class History:
                 given is a missing source; one with no rows is a source that has seen nothing.
             catalog: By default the company's, whose own code then runs if it has changed.
         """
-        connection = duckdb.connect()
-        connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
         described = attributes(settings)
         accounts = sorted(tables["accounts"], key=itemgetter("account_id"))
         numbers = {row["account_id"]: n for n, row in enumerate(accounts)}
-        for table, rows in tables.items():
+        found = {}
+        for table, rows in {**tables, "accounts": accounts}.items():
             kinds = {c: stored(column) for c, column in TABLES[table].columns.items()}
             kinds |= dict(described) if table == "accounts" else {}
             columns = {c: pa.array([row.get(c) for row in rows], _ARROW[kind]) for c, kind in kinds.items()}
             columns["account_no"] = pa.array([numbers.get(row["account_id"]) for row in rows], pa.int32())
-            connection.register("posted", pa.table(columns))
-            order = TABLES[table].time or "account_id"
-            connection.execute(f"CREATE TABLE {table} AS SELECT * FROM posted ORDER BY account_no, {order}")
-        return cls(connection, list(tables), described, catalog or Catalog.of(settings))
+            found[table] = pa.table(columns)
+        return cls(lambda: _held(found), list(tables), described, catalog or Catalog.of(settings), arrays=Tables(found))
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """Opened when something first asks for it: posted rows seldom need a database."""
+        return self._connect()
 
     def query(self, sql: str, **frames: pd.DataFrame) -> pd.DataFrame:
         """Run SQL over the canonical tables, with frames as tables beside them."""
@@ -135,6 +142,8 @@ class History:
 
     def accounts(self, first: int, last: int) -> pa.Table:
         """The accounts with these numbers, which are places in the order of their ids."""
+        if self.arrays:
+            return self.arrays.tables["accounts"].slice(first, last - first + 1).drop_columns("account_no")
         sql = "SELECT * EXCLUDE account_no FROM accounts WHERE account_no BETWEEN $first AND $last ORDER BY account_no"
         return self.arrow(sql, first=first, last=last)
 
@@ -147,6 +156,8 @@ class History:
 
     def size(self, table: str = "accounts") -> int:
         """The number of rows of a canonical table."""
+        if self.arrays:
+            return int(self.arrays.tables[table].num_rows)
         return int(self._connection.table(table).count("*").fetchall()[0][0])
 
     def rows(self, table: str, account_id: str) -> list[dict[str, Any]]:
@@ -196,7 +207,8 @@ class History:
 
     def close(self) -> None:
         """Give the memory back."""
-        self._connection.close()
+        if self.arrays is None or "_connection" in vars(self):
+            self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -205,3 +217,15 @@ class History:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _held(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
+    """A database in memory with a few rows."""
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
+    for table, rows in tables.items():
+        connection.register("posted", rows)
+        order = TABLES[table].time or "account_id"
+        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM posted ORDER BY account_no, {order}")
+    connection.unregister("posted")
+    return connection

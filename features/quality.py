@@ -117,11 +117,11 @@ def take_in(backend: ibis.BaseBackend, settings: Settings, checked: Checked, pos
     table = checked.table
     if not ingested.count(posted, table):
         return checked
-    with ingested.shown(backend.con, posted):
+    with backend.con.cursor() as cursor, ingested.shown(cursor, posted):
         own = f"SELECT * EXCLUDE (account_no) FROM main.{table}"
         rows = ingested.joined(settings, table, own, ingested.rows(settings, table))
-        backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_ordered(table, rows)}")
-        ((waiting,),) = backend.con.execute(ingested.waiting(table)).fetchall()
+        cursor.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_ordered(table, rows)}")
+        ((waiting,),) = cursor.execute(ingested.waiting(table)).fetchall()
     kept, (first, last) = _own(backend, table), _range(backend, table)
     reasons = {**checked.reasons, **({ingested.WAITING: waiting} if waiting else {})}
     reasons = dict(sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0])))

@@ -35,6 +35,7 @@ def score(
         Literal["above", "all", "none"], typer.Option(help="Whose scores to explain: those above the base rate.")
     ] = "above",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change at the destination.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Send rows that have not changed too.")] = False,
     result: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every row's fate here.")] = None,
     config: Config = CONFIG,
     json: Json = None,
@@ -42,6 +43,8 @@ def score(
     """Score every account at one instant, into the store and to a destination."""
     from serving import batch
 
+    if to is None and (dry_run or everything or result):
+        raise typer.BadParameter("--dry-run, --all and --result go with --to")
     with command.spinner("scoring:") as say:
         scored = batch.run(
             load(config),
@@ -49,6 +52,7 @@ def score(
             as_of=as_of,
             explain=batch.Explain(drivers),
             dry_run=dry_run,
+            everything=everything,
             result=result,
             progress=_spoken(say),
         )
@@ -120,10 +124,10 @@ def ask(
     with Client(url, os.environ.get(key_env)) as client:
         if accounts == ["-"]:
             asked = text.load(sys.stdin)
-            results = client.score(asked["accounts"], as_of=asked.get("as_of"))
+            found = client.score(asked["accounts"], as_of=asked.get("as_of"), detail=asked.get("detail", "drivers"))
         else:
-            results = client.score(accounts)
-    print(text.dumps(results, indent=2, ensure_ascii=False))
+            found = client.score(accounts)
+    print(text.dumps([item.model_dump(mode="json") for item in found.results], indent=2, ensure_ascii=False))
 
 
 @app.command()

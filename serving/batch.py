@@ -82,13 +82,14 @@ class Batch:
         }
 
 
-def run(
+def run(  # noqa: PLR0913  # all but the first two named
     settings: Settings,
     to: str | None,
     *,
     as_of: datetime | None = None,
     explain: Explain = Explain.ABOVE,
     dry_run: bool = False,
+    everything: bool = False,
     result: Path | None = None,
     progress: Progress | None = None,
 ) -> Batch:
@@ -104,6 +105,7 @@ def run(
         as_of: Default: the midnight that ends the last day with an event.
         explain: Whose scores get drivers.
         dry_run: Tell what would change at the destination, and change nothing there.
+        everything: Send the rows that have not changed too.
         result: A CSV file for what became of every row.
         progress: Told how far it is.
 
@@ -117,6 +119,8 @@ def run(
     with store.open(settings) as state:
         tell("history")
         with History.open(settings) as history:
+            if to is not None:
+                destinations.check_rows(to, history.size())
             found = _scored(settings, history, scorer, as_of or snapshots.latest(history), explain=explain, tell=tell)
         found.write(results.folder(settings))
         written = state.write_scores(_told(records(found), found.table.num_rows * len(found.names), tell))
@@ -124,7 +128,9 @@ def run(
             return Batch(scorer, found, written)
         tell("destination")
         chunks = frames(settings, found)
-        delivered = delivery.deliver(settings, state, chunks, to, dry_run=dry_run, result=result, tell=tell)
+        delivered = delivery.deliver(
+            settings, state, chunks, to, dry_run=dry_run, everything=everything, result=result, tell=tell
+        )
     return Batch(scorer, found, written, delivered)
 
 

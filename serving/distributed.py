@@ -1,4 +1,4 @@
-"""Batch scoring on Spark: the accounts are scored where their snapshots are computed, by the code of `serving.batch`."""
+"""Batch scoring on Spark: accounts are scored where their snapshots are computed, by the code of `serving.batch`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def parts(  # noqa: PLR0913  # all but the first three named
         GarrisonError: No account had been created by then, or Spark can't be reached or failed.
     """
     scoring = Scoring(settings, scorer.bundles, scorer.catalog.files, history.sources, explain)
-    with spark.mapped(
-        history.engine, history, as_of, scoring, packages=(features, training, serving)
-    ) as (tables, told):
+    with spark.mapped(history.engine, history, as_of, scoring, packages=(features, training, serving)) as (
+        tables,
+        told,
+    ):
         done = 0
         for part in Snapshot.parts(settings, history, as_of, tables):
             count = len(part.frame)

@@ -253,7 +253,7 @@ class _Log:
         if isinstance(event, Event):
             event = self._ahead(event) or event
         if isinstance(event, Refused):
-            return {"event_id": event.event_id, "fate": "rejected", "error": event.error.model_dump()}
+            return {"event_id": event.event_id, "fate": "rejected", "error": event.error.model_dump(mode="json")}
         known = self._known.get(event.key)
         if known is None:
             return self._add(event, 0, event.content, "accepted")
@@ -261,7 +261,7 @@ class _Log:
         more, faults = _more(event, content)
         if faults:
             error = Error(code="conflict", message=sentence(faults), details=tuple(faults[:FAULTS]))
-            return {"event_id": event.event_id, "fate": "conflict", "error": error.model_dump()}
+            return {"event_id": event.event_id, "fate": "conflict", "error": error.model_dump(mode="json")}
         if more == content:
             return _told(event, "duplicate")
         return self._add(event, revision + 1, more, "updated")

@@ -175,7 +175,7 @@ def exposition(figures: Figures, room: Room, parity: Parity) -> bytes:
     return generate_latest(registry)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Collected:
     """Metrics that are there already, in the shape that a registry takes."""
 

@@ -116,7 +116,9 @@ _ROUTES: Mapping[tuple[str, str], _Route] = {
         "text/plain",
         (*_OPEN, HTTPStatus.SERVICE_UNAVAILABLE),
     ),
-    ("/openapi.json", "get"): _Route("openapi", "This document.", "", None, _JSON, _OPEN),
+    ("/openapi.json", "get"): _Route(
+        "openapi", "This document.", "", None, _JSON, (*_OPEN, HTTPStatus.SERVICE_UNAVAILABLE)
+    ),
 }
 
 

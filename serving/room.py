@@ -185,8 +185,11 @@ def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
         try:
             bundles[target] = _bundle(settings, champion)
         except RegistryError as error:
-            before = promotions.before(settings, target)
-            bundles[target] = _bundle(settings, before)
+            try:
+                before = promotions.before(settings, target)
+                bundles[target] = _bundle(settings, before)
+            except RegistryError:
+                raise error from None
             fallbacks[target] = f"{champion.version} can't be read, {before.version} serves: {error}"
             _log.warning("%s", fallbacks[target])
     return bundles, fallbacks

@@ -7,6 +7,7 @@ figures need. All else is `training.fit`: the same plan, calibration, baselines,
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -198,7 +199,9 @@ class _Distant(Matrix):
         # learned follows from the objective in the parameters.
         model = lgb.DaskLGBMRegressor(client=self._spread.client, n_estimators=trees, **given)
         matrix, known = da.concatenate(blocks), da.concatenate(labels)
-        return model.fit(matrix, known, categorical_feature=[*coded]).booster_
+        with self._spread.client.as_current(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Parameter n_jobs will be ignored")
+            return model.fit(matrix, known, categorical_feature=[*coded]).booster_
 
 
 def _part(file: Path, accounts: pd.Series) -> _Part:

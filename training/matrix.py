@@ -136,7 +136,8 @@ def joined(parts: Iterable[pa.Table], members: pd.DataFrame) -> pd.DataFrame:
     wanted = {as_of: pa.array(ids, pa.string()) for as_of, ids in members.groupby("as_of")["account_id"]}
     numbers: dict[str, np.ndarray] = {}
     others: dict[str, list[pa.ChunkedArray]] = {}
-    names, count = [], 0
+    names: list[str] = []
+    count = 0
     for part in parts:
         if names and part.column_names != names:
             message = f"snapshots differ in their columns: {sorted({*names} ^ {*part.column_names})}"

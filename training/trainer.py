@@ -83,8 +83,8 @@ class Trainer:
 
     def _parts(self, early: np.ndarray, late: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log-odds of the late rows by trees and by the additive part that learned from the early ones."""
-        trees, additive = self.booster(early), self._linear(early)
-        return self.raw(trees, late), self.matrix.applied(additive.log_odds, late)
+        trees = self.raw(self.booster(early), late)
+        return trees, self.matrix.applied(self._linear(early).log_odds, late)
 
     def _linear(self, rows: np.ndarray) -> Linear:
         directions = self._parameters.get("monotone_constraints", ())

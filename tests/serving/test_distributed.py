@@ -15,13 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-import features
 from features import snapshots
 from features.company import load
 from features.engines import spark
 from features.errors import GarrisonError
 from features.history import History
-from features.instants import micros
 from features.settings import Engine, Settings
 from serving import answers, batch, distributed, results, store
 from serving.batch import Batch, Explain
@@ -35,6 +33,18 @@ java = pytest.mark.skipif(
 # For minutes of work the compiler that makes less of it is the faster one.
 JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 LOCAL = {"spark.driver.memory": "1g", "spark.driver.extraJavaOptions": JVM, "spark.sql.shuffle.partitions": "2"}
+EXECUTORS = {"spark.executor.memory": "512m", "spark.executor.extraJavaOptions": JVM}
+OWN = """
+from features.definition import feature
+from features.streams import USAGE
+
+@feature(unit="uses", family="own", says="{value:,.0f} is our own word for uses in {w} days", windows=(30,))
+def own_uses(at, w):
+    '''Uses in the last {w} days.'''
+    return at(USAGE.count(), w)
+
+FEATURES = own_uses
+"""
 # The first comes before the second by code point, after it in UTF-16.
 RENAMED = {"A-011": "\uff5e", "A-012": "😀", "A-013": 'O\'Brien & "Söhne"', "A-014": "a"}
 
@@ -51,7 +61,7 @@ def _jvm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SPARK_HOME", str(home))
         # Workers start here: Garrison's own code reaches them from the driver alone.
-        patch.chdir(home)
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
         yield
     context = getattr(sys.modules.get("pyspark"), "SparkContext", None)
     if context and context._gateway:
@@ -72,41 +82,41 @@ def elsewhere(harbour: Any, folder: Path) -> Path:
             text = text.replace(f"{old},", f'"{quoted}",')
         file.write_text(text, encoding="utf-8")
     toml = folder / "garrison.toml"
-    toml.write_text(harbour.config.read_text(encoding="utf-8").replace(str(here), str(folder)), encoding="utf-8")
+    text = harbour.config.read_text(encoding="utf-8").replace(str(here), str(folder))
+    # So that some are in upsell's cohort and some are not.
+    toml.write_text(text.replace("within_days = 400", "within_days = 250"), encoding="utf-8")
     return toml
 
 
-def on_spark(settings: Settings, shared: Path, **options: str) -> Settings:
-    """The same company with Spark as its engine."""
-    shared.mkdir(exist_ok=True)
-    engine = Engine(kind="spark", master="local[2]", folder=shared, options=LOCAL | options)
-    return settings.model_copy(update={"engine": engine})
+@pytest.fixture(scope="module")
+def settings(harbour: Any, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return load(elsewhere(harbour, tmp_path_factory.mktemp("distributed")))
 
 
 @dataclass(frozen=True)
 class Twice:
-    """One company's batch with each engine; what follows of the snapshot, the store and the last scores is Spark's."""
+    """One company's batch with each engine; the snapshot is the one that Spark gave."""
 
-    settings: Settings
-    shared: Path
     here: Batch
     there: Batch
     snapshot: Snapshot
     earlier: Earlier | None
     stored: tuple[list[Any], list[Any]]
+    left: list[Path]
 
 
 @pytest.fixture(scope="module")
-def twice(harbour: Any, now: datetime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twice]:
-    folder = tmp_path_factory.mktemp("distributed")
-    settings, shared = load(elsewhere(harbour, folder)), folder / "shared"
+def twice(settings: Settings, now: datetime, tmp_path_factory: pytest.TempPathFactory) -> Twice:
+    shared = tmp_path_factory.mktemp("shared")
     batch.run(settings, None, as_of=now - timedelta(days=30), explain=Explain.NONE)
     here = batch.run(settings, None, as_of=now, explain=Explain.ALL)
     stored = scores(settings, now)
-    there = batch.run(on_spark(settings, shared), None, as_of=now, explain=Explain.ALL)
+    engine = Engine(kind="spark", master="local[2]", folder=shared, options=LOCAL)
+    there = batch.run(settings.model_copy(update={"engine": engine}), None, as_of=now, explain=Explain.ALL)
     snapshot, earlier = Snapshot.newest(settings), Earlier.than(results.folder(settings), now)
     assert snapshot
-    yield Twice(settings, shared, here, there, snapshot, earlier, (stored, scores(settings, now)))
+    assert snapshot.run == there.results.run
+    return Twice(here, there, snapshot, earlier, (stored, scores(settings, now)), list(shared.iterdir()))
 
 
 def scores(settings: Settings, now: datetime) -> list[Any]:
@@ -116,10 +126,10 @@ def scores(settings: Settings, now: datetime) -> list[Any]:
 
 
 @java
-def test_spark_scores_the_same_snapshot_to_the_same_bits(twice: Twice) -> None:
+def test_spark_scores_the_same_snapshot_to_the_same_bits(settings: Settings, twice: Twice) -> None:
     scorer = twice.there.scorer
     rows = twice.snapshot.rows(scorer)
-    wanted = batch.scored(twice.settings, scorer, rows, explain=Explain.ALL, earlier=twice.earlier)
+    wanted = batch.scored(settings, scorer, rows, explain=Explain.ALL, earlier=twice.earlier)
     assert twice.there.results.table.drop_columns("tier").equals(wanted)
 
 
@@ -155,36 +165,101 @@ def test_the_store_gets_what_it_gets_of_the_default_engine(twice: Twice) -> None
 
 @java
 def test_nothing_stays_in_the_shared_folder(twice: Twice) -> None:
-    assert list(twice.shared.iterdir()) == []
+    assert twice.left == []
 
 
 @pytest.fixture
-def few(twice: Twice, now: datetime) -> Iterator[History]:
-    """A history of a few accounts and of tickets alone: Spark plans it in seconds."""
-    with History.open(twice.settings) as whole:
-        ids = whole.accounts(0, 19)["account_id"].to_pylist()
-        rows = {table: [row for i in ids for row in whole.rows(table, i)] for table in ("accounts", "tickets")}
-    with History.posted(twice.settings, rows) as history:
+def few(settings: Settings) -> Iterator[History]:
+    """A few accounts and their tickets alone: what Spark plans in seconds."""
+    with History.open(settings) as whole:
+        account_ids = whole.accounts(0, 19)["account_id"].to_pylist()
+        rows = {t: [row for i in account_ids for row in whole.rows(t, i)] for t in ("accounts", "tickets")}
+    with History.posted(settings, rows) as history:
         yield history
 
 
 @java
 def test_executors_of_their_own_score_what_lacks_sources(
-    twice: Twice, few: History, now: datetime, tmp_path: Path
+    settings: Settings, few: History, now: datetime, tmp_path: Path
 ) -> None:
-    scorer, told = twice.here.scorer, []
-    few.engine = Engine(kind="spark", master="local-cluster[2,1,512]", folder=tmp_path, options=LOCAL)
-    for part, table in distributed.parts(
-        twice.settings, few, scorer, as_of=now, explain=Explain.ABOVE, earlier=twice.earlier
-    ):
-        wanted = batch.scored(
-            twice.settings, scorer, part.rows(scorer), explain=Explain.ABOVE, earlier=twice.earlier
-        )
-        assert table.equals(wanted)
-        told.append(table)
-    whole = pa.concat_tables(told)
-    assert whole.num_rows == 20
-    assert 0 < whole["churn_90d_drivers"].null_count
+    scorer = answers.champions(settings)
+    few.engine = Engine(kind="spark", master="local-cluster[2,1,512]", folder=tmp_path, options=LOCAL | EXECUTORS)
+    [(part, told)] = distributed.parts(settings, few, scorer, as_of=now, explain=Explain.ABOVE, earlier=None)
+    assert told.equals(batch.scored(settings, scorer, part.rows(scorer), explain=Explain.ABOVE))
+    assert told.num_rows == 20
+    assert 0 < told["churn_90d_drivers"].null_count < 20
+    assert {part.sources, scorer.missing("churn", part.sources)} == {("tickets",), ("usage", "purchases")}
+
+
+@java
+def test_workers_without_the_libraries_are_told_in_one_line(
+    settings: Settings, few: History, now: datetime, tmp_path: Path
+) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+    options = LOCAL | {"spark.pyspark.python": str(bare)}
+    few.engine = Engine(kind="spark", master="local[1]", folder=tmp_path, options=options)
+    parts = distributed.parts(settings, few, answers.champions(settings), as_of=now, explain=Explain.NONE, earlier=None)
+    with pytest.raises(GarrisonError, match="Python failed on Spark's workers") as told:
+        next(parts)
+    assert "No module named" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@java
+def test_a_model_that_the_snapshots_do_not_serve_is_told_before_spark_starts(
+    settings: Settings, few: History, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champions = answers.champions(settings)
+    wrong = replace(champions.bundles["churn"], features=("region", "colour"))
+    scorer = replace(champions, bundles={"churn": wrong})
+    few.engine = Engine(kind="spark")
+    monkeypatch.setattr(spark, "_started", None)
+    with pytest.raises(GarrisonError, match="colour"):
+        next(distributed.parts(settings, few, scorer, as_of=now, explain=Explain.NONE, earlier=None))
+
+
+def scoring(settings: Settings, explain: Explain = Explain.ALL) -> Scoring:
+    scorer = answers.champions(settings)
+    sources = ("tickets", "usage", "purchases")
+    return Scoring(settings, scorer.bundles, scorer.catalog.files, sources, explain)
+
+
+def test_what_is_sent_to_workers_holds_no_password_and_no_data(settings: Settings, now: datetime) -> None:
+    engine = Engine(kind="postgres", url="postgresql://ann:hidden@db/x")
+    secret = settings.model_copy(update={"engine": engine, "state_url": "postgresql://ann:hidden@db/y"})
+    with History.open(settings) as history:
+        frame = snapshots.build(history, [now])
+    job = scoring(secret)
+    wanted = job(frame)
+    sent = pickle.dumps(job)
+    assert b"hidden" not in sent
+    texts = sum(len(head.text) for bundle in job.bundles.values() for head in bundle.heads)
+    assert len(sent) < 1.2 * texts + 200_000
+    again = pickle.loads(sent)  # noqa: S301  # our own bytes
+    assert all("booster" not in vars(head) for bundle in again.bundles.values() for head in bundle.heads)
+    assert all(bundle.reference.empty for bundle in again.bundles.values())
+    assert again(frame).equals(wanted)
+
+
+def test_workers_know_a_company_s_own_features(own_harbour: Any, now: datetime) -> None:
+    (own_harbour.config.parent / "own.py").write_text(OWN, encoding="utf-8")
+    text = own_harbour.config.read_text(encoding="utf-8") + '[catalog]\nfeatures = ["own.py"]\n'
+    own_harbour.config.write_text(text, encoding="utf-8")
+    settings = load(own_harbour.config)
+    job = scoring(settings)
+    # The model reads the company's own feature in place of the one that it learned from.
+    churn = job.bundles["churn"]
+    taught = tuple("own_uses_30d" if f == "usage_events_30d" else f for f in churn.features)
+    job = replace(job, bundles={"churn": replace(churn, features=taught)})
+    with History.open(settings) as history:
+        frame = snapshots.build(history, [now])
+    sent = pickle.dumps(job)
+    (own_harbour.config.parent / "own.py").unlink()
+    told = pickle.loads(sent)(frame)  # noqa: S301  # our own bytes
+    assert any("our own word for" in drivers for drivers in told["churn_90d_drivers"].to_pylist())
+    assert told.equals(job(frame))
 
 
 def alike(found: pa.Table, wanted: pa.Table) -> list[str]:

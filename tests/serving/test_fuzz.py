@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from serving import auth, store, web
+from serving import auth, routes, store
 
 REQUESTS = 10_000
 CONNECTIONS = 4
@@ -68,7 +68,7 @@ TOKENS = (
         "[[[[]]]]",
     ),
 )
-DATES = (
+DATES: tuple[Any, ...] = (
     *(
         "",
         "now",
@@ -382,7 +382,7 @@ FAULTS: dict[Callable[[random.Random, str], Asked], int] = {
 
 def requests(seed: int, count: int) -> Iterator[tuple[str, Asked]]:
     draw = random.Random(seed)  # noqa: S311  # nothing secret here
-    paths = [path for path in GOOD if path in web.ROUTES]
+    paths = [path for path in GOOD if path in routes.ROUTES]
     for kind in draw.choices(list(FAULTS), list(FAULTS.values()), k=count):
         yield kind.__name__, kind(draw, draw.choices(paths, [5, 1][: len(paths)])[0])
 

@@ -186,3 +186,32 @@ def test_the_properties_are_made_once(portal: HubSpotStandIn, settings: Any) -> 
     destinations.needs("hubspot", settings, create=True)
     assert portal.count("POST /crm/v3/properties/companies$") == posted
     destinations.check("hubspot", settings)
+
+
+def test_the_commands_make_the_properties_score_into_them_and_tell_what_failed(
+    portal: HubSpotStandIn, own_harbour: Any, serving: Any, tmp_path: Path
+) -> None:
+    with own_harbour.config.open("a") as toml:
+        toml.write(f'\n[crm]\ntries = 2\nwait_s = 0.01\nhubspot = {{ url = "{portal.url}" }}\n')
+    words = ["--to", "hubspot", "--config", own_harbour.config]
+    score = ["score", *words, "--as-of", "2024-01-01", "--drivers", "none"]
+    unready = serving(*score)
+    assert (unready.returncode, unready.stderr.count("\n")) == (1, 1)
+    assert "no property garrison_churn_30d" in unready.stderr
+    made = serving("fields", *words, "--create", "--json", tmp_path / "fields.json")
+    assert made.returncode == 0, made.stderr
+    assert "garrison_churn_30d" in made.stdout
+    looked = serving(*score, "--dry-run")
+    assert (looked.returncode, portal.records) == (0, {})
+    assert "Dry run, nothing was sent to hubspot: 80 new" in looked.stdout
+    portal.spoilers = {"A-003"}
+    first = serving(*score, "--result", tmp_path / "fates.csv")
+    assert (first.returncode, first.stderr.count("\n")) == (1, 1)
+    assert "hubspot did not take every row: 1 quarantined" in first.stderr
+    portal.spoilers = set()
+    again = serving(*score, "--json", tmp_path / "run.json")
+    assert again.returncode == 0, again.stderr
+    assert "1 sent" in again.stdout
+    assert "79 unchanged" in again.stdout
+    assert set(portal.writes.values()) == {1}
+    assert serving("score", "--dry-run", "--config", own_harbour.config).returncode == 2

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from schemathesis import GenerationMode
 from schemathesis.core import NotSet
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from serving import openapi, web
+from serving import auth, openapi, routes, store
 from serving.responses import Account, Models, Results
 
 Document = dict[str, Any]
@@ -81,7 +82,7 @@ def test_schemas_find_what_is_wrong(document: Document) -> None:
     account = {"account_id": "x", "created_at": "2023-05-01"}
     good = {"accounts": ["x", {"account": account, "usage": [{"used_at": "2023-05-01T00:00:00Z", "count": 1}]}]}
     assert valid(document, schema, good) == []
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {},
         {"accounts": []},
         {"accounts": ["x"] * 101},
@@ -96,19 +97,20 @@ def test_schemas_find_what_is_wrong(document: Document) -> None:
         {"accounts": [{"account": account | {"rank": "high"}}]},
         {"accounts": [{"account": account, "usage": [{"used_at": "2023-05-01", "user": "y"}]}]},
         {"accounts": [{"account": account, "tickets": [{"ticket_id": "1", "opened_at": 1}]}]},
-    ):
+    ]
+    for wrong in wrongs:
         assert valid(document, schema, wrong), wrong
 
 
 def test_the_document_has_the_routes_of_the_service_with_their_scopes_and_no_others(document: Document) -> None:
-    routes = {(path, route.method, route.scope) for path, route in web.ROUTES.items()}
-    routes |= {(f"{web.ACCOUNTS}{{account_id}}", web._ACCOUNT.method, web._ACCOUNT.scope)}
-    routes |= {(path, "GET", "") for path in web.HEALTH}
+    there = {(path, route.method, route.scope) for path, route in routes.ROUTES.items()}
+    there |= {(f"{routes.ACCOUNTS}{{account_id}}", routes._ACCOUNT.method, routes._ACCOUNT.scope)}
+    there |= {(path, "GET", "") for path in routes._HEALTH_PATHS}
     told = {
         (path, method.upper(), next((scope for need in operation["security"] for scope in need["key"]), ""))
         for path, method, operation in operations(document)
     }
-    assert told == routes
+    assert told == there
 
 
 def test_an_attribute_of_the_companys_own_is_told(document: Document) -> None:
@@ -139,11 +141,21 @@ def test_answers_are_whole_in_the_clients_types(served: Any, document: Document)
         assert valid(document, {"$ref": "#/components/schemas/Models"}, answer) == []
 
 
+def until_live(url: str, key: str) -> None:
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{url}/v1/model", headers={"authorization": f"Bearer {key}"}).is_error:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def test_the_service_keeps_to_its_document(served: Any, tmp_path: Path) -> None:
     """Schemathesis asks all that the document allows, the edges of it, and what it forbids."""
+    with store.open(served.harbour.settings) as opened:
+        key = auth.create(opened, "schemathesis", "score,read,ingest")
+    until_live(served.url, key)
     line = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json"]
-    line += ["--header", f"Authorization: Bearer {served.key}", "--generation-deterministic"]
-    line += ["--phases", "examples,coverage,fuzzing", "--max-examples", "40", "--no-color"]
+    line += ["--header", f"Authorization: Bearer {key}", "--generation-deterministic"]
+    line += ["--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--no-color"]
     # An item that is wrong is rejected beside others that are not, in an answer with status 200: see below.
     line += ["--exclude-checks", "negative_data_rejection"]
     done = subprocess.run(line, cwd=tmp_path, text=True, capture_output=True, timeout=280, check=False)
@@ -163,7 +175,7 @@ def test_a_body_against_the_schema_is_refused_whole_or_in_the_item_that_is_wrong
         session.headers["authorization"] = f"Bearer {served.key}"
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-        @settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=100, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
         def asked(case: schemathesis.Case) -> None:
             nonlocal refused
             if not isinstance(case.body, NotSet | bytes) and not valid(document, request, case.body):
@@ -174,4 +186,4 @@ def test_a_body_against_the_schema_is_refused_whole_or_in_the_item_that_is_wrong
             refused += 1
 
         asked()
-    assert refused > 100
+    assert refused > 50

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from serving import auth, batch, online
+from serving import auth, batch, results
 from serving.batch import Explain
 from serving.room import FRESH, Room
 from training import promotions
@@ -22,12 +23,12 @@ def room(own_harbour: Any) -> Room:
 
 def as_of(room: Room) -> datetime:
     assert room.desk is not None
-    return room.desk.answers.account("A-003").as_of
+    return room.desk.answers.model()["snapshot"]["as_of"]
 
 
 def version(room: Room) -> str:
     assert room.desk is not None
-    return room.desk.answers.account("A-003").scores["churn_90d"].model
+    return room.desk.model(room.fallbacks)["models"]["churn"]["version"]
 
 
 def test_a_room_with_nothing_new_stays_as_it_is(room: Room) -> None:
@@ -49,13 +50,42 @@ def test_a_new_champion_is_in_force_without_a_restart(room: Room, own_harbour: A
 
 
 def test_what_can_not_be_read_leaves_what_was_read_before(room: Room, own_harbour: Any) -> None:
-    (online.folder(own_harbour.settings) / "2030.parquet").write_text("half a file")
+    (results.folder(own_harbour.settings) / "2030.parquet").write_text("half a file")
     renewed = room.renewed()
     assert (as_of(renewed), renewed.trouble) == (EARLIER, None)
-    (online.folder(own_harbour.settings) / "2030.parquet").unlink()
+
+
+def test_a_champion_that_can_not_be_read_leaves_its_place_to_the_one_before(own_harbour: Any, room: Room) -> None:
     made = Promotion(promotions.now(), "promote", "churn", "churn-2", "run-2", "artifacts/none", "a test")
     promotions.append(own_harbour.settings, made)
-    assert version(room.renewed()) == "churn-1"
+    for found in (room.renewed(), Room.open(str(own_harbour.config))):
+        assert found.desk is not None
+        assert (version(found), found.trouble) == ("churn-1", None)
+        assert set(found.fallbacks) == {"churn"}
+        assert (
+            "churn-2 can't be read, churn-1 serves" in found.desk.model(found.fallbacks)["models"]["churn"]["fallback"]
+        )
+
+
+def test_without_a_champion_that_can_be_read_nothing_is_scored_and_it_is_said(own_harbour: Any) -> None:
+    folder = own_harbour.settings.paths.mlruns / "artifacts" / "churn"
+    folder.rename(folder.with_name("away"))
+    room = Room.open(str(own_harbour.config))
+    assert room.desk is None
+    assert "is not a whole model" in str(room.trouble)
+    folder.with_name("away").rename(folder)
+    assert room.renewed().trouble is None
+
+
+def test_a_champion_is_back_once_its_files_are(own_harbour: Any, room: Room) -> None:
+    artifacts = own_harbour.settings.paths.mlruns / "artifacts"
+    made = Promotion(promotions.now(), "promote", "churn", "churn-2", "run-2", "artifacts/late", "a test")
+    promotions.append(own_harbour.settings, made)
+    fallen = room.renewed()
+    assert set(fallen.fallbacks) == {"churn"}
+    shutil.copytree(artifacts / "churn", artifacts / "late")
+    mended = fallen.renewed()
+    assert (version(mended), mended.fallbacks) == ("churn-2", {})
 
 
 def test_trouble_is_over_once_its_cause_is(own_harbour: Any) -> None:

@@ -257,9 +257,7 @@ def test_a_dry_run_sends_nothing_and_shows_what_would_change(
     assert send(later).fates == {"unchanged": 2, "sent": 2}
 
 
-def test_wrong_credentials_are_told_without_the_secret(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_credentials_are_told_without_the_secret(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALESFORCE_CLIENT_SECRET", "hunter2")
     with pytest.raises(DeliveryError, match=r"does not let us in.*invalid client credentials") as caught:
         destinations.check("salesforce", settings)

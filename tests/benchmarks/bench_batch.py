@@ -1,0 +1,81 @@
+"""The batch part of `make bench-serving`: the whole job at 1,000,000 accounts beside its two unavoidable parts.
+
+The parts are what `python -m features build` does for one instant, Parquet file and all, and one `booster.predict` of all
+rows. The whole job scores, values, recommends, ranks tiers, stores the snapshot and its results, writes the state
+database and a Parquet file to hand on. Both begin at the kept history, which any command of the day has made before.
+
+    bench_batch.py [company | parts | whole] FOLDER ACCOUNTS
+"""
+
+import sys
+from pathlib import Path
+
+import bench_serving
+import measure
+
+from features import snapshots
+from features.company import load
+from features.history import History
+from serving import batch
+from training import promotions
+
+ACCOUNTS = 1_000_000
+
+
+def figures(accounts=ACCOUNTS):
+    """What the benchmark of serving adds to its own."""
+    script, folder = str(Path(__file__)), bench_serving.FOLDER.parent / "batch"
+    made = measure.alone(script, "company", folder, accounts)
+    parts = measure.alone(script, "parts", folder, accounts)
+    bare = measure.alone(script, "whole", folder, "none")
+    told = measure.alone(script, "whole", folder, "above")
+    reference = parts["build_s"] + parts["predict_s"]
+    return {
+        "batch_over_parts": bare["seconds"] / reference,
+        "batch_with_drivers_over_parts": told["seconds"] / reference,
+        "batch_accounts": accounts,
+        "batch_events": made["events"],
+        "batch_s": bare["seconds"],
+        "batch_with_drivers_s": told["seconds"],
+        "batch_peak_gib": bare["peak_gib"],
+        "build_s": parts["build_s"],
+        "predict_s": parts["predict_s"],
+        "parts_peak_gib": parts["peak_gib"],
+    }
+
+
+def company(folder, accounts):
+    """A generated company with a champion, its history kept."""
+    settings = bench_serving.founded(Path(folder), int(accounts))
+    with History.open(settings) as history:
+        measure.answer(events=sum(map(history.size, history.sources)))
+
+
+def parts(folder, _accounts):
+    """The two parts that nobody can do without."""
+    settings, file = load(Path(folder) / "garrison.toml"), Path(folder) / "build.parquet"
+    bundle = promotions.champions(settings)["churn"]
+
+    def build():
+        with History.open(settings) as history:
+            table = snapshots.table(history, [bench_serving.NOW])
+        snapshots.write(table, file)
+        return table
+
+    build_s, table = measure.seconds(build)
+    matrix = bundle.matrix(table.select(list(bundle.features)).to_pandas())
+    booster = bundle.heads[0].booster
+    predict_s, _ = measure.seconds(lambda: booster.predict(matrix))
+    measure.answer(build_s=build_s, predict_s=predict_s)
+
+
+def whole(folder, explain):
+    """The whole job."""
+    settings, to = load(Path(folder) / "garrison.toml"), str(Path(folder) / "scores.parquet")
+    given = {"as_of": bench_serving.NOW, "explain": batch.Explain(explain)}
+    seconds, _ = measure.seconds(lambda: batch.run(settings, to, **given))
+    measure.answer(seconds=seconds)
+
+
+if __name__ == "__main__":
+    {"company": company, "parts": parts, "whole": whole}[sys.argv[1]](*sys.argv[2:])
