@@ -61,6 +61,8 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
         return beside.added(history, engines.table(history.engine, history, as_ofs))
     instants = np.array(ascending(as_ofs), dtype="int64")
     parts = history.parts(_EVENTS, _ACCOUNTS)
+    if len(parts) == 1:
+        return _whole(history, [_part(history, instants, *parts[0])], len(instants))
     with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
         found, done = [], 0
         for (first, last), part in zip(parts, pool.map(lambda p: _part(history, instants, *p), parts), strict=True):
@@ -68,10 +70,31 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
             done += last - first + 1
             if progress:
                 progress(done, parts[-1][1] + 1)
+    return _whole(history, found, len(instants))
+
+
+def _whole(history: History, found: Sequence[Sequence[pa.Table]], instants: int) -> pa.Table:
     # Each part has its instants one after another; the whole has each instant's parts one after another.
-    whole = pa.concat_tables([part[k] for k in range(len(instants)) for part in found])
+    whole = pa.concat_tables([part[k] for k in range(instants) for part in found])
     # Posted accounts have no company around them.
     return beside.added(history, whole) if history.checked else whole
+
+
+def columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
+    """One instant's snapshots of posted accounts as arrays, which a few rows are made of in a tenth of the time.
+
+    Returns:
+        As `build` has them, (n,) each: account_id and text attributes as objects, None where null; as_of whole µs.
+    """
+    instants, found = np.array([micros(as_of)], dtype="int64"), []
+    for first, last in history.parts(_EVENTS, _ACCOUNTS):
+        accounts, there, numbers = _worked_out(history, instants, first, last)
+        ids, texts = accounts["account_id"].to_numpy(), [n for n, kind in history.attributes if kind == "string"]
+        each = {"account_id": ids, "as_of": np.full(len(ids), instants[0])}
+        each |= {name: values[0] for name, values in numbers.items()}
+        each |= {name: accounts[name].to_numpy() for name in texts}
+        found.append({name: values[there[0]] for name, values in each.items()})
+    return found[0] if len(found) == 1 else {n: np.concatenate([part[n] for part in found]) for n in found[0]}
 
 
 def parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
@@ -102,6 +125,28 @@ def parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
 
 def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[pa.Table]:
     """Snapshots of some accounts, by number from `first` to `last`: a table for each instant."""
+    accounts, there, numbers = _worked_out(history, as_ofs, first, last)
+    texts = [name for name, kind in history.attributes if kind == "string"]
+    parts = []
+    for k, as_of in enumerate(as_ofs):
+        mask, places = pa.array(there[k]), np.flatnonzero(there[k])
+        instants = pa.array(np.full(len(places), as_of), pa.timestamp("us", "UTC"))
+        columns = {"account_id": accounts["account_id"].filter(mask), "as_of": instants}
+        columns |= {name: _column(values[k][places]) for name, values in numbers.items()}
+        columns |= {name: accounts[name].filter(mask) for name in texts}
+        described = [name for name, _ in history.attributes]
+        parts.append(pa.table(columns).select([n for n in columns if n not in described] + described))
+    return parts
+
+
+def _worked_out(
+    history: History, as_ofs: np.ndarray, first: int, last: int
+) -> tuple[pa.Table, np.ndarray, dict[str, np.ndarray]]:
+    """Some accounts, at which instant each has a row, and by name the features and numeric attributes.
+
+    Returns:
+        n accounts, then (k, n) flags, then (k, n) float64 each.
+    """
     features = history.features
     accounts = history.accounts(first, last)
     count = accounts.num_rows
@@ -115,18 +160,7 @@ def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[p
     known |= {n: _numbers(accounts[n])[None, :] for n in ("created_at", *_numeric(history.attributes))}
     found = _program(features, history.attributes).run(measured | known)
     there = _created(accounts, as_ofs)
-    numbers = {name: np.broadcast_to(values, there.shape) for name, values in found.items()}
-    texts = [name for name, kind in history.attributes if kind == "string"]
-    parts = []
-    for k, as_of in enumerate(as_ofs):
-        mask, places = pa.array(there[k]), np.flatnonzero(there[k])
-        instants = pa.array(np.full(len(places), as_of), pa.timestamp("us", "UTC"))
-        columns = {"account_id": accounts["account_id"].filter(mask), "as_of": instants}
-        columns |= {name: _column(values[k][places]) for name, values in numbers.items()}
-        columns |= {name: accounts[name].filter(mask) for name in texts}
-        described = [name for name, _ in history.attributes]
-        parts.append(pa.table(columns).select([n for n in columns if n not in described] + described))
-    return parts
+    return accounts, there, {name: np.broadcast_to(values, there.shape) for name, values in found.items()}
 
 
 def _column(values: np.ndarray) -> pa.Array:

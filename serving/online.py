@@ -71,7 +71,8 @@ class Snapshot:
             if part.num_rows:
                 nobody = False
                 frame = part.to_pandas()
-                yield cls(as_of, frame, history.sources, _eligible(members, frame), history.catalog.version)
+                there = _eligible(members, frame["account_id"].to_numpy(dtype=object))
+                yield cls(as_of, frame, history.sources, there, history.catalog.version)
         if nobody:
             raise GarrisonError(
                 f"there is nobody to score at {as_of:%Y-%m-%d}: no account was created before it",
@@ -208,15 +209,14 @@ def folder(settings: Settings) -> Path:
 def _members(settings: Settings, history: History, as_of: datetime) -> dict[str, pd.Index]:
     """By target, the ids of its cohort; targets whose tables are not there are left out."""
     return {
-        name: pd.Index(cohorts.eligible(history, target.cohort, [as_of])["account_id"], dtype=object)
+        name: pd.Index(cohorts.ids(history, target.cohort, as_of), dtype=object)
         for name, target in settings.targets.items()
         if target.cohort.table in history.tables
     }
 
 
-def _eligible(members: Mapping[str, pd.Index], frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """By target, which rows of the frame are in its cohort; an index is hashed once for all parts."""
-    ids = frame["account_id"].to_numpy(dtype=object)
+def _eligible(members: Mapping[str, pd.Index], ids: np.ndarray) -> dict[str, np.ndarray]:
+    """By target, which of the accounts are in its cohort; an index is hashed once for all parts."""
     return {target: index.get_indexer(ids) >= 0 for target, index in members.items()}
 
 
@@ -241,9 +241,9 @@ def ready(
 ) -> Rows:
     """Canonical rows of a few accounts, by table, ready for the models; those created at or after `as_of` have none."""
     with History.posted(settings, tables, scorer.catalog) as history:
-        frame = snapshots.build(history, [as_of])
+        found = snapshots.columns(history, as_of)
         members = _members(settings, history, as_of)
-        return scorer.rows(frame, history.sources, _eligible(members, frame))
+        return scorer.rows(found, history.sources, _eligible(members, found["account_id"]))
 
 
 def _events(settings: Settings, table: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -365,7 +365,7 @@ def _different(scorer: Scorer, row: Mapping[str, Any], offline: Mapping[str, Any
         yield Mismatch(account_id, as_of, "the account", None, None)
     for target, told in offline.items():
         names = (f"{target} {feature}" for feature in scorer.bundles[target].features)
-        pairs = list(zip(names, served[target]["values"], told["values"], strict=True))
-        pairs += [(f"{target}_{h}d", served[target]["scores"].get(h), score) for h, score in told["scores"].items()]
+        pairs = [(f"{target}_{h}d", served[target]["scores"].get(h), score) for h, score in told["scores"].items()]
+        pairs += zip(names, served[target]["values"], told["values"], strict=True)
         # As text, in which every bit of a float shows.
         yield from (Mismatch(account_id, as_of, what, a, b) for what, a, b in pairs if repr(a) != repr(b))

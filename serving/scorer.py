@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,8 @@ import pandas as pd
 
 from features.catalog import Catalog
 from training import recommendation, timing, value
-from training.bundle import Bundle
-from training.value import Floats
+from training.bundle import Bundle, Column
+from training.value import Columns, Floats
 
 # Columns of a snapshot that are read besides the models' own.
 WANTED = (*value.WANTED, *recommendation.WANTED, *timing.WANTED)
@@ -80,7 +79,7 @@ class Scorer:
 
     def rows(
         self,
-        frame: pd.DataFrame,
+        frame: Columns,
         sources: Iterable[str],
         in_cohort: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     ) -> Rows:
@@ -89,7 +88,7 @@ class Scorer:
         Features of sources that are not there count as missing values: the score says which it has seen.
 
         Args:
-            frame: As `features.snapshots.build` gives it.
+            frame: As `features.snapshots.build` gives it, or `columns`.
             sources: Event tables that it was made from.
             in_cohort: By target, who was eligible, where that is known.
 
@@ -98,11 +97,12 @@ class Scorer:
         """
         there = set(sources)
         wanted = {name for bundle in self.bundles.values() for name in bundle.features}
+        account_ids = np.asarray(frame["account_id"], dtype=object)
         gone = sorted(c for c in wanted - set(frame) if set(self.catalog.feature(c).sources) - there)
-        whole = frame.assign(**dict.fromkeys(gone, np.nan))
+        whole = {c: frame[c] for c in frame} | dict.fromkeys(gone, np.full(len(account_ids), np.nan))
         return Rows(
-            account_ids=frame["account_id"].to_numpy(dtype=object),
-            as_of=frame["as_of"].astype("int64").to_numpy(),
+            account_ids=account_ids,
+            as_of=np.asarray(frame["as_of"].astype("int64")),
             value=value.yearly(frame),
             about={name: value.column(frame, name) for name in WANTED},
             matrices={target: bundle.matrix(whole) for target, bundle in self.bundles.items()},
@@ -125,11 +125,13 @@ class Scorer:
         return tuple(s for s in self.bundles[target].sources if s not in set(sources))
 
 
-def _is_text(column: pd.Series[Any]) -> bool:
+def _is_text(column: Column) -> bool:
+    if isinstance(column, np.ndarray):
+        return column.dtype == object
     return bool(pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column))
 
 
-def _texts(column: pd.Series[Any]) -> npt.NDArray[np.object_]:
-    texts = column.to_numpy(dtype=object, copy=True)
-    texts[column.isna().to_numpy()] = None
+def _texts(column: Column) -> npt.NDArray[np.object_]:
+    texts = np.array(column, dtype=object)
+    texts[pd.isna(texts)] = None
     return texts

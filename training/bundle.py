@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import lightgbm as lgb
 import numpy as np
@@ -20,6 +21,7 @@ from training.linear import Linear
 from training.timing import Rhythm
 from training.value import Uplift
 
+Column: TypeAlias = "pd.Series[Any] | np.ndarray"
 _QUANTILES = 1001
 
 
@@ -120,8 +122,8 @@ class Bundle:
         """Share of positives in training, by horizon."""
         return {h.horizon: h.base_rate for h in self.heads}
 
-    def matrix(self, frame: pd.DataFrame) -> np.ndarray:
-        """The model's columns of snapshots, text as codes.
+    def matrix(self, frame: pd.DataFrame | Mapping[str, Column]) -> np.ndarray:
+        """The model's columns of snapshots, a frame or its columns, text as codes.
 
         Returns:
             (n, features) float64 in C order; a value of a text column that training never saw is NaN.
@@ -130,9 +132,11 @@ class Bundle:
             RegistryError: The snapshots lack a column that the model needs.
         """
         columns = self.columns(frame)
-        return np.ascontiguousarray(np.column_stack(columns)) if columns else np.empty((len(frame), 0))
+        if columns:
+            return np.ascontiguousarray(np.column_stack(columns))
+        return np.empty((len(frame if isinstance(frame, pd.DataFrame) else frame["account_id"]), 0))
 
-    def columns(self, frame: pd.DataFrame) -> list[np.ndarray]:
+    def columns(self, frame: pd.DataFrame | Mapping[str, Column]) -> list[np.ndarray]:
         """The same, column by column: (n,) float64 each, numbers as they lie in the frame."""
         missing = [c for c in self.features if c not in frame]
         if missing:
@@ -141,8 +145,7 @@ class Bundle:
                 do="Restore the source that gave them, or train again",
             )
         return [
-            _codes(frame[c], self.categories[c]) if c in self.categories else frame[c].to_numpy(dtype="float64")
-            for c in self.features
+            _codes(frame[c], self.categories[c]) if c in self.categories else _floats(frame[c]) for c in self.features
         ]
 
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
@@ -255,8 +258,14 @@ def quantiles(scores: np.ndarray) -> tuple[float, ...]:
     return tuple(np.quantile(scores, np.linspace(0, 1, _QUANTILES)).tolist())
 
 
-def _codes(column: pd.Series, values: tuple[str, ...]) -> np.ndarray:
+def _floats(column: Column) -> np.ndarray:
+    return column if isinstance(column, np.ndarray) else column.to_numpy(dtype="float64")
+
+
+def _codes(column: Column, values: tuple[str, ...]) -> np.ndarray:
     places = {value: float(place) for place, value in enumerate(values)}
+    if isinstance(column, np.ndarray):
+        return np.array([places.get(value, np.nan) for value in column])
     return column.map(places).to_numpy(dtype="float64")
 
 

@@ -8,14 +8,17 @@ from functools import cache
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 
+from features.arrays import Rows
 from features.definition import DAY
-from features.expression import canonical
+from features.expression import canonical, numbered
 from features.history import History
-from features.instants import ascending, aware
+from features.instants import ascending, aware, micros
+from features.operations import Beyond
 from features.settings import Cohort
-from features.streams import PURCHASES, TERMS, USAGE
+from features.streams import NEVER, PURCHASES, TERMS, USAGE
 
 
 def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd.DataFrame:
@@ -29,11 +32,43 @@ def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd
     return frame.assign(as_of=aware(frame["as_of"]))
 
 
+def ids(history: History, cohort: Cohort, as_of: datetime) -> np.ndarray:
+    """The accounts in the cohort at one instant: (n,) text as objects, each once."""
+    found = _on_arrays(history, cohort, micros(as_of)) if history.arrays else None
+    return eligible(history, cohort, [as_of])["account_id"].to_numpy(dtype=object) if found is None else found
+
+
+def _on_arrays(history: History, cohort: Cohort, as_of: int) -> np.ndarray | None:
+    """The same of posted accounts without the database; None where it must be asked."""
+    rows, tables = _rows(cohort), history.arrays
+    if rows is None or tables is None:
+        return None
+    try:
+        found = rows.run(tables)
+        created, merged, number = (tables.column("accounts", c) for c in ("created_at", "merged_at", "account_id"))
+    except Beyond:
+        return None
+    stands = (found["t"] < as_of) & (found["known"] <= as_of) & (found["until"] >= as_of)
+    there = (created < as_of) & ~(merged <= as_of) & np.isin(number, found["account_id"][stands])
+    return tables.tables["accounts"]["account_id"].to_numpy()[there]
+
+
+@cache
+def _rows(cohort: Cohort) -> Rows | None:
+    members = _MEMBERS[cohort.kind](cohort, numbered(cohort.table))
+    try:
+        return Rows(members.select("account_id", "t", "known", "until"))
+    except Beyond:
+        return None
+
+
 @cache
 def _query(cohort: Cohort) -> str:
     """Compiled once: a service asks for each posted account."""
     instants = ibis.table({"as_of": "int64"}, name="cutoffs")
-    members = _MEMBERS[cohort.kind](cohort, instants)
+    facts = _MEMBERS[cohort.kind](cohort, canonical(cohort.table))
+    stands = [facts.t < instants.as_of, facts.known <= instants.as_of, facts.until >= instants.as_of]
+    members = facts.join(instants, stands)
     # Created by then and not yet merged, as every snapshot is: a purchase may be older than its account's record.
     accounts = canonical("accounts")
     there = [members.account_id == accounts.account_id, members.as_of > accounts.created_at]
@@ -55,31 +90,35 @@ def bought() -> ir.Table:
 
 def used() -> ir.Table:
     """Usage in the plain sense, with `t` and `known`: a row that counts 0 uses is none."""
-    usage = USAGE.rows(canonical("usage"))
-    return usage.filter(usage["count"] > 0)
+    return _uses(canonical("usage"))
 
 
-def _in_force(cohort: Cohort, cutoffs: ir.Table) -> ir.Table:
-    terms = of_products(TERMS.rows(canonical("purchases")), cohort.products)
-    return terms.join(cutoffs, [terms.t < cutoffs.as_of, terms.known <= cutoffs.as_of, terms.until >= cutoffs.as_of])
+def _uses(usage: ir.Table) -> ir.Table:
+    rows = USAGE.rows(usage)
+    return rows.filter(rows["count"] > 0)
 
 
-def _active(cohort: Cohort, cutoffs: ir.Table) -> ir.Table:
-    bought = of_products(PURCHASES.rows(canonical("purchases")), cohort.products)
-    since = cutoffs.as_of - cohort.within_days * DAY
-    return bought.join(cutoffs, [bought.t < cutoffs.as_of, bought.known <= cutoffs.as_of, bought.t >= since])
+# Each gives facts with `t`, `known` and `until`: at `as_of` an account is in with one that stands then, as in
+# `features.windows`.
 
 
-def _lifetime(_: Cohort, cutoffs: ir.Table) -> ir.Table:
-    lives = canonical("lifetimes")
-    still = lives.ended_at.isnull() | (lives.ended_at >= cutoffs.as_of)
-    return lives.join(cutoffs, [lives.started_at < cutoffs.as_of, still])
+def _in_force(cohort: Cohort, purchases: ir.Table) -> ir.Table:
+    return of_products(TERMS.rows(purchases), cohort.products)
 
 
-def _using(cohort: Cohort, cutoffs: ir.Table) -> ir.Table:
-    uses = used()
-    since = cutoffs.as_of - cohort.within_days * DAY
-    return uses.join(cutoffs, [uses.t < cutoffs.as_of, uses.known <= cutoffs.as_of, uses.t >= since])
+def _active(cohort: Cohort, purchases: ir.Table) -> ir.Table:
+    rows = of_products(PURCHASES.rows(purchases), cohort.products)
+    return rows.mutate(until=rows.t + cohort.within_days * DAY)
+
+
+def _lifetime(_: Cohort, lifetimes: ir.Table) -> ir.Table:
+    started = lifetimes.started_at
+    return lifetimes.mutate(t=started, known=started, until=lifetimes.ended_at.fill_null(NEVER))
+
+
+def _using(cohort: Cohort, usage: ir.Table) -> ir.Table:
+    rows = _uses(usage)
+    return rows.mutate(until=rows.t + cohort.within_days * DAY)
 
 
 _MEMBERS = {"in_force": _in_force, "active": _active, "lifetime": _lifetime, "using": _using}

@@ -217,7 +217,7 @@ def _session(engine: Engine, folder: str) -> Iterator[SparkSession]:
     except PythonException as error:
         raise GarrisonError(
             "Python failed on Spark's workers",
-            there=str(error).strip().splitlines()[-1][:500],
+            there=_raised(error),
             do="If they lack a library, see docs/engines.md, Scoring on Spark",
         ) from error
     except (PySparkException, Py4JError) as error:
@@ -270,6 +270,12 @@ def _await_worker(engine: Engine, session: SparkSession) -> None:
     finally:
         done.set()
         watch.join()
+
+
+def _raised(error: Exception) -> str:
+    """What a worker's Python raised: it stands below the traceback, at the margin."""
+    lines = str(error).rpartition("Traceback")[2].splitlines()[1:]
+    return next((line for line in lines if line and not line[0].isspace()), type(error).__name__)[:500]
 
 
 def _sentence(error: Exception) -> str:

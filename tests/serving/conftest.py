@@ -243,6 +243,12 @@ def own_harbour(harbour: Harbour, tmp_path: Path) -> Harbour:
     return _harbour(tmp_path / "harbour", like=harbour)
 
 
+@pytest.fixture(scope="session")
+def copied(harbour: Harbour) -> Callable[[Path], Harbour]:
+    """Puts the same company into another folder, for a module's own use."""
+    return lambda folder: _harbour(folder, like=harbour)
+
+
 def _harbour(folder: Path, like: Harbour | None = None) -> Harbour:
     rows = like.rows if like else tables()
     config = write(folder, rows)
