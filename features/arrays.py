@@ -120,11 +120,16 @@ class _Stage:
         given = _Given(tables, table) if self.below is None else _grouped(below, self._sums)
         number = tables.tables[table].num_rows if self.below is None else len(next(iter(given.values())))
         given[TEXTS] = tables.texts
-        found = {name: np.broadcast_to(values, number) for name, values in self._program.run(given).items()}
+        found = {name: _of(values, number) for name, values in self._program.run(given).items()}
         if not self._conditions:
             return found
         kept = np.logical_and.reduce([found.pop(name) == 1 for name in self._conditions])
         return {name: values[kept] for name, values in found.items()}
+
+
+def _of(values: Any, number: int) -> np.ndarray:
+    """One for each row, where it is one for all."""
+    return values if np.ndim(values) else np.full(number, values)
 
 
 class _Given(dict[str, Any]):
@@ -191,4 +196,5 @@ def whole(column: pa.Array, nothing: int) -> np.ndarray:
         if column.null_count:
             numbers[column.is_null().to_numpy(zero_copy_only=False)] = nothing
         return numbers
-    return column.fill_null(nothing).to_numpy(zero_copy_only=False).astype("int64", copy=False)
+    column = column.fill_null(nothing) if column.null_count else column
+    return column.to_numpy(zero_copy_only=False).astype("int64", copy=False)

@@ -32,7 +32,7 @@ class Program:
         self._steps: list[Step | str] = []
         places: dict[ops.Node | str, int] = {}
         self._results = {name: self._place(value.op(), places, name) for name, value in formulas.items()}
-        self._last_use = self._uses()
+        self._last_uses = self._uses()
 
     def run(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The formulas' values, float64.
@@ -47,10 +47,9 @@ class Program:
                     held.append(columns[step])
                     continue
                 work, places = step
-                held.append(work(*(held[p] for p in places)))
-                for used in places:
-                    if self._last_use.get(used) == place:
-                        held[used] = None
+                held.append(work(*[held[p] for p in places]))
+                for used in self._last_uses[place]:
+                    held[used] = None
         return {name: held[place] for name, place in self._results.items()}
 
     def _place(self, node: ops.Node | str, places: dict[ops.Node | str, int], name: str) -> int:
@@ -73,9 +72,15 @@ class Program:
             return lambda: value, ()
         return _work(node, name), parts(node)
 
-    def _uses(self) -> dict[int, int]:
+    def _uses(self) -> list[list[int]]:
+        """By step, what no later one needs."""
         last = {p: place for place, step in enumerate(self._steps) if not isinstance(step, str) for p in step[1]}
-        return {p: place for p, place in last.items() if p not in self._results.values()}
+        uses: list[list[int]] = [[] for _ in self._steps]
+        results = set(self._results.values())
+        for p, place in last.items():
+            if p not in results:
+                uses[place].append(p)
+        return uses
 
 
 def parts(node: ops.Node) -> list[ops.Node]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -60,12 +59,13 @@ class Texts:
 def kind(node: ops.Node) -> str:
     """whole, decimal, float, flag, text or null; "other" for what arrays don't hold."""
     of = getattr(node, "dtype", None)
-    literal = isinstance(node, ops.Literal)
-    if of is None or (literal and node.value is None):
-        return "null" if literal else "other"
+    if isinstance(node, ops.Literal) and node.value is None:
+        return "null"
+    if of is None:
+        return "other"
     tests = {
         "whole": of.is_integer(),
-        "decimal": of.is_decimal() and (literal or of.scale == 4),
+        "decimal": of.is_decimal() and of.scale == 4,
         "float": of.is_float64(),
         "flag": of.is_boolean(),
         "text": of.is_string(),
@@ -131,14 +131,12 @@ def _literal(node: ops.Literal) -> tuple[Work, Sequence[str]]:
         return (lambda texts: np.float64(texts.code(value))), (TEXTS,)
     if isinstance(value, datetime) and value.tzinfo is None:
         value = micros(value.replace(tzinfo=UTC))
-    elif isinstance(value, Decimal):
-        value *= MONEY
     elif not (value is None or isinstance(value, bool | int | float)):
         raise Beyond
     found = np.float64(np.nan if value is None else value)
     # SQL reads 0.1 as a decimal: the same as the float if it is short.
     long = isinstance(value, float) and sum(map(str.isdigit, repr(value))) > _DIGITS
-    if value is not None and (long or found != value or np.isinf(found)):
+    if value is not None and (long or float(found) != value or np.isinf(found)):
         raise Beyond
     return (lambda: found), ()
 
@@ -210,10 +208,11 @@ def _same(x: Any) -> Any:
 
 
 def _among(x: Any, *values: Any) -> Any:
-    """SQL's IN, with null for null."""
-    if any(np.isnan(value).any() for value in values):
-        raise Beyond
-    return np.where(np.isnan(x), np.nan, np.logical_or.reduce([x == value for value in values]))
+    """SQL's IN: null where only a null could be the one."""
+    found, unknown = np.False_, np.isnan(x)
+    for value in values:
+        found, unknown = found | (x == value), unknown | np.isnan(value)
+    return np.where(found, 1.0, np.where(unknown, np.nan, 0.0))
 
 
 def _seconds(instant: Any) -> Any:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import beside, facts, windows
-from features.definition import DAY, At, Feature
+from features.definition import DAY, Ask, At, Feature, Stream
 from features.expression import by_stream
 from features.files import replacing
 from features.formulas import Program
@@ -151,14 +151,15 @@ def _worked_out(
     accounts = history.accounts(first, last)
     count = accounts.num_rows
     measured: dict[str, np.ndarray] = {}
-    for stream, asks in by_stream(features).items():
+    streams, program = _compiled(features, history.attributes)
+    for stream, asks in streams.items():
         spans = [None if a.days is None else a.before + a.days for a in asks]
         since = _EVER if None in spans else int(as_ofs[0]) - max(s for s in spans if s is not None) * DAY
         rows = facts.read(history, stream, asks, accounts=(first, last), since=since)
         measured |= windows.measured(rows, asks, as_ofs, count)
     known = {"as_of": as_ofs[:, None].astype("float64")}
     known |= {n: _numbers(accounts[n])[None, :] for n in ("created_at", *_numeric(history.attributes))}
-    found = _program(features, history.attributes).run(measured | known)
+    found = program.run(measured | known)
     there = _created(accounts, as_ofs)
     return accounts, there, {name: np.broadcast_to(values, there.shape) for name, values in found.items()}
 
@@ -175,12 +176,15 @@ def _created(accounts: pa.Table, as_ofs: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _program(features: tuple[Feature, ...], attributes: tuple[tuple[str, str], ...]) -> Program:
-    """The formulas of features, and the numeric attributes as they are, over measures and accounts' columns."""
+def _compiled(
+    features: tuple[Feature, ...], attributes: tuple[tuple[str, str], ...]
+) -> tuple[dict[Stream, list[Ask]], Program]:
+    """What is measured, and formulas over measures and accounts' columns: of features, and of numeric attributes."""
     asks = {column: "float64" for f in features for column in f.asks}
     numeric = dict.fromkeys(_numeric(attributes), "float64")
     measured = ibis.table({"created_at": "float64", "as_of": "float64", **asks, **numeric}, name="measured")
-    return Program({f.name: f.formula(At(measured)) for f in features} | {name: measured[name] for name in numeric})
+    formulas = {f.name: f.formula(At(measured)) for f in features} | {name: measured[name] for name in numeric}
+    return by_stream(features), Program(formulas)
 
 
 def _numeric(attributes: tuple[tuple[str, str], ...]) -> list[str]:

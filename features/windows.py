@@ -94,7 +94,9 @@ class _Slices:
         clock = as_ofs[0] % DAY
         self._day = (facts.t - clock) // DAY
         self._today = (as_ofs - clock) // DAY
-        self._edges = np.unique(np.concatenate([np.concatenate(self._window(a)) for a in asks]))
+        windows = {(a.days, a.before): a for a in asks}.values()
+        self._edges = np.unique(np.concatenate([days for a in windows for days in self._window(a)]))
+        self._cuts: dict[tuple[int | None, int], tuple[np.ndarray, np.ndarray]] = {}
         self._running: dict[str, np.ndarray] = {}
         self._values: dict[str, _Values] = {}
         self._counted: dict[str, dict[_Window, np.ndarray]] = {}
@@ -129,8 +131,11 @@ class _Slices:
 
     def _between(self, table: np.ndarray, ask: Ask) -> tuple[np.ndarray, np.ndarray]:
         """The table's rows at the beginning and at the end of the window, (k, accounts) each."""
-        begin, end = (table[np.searchsorted(self._edges, days)] for days in self._window(ask))
-        return begin, end
+        if (ask.days, ask.before) not in self._cuts:
+            first, end = (self._edges.searchsorted(days) for days in self._window(ask))
+            self._cuts[ask.days, ask.before] = first, end
+        first, end = self._cuts[ask.days, ask.before]
+        return table[first], table[end]
 
     def _sums(self, ask: Ask) -> np.ndarray:
         name = ask.measure.name

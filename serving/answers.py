@@ -15,12 +15,15 @@ from features.contract import EVENTS
 from features.errors import GarrisonError
 from features.settings import Settings
 from serving import online
+from serving.fresh import Fresh
 from serving.items import Item, Teller
 from serving.online import Online
 from serving.refusal import Refusal
 from serving.responses import Detail
+from serving.sample import Sampler
 from serving.schema import Asked, Posted, Rejected
 from serving.scorer import Rows, Scorer
+from serving.store import Store
 from training import promotions
 
 _log = logging.getLogger("bentoml.garrison")
@@ -28,21 +31,52 @@ _log = logging.getLogger("bentoml.garrison")
 
 @dataclass(frozen=True)
 class Answers:
-    """One set of models and one snapshot; another set makes another of these, and takes its place whole."""
+    """One set of models and one snapshot; another set makes another of these, and takes its place whole.
+
+    Args:
+        settings: The company's.
+        scorer: The champions.
+        online: The newest snapshot.
+        fresh: The accounts with events after it; None where nothing of that kind is looked for.
+        sampler: Keeps some of what is served, for the parity check.
+    """
 
     settings: Settings
     scorer: Scorer
     online: Online
+    fresh: Fresh | None = None
+    sampler: Sampler | None = None
 
     @classmethod
-    def load(cls, settings: Settings) -> Self:
-        """With the champions and the newest snapshot.
+    def load(
+        cls,
+        settings: Settings,
+        opened: Store | None = None,
+        sampler: Sampler | None = None,
+        scorer: Scorer | None = None,
+    ) -> Self:
+        """With the newest snapshot.
+
+        Args:
+            settings: The company's.
+            opened: The state database, to see posted events in.
+            sampler: Keeps some of what is served.
+            scorer: By default the champions.
 
         Raises:
             GarrisonError: There is no champion, or something stored can't be read.
         """
-        scorer = champions(settings)
-        return cls(settings, scorer, Online.load(settings, scorer))
+        scorer = scorer or champions(settings)
+        snapshot, fresh = Online.load(settings, scorer), None
+        if opened is not None and snapshot.as_of is not None:
+            fresh = Fresh.of(settings, opened, snapshot.history, snapshot.as_of)
+        return cls(settings, scorer, snapshot, fresh, sampler)
+
+    def quick(self, asked: Asked) -> bool:
+        """Whether it is answered faster than a thread's turn takes: by id, unexplained, nothing to be worked out."""
+        if asked.detail != "scores" or not all(isinstance(item, str) for item in asked.items):
+            return False
+        return self.fresh is None or not self.fresh.among(item for item in asked.items if isinstance(item, str))
 
     def score(self, asked: Asked) -> dict[str, list[Item]]:
         """Every item's scores, or what was wrong with it; its shape is `responses.Results`."""
@@ -87,14 +121,36 @@ class Answers:
         if as_of not in {None, snapshot.as_of}:
             why = f"ids are scored at the newest snapshot, {snapshot.as_of.isoformat()}: leave as_of out"
             return {i: _failed(name, "other_as_of", why) for i, name in items.items()}
-        known = {i: snapshot.index[name] for i, name in items.items() if name in snapshot.index}
-        found = self._told(rows, list(known.values()), detail, stored=True)
+        anew = self._anew(items, detail) if as_of is None else {}
+        known = {i: snapshot.index[name] for i, name in items.items() if i not in anew and name in snapshot.index}
+        places = list(known.values())
+        found = self._told(rows, places, detail, stored=True)
+        if self.sampler:
+            self.sampler.offer(self.scorer, rows, places=places, history=snapshot.history, position=snapshot.position)
         unknown = {
             i: _failed(name, "unknown_account", "there is no such account in the newest snapshot")
             for i, name in items.items()
-            if i not in known
+            if i not in known and i not in anew
         }
-        return unknown | dict(zip(known, found, strict=True))
+        return unknown | anew | dict(zip(known, found, strict=True))
+
+    def _anew(self, items: Mapping[int, str], detail: Detail) -> dict[int, Item]:
+        """The items of accounts with events after the snapshot, from their whole history."""
+        found: dict[int, Item] = {}
+        if self.fresh is None or not self.fresh.among(items.values()):
+            return found
+        for i, name in items.items():
+            try:
+                anew = self.fresh.anew(self.scorer, name)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other accounts get their scores
+                found[i] = _failed(name, "not_scored", _why(error))
+                continue
+            if anew is not None:
+                (found[i],) = self._told(anew.rows, [0], detail, stored=False)
+                if self.sampler:
+                    key = self.online.history
+                    self.sampler.offer(self.scorer, anew.rows, places=[0], history=key, position=anew.position)
+        return found
 
     def _posted(self, items: Mapping[int, Posted], as_of: datetime, detail: Detail) -> dict[int, Item]:
         """Posted accounts that give the same tables, in one query; one by one where that fails."""
@@ -110,6 +166,9 @@ class Answers:
             return {i: _failed(item["account"]["account_id"], "not_scored", _why(error))}
         told = self._told(rows, range(len(rows)), detail, stored=False)
         scored = dict(zip(rows.account_ids, told, strict=True))
+        if self.sampler:
+            posted = {item["account"]["account_id"]: item for item in items.values()}
+            self.sampler.offer(self.scorer, rows, places=range(len(rows)), posted=posted)
         return {i: scored.get(name) or _too_young(name) for i, name in _names(items).items()}
 
     def _told(self, rows: Rows, places: Sequence[int], detail: Detail, *, stored: bool) -> list[Item]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,7 @@ class Audit:
         self._place = place
         self._lines: list[bytes] = []
         self._waiting = 0
+        self._second, self._said = 0, ""
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._troubled = False
@@ -60,15 +62,15 @@ class Audit:
             status: HTTP status.
             accounts: Ids of the accounts asked for; None for an item that gave none.
         """
-        line = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "key": key_id,
-            "route": route,
-            "status": status,
-            "count": len(accounts),
-            "accounts": [name and name[:_LONGEST] for name in accounts],
-        }
-        written = to_json(line) + b"\n"
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second, self._said = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        names = to_json([name and name[:_LONGEST] for name in accounts]).decode()
+        at = f"{self._said}.{int(1000 * (now - second)):03}Z"
+        # Nothing of ours needs JSON's escapes.
+        line = f'{{"at":"{at}","key":"{key_id}","route":"{route}","status":{status},"count":{len(accounts)},'
+        written = f'{line}"accounts":{names}}}\n'.encode()
         with self._lock:
             self._lines.append(written)
             self._waiting += len(written)

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from features import ingested
 from features.contract import EVENTS, TABLES
+from features.errors import GarrisonError
 from features.history import History
 from features.ingested import LATER, SOURCES
 from features.instants import instant, micros
@@ -161,9 +162,15 @@ class Fresh:
         return account_id in self._newest
 
     def among(self, account_ids: Iterable[str]) -> bool:
-        """Whether one of these has, of which the log is asked where it is time to."""
+        """Whether one of these has; the log is asked where it is time to. Where it can't be, what is known holds."""
         if self.stale:
-            self.renew()
+            told = self._mark.value
+            try:
+                self.renew()
+            except GarrisonError as error:
+                _log.warning("what was posted of late is not seen: %s", error)
+                # Nothing can be posted meanwhile either; the next look is made in its time.
+                self._told, self._looked_at = told, time.monotonic()
         return bool(self._newest) and any(account_id in self._newest for account_id in account_ids)
 
     def anew(self, scorer: Scorer, account_id: str) -> Anew | None:

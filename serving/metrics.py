@@ -77,7 +77,7 @@ class Figures:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self.requests: Counter[Labels] = Counter()
+        self.requests: Counter[tuple[Any, ...]] = Counter()
         self.errors: Counter[Labels] = Counter()
         self.unseen: Counter[Labels] = Counter()
         self.seconds: dict[str, Spread] = {}
@@ -91,7 +91,7 @@ class Figures:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""
-        self.requests[route, str(status)] += 1
+        self.requests[route, status] += 1
         _spread(self.seconds, route, SECONDS).add(seconds)
 
     def refused(self, code: str) -> None:
@@ -126,7 +126,7 @@ class Figures:
 
     def _add(self, numbers: Mapping[str, Any]) -> None:
         for name in _COUNTERS:
-            counter: Counter[Labels] = getattr(self, name)
+            counter: Counter[tuple[Any, ...]] = getattr(self, name)
             for *labels, value in numbers[name]:
                 counter[tuple(labels)] += value
         for name, bounds in _SPREADS.items():
@@ -230,10 +230,10 @@ def _checked(parity: Parity) -> Iterator[Metric]:
         yield _gauge("garrison_parity_run_timestamp_seconds", "When, Unix time.", [], {(): parity.run_at / 1e6})
 
 
-def _counter(name: str, says: str, labels: Sequence[str], values: Mapping[Labels, float]) -> Metric:
+def _counter(name: str, says: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
     family = CounterMetricFamily(name, says, labels=labels)
     for found, value in sorted(values.items()):
-        family.add_metric(found, value)
+        family.add_metric([str(label) for label in found], value)
     return family
 
 

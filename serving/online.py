@@ -42,6 +42,8 @@ class Snapshot:
         in_cohort: By target, who was eligible: shape (n,), in the frame's order.
         catalog: Fingerprint of the feature definitions.
         run: Names the batch that stored it; what it said of the accounts bears the same.
+        history: The key of the kept history that it was taken from; None where that is not kept.
+        position: The place in the log of posted events that this history was read up to.
     """
 
     as_of: datetime
@@ -50,6 +52,8 @@ class Snapshot:
     in_cohort: Mapping[str, Any]
     catalog: str
     run: str = ""
+    history: str | None = None
+    position: int = 0
 
     @classmethod
     def parts(
@@ -72,7 +76,8 @@ class Snapshot:
                 nobody = False
                 frame = part.to_pandas()
                 there = _eligible(members, frame["account_id"].to_numpy(dtype=object))
-                yield cls(as_of, frame, history.sources, there, history.catalog.version)
+                behind = (history.kept.key, history.kept.position) if history.kept else (None, 0)
+                yield cls(as_of, frame, history.sources, there, history.catalog.version, "", *behind)
         if nobody:
             raise GarrisonError(
                 f"there is nobody to score at {as_of:%Y-%m-%d}: no account was created before it",
@@ -124,6 +129,8 @@ class Snapshot:
             in_cohort={c.removeprefix(COHORT): eligible for c, eligible in known.items()},
             catalog=about["catalog"],
             run=about["run"],
+            history=about["history"],
+            position=about["position"],
         )
 
     def rows(self, scorer: Scorer) -> Rows:
@@ -176,12 +183,16 @@ class Online:
         rows: Ready for the models; None as well then.
         index: Account id to row.
         results: What the batch said of these rows, in their order; None where that isn't known.
+        history: The key of the kept history behind them; None where that isn't known.
+        position: The place in the log of posted events that it was read up to.
     """
 
     as_of: datetime | None
     rows: Rows | None
     index: Mapping[str, int]
     results: Results | None = None
+    history: str | None = None
+    position: int = 0
 
     @classmethod
     def load(cls, settings: Settings, scorer: Scorer) -> Self:
@@ -198,7 +209,8 @@ class Online:
         said, rows = Results.read(newest), snapshot.rows(scorer)
         index = {account: i for i, account in enumerate(rows.account_ids)}
         # A batch that was killed between the two files has left a newer snapshot than what was said.
-        return cls(snapshot.as_of, rows, index, said if said.run == snapshot.run else None)
+        fitting = said if said.run == snapshot.run else None
+        return cls(snapshot.as_of, rows, index, fitting, snapshot.history, snapshot.position)
 
 
 def folder(settings: Settings) -> Path:

@@ -17,10 +17,10 @@ from features.catalog import Catalog
 from features.errors import GarrisonError, RegistryError
 from features.instants import instant
 from features.settings import Settings
-from serving import ingest, online, store
+from serving import ingest, results, store
 from serving.answers import Answers
 from serving.auth import Keyring
-from serving.online import Online
+from serving.sample import Sampler
 from serving.schema import Asked, Reader
 from serving.scorer import Scorer
 from serving.store import Store
@@ -103,6 +103,7 @@ class Room:
         store: The state database; None where it can't be opened.
         keyring: Who may ask; None as well then.
         events: Reads what is posted to the log of events; None as well then.
+        sampler: Keeps some of what is served, for the parity check; None as well then.
         desk: Answers; None where there is trouble.
         trouble: Why nothing can be scored, None where all is well.
         fallbacks: By target, why the model before the champion serves in its place.
@@ -116,6 +117,7 @@ class Room:
     store: Store | None = None
     keyring: Keyring | None = None
     events: ingest.Reader | None = None
+    sampler: Sampler | None = None
     desk: Desk | None = None
     trouble: str | None = None
     fallbacks: Mapping[str, str] = field(default_factory=dict)
@@ -130,11 +132,19 @@ class Room:
             room = replace(room, settings=settings, seen=_seen(settings))
             opened = store.open(settings)
             room = replace(room, store=opened, keyring=Keyring(opened), events=ingest.Reader(settings))
-            answers, fallbacks = _answers(settings)
+            room = replace(room, sampler=_sampler(settings, opened))
+            answers, fallbacks = _answers(room)
         except GarrisonError as error:
             _log.warning("nothing can be scored: %s", error)
             return replace(room, trouble=str(error))
         return replace(room, desk=Desk(Reader(settings), answers, opened), fallbacks=fallbacks)
+
+    def close(self) -> None:
+        """Have written what waits, and give back what it holds."""
+        if self.sampler is not None:
+            self.sampler.close()
+        if self.store is not None:
+            self.store.close()
 
     @property
     def stale(self) -> bool:
@@ -145,13 +155,14 @@ class Room:
         """This room with the keys, models and snapshot of now; what can't be read stays as it was. Takes a while."""
         now = time.monotonic()
         if self.desk is None or self.keyring is None:
+            self.close()
             return type(self).open(self.config)
         settings, desk, fallbacks = self.desk.answers.settings, self.desk, self.fallbacks
         try:
             self.keyring.refresh()
             seen = _seen(settings)
             if seen != self.seen:
-                answers, fallbacks = _answers(settings)
+                answers, fallbacks = _answers(self)
                 desk = replace(desk, answers=answers)
         except GarrisonError as error:
             _log.warning("what was read before stays in force: %s", error)
@@ -161,20 +172,26 @@ class Room:
         return replace(self, desk=desk, fallbacks=fallbacks, seen=seen, looked_at=now)
 
 
-def _answers(settings: Settings) -> tuple[Answers, dict[str, str]]:
+def _sampler(settings: Settings, opened: Store) -> Sampler:
+    """That of one of the workers, who share the day's sample."""
+    return Sampler(opened, max(1, settings.serving.parity_sample // settings.serving.workers))
+
+
+def _answers(room: Room) -> tuple[Answers, dict[str, str]]:
     """Answers of the champions; of the champion before, and why, for a target whose champion can't be read.
 
     Raises:
         GarrisonError: Neither can be read, or there is none, or the snapshot can't be read.
     """
+    assert room.settings is not None  # it has been read by now
     try:
-        return Answers.load(settings), {}
+        return Answers.load(room.settings, room.store, room.sampler), {}
     except RegistryError:
-        bundles, fallbacks = _readable(settings)
+        bundles, fallbacks = _readable(room.settings)
         if not fallbacks:
             raise
-        scorer = Scorer(bundles, Catalog.of(settings))
-        return Answers(settings, scorer, Online.load(settings, scorer)), fallbacks
+        scorer = Scorer(bundles, Catalog.of(room.settings))
+        return Answers.load(room.settings, room.store, room.sampler, scorer), fallbacks
 
 
 def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
@@ -202,5 +219,6 @@ def _bundle(settings: Settings, promotion: Promotion) -> Bundle:
 def _seen(settings: Settings) -> Seen:
     """The files behind the answers, and when they were written: any change means new models or a new snapshot."""
     models = [settings.paths.mlruns / p.bundle / "bundle.json" for p in promotions.current(settings).values()]
-    files = [promotions.file(settings), *models, *sorted(online.folder(settings).glob("*.parquet"))[-1:]]
+    newest = results.newest(settings)
+    files = [promotions.file(settings), *models, *([newest] if newest else [])]
     return tuple((str(file), file.stat().st_mtime_ns) for file in files if file.exists())

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from serving import ingest, metrics
+from serving import ingest, metrics, received
 from serving.call import Call, not_ready
 from serving.refusal import Refusal
 from serving.room import Desk
@@ -29,8 +29,8 @@ async def score(call: Call) -> bytes:
     desk, body = call.desk, await call.body()
     asked = desk.reader.read(body) if len(body) < SMALL else await call.worker.working(desk.reader.read, body)
     call.accounts = [_name(item) for item in asked.items]
-    # By id and unexplained is faster than a thread's turn; all else would keep others waiting.
-    quick = asked.detail == "scores" and all(isinstance(item, str) for item in asked.items)
+    # All else would keep others waiting.
+    quick = desk.answers.quick(asked)
     results = desk.answers.score(asked) if quick else await call.worker.working(desk.answers.score, asked)
     _count(call.worker, desk, asked, results["results"])
     return to_json(results)
@@ -56,7 +56,7 @@ async def events(call: Call) -> bytes:
     read = await call.worker.working(room.events.read, body)
     rows = [row for found in read.values() for row in found]
     call.accounts = [row.content["account_id"] if isinstance(row, ingest.Event) else None for row in rows]
-    return to_json(await call.worker.working(ingest.store_events, room.settings, room.store, read))
+    return to_json(await call.worker.working(received.store_events, room.settings, room.store, read))
 
 
 async def document(call: Call) -> bytes:

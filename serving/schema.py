@@ -140,6 +140,7 @@ class Reader:
 
 
 def typed_dict(name: str, fields: Mapping[str, Any]) -> Any:
+    """A TypedDict that pydantic reads strictly, without a key beyond its own."""
     made = TypedDict(name, dict(fields))  # type: ignore[misc]  # noqa: UP013  # its fields are the contract's
     return with_config(_STRICT)(made)
 
@@ -198,12 +199,14 @@ def _by_item(error: ValidationError, body: bytes) -> dict[int, Rejected]:
 
 
 def fault(where: tuple[int | str, ...], found: Any) -> Fault:
+    """One of pydantic's errors in our words, and where it is."""
     unknown = found["type"] == "extra_forbidden"
     message = "this key is unknown" if unknown else found["msg"].removeprefix("Value error, ")
     return Fault(at=".".join(str(part) for part in where), message=message)
 
 
 def sentence(faults: list[Fault]) -> str:
+    """The first fault, and how many more there are."""
     first = f"{faults[0].at}: {faults[0].message}" if faults[0].at else faults[0].message
     return first if len(faults) == 1 else f"{first}; and {len(faults) - 1} more"
 

@@ -7,6 +7,7 @@ worker starts: BentoML's supervisor reads this file too, and needs none of it.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from typing import Any
 
@@ -41,6 +42,8 @@ class Garrison:
         from serving.web import Web
         from serving.worker import Worker
 
+        # Nobody reads uvicorn's access log, but it is worked out as long as there is a handler above it.
+        logging.getLogger("uvicorn.access").propagate = False
         self._worker = Web.worker = Worker(os.environ.get(CONFIG, "garrison.toml"))
         # What is loaded now stays for good: the collector need not walk it at every turn.
         gc.collect()

@@ -27,7 +27,6 @@ _log = logging.getLogger("bentoml.garrison")
 _SECURE: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 _GOOD = [JSON, *_SECURE]
 
@@ -53,7 +52,7 @@ class Web:
         began = time.perf_counter()
         call = Call(self.worker, scope, receive, dict(scope["headers"]))
         route = find(scope["path"])
-        status: int = HTTPStatus.OK
+        status = 200
         try:
             if route is HEALTH and self._healthy(call):
                 await self._app(scope, receive, _with_headers(send, call.worker.room))
@@ -64,7 +63,7 @@ class Web:
             return
         except Exception as error:  # noqa: BLE001  # any error has its envelope
             refusal = _refusal(error)
-            status, body = refusal.status, Envelope(error=refusal.error).model_dump_json().encode()
+            status, body = int(refusal.status), Envelope(error=refusal.error).model_dump_json().encode()
             headers = [*_GOOD, *((k.encode(), v.encode()) for k, v in refusal.headers.items())]
             call.worker.figures.refused(refusal.error.code)
         if call.key is not None and call.worker.audit is not None:

@@ -105,4 +105,5 @@ class Worker:
     def _leave(self) -> None:
         if self.audit is not None:
             self.audit.close()
+        self.room.close()
         self.figures.save()

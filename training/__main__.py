@@ -44,7 +44,7 @@ def fit(
 ) -> None:
     """Train churn and upsell, log them to MLflow, print the evaluation beside the baselines."""
     if dask and tune is not None:
-        raise typer.BadParameter("--tune looks on one machine, not on a cluster: leave out --dask")
+        raise typer.BadParameter("--tune is for one machine: leave out --dask")
     settings = load(config)
     with History.open(settings) as history, distributed.cluster(dask) if dask else nullcontext() as held:
         fingerprint = history.fingerprint()

@@ -115,10 +115,11 @@ class Spread(Dataset):
 
     def rows(self, places: Places) -> pd.DataFrame:
         """The rows at these places, with every column, fetched from the workers."""
-        asked = [self.client.submit(_frame, part.file, part.rows[rows]) for part, rows, _ in self.divided(places)]
-        order = [where for _, _, where in self.divided(places)]
-        found = pd.concat(self.client.gather(asked), ignore_index=True) if asked else self.whole
-        return found.iloc[_back(order)].set_axis(places)
+        order, asked = [], []
+        for part, rows, where in self.divided(places):
+            asked.append(self.client.submit(_frame, part.file, part.rows[rows]))
+            order.append(where)
+        return pd.concat([self.whole, *self.client.gather(asked)]).iloc[_back(order)].set_axis(places)
 
     def columns(self, places: Places) -> Iterator[tuple[str, pd.Series]]:
         """Each column's name and values at an even part of these places: what varies, varies there."""

@@ -96,8 +96,8 @@ def mapped(
             ordered = _snapshots(session, folder, handover, history, [as_of]).orderBy("account_id")
             ordered.write.parquet(f"file://{folder / 'snapshots'}")
             _map(session, folder, function, schema, packages)
-        told = parquet.read_table(folder / "told").cast(schema).sort_by("account_id")
-        yield _parts(folder / "snapshots", handover), told
+        told = pa.concat_tables([parquet.read_table(file) for file in _files(folder / "told")])
+        yield _parts(folder / "snapshots", handover), told.cast(schema)
 
 
 def _handover(engine: Engine, history: History) -> Handover:
@@ -136,7 +136,10 @@ def _map(
             yield shared.value(frame.astype({"as_of": "datetime64[us, UTC]"})).to_pandas()
 
     snapshots = session.read.parquet(f"file://{folder / 'snapshots'}")
-    snapshots.mapInPandas(told, from_arrow_schema(schema)).write.parquet(f"file://{folder / 'told'}")
+    snapshots.mapInPandas(told, from_arrow_schema(schema)).write.parquet(f"file://{folder / 'mixed'}")
+    # Sorted once it lies there: to find the ranges Spark would run the function a second time. And not sorted by Arrow,
+    # which has no more than 2 GiB of text in a column that it takes rows of.
+    session.read.parquet(f"file://{folder / 'mixed'}").orderBy("account_id").write.parquet(f"file://{folder / 'told'}")
 
 
 def _pack(packages: Sequence[ModuleType], file: Path) -> None:
@@ -148,8 +151,13 @@ def _pack(packages: Sequence[ModuleType], file: Path) -> None:
                 archive.write(source, source.relative_to(root.parent))
 
 
+def _files(folder: Path) -> list[Path]:
+    """What Spark wrote, in its order."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
 def _parts(folder: Path, handover: Handover) -> Iterator[pa.Table]:
-    for file in sorted(folder.glob("part-*.parquet")):
+    for file in _files(folder):
         with parquet.ParquetFile(file) as opened:
             for batch in opened.iter_batches(_ACCOUNTS):
                 yield handover.snapshots(pa.Table.from_batches([batch]))

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.errors import GarrisonError
 from features.history import History
 from features.instants import instant, micros
-from serving import batch, fresh, ingest, store
+from serving import batch, fresh, ingest, received, store
 from serving.answers import champions
 from serving.fresh import Anew, Fresh
 from serving.online import Snapshot
@@ -37,7 +38,7 @@ class Quay:
         """Post events; gives their fates."""
         settings = self.harbour.settings
         events = ingest.Reader(settings).read(json.dumps(body).encode())
-        answer = ingest.store_events(settings, self.opened, events, now=at)
+        answer = received.store_events(settings, self.opened, events, now=at)
         return [item["fate"] for table in events for item in answer[table]]
 
     def fresh(self) -> Fresh:
@@ -191,7 +192,8 @@ POST = """
 import json, sys
 from features.company import load
 from serving import store
-from serving.ingest import Reader, store_events
+from serving.ingest import Reader
+from serving.received import store_events
 settings = load(sys.argv[1])
 with store.open(settings) as opened:
     row = {"event_id": "other", "account_id": "A-003", "used_at": "2023-12-31"}
@@ -216,6 +218,28 @@ def test_what_came_untold_is_found_by_looking(quay: Quay, monkeypatch: pytest.Mo
     assert not found.among(["A-003"])
     monkeypatch.setattr(fresh, "EACH", 0.0)
     assert found.among(["A-003"])
+
+
+def test_a_state_database_that_can_not_be_read_costs_no_score_by_id(
+    quay: Quay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = quay.fresh()
+    quay.post(usage=[use("a")])
+    first = worked_out(found, quay, "A-003")
+    quay.post(usage=[use("b")])
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "reading", broken)
+        assert found.among(["A-003"])
+        assert found.anew(quay.scorer, "A-003") is first
+        assert "what was posted of late is not seen" in caplog.text
+        assert not found.stale  # the next look is a second away
+    monkeypatch.setattr(fresh, "EACH", 0.0)
+    assert worked_out(found, quay, "A-003") is not first
+
+
+def broken(_: Store) -> Any:
+    message = "the database is locked"
+    raise GarrisonError(message)
 
 
 def test_events_of_a_merged_account_reach_the_survivor(

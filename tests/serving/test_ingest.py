@@ -19,8 +19,11 @@ from features.company import load
 from features.instants import micros
 from features.settings import Settings
 from serving import ingest, store
-from serving.ingest import EVENTS, Event, Reader, Refused, store_events
+from serving.ingest import Event, Reader, Refused
+from serving.parity import RUNS
+from serving.received import EVENTS, store_events
 from serving.refusal import Refusal
+from serving.sample import SERVED
 from serving.store import Store
 
 RECEIPT = datetime(2024, 1, 1, 9, tzinfo=UTC)
@@ -267,7 +270,8 @@ POSTING = """
 import json, sys
 from features.company import load
 from serving import store
-from serving.ingest import Reader, store_events
+from serving.ingest import Reader
+from serving.received import store_events
 settings = load(sys.argv[1]).model_copy(update={"state_url": sys.argv[2]})
 reader = Reader(settings)
 with store.open(settings) as opened:
@@ -297,8 +301,6 @@ def test_what_was_answered_is_there_after_a_kill_and_can_be_posted_again(
 
 
 def test_the_tables_are_those_of_the_migrations(opened: Store) -> None:
-    from serving.parity import RUNS, SERVED
-
     there = sa.inspect(opened.engine)
     for table in (EVENTS, SERVED, RUNS):
         columns = {c["name"]: c["nullable"] for c in there.get_columns(table.name)}

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from features.history import History
 from features.instants import micros
-from serving import batch, ingest, online, parity, store
+from serving import batch, ingest, online, parity, received, store
 from serving.answers import champions
 from serving.fresh import Fresh
 from serving.online import Online
-from serving.parity import RUNS, SERVED, Sampler
+from serving.parity import RUNS
+from serving.sample import SERVED, Sampler
 from serving.schema import Reader
 from serving.scorer import Rows, Scorer
 from serving.store import Store
@@ -89,7 +90,7 @@ def test_a_score_that_saw_events_is_worked_out_with_those_that_it_saw_alone(
     for name in ("first", "second"):
         use = {"event_id": name, "account_id": "A-003", "used_at": "2023-12-31", "known_at": "2024-01-01T09:00:00Z"}
         events = ingest.Reader(settings).read(json.dumps({"usage": [use]}).encode())
-        ingest.store_events(settings, opened, events, now=AS_OF)
+        received.store_events(settings, opened, events, now=AS_OF)
         if name == "first":
             assert found.among(["A-003"])
             anew = found.anew(scorer, "A-003")

@@ -113,7 +113,6 @@ def test_every_answer_has_the_headers_of_a_careful_server(keys: dict[str, str]) 
     answers += [send("GET", "/openapi.json"), send("GET", "/healthz"), send("GET", "/readyz")]
     for answer in answers:
         assert SECURE.items() <= dict(answer.headers).items(), answer.url
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["content-type"]
         assert "server" not in answer.headers
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from features.settings import Cohort
-from training.cohorts import eligible
+from training.cohorts import eligible, ids
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 US = timedelta(microseconds=1)
@@ -19,9 +19,14 @@ def days(number):
 
 
 def members(posted, cohort, *, created=None, **tables):
-    """The accounts in the cohort now, where all were created long ago unless told otherwise."""
+    """The accounts in the cohort now, as arrays and the database tell; all were created long ago unless told otherwise."""
     accounts = {row[0]: LONG_AGO for table in tables.values() for row in table} | (created or {})
-    return set(eligible(posted(accounts=[*accounts.items()], **tables), cohort, [NOW])["account_id"])
+    history = posted(accounts=[*accounts.items()], **tables)
+    found = ids(history, cohort, NOW)
+    assert "_connection" not in vars(history)  # no database was asked
+    told = [*eligible(history, cohort, [NOW])["account_id"]]
+    assert [*found] == told
+    return set(told)
 
 
 def term(account, starts, ends, *, bought=LONG_AGO, **rest):
@@ -117,3 +122,9 @@ def test_an_empty_cohort_is_an_empty_frame(posted):
     assert found.empty
     assert isinstance(found, pd.DataFrame)
     assert list(found) == ["account_id", "as_of"]
+
+
+def test_arrays_leave_what_is_beyond_them_to_the_database(posted):
+    history = posted(accounts=[("A", LONG_AGO)], usage=[("A", NOW - US, {"count": 2**53 + 1})])
+    assert [*ids(history, Cohort(kind="using", within_days=60), NOW)] == ["A"]
+    assert "_connection" in vars(history)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +11,9 @@ import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
 
-from features.errors import GarrisonError, RegistryError
+from features.errors import RegistryError
 from features.history import History
-from training import distributed, fit
+from training import fit
 from training.bundle import Bundle
 from training.distributed import Cluster
 
@@ -110,7 +112,11 @@ def test_a_champion_that_needs_what_is_gone_is_told_at_once(spread, fitted):
         spread[0].matrix(replace(fitted["churn"].bundle, features=("no_longer_there",)))
 
 
-def test_a_scheduler_that_does_not_answer_is_an_error_that_names_it():
-    refused = pytest.raises(GarrisonError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1")
-    with refused, distributed.cluster("tcp://127.0.0.1:1"):
-        pass
+def test_the_command_refuses_to_tune_on_a_cluster_and_names_a_scheduler_that_is_not_there(company):
+    command = [sys.executable, "-m", "training", "fit", "--config", company.file, "--dask", "tcp://127.0.0.1:1"]
+    tuned = subprocess.run([*command, "--tune", "1"], capture_output=True, text=True, timeout=120, check=False)
+    assert (tuned.returncode, "leave out --dask" in tuned.stderr) == (2, True)
+    gone = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert gone.returncode == 1
+    assert gone.stderr.startswith("error: no Dask scheduler answers at tcp://127.0.0.1:1")
+    assert len(gone.stderr.splitlines()) == 1
