@@ -72,6 +72,12 @@ class Answers:
             fresh = Fresh.of(settings, opened, snapshot.history, snapshot.as_of)
         return cls(settings, scorer, snapshot, fresh, sampler)
 
+    def warm(self) -> None:
+        """Score a posted account that nobody has: the first one has all features compiled, which takes a second."""
+        account: Posted = {"account": {"account_id": "-", "created_at": 0}}
+        tables: Posted = {t: [] for t in EVENTS if t in self.settings.tables}
+        online.posted(self.settings, self.scorer, [account | tables], datetime.now(UTC))
+
     def quick(self, asked: Asked) -> bool:
         """Whether it is answered faster than a thread's turn takes: by id, unexplained, nothing to be worked out."""
         if asked.detail != "scores" or not all(isinstance(item, str) for item in asked.items):

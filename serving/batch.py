@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic_core import from_json
 
-from features import snapshots
+from features import kept, snapshots
 from features.history import History
 from features.instants import micros
 from features.settings import Settings
@@ -123,6 +123,9 @@ def run(  # noqa: PLR0913  # all but the first two named
                 destinations.check_rows(to, history.size())
             found = _scored(settings, history, scorer, as_of or snapshots.latest(history), explain=explain, tell=tell)
         found.write(results.folder(settings))
+        newest = results.newest(settings) == results.file(results.folder(settings), found.as_of)
+        if newest and history.kept:
+            kept.hold(settings, history.kept.key)
         written = state.write_scores(_told(records(found), found.table.num_rows * len(found.names), tell))
         if to is None:
             return Batch(scorer, found, written)

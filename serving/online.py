@@ -70,7 +70,8 @@ class Snapshot:
         Raises:
             GarrisonError: No account had been created by then.
         """
-        members, nobody = _members(settings, history, as_of), True
+        members = {t: pd.Index(ids, dtype=object) for t, ids in _members(settings, history, as_of).items()}
+        nobody = True
         for part in snapshots.parts(history, as_of) if tables is None else tables:
             if part.num_rows:
                 nobody = False
@@ -160,6 +161,8 @@ class Keeper:
                 "sources": part.sources,
                 "catalog": part.catalog,
                 "run": self._run,
+                "history": part.history,
+                "position": part.position,
             }
             # Text that no account of the first part has would be taken for nothing at all.
             schema = pa.schema([f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in table.schema])
@@ -218,10 +221,10 @@ def folder(settings: Settings) -> Path:
     return settings.var / "snapshots"
 
 
-def _members(settings: Settings, history: History, as_of: datetime) -> dict[str, pd.Index]:
+def _members(settings: Settings, history: History, as_of: datetime) -> dict[str, np.ndarray]:
     """By target, the ids of its cohort; targets whose tables are not there are left out."""
     return {
-        name: pd.Index(cohorts.ids(history, target.cohort, as_of), dtype=object)
+        name: cohorts.ids(history, target.cohort, as_of)
         for name, target in settings.targets.items()
         if target.cohort.table in history.tables
     }
@@ -254,8 +257,9 @@ def ready(
     """Canonical rows of a few accounts, by table, ready for the models; those created at or after `as_of` have none."""
     with History.posted(settings, tables, scorer.catalog) as history:
         found = snapshots.columns(history, as_of)
-        members = _members(settings, history, as_of)
-        return scorer.rows(found, history.sources, _eligible(members, found["account_id"]))
+        members = {target: set(ids) for target, ids in _members(settings, history, as_of).items()}
+        there = {target: np.array([a in ids for a in found["account_id"]], bool) for target, ids in members.items()}
+        return scorer.rows(found, history.sources, there)
 
 
 def _events(settings: Settings, table: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:

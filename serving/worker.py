@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from features.errors import GarrisonError
 from serving import audit
 from serving.audit import Audit
 from serving.limits import Limits
@@ -85,8 +86,16 @@ class Worker:
         """Take in new keys, models and snapshots, where it is time to look."""
         if self.room.stale:
             self.room = self._settled(await anyio.to_thread.run_sync(self.room.renewed))
+        fresh = self.room.desk and self.room.desk.answers.fresh
+        if fresh:
+            # Here, so that a request pays for it only where something has come.
+            await anyio.to_thread.run_sync(fresh.renew)
 
     async def _run(self) -> None:
+        if self.room.desk is not None:
+            # Beside the first requests, so that none of them waits for it.
+            with contextlib.suppress(GarrisonError):
+                await anyio.to_thread.run_sync(self.room.desk.answers.warm)
         while True:
             began = time.monotonic()
             try:

@@ -314,7 +314,7 @@ def running(harbour: Harbour, key: str, log: Path, workers: int = 1) -> Iterator
 
 def wait_for(url: str, process: subprocess.Popen[Any], log: Path) -> None:
     """Until something answers there."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
             httpx.get(url, timeout=1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -281,3 +282,13 @@ def test_nothing_that_was_seen_at_an_instant_comes_after_it(quay: Quay) -> None:
     first = worked_out(found, quay, "A-003")
     quay.post(usage=[use("b")], at=RECEIPT - timedelta(days=1))
     assert int(worked_out(found, quay, "A-003").rows.as_of[0]) > int(first.rows.as_of[0]) == micros(RECEIPT)
+
+
+def test_the_history_behind_the_newest_snapshot_is_kept_whatever_comes_after(quay: Quay) -> None:
+    batch.run(quay.harbour.settings, None, as_of=AS_OF - timedelta(days=30))  # an older one is not the newest
+    for n in range(2):
+        quay.post(usage=[use(f"u{n}")])
+        for file in (quay.harbour.settings.var / "history").glob("*.duckdb"):
+            os.utime(file, (1, 1))
+        quay.offline(AS_OF)
+    assert quay.fresh().among(["A-003"])

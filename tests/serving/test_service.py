@@ -326,13 +326,14 @@ async def lifespan(service: Any) -> AsyncIterator[None]:
     await task
 
 
-def test_the_service_needs_neither_mlflow_nor_evidently(harbour: Any) -> None:
+def test_the_service_needs_no_mlflow_no_evidently_and_no_scikit_learn(harbour: Any) -> None:
     program = (
         "import sys, asyncio, serving.service as s\n"
+        "s.Garrison.to_asgi()\n"
         "s.Garrison.inner()\n"
         "from serving.web import Web\n"
         "assert Web.worker.room.trouble is None, Web.worker.room.trouble\n"
-        "heavy = {'mlflow', 'evidently', 'apprise', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'mlflow', 'evidently', 'apprise', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     environment = {

@@ -263,7 +263,7 @@ def test_nothing_is_scored_that_can_not_be_written_down(
 
 def test_figures_tell_of_what_was_asked(desk: Worker, made: Any, keys: dict[str, str]) -> None:
     posted = made.posted("A-003")
-    posted["account"]["region"] = "moon"
+    posted["account"] = posted["account"] | {"region": "moon"}
     ask("score", keys["score"], json={"accounts": ["A-003", posted], "detail": "scores", "as_of": "2024-01-01"})
     send("POST", "/v1/score", keys["score"], content=b"{", headers={"content-type": "application/json"})
     ask("model")
@@ -318,7 +318,7 @@ def test_a_worker_looks_for_what_is_new_by_itself(own_harbour: Any, monkeypatch:
         assert found.room.desk is not None
         assert found.room.desk.answers.online.as_of is None
         await asyncio.to_thread(batch.run, own_harbour.settings, None, as_of=now, explain=Explain.NONE)
-        for _ in range(1_000):
+        for _ in range(3_000):
             if found.room.desk.answers.online.as_of == now:
                 break
             await asyncio.sleep(0.02)

@@ -19,7 +19,7 @@ def days(number):
 
 
 def members(posted, cohort, *, created=None, **tables):
-    """The accounts in the cohort now, as arrays and the database tell; all were created long ago unless told otherwise."""
+    """The accounts in the cohort now, as arrays and the database tell; created long ago unless told otherwise."""
     accounts = {row[0]: LONG_AGO for table in tables.values() for row in table} | (created or {})
     history = posted(accounts=[*accounts.items()], **tables)
     found = ids(history, cohort, NOW)
