@@ -56,6 +56,14 @@ bench-features: setup  ## the feature engine on 100,000 accounts, against a plai
 bench-quality: setup  ## what the models are worth on every task, beside baselines (GARRISON_DATA=../shared/data)
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_quality.py
 
+.PHONY: bench-serving
+bench-serving: setup  ## scores over HTTP beside bare FastAPI, and in batch beside their parts
+	PYTHONPATH=. $(PY) tests/benchmarks/bench_serving.py
+
+.PHONY: bench-training
+bench-training: setup  ## training on 5,000,000 rows of 150 features, beside plain LightGBM
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_training.py
+
 .PHONY: lock
 lock: setup  ## renew the lock file from pyproject.toml
 	.venv/bin/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-annotate --no-header \

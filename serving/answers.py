@@ -180,8 +180,8 @@ class Answers:
     def _told(self, rows: Rows, places: Sequence[int], detail: Detail, *, stored: bool) -> list[Item]:
         """Items of the rows at these places."""
         if detail == "scores":
-            return self._teller.scores(rows, places)
-        return self._teller.advice(rows.take(places), stored=stored, drivers=detail == "drivers")
+            return self._teller.scores(rows, places, stored=stored)
+        return self._teller.advice(rows, places, stored=stored, drivers=detail == "drivers")
 
     @cached_property
     def _teller(self) -> Teller:

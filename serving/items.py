@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from pydantic_core import from_json
 
 from features.contract import EVENTS
 from features.instants import instant
 from features.settings import Settings
-from serving import reasons
-from serving.advice import Advice, advise
+from serving import reasons, results
+from serving.advice import advise
 from serving.online import Online
 from serving.results import Results
 from serving.scorer import Rows, Scorer
@@ -29,6 +29,9 @@ Item = dict[str, Any]
 class Teller:
     """Tells scores; as immutable as the models and the snapshot that it knows.
 
+    What the batch said of its snapshot is told as it stands, as long as the models are the same. All else is worked
+    out: posted histories, and everything after a change of champion until the next batch.
+
     Args:
         settings: The company's.
         scorer: The champions.
@@ -39,63 +42,92 @@ class Teller:
     scorer: Scorer
     online: Online
 
-    def scores(self, rows: Rows, places: Sequence[int]) -> list[Item]:
-        """The probabilities alone of the rows at these places."""
-        scores = self.scorer.probabilities({t: matrix[places] for t, matrix in rows.matrices.items()})
-        shared, now, found = self._shared(rows.sources), time.time(), []
-        for k, place in enumerate(places):
-            told = {n: {"score": float(scores[t][k, h]), "model": v} for n, t, h, v in self._names}
-            found.append(_when(rows, place, now) | {"scores": told} | shared)
-        return found
-
-    def advice(self, rows: Rows, *, stored: bool, drivers: bool) -> list[Item]:
-        """All that there is to tell of these rows.
+    def scores(self, rows: Rows, places: Sequence[int], *, stored: bool) -> list[Item]:
+        """The probabilities alone of the rows at these places.
 
         Args:
-            rows: n accounts.
+            rows: Of accounts.
+            places: Among them.
+            stored: Whether they are rows of the stored snapshot; others are newer.
+        """
+        said = self._said if stored else None
+        at: Sequence[int] = places
+        if said is None:
+            scores = self.scorer.probabilities({t: matrix[places] for t, matrix in rows.matrices.items()})
+            said, at = {n: scores[t][:, h] for n, t, h, _ in self._names}, range(len(places))
+        shared, now = self._shared(rows.sources), time.time()
+        return [
+            _when(rows, place, now)
+            | {"scores": {n: {"score": float(said[n][i]), "model": v} for n, _, _, v in self._names}}
+            | shared
+            for i, place in zip(at, places, strict=True)
+        ]
+
+    def advice(self, rows: Rows, places: Sequence[int], *, stored: bool, drivers: bool) -> list[Item]:
+        """All that there is to tell of the rows at these places.
+
+        Args:
+            rows: Of accounts.
+            places: Among them.
             stored: Whether they are rows of the stored snapshot; others are newer.
             drivers: Whether to say why, too.
         """
-        scores = self.scorer.score(rows)
-        said = advise(self.settings, self.scorer, rows, scores)
+        said = self.online.results
+        if stored and self._said is not None and said is not None:
+            told = [said.table.slice(place, 1).to_pylist()[0] for place in places]
+        else:
+            told = self._worked_out(rows.take(places))
         shared, now, found = self._shared(rows.sources), time.time(), []
-        why = self._drivers(rows, scores, stored=stored) if drivers else {}
-        for i in range(len(rows)):
-            last = _Last.of(self.online, rows, i, stored=stored)
-            told = {}
+        why = self._drivers(rows, places, told) if drivers else None
+        for k, (place, row) in enumerate(zip(places, told, strict=True)):
+            last = _Last.of(self.online, rows, place, stored=stored)
+            scores = {}
             for name, target, h, version in self._names:
                 bundle = self.scorer.bundles[target]
-                score, worth = float(scores[target][i, h]), said.worth.get((target, bundle.horizons[h]))
-                told[name] = {
-                    "score": score,
+                scores[name] = {
+                    "score": row[name],
                     "model": version,
                     "base_rate": bundle.base_rates[bundle.horizons[h]],
-                    "in_cohort": bool(rows.in_cohort[target][i]) if target in rows.in_cohort else None,
-                    "value": None if worth is None else _number(worth[i]),
-                    "trend": last.trend(name, target, score),
-                    "drivers": why[name][i] if drivers else None,
+                    "in_cohort": row[f"in_cohort_{target}"],
+                    "value": row[f"{name}_value"],
+                    "trend": last.trend(name, target, row[name]),
+                    "drivers": None if why is None else why[name][k],
                 }
-            found.append(
-                _when(rows, i, now) | {"scores": told} | _advised(rows, said, i) | {"tier": last.tier} | shared
-            )
+            found.append(_when(rows, place, now) | {"scores": scores} | _advised(row) | {"tier": last.tier} | shared)
         return found
 
-    def _drivers(self, rows: Rows, scores: Mapping[str, Floats], *, stored: bool) -> dict[str, list[Any]]:
+    def _worked_out(self, rows: Rows) -> list[dict[str, Any]]:
+        """What a batch would say of these rows, without drivers and trend."""
+        scores = self.scorer.score(rows)
+        advice = advise(self.settings, self.scorer, rows, scores)
+        found: list[dict[str, Any]] = results.table(self.scorer, rows, scores, advice, {}, None).to_pylist()
+        return found
+
+    def _drivers(
+        self, rows: Rows, places: Sequence[int], told: Sequence[Mapping[str, Any]]
+    ) -> dict[str, list[list[Item]]]:
         """By score the drivers of each row: those that the batch found, or else worked out now."""
-        found: dict[str, list[Any]] = {}
-        for name, target, h, version in self._names:
-            known: list[Any] = [None] * len(rows)
-            results = self.online.results
-            if stored and results and results.models.get(target) == version:
-                known = [results.drivers(name, self.online.index[account]) for account in rows.account_ids]
-            rest = np.flatnonzero([drivers is None for drivers in known])
-            if len(rest):
-                bundle = self.scorer.bundles[target]
-                told = reasons.drivers(bundle, rows.take(rest), scores[target][rest], bundle.horizons[h])
-                for i, drivers in zip(rest, told, strict=True):
-                    known[i] = [driver.as_dict() for driver in drivers]
+        found: dict[str, list[list[Item]]] = {}
+        for name, target, h, _ in self._names:
+            bundle, texts = self.scorer.bundles[target], [row[f"{name}_drivers"] for row in told]
+            known = [[] if text is None else from_json(text) for text in texts]
+            rest = [k for k, text in enumerate(texts) if text is None]
+            if rest:
+                scores = np.array([[told[k][f"{target}_{days}d"] for days in bundle.horizons] for k in rest])
+                few = rows.take([places[k] for k in rest])
+                now = reasons.drivers(bundle, few, scores, bundle.horizons[h])
+                for k, drivers in zip(rest, now, strict=True):
+                    known[k] = [driver.as_dict() for driver in drivers]
             found[name] = [[_told(driver) for driver in drivers] for drivers in known]
         return found
+
+    @cached_property
+    def _said(self) -> dict[str, Floats] | None:
+        """The scores of the stored snapshot by name, where these very models gave them."""
+        said = self.online.results
+        if said is None or said.models != {target: bundle.version for target, bundle in self.scorer.bundles.items()}:
+            return None
+        return {name: said.table[name].to_numpy() for name, *_ in self._names}
 
     @cached_property
     def _names(self) -> list[tuple[str, str, int, str]]:
@@ -136,7 +168,8 @@ class _Last:
         """The account's, of the newest batch."""
         if self.results is None or self.place is None:
             return None
-        return self.results.table["tier"][self.place].as_py()
+        tier: str | None = self.results.table["tier"][self.place].as_py()
+        return tier
 
     def trend(self, name: str, target: str, score: float) -> Item | None:
         """How the score has moved since the last one."""
@@ -151,14 +184,13 @@ class _Last:
         return {"as_of": _iso(made.as_of), "score": before, "change": score - before, "model": made.models[target]}
 
 
-def _advised(rows: Rows, said: Advice, i: int) -> Item:
-    done, sale = said.recommended, said.sale
-    due = None if sale is None else _number(sale.days[i])
+def _advised(row: Mapping[str, Any]) -> Item:
+    due = row["next_sale_days"]
     return {
-        "value": _number(rows.value[i]),
-        "recommendation": {"do": done.do[i], "withheld": bool(done.withheld[i]), "why": done.why[i]},
-        "next_sale": None if sale is None or due is None else {"days": due, "overdue": bool(sale.overdue[i])},
-        "leaves_in_days": _number(said.leaves[i]),
+        "value": row["value"],
+        "recommendation": {"do": row["recommendation"], "withheld": row["withheld"], "why": row["why"]},
+        "next_sale": None if due is None else {"days": due, "overdue": row["next_sale_overdue"]},
+        "leaves_in_days": row["leaves_in_days"],
     }
 
 
@@ -169,10 +201,6 @@ def _when(rows: Rows, i: int, now: float) -> Item:
 
 def _iso(at: Any) -> str:
     return at.isoformat().replace("+00:00", "Z")
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _told(driver: Mapping[str, Any]) -> Item:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from features.errors import GarrisonError
 from features.files import replacing
@@ -92,11 +92,6 @@ class Results:
             raise GarrisonError(
                 f"{path} holds no scores", there=type(error).__name__, do="Score again: python -m serving score"
             ) from error
-
-    def drivers(self, name: str, row: int) -> list[dict[str, Any]] | None:
-        """The drivers of one score of one row; None where it was not explained."""
-        text = self.table[f"{name}_drivers"][row].as_py()
-        return None if text is None else from_json(text)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from features import company
@@ -184,14 +185,24 @@ def _answers(room: Room) -> tuple[Answers, dict[str, str]]:
         GarrisonError: Neither can be read, or there is none, or the snapshot can't be read.
     """
     assert room.settings is not None  # it has been read by now
+    fallbacks: dict[str, str] = {}
     try:
-        return Answers.load(room.settings, room.store, room.sampler), {}
+        answers = Answers.load(room.settings, room.store, room.sampler)
     except RegistryError:
         bundles, fallbacks = _readable(room.settings)
         if not fallbacks:
             raise
         scorer = Scorer(bundles, Catalog.of(room.settings))
-        return Answers.load(room.settings, room.store, room.sampler, scorer), fallbacks
+        answers = Answers.load(room.settings, room.store, room.sampler, scorer)
+    _use(answers.scorer)
+    return answers, fallbacks
+
+
+def _use(scorer: Scorer) -> None:
+    """Have made now what is made at first use, and would keep the first request waiting: boosters, a fingerprint."""
+    for bundle in scorer.bundles.values():
+        bundle.probabilities(np.full((1, len(bundle.features)), np.nan))
+    _log.debug("features %s", scorer.catalog.version)
 
 
 def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from features.errors import GarrisonError
 from serving import audit
 from serving.audit import Audit
 from serving.limits import Limits
@@ -92,13 +91,14 @@ class Worker:
             await anyio.to_thread.run_sync(fresh.renew)
 
     async def _run(self) -> None:
-        if self.room.desk is not None:
-            # Beside the first requests, so that none of them waits for it.
-            with contextlib.suppress(GarrisonError):
-                await anyio.to_thread.run_sync(self.room.desk.answers.warm)
+        warm = False
         while True:
             began = time.monotonic()
             try:
+                if self.room.desk is not None and not warm:
+                    # Beside the first requests, so that none of them waits for it.
+                    warm = True
+                    await anyio.to_thread.run_sync(self.room.desk.answers.warm)
                 await self.renew()
                 await anyio.to_thread.run_sync(self.figures.save)
             except Exception as error:  # noqa: BLE001  # whatever it is, the next look may go well

@@ -1,7 +1,7 @@
 """The batch part of `make bench-serving`: the whole job at 1,000,000 accounts beside its two unavoidable parts.
 
-The parts are what `python -m features build` does for one instant, Parquet file and all, and one `booster.predict` of all
-rows. The whole job scores, values, recommends, ranks tiers, stores the snapshot and its results, writes the state
+The parts are what `python -m features build` does for one instant, Parquet file and all, and one `booster.predict` of
+all rows. The whole job scores, values, recommends, ranks tiers, stores the snapshot and its results, writes the state
 database and a Parquet file to hand on. Both begin at the kept history, which any command of the day has made before.
 
     bench_batch.py [company | parts | whole] FOLDER ACCOUNTS
@@ -10,8 +10,8 @@ database and a Parquet file to hand on. Both begin at the kept history, which an
 import sys
 from pathlib import Path
 
-import bench_serving
 import measure
+from generated import NOW, founded
 
 from features import snapshots
 from features.company import load
@@ -24,7 +24,7 @@ ACCOUNTS = 1_000_000
 
 def figures(accounts=ACCOUNTS):
     """What the benchmark of serving adds to its own."""
-    script, folder = str(Path(__file__)), bench_serving.FOLDER.parent / "batch"
+    script, folder = __file__, Path("var/bench/batch").absolute()
     made = measure.alone(script, "company", folder, accounts)
     parts = measure.alone(script, "parts", folder, accounts)
     bare = measure.alone(script, "whole", folder, "none")
@@ -46,7 +46,7 @@ def figures(accounts=ACCOUNTS):
 
 def company(folder, accounts):
     """A generated company with a champion, its history kept."""
-    settings = bench_serving.founded(Path(folder), int(accounts))
+    settings = founded(Path(folder), int(accounts))
     with History.open(settings) as history:
         measure.answer(events=sum(map(history.size, history.sources)))
 
@@ -58,7 +58,7 @@ def parts(folder, _accounts):
 
     def build():
         with History.open(settings) as history:
-            table = snapshots.table(history, [bench_serving.NOW])
+            table = snapshots.table(history, [NOW])
         snapshots.write(table, file)
         return table
 
@@ -72,7 +72,7 @@ def parts(folder, _accounts):
 def whole(folder, explain):
     """The whole job."""
     settings, to = load(Path(folder) / "garrison.toml"), str(Path(folder) / "scores.parquet")
-    given = {"as_of": bench_serving.NOW, "explain": batch.Explain(explain)}
+    given = {"as_of": NOW, "explain": batch.Explain(explain)}
     seconds, _ = measure.seconds(lambda: batch.run(settings, to, **given))
     measure.answer(seconds=seconds)
 

@@ -13,7 +13,6 @@ import asyncio
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import statistics
@@ -21,166 +20,22 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import lightgbm as lgb
+import bench_batch
 import measure
 import numpy as np
-import pandas as pd
 import uvloop
+from generated import NOW, founded
 
-from features import snapshots
-from features.company import load
-from features.history import History
 from serving import auth, batch, online, store
 from training import promotions
-from training.bundle import Bundle, Head, quantiles
-from training.calibrate import Calibrator
-from training.promotions import Promotion
 
 FOLDER = Path("var/bench/serving").absolute()
 RIVAL = FOLDER / "rival"
-NOW = datetime(2024, 1, 1, tzinfo=UTC)
 CONNECTIONS = 8
-FEATURES = 100
-TREES = 300
 EVENTS = {"usage": 270, "tickets": 20, "purchases": 10}  # of a posted history
-TOML = """
-[company]
-name = "Bench"
-
-[sources]
-accounts = { path = "accounts.parquet" }
-tickets = { path = "tickets.parquet" }
-usage = { path = "usage.parquet" }
-purchases = { path = "purchases.parquet" }
-
-[tables.accounts]
-source = "accounts"
-columns = { account_id = "account_id", created_at = "created_at", seats = "seats" }
-
-[tables.tickets]
-source = "tickets"
-columns = { ticket_id = "ticket_id", account_id = "account_id", opened_at = "opened_at", resolved_at = "resolved_at", \
-priority = "priority", csat = "csat" }
-
-[tables.usage]
-source = "usage"
-columns = { account_id = "account_id", used_at = "used_at", user_id = "user_id", feature = "feature", \
-count = "count", duration_s = "duration_s" }
-
-[tables.purchases]
-source = "purchases"
-columns = { account_id = "account_id", purchased_at = "purchased_at", amount = "amount", kind = "kind", \
-term_starts_at = "term_starts_at", term_ends_at = "term_ends_at", billing_months = "billing_months" }
-
-[churn]
-cohort = { kind = "in_force" }
-label = { kind = "lapse" }
-horizons = [90]
-
-[serving]
-per_minute = 1000000000
-
-[paths]
-var = "VAR"
-mlruns = "MLRUNS"
-"""
-
-
-def company(accounts):
-    """A generated company on disk, scored by a batch, with a champion of 100 features and 300 trees; its settings."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    RIVAL.mkdir(parents=True)
-    for name, table in tables(accounts).items():
-        table.to_parquet(FOLDER / f"{name}.parquet", index=False)
-    toml = TOML.replace("VAR", str(FOLDER / "var")).replace("MLRUNS", str(FOLDER / "mlruns"))
-    (FOLDER / "garrison.toml").write_text(toml, encoding="utf-8")
-    settings = load(FOLDER / "garrison.toml")
-    learn(settings).save(settings.paths.mlruns / "artifacts" / "churn")
-    made = Promotion(promotions.now(), "promote", "churn", "churn-1", "run-1", "artifacts/churn", "to be measured")
-    promotions.append(settings, made)
-    batch.run(settings, None, as_of=NOW, explain=batch.Explain.ABOVE)
-    return settings
-
-
-def tables(accounts):
-    """Canonical rows: of each account some 10 uses, 2 tickets and 2 purchases."""
-    draw = np.random.default_rng(7)
-    ids = np.array([f"A-{i:07}" for i in range(accounts)])
-    created = pd.Timestamp("2023-01-01", tz="UTC") + pd.to_timedelta(draw.integers(0, 200 * 86_400, accounts), "s")
-
-    def events(each):
-        who = draw.integers(0, accounts, accounts * each)
-        return who, created[who] + pd.to_timedelta(draw.integers(1, 160 * 86_400, len(who)), "s")
-
-    used, used_at = events(10)
-    asked, opened_at = events(2)
-    bought, bought_at = events(1)
-    first = pd.DataFrame({"account_id": ids, "purchased_at": created, "kind": "new"})
-    more = pd.DataFrame({"account_id": ids[bought], "purchased_at": bought_at, "kind": "expansion"})
-    purchases = pd.concat([first, more], ignore_index=True)
-    size = len(purchases)
-    return {
-        "accounts": pd.DataFrame({"account_id": ids, "created_at": created, "seats": draw.integers(1, 80, accounts)}),
-        "usage": pd.DataFrame(
-            {
-                "account_id": ids[used],
-                "used_at": used_at,
-                "user_id": [f"u{i}" for i in draw.integers(0, 5, len(used))],
-                "feature": draw.choice(["charts", "tides", "berths"], len(used)),
-                "count": draw.integers(1, 20, len(used)),
-                "duration_s": draw.uniform(1, 4_000, len(used)).round(3),
-            }
-        ),
-        "tickets": pd.DataFrame(
-            {
-                "ticket_id": [f"T{i}" for i in range(len(asked))],
-                "account_id": ids[asked],
-                "opened_at": opened_at,
-                "resolved_at": opened_at + pd.to_timedelta(draw.integers(1, 400, len(asked)), "h"),
-                "priority": draw.choice(["low", "normal", "high", "urgent"], len(asked)),
-                "csat": draw.integers(1, 6, len(asked)),
-            }
-        ),
-        "purchases": purchases.assign(
-            amount=draw.integers(100, 9_000, size),
-            term_starts_at=purchases["purchased_at"],
-            term_ends_at=purchases["purchased_at"] + pd.Timedelta(days=365),
-            billing_months=draw.choice([1, 12], size),
-        ),
-    }
-
-
-def learn(settings):
-    """A real model of real snapshots; what it predicts is of no account here."""
-    with History.open(settings) as history:
-        frame = snapshots.build(history, [NOW])
-        sources, version = history.sources, history.catalog.version
-        beside = {f.name for f in history.catalog.beside(sources)}
-    frame = frame.sample(min(len(frame), 10_000), random_state=7)
-    numbers = [c for c in frame if c not in {"account_id", "as_of", *beside} and frame[c].notna().any()]
-    numbers = [c for c in numbers if pd.api.types.is_numeric_dtype(frame[c])][:FEATURES]
-    matrix = frame[numbers].to_numpy(dtype="float64")
-    labels = np.random.default_rng(7).random(len(frame)) < 0.2 + 0.3 * (frame["seats"].to_numpy() < 20)
-    options = {"objective": "binary", "num_leaves": 31, "learning_rate": 0.05, "verbosity": -1, "seed": 1}
-    booster = lgb.train(options, lgb.Dataset(matrix, labels), TREES)
-    same = Calibrator(slope=1.0, intercept=0.0)
-    spread = quantiles(booster.predict(matrix))
-    booster.save_model(RIVAL / "booster.txt")
-    return Bundle(
-        target="churn",
-        features=tuple(numbers),
-        categories={},
-        sources=sources,
-        catalog=version,
-        trained_at=NOW,
-        heads=(Head(90, booster.model_to_string(), same, float(labels.mean()), spread),),
-        order=1,
-        reference=frame[numbers].head(50),
-        run_id="run-1",
-    )
 
 
 class Connection(asyncio.Protocol):
@@ -401,11 +256,6 @@ def starting(options):
     return {"ready_over_import": found["ready_s"] / found["import_s"]} | found
 
 
-def batches():
-    """The batch beside its parts: figures for the table, {} until they are measured."""
-    return {}
-
-
 def soak(names, key, count):
     """Ask `count` times; the worker's memory before, after a warm-up of a tenth, and at the end, in MiB."""
     requests = ours(names, key)
@@ -441,10 +291,14 @@ def main():
     parser.add_argument("--accounts", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--batch-accounts", type=int, default=1_000_000)
     parser.add_argument("--soak", type=int, default=0, help="requests; nothing else is measured then")
     options = parser.parse_args()
     print(__doc__.split("\n\n")[1])
-    settings = company(options.accounts)
+    settings = founded(FOLDER, options.accounts)
+    RIVAL.mkdir()
+    (RIVAL / "booster.txt").write_text(promotions.champions(settings)["churn"].heads[0].text, encoding="utf-8")
+    batch.run(settings, None, as_of=NOW, explain=batch.Explain.ABOVE)
     names = tables_ids(options.accounts)
     with store.open(settings) as opened:
         key = auth.create(opened, "bench")
@@ -452,7 +306,7 @@ def main():
         soak(names, key, options.soak)
         return
     figures = beside(settings, names, key, options) | alone(settings, names, key, options)
-    figures |= starting(options) | batches()
+    figures |= starting(options) | bench_batch.figures(options.batch_accounts)
     measure.write("serving", figures, ["bentoml", "fastapi", "httptools", "lightgbm", "uvicorn", "uvloop"])
 
 

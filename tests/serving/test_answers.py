@@ -65,7 +65,7 @@ def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, answers: Answe
             assert "; ".join(d["text"] for d in item["scores"]["churn_90d"]["drivers"]) == row["drivers"]
 
 
-def test_drivers_that_the_batch_did_not_find_are_worked_out_alike(company: Any, answers: Answers) -> None:
+def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, answers: Answers) -> None:
     settings, _ = company
     stored = ask(answers, *IDS)
     assert answers.online.results is not None
@@ -74,7 +74,12 @@ def test_drivers_that_the_batch_did_not_find_are_worked_out_alike(company: Any, 
         for name, told in before["scores"].items():
             assert told["drivers"]
             assert told["drivers"] == now["scores"][name]["drivers"]
+            assert (told["score"], told["value"]) == (now["scores"][name]["score"], now["scores"][name]["value"])
+        same = ("value", "recommendation", "next_sale", "leaves_in_days")
+        assert [before[key] for key in same] == [now[key] for key in same]
         assert (now["tier"], now["scores"]["churn_90d"]["trend"]) == (None, None)
+    for before, now in zip(ask(answers, *IDS, detail="scores"), ask(bare, *IDS, detail="scores"), strict=True):
+        assert before["scores"] == now["scores"]
 
 
 def test_a_posted_history_scores_as_its_id_does(harbour: Any, company: Any, answers: Answers) -> None:
