@@ -96,6 +96,14 @@ class Teller:
             found.append(_when(rows, place, now) | {"scores": scores} | _advised(row) | {"tier": last.tier} | shared)
         return found
 
+    def ready(self, places: Sequence[int], *, drivers: bool) -> bool:
+        """Whether all is there to tell of these rows of the stored snapshot: nothing need be worked out."""
+        said = self.online.results
+        if self._said is None or said is None:
+            return False
+        columns = [said.table[f"{name}_drivers"] for name, *_ in self._names] if drivers else []
+        return all(column[place].is_valid for column in columns for place in places)
+
     def _worked_out(self, rows: Rows) -> list[dict[str, Any]]:
         """What a batch would say of these rows, without drivers and trend."""
         scores = self.scorer.score(rows)

@@ -116,6 +116,7 @@ class Snapshot:
                 there = opened.schema_arrow.names
                 kept = [c for c in there if wanted is None or c in wanted or c in _ALWAYS or c.startswith(COHORT)]
                 frame = opened.read(columns=kept).to_pandas()
+                behind = {key: about[key] for key in ("catalog", "run", "history", "position")}
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise GarrisonError(
                 f"{file} is not a stored snapshot",
@@ -128,10 +129,7 @@ class Snapshot:
             frame=frame,
             sources=tuple(about["sources"]),
             in_cohort={c.removeprefix(COHORT): eligible for c, eligible in known.items()},
-            catalog=about["catalog"],
-            run=about["run"],
-            history=about["history"],
-            position=about["position"],
+            **behind,
         )
 
     def rows(self, scorer: Scorer) -> Rows:

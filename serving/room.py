@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from training.bundle import Bundle
 from training.promotions import Promotion
 
 _log = logging.getLogger("bentoml.garrison")
+# The environment variable that tells how many processes share the port; set by whoever starts them.
+WORKERS = "GARRISON_WORKERS"
 # Seconds after which new keys, models and snapshots are looked for; so long may a revoked key still be served.
 FRESH = 5.0
 Seen = tuple[tuple[str, int], ...]
@@ -175,7 +178,7 @@ class Room:
 
 def _sampler(settings: Settings, opened: Store) -> Sampler:
     """That of one of the workers, who share the day's sample."""
-    return Sampler(opened, max(1, settings.serving.parity_sample // settings.serving.workers))
+    return Sampler(opened, max(1, settings.serving.parity_sample // int(os.environ.get(WORKERS, "1"))))
 
 
 def _answers(room: Room) -> tuple[Answers, dict[str, str]]:

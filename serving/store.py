@@ -14,10 +14,6 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -258,12 +254,17 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def _upgrade(engine: sa.Engine) -> None:
+    # The revisions are one chain, each named by its number. Alembic is slow to import, and seldom needed.
+    head = max(file.name[:4] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    with engine.connect() as connection:
+        there = sa.inspect(connection).has_table("alembic_version")
+        if there and connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == head:
+            return
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    head = ScriptDirectory.from_config(config).get_current_head()
-    with engine.connect() as connection:
-        if MigrationContext.configure(connection).get_current_revision() == head:
-            return
     with engine.execution_options(writes=True).begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

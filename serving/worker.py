@@ -20,11 +20,9 @@ from serving.audit import Audit
 from serving.limits import Limits
 from serving.metrics import Figures, Parity
 from serving.refusal import Refusal
-from serving.room import Room
+from serving.room import WORKERS, Room
 
 _log = logging.getLogger("bentoml.garrison")
-# How many processes share the port; set by whoever starts them.
-WORKERS = "GARRISON_WORKERS"
 WORKING = 7  # seconds that work in a thread may take
 EACH = 1.0  # seconds between looks at what has changed
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
 _DRAWN = 0.005  # to a half, against the mean log-loss of a row
@@ -41,6 +40,8 @@ def fit(log_odds: np.ndarray, labels: np.ndarray) -> Calibrator:
         value = np.mean(np.logaddexp(0, z) - labels * z)
         return float(value), np.array([np.mean(residual * (z - parameters[1])), np.mean(residual)])
 
+    from scipy.optimize import minimize  # slow to import, and no part of serving
+
     best = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[(-2.0, 2.0), (-10.0, 10.0)])
     return Calibrator(float(np.exp(best.x[0])), float(best.x[1]))
 
@@ -73,5 +74,7 @@ def centred(calibrator: Calibrator, log_odds: np.ndarray, rate: float) -> Calibr
     intercept that corrected for it would correct twice. 0 < rate < 1.
     """
     scaled = calibrator.slope * log_odds
+    from scipy.optimize import brentq  # as above
+
     intercept = brentq(lambda b: float(expit(scaled + b).mean()) - rate, -50.0, 50.0)
     return Calibrator(calibrator.slope, float(intercept))

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 _PENALTY = 0.03  # on half the squared weights, against the mean log-loss of a row
@@ -81,6 +80,8 @@ def fit(
         return float(value), np.concatenate([[residual.sum()], residual @ distances + _PENALTY * weights])
 
     start = np.concatenate([[logit(labels.mean())], np.zeros(matrix.shape[1])])
+    from scipy.optimize import minimize  # slow to import, and no part of serving
+
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[spans[0], *bounds], options={"maxiter": 500})
     intercept, *weights = best.x.tolist()
     return Linear(intercept, tuple(centres.tolist()), tuple(scales.tolist()), tuple(weights))
