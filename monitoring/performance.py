@@ -20,7 +20,7 @@ from features.settings import Settings
 from monitoring.bins import Floats
 from serving import store
 from serving.store import SCORES, Store
-from training.fit import data_until
+from training.dataset import data_until
 from training.labels import labels, mature_until
 
 

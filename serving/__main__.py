@@ -41,7 +41,7 @@ def score(
     json: Json = None,
 ) -> None:
     """Score every account at one instant, into the store and to a destination."""
-    from serving import batch
+    from serving import batch, results
 
     if to is None and (dry_run or everything or result):
         raise typer.BadParameter("--dry-run, --all and --result go with --to")
@@ -50,7 +50,7 @@ def score(
             load(config),
             to,
             as_of=as_of,
-            explain=batch.Explain(drivers),
+            explain=results.Explain(drivers),
             dry_run=dry_run,
             everything=everything,
             result=result,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,25 +19,16 @@ from features import kept, snapshots
 from features.history import History
 from features.instants import micros
 from features.settings import Settings
-from serving import delivery, destinations, online, reasons, results, store, tiers
-from serving.advice import CHURN, advise
+from serving import delivery, destinations, online, results, store, tiers
+from serving.advice import CHURN
 from serving.answers import champions
 from serving.delivery import Delivered
 from serving.online import Keeper, Snapshot
-from serving.results import Earlier, Results
-from serving.scorer import Rows, Scorer
-from training.value import Floats
+from serving.results import Earlier, Explain, Results, scored
+from serving.scorer import Scorer
 
 # Rows that go to a destination at a time.
 CHUNK = 50_000
-
-
-class Explain(StrEnum):
-    """Whose scores get drivers: contributions take a hundred times as long as the score itself."""
-
-    ABOVE = "above"  # those above the base rate of their target and horizon
-    ALL = "all"
-    NONE = "none"
 
 
 class Progress(Protocol):
@@ -180,34 +170,6 @@ def _told_of(  # noqa: PLR0913  # all but the first three named
         return
     for part in Snapshot.parts(settings, history, as_of):
         yield part, scored(settings, scorer, part.rows(scorer), explain=explain, earlier=earlier)
-
-
-def scored(
-    settings: Settings, scorer: Scorer, rows: Rows, *, explain: Explain, earlier: Earlier | None = None
-) -> pa.Table:
-    """What is told of some accounts; columns as `results.Results.table` has them, without the tier."""
-    scores = scorer.score(rows)
-    advice = advise(settings, scorer, rows, scores)
-    return results.table(scorer, rows, scores, advice, _explained(scorer, rows, scores, explain), earlier)
-
-
-def _explained(
-    scorer: Scorer, rows: Rows, scores: Mapping[str, Floats], explain: Explain
-) -> dict[tuple[str, int], list[tuple[reasons.Driver, ...] | None]]:
-    """Drivers by target and horizon, None for those who are not to be explained."""
-    every = {}
-    for target, bundle in scorer.bundles.items():
-        for h, horizon in enumerate(bundle.horizons):
-            above = scores[target][:, h] > bundle.base_rates[horizon]
-            wanted = {Explain.ABOVE: above, Explain.ALL: above | True, Explain.NONE: above & False}[explain]
-            found: list[tuple[reasons.Driver, ...] | None] = [None] * len(rows)
-            which = np.flatnonzero(wanted)
-            if len(which):
-                told = reasons.drivers(bundle, rows.take(which), scores[target][which], horizon)
-                for i, drivers in zip(which, told, strict=True):
-                    found[i] = drivers
-            every[target, horizon] = found
-    return every
 
 
 def records(found: Results) -> Iterator[tuple[Any, ...]]:

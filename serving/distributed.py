@@ -1,4 +1,4 @@
-"""Batch scoring on Spark: accounts are scored where their snapshots are computed, by the code of `serving.batch`."""
+"""Batch scoring on Spark: accounts are scored where their snapshots are computed, by the code of `serving.results`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from features.errors import GarrisonError
 from features.history import History
 from features.own import File
 from features.settings import Engine, Settings
-from serving import batch
-from serving.batch import Explain
+from serving import results
 from serving.online import Snapshot
-from serving.results import Earlier
+from serving.results import Earlier, Explain
 from serving.scorer import Scorer
 from training.bundle import Bundle
 
@@ -31,7 +30,7 @@ from training.bundle import Bundle
 def parts(  # noqa: PLR0913  # all but the first three named
     settings: Settings, history: History, scorer: Scorer, *, as_of: datetime, explain: Explain, earlier: Earlier | None
 ) -> Iterator[tuple[Snapshot, pa.Table]]:
-    """Some accounts at a time, in the order of ids, and what is told of them: the bits of `batch.scored`.
+    """Some accounts at a time, in the order of ids, and what is told of them: the bits of `results.scored`.
 
     Raises:
         GarrisonError: No account had been created by then, or Spark can't be reached or failed.
@@ -50,7 +49,7 @@ def parts(  # noqa: PLR0913  # all but the first three named
 
 @dataclass(frozen=True)
 class Scoring:
-    """`batch.scored` as it is sent to Spark's workers; called with some accounts' snapshots, it scores them.
+    """`results.scored` as it is sent to Spark's workers; called with some accounts' snapshots, it scores them.
 
     Who was eligible and what the last scores were is as large as the company and known here: it is left out.
 
@@ -71,7 +70,7 @@ class Scoring:
     def __call__(self, frame: pd.DataFrame) -> pa.Table:
         """Columns as `Results.table` has them, without the tier; null in those of what is left out."""
         scorer = Scorer(self.bundles, Catalog.of(self.settings, self.files))
-        return batch.scored(self.settings, scorer, scorer.rows(frame, self.sources), explain=self.explain)
+        return results.scored(self.settings, scorer, scorer.rows(frame, self.sources), explain=self.explain)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent: models as text and numbers, and nothing that may hold a password."""

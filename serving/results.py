@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,13 +19,22 @@ from pydantic_core import to_json
 from features.errors import GarrisonError
 from features.files import replacing
 from features.settings import Settings
-from serving.advice import Advice
+from serving import reasons
+from serving.advice import Advice, advise
 from serving.reasons import Driver
 from serving.scorer import Rows, Scorer
 from training.value import Floats
 
 Explained = Mapping[tuple[str, int], Sequence[tuple[Driver, ...] | None]]
 _ABOUT = b"garrison"
+
+
+class Explain(StrEnum):
+    """Whose scores get drivers: contributions take a hundred times as long as the score itself."""
+
+    ABOVE = "above"  # those above the base rate of their target and horizon
+    ALL = "all"
+    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,34 @@ def newest(settings: Settings) -> Path | None:
 def file(folder: Path, as_of: datetime) -> Path:
     """Where the results, or in another folder the snapshot, of one instant lie."""
     return folder / f"{as_of:%Y-%m-%dT%H%M%SZ}.parquet"
+
+
+def scored(
+    settings: Settings, scorer: Scorer, rows: Rows, *, explain: Explain, earlier: Earlier | None = None
+) -> pa.Table:
+    """What is told of some accounts; columns as `Results.table` has them, without the tier."""
+    scores = scorer.score(rows)
+    advice = advise(settings, scorer, rows, scores)
+    return table(scorer, rows, scores, advice, _explained(scorer, rows, scores, explain), earlier)
+
+
+def _explained(
+    scorer: Scorer, rows: Rows, scores: Mapping[str, Floats], explain: Explain
+) -> dict[tuple[str, int], list[tuple[reasons.Driver, ...] | None]]:
+    """Drivers by target and horizon, None for those who are not to be explained."""
+    every = {}
+    for target, bundle in scorer.bundles.items():
+        for h, horizon in enumerate(bundle.horizons):
+            above = scores[target][:, h] > bundle.base_rates[horizon]
+            wanted = {Explain.ABOVE: above, Explain.ALL: above | True, Explain.NONE: above & False}[explain]
+            found: list[tuple[reasons.Driver, ...] | None] = [None] * len(rows)
+            which = np.flatnonzero(wanted)
+            if len(which):
+                told = reasons.drivers(bundle, rows.take(which), scores[target][which], horizon)
+                for i, drivers in zip(which, told, strict=True):
+                    found[i] = drivers
+            every[target, horizon] = found
+    return every
 
 
 def table(  # noqa: PLR0913, PLR0917  # all that is known of some accounts

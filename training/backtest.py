@@ -12,9 +12,9 @@ import pandas as pd
 from features.errors import LabelError
 from features.history import History
 from features.settings import Churn, Settings, Upsell
-from training import fit, judge, splits
+from training import dataset, fit, judge, splits
+from training.dataset import Dataset
 from training.evaluate import Evaluation
-from training.fit import Dataset
 from training.judge import Outcome
 from training.labels import days_needed
 
@@ -90,8 +90,8 @@ def backtest(  # noqa: PLR0913  # all but the first two named
     Raises:
         LabelError: At no cutoff is there enough before it to learn from.
     """
-    until = fit.data_until(history, settings, as_of)
-    cutoffs = fit.found_cutoffs(history, settings, until)
+    until = dataset.data_until(history, settings, as_of)
+    cutoffs = dataset.found_cutoffs(history, settings, until)
     asked = [
         (name, horizon, tuple(plans(target, horizon, cutoffs, until, embargo=embargo))[-origins:])
         for name, target in settings.targets.items()
@@ -99,7 +99,7 @@ def backtest(  # noqa: PLR0913  # all but the first two named
     ]
     done, of = 0, sum(len(found) for _, _, found in asked)
     results = {}
-    frames = dict(fit.datasets(history, settings, cutoffs, until, say=lambda _: None))
+    frames = dict(dataset.datasets(history, settings, cutoffs, until, say=lambda _: None))
     for name, horizon, found in asked:
         judged: list[Outcome | str] = []
         for plan in found:

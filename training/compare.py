@@ -13,9 +13,9 @@ import pandas as pd
 from features.errors import LabelError
 from features.history import History
 from features.settings import Settings
-from training import bootstrap, fit, reliability
+from training import bootstrap, dataset, reliability
 from training.bundle import Bundle
-from training.fit import Dataset
+from training.dataset import Dataset
 from training.judge import about
 from training.labels import days_needed, labels
 from training.profit import RETENTION, UPSELL
@@ -143,12 +143,12 @@ def compare(
     Raises:
         LabelError: They have nothing in common, or there are no labels later than what they learned from.
     """
-    until = fit.data_until(history, settings, as_of)
+    until = dataset.data_until(history, settings, as_of)
     shared = [name for name in settings.targets if name in a and name in b]
     cutoffs = {name: _later(settings, name, history, (a[name], b[name]), until) for name in shared}
     every = tuple(sorted({c for found in cutoffs.values() for c in found}))
     results: dict[str, Comparison] = {}
-    frames = dict(fit.datasets(history, settings, every, until, say=lambda _: None)) if every else {}
+    frames = dict(dataset.datasets(history, settings, every, until, say=lambda _: None)) if every else {}
     for name, data in frames.items():
         if name in shared:
             results |= _target(history, settings, name, data, (a[name], b[name]), cutoffs[name])
@@ -258,7 +258,7 @@ def _later(
         return ()
     learned = max(e for e in ends if e)
     days = min(days_needed(settings.targets[name], h) for h in horizons)
-    found = fit.found_cutoffs(history, settings, until)
+    found = dataset.found_cutoffs(history, settings, until)
     return tested(found, days=days, start=learned, data_until=until)
 
 

@@ -28,7 +28,7 @@ from features.history import History
 from features.settings import Settings
 from training import cohorts, sales
 from training.bundle import Bundle
-from training.fit import Dataset
+from training.dataset import Dataset
 from training.judge import used
 from training.linear import enough
 from training.matrix import Callbacks, Matrix, Places, joined

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 
-from features import archive, snapshots
-from features.catalog import FEATURES
 from features.errors import LabelError, RegistryError
 from features.history import History
-from features.instants import instant
 from features.settings import Churn, Settings, Upsell
-from training import cohorts, leaks, sales, splits, sufficiency
+from training import leaks, sales, splits, sufficiency
 from training import recipe as recipes
 from training.bundle import Bundle
+from training.dataset import Dataset, Held, Say, data_until, dataset, described, found_cutoffs
 from training.evaluate import Evaluation
 from training.judge import Outcome, comparable, judge, used
 from training.labels import days_needed, labels, order
-from training.matrix import Matrix, drawn, joined
+from training.matrix import drawn
 from training.recipe import Choose, Recipe, Task
 from training.sufficiency import Lacking
 from training.trainer import Trainer
 
 _REFERENCE_ROWS = 20_000
-# Features that need other accounts' rows: one posted account has none beside it.
-_BESIDE = frozenset(name for name, f in FEATURES.items() if f.beside)
-_MOST_CATEGORIES = 200
-
-Say = Callable[[str], None]
-Held = Callable[[History, Settings, str, tuple[datetime, ...], datetime], "Dataset"]
 
 
 @dataclass(frozen=True)
@@ -55,33 +47,6 @@ class Fitted:
         """What there is to tell of each horizon, by target and horizon such as churn_90d."""
         found: dict[int, Evaluation | Lacking] = {h: outcome.evaluation for h, outcome in self.outcomes.items()}
         return {f"{self.bundle.target}_{h}d": told for h, told in sorted({**found, **self.lacking}.items())}
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Snapshots of one target's cohort at all cutoffs.
-
-    Args:
-        frame: account_id, as_of, features.
-        cutoffs: Ascending.
-        data_until: The instant the data are complete until.
-    """
-
-    frame: pd.DataFrame
-    cutoffs: tuple[datetime, ...]
-    data_until: datetime
-
-    def rows(self, places: np.ndarray) -> pd.DataFrame:
-        """The rows at these places, with every column."""
-        return self.frame.iloc[places]
-
-    def columns(self, places: np.ndarray) -> Iterator[tuple[str, pd.Series]]:
-        """Each column's name and its values at these places, one column at a time."""
-        return ((name, self.frame[name].iloc[places]) for name in self.frame)
-
-    def matrix(self, bundle: Bundle) -> Matrix:
-        """A model's columns of all rows."""
-        return Matrix(bundle.columns(self.frame))
 
 
 def fit(  # noqa: PLR0913  # all but the first two named
@@ -174,50 +139,6 @@ def _empty(history: History, settings: Settings, name: str) -> Bundle:
     )
 
 
-def found_cutoffs(history: History, settings: Settings, until: datetime) -> tuple[datetime, ...]:
-    """All cutoffs of the company, ascending.
-
-    Raises:
-        LabelError: There is none.
-    """
-    found = splits.cutoffs(settings.training, all_began=instant(history.all_began), data_until=until)
-    if not found:
-        raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", do="Set an earlier training.first")
-    return found
-
-
-def datasets(
-    history: History, settings: Settings, cutoffs: tuple[datetime, ...], until: datetime, *, say: Say
-) -> Iterator[tuple[str, Dataset]]:
-    """Each target's name and its cohort's snapshots.
-
-    Raises:
-        LabelError: A cohort is empty at every cutoff.
-    """
-    say(f"snapshots at {len(cutoffs)} cutoffs")
-    for name in settings.targets:
-        yield name, dataset(history, settings, name, cutoffs, until)
-
-
-def dataset(history: History, settings: Settings, name: str, cutoffs: tuple[datetime, ...], until: datetime) -> Dataset:
-    """One target's cohort's snapshots.
-
-    Raises:
-        LabelError: The cohort is empty at every cutoff.
-    """
-    members = cohorts.eligible(history, settings.targets[name].cohort, cutoffs)
-    frame = joined(archive.parts(settings, history, cutoffs), members)
-    if frame.empty:
-        raise LabelError(f"the cohort of {name} is empty at every cutoff", do=f"Look at [{name}] cohort")
-    return Dataset(frame, cutoffs, until)
-
-
-def data_until(history: History, settings: Settings, as_of: datetime | None = None) -> datetime:
-    """The instant the data are complete until: as configured, or the end of the last day with an event."""
-    until = settings.company.data_until or snapshots.latest(history)
-    return min(until, as_of) if as_of else until
-
-
 def _plans(
     settings: Settings, target: Churn | Upsell, cutoffs: tuple[datetime, ...], until: datetime
 ) -> dict[int, splits.Plan]:
@@ -259,7 +180,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         raise LabelError(
             f"the cohort of {name} is empty at every cutoff of the training", do=f"Look at [{name}] cohort"
         )
-    features, categories = _described(data.columns(learned))
+    features, categories = described(data.columns(learned))
     bundle = Bundle(
         target=name,
         features=features,
@@ -324,30 +245,6 @@ def _known(what: str, as_ofs: pd.Series, answers: np.ndarray, cutoffs: tuple[dat
             do="Look at its label and cohort in the TOML, or give more history",
         )
     return rows
-
-
-def _described(columns: Iterable[tuple[str, pd.Series]]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """The features that vary, and the categories of those that are text.
-
-    One that never varies tells nothing, such as that of a column that isn't mapped.
-    """
-    features, categories = [], {}
-    for name, values in columns:
-        if name not in {"account_id", "as_of", *_BESIDE} and _varies(values):
-            features.append(name)
-            if not pd.api.types.is_numeric_dtype(values):
-                categories[name] = _categories(values)
-    return tuple(features), categories
-
-
-def _varies(column: pd.Series) -> bool:
-    values = column.to_numpy()
-    return bool((column.notna() != pd.notna(values[0])).any() or (values[pd.notna(values)] != values[0]).any())
-
-
-def _categories(values: pd.Series) -> tuple[str, ...]:
-    """Those of a text column, the commonest first; rare ones beyond the most that are kept are unseen."""
-    return tuple(values.value_counts().sort_index(kind="stable").nlargest(_MOST_CATEGORIES).index)
 
 
 def _sample(places: np.ndarray, seed: int) -> np.ndarray:

@@ -1,24 +1,63 @@
-"""How both clouds are asked: again when busy, with backoff and no sooner than Retry-After says; and secrets."""
+"""What both clouds have in common: fields of ours that must be there, and how they are asked.
+
+That is again when busy, with backoff and no sooner than Retry-After says; with secrets out of the environment.
+"""
 
 from __future__ import annotations
 
 import os
 import random
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+import pandas as pd
+
 from features.errors import DeliveryError
-from serving.row import StoppedError
+from serving import fields
+from serving.fields import Field, Kind
+from serving.row import Row, StoppedError
 
 _BUSY = frozenset({429, 500, 502, 503, 504})
 # Seconds: the longest wait of our own, and the longest that we let a cloud impose.
 _LONGEST, _IMPOSED = 60.0, 900.0
 
 Answer = TypeVar("Answer")
+
+
+class Cloud(ABC):
+    """A CRM whose accounts have fields of ours; not asked for what it holds: that would cost as much as sending."""
+
+    remembers = False
+    _fields: tuple[Field, ...] = ()
+
+    @abstractmethod
+    def check(self, columns: Mapping[str, Kind]) -> None:
+        """See that the fields for these columns are there and of the right types, and keep them.
+
+        Raises:
+            DeliveryError: One is missing, or is none that we may write to.
+        """
+
+    def prepare(self, frame: pd.DataFrame, *, dry_run: bool) -> None:  # noqa: ARG002  # as all destinations have it
+        """The same for a frame's columns."""
+        self.check(fields.kinds(frame))
+
+    def rows(self, frame: pd.DataFrame) -> list[Row]:
+        """By our fields."""
+        return fields.rows(frame, self._fields)
+
+    def held(self, accounts: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  # as all destinations have it
+        """Nothing."""
+        return {}
+
+    def before(self, account_id: str) -> Mapping[str, Any] | None:  # noqa: ARG002  # as all destinations have it
+        """Nothing."""
+        return None
 
 
 @dataclass(frozen=True)

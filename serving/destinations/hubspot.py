@@ -7,12 +7,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import pandas as pd
 
 from features.errors import DeliveryError
 from features.settings import Settings
 from serving import fields
-from serving.destinations.cloud import Patience, secret
+from serving.destinations.cloud import Cloud, Patience, secret
 from serving.fields import Field
 from serving.row import SENT, Job, Need, Outcome, Row, StoppedError
 
@@ -31,11 +30,10 @@ _TYPES: dict[str, tuple[str, str]] = {
 }
 
 
-class HubSpot:
+class HubSpot(Cloud):
     """The portal that the settings name. Nothing is asked of it before it is used."""
 
     size = 100  # what one batch may hold
-    remembers = False
 
     def __init__(self, settings: Settings) -> None:
         own = settings.crm.hubspot
@@ -43,7 +41,6 @@ class HubSpot:
         self._patience = Patience(settings.crm.tries, settings.crm.wait_s)
         headers = {"authorization": f"Bearer {secret(own.token_env)}"}
         self._http = httpx.Client(base_url=own.url, headers=headers, timeout=60)
-        self._fields: tuple[Field, ...] = ()
         self.key = f"hubspot {urlsplit(own.url).netloc} {own.object}"
 
     def there(self) -> Mapping[str, Mapping[str, Any]]:
@@ -77,12 +74,8 @@ class HubSpot:
     def _make(self, definition: Mapping[str, Any]) -> None:
         self._said(self._ask("POST", self._properties, {**definition, "groupName": _GROUP}))
 
-    def prepare(self, frame: pd.DataFrame, *, dry_run: bool) -> None:  # noqa: ARG002  # as all destinations have it
-        """See that the object has our properties, and of the right types: HubSpot turns a number into text unasked."""
-        self.check(fields.kinds(frame))
-
     def check(self, columns: Mapping[str, fields.Kind]) -> None:
-        """The same for columns that are not there yet."""
+        """HubSpot turns a number into text unasked: so types count too."""
         wanted = fields.mapped(self._settings, "hubspot", columns)
         there = self.there()
         missing = [name for name in (self._own.id_property, *(f.name for f in wanted)) if name not in there]
@@ -97,18 +90,6 @@ class HubSpot:
                 do="python -m serving fields --to hubspot --create, or name other properties in [crm.fields]",
             )
         self._fields = wanted
-
-    def rows(self, frame: pd.DataFrame) -> list[Row]:
-        """By our properties."""
-        return fields.rows(frame, self._fields)
-
-    def held(self, accounts: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  # as all destinations have it
-        """Nothing: asking would cost as much as sending."""
-        return {}
-
-    def before(self, account_id: str) -> Mapping[str, Any] | None:  # noqa: ARG002  # as all destinations have it
-        """Nothing."""
-        return None
 
     def found(self, job: str, rows: Sequence[Row]) -> list[Outcome]:  # noqa: ARG002  # as all destinations have it
         """There are no jobs here."""

@@ -11,13 +11,12 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-import pandas as pd
 import requests
 
 from features.errors import DeliveryError
 from features.settings import Settings
 from serving import fields
-from serving.destinations.cloud import Patience, secret
+from serving.destinations.cloud import Cloud, Patience, secret
 from serving.fields import Field
 from serving.row import SENT, Job, Need, Outcome, Row, StoppedError
 
@@ -117,11 +116,10 @@ class _Session(requests.Session):
         return request
 
 
-class Salesforce:
+class Salesforce(Cloud):
     """The org that the settings name. Nothing is asked of it before it is used."""
 
     size = 10_000
-    remembers = False
 
     def __init__(self, settings: Settings) -> None:
         own = settings.crm.salesforce
@@ -135,7 +133,6 @@ class Salesforce:
         self._settings, self._own, self._url = settings, own, own.instance_url
         self._patience = Patience(settings.crm.tries, settings.crm.wait_s)
         self._session = _Session(self._url, settings, self._patience)
-        self._fields: tuple[Field, ...] = ()
         self.key = f"salesforce {urlsplit(self._url).netloc} {own.object}"
 
     @cached_property
@@ -181,12 +178,8 @@ class Salesforce:
             with _explained():
                 self._client.toolingexecute("sobjects/CustomField", method="POST", data=body)
 
-    def prepare(self, frame: pd.DataFrame, *, dry_run: bool) -> None:  # noqa: ARG002  # as all destinations have it
-        """See that the object has our fields, of the right kinds, and how long they are."""
-        self.check(fields.kinds(frame))
-
     def check(self, columns: Mapping[str, fields.Kind]) -> None:
-        """The same for columns that are not there yet."""
+        """How long the fields are is kept as well."""
         wanted = fields.mapped(self._settings, "salesforce", columns)
         there = self.there()
         missing = [name for name in (self._own.external_id, *(f.name for f in wanted)) if name not in there]
@@ -201,18 +194,6 @@ class Salesforce:
                 do="python -m serving fields --to salesforce --create, and let the API's user see them",
             )
         self._fields = fields.narrowed(wanted, {name: int(field.get("length") or 0) for name, field in there.items()})
-
-    def rows(self, frame: pd.DataFrame) -> list[Row]:
-        """By our fields."""
-        return fields.rows(frame, self._fields)
-
-    def held(self, accounts: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  # as all destinations have it
-        """Nothing: asking would cost more than sending."""
-        return {}
-
-    def before(self, account_id: str) -> Mapping[str, Any] | None:  # noqa: ARG002  # as all destinations have it
-        """Nothing."""
-        return None
 
     def send(self, rows: Sequence[Row], job: Job) -> list[Outcome]:
         """One job: made, noted, filled, closed, waited for."""

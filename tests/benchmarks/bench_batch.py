@@ -16,7 +16,7 @@ from generated import NOW, founded
 from features import snapshots
 from features.company import load
 from features.history import History
-from serving import batch
+from serving import batch, results
 from training import promotions
 
 ACCOUNTS = 1_000_000
@@ -72,7 +72,7 @@ def parts(folder, _accounts):
 def whole(folder, explain):
     """The whole job."""
     settings, to = load(Path(folder) / "garrison.toml"), str(Path(folder) / "scores.parquet")
-    given = {"as_of": NOW, "explain": batch.Explain(explain)}
+    given = {"as_of": NOW, "explain": results.Explain(explain)}
     seconds, _ = measure.seconds(lambda: batch.run(settings, to, **given))
     measure.answer(seconds=seconds)
 

@@ -29,7 +29,7 @@ import numpy as np
 import uvloop
 from generated import NOW, founded
 
-from serving import auth, batch, online, store
+from serving import auth, batch, online, results, store
 from training import promotions
 
 FOLDER = Path("var/bench/serving").absolute()
@@ -298,7 +298,7 @@ def main():
     settings = founded(FOLDER, options.accounts)
     RIVAL.mkdir()
     (RIVAL / "booster.txt").write_text(promotions.champions(settings)["churn"].heads[0].text, encoding="utf-8")
-    batch.run(settings, None, as_of=NOW, explain=batch.Explain.ABOVE)
+    batch.run(settings, None, as_of=NOW, explain=results.Explain.ABOVE)
     names = tables_ids(options.accounts)
     with store.open(settings) as opened:
         key = auth.create(opened, "bench")

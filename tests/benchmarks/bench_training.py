@@ -20,7 +20,7 @@ from features import archive, snapshots
 from features.company import load
 from features.history import History
 from features.instants import micros
-from training import baselines, fit, labels, recipe
+from training import baselines, dataset, fit, labels, recipe
 from training.bundle import Bundle
 from training.trainer import Trainer
 
@@ -160,7 +160,7 @@ def plain(until):
     """One booster on the rows of the training, binned from batches of the frame, then from one matrix of numpy's."""
     found = settings()
     with History.open(found) as history:
-        data = fit.dataset(history, found, "churn", tuple(MONTHS), UNTIL)
+        data = dataset.dataset(history, found, "churn", tuple(MONTHS), UNTIL)
         answers = labels.labels(history, found.churn, 90, data.frame, data_until=UNTIL).to_numpy()
     bundle = Bundle.load(FOLDER / "bundle")
     rows = np.flatnonzero((data.frame["as_of"] <= pd.Timestamp(until)).to_numpy() & ~np.isnan(answers))

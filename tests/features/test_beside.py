@@ -68,7 +68,7 @@ def test_the_parents_state_stands_beside_the_child(frame):
 
 
 def test_models_do_not_learn_from_other_accounts_rows(frame):
-    from training import fit
+    from training import dataset
 
     found = frame().reset_index()
-    assert not [c for c in fit._described(found.items())[0] if c.startswith(("rank_", "parent_"))]
+    assert not [c for c in dataset.described(found.items())[0] if c.startswith(("rank_", "parent_"))]

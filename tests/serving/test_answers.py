@@ -12,8 +12,8 @@ from pydantic_core import to_json
 
 from serving import batch
 from serving.answers import Answers
-from serving.batch import Explain
 from serving.responses import Account, Models, Results
+from serving.results import Explain
 from serving.schema import Asked, Reader
 
 EARLIER = datetime(2023, 12, 1, tzinfo=UTC)

@@ -15,9 +15,8 @@ import sqlalchemy as sa
 
 from features.errors import GarrisonError
 from serving import batch, results, store
-from serving.batch import Explain
 from serving.online import Snapshot
-from serving.results import Results
+from serving.results import Explain, Results
 
 COLUMNS = [
     "account_id",

@@ -22,10 +22,10 @@ from features.errors import GarrisonError
 from features.history import History
 from features.settings import Engine, Settings
 from serving import answers, batch, distributed, results, store
-from serving.batch import Batch, Explain
+from serving.batch import Batch
 from serving.distributed import Scoring
 from serving.online import Snapshot
-from serving.results import Earlier
+from serving.results import Earlier, Explain
 
 java = pytest.mark.skipif(
     os.environ.get("CI") != "true" and shutil.which("java") is None, reason="there is no java for Spark to run on"
@@ -129,7 +129,7 @@ def scores(settings: Settings, now: datetime) -> list[Any]:
 def test_spark_scores_the_same_snapshot_to_the_same_bits(settings: Settings, twice: Twice) -> None:
     scorer = twice.there.scorer
     rows = twice.snapshot.rows(scorer)
-    wanted = batch.scored(settings, scorer, rows, explain=Explain.ALL, earlier=twice.earlier)
+    wanted = results.scored(settings, scorer, rows, explain=Explain.ALL, earlier=twice.earlier)
     assert twice.there.results.table.drop_columns("tier").equals(wanted)
 
 
@@ -185,7 +185,7 @@ def test_executors_of_their_own_score_what_lacks_sources(
     scorer = answers.champions(settings)
     few.engine = Engine(kind="spark", master="local-cluster[2,1,512]", folder=tmp_path, options=LOCAL | EXECUTORS)
     [(part, told)] = distributed.parts(settings, few, scorer, as_of=now, explain=Explain.ABOVE, earlier=None)
-    assert told.equals(batch.scored(settings, scorer, part.rows(scorer), explain=Explain.ABOVE))
+    assert told.equals(results.scored(settings, scorer, part.rows(scorer), explain=Explain.ABOVE))
     assert told.num_rows == 20
     assert 0 < told["churn_90d_drivers"].null_count < 20
     assert {part.sources, scorer.missing("churn", part.sources)} == {("tickets",), ("usage", "purchases")}

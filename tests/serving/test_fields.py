@@ -11,7 +11,7 @@ import pytest
 from features.errors import DeliveryError
 from features.settings import Crm
 from serving import batch, fields
-from serving.batch import Explain
+from serving.results import Explain
 
 
 def settings(**crm: Any) -> Any:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import batch, metrics
-from serving.batch import Explain
 from serving.metrics import Figures, Parity, Spread, exposition
+from serving.results import Explain
 from serving.room import Room
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from serving import auth, batch, results
-from serving.batch import Explain
+from serving.results import Explain
 from serving.room import FRESH, Room
 from training import promotions
 from training.promotions import Promotion

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from serving import audit, auth, batch, call, store, web, worker
-from serving.batch import Explain
+from serving.results import Explain
 from serving.room import Desk
 from serving.web import Web
 from serving.worker import Worker

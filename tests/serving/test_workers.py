@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from serving import audit, auth, batch, store
-from serving.batch import Explain
+from serving.results import Explain
 from serving.room import FRESH
 from training import promotions
 from training.promotions import Promotion

@@ -15,7 +15,7 @@ from features.errors import LabelError
 from features.history import History
 from features.settings import Churn, ChurnLabel, Cohort, Training
 from training import backtest as backtests
-from training import fit
+from training import dataset
 from training.backtest import backtest, plans
 from training.splits import cutoffs
 
@@ -85,7 +85,7 @@ def test_the_newest_origins_are_judged_and_progress_is_told(slim, done):
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert found.skipped == ()
     with History.open(slim.settings) as history:
-        assert found.origins[-1].as_of + timedelta(days=30) <= fit.data_until(history, slim.settings)
+        assert found.origins[-1].as_of + timedelta(days=30) <= dataset.data_until(history, slim.settings)
 
 
 def test_the_pool_is_the_rows_of_all_origins(done):

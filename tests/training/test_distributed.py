@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 
 from features.errors import RegistryError
 from features.history import History
-from training import fit
+from training import dataset, fit
 from training.bundle import Bundle
 from training.distributed import Cluster
 
@@ -32,9 +32,9 @@ def spread(company, client):
     """Both forms of the churn cohort's snapshots: on the cluster, and in memory."""
     settings = company.settings
     with History.open(settings) as history:
-        until = fit.data_until(history, settings)
-        asked = (history, settings, "churn", fit.found_cutoffs(history, settings, until), until)
-        yield Cluster(client)(*asked), fit.dataset(*asked)
+        until = dataset.data_until(history, settings)
+        asked = (history, settings, "churn", dataset.found_cutoffs(history, settings, until), until)
+        yield Cluster(client)(*asked), dataset.dataset(*asked)
 
 
 @pytest.fixture(scope="module")

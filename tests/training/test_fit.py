@@ -13,7 +13,7 @@ from features import snapshots
 from features.errors import LabelError
 from features.history import History
 from features.settings import Churn, ChurnLabel, Cohort
-from training import fit, labels, recipe
+from training import dataset, fit, labels, recipe
 from training.cohorts import eligible
 from training.splits import cutoffs
 
@@ -65,7 +65,7 @@ def test_the_test_is_the_cohort_at_the_test_cutoffs_with_its_labels(company, fit
         outcome, target = fitted[name].outcomes[horizon], settings.targets[name]
         with History.open(settings) as history:
             rows = eligible(history, target.cohort, outcome.plan.test)
-            until = fit.data_until(history, settings)
+            until = dataset.data_until(history, settings)
             rows["label"] = labels.labels(history, target, horizon, rows, data_until=until)
         found = outcome.test[["account_id", "as_of", "label"]].reset_index(drop=True)
         pd.testing.assert_frame_equal(found, rows)
@@ -97,7 +97,7 @@ def test_the_mean_probability_in_training_is_the_base_rate_there(slim, plain):
     settings = slim.settings
     with History.open(settings) as history:
         members = eligible(history, settings.churn.cohort, plain.outcomes[30].plan.train)
-        until = fit.data_until(history, settings)
+        until = dataset.data_until(history, settings)
         known = labels.labels(history, settings.churn, 30, members, data_until=until)
         frame = snapshots.build(history, plain.outcomes[30].plan.train).merge(members)
     assert plain.bundle.base_rates == {30: pytest.approx(known.mean())}
@@ -121,11 +121,11 @@ def test_another_seed_gives_another_model(slim, plain, tmp_path):
 def test_snapshots_of_the_cutoffs_are_built_once(company, tmp_path, monkeypatch):
     settings = company.vary(tmp_path).settings
     with History.open(settings) as history:
-        until = fit.data_until(history, settings)
-        every = fit.found_cutoffs(history, settings, until)
+        until = dataset.data_until(history, settings)
+        every = dataset.found_cutoffs(history, settings, until)
 
         def frames():
-            return {name: d.frame for name, d in fit.datasets(history, settings, every, until, say=lambda _: None)}
+            return {name: d.frame for name, d in dataset.datasets(history, settings, every, until, say=lambda _: None)}
 
         first = frames()
         monkeypatch.setattr(snapshots, "table", lambda *_: pytest.fail("snapshots were built again"))
@@ -264,7 +264,7 @@ def test_rows_whose_label_is_not_asked_are_neither_learned_from_nor_tested_on(sl
     outcome = fitted.outcomes[30]
     with History.open(settings) as history:
         train, test = (eligible(history, settings.upsell.cohort, c) for c in (outcome.plan.train, outcome.plan.test))
-        until = fit.data_until(history, settings)
+        until = dataset.data_until(history, settings)
         known = [labels.labels(history, settings.upsell, 30, rows, data_until=until) for rows in (train, test)]
     assert all(k.isna().any() for k in known)
     assert fitted.bundle.base_rates[30] == pytest.approx(known[0].mean())
@@ -323,7 +323,7 @@ def test_a_column_that_is_missing_only_at_first_varies():
     frame = pd.DataFrame(
         {"a": [np.nan, 1.0], "b": [np.nan, np.nan], "c": [2.0, 2.0], "d": [None, "x"], "e": ["x", "x"]}
     )
-    assert fit._described(frame.items()) == (("a", "d"), {"d": ("x",)})
+    assert dataset.described(frame.items()) == (("a", "d"), {"d": ("x",)})
 
 
 def test_the_champion_is_judged_beside_the_new_model_on_the_same_rows(slim, plain):

@@ -12,7 +12,7 @@ import pytest
 
 from features import archive, snapshots
 from features.history import History
-from training import fit, matrix, recipe
+from training import dataset, matrix, recipe
 from training.cohorts import eligible
 from training.matrix import Matrix, drawn, joined
 
@@ -69,9 +69,9 @@ def test_the_rows_of_a_part_are_those_of_the_whole():
 def test_a_models_columns_lie_in_the_frame(fitted, company):
     bundle = fitted["churn"].bundle
     with History.open(company.settings) as history:
-        until = fit.data_until(history, company.settings)
-        cutoffs = fit.found_cutoffs(history, company.settings, until)
-        frame = fit.dataset(history, company.settings, "churn", cutoffs, until).frame
+        until = dataset.data_until(history, company.settings)
+        cutoffs = dataset.found_cutoffs(history, company.settings, until)
+        frame = dataset.dataset(history, company.settings, "churn", cutoffs, until).frame
     for name, column in zip(bundle.features, bundle.columns(frame), strict=True):
         assert np.shares_memory(column, frame[name].to_numpy()) == (name not in bundle.categories)
 
@@ -79,7 +79,7 @@ def test_a_models_columns_lie_in_the_frame(fitted, company):
 def test_joined_is_every_snapshot_merged_with_the_members(company):
     settings = company.settings
     with History.open(settings) as history:
-        cutoffs = fit.found_cutoffs(history, settings, fit.data_until(history, settings))
+        cutoffs = dataset.found_cutoffs(history, settings, dataset.data_until(history, settings))
         members = eligible(history, settings.churn.cohort, cutoffs)
         every = snapshots.table(history, cutoffs)
         # Some accounts at a time, and one instant at which nobody is there.

@@ -3,7 +3,7 @@
 from features.catalog import BUILT_IN
 from features.history import History
 from serving.scorer import Scorer
-from training import fit
+from training import dataset, fit
 
 OWN = '''
 from features.definition import feature, ratio
@@ -23,10 +23,10 @@ def test_an_own_feature_is_a_column_of_the_model_and_its_definition_is_in_the_mo
     (tmp_path / "own_features.py").write_text(OWN, encoding="utf-8")
     settings = ours.settings
     with History.open(settings) as history:
-        until = fit.data_until(history, settings)
-        cutoffs = fit.found_cutoffs(history, settings, until)
+        until = dataset.data_until(history, settings)
+        cutoffs = dataset.found_cutoffs(history, settings, until)
         plans = fit._plans(settings, settings.churn, cutoffs, until)
-        data = dict(fit.datasets(history, settings, cutoffs, until, say=lambda _: None))["churn"]
+        data = dict(dataset.datasets(history, settings, cutoffs, until, say=lambda _: None))["churn"]
         plans = {30: plans[30]}
         fitted = fit.fit_target(history, settings, "churn", data, plans, say=lambda _: None)
         catalog = history.catalog
