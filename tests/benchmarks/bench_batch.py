@@ -2,7 +2,8 @@
 
 The parts are what `python -m features build` does for one instant, Parquet file and all, and one `booster.predict` of
 all rows. The whole job scores, values, recommends, ranks tiers, stores the snapshot and its results, writes the state
-database and a Parquet file to hand on; without drivers, whose cost is LightGBM's and told apart. Both begin at the kept history, which any command of the day has made before.
+database and a Parquet file to hand on; without drivers, whose cost is LightGBM's and told apart. Both begin at the kept
+history, which any command of the day has made before.
 
     bench_batch.py [company | parts | whole] FOLDER ACCOUNTS
 """
