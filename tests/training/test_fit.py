@@ -141,7 +141,7 @@ def test_a_constant_column_is_no_feature(fitted):
         assert {"plan", "seats", "tenure_days"} <= set(target.bundle.features)
         seen = target.bundle.reference
         assert all(len(seen[f].unique()) > 1 for f in target.bundle.features)
-        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.bundle.features) - fit._BESIDE)
+        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.bundle.features) - dataset._BESIDE)
 
 
 def test_the_reference_is_what_the_model_saw_and_names_no_account(fitted):
