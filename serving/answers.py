@@ -85,9 +85,9 @@ class Answers:
         ids = [item for item in asked.items if isinstance(item, str)]
         if len(ids) < len(asked.items) or (self.fresh is not None and self.fresh.among(ids)):
             return False
-        places = [self.online.index[name] for name in ids if name in self.online.index]
         if asked.detail == "scores":
             return True
+        places = [self.online.index[name] for name in ids if name in self.online.index]
         return len(ids) <= _FEW and self._teller.ready(places, drivers=asked.detail == "drivers")
 
     def score(self, asked: Asked) -> dict[str, list[Item]]:

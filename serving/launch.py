@@ -10,6 +10,7 @@ from pathlib import Path
 
 from features.company import load
 from features.errors import GarrisonError
+from serving import environment
 
 SERVICE = "serving.service:Garrison"
 
@@ -28,8 +29,8 @@ def serve(config: Path, host: str, port: int, workers: int | None = None) -> Non
     """
     settings = load(config)
     free(host, port)
-    os.environ["GARRISON_CONFIG"] = str(config)
-    os.environ["GARRISON_WORKERS"] = str(workers or settings.serving.workers)
+    os.environ[environment.CONFIG] = str(config)
+    os.environ[environment.WORKERS] = str(workers or settings.serving.workers)
     # Nothing of a customer's goes to third parties, and nothing of ours into the user's home.
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     os.environ.setdefault("BENTOML_HOME", str((settings.var / "bentoml").absolute()))

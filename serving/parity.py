@@ -180,7 +180,7 @@ class _Checker:
 
     def _loaded(self, target: str, version: str) -> Bundle | None:
         log = [p for p in promotions.read(self._settings) if (p.target, p.version) == (target, version)]
-        return Bundle.load(self._settings.paths.mlruns / log[-1].bundle, version=version) if log else None
+        return promotions.bundle(self._settings, log[-1]) if log else None
 
     def _history(self, key: str) -> History | None:
         if key not in self._histories:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from features.catalog import Catalog
 from features.errors import GarrisonError, RegistryError
 from features.instants import instant
 from features.settings import Settings
-from serving import ingest, results, store
+from serving import environment, ingest, results, store
 from serving.answers import Answers
 from serving.auth import Keyring
 from serving.sample import Sampler
@@ -28,11 +27,8 @@ from serving.scorer import Scorer
 from serving.store import Store
 from training import promotions
 from training.bundle import Bundle
-from training.promotions import Promotion
 
 _log = logging.getLogger("bentoml.garrison")
-# The environment variable that tells how many processes share the port; set by whoever starts them.
-WORKERS = "GARRISON_WORKERS"
 # Seconds after which new keys, models and snapshots are looked for; so long may a revoked key still be served.
 FRESH = 5.0
 Seen = tuple[tuple[str, int], ...]
@@ -178,7 +174,7 @@ class Room:
 
 def _sampler(settings: Settings, opened: Store) -> Sampler:
     """That of one of the workers, who share the day's sample."""
-    return Sampler(opened, max(1, settings.serving.parity_sample // int(os.environ.get(WORKERS, "1"))))
+    return Sampler(opened, max(1, settings.serving.parity_sample // environment.workers()))
 
 
 def _answers(room: Room) -> tuple[Answers, dict[str, str]]:
@@ -214,20 +210,16 @@ def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
         if target not in settings.targets:
             continue
         try:
-            bundles[target] = _bundle(settings, champion)
+            bundles[target] = promotions.bundle(settings, champion)
         except RegistryError as error:
             try:
                 before = promotions.before(settings, target)
-                bundles[target] = _bundle(settings, before)
+                bundles[target] = promotions.bundle(settings, before)
             except RegistryError:
                 raise error from None
             fallbacks[target] = f"{champion.version} can't be read, {before.version} serves: {error}"
             _log.warning("%s", fallbacks[target])
     return bundles, fallbacks
-
-
-def _bundle(settings: Settings, promotion: Promotion) -> Bundle:
-    return Bundle.load(settings.paths.mlruns / promotion.bundle, version=promotion.version)
 
 
 def _seen(settings: Settings) -> Seen:

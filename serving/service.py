@@ -9,14 +9,12 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
-import os
 import sys
 from typing import Any
 
 import bentoml
 
-CONFIG = "GARRISON_CONFIG"
-WORKERS = "GARRISON_WORKERS"
+from serving import environment
 
 
 def _light() -> None:
@@ -44,7 +42,7 @@ class _Fronted(bentoml.Service):
 @bentoml.service(
     name="garrison",
     service_class=_Fronted,
-    workers=int(os.environ.get(WORKERS, "1")),
+    workers=environment.workers(),
     # What happens is in our own /metrics and in the audit log.
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
@@ -59,7 +57,7 @@ class Garrison:
 
         # Nobody reads uvicorn's access log, but it is worked out as long as there is a handler above it.
         logging.getLogger("uvicorn.access").propagate = False
-        self._worker = Web.worker = Worker(os.environ.get(CONFIG, "garrison.toml"))
+        self._worker = Web.worker = Worker(environment.config())
         # What is loaded now stays for good: the collector need not walk it at every turn.
         gc.collect()
         gc.freeze()

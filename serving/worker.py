@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from serving import audit
+from serving import audit, environment
 from serving.audit import Audit
 from serving.limits import Limits
 from serving.metrics import Figures, Parity
 from serving.refusal import Refusal
-from serving.room import WORKERS, Room
+from serving.room import Room
 
 _log = logging.getLogger("bentoml.garrison")
 WORKING = 7  # seconds that work in a thread may take
@@ -105,7 +105,7 @@ class Worker:
 
     def _settled(self, room: Room) -> Room:
         if room.settings is not None and self.limits is None:
-            self.limits = Limits(room.settings.serving.per_minute, int(os.environ.get(WORKERS, "1")))
+            self.limits = Limits(room.settings.serving.per_minute, environment.workers())
             self.audit = Audit(audit.folder(room.settings))
         return room
 

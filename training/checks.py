@@ -28,6 +28,7 @@ import pandas as pd
 from features.errors import LabelError, RegistryError
 from features.history import History
 from features.settings import Settings
+from training import promotions
 from training.bundle import Bundle
 from training.compare import Comparison, compare
 from training.evaluate import Evaluation
@@ -145,7 +146,7 @@ def checks(folder: Path, bundle: Bundle, held: Held) -> tuple[Check, ...]:
 def _held(history: History, settings: Settings, candidate: Bundle, present: Promotion) -> Held:
     target, version = candidate.target, present.version
     try:
-        champion = Bundle.load(settings.paths.mlruns / present.bundle, version=version)
+        champion = promotions.bundle(settings, present)
         if not set(champion.horizons) & set(candidate.horizons):
             return Held(version, why=f"the champion {version} has no horizon of the candidate's")
         if champion.learned_until is None:

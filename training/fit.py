@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +111,8 @@ def _honest(  # noqa: PLR0913  # the arguments of fit_target
         say(f"{name}, {h} days: {plans[h].sentence()}; not trained")
     able = {h: plan for h, plan in plans.items() if h not in lacking}
     if not able:
-        return Fitted(_empty(history, settings, name), {}, lacking)
+        nothing = _bare(history, settings, name, features=(), categories={}, reference=pd.DataFrame())
+        return Fitted(nothing, {}, lacking)
     fitted = fit_target(history, settings, name, data, able, champion=champion, choose=choose, say=say)
     say(f"{name}: looking for leaks")
     keys = frame[["account_id", "as_of"]]
@@ -124,18 +126,16 @@ def _honest(  # noqa: PLR0913  # the arguments of fit_target
     return replace(fitted, outcomes=outcomes, lacking=lacking)
 
 
-def _empty(history: History, settings: Settings, name: str) -> Bundle:
-    """A model of nothing, for a target that has too little to learn from."""
+def _bare(history: History, settings: Settings, name: str, **known: Any) -> Bundle:
+    """A model of nothing yet, with what is `known` of its columns."""
     return Bundle(
         target=name,
-        features=(),
-        categories={},
         sources=history.sources,
         catalog=history.catalog.version,
         trained_at=datetime.now(UTC).replace(microsecond=0),
         heads=(),
         order=order(settings.targets[name]),
-        reference=pd.DataFrame(),
+        **known,
     )
 
 
@@ -181,15 +181,12 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
             f"the cohort of {name} is empty at every cutoff of the training", do=f"Look at [{name}] cohort"
         )
     features, categories = described(data.columns(learned))
-    bundle = Bundle(
-        target=name,
+    bundle = _bare(
+        history,
+        settings,
+        name,
         features=features,
         categories=categories,
-        sources=history.sources,
-        catalog=history.catalog.version,
-        trained_at=datetime.now(UTC).replace(microsecond=0),
-        heads=(),
-        order=order(target),
         reference=data.rows(_sample(learned, settings.training.seed)).drop(columns=["account_id", "as_of"]),
         learned_until=max(p.train[-1] + timedelta(days=p.days) for p in plans.values()),
     )
@@ -205,21 +202,32 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     heads, places = [], {}
     for horizon, (plan, answers) in asked.items():
         say(f"{name}, {horizon} days: {plan.sentence()}")
+        rows = _learned_from(f"{name}_{horizon}d", frame["as_of"], answers, plan)
         trainer = Trainer(matrix, answers, coded=bundle.coded, recipe=recipe)
-        parts = {"early": plan.early, "late": plan.late, "train": plan.train}
-        rows = {part: _known(f"{name}_{horizon}d", frame["as_of"], answers, cutoffs) for part, cutoffs in parts.items()}
         heads.append(trainer.head(horizon, **rows))
         places[horizon] = rows["train"]
-    bundle = Bundle(**{**vars(bundle), "heads": tuple(heads)})
+    bundle = replace(bundle, heads=tuple(heads))
     sold = {"history": history, "frame": frame, "data_until": data.data_until}
     bundle = sales.told(bundle, target, learned=places, answers=answered, **sold)
-    seen, seed, lead = frame[used(frame)], settings.training.seed, target.lead_days
-    outcomes = {}
+    return Fitted(bundle, _outcomes(bundle, target, data, asked, champion, settings.training.seed), recipe=recipe)
+
+
+def _outcomes(  # noqa: PLR0913, PLR0917  # a model, and all that it is judged by
+    bundle: Bundle,
+    target: Churn | Upsell,
+    data: Dataset,
+    asked: Mapping[int, tuple[splits.Plan, np.ndarray]],
+    champion: Bundle | None,
+    seed: int,
+) -> dict[int, Outcome]:
+    """How the model did in the test of each horizon, beside the champion."""
+    seen, outcomes = data.frame[used(data.frame)], {}
     for h, (plan, answers) in asked.items():
         scored = seen.assign(score=_scores(bundle, data, plan, h), label=answers)
         serving = _scores(champion, data, plan, h) if champion and comparable(champion, plan, h) else None
-        outcomes[h] = judge(name, scored, plan, horizon=h, seed=seed, lead=lead, champion=serving)
-    return Fitted(bundle, outcomes, recipe=recipe)
+        lead = target.lead_days
+        outcomes[h] = judge(bundle.target, scored, plan, horizon=h, seed=seed, lead=lead, champion=serving)
+    return outcomes
 
 
 def _scores(bundle: Bundle, data: Dataset, plan: splits.Plan, horizon: int) -> np.ndarray | None:
@@ -232,6 +240,12 @@ def _scores(bundle: Bundle, data: Dataset, plan: splits.Plan, horizon: int) -> n
         return None
     scores[test] = found[:, bundle.horizons.index(horizon)]
     return scores
+
+
+def _learned_from(what: str, as_ofs: pd.Series, answers: np.ndarray, plan: splits.Plan) -> dict[str, np.ndarray]:
+    """Places of the rows of each part of the training."""
+    parts = {"early": plan.early, "late": plan.late, "train": plan.train}
+    return {part: _known(what, as_ofs, answers, cutoffs) for part, cutoffs in parts.items()}
 
 
 def _known(what: str, as_ofs: pd.Series, answers: np.ndarray, cutoffs: tuple[datetime, ...]) -> np.ndarray:

@@ -95,11 +95,16 @@ def champions(settings: Settings) -> dict[str, Bundle]:
     Raises:
         RegistryError: A champion's folder is gone or not whole.
     """
-    return {
-        target: Bundle.load(settings.paths.mlruns / p.bundle, version=p.version)
-        for target, p in current(settings).items()
-        if target in settings.targets
-    }
+    return {target: bundle(settings, p) for target, p in current(settings).items() if target in settings.targets}
+
+
+def bundle(settings: Settings, promotion: Promotion) -> Bundle:
+    """The model that a promotion made champion.
+
+    Raises:
+        RegistryError: Its folder is gone or not whole.
+    """
+    return Bundle.load(settings.paths.mlruns / promotion.bundle, version=promotion.version)
 
 
 def before(settings: Settings, target: str) -> Promotion:

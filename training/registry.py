@@ -256,7 +256,7 @@ def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:
     """Make the champion before the present one champion again."""
     earlier = promotions.before(settings, target)
     # It must load before it may serve.
-    Bundle.load(settings.paths.mlruns / earlier.bundle)
+    promotions.bundle(settings, earlier)
     with _mlflow(settings) as mlflow:
         _crown(mlflow.MlflowClient(), settings, target, earlier.version)
     promotion = replace(earlier, at=promotions.now(), action="rollback", reason=reason, checks={})

@@ -11,17 +11,16 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-
 from features.errors import DeliveryError
 from features.settings import Settings
 from serving import fields
 from serving.destinations.cloud import Cloud, Patience, secret
+from serving.destinations.session import Session
 from serving.fields import Field
 from serving.row import SENT, Job, Need, Outcome, Row, StoppedError
 
-# Seconds that a job may take, between two looks at most, and for one request.
-PATIENCE, _LOOK, _TIMEOUT = 7_200, 30.0, 120
+# Seconds that a job may take, and between two looks at most.
+PATIENCE, _LOOK = 7_200, 30.0
 # Errors of a row that no second try mends, by the first word of sf__Error.
 _FINAL = frozenset(
     {
@@ -60,62 +59,6 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-class _Session(requests.Session):
-    """What simple-salesforce speaks through: it has patience, and logs in again once when a token has expired."""
-
-    def __init__(self, url: str, settings: Settings, patience: Patience) -> None:
-        super().__init__()
-        self._url, self._salesforce, self._patience = url, settings.crm.salesforce, patience
-        self._token = ""
-        self.auth = self._signed  # also keeps requests from looking for a password in ~/.netrc
-
-    def login(self) -> None:
-        """Take the token of the environment, or fetch one for the client id and secret."""
-        own = self._salesforce
-        if own.token_env:
-            self._token = secret(own.token_env)
-            return
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": secret(own.client_id_env),
-            "client_secret": secret(own.client_secret_env),
-        }
-        self._token = ""
-        answer = self._patient("POST", f"{self._url}/services/oauth2/token", data=form)
-        try:
-            self._token = str(answer.json()["access_token"])
-        except (ValueError, KeyError, TypeError):
-            raise StoppedError(
-                "Salesforce does not let us in", there=f"HTTP {answer.status_code}: {_said(answer)}"
-            ) from None
-
-    # The whole signature is requests' business.
-    def request(self, method: Any, url: Any, *args: Any, **rest: Any) -> requests.Response:
-        """As requests does it, to the instance alone."""
-        if urlsplit(self._url).scheme == "http":
-            url = url.replace(
-                "https://", "http://", 1
-            )  # simple-salesforce knows https alone; a loopback address has none
-        answer = self._patient(method, url, *args, **rest)
-        if answer.status_code == requests.codes.unauthorized:
-            self.login()
-            answer = self._patient(method, url, *args, **rest)
-        answer.encoding = "utf-8"  # results come without a charset
-        return answer
-
-    def _patient(self, method: str, url: str, *args: Any, **rest: Any) -> requests.Response:
-        rest = {"timeout": _TIMEOUT, "allow_redirects": False} | rest
-        ask = super().request
-        return self._patience.answer(
-            "Salesforce", lambda: ask(method, url, *args, **rest), (requests.RequestException,)
-        )
-
-    def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
 class Salesforce(Cloud):
     """The org that the settings name. Nothing is asked of it before it is used."""
 
@@ -132,7 +75,7 @@ class Salesforce(Cloud):
             secret(name)
         self._settings, self._own, self._url = settings, own, own.instance_url
         self._patience = Patience(settings.crm.tries, settings.crm.wait_s)
-        self._session = _Session(self._url, settings, self._patience)
+        self._session = Session(self._url, settings, self._patience)
         self.key = f"salesforce {urlsplit(self._url).netloc} {own.object}"
 
     @cached_property
@@ -323,10 +266,3 @@ def _reason(error: BaseException) -> str:
         return f"{content[0].get('errorCode', '')}: {content[0].get('message', '')}"[:300]
     status = getattr(error, "status", None)
     return f"HTTP {status}" if status else (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def _said(answer: requests.Response) -> str:
-    try:
-        return str(answer.json().get("error_description", ""))[:200]
-    except (ValueError, AttributeError):
-        return ""

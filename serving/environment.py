@@ -1,0 +1,18 @@
+"""What a server process is told by whoever starts it, through environment variables."""
+
+from __future__ import annotations
+
+import os
+
+CONFIG = "GARRISON_CONFIG"
+WORKERS = "GARRISON_WORKERS"
+
+
+def config() -> str:
+    """The settings file."""
+    return os.environ.get(CONFIG, "garrison.toml")
+
+
+def workers() -> int:
+    """How many processes share the port."""
+    return int(os.environ.get(WORKERS, "1"))
