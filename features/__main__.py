@@ -11,19 +11,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from features import archive, command, probes, reference, report, snapshots
 from features.catalog import BUILT_IN, Catalog
-from features.command import CONFIG, AsOfs, Config, Json
-from features.company import load
-from features.errors import FeatureError
-from features.files import replacing
-from features.history import History
-from features.matches import Report, Some
-from features.probes import Probed
-from features.quality import Checked
-from features.settings import Settings
+from features.catalog.markdown import renewed
+from features.core.atomic_write import write_atomically
+from features.core.errors import FeatureError
+from features.diagnostics import data_report, leak_tests
+from features.diagnostics.identity_report import Report, Some
+from features.diagnostics.leak_tests import Probed
+from features.engine import snapshot_cache, snapshots
+from features.settings import Settings, cli
+from features.settings.cli import CONFIG, AsOfs, Config, Json
+from features.settings.load import load
+from features.sources.history import History
+from features.sources.validation import Checked
 
-app = command.app("History to features: samples, checks, snapshots and the catalog.")
+app = cli.app("History to features: samples, checks, snapshots and the catalog.")
 
 
 class Sample(StrEnum):
@@ -50,7 +52,7 @@ def sample(
 ) -> None:
     """Write a sample company's tables; a finished one is left as it is."""
     folder = out or Path("var/samples") / name.value
-    with command.progress("accounts") as step:
+    with cli.progress("accounts") as step:
         if name is Sample.tidewater:
             from features.samples import tidewater
 
@@ -78,7 +80,7 @@ def oracle(
         f"{target}: AUC {found.auc:.3f}, oracle {found.oracle_auc:.3f} on {found.rows:,} rows; "
         f"AUC / oracle = {found.ratio:.3f}"
     )
-    command.write_json(json, vars(found) | {"ratio": found.ratio})
+    cli.write_json(json, vars(found) | {"ratio": found.ratio})
 
 
 @app.command()
@@ -94,13 +96,13 @@ def check(
     with _opened(settings) as history:
         _print_checked(history.checked)
         probed = _probed(history, settings, features)
-        found = report.of(history, settings, probed)
+        found = data_report.of(history, settings, probed)
     _print_matches(found.identity)
     for line in found.lines():
         print(line)
-    page = report.page(found, settings.var / "check.html")
+    page = data_report.page(found, settings.var / "check.html")
     print(f"The report: {page}")
-    command.write_json(json, found.as_dict() | {"page": str(page)})
+    cli.write_json(json, found.as_dict() | {"page": str(page)})
     if probed and probed.leaks:
         leaking = dict.fromkeys(leak.feature for leak in probed.leaks)
         do = "Date each fact of its stream by when it came, and say when it was known"
@@ -111,8 +113,8 @@ def _probed(history: History, settings: Settings, tried: Tried) -> Probed | None
     wanted = history.catalog.own if tried is Tried.own else history.features
     if not wanted:
         return None
-    with command.spinner("probing features"):
-        return probes.probe(history, settings, wanted)
+    with cli.spinner("probing features"):
+        return leak_tests.probe(history, settings, wanted)
 
 
 @app.command()
@@ -123,9 +125,9 @@ def build(
 ) -> None:
     """Write the snapshots of all accounts at one or more instants; those of a midnight, UTC, are built once."""
     settings, instants = load(config), set(as_of)
-    with _opened(settings) as history, command.progress("accounts") as step:
-        there = archive.there(settings, history, instants)
-        table = archive.table(settings, history, as_of, progress=step)
+    with _opened(settings) as history, cli.progress("accounts") as step:
+        there = snapshot_cache.there(settings, history, instants)
+        table = snapshot_cache.table(settings, history, as_of, progress=step)
     snapshots.write(table, out)
     print(f"{table.num_rows:,} snapshots of {table.num_columns - 2} features in {out}")
     print(f"Of {len(instants)} instants {len(there)} were there already, {len(instants) - len(there)} built")
@@ -146,12 +148,12 @@ def show_catalog(
     features = catalog.features
     if markdown:
         page = markdown.read_text(encoding="utf-8") if markdown.exists() else ""
-        with replacing(markdown) as part:
-            part.write_text(reference.renewed(page, features), encoding="utf-8")
+        with write_atomically(markdown) as part:
+            part.write_text(renewed(page, features), encoding="utf-8")
         print(f"{len(features)} features in {markdown}")
     else:
         _print_catalog(catalog)
-    command.write_json(json, {"version": catalog.version, "features": [f.as_dict() for f in features.values()]})
+    cli.write_json(json, {"version": catalog.version, "features": [f.as_dict() for f in features.values()]})
 
 
 def _print_catalog(catalog: Catalog) -> None:
@@ -169,7 +171,7 @@ def _counted(summary: Any) -> str:
 
 
 def _opened(settings: Settings) -> History:
-    with command.spinner("reading") as say:
+    with cli.spinner("reading") as say:
         return History.open(settings, progress=say)
 
 
@@ -204,4 +206,4 @@ def _some(some: Some) -> str:
 
 
 if __name__ == "__main__":
-    command.run(app)
+    cli.run(app)

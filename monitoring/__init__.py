@@ -1,1 +1,5 @@
-"""Scores to drift verdicts, alerts and reports."""
+"""From scores to people: drift verdicts, alerts, reports.
+
+In: the scores of a batch run.
+Out: verdicts, episodes, messages to account owners, pages for managers.
+"""

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from features import command
-from features.command import CONFIG, AsOf, Config, Json, write_json
-from features.company import load
-from features.errors import GarrisonError
+from features.core.errors import GarrisonError
+from features.settings import cli
+from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
+from features.settings.load import load
 
-app = command.app("Scores to drift verdicts, alerts at the account's owner, and reports.")
+app = cli.app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
 
 @app.command()
@@ -26,20 +26,22 @@ def alert(
     json: Json = None,
 ) -> None:
     """Open, continue and close episodes from the stored scores; messages go to the outbox."""
-    from monitoring import alerts, gate, routing, standing, summary
-    from serving import store
-    from training import promotions
+    from features.state import database
+    from monitoring import cli_output
+    from monitoring.alerts import lifecycle, queries, routing
+    from monitoring.gate import check
+    from training.registry import promotion_log
 
     settings = load(config)
-    champions = promotions.champions(settings)
-    limits = standing.thresholds(champions, settings)
-    passage = gate.check(settings, as_of=as_of, champion=champions[standing.TARGET].version)
+    champions = promotion_log.champions(settings)
+    limits = queries.thresholds(champions, settings)
+    passage = check.check(settings, as_of=as_of, champion=champions[queries.TARGET].version)
     if passage.state == "closed":
         raise GarrisonError(
             "no alerts may go out now", there="; ".join(passage.reasons), do="Bring the data up to date"
         )
-    with closing(store.open(settings)) as state:
-        outcome = alerts.run(
+    with closing(database.open(settings)) as state:
+        outcome = lifecycle.run(
             settings,
             state,
             limits=limits,
@@ -47,8 +49,8 @@ def alert(
             as_of=as_of,
             dry_run=dry_run,
         )
-    print(*summary.of_alerts(outcome, dry_run=dry_run), sep="\n")
-    write_json(json, summary.alerts_data(outcome, dry_run=dry_run))
+    print(*cli_output.of_alerts(outcome, dry_run=dry_run), sep="\n")
+    write_json(json, cli_output.alerts_data(outcome, dry_run=dry_run))
 
 
 @app.command()
@@ -60,19 +62,20 @@ def deliver(
     json: Json = None,
 ) -> None:
     """Send what is due in the outbox, each message once."""
-    from monitoring import outbox, summary
-    from serving import store
+    from features.state import database
+    from monitoring import cli_output
+    from monitoring.notifications import outbox
 
     if to and not resend:
         raise typer.BadParameter("it goes with --resend ID", param_hint="--to")
     settings = load(config)
-    with closing(store.open(settings)) as state:
+    with closing(database.open(settings)) as state:
         if resend:
             outbox.resend(state, resend, to=to)
         if arrived:
             outbox.arrived(state, arrived)
         delivery = outbox.deliver(settings, state)
-    print(*summary.of_delivery(delivery), sep="\n")
+    print(*cli_output.of_delivery(delivery), sep="\n")
     write_json(json, asdict(delivery))
 
 
@@ -83,12 +86,12 @@ def episodes(
     json: Json = None,
 ) -> None:
     """List the open episodes, newest first."""
-    from monitoring import summary
-    from serving import store
+    from features.state import database
+    from monitoring import cli_output
 
-    with closing(store.open(load(config))) as state:
-        rows = summary.episodes(state, closed=closed)
-    print(*summary.of_episodes(rows), sep="\n")
+    with closing(database.open(load(config))) as state:
+        rows = cli_output.episodes(state, closed=closed)
+    print(*cli_output.of_episodes(rows), sep="\n")
     write_json(json, {"episodes": rows})
 
 
@@ -99,7 +102,7 @@ def mailbox(
     seconds: Annotated[float | None, typer.Option("--for", min=0, help="Stop after so many seconds.")] = None,
 ) -> None:
     """Run a local SMTP server that takes every message and saves it, to try alerts out."""
-    from monitoring.mailbox import serve
+    from monitoring.demo.mailbox import serve
 
     serve(port, folder, seconds, say=lambda line: print(line, flush=True))
 
@@ -107,9 +110,9 @@ def mailbox(
 @app.command()
 def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> None:
     """Hold the newest snapshot against the training snapshots: a verdict and a page."""
-    from monitoring import drift as watch
+    from monitoring.drift import evidently as watch
 
-    with command.spinner("comparing") as say:
+    with cli.spinner("comparing") as say:
         say("the newest snapshot with the training snapshots")
         found = watch.run(load(config), as_of=as_of)
     print(*found.lines(), sep="\n")
@@ -119,7 +122,7 @@ def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> Non
 @app.command()
 def performance(config: Config = CONFIG, json: Json = None) -> None:
     """What the stored scores should be worth, and what they were worth where their labels matured."""
-    from monitoring import performance as worth
+    from monitoring.performance import evaluation as worth
 
     found = worth.run(load(config))
     print(*found.lines(), sep="\n")
@@ -128,18 +131,18 @@ def performance(config: Config = CONFIG, json: Json = None) -> None:
 
 @app.command()
 def report(
-    since: Annotated[datetime, typer.Option(parser=command.parsed, metavar="DATE", help="Beginning of the period.")],
+    since: Annotated[datetime, typer.Option(parser=cli.parsed, metavar="DATE", help="Beginning of the period.")],
     until: Annotated[
         datetime | None,
-        typer.Option(parser=command.parsed, metavar="DATE", help="Its end; by default the newest scores."),
+        typer.Option(parser=cli.parsed, metavar="DATE", help="Its end; by default the newest scores."),
     ] = None,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
     """Write a manager's report: which accounts rose, fell, came and left."""
-    from monitoring import reports
+    from monitoring.reports import manager
 
-    found, page = reports.run(load(config), since=since, until=until)
+    found, page = manager.run(load(config), since=since, until=until)
     print(*found.lines(), sep="\n")
     print(f"The page: {page}")
     write_json(json, found.as_dict())
@@ -148,10 +151,10 @@ def report(
 @app.command()
 def demo(name: Annotated[str, typer.Argument(help="tidewater or completejourney.")] = "tidewater") -> None:
     """Run the whole main job on a sample company, from nothing."""
-    from monitoring import demo as story
+    from monitoring.demo import run as story
 
     story.run(name)
 
 
 if __name__ == "__main__":
-    command.run(app)
+    cli.run(app)

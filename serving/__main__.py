@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from features import command
-from features.command import CONFIG, AsOf, Config, Json
-from features.company import load
+from features.settings import cli
+from features.settings.cli import CONFIG, AsOf, Config, Json
+from features.settings.load import load
 
-app = command.app("Models to scores: batch scoring, the HTTP service, its keys, and a client.")
-key_app = command.app("Keys of the HTTP service.")
+app = cli.app("Models to scores: batch scoring, the HTTP service, its keys, and a client.")
+key_app = cli.app("Keys of the HTTP service.")
 app.add_typer(key_app, name="key")
 _SHOWN = 20  # differences that a command prints
 
@@ -41,16 +41,17 @@ def score(
     json: Json = None,
 ) -> None:
     """Score every account at one instant, into the store and to a destination."""
-    from serving import batch, results
+    from serving.batch import run
+    from serving.scoring import score_table
 
     if to is None and (dry_run or everything or result):
         raise typer.BadParameter("--dry-run, --all and --result go with --to")
-    with command.spinner("scoring:") as say:
-        scored = batch.run(
+    with cli.spinner("scoring:") as say:
+        scored = run.run(
             load(config),
             to,
             as_of=as_of,
-            explain=results.Explain(drivers),
+            explain=score_table.Explain(drivers),
             dry_run=dry_run,
             everything=everything,
             result=result,
@@ -64,9 +65,7 @@ def score(
     Console().print(shown)
     print(f"Models: {', '.join(summary['models'].values())}. Sources seen: {', '.join(summary['sources'])}.")
     delivered = scored.delivered
-    command.write_json(
-        json, summary | {"to": delivered and delivered.to, "delivery": delivered and delivered.summary()}
-    )
+    cli.write_json(json, summary | {"to": delivered and delivered.to, "delivery": delivered and delivered.summary()})
     if delivered is not None:
         print("\n".join(delivered.lines()))
         delivered.raise_for_failures()
@@ -80,14 +79,15 @@ def show_fields(
     json: Json = None,
 ) -> None:
     """Print the fields that scores need at a destination, and which are missing; or make them."""
-    from serving import destinations, store
+    from features.state import database
+    from serving.delivery import destinations
 
     needs = destinations.needs(to, load(config), create=create)
-    table = Table("field", "type", "", title=f"Fields of {store.shown(to)}")
+    table = Table("field", "type", "", title=f"Fields of {database.shown(to)}")
     for need in needs:
         table.add_row(need.name, need.type, "" if need.there else "made" if create else "missing")
     Console().print(table)
-    command.write_json(json, {"to": store.shown(to), "created": create, "fields": [vars(need) for need in needs]})
+    cli.write_json(json, {"to": database.shown(to), "created": create, "fields": [vars(need) for need in needs]})
 
 
 def _spoken(say: Callable[[str], None]) -> Callable[..., None]:
@@ -107,7 +107,7 @@ def serve(
     config: Config = CONFIG,
 ) -> None:
     """Start the HTTP service; this process becomes BentoML's."""
-    from serving import launch
+    from serving.api import launch
 
     launch.serve(config, host, port, workers)
 
@@ -133,11 +133,12 @@ def ask(
 @app.command()
 def parity(config: Config = CONFIG, json: Json = None) -> None:
     """Work a sample of the scores that were served out again, offline; exit status 1 where one differs."""
-    from serving import parity, store
+    from features.state import database
+    from serving.parity import check
 
     settings = load(config)
-    with store.open(settings) as opened, command.spinner("working out again:"):
-        found = parity.check(settings, opened)
+    with database.open(settings) as opened, cli.spinner("working out again:"):
+        found = check.check(settings, opened)
     print(f"{found.checked:,} served scores were worked out again; {found.accounts:,} differ.")
     for why, count in found.skipped.items():
         print(f"{count:,} could not be: {why}.")
@@ -145,7 +146,7 @@ def parity(config: Config = CONFIG, json: Json = None) -> None:
         print(mismatch)
     if len(found.mismatches) > _SHOWN:
         print(f"And {len(found.mismatches) - _SHOWN:,} more: --json has them all.")
-    command.write_json(json, found.as_dict())
+    cli.write_json(json, found.as_dict())
     if found.mismatches:
         raise typer.Exit(1)
 
@@ -157,18 +158,20 @@ def create_key(
     config: Config = CONFIG,
 ) -> None:
     """Make a key and print it, this once: only its hash is stored."""
-    from serving import auth, store
+    from features.state import database
+    from serving.api import auth
 
-    with store.open(load(config)) as opened:
+    with database.open(load(config)) as opened:
         print(auth.create(opened, name, scope))
 
 
 @key_app.command(name="list")
 def list_keys(config: Config = CONFIG) -> None:
     """List the keys, revoked ones among them; their secrets are nowhere."""
-    from serving import auth, store
+    from features.state import database
+    from serving.api import auth
 
-    with store.open(load(config)) as opened:
+    with database.open(load(config)) as opened:
         table = Table("id", "name", "scope", "created", "revoked")
         for key in auth.keys(opened):
             revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
@@ -179,12 +182,13 @@ def list_keys(config: Config = CONFIG) -> None:
 @key_app.command(name="revoke")
 def revoke_key(key_id: Annotated[str, typer.Argument(help="As `key list` shows it.")], config: Config = CONFIG) -> None:
     """End a key; running services take note within seconds."""
-    from serving import auth, store
+    from features.state import database
+    from serving.api import auth
 
-    with store.open(load(config)) as opened:
+    with database.open(load(config)) as opened:
         auth.revoke(opened, key_id)
     print(f"{key_id} is revoked.")
 
 
 if __name__ == "__main__":
-    command.run(app)
+    cli.run(app)

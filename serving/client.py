@@ -14,9 +14,9 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from features.errors import GarrisonError
-from serving.refusal import Envelope
-from serving.responses import Account, Detail, Models, Received, Results
+from features.core.errors import GarrisonError
+from serving.schemas.errors import Envelope
+from serving.schemas.responses import Account, Detail, Models, Received, Results
 
 URL = "http://127.0.0.1:3000"
 TRIES = 3

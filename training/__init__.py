@@ -1,1 +1,5 @@
-"""Features to models: labels, cohorts, fitting, calibration, evaluation and the registry."""
+"""From features to models that may be trusted.
+
+In: a `History`.
+Out: calibrated models in MLflow, each with its evaluation, and a champion of each target.
+"""

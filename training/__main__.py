@@ -8,24 +8,27 @@ from typing import Annotated, Any
 
 import typer
 
-from features import command
-from features.command import CONFIG, AsOf, Config, Json
-from features.company import load
-from features.errors import GarrisonError, RegistryError, nearest
-from features.history import History
-from features.settings import Settings
-from training import backtest as backtests
-from training import card as cards
-from training import compare as comparisons
-from training import distributed, plots, promotions, registry, suspicion, tables
-from training import fit as training
-from training.bundle import Bundle
-from training.fit import Fitted
-from training.promotions import Promotion
-from training.sufficiency import Lacking
-from training.tune import Tuner
+from features.core.errors import GarrisonError, RegistryError, nearest
+from features.settings import Settings, cli
+from features.settings.cli import CONFIG, AsOf, Config, Json
+from features.settings.load import load
+from features.sources.history import History
+from training.diagnostics import leak_verdict
+from training.diagnostics.sample_size import Lacking
+from training.evaluation import compare as comparisons
+from training.evaluation import plots
+from training.fitting import backtest as backtests
+from training.fitting import cli_tables
+from training.fitting import fit as training
+from training.fitting.dask import cluster
+from training.fitting.fit import Fitted
+from training.fitting.tuning import Tuner
+from training.models.model import Bundle
+from training.registry import mlflow_registry, promotion_log
+from training.registry import model_card as cards
+from training.registry.promotion_log import Promotion
 
-app = command.app("Features to models: train, judge beside baselines, promote, roll back.")
+app = cli.app("Features to models: train, judge beside baselines, promote, roll back.")
 Reason = Annotated[str, typer.Option(help="Kept in the promotion log.")]
 
 
@@ -46,25 +49,25 @@ def fit(
     if dask and tune is not None:
         raise typer.BadParameter("--tune is for one machine: leave out --dask")
     settings = load(config)
-    with History.open(settings) as history, distributed.cluster(dask) if dask else nullcontext() as held:
+    with History.open(settings) as history, cluster(dask) if dask else nullcontext() as held:
         fingerprint = history.fingerprint()
         tuner = None if tune is None else Tuner(settings, fingerprint, tune)
         fitted = training.fit(history, settings, as_of=as_of, champions=_champions(settings), choose=tuner, held=held)
     _keep_test(settings, fitted)
-    tables.evaluations({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
+    cli_tables.evaluations({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
     for what, lacking in _lacking(fitted).items():
         print(f"{what}: insufficient, not trained: {'; '.join(lacking.reasons)}")
     # Written before a leak stops the run, too: scripts read the verdict there.
-    command.write_json(json, {"run_id": None, "targets": _targets(fitted)})
-    suspicion.refuse({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
+    cli.write_json(json, {"run_id": None, "targets": _targets(fitted)})
+    leak_verdict.refuse({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
     if not any(f.outcomes for f in fitted.values()):
         print("Nothing could be trained, so nothing was registered.")
         return
-    run_id, registered = registry.log(settings, fitted, fingerprint=fingerprint)
+    run_id, registered = mlflow_registry.log(settings, fitted, fingerprint=fingerprint)
     for name, model in registered.items():
         print(f"{name}: registered as {model.version}, verdict {model.verdict}")
     print(f"Run {run_id}. To serve it: python -m training promote {run_id} --config {config}")
-    command.write_json(json, {"run_id": run_id, "targets": _targets(fitted)})
+    cli.write_json(json, {"run_id": run_id, "targets": _targets(fitted)})
 
 
 @app.command()
@@ -79,15 +82,15 @@ def backtest(
     settings = load(config)
     folder = settings.var / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    with History.open(settings) as history, command.progress("backtest") as report:
+    with History.open(settings) as history, cli.progress("backtest") as report:
         done = backtests.backtest(history, settings, origins=origins, embargo=embargo, as_of=as_of, progress=report)
-    tables.backtests(done)
+    cli_tables.backtests(done)
     for name, found in done.items():
         file = folder / f"backtest_{name}.png"
         plots.over_time(f"{name}: backtest", found.pooled.evaluation.by_cutoff).savefig(file)
         found.pooled.test.to_parquet(folder / f"backtest_{name}.parquet", index=False)
         print(f"{name}: {file}")
-    command.write_json(json, {"targets": {name: found.as_dict() for name, found in done.items()}})
+    cli.write_json(json, {"targets": {name: found.as_dict() for name, found in done.items()}})
 
 
 @app.command()
@@ -100,11 +103,11 @@ def compare(
 ) -> None:
     """Hold two runs' models against each other on rows later than all that either learned from."""
     settings = load(config)
-    a, b = (registry.bundles(settings, run) for run in (run_a, run_b))
+    a, b = (mlflow_registry.bundles(settings, run) for run in (run_a, run_b))
     with History.open(settings) as history:
         done = comparisons.compare(history, settings, a, b, as_of=as_of)
-    tables.comparisons(done, run_a, run_b)
-    command.write_json(json, {"a": run_a, "b": run_b, "targets": {name: c.as_dict() for name, c in done.items()}})
+    cli_tables.comparisons(done, run_a, run_b)
+    cli.write_json(json, {"a": run_a, "b": run_b, "targets": {name: c.as_dict() for name, c in done.items()}})
 
 
 @app.command()
@@ -115,8 +118,8 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Whatever the checks say, but for a suspected leak.")] = False,
 ) -> None:
     """Make a run's models the champions, those that pass every check."""
-    with command.spinner("promote"):
-        promoted = registry.promote(load(config), run, reason=reason, force=force)
+    with cli.spinner("promote"):
+        promoted = mlflow_registry.promote(load(config), run, reason=reason, force=force)
     for target, done in promoted.items():
         print(f"{target}: {f'champion is {done.version}, since {done.at}' if isinstance(done, Promotion) else done}")
         for name, said in done.checks.items() if isinstance(done, Promotion) else ():
@@ -130,7 +133,7 @@ def rollback(
     reason: Reason = "rolled back by hand",
 ) -> None:
     """Make the champion before the present one champion again."""
-    done = registry.rollback(load(config), target, reason=reason)
+    done = mlflow_registry.rollback(load(config), target, reason=reason)
     print(f"{target}: champion is {done.version} again")
 
 
@@ -147,7 +150,7 @@ def card(
         raise GarrisonError(f"there is no target {target}", do=nearest(str(target), settings.targets))
     if out and not target:
         raise typer.BadParameter("name the target whose card is to be written there")
-    found = registry.versions(settings, run)
+    found = mlflow_registry.versions(settings, run)
     for name in [target] if target else found:
         if name not in found:
             raise RegistryError(f"the run {run} has no model of {name}", do="Name another with --run")
@@ -158,14 +161,14 @@ def card(
 @app.command()
 def champions(config: Config = CONFIG) -> None:
     """Which models serve, since when and why."""
-    for p in promotions.current(load(config)).values():
+    for p in promotion_log.current(load(config)).values():
         print(f"{p.target}: {p.version} since {p.at} ({p.action}: {p.reason}), run {p.run_id}")
 
 
 def _champions(settings: Settings) -> dict[str, Bundle]:
     """The models that serve; none where one of them is broken, for then a new one is wanted all the more."""
     try:
-        return promotions.champions(settings)
+        return promotion_log.champions(settings)
     except RegistryError as error:
         print(f"Judged without the champion: {error}")
         return {}
@@ -190,4 +193,4 @@ def _keep_test(settings: Settings, fitted: dict[str, Fitted]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(app)
+    cli.run(app)

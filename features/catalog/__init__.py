@@ -1,6 +1,6 @@
 """The feature catalog: every feature, by column name. To add one, define it in its source's file here.
 
-A company's own features come beside these, from the Python files that its TOML names: see `features.own`.
+A company's own features come beside these, from the Python files that its TOML names: see `features.catalog.custom`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,43 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 
-from features import definition, own, streams
 from features.catalog import (
     account,
     backlog,
-    course,
+    custom,
     peers,
+    profitability,
     purchases,
     rhythm,
     series,
     service,
-    spending,
+    spend_trends,
     terms,
     tickets,
     touches,
     usage,
-    worth,
+    usage_trends,
 )
-from features.definition import Feature
-from features.own import File
+from features.catalog.custom import File
+from features.definitions import feature, streams
+from features.definitions.feature import Feature
 from features.settings import Settings
 
-FILES = (account, usage, course, tickets, backlog, service, purchases, rhythm, spending, terms, worth, touches, peers)
+FILES = (
+    account,
+    usage,
+    usage_trends,
+    tickets,
+    backlog,
+    service,
+    purchases,
+    rhythm,
+    spend_trends,
+    terms,
+    profitability,
+    touches,
+    peers,
+)
 FEATURES: Mapping[str, Feature] = MappingProxyType({f.name: f for file in FILES for f in file.FEATURES})
 
 
@@ -63,7 +78,7 @@ class Catalog:
             FeatureError: A file that the settings name can't be read or run, or a feature in it can't be used.
         """
         if files is None:
-            files = tuple(own.text(settings.folder / name) for name in settings.catalog.features)
+            files = tuple(custom.text(settings.folder / name) for name in settings.catalog.features)
         return _with(files, account.attributes(settings)) if files else BUILT_IN
 
     def present(self, sources: Iterable[str]) -> tuple[Feature, ...]:
@@ -90,7 +105,7 @@ class Catalog:
     @cached_property
     def version(self) -> str:
         """Fingerprint of all that defines the features: 12 hexadecimal digits."""
-        modules = (definition, streams, series, *FILES)
+        modules = (feature, streams, series, *FILES)
         texts = [inspect.getsource(module) for module in modules] + [file.text for file in self.files]
         return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
@@ -102,5 +117,5 @@ BUILT_IN = Catalog(FEATURES)
 def _with(files: tuple[File, ...], attributes: tuple[tuple[str, str], ...]) -> Catalog:
     features = dict(FEATURES)
     for file in files:
-        features |= own.read(file, features, dict(attributes))
+        features |= custom.read(file, features, dict(attributes))
     return Catalog(MappingProxyType(features), files)

@@ -6,8 +6,8 @@ from typing import Any
 
 import ibis
 
-from features.contract import TABLES, Column, stored
-from features.definition import DAY, At, Feature, feature
+from features.core.contract import TABLES, Column, stored
+from features.definitions.feature import DAY, At, Feature, feature
 from features.settings import Settings
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from features.definition import At, feature, ratio
-from features.streams import OPEN, OPEN_MONTH, OPEN_WEEK, UNANSWERED
+from features.definitions.feature import At, feature, ratio
+from features.definitions.streams import OPEN, OPEN_MONTH, OPEN_WEEK, UNANSWERED
 
 OPEN_TICKETS = OPEN.count()
 OPEN_URGENT = OPEN.count(lambda t: t.priority.isin(["high", "urgent"]), name="open_urgent_tickets")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from features.catalog import course, purchases, service, terms, tickets, usage
-from features.definition import Feature
+from features.catalog import purchases, service, terms, tickets, usage, usage_trends
+from features.definitions.feature import Feature
 
-_BY_NAME = {f.name: f for file in (usage, course, tickets, service, purchases, terms) for f in file.FEATURES}
+_BY_NAME = {f.name: f for file in (usage, usage_trends, tickets, service, purchases, terms) for f in file.FEATURES}
 _RANKED = (
     "usage_events_30d",
     "users_30d",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from features.catalog.series import level
-from features.definition import At, change, change_in_words, feature, ratio
-from features.streams import ORDERS, PURCHASES
+from features.definitions.feature import At, change, change_in_words, feature, ratio
+from features.definitions.streams import ORDERS, PURCHASES
 
 COUNT = ORDERS.count()
 SPEND = ORDERS.sum("amount")

@@ -6,7 +6,7 @@ from typing import Any
 
 from features.catalog.purchases import COUNT, FIRST, LAST, SPEND
 from features.catalog.series import PARTS, empty, parts, variation
-from features.definition import DAY, At, feature, ratio
+from features.definitions.feature import DAY, At, feature, ratio
 
 
 @feature(

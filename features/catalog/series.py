@@ -7,7 +7,7 @@ from typing import Any
 
 import ibis
 
-from features.definition import At, Measure, change_in_words, ratio
+from features.definitions.feature import At, Measure, change_in_words, ratio
 
 PARTS = 12
 

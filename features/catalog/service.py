@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from features.definition import DAY, At, feature, ratio
-from features.streams import ANSWERED, RESOLVED
+from features.definitions.feature import DAY, At, feature, ratio
+from features.definitions.streams import ANSWERED, RESOLVED
 
 RESOLUTIONS = RESOLVED.count()
 RESOLVING = RESOLVED.sum("took")

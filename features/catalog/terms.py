@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from features.catalog.series import level
-from features.definition import DAY, At, change, change_in_words, feature, ratio
-from features.streams import BILLED, BILLING_BEGAN, BILLING_ENDED, ENDED, PURCHASES, TERMS
+from features.definitions.feature import DAY, At, change, change_in_words, feature, ratio
+from features.definitions.streams import BILLED, BILLING_BEGAN, BILLING_ENDED, ENDED, PURCHASES, TERMS
 
 MONTHLY = BILLED.sum("monthly")
 BEGAN = BILLING_BEGAN.sum("monthly")

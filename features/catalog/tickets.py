@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from features.definition import DAY, At, change, change_in_words, feature, ratio
-from features.streams import ENDED, OPENED, PURCHASES
+from features.definitions.feature import DAY, At, change, change_in_words, feature, ratio
+from features.definitions.streams import ENDED, OPENED, PURCHASES
 
 TICKETS = OPENED.count()
 URGENT = OPENED.count(lambda t: t.priority.isin(["high", "urgent"]), name="urgent_tickets")

@@ -7,8 +7,8 @@ from typing import Any
 from features.catalog.backlog import OPEN_URGENT
 from features.catalog.series import where
 from features.catalog.terms import TERM_END
-from features.definition import DAY, At, feature, ratio
-from features.streams import TOUCHES
+from features.definitions.feature import DAY, At, feature, ratio
+from features.definitions.streams import TOUCHES
 
 COUNT = TOUCHES.count()
 FIRST, LAST = TOUCHES.first(), TOUCHES.last()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from features.catalog.terms import SEATS
-from features.definition import At, feature, ratio
-from features.streams import USAGE
+from features.definitions.feature import At, feature, ratio
+from features.definitions.streams import USAGE
 
 EVENTS = USAGE.sum("count")
 DAYS = USAGE.distinct("day")

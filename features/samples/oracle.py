@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import rankdata
 
-from features.errors import GarrisonError
+from features.core.errors import GarrisonError
 
 
 @dataclass(frozen=True)

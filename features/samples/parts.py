@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features.errors import GarrisonError
+from features.core.errors import GarrisonError
 
 NOTE = "sample.json"
 Rows = dict[str, NDArray[Any]]  # columns of equal length, by name

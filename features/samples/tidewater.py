@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.errors import GarrisonError
+from features.core.errors import GarrisonError
 from features.samples import parts, population, purchases, tickets, truth, usage
 from features.samples.history import History, live
 from features.samples.population import Population

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from features.contract import CONTACT
+from features.core.contract import CONTACT
 from features.settings.alerts import Alerts, Email
 from features.settings.crm import Crm, HubSpot, Salesforce
 from features.settings.serving import Serving

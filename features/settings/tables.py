@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from features.contract import Kind
+from features.core.contract import Kind
 from features.settings.values import Part, Share, Span, Zone
 
 

@@ -29,7 +29,7 @@ class Cohort(Part):
 
 
 class ChurnLabel(Part):
-    """What counts as leaving inside the horizon; defined in `training.kinds`.
+    """What counts as leaving inside the horizon; defined in `training.targets.label_definitions`.
 
     lapse: a term ends and none follows within `grace_days` (only of `products`, where given).
     no_purchase: not one purchase in the horizon (only of `products`, where given).
@@ -51,7 +51,9 @@ class ChurnLabel(Part):
 
 
 class UpsellLabel(Part):
-    """What counts as buying more inside the horizon (only of `products`, where given); defined in `training.kinds`.
+    """What counts as buying more inside the horizon (only of `products`, where given).
+
+    Defined in `training.targets.label_definitions`.
 
     expansion: a purchase of kind expansion.
     new_product: a purchase of a product never bought before the horizon.

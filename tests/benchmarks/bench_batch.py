@@ -14,11 +14,12 @@ from pathlib import Path
 import measure
 from generated import NOW, founded
 
-from features import snapshots
-from features.company import load
-from features.history import History
-from serving import batch, results
-from training import promotions
+from features.engine import snapshots
+from features.settings.load import load
+from features.sources.history import History
+from serving.batch import run
+from serving.scoring import score_table
+from training.registry import promotion_log
 
 ACCOUNTS = 1_000_000
 EXPLAINED = 2_000
@@ -54,7 +55,7 @@ def company(folder, accounts):
 def parts(folder, _accounts):
     """The two parts that nobody can do without."""
     settings, file = load(Path(folder) / "garrison.toml"), Path(folder) / "build.parquet"
-    bundle = promotions.champions(settings)["churn"]
+    bundle = promotion_log.champions(settings)["churn"]
 
     def build():
         with History.open(settings) as history:
@@ -74,8 +75,8 @@ def parts(folder, _accounts):
 def whole(folder, _accounts):
     """The whole job."""
     settings, to = load(Path(folder) / "garrison.toml"), str(Path(folder) / "scores.parquet")
-    given = {"as_of": NOW, "explain": results.Explain.NONE}
-    seconds, _ = measure.seconds(lambda: batch.run(settings, to, **given))
+    given = {"as_of": NOW, "explain": score_table.Explain.NONE}
+    seconds, _ = measure.seconds(lambda: run.run(settings, to, **given))
     measure.answer(seconds=seconds)
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import duckdb
 import measure
 
-from features import facts, history, snapshots, windows
-from features.company import load
-from features.definition import Ask
+from features.definitions.feature import Ask
+from features.definitions.streams import USAGE
+from features.engine import facts, snapshots, window_aggregates
 from features.samples import tidewater
-from features.streams import USAGE
+from features.settings.load import load
+from features.sources import history
 
 FOLDER = Path("var/bench")
 LARGE, SMALL = 100_000, 10_000
@@ -74,7 +75,7 @@ def same_features(accounts):
     import numpy as np
     import pandas as pd
 
-    from features.instants import micros
+    from features.core.timestamps import micros
 
     measures = [USAGE.count(), *(USAGE.sum(column) for column in COLUMNS)]
     asks = [Ask(m, days, 0) for m in measures for days in WINDOWS]
@@ -83,7 +84,7 @@ def same_features(accounts):
 
         def run():
             rows = facts.read(opened, USAGE, asks, accounts=(0, int(accounts) - 1), since=-(2**63))
-            found = windows.measured(rows, asks, as_ofs, int(accounts))
+            found = window_aggregates.measured(rows, asks, as_ofs, int(accounts))
             for days in WINDOWS:
                 for m in measures[1:]:
                     counted, summed = (found[Ask(x, days, 0).column] for x in (measures[0], m))

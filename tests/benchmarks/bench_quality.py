@@ -17,12 +17,12 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from features.company import load
-from features.history import History
 from features.samples import completejourney, oracle, tidewater
-from training import fit
-from training.evaluate import evaluate
-from training.trainer import learned
+from features.settings.load import load
+from features.sources.history import History
+from training.evaluation.evaluate import evaluate
+from training.fitting import fit
+from training.models.trainer import learned
 
 FOLDER = Path("var/bench/quality")
 SAMPLES = FOLDER / "samples"

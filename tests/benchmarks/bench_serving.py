@@ -31,8 +31,12 @@ import numpy as np
 import uvloop
 from generated import NOW, founded
 
-from serving import auth, batch, online, results, store
-from training import promotions
+from features.state import database
+from serving.api import auth
+from serving.batch import run
+from serving.scoring import score_table, snapshot_store
+from serving.scoring.scorer import load_champions
+from training.registry import promotion_log
 
 FOLDER = Path("var/bench/serving").absolute()
 RIVAL = FOLDER / "rival"
@@ -176,7 +180,7 @@ def rival():
 
 def beside(settings, names, key, options):
     """By id: ours and the rival in turns."""
-    answers = online.Online.load(settings, batch.champions(settings))
+    answers = snapshot_store.Online.load(settings, load_champions(settings))
     matrix = answers.rows.matrices["churn"]
     np.savez(RIVAL / "rows.npz", ids=np.array(answers.rows.account_ids.tolist()), matrix=matrix)
     found = {"ours": [], "rival": []}
@@ -203,8 +207,8 @@ def beside(settings, names, key, options):
 
 def forget(settings):
     """Have the service predict by id: what the batch said is of another run than the snapshot."""
-    said = results.Results.read(results.newest(settings))
-    dataclasses.replace(said, run="another").write(results.folder(settings))
+    said = score_table.Results.read(score_table.newest(settings))
+    dataclasses.replace(said, run="another").write(score_table.folder(settings))
 
 
 def same(our_port, rival_port, names, key):
@@ -226,7 +230,7 @@ def same(our_port, rival_port, names, key):
 
 def alone(settings, names, key, options):
     """Of our service alone, one connection: by id, with drivers, with whole histories, in turns; and its start."""
-    with store.open(settings) as opened:
+    with database.open(settings) as opened:
         explained = [r["account_id"] for r in opened.latest_scores(NOW, "churn", 90) if r["drivers"]]
     np.random.default_rng(5).shuffle(explained)
     kinds = {
@@ -305,10 +309,10 @@ def main():
     print(__doc__.split("\n\n")[1])
     settings = founded(FOLDER, options.accounts)
     RIVAL.mkdir()
-    (RIVAL / "booster.txt").write_text(promotions.champions(settings)["churn"].heads[0].text, encoding="utf-8")
-    batch.run(settings, None, as_of=NOW, explain=results.Explain.ABOVE)
+    (RIVAL / "booster.txt").write_text(promotion_log.champions(settings)["churn"].heads[0].text, encoding="utf-8")
+    run.run(settings, None, as_of=NOW, explain=score_table.Explain.ABOVE)
     names = tables_ids(options.accounts)
-    with store.open(settings) as opened:
+    with database.open(settings) as opened:
         key = auth.create(opened, "bench")
     if options.soak:
         soak(names, key, options.soak)
@@ -317,7 +321,7 @@ def main():
     forget(settings)
     anew = beside(settings, names, key, options)
     figures |= {f"predicting_{name}": value for name, value in anew.items() if not name.startswith("rival")}
-    batch.run(settings, None, as_of=NOW, explain=results.Explain.ABOVE)
+    run.run(settings, None, as_of=NOW, explain=score_table.Explain.ABOVE)
     figures |= alone(settings, names, key, options)
     figures |= starting(options) | bench_batch.figures(options.batch_accounts)
     measure.write("serving", figures, ["bentoml", "fastapi", "httptools", "lightgbm", "uvicorn", "uvloop"])

@@ -16,13 +16,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features import archive, snapshots
-from features.company import load
-from features.history import History
-from features.instants import micros
-from training import baselines, dataset, fit, labels, recipe
-from training.bundle import Bundle
-from training.trainer import Trainer
+from features.core.timestamps import micros
+from features.engine import snapshot_cache, snapshots
+from features.settings.load import load
+from features.sources.history import History
+from training.evaluation import baselines
+from training.fitting import fit
+from training.models import dataset, hyperparameters
+from training.models.model import Bundle
+from training.models.trainer import Trainer
+from training.targets import labels
 
 FOLDER = Path("var/bench/training")
 MONTHS = [datetime(2023 + month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in range(25)]
@@ -105,7 +108,7 @@ def make(rows):
     with History.open(found) as history:
         there = {f.name: f for f in history.features}
         names = sorted(there, key=lambda n: (n not in baselines.NEEDS, n))[: FEATURES - len(TEXTS)]
-        files = archive._files(found, history, MONTHS)
+        files = snapshot_cache._files(found, history, MONTHS)
     causes = random.choice(len(names), CAUSES, replace=False)
     kept = [name for name in there if name in names]
     for month, as_of in enumerate(MONTHS):
@@ -164,7 +167,7 @@ def plain(until):
         answers = labels.labels(history, found.churn, 90, data.frame, data_until=UNTIL).to_numpy()
     bundle = Bundle.load(FOLDER / "bundle")
     rows = np.flatnonzero((data.frame["as_of"] <= pd.Timestamp(until)).to_numpy() & ~np.isnan(answers))
-    given = recipe.default(found, found.churn, bundle)
+    given = hyperparameters.default(found, found.churn, bundle)
     trainer = Trainer(data.matrix(bundle), answers, coded=bundle.coded, recipe=given)
     in_batches, booster = measure.seconds(lambda: trainer.booster(rows).model_to_string())
     matrix, known, count = trainer.matrix[rows], answers[rows], len(data.frame)

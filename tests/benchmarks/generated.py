@@ -7,13 +7,13 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from features import snapshots
-from features.company import load
-from features.history import History
-from training import promotions
-from training.bundle import Bundle, Head, quantiles
-from training.calibrate import Calibrator
-from training.promotions import Promotion
+from features.engine import snapshots
+from features.settings.load import load
+from features.sources.history import History
+from training.models.calibration import Calibrator
+from training.models.model import Bundle, Head, quantiles
+from training.registry import promotion_log
+from training.registry.promotion_log import Promotion
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 FEATURES = 100
@@ -71,8 +71,8 @@ def founded(folder, accounts):
     (folder / "garrison.toml").write_text(toml, encoding="utf-8")
     settings = load(folder / "garrison.toml")
     learn(settings).save(settings.paths.mlruns / "artifacts" / "churn")
-    made = Promotion(promotions.now(), "promote", "churn", "churn-1", "run-1", "artifacts/churn", "to be measured")
-    promotions.append(settings, made)
+    made = Promotion(promotion_log.now(), "promote", "churn", "churn-1", "run-1", "artifacts/churn", "to be measured")
+    promotion_log.append(settings, made)
     return settings
 
 

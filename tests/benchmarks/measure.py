@@ -10,7 +10,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from features.files import replacing
+from features.core.atomic_write import write_atomically
 
 
 def alone(script, part, *args):
@@ -44,6 +44,6 @@ def write(name, figures, libraries):
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
     about = {"machine": machine, "versions": {library: version(library) for library in libraries}}
     file = Path("var/bench") / f"{name}.json"
-    with replacing(file) as part:
+    with write_atomically(file) as part:
         part.write_text(json.dumps(figures | about, indent=2) + "\n", encoding="utf-8")
     print(f"written to {file}")

@@ -12,12 +12,12 @@ import pandas as pd
 import psycopg
 import pytest
 
-from features import snapshots
-from features.company import load
-from features.contract import EVENTS, TABLES
-from features.history import History
-from features.instants import instant, micros
+from features.core.contract import EVENTS, TABLES
+from features.core.timestamps import instant, micros
+from features.engine import snapshots
 from features.settings import Settings
+from features.settings.load import load
+from features.sources.history import History
 
 
 class Company:

@@ -21,15 +21,16 @@ import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 
-from features.company import load
-from features.instants import micros
-from monitoring import alerts
-from monitoring.routing import Contact
-from monitoring.standing import Thresholds
-from serving import store
-from training import promotions
-from training.bundle import Bundle, Head
-from training.calibrate import Calibrator
+from features.core.timestamps import micros
+from features.settings.load import load
+from features.state import database
+from features.state.tables import SCORES
+from monitoring.alerts import lifecycle
+from monitoring.alerts.queries import Thresholds
+from monitoring.alerts.routing import Contact
+from training.models.calibration import Calibrator
+from training.models.model import Bundle, Head
+from training.registry import promotion_log
 
 LIMITS = Thresholds("churn-1", enter=0.6, leave=0.4)
 DRIVERS = [
@@ -95,7 +96,7 @@ class Company:
         self.accounts({a: f"{a.lower()}@owners.test" for a in "ABCDE"})
         (folder / "purchases.csv").write_text("id,at,amount\nA,2024-01-05,10\nA,2024-12-31,10\n")
         self.configure()
-        self.state = store.open(self.settings)
+        self.state = database.open(self.settings)
 
     def configure(self, **alerts):
         self.alerts = {k: v for k, v in (self.alerts | alerts).items() if v is not None}
@@ -139,13 +140,13 @@ class Company:
         given = {a: s if isinstance(s, dict) else {"score": s} for a, s in scores.items()}
         rows = ({**row, **rest, "account_id": a, **columns} for a, columns in given.items())
         texts = ({**row, "drivers": json.dumps(row["drivers"])} for row in rows)
-        self.state.write_scores(tuple(row[c.name] for c in store.SCORES.columns) for row in texts)
+        self.state.write_scores(tuple(row[c.name] for c in SCORES.columns) for row in texts)
 
     def alert(self, as_of=None, **rest):
         """Run the alerts with thresholds of 0.6 and 0.4."""
         at = None if as_of is None else day(as_of)
         given = {"limits": LIMITS, "contacts": self.contacts, **rest}
-        return alerts.run(self.settings, self.state, as_of=at, **given)
+        return lifecycle.run(self.settings, self.state, as_of=at, **given)
 
     def promote(self):
         """Make a real model champion whose thresholds are those of `limits`."""
@@ -159,9 +160,9 @@ class Company:
         parts = {"features": ("spend_90d",), "categories": {}, "sources": ("purchases",), "catalog": "c"}
         bundle = Bundle(target="churn", **parts, trained_at=day("2024-05-01"), heads=(head,), order=1, reference=rows)
         bundle.save(self.settings.paths.mlruns / "bundle")
-        at = promotions.now()
-        made = promotions.Promotion(at, "promote", "churn", LIMITS.model, "run", "bundle", "for the tests")
-        promotions.append(self.settings, made)
+        at = promotion_log.now()
+        made = promotion_log.Promotion(at, "promote", "churn", LIMITS.model, "run", "bundle", "for the tests")
+        promotion_log.append(self.settings, made)
 
     def rows(self, table, *columns):
         with self.state.reading() as connection:

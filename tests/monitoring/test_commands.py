@@ -5,9 +5,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from features.errors import GarrisonError
+from features.core.errors import GarrisonError
+from features.state.tables import EPISODES, OUTBOX
 from monitoring.__main__ import app
-from monitoring.episodes import EPISODES, OUTBOX
 
 AT = "2024-06-01"
 

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 import pytest
 import sqlalchemy as sa
 
-from monitoring import outbox
-from monitoring.episodes import EPISODES, OUTBOX, RUNS
-from serving import store
+from features.state import database
+from features.state.tables import ALERT_RUNS, EPISODES, OUTBOX
+from monitoring.notifications import outbox
 
 AT = "2024-06-01"
 ACCOUNTS = dict.fromkeys("ABCDE", 0.7)
@@ -35,7 +35,7 @@ def undisturbed(company, post):
     with closing(sqlite3.connect(state)) as source, closing(sqlite3.connect(twin)) as target:
         source.backup(target)
     settings = company.settings.model_copy(update={"state_url": f"sqlite:///{twin}"})
-    with closing(store.open(settings)) as copy:
+    with closing(database.open(settings)) as copy:
         outbox.deliver(settings, copy)
         with copy.reading() as connection:
             rows = connection.execute(sa.select(*(OUTBOX.c[c] for c in END))).all()
@@ -132,7 +132,7 @@ def test_an_alert_run_killed_in_the_midst_of_its_writing_leaves_nothing_and_run_
         process = start(any_company, "alert", "--as-of", AT)
         wait_until(is_writing)
         kill(process)
-    assert [any_company.rows(table) for table in (RUNS, EPISODES, OUTBOX)] == [[], [], []]
+    assert [any_company.rows(table) for table in (ALERT_RUNS, EPISODES, OUTBOX)] == [[], [], []]
     status, out, err = finish(any_company, "alert", "--as-of", AT)
     assert (status, err, "5 opened" in out) == (0, "", True)
     for table in (EPISODES, OUTBOX):

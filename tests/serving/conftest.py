@@ -26,16 +26,18 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from features import snapshots
-from features.company import load
-from features.history import History
+from features.engine import snapshots
 from features.settings import Settings
-from serving import auth, batch, store
+from features.settings.load import load
+from features.sources.history import History
+from features.state import database
+from serving.api import auth
+from serving.batch import run
 from serving.client import Client
-from training import promotions
-from training.bundle import Bundle, Head, quantiles
-from training.calibrate import Calibrator
-from training.promotions import Promotion
+from training.models.calibration import Calibrator
+from training.models.model import Bundle, Head, quantiles
+from training.registry import promotion_log
+from training.registry.promotion_log import Promotion
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -259,8 +261,10 @@ def _harbour(folder: Path, like: Harbour | None = None) -> Harbour:
             shutil.copytree(like.settings.paths.mlruns / "artifacts" / target, place)
         else:
             bundle(settings, target).save(place)
-        made = Promotion(promotions.now(), "promote", target, f"{target}-1", "run-1", f"artifacts/{target}", "a test")
-        promotions.append(settings, made)
+        made = Promotion(
+            promotion_log.now(), "promote", target, f"{target}-1", "run-1", f"artifacts/{target}", "a test"
+        )
+        promotion_log.append(settings, made)
     return Harbour(config, settings, rows)
 
 
@@ -282,8 +286,8 @@ class Served:
 @pytest.fixture(scope="session")
 def served(harbour: Harbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The real server, in processes of its own, on a free port, after a batch run."""
-    batch.run(harbour.settings, None, as_of=NOW)
-    with store.open(harbour.settings) as opened:
+    run.run(harbour.settings, None, as_of=NOW)
+    with database.open(harbour.settings) as opened:
         key = auth.create(opened, "tests")
     with running(harbour, key, tmp_path_factory.mktemp("served") / "log") as found:
         yield found

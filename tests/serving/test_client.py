@@ -12,10 +12,11 @@ from typing import Any, get_args
 
 import pytest
 
-from features.errors import GarrisonError
-from serving import auth, store
+from features.core.errors import GarrisonError
+from features.state import database
+from serving.api import auth
 from serving.client import LONGEST_WAIT, TRIES, AnswerError, Client
-from serving.responses import Detail, Failed, Scored
+from serving.schemas.responses import Detail, Failed, Scored
 
 BUSY = b'{"error": {"code": "busy", "message": "too much to do at once", "details": []}}'
 MODELS = b'{"models": {}, "catalog": "c", "snapshot": null}'
@@ -58,7 +59,7 @@ def test_an_account_and_the_models(client: Client) -> None:
 
 
 def test_events_are_sent_and_each_has_its_fate(served: Any) -> None:
-    with store.open(served.harbour.settings) as opened:
+    with database.open(served.harbour.settings) as opened:
         key = auth.create(opened, "events", "ingest")
     use = {"account_id": "not-there-yet", "event_id": "client-1", "used_at": "2023-06-01T00:00:00Z", "count": 2}
     with Client(served.url, key) as client:
@@ -183,7 +184,8 @@ def test_what_is_not_garrisons_service_is_told(status: int, body: bytes) -> None
 def test_it_needs_nothing_of_the_server() -> None:
     program = (
         "import sys, serving.client\n"
-        "heavy = {'numpy', 'pandas', 'lightgbm', 'bentoml', 'ibis', 'duckdb', 'sqlalchemy', 'serving.schema'}\n"
+        "heavy = {'numpy', 'pandas', 'lightgbm', 'bentoml', 'ibis', 'duckdb', 'sqlalchemy'}\n"
+        "heavy.add('serving.schemas.score_requests')\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=False)

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.company import load
-from features.history import History
-from features.instants import micros
+from features.core.timestamps import micros
 from features.settings import Settings
-from training import fit, plots, registry
-from training.fit import Fitted
+from features.settings.load import load
+from features.sources.history import History
+from training.evaluation import plots
+from training.fitting import fit
+from training.fitting.fit import Fitted
+from training.registry import mlflow_registry
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 MONTHS = 15
@@ -218,13 +220,13 @@ def logged(company, sound, tmp_path_factory) -> Logged:
     """Where its runs were logged; tests that change the registry work on a copy, see `registered`."""
     elsewhere = company.vary(tmp_path_factory.mktemp("logged"))
     settings = elsewhere.settings
-    first, _ = registry.log(settings, sound, fingerprint="0123456789abcdef")
+    first, _ = mlflow_registry.log(settings, sound, fingerprint="0123456789abcdef")
     upsell = sound["upsell"]
     judged = {h: replace(o, evaluation=replace(o.evaluation, verdict="no_signal")) for h, o in upsell.outcomes.items()}
     again = {**sound, "upsell": replace(upsell, outcomes=judged)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "figures", lambda *_: ())  # the first run's are enough to look at
-        second, _ = registry.log(settings, again, fingerprint="fedcba9876543210")
+        second, _ = mlflow_registry.log(settings, again, fingerprint="fedcba9876543210")
     return Logged(settings, sound, first, second)
 
 

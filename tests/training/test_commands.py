@@ -13,7 +13,8 @@ from datetime import datetime
 import pandas as pd
 import pytest
 
-from training import plots, promotions, registry
+from training.evaluation import plots
+from training.registry import mlflow_registry, promotion_log
 
 
 def run(*arguments, cwd=None):
@@ -30,7 +31,7 @@ def trained(company, sound, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "figures", lambda *_: ())
-        registry.log(elsewhere.settings, sound, fingerprint="0")
+        mlflow_registry.log(elsewhere.settings, sound, fingerprint="0")
     return elsewhere, done, json.loads(file.read_text())
 
 
@@ -84,7 +85,7 @@ def test_the_latest_runs_models_are_promoted_and_listed(trained, own):
         "upsell: champion is upsell-2",
     ]
     assert "  champion: passed: there is no champion yet" in lines
-    run_id = promotions.champions(own)["churn"].run_id
+    run_id = promotion_log.champions(own)["churn"].run_id
     assert run_id != trained[2]["run_id"]
     listed = run("champions", "--config", own.file)
     assert (listed.returncode, listed.stderr) == (0, "")
@@ -95,18 +96,18 @@ def test_the_latest_runs_models_are_promoted_and_listed(trained, own):
 
 
 def test_a_model_no_better_than_the_champion_stays_a_challenger_and_the_command_says_why(trained, own):
-    registry.promote(own, trained[2]["run_id"], reason="the first", force=True)
+    mlflow_registry.promote(own, trained[2]["run_id"], reason="the first", force=True)
     done = run("promote", "latest", "--config", own.file)
     assert (done.returncode, done.stderr) == (0, "")
     for line, target in zip(done.stdout.splitlines(), ("churn", "upsell"), strict=True):
         assert line.startswith(
             f"{target}: {target}-2 stays a challenger: champion: mean AUC +0.0000 against {target}-1"
         )
-    assert promotions.current(own)["churn"].version == "churn-1"
+    assert promotion_log.current(own)["churn"].version == "churn-1"
 
 
 def test_the_card_of_a_model_is_written_where_it_is_asked_for(trained, own):
-    registry.promote(own, trained[2]["run_id"], reason="the first", force=True)
+    mlflow_registry.promote(own, trained[2]["run_id"], reason="the first", force=True)
     done = run("card", "--config", own.file)
     assert (done.returncode, done.stderr) == (0, "")
     for target, line in zip(("churn", "upsell"), done.stdout.splitlines(), strict=True):
@@ -115,18 +116,18 @@ def test_the_card_of_a_model_is_written_where_it_is_asked_for(trained, own):
         assert f"Small Quay: {target} model" in file.read_text()
     page = own.folder / "here.html"
     assert run("card", "churn", "--config", own.file, "--run", "latest", "--out", page).returncode == 0
-    assert promotions.current(own)["churn"].run_id not in page.read_text()
+    assert promotion_log.current(own)["churn"].run_id not in page.read_text()
     assert "there is no target chrun" in refused(run("card", "chrun", "--config", own.file))
     assert run("card", "--config", own.file, "--out", page).returncode == 2
 
 
 def test_a_rollback_puts_the_earlier_champion_back(trained, own):
     for run_id in (trained[2]["run_id"], "latest"):
-        registry.promote(own, run_id, reason="better", force=True)
-    assert promotions.current(own)["churn"].version == "churn-2"
+        mlflow_registry.promote(own, run_id, reason="better", force=True)
+    assert promotion_log.current(own)["churn"].version == "churn-2"
     done = run("rollback", "churn", "--config", own.file, "--reason", "worse")
     assert (done.returncode, done.stdout, done.stderr) == (0, "churn: champion is churn-1 again\n", "")
-    assert promotions.current(own)["churn"].reason == "worse"
+    assert promotion_log.current(own)["churn"].reason == "worse"
 
 
 def refused(done):
@@ -155,7 +156,7 @@ def test_a_locked_database_is_one_clear_line(own):
         other.execute("BEGIN EXCLUSIVE")
         line = refused(run("promote", "latest", "--config", own.file))
     assert "database is locked" in line
-    assert promotions.read(own) == []
+    assert promotion_log.read(own) == []
 
 
 def test_a_day_that_is_no_date_is_wrong_usage():

@@ -3,7 +3,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from features.errors import GarrisonError
+from features.core.errors import GarrisonError
 from features.samples import completejourney
 
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.contract import TABLES
-from features.errors import GarrisonError
+from features.core.contract import TABLES
+from features.core.errors import GarrisonError
 from features.samples import tidewater
 from features.samples.terms import DAY_US
 

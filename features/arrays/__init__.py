@@ -1,0 +1,5 @@
+"""Streams and formulas executed on NumPy arrays, with the same bits as SQL.
+
+In: Ibis expressions of the catalog and Arrow tables.
+Out: arrays of float64, NaN for null.
+"""

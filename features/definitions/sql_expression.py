@@ -1,0 +1,149 @@
+"""The point-in-time engine as one relational expression, for engines that speak SQL: Spark, PostgreSQL, DuckDB.
+
+The time rules hold here as in `engine.window_aggregates`. A feature at `as_of` sees the facts with `t < as_of` and
+`known <= as_of`; its window is `[as_of - w, as_of)`. What stands open or in force (a stream with `until`) is
+seen until `until`, inclusive: an end exactly at `as_of` belongs to the label.
+
+Sums are over whole numbers and decimals, so a feature has one value in any order of rows: the query run over
+one posted account gives the same bits as over all accounts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import ibis
+import ibis.expr.operations as ops
+import ibis.expr.types as ir
+
+from features.core.contract import TABLES, stored
+from features.definitions.feature import DAY, Ask, At, Feature, Stream
+
+
+def expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
+    """The snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`, its rows in no order.
+
+    Args:
+        features: Those whose sources are there.
+        attributes: Mapped columns of accounts, each with its stored type.
+    """
+    features, attributes = tuple(features), tuple(attributes)
+    cutoffs = ibis.table({"as_of": "int64"}, name="cutoffs")
+    kinds = {"account_id": "string", "created_at": "int64", "merged_at": "int64", **dict(attributes)}
+    accounts = ibis.table(kinds, name="accounts")
+    # PostgreSQL makes no float of a flag, nor any number but this.
+    flags = {name: accounts[name].cast("int32") for name, kind in attributes if kind == "boolean"}
+    accounts = accounts.mutate(**flags) if flags else accounts
+    there = [accounts.created_at < cutoffs.as_of, (accounts.merged_at > cutoffs.as_of).fill_null(True)]
+    spine = accounts.join(cutoffs, there)
+    for stream, asks in by_stream(features).items():
+        for name, measured in _measured(stream, asks, cutoffs):
+            # Keys get names of their own, so that the joins stay one flat chain: a nested query plans far longer.
+            account, instant = f"account_of_{name}", f"as_of_{name}"
+            measured = measured.rename({account: "account_id", instant: "as_of"})  # noqa: PLW2901
+            same = [spine.account_id == measured[account], spine.as_of == measured[instant]]
+            spine = spine.left_join(measured, same)
+    return _alike(selected(spine, features, attributes))
+
+
+def selected(measured: ir.Table, features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
+    """The snapshots out of a table of accounts' columns, `as_of`, and measures under their asks' columns."""
+    columns = {f.name: f.formula(At(measured)).cast("float64") for f in features}
+    described = {n: measured[n] if kind == "string" else measured[n].cast("float64") for n, kind in attributes}
+    return measured.select("account_id", "as_of", **columns, **described)
+
+
+def _alike(table: ir.Table) -> ir.Table:
+    """The same, with what engines would read each in a way of its own said so that they agree."""
+
+    def said(node: ops.Node, changed: dict[str, Any] | None) -> ops.Node:
+        node = node.__recreate__(changed) if changed else node
+        if isinstance(node, ops.Literal) and node.dtype.is_floating() and node.value is not None:
+            # To SQL `0.5` is a decimal, and a quotient of decimals is cut at some place.
+            return ops.Cast(ops.Literal(repr(node.value), "string"), node.dtype)
+        if isinstance(node, ops.Lowercase):
+            # The one letter whose small form is two characters on Spark, and one elsewhere.
+            return ops.Lowercase(ops.StringReplace(node.arg, "\u0130", "i"))
+        return node
+
+    return table.op().replace(said).to_expr()
+
+
+def by_stream(features: Iterable[Feature]) -> dict[Stream, list[Ask]]:
+    """Each measure in each window once, under the stream it reads."""
+    asks = {ask.column: ask for f in features for ask in f.asks.values()}
+    found: dict[Stream, list[Ask]] = {}
+    for ask in asks.values():
+        found.setdefault(ask.measure.stream, []).append(ask)
+    return found
+
+
+def _measured(stream: Stream, asks: list[Ask], cutoffs: ir.Table) -> Iterator[tuple[str, ir.Table]]:
+    """Tables of (account_id, as_of) to the values of a stream's measures, each with a name."""
+    facts = _facts(stream, asks, cutoffs)
+    keys = ["account_id", "as_of"]
+    plain = {a.column: _aggregate(facts, a).cast("float64") for a in asks if a.measure.how != "distinct"}
+    if plain:
+        yield stream.name, facts.group_by(keys).agg(**plain)
+    # Different values are counted in two steps, first each value once: a set for every account, instant and
+    # window at once takes ten times as long.
+    for column in sorted({a.measure.column for a in asks if a.measure.how == "distinct"}):
+        of_column = [a for a in asks if a.measure.how == "distinct" and a.measure.column == column]
+        valued = facts.filter(facts[column].notnull())
+        seen = {a.column: valued.count(where=_inside(valued, a)) > 0 for a in of_column}
+        values = valued.group_by([*keys, column]).agg(**seen)
+        counted = {a.column: values[a.column].sum().cast("float64") for a in of_column}
+        yield f"{stream.name}_{column}", values.group_by(keys).agg(**counted)
+
+
+def _facts(stream: Stream, asks: list[Ask], cutoffs: ir.Table) -> ir.Table:
+    """The stream's facts beside each `as_of` that sees them: the time rules themselves."""
+    rows = stream.rows(canonical(stream.table))
+    seen = [rows.t < cutoffs.as_of, rows.known <= cutoffs.as_of]
+    if "until" in rows.columns:
+        seen.append(rows.until >= cutoffs.as_of)
+    spans = [None if a.days is None else a.before + a.days for a in asks]
+    if None not in spans:
+        seen.append(rows.t >= cutoffs.as_of - max(s for s in spans if s is not None) * DAY)
+    facts = rows.join(cutoffs, seen)
+    # Days are counted back from `as_of`, so that a window of whole days holds whole days.
+    return facts.mutate(day=(facts.as_of - 1 - facts.t) // DAY)
+
+
+def _inside(facts: ir.Table, ask: Ask) -> ir.BooleanValue | None:
+    """Whether a fact is inside the window, and one that the measure asks for; None for all facts."""
+    conditions = []
+    if ask.days is not None:
+        conditions.append(facts.t >= facts.as_of - (ask.before + ask.days) * DAY)
+    if ask.before:
+        conditions.append(facts.t < facts.as_of - ask.before * DAY)
+    if ask.measure.where is not None:
+        conditions.append(ask.measure.where(facts).fill_null(False))
+    return ibis.and_(*conditions) if conditions else None
+
+
+def _aggregate(facts: ir.Table, ask: Ask) -> ir.Scalar:
+    where, column = _inside(facts, ask), facts[ask.measure.column]
+    match ask.measure.how:
+        case "sum":
+            # A sum of 64-bit numbers overflows on Spark, and on DuckDB and PostgreSQL does not.
+            column = column.cast("decimal(38, 0)") if column.type().is_integer() else column
+            return column.sum(where=where)
+        case "count":
+            return column.count(where=where)
+        case "min":
+            return column.min(where=where)
+        case _:
+            return column.max(where=where)
+
+
+def canonical(table: str) -> ir.Table:
+    """A canonical table, unbound: all its contract columns, those not mapped being null."""
+    return ibis.table({name: stored(column) for name, column in TABLES[table].columns.items()}, name=table)
+
+
+def numbered(table: str) -> ir.Table:
+    """The same under the name `numbered_…`, its accounts by their numbers."""
+    columns = {name: stored(column) for name, column in TABLES[table].columns.items()}
+    return ibis.table(columns | {"account_id": "int32"}, name=f"numbered_{table}")

@@ -1,0 +1,177 @@
+"""The streams of dated facts that features are measured on.
+
+A row of a table can be several facts, each known at a time of its own: a ticket is opened, then answered,
+then resolved, and what its resolution brought (hours, CSAT, escalation) is dated and known at the resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ibis
+import ibis.expr.types as ir
+
+from features.definitions.feature import DAY, Stream
+
+NEVER = 2**62  # µs, far beyond any event
+
+
+def add_months(instant: ir.Value, months: ir.Value) -> ir.Value:
+    """The same day and time `months` calendar months later, or that month's last day, in µs.
+
+    Beyond a thousand years, which no calendar of an engine need know, months are not counted.
+    """
+    clock = (instant % DAY + DAY) % DAY
+    days = (instant - clock) // DAY
+    later = ibis.timestamp("1970-01-01") + days.as_interval("D") + ibis.least(months, 12_000).as_interval("M")
+    return later.epoch_seconds().cast("int64") * 1_000_000 + clock
+
+
+def rounded(value: ir.Value) -> ir.Value:
+    """The nearest whole number, halves away from zero: engines' own `round` differ there."""
+    whole = (value.abs() + 0.5).floor().cast("int64")
+    return ibis.ifelse(value < 0, -whole, whole)
+
+
+def _usage(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.used_at, known=table.known_at, count=table["count"].fill_null(1))
+
+
+def _opened(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.opened_at, known=table.known_at)
+
+
+def _told(table: ir.Table, column: str) -> ir.Value:
+    """When a later fact of a ticket is known: where nothing says, as long after it as its opening took to be told."""
+    first = table.first_known_at.fill_null(table.known_at)  # a merge tells the survivor late, but not the company
+    told = table[column.replace("_at", "_known_at")].fill_null(table[column] + (first - table.opened_at))
+    return ibis.greatest(table.known_at, told)
+
+
+def _answered(table: ir.Table) -> ir.Table:
+    rows = table.filter(table.first_response_at.notnull())
+    return rows.mutate(
+        # A clock that is off may date an answer before its ticket; no fact comes before the ticket does.
+        t=ibis.greatest(rows.first_response_at, rows.opened_at),
+        known=_told(rows, "first_response_at"),
+        waited=rows.first_response_at - rows.opened_at,
+    )
+
+
+def _resolved(table: ir.Table) -> ir.Table:
+    rows = table.filter(table.resolved_at.notnull())
+    return rows.mutate(
+        t=ibis.greatest(rows.resolved_at, rows.opened_at),
+        known=_told(rows, "resolved_at"),
+        took=rows.resolved_at - rows.opened_at,
+    )
+
+
+def _until(table: ir.Table, column: str) -> ir.Value:
+    """The last `as_of` at which a ticket still waits for one of its later facts.
+
+    What has come is before `as_of`, and known at it. So that is the fact itself, or the last instant before it
+    is known.
+    """
+    return ibis.ifelse(table[column].isnull(), NEVER, ibis.greatest(table[column], _told(table, column) - 1))
+
+
+def _open(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.opened_at, known=table.known_at, until=_until(table, "resolved_at"))
+
+
+def _unanswered(table: ir.Table) -> ir.Table:
+    # What is resolved needs no answer any more.
+    until = ibis.least(_until(table, "first_response_at"), _until(table, "resolved_at"))
+    return table.mutate(t=table.opened_at, known=table.known_at, until=until)
+
+
+def _aged(days: int) -> Callable[[ir.Table], ir.Table]:
+    """Tickets that have stood open for some days: a fact dated when they are up, until the resolution."""
+
+    def rows(table: ir.Table) -> ir.Table:
+        t = table.opened_at + days * DAY
+        return _open(table).mutate(t=t, known=ibis.greatest(table.known_at, t))
+
+    return rows
+
+
+def _purchases(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.purchased_at, known=table.known_at)
+
+
+def _orders(table: ir.Table) -> ir.Table:
+    """Lines of one order, dated and known at the same instants, as one fact.
+
+    Lines known at different times stay apart: otherwise a late line would move its order's past.
+    """
+    lines = table.mutate(t=table.purchased_at, known=table.known_at, order=table.order_id.fill_null(""))
+    return lines.group_by("account_id", "t", "known", "order").agg(amount=lines.amount.sum())
+
+
+def _terms(table: ir.Table) -> ir.Table:
+    """Contract terms: a purchase from the start of its term until its end."""
+    rows = table.filter(table.term_ends_at.notnull())
+    starts = rows.term_starts_at.fill_null(rows.purchased_at)
+    return rows.mutate(
+        t=ibis.greatest(rows.purchased_at, starts),
+        known=ibis.greatest(rows.known_at, starts),
+        until=rows.term_ends_at,
+        length=rows.term_ends_at - starts,
+    )
+
+
+def _ended(table: ir.Table) -> ir.Table:
+    """Ends of contract terms, renewed or not."""
+    rows = table.filter(table.term_ends_at.notnull())
+    # A term that was over before it was bought ends with its purchase: no fact comes before the purchase does.
+    t = ibis.greatest(rows.term_ends_at, rows.purchased_at)
+    return rows.mutate(t=t, known=ibis.greatest(rows.known_at, t))
+
+
+def _billed(table: ir.Table) -> ir.Table:
+    """What is paid for by the month: a purchase of a term, for the months that it bills.
+
+    A term of a year that is invoiced monthly counts one month's invoice at a time.
+    """
+    terms = _terms(table)
+    months = ibis.greatest(terms.billing_months.fill_null(0), 0)
+    by_months = ibis.least(add_months(terms.t, months), terms.term_ends_at)
+    # Whole ten-thousandths: a decimal divided would become a float, whose sum depends on the order of rows.
+    tenths = rounded(terms.amount.cast("float64") * 10_000).cast("float64")
+    term_months = ibis.greatest(rounded(terms.length / (30.4375 * DAY)), 1).cast("float64")
+    divisor = ibis.ifelse(months > 0, months.cast("float64"), term_months)
+    return terms.mutate(
+        until=ibis.ifelse(months > 0, by_months, terms.term_ends_at),
+        monthly=rounded(tenths / divisor),
+    )
+
+
+def _billing_ended(table: ir.Table) -> ir.Table:
+    """The same, at the end of the months that it bills, renewed or not."""
+    rows = _billed(table)
+    # Each ends once, and not before it begins: so what is in force less what began plus what ended was before.
+    t = ibis.greatest(rows.until, rows.t)
+    return rows.mutate(t=t, known=ibis.greatest(rows.known, t)).drop("until")
+
+
+def _touches(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table.touched_at, known=table.known_at)
+
+
+USAGE = Stream("usage", "usage", _usage)
+OPENED = Stream("tickets_opened", "tickets", _opened)
+ANSWERED = Stream("tickets_answered", "tickets", _answered)
+RESOLVED = Stream("tickets_resolved", "tickets", _resolved)
+OPEN = Stream("tickets_open", "tickets", _open)
+UNANSWERED = Stream("tickets_unanswered", "tickets", _unanswered)
+OPEN_WEEK = Stream("tickets_open_week", "tickets", _aged(7))
+OPEN_MONTH = Stream("tickets_open_month", "tickets", _aged(30))
+PURCHASES = Stream("purchases", "purchases", _purchases)
+ORDERS = Stream("orders", "purchases", _orders)
+TERMS = Stream("terms", "purchases", _terms)
+ENDED = Stream("terms_ended", "purchases", _ended)
+BILLED = Stream("billed", "purchases", _billed)
+BILLING_BEGAN = Stream("billing_began", "purchases", lambda table: _billed(table).drop("until"))
+BILLING_ENDED = Stream("billing_ended", "purchases", _billing_ended)
+TOUCHES = Stream("touches", "touches", _touches)

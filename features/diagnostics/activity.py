@@ -1,0 +1,125 @@
+"""The course of a table's events: how many a day, on which days none, and how late they become known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from features.core.contract import TABLES
+from features.definitions.feature import DAY
+from features.sources.history import History
+
+_HOUR = 3_600_000_000
+_BARS = 240
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC).date()
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Days in a row without an event, first and last inclusive."""
+
+    first: date
+    last: date
+
+    @property
+    def days(self) -> int:
+        """How many."""
+        return (self.last - self.first).days + 1
+
+    def __str__(self) -> str:
+        return f"{self.first}" if self.first == self.last else f"{self.first} to {self.last} ({self.days} days)"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Some days of a plot.
+
+    Args:
+        first: Its first day.
+        height: Events a day, as a share of the plot's most.
+        events: Events a day.
+        empty: Whether none of its days has an event.
+    """
+
+    first: date
+    height: float
+    events: float
+    empty: bool
+
+
+@dataclass(frozen=True)
+class Course:
+    """A table's events over its days, in UTC.
+
+    Args:
+        day: (n,) the days with events, ascending, counted from 1970.
+        count: (n,) events on each.
+        late_hours: Median, 95 % and most of the hours from an event to when it became known; None without events.
+    """
+
+    day: np.ndarray
+    count: np.ndarray
+    late_hours: tuple[float, float, float] | None
+
+    @property
+    def span(self) -> int:
+        """Days from the first to the last with an event."""
+        return int(self.day[-1] - self.day[0]) + 1 if len(self.day) else 0
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """The days without events between the first and the last, the longest first."""
+        steps = np.diff(self.day)
+        found = [
+            Gap(_date(d + 1), _date(d + s - 1)) for d, s in zip(self.day[:-1][steps > 1], steps[steps > 1], strict=True)
+        ]
+        return tuple(sorted(found, key=lambda g: (-g.days, g.first)))
+
+    def bars(self) -> Iterator[Bar]:
+        """A plot of at most 240 bars, each of as many days but the last."""
+        if not len(self.day):
+            return
+        # Whole weeks, once a day is too fine: otherwise weekends would make a pattern of their own.
+        wide = 1 if self.span <= _BARS else 7 * -(-self.span // (7 * _BARS))
+        place = ((self.day - self.day[0]) // wide).astype(int)
+        total = np.bincount(place, weights=self.count)
+        days = np.full(len(total), wide)
+        days[-1] = self.span - wide * (len(total) - 1)
+        each = total / days
+        for n, events in enumerate(each):
+            yield Bar(_date(self.day[0] + n * wide), float(events / each.max()), float(events), not total[n])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines: dates in ISO."""
+        gaps = self.gaps()
+        names = ("median", "p95", "max")
+        return {
+            "days": self.span,
+            "days_without_events": sum(g.days for g in gaps),
+            "gaps": [{"first": g.first.isoformat(), "last": g.last.isoformat(), "days": g.days} for g in gaps],
+            "lateness_hours": None if self.late_hours is None else dict(zip(names, self.late_hours, strict=True)),
+        }
+
+
+def course(history: History, table: str) -> Course:
+    """The course of one event table; copies that a merge made of events are left out."""
+    time = TABLES[table].time
+    own = f"FROM {table} WHERE first_known_at IS NULL"
+    days = history.query(f"SELECT {time} // {DAY} AS day, count(*) AS n {own} GROUP BY 1 ORDER BY 1")
+    late = f"known_at - {time}"
+    # Few different values are soon sorted, as where one lag holds for the table.
+    spread = f"SELECT {late} AS late, count(*) AS n {own} GROUP BY 1 ORDER BY 1"
+    running = f"SELECT late, sum(n) OVER (ORDER BY late) AS reached, sum(n) OVER () AS whole FROM ({spread})"  # noqa: S608  # the contract's own names
+    parts = ", ".join(f"min(late) FILTER (reached >= {share} * whole)" for share in (0.5, 0.95, 1))
+    found = history.query(f"SELECT [{parts}] AS late FROM ({running})")["late"].iloc[0]  # noqa: S608  # as above
+    hours = None if not len(days) else tuple(float(v) / _HOUR for v in found)
+    return Course(days["day"].to_numpy(), days["n"].to_numpy(), hours)  # type: ignore[arg-type]  # three of them
+
+
+def _date(day: Any) -> date:
+    """A day counted from 1970; those that the calendar doesn't have are its first and last."""
+    first, last = (date.min - _FIRST).days, (date.max - _FIRST).days
+    return _FIRST + timedelta(days=int(min(max(day, first), last)))

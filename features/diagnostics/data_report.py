@@ -1,0 +1,202 @@
+"""The data report, for people and machines: what came of each table, its gaps and bad rows, and what is doubtful."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.core import html
+from features.core.contract import EVENTS, TABLES
+from features.diagnostics import activity, identity_report, target_leakage
+from features.diagnostics.activity import Course
+from features.diagnostics.identity_report import Report as Identity
+from features.diagnostics.leak_tests import Probed
+from features.diagnostics.target_leakage import Suspect
+from features.settings import Settings
+from features.sources.history import History
+from features.sources.mapping import quoted, text
+from features.sources.validation import Checked
+
+_TEMPLATE = Path(__file__).parent / "templates" / "check.html"
+_EXAMPLES, _REASONS, _GAPS = 3, 20, 5
+_LONGEST = 40
+_MAIL = re.compile(r"[^\s@,;<>\"']*@")
+# Columns of raw rows that are of a person, by their names; and those that the contract says are.
+_PERSONAL = re.compile(
+    r"mail|phone|mobile|contact|owner|address|street|birth|user|iban|(^|_)((first|last|full|sur|given)_?)?name$",
+    re.IGNORECASE,
+)
+_PERSONAL_COLUMNS = ("name", "owner_email", "user_id")
+_HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why rows are in quarantine.
+
+    Args:
+        why: In words.
+        count: How many.
+        examples: Up to three of them, as they came: what is of a person is hidden, and what is long shortened.
+    """
+
+    why: str
+    count: int
+    examples: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Args:
+        checked: What came of it.
+        course: Of its events; None for a table of none.
+        nulls: By mapped column, the share of kept rows without a value.
+        reasons: Why rows are in quarantine, the commonest first; of more than twenty the others are left out.
+    """
+
+    checked: Checked
+    course: Course | None
+    nulls: Mapping[str, float]
+    reasons: tuple[Reason, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        examples = {r.why: list(r.examples) for r in self.reasons}
+        course = self.course.as_dict() if self.course else {}
+        return self.checked.as_dict() | course | {"nulls": dict(self.nulls), "examples": examples}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that there is to say of a company's data.
+
+    Args:
+        company: Its name.
+        tables: Those that are mapped.
+        absent: Sources that are not.
+        identity: Who is who.
+        suspects: What looks like the answer.
+        features: How many there are, attributes of accounts among them.
+        catalog: Its version.
+        own: Names of the company's own features.
+        probed: What the probes for leaks found; None where there was nothing to try.
+    """
+
+    company: str
+    tables: tuple[Table, ...]
+    absent: tuple[str, ...]
+    identity: Identity
+    suspects: tuple[Suspect, ...]
+    features: int
+    catalog: str
+    own: tuple[str, ...]
+    probed: Probed | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "tables": {t.checked.table: t.as_dict() for t in self.tables},
+            "identity": self.identity.as_dict(),
+            "absent": list(self.absent),
+            "suspects": [vars(s) for s in self.suspects],
+            "features": self.features,
+            "catalog": self.catalog,
+            "own_features": list(self.own),
+            "probes": self.probed.as_dict() if self.probed else None,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What the tables on the screen don't tell, for people."""
+        for t in self.tables:
+            if t.course and t.course.span:
+                yield f"{t.checked.table}: {_spoken(t.course)}"
+            for r in t.reasons:
+                for example in r.examples[:1]:
+                    shown = ", ".join(f"{column} {value}" for column, value in example.items())
+                    yield f"{t.checked.table}, such as this ({r.why}): {shown}"
+        if self.absent:
+            yield f"Not there: {', '.join(self.absent)}. Their features are absent, and every score will say so."
+        own = f", {len(self.own)} of them your own" if self.own else ""
+        yield f"Features from these sources: {self.features}{own}"
+        yield from (f"Suspicious: {s.sentence}" for s in self.suspects)
+        if self.probed:
+            p = self.probed
+            yield f"Probed for leaks: {len(p.features)} features on {p.accounts} accounts at {len(p.as_ofs)} instants"
+            yield from (f"Leak: {leak}" for leak in p.leaks)
+
+
+def of(history: History, settings: Settings, probed: Probed | None = None) -> Report:
+    """The report on a company whose tables were read and checked."""
+    return Report(
+        company=settings.company.name,
+        tables=tuple(_table(history, settings, c) for c in history.checked),
+        absent=tuple(t for t in ("tickets", "usage", "purchases") if t not in history.sources),
+        identity=identity_report.report(history, settings),
+        suspects=target_leakage.suspects(history),
+        features=len(history.features) + len(history.attributes),
+        catalog=history.catalog.version,
+        own=tuple(f.name for f in history.catalog.own),
+        probed=probed,
+    )
+
+
+def page(report: Report, file: Path) -> Path:
+    """Write the report as a page that needs no network, whole or not at all."""
+    return html.write(file, html.render(_TEMPLATE, report=report, heading=f"Data of {report.company}", most=_GAPS))
+
+
+def _spoken(course: Course) -> str:
+    """Gaps and lateness in words."""
+    gaps = course.gaps()
+    without = sum(g.days for g in gaps)
+    longest = f"; longest {gaps[0]}" if gaps else ""
+    late = course.late_hours or (0.0, 0.0, 0.0)
+    known = f"known after {late[0]:,.1f} h in the median, {late[1]:,.1f} h in 95 %, {late[2]:,.1f} h at most"
+    return f"{without:,} of {course.span:,} days without an event{longest}; {known}"
+
+
+def _table(history: History, settings: Settings, checked: Checked) -> Table:
+    course = activity.course(history, checked.table) if checked.table in EVENTS else None
+    return Table(checked, course, _nulls(history, settings, checked.table), tuple(_reasons(history, settings, checked)))
+
+
+def _nulls(history: History, settings: Settings, table: str) -> dict[str, float]:
+    columns = [c for c in settings.tables[table].columns if c in TABLES[table].columns or table == "accounts"]
+    counts = ", ".join(f"count({quoted(c)})" for c in columns)
+    whole, *there = history.query(f"SELECT count(*), {counts} FROM {table}").iloc[0]  # noqa: S608  # quoted
+    return {c: 1 - int(n) / int(whole) if whole else 0.0 for c, n in zip(columns, there, strict=True)}
+
+
+def _reasons(history: History, settings: Settings, checked: Checked) -> Iterator[Reason]:
+    file = checked.quarantine
+    rows: list[dict[str, Any]] = []
+    if file and file.exists():
+        bad = f"SELECT raw, why, file_row_number AS place FROM read_parquet({text(str(file))}, file_row_number = true)"  # noqa: S608  # quoted
+        first = f"QUALIFY row_number() OVER (PARTITION BY why ORDER BY place) <= {_EXAMPLES} ORDER BY place"
+        rows = history.arrow(f"SELECT raw, why FROM ({bad}) {first}").to_pylist()  # noqa: S608  # as above
+    mapped = settings.tables[checked.table].columns
+    personal = {str(mapped[c].column) for c in _PERSONAL_COLUMNS if c in mapped}
+    for why, count in list(checked.reasons.items())[:_REASONS]:
+        yield Reason(why, count, tuple(_shown(row["raw"], personal) for row in rows if row["why"] == why))
+
+
+def _shown(raw: Mapping[str, Any], personal: set[str]) -> dict[str, str]:
+    """A raw row as it may be shown to anyone; columns made by SQL are left out."""
+    return {
+        _short(column): _HIDDEN
+        if column in personal or _PERSONAL.search(column)
+        else _short(_MAIL.sub("…@", str(value)))
+        for column, value in raw.items()
+        if value is not None and not column.startswith("=")
+    }
+
+
+def _short(value: str) -> str:
+    """Some forty characters, in one line."""
+    plain = " ".join(value.split())
+    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"

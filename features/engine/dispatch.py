@@ -1,0 +1,37 @@
+"""Engines beside the default one: the same snapshots, computed inside Spark or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pandas as pd
+import pyarrow as pa
+
+from features.engine import sql_engine
+from features.settings import Engine
+from features.sources.history import History
+
+
+def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
+    """Snapshots as `features.engine.snapshots.table` gives them, from the catalog's relational form.
+
+    Kind duckdb runs that form in the history's own DuckDB: what the other engines are measured by.
+
+    Raises:
+        GarrisonError: The engine is not installed, can't be reached, lacks a right, or failed.
+    """
+    if engine.kind == "spark":
+        from features.engine import spark
+
+        return spark.table(engine, history, as_ofs)
+    if engine.kind == "postgres":
+        from features.engine import postgres
+
+        return postgres.table(engine, history, as_ofs)
+    return sql_engine.embedded(history, as_ofs)
+
+
+def build(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
+    """The same as `features.engine.snapshots.build` gives them."""
+    return table(engine, history, as_ofs).to_pandas()

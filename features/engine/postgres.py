@@ -1,0 +1,140 @@
+"""PostgreSQL as the engine: the history is loaded into a schema of its own, and the snapshots computed there."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+from psycopg import conninfo
+from pyarrow import csv
+
+from features.core.errors import GarrisonError
+from features.core.timestamps import ascending
+from features.engine.sql_engine import CUTOFFS, Handover
+from features.settings import Engine
+from features.sources.history import History
+from features.sources.mapping import first_line, quoted
+
+CONNECT_S = 10
+_BLOCK = 1 << 20  # bytes handed over at a time
+_NAME = 63  # bytes of a name that PostgreSQL keeps
+_TYPES = {"int64": "bigint", "decimal(18, 4)": "numeric(18, 4)", "boolean": "boolean"}
+# Whatever the database's own: text is equal if its bytes are, and has its small letters by Unicode where the server
+# can. The first is there from PostgreSQL 17 on.
+_COLLATIONS = ("pg_c_utf8", "und-x-icu", "C")
+
+
+def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
+    """Snapshots as `features.engine.snapshots.table` gives them.
+
+    All happens in one transaction that is rolled back: even a killed run leaves nothing, and two runs don't meet.
+
+    Raises:
+        GarrisonError: The server can't be reached, or refuses.
+    """
+    handover = Handover.to("postgres", history)
+    _refuse_long_names(handover)
+    with _connected(engine) as connection, tempfile.TemporaryDirectory(prefix="garrison-") as folder:
+        types = _TYPES | {"string": f'text COLLATE "{_prepare(connection)}"'}
+        for name, columns in handover.tables.items():
+            defined = ", ".join(f"{quoted(c)} {types[kind]}" for c, kind in columns.items())
+            connection.execute(f"CREATE UNLOGGED TABLE {name} ({defined})".encode())
+            handover.write(history, name, Path(folder) / "table.csv", form="FORMAT csv, HEADER false")
+            _load(connection, name, Path(folder) / "table.csv")
+        connection.execute(f"CREATE UNLOGGED TABLE {CUTOFFS} (as_of bigint NOT NULL)")
+        (Path(folder) / "table.csv").write_text("\n".join(map(str, ascending(as_ofs))))
+        _load(connection, CUTOFFS, Path(folder) / "table.csv")
+        found = _read(connection, handover, Path(folder) / "snapshots.csv")
+    return handover.snapshots(found)
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[psycopg.Connection]:
+    """A connection whose work is rolled back at the end; the server's errors as ours, without the password."""
+    url = re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", str(engine.url))
+    try:
+        conninfo.conninfo_to_dict(url)
+    except (psycopg.ProgrammingError, UnicodeDecodeError):
+        # What it says may quote the password.
+        raise GarrisonError(
+            "engine.url is no PostgreSQL URL", do="Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
+    try:
+        connection = psycopg.connect(url, connect_timeout=CONNECT_S, client_encoding="utf8")
+    except psycopg.OperationalError as error:
+        there = " ".join(str(error).split())
+        raise GarrisonError("PostgreSQL can't be reached at engine.url", there=there, do="Is it up?") from None
+    try:
+        yield connection
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise GarrisonError(
+            "the user of engine.url may not do what the engine does",
+            there=first_line(error),
+            do=f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {connection.info.user}",
+        ) from error
+    except psycopg.Error as error:
+        raise GarrisonError("PostgreSQL could not compute the snapshots", there=first_line(error)) from error
+    finally:
+        connection.close()
+
+
+def _prepare(connection: psycopg.Connection) -> str:
+    """A schema that this transaction alone sees, and what results may depend on; gives the collation of text."""
+    schema = f"garrison_{uuid.uuid4().hex}"
+    connection.execute(f"CREATE SCHEMA {schema}".encode())
+    connection.execute(f"SET LOCAL search_path = {schema}".encode())
+    # Compiling hundreds of aggregates to machine code takes longer than it saves.
+    for setting in ("jit = off", "TimeZone = 'UTC'", "standard_conforming_strings = on", "extra_float_digits = 1"):
+        connection.execute(f"SET LOCAL {setting}".encode())
+    there = connection.execute(
+        "SELECT collname FROM pg_collation WHERE collencoding IN (-1, pg_char_to_encoding(getdatabaseencoding()))"
+    ).fetchall()
+    return next(name for name in _COLLATIONS if (name,) in there)
+
+
+def _load(connection: psycopg.Connection, table: str, file: Path) -> None:
+    with file.open("rb") as rows, connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT csv)".encode()) as copy:
+        while block := rows.read(_BLOCK):
+            copy.write(block)
+    file.unlink()
+    connection.execute(f"ANALYZE {table}".encode())
+
+
+def _read(connection: psycopg.Connection, handover: Handover, file: Path) -> pa.Table:
+    """The query's rows as Arrow; they pass in blocks, so that the transaction need not wait for their parsing."""
+    with (
+        file.open("wb") as rows,
+        connection.cursor().copy(f"COPY ({handover.sql}) TO STDOUT (FORMAT csv)".encode()) as copy,
+    ):
+        for block in copy:
+            rows.write(block)
+    if not file.stat().st_size:
+        return handover.schema.empty_table()
+    return csv.read_csv(
+        file,
+        read_options=csv.ReadOptions(column_names=list(handover.columns), block_size=16 * _BLOCK),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=handover.schema,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _refuse_long_names(handover: Handover) -> None:
+    """PostgreSQL would cut them, and two could become one."""
+    names = re.findall(r'"((?:[^"]|"")+)"', handover.sql)
+    long = next((name for name in names if len(name.encode()) > _NAME), None)
+    if long:
+        raise GarrisonError(
+            f"PostgreSQL keeps {_NAME} bytes of a name", there=long, do="Give the feature or attribute a shorter one"
+        )

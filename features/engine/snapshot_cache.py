@@ -1,0 +1,121 @@
+"""Snapshots kept by `as_of`: what was built once is read, until something that was visible then has changed.
+
+By the time rules a snapshot depends on nothing that came or became known after its `as_of`. So the fingerprint of
+what was visible, of the catalog, of the engine and of the attributes names the file, and a file never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.arrays import formulas
+from features.engine import facts, peer_features, snapshots, window_aggregates
+from features.engine.snapshots import Progress
+from features.settings import Settings
+from features.sources.history import History
+
+_BUILT, _READ = 1_000_000, 100_000  # rows in memory at once
+
+
+def table(
+    settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
+) -> pa.Table:
+    """Snapshots as `features.engine.snapshots.table` builds them; only those that aren't kept yet are built.
+
+    Args:
+        settings: The company's: its folder is where they are kept.
+        history: Of the company.
+        as_ofs: Instants to look from; one that is no midnight UTC is built each time.
+        progress: Called with accounts done and accounts in all, while building.
+    """
+    return pa.concat_tables(parts(settings, history, as_ofs, progress))
+
+
+def parts(
+    settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
+) -> Iterator[pa.Table]:
+    """The same some rows at a time, of one instant each, so that no more need be in memory; arguments as of `table`."""
+    wanted = sorted(set(as_ofs))
+    files = _files(settings, history, wanted)
+    loose = _built(history, files, [a for a in wanted if a not in files or not files[a].exists()], progress)
+    for as_of in wanted:
+        yield from [loose[as_of]] if as_of in loose else _read(history, as_of, files[as_of])
+
+
+def kept(
+    settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
+) -> dict[datetime, Path]:
+    """The Parquet files of the snapshots of midnights, for other processes to read; arguments as of `table`."""
+    files = _files(settings, history, as_ofs)
+    _built(history, files, [as_of for as_of, file in files.items() if not file.exists()], progress)
+    return files
+
+
+def _built(
+    history: History, files: Mapping[datetime, Path], missing: Sequence[datetime], progress: Progress | None
+) -> dict[datetime, pa.Table]:
+    """Build and write snapshots, those of some instants at a time; gives those that have no file."""
+    loose = {}
+    step = max(1, _BUILT // max(1, history.size()))
+    for first in range(0, len(missing), step):
+        some = missing[first : first + step]
+        for as_of, part in snapshots.split(snapshots.table(history, some, progress), some).items():
+            if as_of in files:
+                snapshots.write(part, files[as_of])
+                _tidy(files[as_of])
+            else:
+                loose[as_of] = part
+    return loose
+
+
+def there(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> set[datetime]:
+    """Those of the instants whose snapshots are kept."""
+    return {as_of for as_of, file in _files(settings, history, as_ofs).items() if file.exists()}
+
+
+def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> dict[datetime, Path]:
+    """Where snapshots are kept, by `as_of`; without those that are not."""
+    visible = {as_of: history.visible(as_of) for as_of in as_ofs}
+    made_of = [history.catalog.version, _engine(), history.sources, history.attributes]
+    found = {}
+    for as_of, seen in visible.items():
+        if seen is not None:
+            told = json.dumps([seen, *made_of], sort_keys=True)
+            name = f"{as_of.astimezone(UTC):%Y-%m-%d}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
+            found[as_of] = settings.var / "features" / name
+    return found
+
+
+@cache
+def _engine() -> str:
+    """Fingerprint of the code that computes snapshots; the catalog has one of its own."""
+    code = "".join(inspect.getsource(m) for m in (peer_features, facts, formulas, snapshots, window_aggregates))
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+def _read(history: History, as_of: datetime, file: Path) -> Iterator[pa.Table]:
+    try:
+        parquet = pq.ParquetFile(file)
+    except FileNotFoundError:  # tidied away by another process just now
+        yield snapshots.table(history, [as_of])
+        return
+    with parquet:
+        if not parquet.metadata.num_rows:
+            yield parquet.read()
+        yield from (pa.Table.from_batches([batch]) for batch in parquet.iter_batches(_READ))
+
+
+def _tidy(newest: Path) -> None:
+    """Remove what was built of the same `as_of` before it changed."""
+    for file in newest.parent.glob(f"{newest.name[:10]}-*.parquet"):
+        if file != newest:
+            file.unlink(missing_ok=True)

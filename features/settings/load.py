@@ -1,0 +1,98 @@
+"""Reading a company's TOML file: environment variables filled in, every mistake named at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from features.core.errors import SettingsError, nearest
+from features.settings import Settings, validate
+
+
+def load(file: Path | str) -> Settings:
+    """Read and check a company's TOML file.
+
+    `${NAME}` and `${NAME:-default}` in any text stand for environment variables: that is how secrets get in.
+
+    Raises:
+        SettingsError: Naming every key that is wrong, what was given and what is allowed.
+    """
+    file = Path(file)
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"there is no settings file {file}",
+            do="Name one with --config FILE, or make a sample company: python -m features sample tidewater",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML", there=str(error), do="Correct that line") from error
+    try:
+        settings = Settings.model_validate({**_expand(raw, file, ""), "file": file})
+        problems = list(validate.problems(settings))
+    except ValidationError as error:
+        problems = [_sentence(e) for e in error.errors()]
+    if problems:
+        raise SettingsError(f"{file} has settings that are not allowed: {'; '.join(problems)}")
+    return settings
+
+
+def _expand(value: Any, file: Path, key: str) -> Any:
+    if isinstance(value, dict):
+        return {k: _expand(v, file, f"{key}.{k}".lstrip(".")) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expand(v, file, key) for v in value]
+    return (
+        re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda m: _variable(m, file, key), value)
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _variable(match: re.Match[str], file: Path, key: str) -> str:
+    name, default = match[1], match[2]
+    found = os.environ.get(name, default)
+    if found is None:
+        raise SettingsError(
+            f"{file} needs the environment variable {name} for {key}",
+            there="it is not set",
+            do=f"export {name}=…",
+        )
+    return found
+
+
+def _sentence(error: Any) -> str:
+    """One pydantic error as 'key: what is wrong (given: value)', without echoing whole tables or what may be secret."""
+    key = ".".join(str(part) for part in error["loc"])
+    given = error["input"]
+    what = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        what = "this key is unknown. " + nearest(str(error["loc"][-1]), _siblings(error["loc"]))
+    hidden = error["type"] == "extra_forbidden" or isinstance(given, dict | BaseModel)
+    shown = "" if hidden else f" (given: {given!r})"
+    return f"{key}: {what}{shown}" if key else what
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed where an unknown one stood; [] where the place can't be followed."""
+    model: Any = Settings
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part)) if model else None
+        model = _inner(field.annotation) if field else model
+    return [name for name in model.model_fields if name != "file"] if model else []
+
+
+def _inner(annotation: Any) -> Any:
+    """The settings model inside an annotation such as `dict[str, Source]` or `Upsell | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = _inner(getattr(part, "__origin__", part)) if part is not type(None) else None
+        if found:
+            return found
+    return None

@@ -1,0 +1,109 @@
+"""What must hold between the parts of a company's settings, beyond each part's own types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from features.core.contract import TABLES
+from features.core.errors import nearest
+from features.settings import Churn, Settings, TableMap, Upsell
+
+
+def problems(settings: Settings) -> Iterator[str]:
+    """One sentence for each contradiction, naming its key."""
+    if "accounts" not in settings.tables:
+        yield "tables.accounts is missing: every company needs it"
+    for name, table in settings.tables.items():
+        if name not in TABLES:
+            yield f"tables.{name} is not a table of the contract. {nearest(name, TABLES)}"
+            continue
+        if table.source is not None and table.source not in settings.sources:
+            hint = nearest(table.source, settings.sources)
+            yield f"tables.{name}.source {table.source!r} is not in [sources]. {hint}"
+        if table.system is not None and name in {"accounts", "identities"}:
+            yield f"tables.{name}.system can't be: its account_id is the account itself"
+        elif table.system is not None and "identities" not in settings.tables:
+            yield f"tables.{name}.system is set, but there is no [tables.identities] to look it up in"
+        yield from _match(name, table, settings)
+        yield from _columns(name, table)
+    yield from _targets(settings)
+
+
+def _match(name: str, table: TableMap, settings: Settings) -> Iterator[str]:
+    others = [n for n, t in settings.tables.items() if t.system == table.system and t.match != table.match]
+    if table.match != "exact" and table.system is None:
+        yield f"tables.{name}.match is set, but there is no tables.{name}.system"
+    elif table.match != "exact" and others:
+        yield f"tables.{name}.match is {table.match}, but not that of {others[0]}: one system is matched in one way"
+
+
+def _columns(name: str, table: TableMap) -> Iterator[str]:
+    contract = TABLES[name]
+    for column in table.columns:
+        if column not in contract.columns and not contract.open:
+            hint = nearest(column, contract.columns)
+            yield f"tables.{name}.columns.{column} is not in the contract. {hint}"
+        elif column in contract.columns and contract.columns[column].made:
+            yield f"tables.{name}.columns.{column} can't be mapped: it is made here"
+    for one, other in (("merged_into", "merged_at"), ("merged_at", "merged_into")):
+        if name == "accounts" and one in table.columns and other not in table.columns:
+            yield f"tables.{name}.columns.{one} needs {other} beside it"
+    for column, spec in contract.columns.items():
+        if spec.needed and column not in table.columns:
+            yield f"tables.{name}.columns.{column} is missing: the contract needs it"
+
+
+def _targets(settings: Settings) -> Iterator[str]:
+    mapped = set(settings.tables["purchases"].columns) if "purchases" in settings.tables else set()
+    for name, target in settings.targets.items():
+        tables = {target.cohort.table, target.label.table}
+        if "lifetimes" in tables and "lifetimes" not in settings.tables:
+            yield f"{name} asks for kind lifetime or ended, but there is no [tables.lifetimes]"
+        for table in sorted(tables - {"lifetimes"} - set(settings.tables)):
+            yield f"{name} is told by {table}, but there is no [tables.{table}]"
+        if "purchases" in settings.tables and (lacking := sorted(_wanted(target) - mapped)):
+            yield f"{name} can't be told: purchases maps no {' and '.join(lacking)}"
+        for part, given in (("cohort", target.cohort), ("label", target.label)):
+            for key in sorted(given.model_fields_set - {"kind"} - _KEYS[given.kind]):
+                kinds = get_args(type(given).model_fields["kind"].annotation)
+                users = ", ".join(kind for kind in kinds if key in _KEYS[kind])
+                yield f"{name}.{part}.{key} means nothing to kind {given.kind}: it belongs to {users}"
+    if settings.alerts.horizon and settings.alerts.horizon not in settings.churn.horizons:
+        allowed = list(settings.churn.horizons)
+        yield f"alerts.horizon {settings.alerts.horizon} is not one of churn.horizons {allowed}"
+    if settings.alerts.leave_share < settings.alerts.enter_share:
+        yield "alerts.leave_share is below alerts.enter_share: an episode would close as it opens"
+
+
+# The keys that each kind of cohort and label reads, beside `kind`.
+_KEYS = {
+    "in_force": {"products"},
+    "active": {"within_days", "products"},
+    "using": {"within_days"},
+    "lifetime": set[str](),
+    "lapse": {"grace_days", "products"},
+    "no_purchase": {"products"},
+    "no_usage": set[str](),
+    "ended": set[str](),
+    "downgrade": {"ratio", "products"},
+    "expansion": {"products"},
+    "new_product": {"products"},
+    "spend_up": {"ratio", "products"},
+    "recurring_up": {"ratio", "products"},
+}
+_TERMS = {"term_starts_at", "term_ends_at"}
+_COLUMNS = {
+    "in_force": _TERMS,
+    "lapse": _TERMS,
+    "downgrade": _TERMS,
+    "recurring_up": _TERMS,
+    "expansion": {"kind"},
+    "new_product": {"product"},
+}
+
+
+def _wanted(target: Churn | Upsell) -> set[str]:
+    """The columns of purchases without which its cohort is empty or its label never comes true."""
+    products = {"product"} if target.cohort.products or target.label.products else set[str]()
+    return _COLUMNS.get(target.cohort.kind, set()) | _COLUMNS.get(target.label.kind, set()) | products

@@ -1,0 +1,245 @@
+"""Who is who: other systems' ids to accounts over time, accounts that were merged, and what is doubtful of either.
+
+All of it is SQL. An id is believed of one account at a time; where two are claimed at once, neither is. What is
+made on the way lies in the schema `identity`: `spans` and `doubts` of ids, `bearers` of events, `examples` of ids
+that led nowhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+import duckdb
+
+from features.core.contract import EVENTS, TABLES
+from features.settings import Settings, TableMap
+from features.sources.mapping import ROWS, Mapped, quoted, text
+
+_FIRST, _LAST = -(2**62), 2**62  # µs, for a validity without a beginning or an end
+SHOWN = 5
+SEVERAL = "names several accounts"
+# Columns beside those of staged rows.
+EXTERNAL, DOUBTED = '"=external"', '"=doubted"'
+
+
+def orphan(system: str) -> str:
+    """The reason of a row whose id names no account at its time."""
+    return f"account_id is not among the identities of {system}"
+
+
+def doubtful(system: str) -> str:
+    """The reason of a row whose id names several accounts at its time."""
+    return f"account_id names several accounts in {system}"
+
+
+def looked_up(rows: str, spec: TableMap, time: str) -> str:
+    """SQL of staged rows whose `.account_id` is the account behind the external id that it was, at the row's time.
+
+    Args:
+        rows: SQL of them.
+        spec: Of their table; without a system the rows stay as they are.
+        time: The column that dates them.
+
+    Returns:
+        The rows with `EXTERNAL`, the id looked up, and `DOUBTED`, whether it names several accounts then.
+    """
+    if not spec.system:
+        return rows
+    # A domain is found after the last @, in an address as in a domain alone; whose it is, identities say.
+    given = quoted(".account_id")
+    external = f"lower(split_part({given}, '@', -1))" if spec.match == "email_domain" else given
+
+    def within(table: str, name: str) -> str:
+        of_system = f"(SELECT * FROM identity.{table} WHERE system = {text(str(spec.system))}) {name}"
+        at = f"e.{quoted('.' + time)}"
+        return f"{of_system} ON {name}.external_id = e.{EXTERNAL} AND {at} >= {name}.starts AND {at} < {name}.ends"
+
+    return (
+        f"SELECT e.* REPLACE (s.account_id AS {given}), d.external_id IS NOT NULL AS {DOUBTED} "
+        f"FROM (SELECT *, {external} AS {EXTERNAL} FROM ({rows})) e "
+        f"LEFT JOIN {within('spans', 's')} LEFT JOIN {within('doubts', 'd')}"
+    )
+
+
+def folded(external: str, system: str, settings: Settings) -> str:
+    """SQL of an identity's external id, in lower case and without a leading @ where it is a domain."""
+    return f"CASE WHEN {system} IN ({_by_domain(settings)}) THEN ltrim(lower({external}), '@') ELSE {external} END"
+
+
+def address(settings: Settings) -> str:
+    """SQL of whether a staged row of identities gives an address for a domain: it speaks for one person alone."""
+    return f"{quoted('.system')} IN ({_by_domain(settings)}) AND contains({quoted('.external_id')}, '@')"
+
+
+def _by_domain(settings: Settings) -> str:
+    systems = sorted({str(t.system) for t in settings.tables.values() if t.match == "email_domain"})
+    return ", ".join(text(s) for s in systems) or "NULL"
+
+
+def judged(staged: str, table: str, settings: Settings) -> str:
+    """SQL of staged rows with the `why` that only all rows together tell: conflicts of identities, endless merges."""
+    if table == "identities":
+        return _conflicts(staged)
+    if table == "accounts" and "merged_into" in settings.tables["accounts"].columns:
+        return _merges(staged)
+    return staged
+
+
+def _conflicts(staged: str) -> str:
+    """Those that overlap a time in which their id is claimed for several accounts are not believed.
+
+    A claim counts even if its row is bad for another reason: it is known that someone else was meant.
+    """
+    of_account, of_id = ("system", "external_id", "account_id"), ("system", "external_id")
+    steps = " UNION ALL ".join(
+        f"SELECT *, {at} AS t, {n} AS step FROM claims" for at, n in (("starts", 1), ("ends", -1))
+    )
+    in_order = "OVER (PARTITION BY system, external_id ORDER BY t)"
+    return f"""
+        WITH known AS MATERIALIZED ({staged}),
+        bounded AS (SELECT *, {_bounds()} FROM known),
+        claims AS ({_islands("(SELECT * FROM bounded WHERE account_id IS NOT NULL)", of_account)}),
+        depths AS (SELECT system, external_id, t AS starts, lead(t) {in_order} AS ends,
+            sum(sum(step)) {in_order} AS depth FROM ({steps}) GROUP BY system, external_id, t),
+        contested AS ({_islands("(SELECT * FROM depths WHERE depth > 1)", of_id)})
+        SELECT b.* EXCLUDE (starts, ends) REPLACE (CASE WHEN b.why_one IS NULL AND b.starts < b.ends
+            AND c.starts < b.ends THEN {text(SEVERAL)} ELSE b.why END AS why)
+        FROM bounded b ASOF LEFT JOIN contested c
+            ON b.system = c.system AND b.external_id = c.external_id AND b.starts < c.ends"""
+
+
+def _bounds() -> str:
+    return f"coalesce(valid_from, {_FIRST}) AS starts, coalesce(valid_until, {_LAST}) AS ends"
+
+
+def _islands(origin: str, keys: tuple[str, ...]) -> str:
+    """SQL of spans `[starts, ends)`, those of the same keys that overlap or touch made one."""
+    by = ", ".join(keys)
+    ordered = f"OVER (PARTITION BY {by} ORDER BY starts, ends ROWS BETWEEN UNBOUNDED PRECEDING AND"
+    each = f"SELECT DISTINCT {by}, starts, ends FROM {origin} WHERE starts < ends"
+    reached = f"SELECT *, max(ends) {ordered} 1 PRECEDING) AS reached FROM ({each})"
+    island = f"sum(CASE WHEN starts <= reached THEN 0 ELSE 1 END) {ordered} CURRENT ROW)"
+    numbered = f"SELECT *, {island} AS island FROM ({reached})"
+    return f"SELECT {by}, min(starts) AS starts, max(ends) AS ends FROM ({numbered}) GROUP BY {by}, island"
+
+
+def _merges(staged: str) -> str:
+    """Accounts whose merges do not end in one that stands: each is walked to from there, once."""
+    up, known = "merged_into", "(SELECT account_id FROM good)"
+    return f"""
+        WITH RECURSIVE known AS MATERIALIZED ({staged}),
+        good AS MATERIALIZED (SELECT account_id, merged_into FROM known WHERE why IS NULL),
+        sound AS ({_below("good", up, "merged_into IS NULL", "sound")}),
+        astray AS ({_below("good", up, f"merged_into NOT IN {known}", "astray")})
+        SELECT * REPLACE (CASE
+            WHEN why IS NOT NULL OR merged_into IS NULL OR account_id IN (SELECT * FROM sound) THEN why
+            WHEN account_id IN (SELECT * FROM astray) THEN 'merged_into is not in accounts'
+            ELSE 'merged_into goes round in a circle' END AS why) FROM known"""
+
+
+def _below(origin: str, up: str, start: str, name: str) -> str:
+    """The body of a recursive query `name`: accounts where `start` holds, and all that lead `up` to them."""
+    climbed = f"SELECT o.account_id FROM {origin} o JOIN {name} ON o.{up} = {name}.account_id"
+    return f"SELECT account_id FROM {origin} WHERE {start} UNION ALL {climbed}"
+
+
+def borne(rows: str, table: str, settings: Settings) -> str:
+    """SQL of a canonical table's rows as accounts bear them, once some were merged into others.
+
+    An event of a merged account dated before `merged_at` stays its own, and the survivor gets a copy that is known
+    at `merged_at` at the earliest, its `first_known_at` being when it was known at all; a later event is the
+    survivor's alone. So a row is a copy if and only if it has a `first_known_at`.
+    """
+    if table not in EVENTS or "merged_into" not in settings.tables["accounts"].columns:
+        return rows
+    copied = f"r.{TABLES[table].time} < b.since"
+    return (
+        f"SELECT r.* REPLACE (coalesce(b.bearer, r.account_id) AS account_id, "
+        f"CASE WHEN {copied} THEN greatest(r.known_at, b.since) ELSE r.known_at END AS known_at, "
+        f"CASE WHEN {copied} THEN r.known_at END AS first_known_at) "
+        f"FROM ({rows}) r LEFT JOIN identity.bearers b "
+        f"ON b.account_id = r.account_id AND r.{TABLES[table].time} < b.until"
+    )
+
+
+def settle(connection: duckdb.DuckDBPyConnection, table: str, staged: str) -> None:
+    """Draw from `accounts` and `identities`, once they are made, what later tables and the report ask of them.
+
+    Args:
+        connection: Holds the canonical tables.
+        table: The one just made.
+        staged: SQL of its rows, the bad ones with `why`.
+    """
+    made = {}
+    if table == "accounts":
+        connection.execute("CREATE SCHEMA IF NOT EXISTS identity")
+        made = {
+            "bearers": _CHAINS,
+            "examples": "SELECT '' AS \"table\", '' AS why, '' AS external_id, 0::BIGINT AS n LIMIT 0",
+        }
+    if table in {"accounts", "identities"}:
+        # Without any identities both are empty.
+        believed = "SELECT * FROM main.identities" if table == "identities" else _NONE
+        several = f"SELECT * FROM ({staged}) WHERE why = {text(SEVERAL)}" if table == "identities" else _NONE
+        made["spans"] = _islands(f"(SELECT *, {_bounds()} FROM ({believed}))", ("system", "external_id", "account_id"))
+        made["doubts"] = _islands(f"(SELECT *, {_bounds()} FROM ({several}))", ("system", "external_id"))
+    for name, sql in made.items():
+        connection.execute(f"CREATE OR REPLACE TABLE identity.{name} AS {sql}")
+
+
+_NO_ROW = "'' AS system, '' AS external_id, '' AS account_id, 0::BIGINT AS valid_from, 0::BIGINT AS valid_until"
+_NONE = f"SELECT {_NO_ROW} LIMIT 0"
+# Who bears the events of a merged account, itself first, from when and until when. A survivor that was itself merged
+# before it got there never bears them.
+_CHAINS = f"""
+    WITH RECURSIVE chain AS (
+        SELECT account_id, account_id AS bearer, CAST({_FIRST} AS BIGINT) AS since, merged_at AS until,
+            merged_into AS following
+        FROM main.accounts WHERE merged_into IS NOT NULL
+        UNION ALL
+        SELECT c.account_id, a.account_id, greatest(c.since, c.until), coalesce(a.merged_at, {_LAST}), a.merged_into
+        FROM chain c JOIN main.accounts a ON a.account_id = c.following)
+    SELECT account_id, bearer, since, until FROM chain WHERE since < until"""
+
+
+def exemplify(connection: duckdb.DuckDBPyConnection, spec: TableMap, table: str, rows: Mapped, file: Path) -> None:
+    """Keep for the report the commonest ids that led nowhere, from a table's quarantine file."""
+    if not spec.system:
+        return
+    external = f"CAST({rows.given['account_id']} AS VARCHAR)"
+    shown = _DOMAIN if spec.match == "email_domain" else _HIDDEN
+    reasons = ", ".join(text(why) for why in (orphan(spec.system), doubtful(spec.system)))
+    bad = f"SELECT raw AS {ROWS}, why FROM read_parquet({text(str(file))}) WHERE why IN ({reasons})"
+    each = f"SELECT why, {external} AS external_id FROM ({bad})"
+    counted = f"SELECT why, {shown} AS id, count(*) AS n FROM ({each}) GROUP BY ALL"
+    connection.execute(
+        f"INSERT INTO identity.examples SELECT {text(table)}, why, id, n FROM ({counted}) "
+        f"QUALIFY row_number() OVER (PARTITION BY why ORDER BY n DESC, id) <= {SHOWN}"
+    )
+
+
+# Of an address its domain alone: no person is named in a report.
+_DOMAIN = "lower(split_part(external_id, '@', -1))"
+_HIDDEN = f"CASE WHEN contains(external_id, '@') THEN '…@' || {_DOMAIN} ELSE external_id END"
+_BY_ID = f"SELECT system || ' ' || {_HIDDEN} FROM"
+_HAS = "(SELECT account_id FROM main.accounts)"
+_ROOTED = _below("main.accounts", "parent_id", f"parent_id IS NULL OR parent_id NOT IN {_HAS}", "rooted")
+# What the report counts and shows: each a query of one column.
+LISTS = MappingProxyType(
+    {
+        "conflicts": f"{_BY_ID} identity.doubts GROUP BY system, external_id",
+        "reassigned": f"{_BY_ID} identity.spans GROUP BY system, external_id HAVING min(account_id) <> max(account_id)",
+        "merged": "SELECT account_id FROM main.accounts WHERE merged_into IS NOT NULL",
+        "children": f"SELECT account_id FROM main.accounts WHERE parent_id IN {_HAS}",
+        "parents": f"SELECT DISTINCT parent_id FROM main.accounts WHERE parent_id IN {_HAS}",
+        "unknown_parents": f"SELECT account_id FROM main.accounts WHERE parent_id NOT IN {_HAS}",
+        "circles": f"WITH RECURSIVE rooted AS ({_ROOTED}) "
+        "SELECT account_id FROM main.accounts WHERE account_id NOT IN (SELECT * FROM rooted)",
+    }
+)
+
+
+def listed(what: str) -> str:
+    """SQL of (name, n): the first few of one of `LISTS`, and of how many."""
+    return f"SELECT name, count(*) OVER () AS n FROM ({LISTS[what]}) AS t(name) ORDER BY name LIMIT {SHOWN}"

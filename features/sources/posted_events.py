@@ -1,0 +1,247 @@
+"""Events that came over HTTP, as further rows of the canonical tables.
+
+They lie in the state database as a log that is only added to: each posting of an event is a revision of it, with
+its place in the log. Here they are read, and joined with what the company's own tables tell of the same events.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import sqlalchemy as sa
+
+from features.core.contract import TABLES, stored
+from features.core.errors import SourceError
+from features.settings import Settings
+from features.sources import identity
+from features.sources.mapping import first_line, quoted, text
+from features.state.tables import EVENT_LOG
+
+# The tables whose rows may come so.
+SOURCES = ("tickets", "usage", "purchases")
+# Why a posted row is in no table yet.
+WAITING = "posted, and account_id is not in accounts yet"
+# Beside the opening: when they came, and what comes with them.
+LATER = ("first_response_at", "resolved_at")
+OUTCOME = ("csat", "reopened", "escalated")
+# A view of revisions in a DuckDB connection.
+_VIEW = "posted_events"
+_COLUMNS = ("seq", "source", "event_id", "revision", "account_id", "known_at", "content")
+_KINDS = {"source": pa.string(), "event_id": pa.string(), "account_id": pa.string(), "content": pa.string()}
+_SQL_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "decimal(18, 4)": "DECIMAL(18, 4)", "boolean": "BOOLEAN"}
+
+
+def position(settings: Settings) -> int:
+    """The log's newest place; 0 where nothing ever came.
+
+    Raises:
+        SourceError: The state database can't be read.
+    """
+    with _reading(settings) as connection:
+        return 0 if connection is None else newest(connection)
+
+
+def newest(connection: sa.Connection) -> int:
+    """The log's newest place; 0 where it is empty."""
+    return int(connection.scalar(sa.select(sa.func.max(EVENT_LOG.c.seq))) or 0)
+
+
+def read(settings: Settings, until: int) -> pa.Table:
+    """All revisions up to a place of the log.
+
+    Raises:
+        SourceError: The state database can't be read.
+    """
+    with _reading(settings) as connection:
+        return _arrow([]) if connection is None or not until else revisions(connection, until=until)
+
+
+def revisions(connection: sa.Connection, accounts: Sequence[str] = (), *, after: int = 0, until: int) -> pa.Table:
+    """Revisions of events, in the order of the log.
+
+    Args:
+        connection: To the state database.
+        accounts: Whose; everybody's where none is named.
+        after: Only events of which something came after this place; these with all their revisions.
+        until: Nothing from behind this place.
+
+    Returns:
+        seq, source, event_id, revision, account_id, known_at (µs) and content (JSON).
+    """
+    mine = [EVENT_LOG.c.account_id.in_(accounts)] if accounts else []
+    query = (
+        sa.select(*(EVENT_LOG.c[c] for c in _COLUMNS)).where(*mine, EVENT_LOG.c.seq <= until).order_by(EVENT_LOG.c.seq)
+    )
+    if after:
+        other = EVENT_LOG.alias("other")
+        later = (other.c.source == EVENT_LOG.c.source) & (other.c.event_id == EVENT_LOG.c.event_id)
+        query = query.where(sa.exists().where(later, other.c.seq > after, other.c.seq <= until))
+    return _arrow(connection.execute(query).all())
+
+
+def count(found: pa.Table, table: str) -> int:
+    """How many events of a table there are among revisions."""
+    return len(
+        {e for s, e in zip(found["source"].to_pylist(), found["event_id"].to_pylist(), strict=True) if s == table}
+    )
+
+
+def rows(settings: Settings, table: str, revisions: str = _VIEW) -> str:
+    """SQL of canonical rows out of revisions, as the accounts bear them; those of unknown accounts are left out."""
+    known = "account_id IN (SELECT account_id FROM main.accounts)"
+    return identity.borne(f"SELECT * FROM ({_folded(table, revisions)}) WHERE {known}", table, settings)
+
+
+def waiting(table: str, revisions: str = _VIEW) -> str:
+    """SQL that counts the events of unknown accounts."""
+    return (
+        f"SELECT count(DISTINCT event_id) FROM {revisions} WHERE source = {text(table)} "
+        "AND account_id NOT IN (SELECT account_id FROM main.accounts)"
+    )
+
+
+def joined(settings: Settings, table: str, own: str, posted: str) -> str:
+    """SQL of a table's own rows and the posted ones.
+
+    What both tell is one row: the table's, known when the first of the two told it. Of a ticket it takes in what
+    only the post tells of its later course.
+
+    Args:
+        settings: The company's, for the columns that its table has.
+        table: One of `SOURCES`.
+        own: SQL of the table's rows, as accounts bear them.
+        posted: SQL of the posted ones, likewise.
+    """
+    if table == "tickets":
+        return _tickets(own, posted)
+    time = TABLES[table].time
+    near = f"(account_id, {time}) IN (SELECT account_id, {time} FROM posted)"
+    if _by_order(settings, table):
+        near = "account_id IN (SELECT account_id FROM posted)"
+    pair = 'SELECT near."=n", p.event_id, p.account_id, p.known_at, p.first_known_at FROM near JOIN posted p ON '
+    pairs = " UNION ALL ".join(pair + same for same in _same(settings, table))
+    return f"""
+        WITH posted AS MATERIALIZED ({posted}),
+        own AS ({own}),
+        near AS MATERIALIZED (SELECT *, row_number() OVER () AS "=n" FROM own WHERE event_id IS NULL AND {near}),
+        pairs AS MATERIALIZED ({pairs}),
+        told AS (SELECT "=n", min(known_at) AS k, min(first_known_at) AS f FROM pairs GROUP BY "=n")
+        SELECT * FROM own WHERE event_id IS NOT NULL OR NOT {near}
+        UNION ALL BY NAME
+        SELECT near.* EXCLUDE ("=n") REPLACE ({_EARLIER.format(own="near", k="told.k", f="told.f")})
+        FROM near LEFT JOIN told ON near."=n" = told."=n"
+        UNION ALL BY NAME
+        SELECT * FROM posted WHERE (event_id, account_id) NOT IN (SELECT (event_id, account_id) FROM pairs)"""
+
+
+# A copy, which the survivor of a merge has, is known at the merge at the earliest: of both alike.
+_EARLIER = (
+    "least({own}.known_at, {k}) AS known_at, "
+    "CASE WHEN {own}.first_known_at IS NOT NULL THEN least({own}.first_known_at, {f}) END AS first_known_at"
+)
+
+
+def _tickets(own: str, posted: str) -> str:
+    replaced = [_EARLIER.format(own="o", k="p.known_at", f="p.first_known_at")]
+    for column in LATER:
+        told = column.replace("_at", "_known_at")
+        by_lag = f"o.{column} + coalesce(o.first_known_at, o.known_at) - o.opened_at"
+        same = f"CASE WHEN p.{column} = o.{column} THEN p.{told} END"
+        both = f"least(coalesce(o.{told}, {by_lag}), {same})"
+        mine = f"o.{column} IS NOT NULL"
+        replaced.append(
+            f"CASE WHEN p.ticket_id IS NULL THEN o.{told} WHEN {mine} THEN {both} ELSE p.{told} END AS {told}"
+        )
+        replaced.append(f"coalesce(o.{column}, p.{column}) AS {column}")
+    outcome = "CASE WHEN o.resolved_at IS NULL THEN coalesce(p.{0}, o.{0}) ELSE o.{0} END AS {0}"
+    replaced += [outcome.format(column) for column in OUTCOME]
+    return f"""
+        WITH posted AS MATERIALIZED ({posted}),
+        own AS ({own}),
+        near AS MATERIALIZED (SELECT * FROM own WHERE ticket_id IN (SELECT ticket_id FROM posted))
+        SELECT * FROM own WHERE ticket_id NOT IN (SELECT ticket_id FROM posted)
+        UNION ALL BY NAME
+        SELECT o.* REPLACE ({", ".join(replaced)})
+        FROM near o LEFT JOIN posted p ON p.ticket_id = o.ticket_id AND p.account_id = o.account_id
+        UNION ALL BY NAME
+        SELECT * FROM posted WHERE ticket_id NOT IN (SELECT ticket_id FROM near)"""
+
+
+def _by_order(settings: Settings, table: str) -> bool:
+    return table == "purchases" and "order_id" in settings.tables[table].columns
+
+
+def _same(settings: Settings, table: str) -> Iterator[str]:
+    """SQL conditions under which a row of the table, `near`, and a posted one, `p`, tell of one event.
+
+    By the order, product and kind where there is an order; else where all that the post gives is the same. What the
+    table has no column for can't differ.
+    """
+    mapped = settings.tables[table].columns
+    given = [c for c in TABLES[table].columns if c in mapped and c not in {"known_at", "account_id"}]
+    needed = [c for c in given if TABLES[table].columns[c].needed]
+    alike = [f"(p.{quoted(c)} IS NULL OR p.{quoted(c)} = near.{quoted(c)})" for c in given if c not in needed]
+    whole = ["near.account_id = p.account_id", *(f"near.{quoted(c)} = p.{quoted(c)}" for c in needed), *alike]
+    if not _by_order(settings, table):
+        yield " AND ".join(whole)
+        return
+    yield " AND ".join(["p.order_id IS NULL", *whole])
+    order = ["near.account_id = p.account_id", "near.order_id = p.order_id", "(near.amount < 0) = (p.amount < 0)"]
+    order += [f"(p.{c} IS NULL OR p.{c} = near.{c})" for c in ("product", "kind") if c in mapped]
+    yield " AND ".join(order)
+
+
+def _folded(table: str, revisions: str) -> str:
+    """SQL of canonical rows, one an event: its newest content, each fact known when it first came."""
+    contract = TABLES[table]
+    made = {"known_at": "min(known_at)", "first_known_at": "NULL", "event_id": "any_value(event_id)"}
+    made |= {c.replace("_at", "_known_at"): f"min(known_at) FILTER ((content->>'$.{c}') IS NOT NULL)" for c in LATER}
+    latest = f"(SELECT *, arg_max(content, revision) OVER (PARTITION BY event_id) AS told FROM {revisions} "
+    latest += f"WHERE source = {text(table)})"
+    columns = []
+    for name, column in contract.columns.items():
+        value = made.get(name, f"any_value(told->>'$.{name}')")
+        columns.append(f"CAST({value} AS {_SQL_TYPES[stored(column)]}) AS {quoted(name)}")
+    return f"SELECT {', '.join(columns)} FROM {latest} GROUP BY event_id"
+
+
+@contextmanager
+def shown(connection: duckdb.DuckDBPyConnection, found: pa.Table) -> Iterator[None]:
+    """Have revisions in a connection, where the SQL of this module looks for them."""
+    connection.register(_VIEW, found)
+    try:
+        yield
+    finally:
+        connection.unregister(_VIEW)
+
+
+def _arrow(found: Sequence[sa.Row[tuple[object, ...]]]) -> pa.Table:
+    values = list(zip(*found, strict=True)) if found else [()] * len(_COLUMNS)
+    return pa.table({c: pa.array(v, _KINDS.get(c, pa.int64())) for c, v in zip(_COLUMNS, values, strict=True)})
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[sa.Connection | None]:
+    """A connection to the state database; None where there is none yet, or nothing ever came."""
+    url = sa.make_url(settings.state)
+    lite = url.get_backend_name() == "sqlite"
+    if lite and url.database and not Path(url.database).exists():
+        yield None
+        return
+    engine = sa.create_engine(
+        url, poolclass=sa.NullPool, connect_args={"timeout": 10} if lite else {"connect_timeout": 10}
+    )
+    try:
+        with engine.connect() as connection:
+            yield connection if sa.inspect(connection).has_table(EVENT_LOG.name) else None
+    except sa.exc.DBAPIError as error:
+        shown_url = url.render_as_string(hide_password=True)
+        there = re.sub(r"password=\S+", "password=…", first_line(error.orig or error))
+        raise SourceError(f"the events in {shown_url} can't be read", there=there) from None
+    finally:
+        engine.dispose()

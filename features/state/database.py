@@ -1,0 +1,255 @@
+"""The state database: scores, keys, and the tables that monitoring adds, in SQLite or PostgreSQL.
+
+Opening it brings it to the newest revision in `serving/migrations`; two processes may open it at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from features.core.errors import GarrisonError
+from features.core.timestamps import micros
+from features.settings import Settings
+from features.state.locks import Lock, lock_transaction
+from features.state.tables import SCORES
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+# Seconds that a writer waits for another one before it gives up.
+PATIENCE = 10
+# Rows a statement; a whole write is one transaction.
+CHUNK = 2_000
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open state database, at the newest revision.
+
+    Args:
+        engine: For reads and writes of other tables, through `reading` and `writing`.
+    """
+
+    engine: sa.Engine
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that sees one state of the database throughout.
+
+        Raises:
+            GarrisonError: The database is locked or can't be reached.
+        """
+        with _explained(self.engine), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that holds the write lock: committed at the end, undone by any error.
+
+        Raises:
+            GarrisonError: The database is locked or can't be reached; nothing was written.
+        """
+        writer = self.engine.execution_options(writes=True)
+        with _explained(self.engine), writer.begin() as connection:
+            yield connection
+
+    def write_scores(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Write rows of `SCORES`, all or none; a row that is there already is replaced. Gives their number.
+
+        Args:
+            rows: Values in the order of the columns; drivers as JSON.
+        """
+        with self.writing() as connection:
+            return _replace(connection, SCORES, rows)
+
+    def latest_scores(self, at: datetime, target: str, horizon: int) -> list[dict[str, Any]]:
+        """The scores of the newest `as_of` that is not after `at`, by account; [] before the first."""
+        kind = (SCORES.c.target == target) & (SCORES.c.horizon == horizon)
+        newest = sa.select(sa.func.max(SCORES.c.as_of)).where(kind, SCORES.c.as_of <= micros(at))
+        query = sa.select(SCORES).where(kind, SCORES.c.as_of == newest.scalar_subquery())
+        return self._scores(query.order_by(SCORES.c.account_id))
+
+    def account_scores(self, account_id: str, *, limit: int = 1_000) -> list[dict[str, Any]]:
+        """An account's scores of all targets and horizons, newest `as_of` first."""
+        query = sa.select(SCORES).where(SCORES.c.account_id == account_id)
+        order = (SCORES.c.as_of.desc(), SCORES.c.target, SCORES.c.horizon)
+        return self._scores(query.order_by(*order).limit(limit))
+
+    def _scores(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        with self.reading() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def close(self) -> None:
+        """Give its connections back."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open(settings: Settings) -> Store:  # noqa: A001  # read as store.open, as the file modules of Python do
+    """Open the company's state database, made and brought to the newest revision where needed.
+
+    Raises:
+        GarrisonError: The database is locked, can't be reached, or is newer than this program.
+    """
+    engine = connect(settings.state)
+    try:
+        with _explained(engine):
+            _upgrade(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Store(engine)
+
+
+def connect(url: str) -> sa.Engine:
+    """An engine on SQLite (in WAL mode, its folder made) or PostgreSQL.
+
+    Raises:
+        GarrisonError: It is no such URL.
+    """
+    try:
+        address = sa.make_url(url)
+    except SQLAlchemyError:
+        raise GarrisonError(
+            "a database URL can't be read", do="Write it like sqlite:///file.db or postgresql://user@host/name"
+        ) from None
+    if address.get_backend_name() == "sqlite":
+        return _sqlite(address)
+    if address.get_backend_name() == "postgresql":
+        arguments = {"connect_timeout": PATIENCE, "options": f"-c lock_timeout={PATIENCE}s"}
+        return sa.create_engine(address, connect_args=arguments, pool_pre_ping=True)
+    raise GarrisonError(
+        "this database can't be written to",
+        there=address.get_backend_name(),
+        do="Use sqlite:///file.db or postgresql://user@host/name",
+    )
+
+
+def shown(url: str) -> str:
+    """A URL as it may be printed: without its password. What is no URL stays as it is."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+
+
+def _sqlite(address: sa.URL) -> sa.Engine:
+    if address.database:
+        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(address, connect_args={"timeout": PATIENCE})
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver shall not begin transactions: _begun does
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begun(connection: sa.Connection) -> None:
+        # A reader that turns writer half-way can't wait for another writer: so writers say so at the start.
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def upsert(connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Insert rows, or replace those with the same primary key, in the caller's transaction.
+
+    Args:
+        connection: To SQLite or PostgreSQL.
+        table: With a primary key.
+        rows: By column name, all with the same columns.
+
+    Returns:
+        The number of rows.
+    """
+    statement, written = _replacing(connection, table), 0
+    for chunk in _chunks(map(dict, rows)):
+        connection.execute(statement, chunk)
+        written += len(chunk)
+    return written
+
+
+def _replace(connection: sa.Connection, table: sa.Table, rows: Iterable[tuple[Any, ...]]) -> int:
+    """The same with rows as the driver takes them, values in the order of the columns: several times as fast."""
+    written = 0
+    if connection.dialect.name != "postgresql":
+        statement = str(_replacing(connection, table).compile(dialect=connection.dialect))
+        for chunk in _chunks(rows):
+            connection.exec_driver_sql(statement, chunk)
+            written += len(chunk)
+        return written
+    apart = sa.Table("coming", sa.MetaData(), *(sa.Column(c.name, c.type) for c in table.columns))
+    connection.execute(sa.DDL(f"CREATE TEMPORARY TABLE {apart.name} (LIKE {table.name}) ON COMMIT DROP"))
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {apart.name} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+            written += 1
+    connection.execute(_replacing(connection, table, sa.select(apart)))
+    return written
+
+
+def _replacing(connection: sa.Connection, table: sa.Table, rows: sa.Select[Any] | None = None) -> sa.Insert:
+    """An insert, of parameters or of the rows selected, under which a row with the same primary key is replaced."""
+    insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+    keys = [column.name for column in table.primary_key]
+    rest = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
+    filled = insert if rows is None else insert.from_select([c.name for c in table.columns], rows)
+    return filled.on_conflict_do_update(index_elements=keys, set_=rest)
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _upgrade(engine: sa.Engine) -> None:
+    # The revisions are one chain, each named by its number. Alembic is slow to import, and seldom needed.
+    head = max(file.name[:4] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    with engine.connect() as connection:
+        there = sa.inspect(connection).has_table("alembic_version")
+        if there and connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == head:
+            return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.execution_options(writes=True).begin() as connection:
+        lock_transaction(connection, Lock.MIGRATION)
+        # Another process may have been first: then this finds the newest revision and does nothing.
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _explained(engine: sa.Engine) -> Iterator[None]:
+    """Say what is wrong with a database in words, without its password."""
+    try:
+        yield
+    except DBAPIError as error:
+        said = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
+        locked = "locked" in said or "lock timeout" in said
+        what = "is locked by another process" if locked else "can't be used"
+        do = "Wait until that process is done" if locked else "Check that it is there and may be written to"
+        where = engine.url.render_as_string(hide_password=True)
+        raise GarrisonError(f"the database {where} {what}", there=said, do=do) from error

@@ -1,0 +1,74 @@
+"""Named locks: each is held by one process at a time, and is freed when that process ends, however it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from enum import Enum
+
+import sqlalchemy as sa
+
+
+class Lock(Enum):
+    """Every lock there is. A value is PostgreSQL's number for it, so no two may be equal and none may change."""
+
+    MIGRATION = 5_401_977
+    DELIVER = 5_401_978
+    EVENT_LOG = 5_401_979
+    DESTINATION = 5_401_980
+
+
+def lock_transaction(connection: sa.Connection, lock: Lock) -> None:
+    """Wait for a lock and hold it until the transaction ends.
+
+    On SQLite a writing transaction holds the whole database already, so there is nothing to do.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock.value)))
+
+
+@contextmanager
+def try_lock(engine: sa.Engine, lock: Lock, *, of: str = "") -> Iterator[bool]:
+    """Try to hold a lock, without waiting; yields whether this process holds it now.
+
+    Args:
+        engine: Of the state database.
+        lock: Which.
+        of: Name of the one thing that is locked, where a lock is not for all, such as one destination.
+    """
+    held = _in_postgres(engine, lock, of) if engine.dialect.name == "postgresql" else _beside_sqlite(engine, lock, of)
+    with held as is_held:
+        yield is_held
+
+
+@contextmanager
+def _in_postgres(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
+    number = int.from_bytes(_digest(of, lock)[:8], signed=True) if of else lock.value
+    # The server frees it when the connection breaks.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        is_held = bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number))))
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+
+
+@contextmanager
+def _beside_sqlite(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
+    """Hold an exclusive transaction in a small database beside the state; the operating system frees it."""
+    suffix = f"-{_digest(of, lock).hex()[:12]}" if of else ""
+    file = f"{engine.url.database}-{lock.name.lower()}{suffix}"
+    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            yield False
+        else:
+            yield True
+
+
+def _digest(of: str, lock: Lock) -> bytes:
+    return hashlib.sha256(f"{lock.name}\x1f{of}".encode()).digest()

@@ -1,0 +1,1 @@
+"""The revisions of the state database, run by `features.state.database`."""

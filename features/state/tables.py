@@ -1,0 +1,181 @@
+"""All tables of the state database. A change here wants a new revision in `features/state/migrations`.
+
+Instants are whole microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+SCORES = sa.Table(
+    "scores",
+    METADATA,
+    sa.Column("account_id", sa.String, primary_key=True),
+    sa.Column("as_of", sa.BigInteger, primary_key=True),
+    sa.Column("target", sa.String, primary_key=True),
+    sa.Column("horizon", sa.Integer, primary_key=True),
+    sa.Column("score", sa.Double, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("catalog", sa.String, nullable=False),
+    sa.Column("sources", sa.String, nullable=False),
+    sa.Column("value", sa.Double),
+    sa.Column("in_cohort", sa.Boolean),
+    sa.Column("drivers", sa.JSON, nullable=False),
+    sa.Column("scored_at", sa.BigInteger, nullable=False),
+    sa.Index("scores_as_of", "as_of"),
+)
+
+API_KEYS = sa.Table(
+    "api_keys",
+    METADATA,
+    sa.Column("key_id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("hash", sa.String, nullable=False),
+    sa.Column("scope", sa.String, nullable=False, server_default="score"),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("revoked_at", sa.BigInteger),
+)
+
+EVENT_LOG = sa.Table(
+    "events",
+    METADATA,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("event_id", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("account_id", sa.String, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("known_at", sa.BigInteger, nullable=False),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.UniqueConstraint("source", "event_id", "revision", name="events_revision"),
+    sa.Index("events_account", "account_id", "seq"),
+)
+
+SERVED = sa.Table(
+    "served",
+    METADATA,
+    sa.Column("served_id", sa.String, primary_key=True),
+    sa.Column("served_at", sa.BigInteger, nullable=False),
+    sa.Column("account_id", sa.String, nullable=False),
+    sa.Column("as_of", sa.BigInteger, nullable=False),
+    sa.Column("catalog", sa.String, nullable=False),
+    sa.Column("history", sa.String),
+    sa.Column("position", sa.BigInteger),
+    sa.Column("posted", sa.Text),
+    sa.Column("told", sa.Text, nullable=False),
+    sa.Column("checked_at", sa.BigInteger),
+    sa.Column("fate", sa.String),
+    sa.Index("served_unchecked", "checked_at", "served_at"),
+)
+
+PARITY_RUNS = sa.Table(
+    "parity_runs",
+    METADATA,
+    sa.Column("run_at", sa.BigInteger, primary_key=True),
+    sa.Column("checked", sa.Integer, nullable=False),
+    sa.Column("mismatches", sa.Integer, nullable=False),
+)
+
+
+def _as_sent() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("destination", sa.String, primary_key=True),
+        sa.Column("account_id", sa.String, primary_key=True),
+        sa.Column("hash", sa.String, nullable=False),
+        sa.Column("sent", sa.JSON, nullable=False),
+        sa.Column("at", sa.BigInteger, nullable=False),
+    ]
+
+
+DELIVERIES = sa.Table("deliveries", METADATA, *_as_sent())
+DELIVERY_JOBS = sa.Table("delivery_jobs", METADATA, *_as_sent(), sa.Column("job", sa.String, nullable=False))
+
+DELIVERY_QUARANTINE = sa.Table(
+    "delivery_quarantine",
+    METADATA,
+    sa.Column("destination", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String, primary_key=True),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
+
+DELIVERY_RUNS = sa.Table(
+    "delivery_runs",
+    METADATA,
+    sa.Column("destination", sa.String, primary_key=True),
+    sa.Column("began_at", sa.BigInteger, primary_key=True),
+    sa.Column("ended_at", sa.BigInteger, nullable=False),
+    sa.Column("sent", sa.Integer, nullable=False),
+    sa.Column("unchanged", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("quarantined", sa.Integer, nullable=False),
+)
+
+# One row for each as_of that alerts were raised at: what makes a second run of it a no-op.
+ALERT_RUNS = sa.Table(
+    "alert_runs",
+    METADATA,
+    sa.Column("target", sa.String, primary_key=True),
+    sa.Column("as_of", sa.BigInteger, primary_key=True),
+    sa.Column("horizon", sa.Integer, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("enter", sa.Double, nullable=False),
+    sa.Column("leave", sa.Double, nullable=False),
+    sa.Column("run_at", sa.BigInteger, nullable=False),
+)
+
+EPISODES = sa.Table(
+    "episodes",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String, nullable=False),
+    sa.Column("target", sa.String, nullable=False),
+    sa.Column("horizon", sa.Integer, nullable=False),
+    sa.Column("opened_as_of", sa.BigInteger, nullable=False),
+    sa.Column("opened_score", sa.Double, nullable=False),
+    sa.Column("peak_score", sa.Double, nullable=False),
+    sa.Column("last_as_of", sa.BigInteger, nullable=False),
+    sa.Column("last_score", sa.Double),
+    sa.Column("value", sa.Double),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("closed_as_of", sa.BigInteger),
+    sa.Column("outcome", sa.String),  # recovered, left
+    sa.UniqueConstraint("account_id", "target", "opened_as_of", name="episodes_opened"),
+)
+# The database itself refuses an account's second open episode.
+sa.Index(
+    "episodes_open",
+    EPISODES.c.account_id,
+    EPISODES.c.target,
+    unique=True,
+    sqlite_where=EPISODES.c.closed_as_of.is_(None),
+    postgresql_where=EPISODES.c.closed_as_of.is_(None),
+)
+
+OUTBOX = sa.Table(
+    "outbox",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("episode_id", sa.String, sa.ForeignKey("episodes.id"), nullable=False),
+    sa.Column("kind", sa.String, nullable=False),  # opened
+    sa.Column("recipient", sa.String),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("body", sa.String, nullable=False),
+    # pending, sending, sent, failed, uncertain; or never to be sent by itself: withheld, undeliverable
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("reason", sa.String),
+    sa.Column("channel", sa.String),  # that it was last handed to
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),  # among those of one run: the most at stake first
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("next_try_at", sa.BigInteger, nullable=False),
+    sa.Column("sent_at", sa.BigInteger),
+    sa.UniqueConstraint("episode_id", "kind", name="outbox_episode"),
+    sa.Index("outbox_due", "state", "next_try_at"),
+)

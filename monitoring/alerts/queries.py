@@ -1,0 +1,191 @@
+"""How accounts stand at one `as_of`: what the state database knows of their scores and open episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from features.core.errors import GarrisonError
+from features.core.timestamps import instant, micros
+from features.settings import Settings
+from features.state.tables import ALERT_RUNS, EPISODES, SCORES
+from monitoring.alerts.message import Earlier
+
+TARGET = "churn"
+# Accounts named in one statement.
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Scores that an episode goes by: it opens at `enter` or above, and closes below `leave`."""
+
+    model: str
+    enter: float
+    leave: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """One account's stored score at the `as_of` in hand."""
+
+    account_id: str
+    score: float
+    in_cohort: bool | None
+    value: float | None
+    sources: str
+    drivers: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An open episode, as the run before left it."""
+
+    id: str
+    account_id: str
+    peak_score: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that the lifecycle looks at.
+
+    Args:
+        scores: At or above the entry threshold, or of an account with an open episode.
+        episodes: Those open.
+        considered: Number of accounts in the cohort.
+    """
+
+    scores: Sequence[Score]
+    episodes: Sequence[Episode]
+    considered: int
+
+
+class Champion(Protocol):
+    """What alerts ask of the model that serves: a `training.models.model.Bundle`, which takes long to import."""
+
+    @property
+    def version(self) -> str:
+        """Such as churn-3."""
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Days, ascending."""
+
+    def threshold(self, horizon: int, share: float) -> float:
+        """The score that the riskiest `share` of the calibration period reached."""
+
+
+def thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresholds:
+    """Where episodes open and close, after the champion's calibration period.
+
+    Raises:
+        GarrisonError: There is no champion, or it does not know the alerts' horizon.
+    """
+    bundle, horizon = champions.get(TARGET), settings.alert_horizon
+    if bundle is None:
+        do = "Run `python -m training fit`, then `python -m training promote RUN`"
+        raise GarrisonError(f"no model is champion for {TARGET}", do=do)
+    if horizon not in bundle.horizons:
+        raise GarrisonError(
+            f"the champion {bundle.version} gives no score over {horizon} days",
+            there=f"horizons {', '.join(map(str, bundle.horizons))}",
+            do="Set alerts.horizon to one of them, or train again",
+        )
+    shares = settings.alerts.enter_share, settings.alerts.leave_share
+    return Thresholds(bundle.version, *(bundle.threshold(horizon, share) for share in shares))
+
+
+def chosen(connection: sa.Connection, as_of: datetime | None, horizon: int) -> int:
+    """The instant to work on (µs): the one asked for, or the newest that has scores.
+
+    Raises:
+        GarrisonError: There are no scores then.
+    """
+    newest = connection.scalar(sa.select(sa.func.max(SCORES.c.as_of)).where(_kind(horizon)))
+    if as_of is None and newest is not None:
+        return int(newest)
+    if as_of is None:
+        raise GarrisonError(
+            f"there are no {TARGET} scores over {horizon} days", do="Run `python -m serving score --as-of D` first"
+        )
+    at = micros(as_of)
+    there = sa.select(SCORES.c.account_id).where(_kind(horizon), SCORES.c.as_of == at).limit(1)
+    if connection.scalar(there) is None:
+        raise GarrisonError(
+            f"there are no {TARGET} scores over {horizon} days as of {day(at)}",
+            there="none at all" if newest is None else f"the newest are of {day(newest)}",
+            do=f"Run `python -m serving score --as-of {day(at)}` first",
+        )
+    return at
+
+
+def processed(connection: sa.Connection, at: int) -> bool:
+    """Whether alerts have been raised at this instant (µs) before.
+
+    Raises:
+        GarrisonError: They have been raised at a later one.
+    """
+    last = connection.scalar(sa.select(sa.func.max(ALERT_RUNS.c.as_of)).where(ALERT_RUNS.c.target == TARGET))
+    if last is not None and last > at:
+        raise GarrisonError(
+            f"alerts can't go back to {day(at)}",
+            there=f"they have been raised as of {day(last)}",
+            do="Name a later --as-of, or none for the newest scores",
+        )
+    return last == at
+
+
+def read(connection: sa.Connection, at: int, horizon: int, *, thresholds: Thresholds) -> Standing:
+    """How accounts stand at an instant (µs).
+
+    Raises:
+        GarrisonError: The scores are of another model than the thresholds.
+    """
+    here = (_kind(horizon), SCORES.c.as_of == at)
+    models = sorted(connection.scalars(sa.select(SCORES.c.model).where(*here).distinct()))
+    if models != [thresholds.model]:
+        raise GarrisonError(
+            f"the scores as of {day(at)} are not all of the champion {thresholds.model}, whose thresholds hold",
+            there=f"scores of {', '.join(models)}",
+            do=f"Run `python -m serving score --as-of {day(at)}` again",
+        )
+    is_open = (EPISODES.c.target == TARGET) & EPISODES.c.closed_as_of.is_(None)
+    in_episode = SCORES.c.account_id.in_(sa.select(EPISODES.c.account_id).where(is_open))
+    moving = sa.select(*(SCORES.c[f.name] for f in fields(Score))).where(
+        *here, (SCORES.c.score >= thresholds.enter) | in_episode
+    )
+    episodes = sa.select(*(EPISODES.c[f.name] for f in fields(Episode))).where(is_open)
+    eligible = sa.select(sa.func.count()).select_from(SCORES).where(*here, SCORES.c.in_cohort.is_(True))
+    return Standing(
+        [Score(*row) for row in connection.execute(moving)],
+        [Episode(*row) for row in connection.execute(episodes.order_by(EPISODES.c.account_id))],
+        connection.scalar(eligible) or 0,
+    )
+
+
+def earlier(connection: sa.Connection, accounts: Sequence[str], at: int, *, horizon: int) -> Mapping[str, Earlier]:
+    """Each account's last score before an instant (µs); none for those that have none."""
+    found = {}
+    for start in range(0, len(accounts), _CHUNK):
+        mine = (_kind(horizon), SCORES.c.as_of < at, SCORES.c.account_id.in_(accounts[start : start + _CHUNK]))
+        last = sa.select(SCORES.c.account_id, sa.func.max(SCORES.c.as_of)).where(*mine)
+        keys = sa.tuple_(SCORES.c.account_id, SCORES.c.as_of).in_(last.group_by(SCORES.c.account_id))
+        query = sa.select(SCORES.c.account_id, SCORES.c.score, SCORES.c.as_of, SCORES.c.model)
+        for account, score, as_of, model in connection.execute(query.where(*mine, keys)):
+            found[account] = Earlier(score, instant(as_of), model)
+    return found
+
+
+def day(at: int) -> str:
+    """An instant (µs) as the command line takes it: the date alone at midnight UTC."""
+    when = instant(at)
+    return when.date().isoformat() if at % 86_400_000_000 == 0 else when.isoformat()
+
+
+def _kind(horizon: int) -> sa.ColumnElement[bool]:
+    return (SCORES.c.target == TARGET) & (SCORES.c.horizon == horizon)

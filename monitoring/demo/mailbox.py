@@ -1,0 +1,81 @@
+"""A mailbox for trying things out: an SMTP server on this machine that takes every message and saves it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from features.core.errors import GarrisonError
+from monitoring.alerts.message import safe
+
+HOST = "127.0.0.1"
+Say = Callable[[str], None]
+
+
+class Catcher:
+    """aiosmtpd's handler: saves each message as .eml and says so in one line."""
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self._folder, self._say, self._numbers = folder, say, count(1)
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802  # aiosmtpd's name
+        """Save before answering: what is answered with 250 is on disk."""
+        number = self._save(envelope.original_content)
+        subject = message_from_bytes(envelope.original_content, policy=policy.default)["Subject"]
+        self._say(safe(f"{number}.eml to {', '.join(envelope.rcpt_tos)}: {subject}", 500))
+        return "250 saved"
+
+    def _save(self, content: bytes) -> str:
+        for number in self._numbers:
+            try:
+                with (self._folder / f"{number:04}.eml").open("xb") as file:
+                    file.write(content)
+            except FileExistsError:
+                continue
+            return f"{number:04}"
+        raise AssertionError
+
+
+@contextmanager
+def opened(port: int, folder: Path, say: Say) -> Iterator[None]:
+    """Take messages on this port of the local machine while the context lasts.
+
+    Raises:
+        GarrisonError: aiosmtpd is not installed, the port is taken, or the folder can't be made.
+    """
+    try:
+        from aiosmtpd.controller import Controller
+    except ModuleNotFoundError:
+        raise GarrisonError(
+            "the mailbox needs aiosmtpd, which is for development", do="Run `pip install aiosmtpd`"
+        ) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        socket.create_server((HOST, port)).close()  # aiosmtpd would take seconds to say that it is taken
+        server = Controller(Catcher(folder, say), hostname=HOST, port=port)
+        server.start()
+    except OSError as error:
+        raise GarrisonError(
+            f"the mailbox can't open on {HOST}:{port} with folder {folder}",
+            there=error.strerror or str(error),
+            do="Choose another --port or --folder",
+        ) from error
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+def serve(port: int, folder: Path, seconds: float | None, say: Say) -> None:
+    """Take messages until the time is up, or until interrupted."""
+    end = None if seconds is None else time.monotonic() + seconds
+    with opened(port, folder, say):
+        say(f"taking mail on {HOST}:{port}, into {folder}")
+        while end is None or time.monotonic() < end:
+            time.sleep(0.2 if end is None else max(0.0, min(0.2, end - time.monotonic())))

@@ -1,0 +1,255 @@
+"""Drift: Evidently's comparison of the newest snapshot with the training snapshots. The only file that meets Evidently.
+
+Evidently gets columns already cut into bins (`drift.binning`), so that its index is taken over bins that hold
+enough rows, missing values count, and no raw value of an account ends up in a page.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from features.catalog import BUILT_IN, Catalog
+from features.core.errors import RegistryError
+from features.core.html import render, write
+from features.engine import snapshots
+from features.settings import Settings
+from features.sources.history import History
+from monitoring.drift.binning import Binned, cut, noise
+from monitoring.drift.schema_checks import Sound, examine
+from monitoring.drift.verdict import Column, Verdict, figures
+from serving.scoring.snapshot_store import Snapshot
+from training.models.model import Bundle
+from training.registry import promotion_log
+
+_TEMPLATE = Path(__file__).parent / "templates" / "drift.html"
+ROWS = 20_000
+# A PSI below this is small whatever the number of rows, by the rule of thumb of credit scoring.
+LEAST = 0.1
+# The chance that a verdict calls drift where there is none, shared by all its columns.
+CHANCE = 0.01
+SHOWN_DRIFTED, SHOWN_STABLE = 12, 6
+_SIDES = {"reference": ("in training", {"color": "#9fb0c3"}), "current": ("now", {"color": "#d98e04"})}
+# Evidently guesses the types that it is not told.
+_OTHER_KINDS = ("numerical", "text", "datetime", "unknown", "list")
+
+# By name: the reference's scores and the current ones, row for row.
+Scores = Mapping[str, tuple[ArrayLike, ArrayLike]]
+
+
+def check(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None = None) -> Verdict:
+    """Judge whether `current` looks like `reference`; the light verdict, without a page.
+
+    Args:
+        reference: Features of the training snapshots; of more than 20,000 rows a sample is taken.
+        current: Features of the newest snapshot's cohort; the same.
+        seed: Of the samples.
+        scores: Compared like features.
+    """
+    sound = _sound(reference, current, seed=seed, scores=scores)
+    binned = {name: cut(sound.reference[name], sound.current[name]) for name in sound.reference}
+    chance = CHANCE / max(1, len(binned))
+    rows = len(sound.current), len(sound.reference)
+    columns = []
+    for name, psi in _indices(binned).items():
+        bins = binned[name].count
+        about = figures(sound.reference[name], sound.current[name])
+        about |= {"kind": "score"} if name in (scores or {}) else {}
+        threshold = max(LEAST, noise(*rows, bins, chance=chance))
+        columns.append(Column(name, psi=psi, threshold=threshold, bins=bins, **about))
+    columns.sort(key=lambda c: (-c.psi / c.threshold, c.name))
+    return Verdict(tuple(columns), sound.findings, *rows)
+
+
+def page(  # noqa: PLR0913  # all named: what to show, and where
+    verdict: Verdict,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    *,
+    file: Path,
+    heading: str,
+    seed: int,
+    scores: Scores | None = None,
+    catalog: Catalog = BUILT_IN,
+) -> Path:
+    """Write the page: the verdict in words, all columns' figures, and Evidently's view of the most moved.
+
+    It stands by itself: whoever opens it needs no network. Some 4 MB, nearly all of it Evidently's program.
+
+    Args:
+        verdict: As `check` gave it for the same reference, current, seed and scores.
+        reference: These four as given to `check`.
+        current: The same.
+        file: Written whole or not at all; its folder is made.
+        heading: What was compared, for the top of the page.
+        seed: The same.
+        scores: The same.
+        catalog: What the columns are.
+    """
+    shown = verdict.drifted[:SHOWN_DRIFTED] or verdict.columns[:SHOWN_STABLE]
+    features = catalog.features
+    sentences = {c.name: features[c.name].sentence for c in verdict.columns if c.name in features}
+    head = body = ""
+    if shown:
+        sound = _sound(reference, current, seed=seed, scores=scores)
+        binned = {c.name: cut(sound.reference[c.name], sound.current[c.name]) for c in shown}
+        report = _report(binned, {c.name: c.threshold for c in shown})
+        whole = _view(report, [f"{c.name}: PSI {c.psi:.2f}" for c in shown])
+        head = whole.split("<head>", 1)[1].split("</head>", 1)[0]
+        body = whole.split("<body>", 1)[1].rsplit("</body>", 1)[0]
+    about: dict[str, Any] = {"verdict": verdict, "heading": heading, "sentences": sentences}
+    about |= {"shown": len(shown), "leading": max(len(verdict.drifted), len(shown))}
+    return write(file, render(_TEMPLATE, **about, evidently_head=head, evidently_body=body))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Drift of each target's champion at one `as_of`.
+
+    Args:
+        as_of: Of the snapshot looked at.
+        verdicts: By target.
+        pages: By target.
+    """
+
+    as_of: datetime
+    verdicts: Mapping[str, Verdict]
+    pages: Mapping[str, Path]
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        for target, verdict in self.verdicts.items():
+            yield f"{target}, as of {self.as_of:%Y-%m-%d}"
+            yield from (f"  {line}" for line in verdict.lines())
+            yield f"  page: {self.pages[target]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        targets = {t: v.as_dict() | {"page": str(self.pages[t])} for t, v in self.verdicts.items()}
+        return {"as_of": self.as_of.isoformat(), "targets": targets}
+
+
+def run(settings: Settings, *, as_of: datetime | None = None) -> Watch:
+    """Compare the cohort at `as_of` with each champion's training snapshots, and write a page for each.
+
+    Args:
+        settings: The company's.
+        as_of: By default the midnight that ends the last day with an event.
+
+    Raises:
+        GarrisonError: There is no champion, or no account at `as_of`.
+    """
+    champions = promotion_log.champions(settings)
+    if not champions:
+        raise RegistryError("no model is champion", do="Run `python -m training fit`, then `… promote RUN`")
+    with History.open(settings) as history:
+        snapshot = Snapshot.take(settings, history, as_of or snapshots.latest(history))
+    verdicts, pages = {}, {}
+    for target, bundle in champions.items():
+        eligible = snapshot.in_cohort.get(target)
+        current = snapshot.frame if eligible is None else snapshot.frame[np.asarray(eligible, dtype=bool)]
+        given: dict[str, Any] = {"seed": settings.training.seed, "scores": _scores(bundle, current)}
+        verdicts[target] = check(bundle.reference, current, **given)
+        file = settings.var / "drift" / f"{snapshot.as_of:%Y-%m-%d}-{target}.html"
+        heading = f"{settings.company.name}: {target} model {bundle.version}, accounts as of {snapshot.as_of:%Y-%m-%d}"
+        given |= {"file": file, "heading": heading, "catalog": history.catalog}
+        pages[target] = page(verdicts[target], bundle.reference, current, **given)
+    return Watch(snapshot.as_of, verdicts, pages)
+
+
+def _scores(bundle: Bundle, current: pd.DataFrame) -> Scores:
+    """The champion's scores of both frames; none where a column it needs is gone, or there is nobody."""
+    if current.empty or not set(bundle.features).issubset(current.columns):
+        return {}
+    sides = [bundle.probabilities(bundle.matrix(frame)) for frame in (bundle.reference, current)]
+    names = [f"score {bundle.target} {days} days" for days in bundle.horizons]
+    return {name: (sides[0][:, at], sides[1][:, at]) for at, name in enumerate(names)}
+
+
+def _sound(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None) -> Sound:
+    """Both frames with their scores as columns, sampled, and with what can't be compared taken out."""
+    sides = []
+    for at, frame in enumerate((reference, current)):
+        whole = frame.assign(**{name: np.asarray(pair[at]) for name, pair in (scores or {}).items()})
+        sides.append(whole.sample(ROWS, random_state=seed) if len(whole) > ROWS else whole)
+    return examine(sides[0], sides[1])
+
+
+def _indices(binned: Mapping[str, Binned]) -> dict[str, float]:
+    """Evidently's PSI of each column, without the figures that its reports draw: a twentieth of the time."""
+    with _offline():
+        from evidently.legacy.calculations.stattests import psi_stat_test
+        from evidently.legacy.core import ColumnType
+
+        kind = ColumnType.Categorical
+        return {n: float(psi_stat_test(b.reference, b.current, kind, LEAST).drift_score) for n, b in binned.items()}
+
+
+def _report(binned: Mapping[str, Binned], thresholds: Mapping[str, float]) -> Any:
+    """Evidently's snapshot of one drift figure a column, in the order given."""
+    with _offline():
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.metrics import ValueDrift
+
+        names = {name: _harmless(name) for name in binned}
+        nothing: dict[str, list[str]] = {f"{kind}_columns": [] for kind in _OTHER_KINDS}
+        definition = DataDefinition(categorical_columns=list(names.values()), **nothing)
+        sides = [
+            Dataset.from_pandas(
+                pd.DataFrame({names[n]: getattr(b, side).map(_harmless) for n, b in binned.items()}), definition
+            )
+            for side in ("current", "reference")
+        ]
+        metrics = [ValueDrift(column=names[n], method="psi", threshold=thresholds[n]) for n in binned]
+        return Report(metrics).run(*sides)
+
+
+def _view(report: Any, headings: list[str]) -> str:
+    """Evidently's page of the figures alone: two side by side, of shares and not of counts, their bins in order."""
+    with _offline():
+        from evidently.core.metric_types import render_widgets
+        from evidently.legacy.renderers.html_widgets import group_widget
+
+    figures = []
+    for heading, result in zip(headings, report.metric_results.values(), strict=True):
+        widget = result.widget[-1]
+        widget.title, widget.size = _harmless(heading), 1
+        for figure in (tab.widget.params for tab in widget.tabs):
+            for trace in figure["data"]:
+                trace["visible"] = not trace["visible"]
+                trace["name"], trace["marker"] = _SIDES[trace["name"]]
+            layout = figure["layout"]
+            order = sorted({str(label) for trace in figure["data"] for label in trace["x"]})
+            layout["xaxis"] |= {"categoryorder": "array", "categoryarray": order}
+            layout["yaxis"] |= {"title": {"text": "% of accounts"}, "gridcolor": "#e8ecf1"}
+            layout["plot_bgcolor"] = "white"
+            layout["legend"] = {"orientation": "h", "y": 1.02, "yanchor": "bottom"}
+            layout["margin"] = {"l": 55, "r": 10, "t": 60, "b": 90}
+            for menu in layout["updatemenus"]:
+                menu["visible"] = False
+        figures.append(widget)
+    return str(render_widgets([group_widget(title="", widgets=figures)], as_iframe=False))
+
+
+def _harmless(text: str) -> str:
+    """Text that Evidently may put into a script element as it is: it does not escape `</script>`."""
+    return text.translate({ord("<"): "\u2039", ord(">"): "\u203a"})
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Evidently with its usage reports switched off, and without its libraries' warnings."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,5 @@
+"""Whether alerts save accounts: treated against held out.
+
+In: accounts and outcomes.
+Out: assignments, and effects with intervals.
+"""

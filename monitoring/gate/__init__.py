@@ -1,0 +1,5 @@
+"""Whether a scored run may be acted on.
+
+In: the ages of the sources and the drift verdict.
+Out: an open or a closed gate, with reasons.
+"""

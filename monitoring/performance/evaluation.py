@@ -1,0 +1,225 @@
+"""Performance: what the stored scores should be worth, and what they were worth once their labels matured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from features.core.errors import GarrisonError
+from features.core.timestamps import aware, instant, micros
+from features.settings import Settings
+from features.sources.history import History
+from features.state import database
+from features.state.database import Store
+from features.state.tables import SCORES
+from training.decisions.value import Floats
+from training.models.dataset import data_until
+from training.targets.labels import labels, mature_until
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What calibrated scores say about themselves.
+
+    Args:
+        accounts: How many were scored.
+        positives: Expected number of positives.
+        low: Lower end of the 95 % interval of their number, 0 or more.
+        high: Its upper end.
+        auc: Expected area under the ROC curve; None where the scores leave no doubt about any account.
+        brier: Expected mean squared error of the probability.
+    """
+
+    accounts: int
+    positives: float
+    low: float
+    high: float
+    auc: float | None
+    brier: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came true of the accounts whose labels matured.
+
+    Args:
+        accounts: How many.
+        positives: How many came true.
+        auc: None where all came true or none.
+        brier: Mean squared error of the probability.
+    """
+
+    accounts: int
+    positives: int
+    auc: float | None
+    brier: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The cohort's scores of one target, horizon and `as_of`.
+
+    Args:
+        target: churn or upsell.
+        horizon: In days.
+        as_of: Where they look from.
+        model: Versions that gave them.
+        estimate: Of the accounts of `realised`, or of all where that is None.
+        realised: None where no label has matured.
+    """
+
+    target: str
+    horizon: int
+    as_of: datetime
+    model: str
+    estimate: Estimate
+    realised: Outcome | None
+
+    def __str__(self) -> str:
+        here, estimate = f"{self.target} {self.horizon} days, {self.as_of:%Y-%m-%d}, {self.model}", self.estimate
+        between = f"{estimate.positives:,.0f} ({estimate.low:,.0f} to {estimate.high:,.0f})"
+        if self.realised is None:
+            expected = f"AUC {_shown(estimate.auc)}, Brier {estimate.brier:.4f}"
+            return f"{here}: of {estimate.accounts:,} accounts expect {between}; expected {expected}"
+        true = self.realised
+        surprise = "" if estimate.low <= true.positives <= estimate.high else ", outside of what was expected"
+        return (
+            f"{here}: of {true.accounts:,} accounts {true.positives:,} came true, expected {between}{surprise}; "
+            f"AUC {_shown(true.auc)} (expected {_shown(estimate.auc)}), "
+            f"Brier {true.brier:.4f} (expected {estimate.brier:.4f})"
+        )
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Estimated figures of the newest scores, and realised ones of all whose labels matured; oldest first."""
+
+    estimated: tuple[Scored, ...]
+    realised: tuple[Scored, ...]
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield "Estimated from the newest scores alone, true as far as the model is calibrated:"
+        yield from (f"  {scored}" for scored in self.estimated)
+        yield "Realised, where labels matured:" if self.realised else "Realised: no label has matured yet."
+        yield from (f"  {scored}" for scored in self.realised)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            name: [asdict(s) | {"as_of": s.as_of.isoformat()} for s in group]
+            for name, group in (("estimated", self.estimated), ("realised", self.realised))
+        }
+
+
+def estimate(scores: Floats) -> Estimate:
+    """What calibrated scores are worth, before any label is known.
+
+    If each score `p` is the account's true chance, the positives number `sum(p)`, with variance `sum(p (1 - p))` where
+    accounts decide independently; the Brier score is `mean(p (1 - p))`; and of the pairs of a positive and a negative,
+    each pair (i, j) is met with weight `p_i (1 - p_j)` and is in order where `p_i > p_j`. It can't see that the model
+    has gone wrong: set beside what was realised, it tells by how much.
+
+    Source: confidence-based performance estimation (CBPE), as in NannyML.
+
+    Args:
+        scores: (n,) probabilities, n > 0.
+    """
+    doubt = scores * (1 - scores)
+    expected, spread = float(scores.sum()), 1.96 * math.sqrt(doubt.sum())
+    low, high = max(0.0, expected - spread), min(float(len(scores)), expected + spread)
+    auc, pairs = None, expected * (len(scores) - expected)
+    # An account makes no pair with itself.
+    if pairs - doubt.sum() > 1e-9:
+        outcomes = np.repeat([1, 0], len(scores))
+        weights = np.concatenate([scores, 1 - scores])
+        ordered = roc_auc_score(outcomes, np.tile(scores, 2), sample_weight=weights) * pairs - doubt.sum() / 2
+        auc = float(ordered / (pairs - doubt.sum()))
+    return Estimate(len(scores), expected, low, high, auc, float(doubt.mean()))
+
+
+def realise(scores: Floats, answers: Floats) -> Outcome:
+    """What scores were worth.
+
+    The accounts that owners acted on after an alert are among them: where alerts save accounts, the model looks worse
+    than it is. Only a holdout tells the two apart (`monitoring.experiments.holdout`).
+
+    Args:
+        scores: (n,) probabilities, n > 0.
+        answers: (n,) of 0 and 1.
+    """
+    positives = int(answers.sum())
+    auc = float(roc_auc_score(answers, scores)) if 0 < positives < len(answers) else None
+    return Outcome(len(answers), positives, auc, float(brier_score_loss(answers, scores)))
+
+
+def run(settings: Settings) -> Performance:
+    """Estimate the newest scores of each target and horizon, and judge all those whose labels matured.
+
+    Raises:
+        GarrisonError: There are no scores in the store.
+    """
+    with database.open(settings) as state, History.open(settings) as history:
+        until = data_until(history, settings)
+        estimated, realised = [], []
+        for target, horizon, as_ofs in _kinds(state, settings):
+            estimated.append(_scored(_rows(state, target, horizon, as_ofs[-1])))
+            rule = settings.targets[target]
+            last = micros(mature_until(rule, horizon, until))
+            for rows in (_rows(state, target, horizon, a) for a in as_ofs if a <= last):
+                asked = rows[["account_id"]].assign(as_of=aware(rows["as_of"]))
+                answers = labels(history, rule, horizon, asked, data_until=until)
+                known = answers.notna().to_numpy()
+                if known.any():
+                    realised.append(_scored(rows[known], answers[known].to_numpy()))
+    if not estimated:
+        raise GarrisonError("there are no scores yet", do="Run `python -m serving score --as-of D` first")
+    return Performance(tuple(estimated), tuple(realised))
+
+
+def _kinds(state: Store, settings: Settings) -> Iterator[tuple[str, int, list[int]]]:
+    """Each target and horizon with the instants (µs, ascending) that have scores of its cohort."""
+    kinds = sa.select(SCORES.c.target, SCORES.c.horizon, SCORES.c.as_of).where(_eligible()).distinct()
+    with state.reading() as connection:
+        found = pd.DataFrame(connection.execute(kinds).all(), columns=["target", "horizon", "as_of"])
+    for (target, horizon), rows in found.groupby(["target", "horizon"]):
+        if target in settings.targets:
+            yield str(target), int(horizon), sorted(rows["as_of"])
+
+
+def _rows(state: Store, target: str, horizon: int, as_of: int) -> pd.DataFrame:
+    """The cohort's scores: account_id, as_of (µs), target, horizon, model, score."""
+    columns = [SCORES.c[c] for c in ("account_id", "as_of", "target", "horizon", "model", "score")]
+    here = (SCORES.c.target == target, SCORES.c.horizon == horizon, SCORES.c.as_of == as_of)
+    with state.reading() as connection:
+        found = connection.execute(sa.select(*columns).where(*here, _eligible()).order_by(SCORES.c.account_id)).all()
+    return pd.DataFrame(found, columns=[c.name for c in columns])
+
+
+def _eligible() -> sa.ColumnElement[bool]:
+    return SCORES.c.in_cohort.is_not(False)
+
+
+def _scored(rows: pd.DataFrame, answers: Floats | None = None) -> Scored:
+    scores = rows["score"].to_numpy(np.float64)
+    first = rows.iloc[0]
+    return Scored(
+        target=str(first["target"]),
+        horizon=int(first["horizon"]),
+        as_of=instant(first["as_of"]),
+        model=", ".join(sorted(rows["model"].unique())),
+        estimate=estimate(scores),
+        realised=None if answers is None else realise(scores, answers),
+    )
+
+
+def _shown(auc: float | None) -> str:
+    return "not defined" if auc is None else f"{auc:.3f}"

@@ -1,0 +1,5 @@
+"""Reports for managers.
+
+In: stored scores and episodes.
+Out: a page of who rose, fell, left, and what alerts did.
+"""

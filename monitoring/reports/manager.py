@@ -1,0 +1,223 @@
+"""The manager's report on a period: which accounts rose, fell, came and left, what is at stake, and what alerts did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from features.core.errors import GarrisonError
+from features.core.html import render, write
+from features.core.timestamps import instant
+from features.settings import Settings
+from features.state import database
+from features.state.database import Store
+from features.state.tables import EPISODES
+from monitoring.alerts import routing
+from monitoring.alerts.lifecycle import LEFT, RECOVERED
+from monitoring.alerts.message import safe
+from monitoring.alerts.queries import TARGET
+
+_TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+# So many percentage points of risk, as a share, are a rise or a fall; less is the noise of a score.
+MOVED = 0.05
+# Accounts named in each list; the counts are of all.
+_SHOWN = 15
+
+Names = Callable[[Collection[str]], Mapping[str, routing.Contact]]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One account's risk at both ends of the period; None where it was not in the cohort then."""
+
+    account_id: str
+    before: float | None
+    now: float | None
+    value: float | None
+    name: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The account's name, or its id where its record gives none; safe to print."""
+        return safe(self.name or self.account_id)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The accounts that moved one way: how many, and those with the most money at stake."""
+
+    count: int
+    top: tuple[Move, ...]
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Spells of risk in the period: opened, closed by outcome, and open at its end."""
+
+    opened: int
+    recovered: int
+    left: int
+    open: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """A period in figures.
+
+    Args:
+        since: `as_of` of the scores it begins with.
+        until: `as_of` of those it ends with.
+        horizon: Of the risk, in days.
+        lead: Days that the target leaves before the horizon begins.
+        accounts: In the cohort, at the beginning and at the end.
+        at_stake: Sum of risk times value over them, at both; accounts without a known value count as 0.
+        groups: rose and fell (risk, by 5 points or more), came (new in the cohort), left (no longer in it).
+        episodes: Of risk.
+    """
+
+    since: datetime
+    until: datetime
+    horizon: int
+    lead: int
+    accounts: tuple[int, int]
+    at_stake: tuple[float, float]
+    groups: Mapping[str, Group]
+    episodes: Episodes
+
+    @property
+    def days(self) -> int:
+        """From `as_of` to the horizon's end."""
+        return self.lead + self.horizon
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield f"{self.since:%Y-%m-%d} to {self.until:%Y-%m-%d}, risk of leaving within {self.days} days"
+        yield f"Accounts: {self.accounts[0]:,} -> {self.accounts[1]:,}"
+        yield f"At stake: {self.at_stake[0]:,.0f} -> {self.at_stake[1]:,.0f}"
+        yield "Accounts that " + ", ".join(f"{name} {group.count:,}" for name, group in self.groups.items())
+        e = self.episodes
+        yield f"Episodes: {e.opened:,} opened, {e.recovered:,} recovered, {e.left:,} left, {e.open:,} open now"
+        for move in self.groups["rose"].top[:5]:
+            yield f"  {move.shown}: risk {move.before:.0%} -> {move.now:.0%}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self) | {"since": self.since.isoformat(), "until": self.until.isoformat()}
+
+
+def run(settings: Settings, *, since: datetime, until: datetime | None = None) -> tuple[Report, Path]:
+    """Report on the period between the newest scores at `since` and those at `until`, and write its page.
+
+    Args:
+        settings: The company's.
+        since: Beginning; the newest scores that are not after it are taken.
+        until: End, likewise; by default the newest scores there are.
+
+    Raises:
+        GarrisonError: There are no scores at the beginning, or none since then.
+    """
+    horizon = settings.alert_horizon
+    with database.open(settings) as state:
+        before = state.latest_scores(since, TARGET, horizon)
+        now = state.latest_scores(until or datetime.max.replace(tzinfo=UTC), TARGET, horizon)
+        if not before or before[0]["as_of"] == now[0]["as_of"]:
+            raise GarrisonError(
+                f"there are no two sets of {TARGET} scores to compare",
+                there=f"{'none' if not before else 'no newer than'} at {since:%Y-%m-%d}",
+                do="Name an earlier --since, or score again later",
+            )
+        ends = before[0]["as_of"], now[0]["as_of"]
+        episodes = _episodes(state, *ends)
+    lead = settings.churn.lead_days
+    report = compare(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon, lead=lead)
+    report = named(report, lambda accounts: routing.contacts(settings, accounts))
+    file = settings.var / "reports" / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
+    return report, page(report, file, company=settings.company.name, currency=settings.company.currency)
+
+
+def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, horizon: int, lead: int = 0) -> Report:
+    """Compare two sets of scores of one target and horizon.
+
+    Args:
+        before: account_id, as_of (µs), score, value, in_cohort; a row an account, one row or more.
+        now: The same, later.
+        episodes: Of the period.
+        horizon: Of the scores, in days.
+        lead: Of their target, in days.
+    """
+    ends = [frame[frame["in_cohort"].ne(False)].set_index("account_id") for frame in (before, now)]
+    both = ends[0][["score", "value"]].join(ends[1][["score", "value"]], how="outer", lsuffix="_before", rsuffix="_now")
+    change = both["score_now"] - both["score_before"]
+    masks = {
+        "rose": change >= MOVED,
+        "fell": change <= -MOVED,
+        "came": both["score_before"].isna(),
+        "left": both["score_now"].isna(),
+    }
+    at_stake = [float((end["score"] * end["value"].fillna(0)).sum()) for end in ends]
+    return Report(
+        since=instant(before["as_of"].iloc[0]),
+        until=instant(now["as_of"].iloc[0]),
+        horizon=horizon,
+        lead=lead,
+        accounts=(len(ends[0]), len(ends[1])),
+        at_stake=(at_stake[0], at_stake[1]),
+        groups={way: _group(both[mask], change[mask]) for way, mask in masks.items()},
+        episodes=episodes,
+    )
+
+
+def named(report: Report, names: Names) -> Report:
+    """The report with the accounts' names in its lists."""
+    shown = {move.account_id for group in report.groups.values() for move in group.top}
+    known = names(shown) if shown else {}
+    groups = {
+        way: replace(group, top=tuple(replace(m, name=_name(known, m.account_id)) for m in group.top))
+        for way, group in report.groups.items()
+    }
+    return replace(report, groups=groups)
+
+
+def page(report: Report, file: Path, *, company: str, currency: str) -> Path:
+    """Write the report as one HTML file that needs no network; names are escaped."""
+    heading = f"{company}: {report.since:%Y-%m-%d} to {report.until:%Y-%m-%d}"
+    return write(file, render(_TEMPLATE, report=report, heading=heading, currency=currency))
+
+
+def _group(rows: pd.DataFrame, change: pd.Series) -> Group:
+    """The most money first: what the change in risk is worth, or the risk itself where there is no change."""
+    value = rows["value_now"].fillna(rows["value_before"]).astype("float64")
+    risk = change.abs().fillna(rows["score_now"]).fillna(rows["score_before"])
+    order = (value.fillna(0) * risk).sort_values(ascending=False, kind="stable").index[:_SHOWN]
+    before, now = rows["score_before"], rows["score_now"]
+    moves = (Move(str(a), _known(before[a]), _known(now[a]), _known(value[a])) for a in order)
+    return Group(len(rows), tuple(moves))
+
+
+def _known(number: float) -> float | None:
+    return None if pd.isna(number) else float(number)
+
+
+def _name(known: Mapping[str, routing.Contact], account_id: str) -> str | None:
+    return known[account_id].name if account_id in known else None
+
+
+def _episodes(state: Store, since: int, until: int) -> Episodes:
+    """Episodes opened and closed after `since` (µs) until `until`."""
+    table = EPISODES.c
+    mine = sa.select(table.opened_as_of, table.closed_as_of, table.outcome).where(table.target == TARGET)
+    with state.reading() as connection:
+        found = connection.execute(mine.where(table.opened_as_of <= until)).all()
+    closed = [outcome for _, end, outcome in found if end is not None and since < end <= until]
+    return Episodes(
+        opened=sum(start > since for start, _, _ in found),
+        recovered=closed.count(RECOVERED),
+        left=closed.count(LEFT),
+        open=sum(end is None or end > until for _, end, _ in found),
+    )

@@ -1,0 +1,5 @@
+"""The HTTP service that BentoML runs.
+
+In: requests.
+Out: answers, metrics, the access log.
+"""

@@ -1,0 +1,57 @@
+"""Starting the HTTP service: what can be wrong is said before, then this process becomes BentoML's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+from features.core.errors import GarrisonError
+from features.settings.load import load
+from serving.api import environment
+
+SERVICE = "serving.api.bento:Garrison"
+
+
+def serve(config: Path, host: str, port: int, workers: int | None = None) -> None:
+    """Become `bentoml serve` on a free port.
+
+    Args:
+        config: The company's TOML file.
+        host: To listen at.
+        port: The same.
+        workers: Processes that share the port; None for as many as the settings say.
+
+    Raises:
+        GarrisonError: The settings are wrong, or the port is taken.
+    """
+    settings = load(config)
+    free(host, port)
+    os.environ[environment.CONFIG] = str(config)
+    os.environ[environment.WORKERS] = str(workers or settings.serving.workers)
+    # Nothing of a customer's goes to third parties, and nothing of ours into the user's home.
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    os.environ.setdefault("BENTOML_HOME", str((settings.var / "bentoml").absolute()))
+    sys.stdout.flush()
+    arguments = ["-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # our own interpreter, fixed words
+
+
+def free(host: str, port: int) -> None:
+    """Check that a port can be listened on.
+
+    Raises:
+        GarrisonError: It can't.
+    """
+    try:
+        family = socket.getaddrinfo(host, port)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            do = f"Stop what listens there, or take another: --port {port + 1 if port < 65535 else 3000}"
+            raise GarrisonError(f"port {port} on {host} is taken", do=do) from error
+        raise GarrisonError(f"{host} port {port} can't be listened on", there=str(error.strerror)) from error

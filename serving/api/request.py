@@ -1,0 +1,99 @@
+"""One request under way: its headers, its body, who asks, and who answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from starlette.types import Receive, Scope
+
+from serving.api.auth import Key
+from serving.api.state import Desk, Room
+from serving.api.worker import Worker
+from serving.schemas.errors import Refusal
+
+READING = 3  # seconds that a request's body may take
+BODY = 8 * 2**20  # bytes
+
+
+class Gone(Exception):  # noqa: N818  # no error: nobody is there to be answered
+    """The request broke off."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request under way.
+
+    Args:
+        worker: Who answers.
+        scope: As ASGI gives it.
+        receive: The same.
+        headers: By lower-case name, the last of each.
+        key: What it carried; None until that is known.
+        accounts: Ids asked for, for the audit log.
+    """
+
+    worker: Worker
+    scope: Scope
+    receive: Receive
+    headers: dict[bytes, bytes]
+    key: Key | None = None
+    accounts: Sequence[str | None] = ()
+
+    @property
+    def desk(self) -> Desk:
+        """Who scores.
+
+        Raises:
+            Refusal: Nothing can be scored now.
+        """
+        room = self.worker.room
+        if room.desk is None:
+            raise not_ready(room)
+        return room.desk
+
+    async def body(self) -> bytes:
+        """The JSON sent, read no further than it may be long.
+
+        Raises:
+            Refusal: It is no JSON, too long, or too slow.
+            Gone: It broke off.
+        """
+        kind = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no_json", "send JSON, as Content-Type: application/json")
+        try:
+            async with asyncio.timeout(READING):
+                return await self._read()
+        except TimeoutError:
+            raise Refusal(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "too_slow",
+                f"no whole request came in {READING} s",
+                headers={"connection": "close"},
+            ) from None
+
+    async def _read(self) -> bytes:
+        read = b""
+        while True:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise Gone
+            more: bytes = message.get("body", b"")
+            read = read + more if read else more
+            if len(read) > BODY:
+                raise Refusal(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    "too_large",
+                    f"a request may be {BODY // 2**20} MiB long: send fewer accounts at a time",
+                    headers={"connection": "close"},
+                )
+            if not message.get("more_body", False):
+                return read
+
+
+def not_ready(room: Room) -> Refusal:
+    """Nothing can be answered now."""
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", str(room.trouble))

@@ -1,0 +1,116 @@
+"""One worker process: its room, limits, audit log and figures, and what it does every second besides answering."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from serving.api import access_log, environment
+from serving.api.access_log import Audit
+from serving.api.metrics import Figures, Parity
+from serving.api.rate_limit import Limits
+from serving.api.state import Room
+from serving.schemas.errors import Refusal
+
+_log = logging.getLogger("bentoml.garrison")
+WORKING = 7  # seconds that work in a thread may take
+EACH = 1.0  # seconds between looks at what has changed
+
+Result = TypeVar("Result")
+
+
+class Worker:
+    """What one server process holds, from its start to its end.
+
+    Args:
+        config: The settings file.
+    """
+
+    def __init__(self, config: str) -> None:
+        self.figures = Figures.shared()
+        self.parity = Parity()
+        self.limits: Limits | None = None
+        self.audit: Audit | None = None
+        # The OpenAPI document, once somebody has asked for it.
+        self.document: bytes | None = None
+        self.room = self._settled(Room.open(config))
+        # More threads than processors would only make everyone wait; who waits too long is told so.
+        self._turns = anyio.CapacityLimiter(os.cpu_count() or 1)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look for what has changed, every second."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop, with the audit log written to its end; called after the last answer."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await anyio.to_thread.run_sync(self._leave)
+
+    async def working(self, work: Callable[..., Result], *given: Any) -> Result:
+        """Work done in a thread, so that other requests go on meanwhile.
+
+        Raises:
+            Refusal: It took too long.
+        """
+        try:
+            async with asyncio.timeout(WORKING):
+                return await anyio.to_thread.run_sync(
+                    partial(work, *given), abandon_on_cancel=True, limiter=self._turns
+                )
+        except TimeoutError:
+            raise Refusal(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "busy",
+                "too much to do at once: send fewer accounts, or try again",
+                headers={"retry-after": "1"},
+            ) from None
+
+    async def renew(self) -> None:
+        """Take in new keys, models and snapshots, where it is time to look."""
+        if self.room.stale:
+            self.room = self._settled(await anyio.to_thread.run_sync(self.room.renewed))
+        fresh = self.room.desk and self.room.desk.answers.fresh
+        if fresh:
+            # Here, so that a request pays for it only where something has come.
+            await anyio.to_thread.run_sync(fresh.renew)
+
+    async def _run(self) -> None:
+        warm = False
+        while True:
+            began = time.monotonic()
+            try:
+                if self.room.desk is not None and not warm:
+                    # Beside the first requests, so that none of them waits for it.
+                    warm = True
+                    await anyio.to_thread.run_sync(self.room.desk.answers.warm)
+                await self.renew()
+                await anyio.to_thread.run_sync(self.figures.save)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next look may go well
+                _log.warning("what has changed could not be looked at: %s", type(error).__name__)
+            await asyncio.sleep(max(0.0, EACH - (time.monotonic() - began)))
+
+    def _settled(self, room: Room) -> Room:
+        if room.settings is not None and self.limits is None:
+            self.limits = Limits(room.settings.serving.per_minute, environment.workers())
+            self.audit = Audit(access_log.folder(room.settings))
+        return room
+
+    def _leave(self) -> None:
+        if self.audit is not None:
+            self.audit.close()
+        self.room.close()
+        self.figures.save()

@@ -1,0 +1,90 @@
+"""Where batch scores go besides the store: files, tables of databases, and the CRMs Salesforce and HubSpot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from features.core.errors import GarrisonError
+from features.settings import Settings
+from serving.delivery import crm_fields, files
+from serving.delivery.database import Database
+from serving.delivery.destination import Destination, Need
+from serving.delivery.hubspot import HubSpot
+from serving.delivery.salesforce import Salesforce
+
+__all__ = ["Database", "Destination", "HubSpot", "Salesforce", "check", "check_rows", "is_file", "needs", "open"]
+
+_FILES = {".csv", ".parquet", ".xlsx"}
+Remote = Database | HubSpot | Salesforce
+
+
+def check(to: str, settings: Settings) -> None:
+    """Whether there is such a destination, ready for the scores; said before the work, not after it.
+
+    A cloud is asked for its fields, a database is not touched.
+
+    Raises:
+        GarrisonError: It is none of those there are, a secret is missing, or the cloud lacks a field.
+    """
+    if is_file(to):
+        return
+    destination = open(to, settings)
+    try:
+        if not isinstance(destination, Database):
+            destination.check(crm_fields.expected(settings))
+    finally:
+        destination.close()
+
+
+def needs(to: str, settings: Settings, *, create: bool = False) -> list[Need]:
+    """The fields that scores need there, and whether they were there.
+
+    Args:
+        to: A database or a CRM.
+        settings: The company's.
+        create: Make those that are missing.
+
+    Raises:
+        GarrisonError: It is a file or no destination, or it does not let us look or make them.
+    """
+    if is_file(to):
+        raise GarrisonError("a file has no fields to be made", there=to, do="Name a database, salesforce or hubspot")
+    destination = open(to, settings)
+    try:
+        return destination.needs(crm_fields.expected(settings), create=create)
+    finally:
+        destination.close()
+
+
+def is_file(to: str) -> bool:
+    """Whether it is a file; a file is written whole, each time."""
+    return "://" not in to and Path(to).suffix.lower() in _FILES
+
+
+def check_rows(to: str, rows: int) -> None:
+    """Whether it can hold so many rows; said before they are scored.
+
+    Raises:
+        DeliveryError: It is an Excel file, and they are too many.
+    """
+    if is_file(to):
+        files.check_rows(Path(to), rows)
+
+
+def open(to: str, settings: Settings) -> Remote:  # noqa: A001  # read as destinations.open
+    """A database's table, or a CRM.
+
+    Raises:
+        GarrisonError: There is no such destination, or the settings or a secret for it are missing.
+    """
+    if "://" in to:
+        return Database(to)
+    if to == "salesforce":
+        return Salesforce(settings)
+    if to == "hubspot":
+        return HubSpot(settings)
+    raise GarrisonError(
+        f"--to {to} is no destination",
+        do="Name a file that ends in .csv, .parquet or .xlsx, a database: sqlite:///file.db#table, "
+        "postgresql://…#table, or a CRM: salesforce, hubspot",
+    )

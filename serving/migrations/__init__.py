@@ -1,1 +1,0 @@
-"""The revisions of the state database, run by `serving.store`."""

@@ -1,0 +1,175 @@
+"""What `POST /v1/events` takes: tickets, usage and purchases as they happen, read strictly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from features.core.contract import TABLES
+from features.settings import Settings
+from features.sources.posted_events import LATER, SOURCES
+from features.sources.validation import ORDERED
+from serving.schemas.errors import Error, Fault, Refusal
+from serving.schemas.score_requests import FAULTS, fault, row_type, sentence, typed_dict
+
+ROWS = 1_000  # in one request, all tables together
+Content = dict[str, Any]
+_Id = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A row that was posted.
+
+    Args:
+        table: Its table.
+        event_id: Its own, or its ticket's.
+        known_at: What the sender says, in µs; None where nothing.
+        content: The rest by column: instants in µs, decimals as text of four places, nothing that is null.
+    """
+
+    table: str
+    event_id: str
+    known_at: int | None
+    content: Content
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the log knows it by."""
+        return self.table, self.event_id
+
+    @property
+    def happened(self) -> dict[str, int]:
+        """When it did, in µs, by column: its later course as well."""
+        return {c: self.content[c] for c in (str(TABLES[self.table].time), *LATER) if c in self.content}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A row that can't be taken as it was sent."""
+
+    event_id: str | None
+    error: Error
+
+
+# By table, in the order sent.
+Events = Mapping[str, Sequence[Event | Refused]]
+
+
+class Reader:
+    """Reads the postings of one company."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._mapped = frozenset(settings.tables)
+        parts: dict[str, Any] = {}
+        for table in SOURCES:
+            columns = TABLES[table].columns
+            row: Any = row_type(f"Posted{table.title()}", columns)
+            ids = {"account_id": _Id} | ({"ticket_id": _Id} if table == "tickets" else {"event_id": _Id})
+            # A class of the contract's cells, with ids that are short enough for any database's index.
+            row = typed_dict(row.__name__, {**row.__annotations__, **ids})
+            parts[table] = NotRequired[list[row]]
+        self._whole: TypeAdapter[dict[str, Any]] = TypeAdapter(typed_dict("EventsRequest", parts))
+
+    @property
+    def request(self) -> TypeAdapter[dict[str, Any]]:
+        """The type of a request, for those who describe it."""
+        return self._whole
+
+    def read(self, body: bytes) -> Events:
+        """Read a request; what is wrong with one row stays with that row.
+
+        Raises:
+            Refusal: It is no JSON (400), or wrong as a whole (422).
+        """
+        faults: dict[tuple[str, int], list[Fault]] = {}
+        try:
+            good = self._whole.validate_json(body)
+        except ValidationError as error:
+            faults = _by_row(error)
+            # Numbers as text, which decimals are read from to the last place; other columns' rows are out already.
+            raw = json.loads(body, parse_float=str)
+            left = {t: [row for i, row in enumerate(rows) if (t, i) not in faults] for t, rows in raw.items()}
+            good = self._whole.validate_json(json.dumps(left))
+        else:
+            raw = good
+        if sum(map(len, raw.values())) > ROWS:
+            why = f"a request may have {ROWS:,} rows: send fewer at a time"
+            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "too_many_rows", why)
+        return {table: list(self._rows(table, raw[table], good[table], faults)) for table in SOURCES if table in raw}
+
+    def _rows(
+        self, table: str, raw: Sequence[Any], good: Sequence[Content], faults: Mapping[tuple[str, int], list[Fault]]
+    ) -> Iterator[Event | Refused]:
+        rest = iter(good)
+        for i, sent in enumerate(raw):
+            if (table, i) in faults:
+                yield refused(_named(table, sent), faults[table, i])
+                continue
+            row = next(rest)
+            event = _event(table, row)
+            found = list(_contradictions(event))
+            if table not in self._mapped:
+                found = [Fault(at="", message=f"the settings map no table of {table}: there is nothing to add it to")]
+            yield refused(event.event_id, found) if found else event
+
+
+def refused(event_id: str | None, faults: Sequence[Fault]) -> Refused:
+    """A row and what is wrong with it."""
+    return Refused(event_id, Error(code="invalid", message=sentence(list(faults)), details=tuple(faults[:FAULTS])))
+
+
+def _by_row(error: ValidationError) -> dict[tuple[str, int], list[Fault]]:
+    """The rows that are wrong.
+
+    Raises:
+        Refusal: Something else is wrong as well.
+    """
+    rows: dict[tuple[str, int], list[Fault]] = {}
+    whole = []
+    for found in error.errors(include_url=False, include_input=False, include_context=False):
+        if found["type"] == "json_invalid":
+            raise Refusal(HTTPStatus.BAD_REQUEST, "no_json", found["msg"])
+        table, *where = found["loc"] or ("",)
+        if where:
+            rows.setdefault((str(table), int(where[0])), []).append(fault(tuple(where[1:]), found))
+        else:
+            whole.append(fault(found["loc"], found))
+    if whole:
+        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", sentence(whole), details=whole[:FAULTS])
+    return rows
+
+
+def _named(table: str, row: Any) -> str | None:
+    """The id that a wrong row gives, if it gives one."""
+    name = row.get(_id(table)) if isinstance(row, dict) else None
+    return name if isinstance(name, str) and 1 <= len(name) <= 200 else None
+
+
+def _id(table: str) -> str:
+    return "ticket_id" if table == "tickets" else "event_id"
+
+
+def _event(table: str, row: Content) -> Event:
+    content = {
+        column: f"{value:.4f}" if isinstance(value, Decimal) else value
+        for column, value in row.items()
+        if value is not None and column not in {"event_id", "known_at"}
+    }
+    return Event(table, row[_id(table)], row.get("known_at"), content)
+
+
+def _contradictions(event: Event) -> Iterator[Fault]:
+    """What the contract's checks of whole tables say of a row."""
+    for column, value in ({_id(event.table): event.event_id} | event.content).items():
+        if isinstance(value, str) and "\0" in value:
+            yield Fault(at=column, message="has the character NUL, which databases don't take")
+    for later, earlier in ORDERED:
+        if later in event.content and event.content[later] < event.content.get(earlier, event.content[later]):
+            yield Fault(at=later, message=f"is before {earlier}")

@@ -1,0 +1,208 @@
+"""Examples of what the HTTP service takes and answers, for its OpenAPI document; made of the answers' own types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+
+from features.settings import Settings
+from serving.schemas.errors import Envelope, Error, Fault
+from serving.schemas.responses import (
+    Account,
+    Card,
+    Driver,
+    Failed,
+    Fate,
+    Models,
+    NextSale,
+    Past,
+    Received,
+    Recommendation,
+    Results,
+    Scored,
+    Snapshot,
+    TargetScore,
+    Trend,
+)
+
+Named = Mapping[str, Any]
+_AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
+_BEFORE = datetime(2025, 12, 1, tzinfo=UTC)
+_SOURCES = ("tickets", "usage", "purchases")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """By operation: bodies and answers, by name."""
+
+    requests: Mapping[str, Named]
+    answers: Mapping[str, Named]
+
+
+def of(settings: Settings) -> Examples:
+    """Examples with the targets and horizons of one company."""
+    horizons = {target: max(found.horizons) for target, found in settings.targets.items()}
+    scored = _scored(horizons)
+    plain = {name: TargetScore(score=s.score, model=s.model) for name, s in scored.scores.items()}
+    brief = _scored(horizons, scores=plain, value=None, tier=None, recommendation=None, next_sale=None)
+    error = Error(code="unknown_account", message="there is no such account in the newest snapshot")
+    failed = Failed(account_id="A-1002", error=error)
+    return Examples(
+        requests={
+            "score": {
+                "by_id": {"accounts": ["A-1001", "A-1002"]},
+                "scores_alone": {"accounts": ["A-1001"], "detail": "scores"},
+                "posted": {"accounts": [_POSTED], "as_of": "2026-01-01", "detail": "drivers"},
+            },
+            "events": {"all_tables": _EVENTS},
+        },
+        answers={
+            "score": {
+                "drivers": _json(Results(results=(scored, failed))),
+                "scores_alone": _json(Results(results=(brief,))),
+            },
+            "events": {"fates": _json(_received())},
+            "account": {"account": _json(_account(scored, horizons))},
+            "model": {"models": _json(_models(horizons))},
+        },
+    )
+
+
+_POSTED = {
+    "account": {"account_id": "A-1001", "created_at": "2024-03-01", "plan": "team", "seats": 40},
+    "tickets": [
+        {
+            "ticket_id": "T-1",
+            "opened_at": "2025-12-03T09:12:00Z",
+            "resolved_at": "2025-12-05T16:40:00+01:00",
+            "priority": "high",
+            "csat": 2,
+        }
+    ],
+    "usage": [{"used_at": "2025-11-28T08:00:00Z", "user_id": "U-7", "feature": "reports", "count": 3}],
+    "purchases": [
+        {
+            "purchased_at": "2025-03-01",
+            "amount": "12000.00",
+            "kind": "renewal",
+            "term_starts_at": "2025-03-01",
+            "term_ends_at": "2026-03-01",
+        }
+    ],
+}
+
+
+_EVENTS = {
+    "tickets": [
+        {"account_id": "A-1001", "ticket_id": "T-2", "opened_at": "2026-01-02T10:00:00Z", "priority": "urgent"}
+    ],
+    "usage": [{"account_id": "A-1001", "event_id": "U-91", "used_at": "2026-01-02T10:05:00Z", "count": 3}],
+    "purchases": [
+        {"account_id": "A-1001", "event_id": "P-17", "purchased_at": "2026-01-02", "amount": "250.00", "kind": "refund"}
+    ],
+}
+
+
+def _received() -> Received:
+    fault = Fault(at="amount", message="is not what was posted before")
+    conflict = Error(code="conflict", message="amount: is not what was posted before", details=(fault,))
+    return Received(
+        received_at=datetime(2026, 1, 2, 10, 5, 1, tzinfo=UTC),
+        tickets=(Fate(event_id="T-2", fate="accepted", error=None),),
+        usage=(Fate(event_id="U-91", fate="duplicate", error=None),),
+        purchases=(Fate(event_id="P-17", fate="conflict", error=conflict),),
+    )
+
+
+def _scored(horizons: Mapping[str, int], **other: Any) -> Scored:
+    whole: dict[str, Any] = {
+        "account_id": "A-1001",
+        "as_of": _AS_OF,
+        "age_s": 21_600.0,
+        "scores": {f"{t}_{h}d": _score(t, (0.41, 0.12)[n % 2]) for n, (t, h) in enumerate(horizons.items())},
+        "value": 12_000.0,
+        "tier": "B",
+        "recommendation": Recommendation(do="act", withheld=False, why="the risk of leaving is high"),
+        "next_sale": NextSale(days=31.0, overdue=False),
+        "catalog": "7d1f0c2a",
+        "sources_seen": _SOURCES,
+        "sources_missing": (),
+    }
+    return Scored(**whole | other)
+
+
+def _score(target: str, score: float) -> TargetScore:
+    driver = Driver(
+        feature="usage_trend_30d",
+        text="usage fell 62% against the month before",
+        contribution=0.8,
+        actionable=True,
+        play="revive_usage",
+    )
+    return TargetScore(
+        score=score,
+        model=f"{target}-3",
+        base_rate=0.1,
+        in_cohort=True,
+        value=round(12_000 * score, 2),
+        trend=Trend(as_of=_BEFORE, score=score - 0.1, change=0.1, model=f"{target}-3"),
+        drivers=(driver,),
+    )
+
+
+def _account(scored: Scored, horizons: Mapping[str, int]) -> Account:
+    past = tuple(
+        Past(as_of=as_of, target=target, horizon=horizon, score=0.31, model=f"{target}-3")
+        for as_of in (_AS_OF, _BEFORE)
+        for target, horizon in horizons.items()
+    )
+    return Account(**vars(scored), history=past)
+
+
+def _models(horizons: Mapping[str, int]) -> Models:
+    cards = {
+        target: Card(
+            version=f"{target}-3",
+            run_id="4f6d8a1c",
+            trained_at=datetime(2025, 12, 20, 3, tzinfo=UTC),
+            horizons=(horizon,),
+            base_rates={f"{horizon}d": 0.1},
+            sources=_SOURCES,
+            catalog="7d1f0c2a",
+            features=("usage_events_30d", "tickets_urgent_90d"),
+        )
+        for target, horizon in horizons.items()
+    }
+    return Models(models=cards, catalog="7d1f0c2a", snapshot=Snapshot(as_of=_AS_OF, accounts=1_204, sources=_SOURCES))
+
+
+def _json(answer: BaseModel) -> Any:
+    return answer.model_dump(mode="json")
+
+
+def _refusal(code: str, message: str, at: str | None = None) -> Named:
+    details = () if at is None else (Fault(at=at, message=message),)
+    said = f"{at}: {message}" if at else message
+    return {code: _json(Envelope(error=Error(code=code, message=said, details=details)))}
+
+
+_BUSY = "too much to do at once: send fewer accounts, or try again"
+_NO_CHAMPION = "no model of Small Harbour is champion yet"
+REFUSALS: Mapping[HTTPStatus, Named] = {
+    HTTPStatus.BAD_REQUEST: _refusal("no_json", "Invalid JSON: EOF while parsing a value at line 1 column 13"),
+    HTTPStatus.UNAUTHORIZED: _refusal("no_key", "a live key is needed, as the header Authorization: Bearer …"),
+    HTTPStatus.FORBIDDEN: _refusal("no_scope", "this needs a key with the scope read"),
+    HTTPStatus.NOT_FOUND: _refusal("unknown_account", "there is no such account in the newest snapshot"),
+    HTTPStatus.METHOD_NOT_ALLOWED: _refusal("method_not_allowed", "ask by POST here"),
+    HTTPStatus.REQUEST_TIMEOUT: _refusal("too_slow", "no whole request came in 3 s"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _refusal("too_large", "a request may be 8 MiB long: send fewer accounts"),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: _refusal("no_json", "send JSON, as Content-Type: application/json"),
+    HTTPStatus.UNPROCESSABLE_ENTITY: _refusal("invalid", "this key is unknown", at="acounts"),
+    HTTPStatus.TOO_MANY_REQUESTS: _refusal("too_many", "this key asks too often: wait 3 s"),
+    HTTPStatus.SERVICE_UNAVAILABLE: {**_refusal("busy", _BUSY), **_refusal("not_ready", _NO_CHAMPION)},
+}

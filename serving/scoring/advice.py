@@ -1,0 +1,77 @@
+"""What scores mean: money at stake, what to do and why, when the next sale is due, how soon the account would leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.settings import Settings
+from serving.scoring.scorer import Rows, Scorer
+from training.decisions import value
+from training.decisions.recommendation import Recommended, recommend
+from training.decisions.timing import NextSale, next_sale, time_to_churn
+from training.decisions.value import Floats
+
+CHURN, UPSELL = "churn", "upsell"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What the scores of n accounts mean.
+
+    Args:
+        worth: By target and horizon, (n,) money: revenue at risk, or the expected gain of an upsell; a pair is missing
+            where the model doesn't know what a sale brings.
+        recommended: What to do.
+        sale: When the next sale is due; None where no model knows the company's rhythm.
+        leaves: (n,) mean days until the account leaves, if it does; NaN where the label's horizons tell no time.
+    """
+
+    worth: Mapping[tuple[str, int], Floats]
+    recommended: Recommended
+    sale: NextSale | None
+    leaves: Floats
+
+
+def advise(settings: Settings, scorer: Scorer, rows: Rows, scores: Mapping[str, Floats]) -> Advice:
+    """Read the scores of n accounts.
+
+    Risk is high from the score at which alerts stay open (`alerts.leave_share`), and a sale is likely from the score
+    that the same share of accounts reached for upsell.
+
+    Args:
+        settings: The company's.
+        scorer: What gave the scores.
+        rows: The n accounts.
+        scores: By target, (n, horizons).
+    """
+    unknown = np.full(len(rows), np.nan)
+    churn, upsell = scorer.bundles.get(CHURN), scorer.bundles.get(UPSELL)
+    risk, risky, chance, promising = unknown, np.inf, unknown, np.inf
+    leaves, sale = unknown, None
+    if churn:
+        horizon = settings.alert_horizon if settings.alert_horizon in churn.horizons else churn.horizons[-1]
+        risk = scores[CHURN][:, churn.horizons.index(horizon)]
+        risky = churn.threshold(horizon, settings.alerts.leave_share)
+        told = time_to_churn(churn.horizons, scores[CHURN], lead=settings.churn.lead_days, order=churn.order)
+        leaves = told.expected
+    if upsell:
+        chance, horizon = scores[UPSELL][:, -1], upsell.horizons[-1]
+        promising = upsell.threshold(horizon, settings.alerts.leave_share)
+        sale = next_sale(rows.about, upsell.rhythm) if upsell.rhythm else None
+    done = recommend(rows.about, risk, chance, risky=risky, promising=promising)
+    return Advice(dict(_worth(settings, scorer, rows, scores)), done, sale, leaves)
+
+
+def _worth(
+    settings: Settings, scorer: Scorer, rows: Rows, scores: Mapping[str, Floats]
+) -> Iterator[tuple[tuple[str, int], Floats]]:
+    for target, bundle in scorer.bundles.items():
+        for h, head in enumerate(bundle.heads):
+            if target == CHURN:
+                days = settings.churn.value_days
+                yield (target, head.horizon), value.at_risk(rows.about, scores[target][:, h], days=days)
+            elif head.uplift:
+                yield (target, head.horizon), value.upsell(rows.about, scores[target][:, h], head.uplift)

@@ -1,0 +1,274 @@
+"""Where the HTTP service's features come from: the newest stored snapshot by account id, or posted histories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.core.atomic_write import write_atomically
+from features.core.contract import EVENTS, TABLES
+from features.core.errors import GarrisonError
+from features.engine import snapshots
+from features.settings import Settings
+from features.sources.history import History
+from serving.scoring import score_table
+from serving.scoring.score_table import Results
+from serving.scoring.scorer import WANTED, Rows, Scorer
+from training.targets import cohorts
+
+# Columns of a stored snapshot that say who was eligible; no feature's name has a dot.
+COHORT = "in_cohort."
+_ALWAYS = frozenset({"account_id", "as_of"})
+_ABOUT = b"garrison"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Some or all of one company's accounts at one instant, as batch scoring saw them.
+
+    Args:
+        as_of: Where it looks from.
+        frame: As `features.engine.snapshots.build` gives it, without the features that need other accounts' rows.
+        sources: Event tables that it was made from.
+        in_cohort: By target, who was eligible: shape (n,), in the frame's order.
+        catalog: Fingerprint of the feature definitions.
+        run: Names the batch that stored it; what it said of the accounts bears the same.
+        history: The key of the kept history that it was taken from; None where that is not kept.
+        position: The place in the log of posted events that this history was read up to.
+    """
+
+    as_of: datetime
+    frame: pd.DataFrame
+    sources: tuple[str, ...]
+    in_cohort: Mapping[str, Any]
+    catalog: str
+    run: str = ""
+    history: str | None = None
+    position: int = 0
+
+    @classmethod
+    def parts(
+        cls, settings: Settings, history: History, as_of: datetime, tables: Iterable[pa.Table] | None = None
+    ) -> Iterator[Self]:
+        """Look at a company's history from `as_of`, some accounts at a time, in the order of their ids.
+
+        Args:
+            settings: The company's.
+            history: Its history.
+            as_of: Where to look from.
+            tables: What `features.engine.snapshots.parts` gives, where it has been computed already.
+
+        Raises:
+            GarrisonError: No account had been created by then.
+        """
+        members = {t: pd.Index(ids, dtype=object) for t, ids in _members(settings, history, as_of).items()}
+        nobody = True
+        for part in snapshots.parts(history, as_of) if tables is None else tables:
+            if part.num_rows:
+                nobody = False
+                frame = part.to_pandas()
+                there = _eligible(members, frame["account_id"].to_numpy(dtype=object))
+                behind = (history.kept.key, history.kept.position) if history.kept else (None, 0)
+                yield cls(as_of, frame, history.sources, there, history.catalog.version, "", *behind)
+        if nobody:
+            raise GarrisonError(
+                f"there is nobody to score at {as_of:%Y-%m-%d}: no account was created before it",
+                do="Give a later --as-of",
+            )
+
+    @classmethod
+    def take(cls, settings: Settings, history: History, as_of: datetime) -> Self:
+        """The same of all accounts at once."""
+        parts = list(cls.parts(settings, history, as_of))
+        frame = pd.concat([part.frame for part in parts], ignore_index=True)
+        there = {target: np.concatenate([part.in_cohort[target] for part in parts]) for target in parts[0].in_cohort}
+        return cls(as_of, frame, history.sources, there, history.catalog.version)
+
+    @classmethod
+    def newest(cls, settings: Settings, wanted: Collection[str] | None = None) -> Self | None:
+        """The stored snapshot behind the newest scores, None before the first; only the columns wanted, if given.
+
+        Raises:
+            GarrisonError: The file is not one.
+        """
+        newest = score_table.newest(settings)
+        return cls.read(folder(settings) / newest.name, wanted) if newest else None
+
+    @classmethod
+    def read(cls, file: Path, wanted: Collection[str] | None = None) -> Self:
+        """A stored snapshot.
+
+        Raises:
+            GarrisonError: The file is not one.
+        """
+        try:
+            with pq.ParquetFile(file) as opened:
+                about = json.loads((opened.schema_arrow.metadata or {})[_ABOUT])
+                there = opened.schema_arrow.names
+                kept = [c for c in there if wanted is None or c in wanted or c in _ALWAYS or c.startswith(COHORT)]
+                frame = opened.read(columns=kept).to_pandas()
+                behind = {key: about[key] for key in ("catalog", "run", "history", "position")}
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise GarrisonError(
+                f"{file} is not a stored snapshot",
+                there=type(error).__name__,
+                do="Score again: python -m serving score",
+            ) from error
+        known = {c: frame.pop(c).to_numpy(dtype=bool) for c in list(frame) if c.startswith(COHORT)}
+        return cls(
+            as_of=datetime.fromisoformat(about["as_of"]),
+            frame=frame,
+            sources=tuple(about["sources"]),
+            in_cohort={c.removeprefix(COHORT): eligible for c, eligible in known.items()},
+            **behind,
+        )
+
+    def rows(self, scorer: Scorer) -> Rows:
+        """Ready for the models."""
+        return scorer.rows(self.frame, self.sources, self.in_cohort)
+
+
+class Keeper:
+    """Stores the parts of a snapshot as one file under its `as_of`, whole or not at all: a context."""
+
+    def __init__(self, folder: Path, as_of: datetime, run: str) -> None:
+        self._run = run
+        self._replacing = write_atomically(score_table.file(folder, as_of))
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        self._part = self._replacing.__enter__()
+        return self
+
+    def add(self, part: Snapshot) -> None:
+        """Write some more accounts."""
+        columns = {COHORT + target: eligible for target, eligible in part.in_cohort.items()}
+        table = pa.Table.from_pandas(part.frame.assign(**columns), preserve_index=False)
+        if self._writer is None:
+            about = {
+                "as_of": part.as_of.isoformat(),
+                "sources": part.sources,
+                "catalog": part.catalog,
+                "run": self._run,
+                "history": part.history,
+                "position": part.position,
+            }
+            # Text that no account of the first part has would be taken for nothing at all.
+            schema = pa.schema([f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in table.schema])
+            schema = schema.with_metadata({**(table.schema.metadata or {}), _ABOUT: json.dumps(about).encode()})
+            options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
+            self._writer = pq.ParquetWriter(self._part, schema, **options)
+        self._writer.write_table(table.cast(self._writer.schema))
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer:
+            self._writer.close()
+        self._replacing.__exit__(*error)  # type: ignore[arg-type]  # as it came
+
+
+@dataclass(frozen=True)
+class Online:
+    """The newest scored snapshot in memory, row by account id.
+
+    Args:
+        as_of: Where it looks from; None where there is no snapshot yet.
+        rows: Ready for the models; None as well then.
+        index: Account id to row.
+        results: What the batch said of these rows, in their order; None where that isn't known.
+        history: The key of the kept history behind them; None where that isn't known.
+        position: The place in the log of posted events that it was read up to.
+    """
+
+    as_of: datetime | None
+    rows: Rows | None
+    index: Mapping[str, int]
+    results: Results | None = None
+    history: str | None = None
+    position: int = 0
+
+    @classmethod
+    def load(cls, settings: Settings, scorer: Scorer) -> Self:
+        """Read the newest stored snapshot, and what was said of it.
+
+        Raises:
+            GarrisonError: They can't be read, or lack what a model wants.
+        """
+        newest = score_table.newest(settings)
+        if newest is None:
+            return cls(None, None, {})
+        wanted = {*WANTED, *(name for bundle in scorer.bundles.values() for name in bundle.features)}
+        snapshot = Snapshot.read(folder(settings) / newest.name, wanted)
+        said, rows = Results.read(newest), snapshot.rows(scorer)
+        index = {account: i for i, account in enumerate(rows.account_ids)}
+        # A batch that was killed between the two files has left a newer snapshot than what was said.
+        fitting = said if said.run == snapshot.run else None
+        return cls(snapshot.as_of, rows, index, fitting, snapshot.history, snapshot.position)
+
+
+def folder(settings: Settings) -> Path:
+    """Where the company's snapshots are stored."""
+    return settings.var / "snapshots"
+
+
+def _members(settings: Settings, history: History, as_of: datetime) -> dict[str, np.ndarray]:
+    """By target, the ids of its cohort; targets whose tables are not there are left out."""
+    return {
+        name: cohorts.ids(history, target.cohort, as_of)
+        for name, target in settings.targets.items()
+        if target.cohort.table in history.tables
+    }
+
+
+def _eligible(members: Mapping[str, pd.Index], ids: np.ndarray) -> dict[str, np.ndarray]:
+    """By target, which of the accounts are in its cohort; an index is hashed once for all parts."""
+    return {target: index.get_indexer(ids) >= 0 for target, index in members.items()}
+
+
+def posted(settings: Settings, scorer: Scorer, accounts: Sequence[Mapping[str, Any]], as_of: datetime) -> Rows:
+    """Posted accounts, ready for the models; those created at or after `as_of` have no row.
+
+    Args:
+        settings: The company's.
+        scorer: Its champions.
+        accounts: Each with its canonical row under "account", and its event rows by table. All must give the
+            same tables: one that isn't given is a missing source.
+        as_of: Where to look from.
+    """
+    tables: dict[str, list[Mapping[str, Any]]] = {"accounts": [a["account"] for a in accounts]}
+    for table in (t for t in EVENTS if t in accounts[0]):
+        tables[table] = [row for a in accounts for row in _events(settings, table, a)]
+    return ready(settings, scorer, tables, as_of)
+
+
+def ready(
+    settings: Settings, scorer: Scorer, tables: Mapping[str, Sequence[Mapping[str, Any]]], as_of: datetime
+) -> Rows:
+    """Canonical rows of a few accounts, by table, ready for the models; those created at or after `as_of` have none."""
+    with History.posted(settings, tables, scorer.catalog) as history:
+        found = snapshots.columns(history, as_of)
+        members = {target: set(ids) for target, ids in _members(settings, history, as_of).items()}
+        there = {target: np.array([a in ids for a in found["account_id"]], bool) for target, ids in members.items()}
+        return scorer.rows(found, history.sources, there)
+
+
+def _events(settings: Settings, table: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An account's event rows, each with its account and with when it became known."""
+    time = str(TABLES[table].time)
+    spec = settings.tables.get(table)
+    lag = spec.lag // timedelta(microseconds=1) if spec else 0
+    account_id = account["account"]["account_id"]
+    return [{**row, "account_id": account_id, "known_at": _known(row, row[time] + lag)} for row in account[table]]
+
+
+def _known(row: Mapping[str, Any], default: int) -> int:
+    given = row.get("known_at")
+    return default if given is None else int(given)

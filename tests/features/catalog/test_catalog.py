@@ -1,0 +1,189 @@
+"""The catalog: every feature says what it is, in which unit, and how it is told to an account's owner."""
+
+import inspect
+import json
+import math
+
+import pytest
+
+from features import catalog
+from features.catalog import BUILT_IN, FEATURES, Catalog, account
+from features.core.contract import EVENTS, TABLES
+from features.definitions.feature import Feature, feature, ratio
+from features.definitions.sql_expression import canonical
+from features.definitions.streams import USAGE
+
+EACH = pytest.mark.parametrize("one", FEATURES.values(), ids=list(FEATURES))
+VALUES = [0.0, -0.0, 1e-9, 0.25, 1.0, 3.0, 12.34, 365.0, 1e9, -1e-9, -0.25, -1.0]
+
+
+def test_there_are_at_least_120_features_over_all_four_sources():
+    assert len(FEATURES) >= 120
+    for table in EVENTS:
+        assert sum(table in f.sources for f in FEATURES.values()) >= 10
+
+
+def test_no_two_features_share_a_name():
+    assert len(FEATURES) == sum(len(file.FEATURES) for file in catalog.FILES)
+
+
+def test_every_feature_that_a_file_defines_is_in_the_catalog():
+    for file in catalog.FILES:
+        defined = [f for found in vars(file).values() if isinstance(found, tuple) for f in found]
+        names = {f.name for f in defined if isinstance(f, Feature)}
+        assert names == {f.name for f in file.FEATURES}, file.__name__
+
+
+@EACH
+def test_a_feature_is_described_in_full(one):
+    assert FEATURES[one.name] is one
+    assert one.name.isidentifier()
+    assert one.name == one.name.lower()
+    assert one.sentence[0].isupper()
+    assert one.sentence.endswith(".")
+    assert "{" not in one.sentence
+    assert all((one.unit, one.family, one.missing))
+    assert one.direction in {-1, 0, 1}
+    assert one.play is None or one.play.isidentifier()
+    assert one.actionable == (one.play is not None)
+
+
+@EACH
+def test_a_features_window_stands_in_its_name_and_its_sentence(one):
+    if one.window is not None:
+        assert one.name.endswith(f"_{one.window}d")
+        assert f"{one.window}" in one.sentence
+        windows = [ask for ask in one.asks.values() if ask.days is not None]
+        assert one.window in {ask.days for ask in windows} | {ask.before + ask.days for ask in windows}
+
+
+@EACH
+def test_first_and_last_are_instants_and_what_may_cease_to_count_has_no_window(one):
+    for ask in one.asks.values():
+        rows = ask.measure.stream.rows(canonical(ask.measure.stream.table))
+        if "until" in rows.columns:
+            assert (ask.days, ask.before) == (None, 0)
+        elif ask.measure.how in {"min", "max"}:
+            assert ask.measure.column == "t"
+            assert ask.measure.where is None
+
+
+@EACH
+def test_a_feature_has_words_for_any_value(one):
+    for value in VALUES:
+        said = one.says(value)
+        assert said.strip() == said != ""
+        assert "\n" not in said
+        assert not any(c in said for c in "{}")
+    assert one.says(math.nan) == f"nothing known: {one.missing}"
+
+
+def test_features_are_plain_objects_for_machines():
+    for one in FEATURES.values():
+        plain = json.loads(json.dumps(one.as_dict(), allow_nan=False))
+        assert (plain["name"], plain["sentence"], plain["window"]) == (one.name, one.sentence, one.window)
+        assert plain["sources"] == list(one.sources)
+
+
+def test_no_feature_looks_at_a_table_that_holds_answers():
+    assert not any(TABLES[source].answer for one in FEATURES.values() for source in one.sources)
+
+
+def test_no_two_measures_share_a_column():
+    measures = {}
+    for one in FEATURES.values():
+        for ask in one.asks.values():
+            m = ask.measure
+            other = measures.setdefault(ask.column, m)
+            assert (m.stream, m.how, m.column, m.where) == (other.stream, other.how, other.column, other.where)
+
+
+def test_every_measures_column_is_one_of_its_streams():
+    for one in FEATURES.values():
+        for ask in one.asks.values():
+            rows = ask.measure.stream.rows(canonical(ask.measure.stream.table))
+            assert ask.measure.column in {*rows.columns, "day"}
+            assert {"account_id", "t", "known"} <= set(rows.columns)
+
+
+@pytest.mark.parametrize("missing", EVENTS)
+def test_the_features_of_a_missing_source_are_absent_and_no_others(missing):
+    there = {*EVENTS} - {missing}
+    names = {f.name for f in (*BUILT_IN.present(there), *BUILT_IN.beside(there))}
+    assert names == {name for name, f in FEATURES.items() if missing not in f.sources}
+    assert "tenure_days" in names
+
+
+def test_without_sources_only_the_account_itself_is_known():
+    assert [f.name for f in BUILT_IN.present(())] == ["tenure_days", "days_to_anniversary"]
+
+
+def test_a_feature_over_two_sources_needs_both():
+    assert FEATURES["silence_30d"].sources == ("tickets", "usage")
+    assert FEATURES["seats_used_30d"].sources == ("purchases", "usage")
+    assert FEATURES["urgent_without_touch_30d"].sources == ("tickets", "touches")
+
+
+def test_the_words_of_a_change_say_how_much_and_against_what():
+    says = FEATURES["usage_trend_30d"].says
+    assert says(-0.5) == "usage fell 67 % against the 30 days before"
+    assert says(-1.0) == "usage fell 100 % against the 30 days before"
+    assert says(0.2) == "usage rose 50 % against the 30 days before"
+    assert says(0.0) == "usage stayed level against the 30 days before"
+    assert says(1.0) == "usage began: none in the 30 days before"
+
+
+def test_the_words_of_a_season_say_against_when():
+    assert (
+        FEATURES["spend_against_last_year_30d"].says(-0.5) == "spend fell 67 % against the same 30 days a year before"
+    )
+    ahead = "a year ago, in the 90 days to come, spend"
+    assert FEATURES["season_rise_90d"].says(0.2) == f"{ahead} rose 50 % against the 90 days before"
+    assert FEATURES["season_ahead_90d"].says(1.0) == f"{ahead} began: none in the last 90 days"
+
+
+def test_the_words_of_a_term_that_ends_now_speak_of_no_minus():
+    assert FEATURES["days_to_renewal"].says(-0.0) == "the term ends in 0 days"
+
+
+def test_an_attribute_of_accounts_is_context_that_nobody_can_act_on():
+    plan = BUILT_IN.feature("service_plan")
+    assert plan.name == "service_plan"
+    assert (plan.actionable, plan.sources, plan.direction) == (False, (), 0)
+    assert plan.says("pro") == "service plan: pro"
+    assert (plan.says(1_234_567.0), plan.says(0.1 + 0.2)) == ("service plan: 1,234,567", "service plan: 0.3")
+    assert BUILT_IN.feature("usage_events_30d") is FEATURES["usage_events_30d"]
+    assert account.attribute("seats").says(math.nan) == "nothing known: not recorded"
+
+
+def test_a_new_feature_takes_its_name_window_and_sentence_from_one_definition():
+    @feature(windows=(30, 60), unit="u", family="f", says="{value} in {w}")
+    def newest(at, w):
+        """Something in the last {w} days."""
+        return ratio(at(USAGE.sum("count"), w), at(USAGE.count(), w))
+
+    assert [f.name for f in newest] == ["newest_30d", "newest_60d"]
+    assert newest[1].sentence == "Something in the last 60 days."
+    assert newest[1].says(2.0) == "2.0 in 60"
+    assert {ask.days for ask in newest[1].asks.values()} == {60}
+
+
+def test_a_filtered_measure_must_be_given_a_name():
+    with pytest.raises(ValueError, match=r"the filtered count of usage\.t needs a name"):
+        _ = USAGE.count(lambda u: u.errors > 0).name
+
+
+def test_the_version_is_that_of_all_definitions(monkeypatch):
+    assert BUILT_IN.version == Catalog(FEATURES).version
+    assert len(BUILT_IN.version) == 12
+    source = inspect.getsource
+    for module in (
+        "definitions.feature",
+        "definitions.streams",
+        "catalog.series",
+        *(f.__name__[9:] for f in catalog.FILES),
+    ):
+        monkeypatch.setattr(
+            inspect, "getsource", lambda m, name=module: source(m) + "#" * (m.__name__ == f"features.{name}")
+        )
+        assert Catalog(FEATURES).version != BUILT_IN.version, module

@@ -1,0 +1,123 @@
+import unicodedata
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.alerts.message import Earlier, Risk, body, in_words, safe, subject
+
+DRIVERS = [
+    {"text": "plan: basic", "contribution": 0.4, "actionable": False, "play": None},
+    {
+        "text": "usage fell 62 % against the 30 days before",
+        "contribution": 0.9,
+        "actionable": True,
+        "play": "revive_usage",
+    },
+    {"text": "4 tickets stand open", "contribution": 0.2, "actionable": True, "play": "answer_tickets"},
+    {"text": "a fourth", "contribution": 0.1, "actionable": True, "play": "fix_service"},
+    {"text": "a long term", "contribution": -0.8, "actionable": False, "play": None},
+]
+RISK = Risk(
+    account_id="A-17",
+    name="Acme Ltd",
+    score=0.62,
+    days=90,
+    as_of=datetime(2024, 6, 1, tzinfo=UTC),
+    earlier=Earlier(0.35, datetime(2024, 5, 1, tzinfo=UTC), "churn-3"),
+    drivers=DRIVERS,
+    value=48_000.0,
+    currency="EUR",
+    model="churn-3",
+    sources="tickets,usage",
+    episode="3f0c",
+)
+
+
+def test_the_subject_names_the_account_and_the_risk_in_words():
+    assert subject(RISK) == "At risk: Acme Ltd (about 6 in 10 to leave within 90 days)"
+
+
+def test_the_body_says_all_that_the_owner_needs():
+    text = body(RISK)
+    for part in (
+        "Acme Ltd (account A-17) is at risk of leaving within 90 days.",
+        "Risk now: 62 %, about 6 in 10",
+        "Trend: up from 35 % on 2024-05-01",
+        "At stake: EUR 48,000 a year",
+        "Next step: Bring usage back",
+        "As of 2024-06-01, model churn-3, seen: tickets, usage",
+        "Episode 3f0c",
+    ):
+        assert part in text
+
+
+def test_the_three_strongest_drivers_stand_in_the_body_strongest_first():
+    reasons = [
+        line
+        for line in body(RISK).splitlines()
+        if line[:3].strip().rstrip(".").isdigit() or line[2:4] in {"1.", "2.", "3."}
+    ]
+    assert [r.strip() for r in reasons] == [
+        "1. usage fell 62 % against the 30 days before",
+        "2. plan: basic",
+        "3. 4 tickets stand open",
+    ]
+
+
+def test_what_is_not_known_is_said_to_be_so():
+    text = body(replace(RISK, earlier=None, value=None, drivers=[], sources="", name=None))
+    for part in (
+        "account A-17 (account A-17)",
+        "this is its first score",
+        "At stake: not known",
+        "no single reason stands out",
+        "Next step: Review the account",
+        "seen: no events",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("before", "said"), [(0.8, "down from 80 %"), (0.62, "level with 62 %"), (0.621, "level with")]
+)
+def test_the_trend_says_where_it_came_from(before, said):
+    assert said in body(replace(RISK, earlier=Earlier(before, datetime(2024, 5, 1, tzinfo=UTC), "churn-3")))
+
+
+def test_a_trend_across_models_names_the_other_model():
+    text = body(replace(RISK, earlier=Earlier(0.2, datetime(2024, 5, 1, tzinfo=UTC), "churn-2")))
+    assert "up from 20 % on 2024-05-01 (by model churn-2)" in text
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [
+        (1.0, "almost certain"),
+        (0.62, "about 6 in 10"),
+        (0.15, "about 2 in 10"),
+        (0.05, "about 1 in 20"),
+        (0.0, "below 1 in 1,000"),
+    ],
+)
+def test_a_probability_is_said_as_people_count(score, words):
+    assert in_words(score) == words
+
+
+def test_a_name_can_forge_neither_a_header_nor_a_line_of_the_body():
+    name = "Acme\r\nBcc: evil@x.test\n\nNext step: pay at http://x.test\u202e\x00\u2028"
+    risk = replace(RISK, name=name, drivers=[{**DRIVERS[0], "text": "region: x\nNext step: click"}])
+    assert "\n" not in subject(risk)
+    assert "\r" not in subject(risk)
+    lines = body(risk).splitlines()
+    assert sum(line.startswith("Next step:") for line in lines) == 1
+    assert not any(line.startswith("Bcc") for line in lines)
+
+
+@given(st.text())
+def test_safe_text_is_one_line_without_control_characters_and_of_bounded_length(text):
+    clean = safe(text)
+    assert 0 < len(clean) <= 100
+    assert not {unicodedata.category(c) for c in clean} & {"Cc", "Cs", "Zl", "Zp"}

@@ -1,0 +1,352 @@
+import email
+import threading
+from email import policy
+
+import pytest
+import sqlalchemy as sa
+
+from features.core.errors import DeliveryError, GarrisonError
+from features.state import database
+from features.state.locks import Lock, try_lock
+from features.state.tables import OUTBOX
+from monitoring import cli_output
+from monitoring.notifications import channels, outbox
+
+AT = "2024-06-01"
+MINUTE = 60_000_000
+FAR = 4_000_000_000_000_000  # µs: later than any message here is created
+
+
+def written(company, scores):
+    """Raise alerts, so that one message for each account waits in the outbox."""
+    company.score(AT, scores)
+    company.alert(AT)
+
+
+def states(company):
+    query = sa.select(OUTBOX.c.recipient, OUTBOX.c.state, OUTBOX.c.attempts)
+    with company.state.reading() as connection:
+        return {row.recipient: (row.state, row.attempts) for row in connection.execute(query)}
+
+
+def only_id(company):
+    [(message,)] = company.rows(OUTBOX, "id")
+    return message
+
+
+def deliver(company, now=None):
+    return outbox.deliver(company.settings, company.state, now=now)
+
+
+def test_each_message_is_sent_once_and_marked_so(any_company, post):
+    any_company.mail_to(post)
+    written(any_company, {"A": 0.7, "B": 0.8})
+    assert deliver(any_company).sent == 2
+    assert deliver(any_company).sent == 0
+    assert post.recipients == ["a@owners.test", "b@owners.test"]
+    assert set(states(any_company).values()) == {("sent", 1)}
+    assert all(at > 0 for (at,) in any_company.rows(OUTBOX, "sent_at"))
+
+
+def test_the_most_at_stake_is_sent_first(company, post):
+    company.mail_to(post)
+    written(
+        company,
+        {"A": {"score": 0.7, "value": 1.0}, "B": {"score": 0.7, "value": 9.0}, "C": {"score": 0.9, "value": 5.0}},
+    )
+    deliver(company)
+    assert [to for to, _ in post.received] == [["b@owners.test"], ["c@owners.test"], ["a@owners.test"]]
+
+
+def test_the_mail_is_whole_and_names_the_outbox_row(company, post):
+    company.accounts({"A": "a@owners.test"}, {"A": "Åkermann & Söhne"})
+    company.mail_to(post)
+    written(company, {"A": 0.7})
+    deliver(company)
+    [(recipients, content)] = post.received
+    mail = email.message_from_bytes(content, policy=policy.default)
+    assert recipients == ["a@owners.test"]
+    assert mail["To"] == "a@owners.test"
+    assert mail["From"] == "Garrison <alerts@harbour.test>"
+    assert mail["Subject"] == "At risk: Åkermann & Söhne (about 7 in 10 to leave within 90 days)"
+    assert mail.get_all("Message-ID") == [f"<{only_id(company)}@harbour.test>"]
+    assert [(mail.get_content().replace("\r\n", "\n"),)] == company.rows(OUTBOX, "body")
+    assert content.isascii()
+
+
+def test_a_line_that_begins_with_a_dot_arrives_as_it_is(company, post):
+    company.accounts({"A": "a@owners.test"})
+    drivers = [{"text": "x", "contribution": 1.0, "actionable": False, "play": None}]
+    company.mail_to(post)
+    company.score(AT, {"A": {"score": 0.7, "drivers": drivers}})
+    company.alert(AT)
+    with company.state.writing() as connection:
+        connection.execute(sa.update(OUTBOX).values(body="first\n.\n..two\n.QUIT\nlast\n"))
+    deliver(company)
+    mail = email.message_from_bytes(post.received[0][1], policy=policy.default)
+    assert mail.get_content().splitlines() == ["first", ".", "..two", ".QUIT", "last"]
+
+
+@pytest.mark.parametrize("command", ["RCPT", "DATA"])
+@pytest.mark.parametrize("answer", ["451 not now", "550 no such mailbox"])
+def test_a_refused_message_is_tried_again_later_and_not_before(company, post, command, answer):
+    company.mail_to(post)
+    written(company, {"A": 0.7})
+    post.answers[command] = answer
+    result = deliver(company, FAR)
+    assert (result.sent, result.refused, result.waiting) == (0, 1, 1)
+    assert company.rows(OUTBOX, "state", "attempts", "next_try_at") == [("pending", 1, FAR + 5 * MINUTE)]
+    post.answers.clear()
+    assert deliver(company, FAR + 4 * MINUTE).sent == 0
+    assert deliver(company, FAR + 5 * MINUTE).sent == 1
+    assert states(company) == {"a@owners.test": ("sent", 2)}
+
+
+def test_one_refused_recipient_does_not_hold_up_the_others(company, post):
+    company.mail_to(post)
+    written(company, dict.fromkeys("ABC", 0.7))
+
+    async def answer(_server, address):
+        return "550 no such mailbox" if address.startswith("b") else "250 OK"
+
+    post.answers["RCPT"] = answer
+    assert deliver(company).sent == 2
+    assert post.recipients == ["a@owners.test", "c@owners.test"]
+
+
+def test_a_refusal_is_kept_without_the_recipient(company, post):
+    company.mail_to(post)
+    written(company, {"A": 0.7})
+    post.answers["RCPT"] = "550 <a@owners.test> is unknown here"
+    deliver(company)
+    assert company.rows(OUTBOX, "reason") == [("the server said 550 <the owner> is unknown here",)]
+
+
+def test_after_eight_refusals_a_message_has_failed_and_says_so(company, post):
+    company.mail_to(post)
+    written(company, {"A": 0.7})
+    post.answers["RCPT"] = "550 no"
+    for n in range(8):
+        result = deliver(company, FAR + n * 10**15)
+    assert states(company) == {"a@owners.test": ("failed", 8)}
+    assert [(s.state, s.account_id) for s in result.stuck] == [("failed", "A")]
+    post.answers.clear()
+    assert deliver(company, 2 * FAR * 8).sent == 0
+
+
+def test_a_connection_dropped_before_the_message_leaves_it_pending_and_the_rest_goes_on(company, post):
+    company.mail_to(post)
+    written(company, dict.fromkeys("ABC", 0.7))
+
+    async def drop(server, address):
+        if address.startswith("a"):
+            server.transport.abort()
+        return "250 OK"
+
+    post.answers["RCPT"] = drop
+    assert deliver(company).sent == 2
+    assert states(company)["a@owners.test"] == ("pending", 1)
+    post.answers.clear()
+    assert deliver(company, FAR).sent == 1
+    assert post.recipients == ["a@owners.test", "b@owners.test", "c@owners.test"]
+
+
+def lose_the_answer(post):
+    """The server takes a message, and the connection breaks before it says so."""
+
+    async def drop(server, address):
+        post.received.append(([address], server.envelope.original_content))
+        server.transport.abort()
+        return "450 nobody hears this"
+
+    post.answers["DATA"] = drop
+
+
+def test_a_message_of_unknown_fate_is_not_sent_again_by_itself(any_company, post):
+    any_company.mail_to(post)
+    written(any_company, {"A": 0.7})
+    lose_the_answer(post)
+    result = deliver(any_company)
+    assert [(s.state, s.id) for s in result.stuck] == [("uncertain", only_id(any_company))]
+    post.answers.clear()
+    assert deliver(any_company, FAR).sent == 0
+    assert len(post.received) == 1
+
+
+def test_a_message_sent_again_on_request_carries_the_same_message_id(company, post):
+    company.mail_to(post)
+    written(company, {"A": 0.7})
+    lose_the_answer(post)
+    deliver(company)
+    post.answers.clear()
+    outbox.resend(company.state, only_id(company))
+    assert deliver(company).sent == 1
+    first, second = (email.message_from_bytes(content) for _, content in post.received)
+    assert first["Message-ID"] == second["Message-ID"]
+    assert states(company) == {"a@owners.test": ("sent", 1)}
+
+
+def test_an_uncertain_message_can_be_noted_as_arrived(company, post):
+    company.mail_to(post)
+    written(company, {"A": 0.7})
+    with pytest.raises(GarrisonError, match="not uncertain"):
+        outbox.arrived(company.state, only_id(company))
+    lose_the_answer(post)
+    deliver(company)
+    outbox.arrived(company.state, only_id(company))
+    assert deliver(company).stuck == ()
+
+
+def test_without_a_server_the_error_names_host_and_port_and_all_stays_pending(any_company, post):
+    any_company.mail_to(post)
+    post.stop()
+    written(any_company, {"A": 0.7, "B": 0.7})
+    before = any_company.rows(OUTBOX)
+    with pytest.raises(DeliveryError, match=f"127.0.0.1:{post.port}.*stay in the outbox"):
+        deliver(any_company)
+    assert any_company.rows(OUTBOX) == before
+
+
+def test_a_server_that_goes_away_midway_leaves_the_rest_pending(company, post):
+    company.mail_to(post)
+    written(company, {"A": {"score": 0.9, "value": 9e9}, "B": 0.7, "C": 0.7})
+
+    async def refuse_and_close(server, address):
+        if address.startswith("b"):
+            post._server.server.close()
+            server.transport.abort()
+        return "250 OK"
+
+    post.answers["RCPT"] = refuse_and_close
+    with pytest.raises(DeliveryError):
+        deliver(company)
+    assert [s for s, _ in states(company).values()].count("sent") == 1
+    assert states(company)["c@owners.test"] == ("pending", 0)
+
+
+def test_nothing_due_asks_for_no_server(company, post):
+    company.mail_to(post)
+    post.stop()
+    assert deliver(company).sent == 0
+
+
+def test_withheld_and_undeliverable_messages_are_counted_and_sent_on_request_alone(company, post):
+    company.accounts({"A": "a@owners.test", "B": "a@owners.test", "C": None})
+    company.mail_to(post)
+    company.configure(per_owner=1)
+    written(company, {"A": 0.9, "B": 0.8, "C": 0.7})
+    result = deliver(company)
+    assert (result.sent, result.withheld, [s.state for s in result.stuck]) == (1, 1, ["undeliverable"])
+    nobody = result.stuck[0].id
+    with pytest.raises(GarrisonError, match=r"no recipient.*--to"):
+        outbox.resend(company.state, nobody)
+    with pytest.raises(GarrisonError, match="not one plain e-mail address"):
+        outbox.resend(company.state, nobody, to="x@owners.test, y@owners.test")
+    outbox.resend(company.state, nobody, to="c@owners.test")
+    assert deliver(company).sent == 1
+    assert post.recipients == ["a@owners.test", "c@owners.test"]
+
+
+def test_a_message_that_was_sent_can_not_be_sent_again(company, post):
+    company.mail_to(post)
+    written(company, {"A": 0.7})
+    deliver(company)
+    with pytest.raises(GarrisonError, match="it was sent"):
+        outbox.resend(company.state, only_id(company))
+    with pytest.raises(GarrisonError, match="no message nothing"):
+        outbox.resend(company.state, "nothing")
+
+
+def test_while_one_process_delivers_another_leaves_it_to_it(any_company, post):
+    any_company.mail_to(post)
+    written(any_company, {"A": 0.7})
+    with try_lock(any_company.state.engine, Lock.DELIVER) as mine:
+        assert mine
+        result = deliver(any_company)
+        assert (result.busy, result.sent, result.waiting) == (True, 0, 1)
+    assert deliver(any_company).sent == 1
+
+
+def test_a_message_that_another_deliverer_has_claimed_is_not_handed_over(company):
+    written(company, {"A": 0.7})
+
+    class Other(channels.Folder):
+        """Between our offer and our claim, another deliverer claims the message."""
+
+        def offer(self, message):
+            assert outbox._change(company.state, message.id, "pending", state="sending")
+
+        def hand_over(self, message):
+            pytest.fail(f"{message.id} was handed over")
+
+    [message] = outbox._due(company.state, FAR)
+    assert outbox._send(company.state, Other(company.folder), message, FAR) == "pending"
+    assert states(company) == {"a@owners.test": ("sending", 0)}
+
+
+def test_two_deliverers_at_once_send_each_message_once(any_company, post):
+    any_company.mail_to(post)
+    written(any_company, dict.fromkeys("ABCDE", 0.7))
+    other = database.open(any_company.settings)
+    results = []
+    threads = [
+        threading.Thread(target=lambda s=s: results.append(outbox.deliver(any_company.settings, s)))
+        for s in (any_company.state, other)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    assert sum(r.sent for r in results) == 5
+    assert post.recipients == [f"{a}@owners.test" for a in "abcde"]
+
+
+def test_neither_log_nor_summary_shows_a_recipient(company, post, caplog):
+
+    caplog.set_level(1)
+    company.mail_to(post)
+    written(company, {"A": 0.7, "B": 0.7})
+    post.answers["RCPT"] = "550 <a@owners.test> <b@owners.test> unknown"
+    lines = list(cli_output.of_delivery(deliver(company, FAR)))
+    post.answers.clear()
+    lines += cli_output.of_delivery(deliver(company, 2 * FAR))
+    ours = [r.getMessage() for r in caplog.records if not r.name.startswith("mail")]  # the server's own log
+    assert lines
+    assert "@owners.test" not in "\n".join(ours + lines)
+
+
+def test_the_folder_gets_one_file_for_each_message(company):
+    written(company, {"A": 0.7, "B": 0.7})
+    assert deliver(company).sent == 2
+    files = sorted((company.folder / "letters").iterdir())
+    assert [f.name for f in files] == [f"{message}.eml" for (message,) in company.rows(OUTBOX, "id")]
+    mail = email.message_from_bytes(files[0].read_bytes(), policy=policy.default)
+    assert mail["To"].endswith("@owners.test")
+    assert "Next step: Bring usage back" in mail.get_content()
+
+
+def test_a_message_left_in_sending_is_written_to_the_folder_again_with_the_same_bytes(company):
+    written(company, {"A": 0.7})
+    deliver(company)
+    [file] = (company.folder / "letters").iterdir()
+    before = file.read_bytes()
+    with company.state.writing() as connection:
+        connection.execute(sa.update(OUTBOX).values(state="sending", attempts=0, sent_at=None))
+    assert deliver(company).sent == 1
+    assert [f.read_bytes() for f in (company.folder / "letters").iterdir()] == [before]
+
+
+def test_a_folder_that_can_not_be_written_leaves_all_pending(company):
+    written(company, {"A": 0.7})
+    (company.folder / "letters").write_text("a file is in the way")
+    with pytest.raises(DeliveryError, match="letters can't be written"):
+        deliver(company)
+    assert states(company) == {"a@owners.test": ("pending", 0)}
+
+
+def test_without_a_channel_the_error_names_the_settings(company):
+    written(company, {"A": 0.7})
+    company.configure(folder=None)
+    with pytest.raises(GarrisonError, match=r"\[alerts.email\].*alerts.folder"):
+        deliver(company)

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from features.core.errors import GarrisonError
+from features.state import database
+from features.state.tables import SCORES
+from serving.batch import run
+from serving.scoring import score_table
+from serving.scoring.score_table import Explain, Results
+from serving.scoring.snapshot_store import Snapshot
+
+COLUMNS = [
+    "account_id",
+    "as_of",
+    "churn_30d",
+    "churn_30d_trend",
+    "churn_90d",
+    "churn_90d_trend",
+    "upsell_90d",
+    "upsell_90d_trend",
+    "value",
+    "value_at_risk",
+    "upsell_value",
+    "tier",
+    "recommendation",
+    "why",
+    "next_sale_days",
+    "drivers",
+    "sources",
+    "model",
+    "in_cohort",
+]
+
+# Dies by kill -9 inside the transaction, after so many statements of it.
+KILLED = """
+import os, signal, sys
+from serving import store
+real, after = store._chunks, int(sys.argv[1])
+def chunks(rows):
+    for i, chunk in enumerate(real(rows)):
+        if i == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield chunk
+store._chunks, store.CHUNK = chunks, 50
+from features.company import load
+from serving import batch
+batch.run(load(sys.argv[2]), sys.argv[3])
+"""
+
+
+def stored(settings: Any) -> list[tuple[Any, ...]]:
+    """All scores but for when they were made."""
+    columns = [c for c in SCORES.columns if c.name != "scored_at"]
+    with database.open(settings) as opened, opened.reading() as connection:
+        return [tuple(row) for row in connection.execute(sa.select(*columns).order_by(*columns[:4]))]
+
+
+def test_every_account_is_scored_into_the_store_and_the_file(harbour: Any, now: datetime, tmp_path: Path) -> None:
+    scored = run.run(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
+    frame = pd.read_parquet(tmp_path / "s.parquet")
+    assert list(frame) == COLUMNS
+    assert frame["account_id"].tolist() == sorted(a["account_id"] for a in harbour.rows["accounts"])
+    assert set(frame["model"]) == {"churn-1,upsell-1"}
+    assert set(frame["sources"]) == {"tickets,usage,purchases"}
+    assert 0 < frame["in_cohort"].sum() <= len(frame)
+    with database.open(harbour.settings) as opened:
+        kept = opened.latest_scores(now, "churn", 90)
+    assert [r["score"] for r in kept] == frame["churn_90d"].tolist()
+    assert ["; ".join(d["text"] for d in r["drivers"]) for r in kept] == frame["drivers"].tolist()
+    assert [r["in_cohort"] for r in kept] == frame["in_cohort"].tolist()
+    assert scored.summary()["targets"].keys() == {"churn_30d", "churn_90d", "upsell_90d"}
+
+
+def test_by_default_those_above_the_base_rate_are_explained(own_harbour: Any, now: datetime) -> None:
+    settings = own_harbour.settings
+    for explain, expected in ((Explain.ABOVE, None), (Explain.ALL, True), (Explain.NONE, False)):
+        scored = run.run(settings, None, as_of=now, explain=explain)
+        for name, (target, horizon) in scored.results.names.items():
+            table = scored.results.table
+            above = table[name].to_numpy() > scored.scorer.bundles[target].base_rates[horizon]
+            has = table[f"{name}_drivers"].is_valid().to_pylist()
+            assert has == (above.tolist() if expected is None else [expected] * len(has))
+
+
+def test_each_account_is_told_what_to_do_and_what_is_at_stake(harbour: Any, now: datetime, tmp_path: Path) -> None:
+    scored = run.run(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
+    frame, table = pd.read_parquet(tmp_path / "s.parquet"), scored.results.table.to_pandas()
+    known = frame["value"].notna()
+    assert known.any()
+    year = frame["churn_90d"] * frame["value"]
+    assert frame.loc[known, "value_at_risk"].tolist() == pytest.approx(year[known].tolist())
+    assert set(frame["recommendation"]) <= {"act", "sell", "leave_alone"}
+    risky = scored.scorer.bundles["churn"].threshold(90, harbour.settings.alerts.leave_share)
+    assert ((frame["recommendation"] == "act") == (frame["churn_90d"] >= risky)).all()
+    assert frame["why"].str.len().gt(0).all()
+    assert set(frame["tier"]) == set("ABCDE")
+    assert table["leaves_in_days"].dropna().between(0, 90).all()
+
+
+def test_the_trend_is_the_change_since_the_last_run_before(own_harbour: Any, tmp_path: Path) -> None:
+    days = [datetime(2023, 11, 1, tzinfo=UTC), datetime(2023, 12, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)]
+    frames = []
+    # Whatever order they are run in: the one before is the one that looks from before.
+    for day in (days[0], days[2], days[1], days[2]):
+        to = f"{tmp_path}/{day:%m}.parquet"
+        run.run(own_harbour.settings, to, as_of=day, explain=Explain.NONE)
+        frames.append(pd.read_parquet(to).set_index("account_id"))
+    first, _, second, third = frames
+    assert first["churn_90d_trend"].isna().all()
+    for before, after in ((first, second), (second, third)):
+        change = (after["churn_90d"] - before["churn_90d"]).reindex(after.index)
+        pd.testing.assert_series_equal(after["churn_90d_trend"], change, check_names=False)
+    assert third["churn_90d_trend"].abs().max() > 0
+
+
+def test_parts_score_as_the_whole_does(own_harbour: Any, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run.run(own_harbour.settings, None, as_of=now).results
+    kept = Snapshot.newest(own_harbour.settings)
+    monkeypatch.setattr("features.engine.snapshots._ACCOUNTS", 7)
+    parts = run.run(own_harbour.settings, None, as_of=now).results
+    again = Snapshot.newest(own_harbour.settings)
+    assert parts.table.drop_columns(sorted(c for c in parts.table.column_names if c.endswith("_before"))).equals(
+        whole.table.drop_columns(sorted(c for c in whole.table.column_names if c.endswith("_before")))
+    )
+    assert kept is not None
+    assert again is not None
+    pd.testing.assert_frame_equal(kept.frame, again.frame)
+
+
+def test_the_default_instant_ends_the_last_day_with_an_event(own_harbour: Any) -> None:
+    scored = run.run(own_harbour.settings, None, explain=Explain.NONE)
+    rows = own_harbour.rows
+    last = max([r["used_at"] for r in rows["usage"]] + [r["opened_at"] for r in rows["tickets"]])
+    as_of = scored.results.as_of
+    assert as_of.isoformat() > last > (as_of - pd.Timedelta(days=1)).isoformat()
+
+
+@pytest.mark.parametrize("kind", ["csv", "sqlite", "postgresql"])
+def test_a_second_run_changes_nothing(
+    kind: str, own_harbour: Any, now: datetime, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    to = {
+        "csv": lambda: f"{tmp_path}/s.csv",
+        "sqlite": lambda: f"sqlite:///{tmp_path}/crm.db",
+        "postgresql": lambda: str(request.getfixturevalue("postgres")),
+    }[kind]()
+
+    def delivered() -> Any:
+        if kind == "csv":
+            return (tmp_path / "s.csv").read_bytes()
+        engine = database.connect(to)
+        with engine.connect() as connection:
+            rows = connection.execute(sa.text("SELECT * FROM garrison_scores ORDER BY account_id")).all()
+        engine.dispose()
+        return rows
+
+    seen = []
+    for _ in range(2):
+        run.run(own_harbour.settings, to, as_of=now, explain=Explain.NONE)
+        seen.append((stored(own_harbour.settings), delivered()))
+    assert seen[0] == seen[1]
+    assert len(seen[0][0]) == 3 * len(own_harbour.rows["accounts"])
+
+
+def test_a_run_that_was_killed_is_mended_by_running_it_again(own_harbour: Any, tmp_path: Path) -> None:
+    line = [sys.executable, "-c", KILLED, "3", str(own_harbour.config), str(tmp_path / "s.csv")]
+    assert subprocess.run(line, timeout=120, check=False).returncode == -signal.SIGKILL
+    assert stored(own_harbour.settings) == []  # 150 rows had been written, none is there
+    assert not (tmp_path / "s.csv").exists()
+    run.run(own_harbour.settings, str(tmp_path / "s.csv"))
+    mended = stored(own_harbour.settings)
+    run.run(own_harbour.settings, str(tmp_path / "again.csv"))
+    assert len(mended) == 3 * len(own_harbour.rows["accounts"])
+    assert stored(own_harbour.settings) == mended
+    assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_the_snapshot_is_kept_as_it_was_scored(own_harbour: Any, now: datetime) -> None:
+    run.run(own_harbour.settings, None, as_of=datetime(2023, 12, 1, tzinfo=UTC), explain=Explain.NONE)
+    scored = run.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
+    newest = Snapshot.newest(own_harbour.settings)
+    assert newest is not None
+    assert (newest.as_of, newest.sources) == (now, ("tickets", "usage", "purchases"))
+    again, table = scored.scorer.score(newest.rows(scored.scorer)), scored.results.table
+    for name, (target, horizon) in scored.results.names.items():
+        h = scored.scorer.bundles[target].horizons.index(horizon)
+        assert again[target][:, h].tolist() == table[name].to_pylist()
+    assert newest.in_cohort["churn"].tolist() == table["in_cohort_churn"].to_pylist()
+
+
+def test_a_file_that_is_no_snapshot_is_named(own_harbour: Any, tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "2024.parquet")
+    with pytest.raises(GarrisonError, match=r"2024\.parquet is not a stored snapshot"):
+        Snapshot.read(tmp_path / "2024.parquet")
+    with pytest.raises(GarrisonError, match=r"2024\.parquet holds no scores"):
+        Results.read(tmp_path / "2024.parquet")
+    shutil.rmtree(score_table.folder(own_harbour.settings), ignore_errors=True)
+    assert Snapshot.newest(own_harbour.settings) is None
+
+
+def test_without_a_champion_there_is_nothing_to_score_with(own_harbour: Any, now: datetime) -> None:
+    (own_harbour.settings.paths.mlruns / "small-harbour-promotions.jsonl").unlink()
+    with pytest.raises(GarrisonError, match=r"no model of Small Harbour is champion.*training promote"):
+        run.run(own_harbour.settings, None, as_of=now)
+
+
+def test_before_the_first_account_there_is_nobody_to_score(harbour: Any) -> None:
+    with pytest.raises(GarrisonError, match="nobody to score at 2020-01-01"):
+        run.run(harbour.settings, None, as_of=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_an_unknown_destination_is_refused_before_the_work(harbour: Any) -> None:
+    with pytest.raises(GarrisonError, match="is no destination"):
+        run.run(harbour.settings, "scores.doc", as_of=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_the_command_prints_what_it_did_and_writes_it_for_machines(
+    own_harbour: Any, serving: Any, tmp_path: Path
+) -> None:
+    words = ["--config", own_harbour.config, "--as-of", "2024-01-01", "--drivers", "none"]
+    done = serving("score", *words, "--to", tmp_path / "s.csv", "--json", tmp_path / "s.json")
+    assert done.returncode == 0, done.stderr
+    assert "churn_90d" in done.stdout
+    assert "s.csv" in done.stdout
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["accounts"] == len(own_harbour.rows["accounts"])
+    wrong = serving("score", *words, "--to", "scores.doc")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr.startswith("error: --to scores.doc is no destination")
+    assert wrong.stderr.count("\n") == 1

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from features.state import database
+from serving.delivery import ledger
+from serving.delivery.destination import Row, digest
+from serving.delivery.ledger import Ledger
+
+
+def row(account_id: str, score: float = 0.5) -> Row:
+    content = {"churn": score, "why": "Rückgang"}
+    return Row(account_id, content, digest(content))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[database.Store]:
+    url = f"sqlite:///{tmp_path}/s.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres"))
+    settings: Any = SimpleNamespace(state=url)
+    with database.open(settings) as found:
+        yield found
+
+
+def test_the_migration_makes_the_tables_as_they_are_defined(opened: database.Store) -> None:
+    there = sa.inspect(opened.engine)
+    for table in (ledger.DELIVERIES, ledger.JOBS, ledger.QUARANTINE, ledger.RUNS):
+        columns = {c["name"]: c for c in there.get_columns(table.name)}
+        assert list(columns) == [c.name for c in table.columns]
+        assert [columns[c.name]["nullable"] for c in table.columns] == [c.nullable for c in table.columns]
+        assert there.get_pk_constraint(table.name)["constrained_columns"] == [c.name for c in table.primary_key]
+
+
+def test_it_holds_what_was_confirmed_last_for_each_destination(opened: database.Store) -> None:
+    mine, other = Ledger(opened, "one"), Ledger(opened, "other")
+    mine.settle([row("a"), row("b")], confirmed=[row("a"), row("b")], quarantined={})
+    mine.settle([row("a", 0.75)], confirmed=[row("a", 0.75)], quarantined={})
+    assert mine.held(["a", "b", "c"]) == {"a": row("a", 0.75).digest, "b": row("b").digest}
+    assert mine.before("a") == {"churn": 0.75, "why": "Rückgang"}
+    assert (other.held(["a"]), other.before("a")) == ({}, None)
+
+
+def test_more_accounts_than_a_query_takes_are_found(opened: database.Store) -> None:
+    mine, rows = Ledger(opened, "one"), [row(f"{i}") for i in range(2_500)]
+    mine.settle(rows, confirmed=rows, quarantined={})
+    assert len(mine.held([r.account_id for r in rows])) == 2_500
+
+
+def test_a_job_is_under_way_until_its_rows_are_settled(opened: database.Store) -> None:
+    mine = Ledger(opened, "one")
+    mine.begin("job 1", [row("a"), row("b")])
+    mine.begin("job 2", [row("b", 0.25)])  # the row is sent again
+    assert mine.under_way() == {"job 1": [row("a")], "job 2": [row("b", 0.25)]}
+    assert Ledger(opened, "other").under_way() == {}
+    assert mine.held(["a", "b"]) == {}
+    mine.settle([row("a")], confirmed=[], quarantined={"a": ("no name", 3)})
+    assert list(mine.under_way()) == ["job 2"]
+
+
+def test_a_row_leaves_quarantine_when_it_is_taken(opened: database.Store) -> None:
+    mine = Ledger(opened, "one")
+    mine.settle([row("a")], confirmed=[], quarantined={"a": ("no name", 3)})
+    with opened.reading() as connection:
+        found = connection.execute(sa.select(ledger.QUARANTINE)).mappings().all()
+    assert [(r["account_id"], r["reason"], r["tries"]) for r in found] == [("a", "no name", 3)]
+    mine.settle([row("a")], confirmed=[row("a")], quarantined={})
+    with opened.reading() as connection:
+        assert connection.execute(sa.select(ledger.QUARANTINE)).all() == []
+
+
+def test_the_digest_leaves_out_what_it_is_told_to() -> None:
+    first, later = {"churn": 0.5, "as_of": "2024-01-01"}, {"churn": 0.5, "as_of": "2024-02-01"}
+    assert digest(first, without=["as_of"]) == digest(later, without=["as_of"])
+    assert digest(first) != digest(later)
+    assert digest({"a": 1, "b": None}) == digest({"b": None, "a": 1})
+    assert digest({"a": 1}) != digest({"a": "1"})

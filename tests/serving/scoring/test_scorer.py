@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.catalog import BUILT_IN
+from features.core.errors import GarrisonError
+from features.engine import snapshots
+from features.sources.history import History
+from serving.scoring.drivers import Driver, _driver, _folded, find_drivers
+from serving.scoring.scorer import Rows, Scorer, load_champions
+
+
+@pytest.fixture(scope="module")
+def scorer(harbour: Any) -> Scorer:
+    return load_champions(harbour.settings)
+
+
+@pytest.fixture(scope="module")
+def frame(harbour: Any, now: datetime) -> pd.DataFrame:
+    with History.open(harbour.settings) as history:
+        return snapshots.build(history, [now - timedelta(days=d) for d in range(0, 280, 20)])
+
+
+@pytest.fixture(scope="module")
+def rows(scorer: Scorer, frame: pd.DataFrame) -> Rows:
+    return scorer.rows(frame, ("tickets", "usage", "purchases"))
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[t], other[t]) for t in one)
+
+
+def test_a_row_scores_the_same_bits_alone_as_among_others(scorer: Scorer, rows: Rows) -> None:
+    whole = scorer.score(rows)
+    assert len(rows) > 800
+    thousands = Rows(**{**vars(rows), "matrices": {t: np.tile(m, (3, 1)) for t, m in rows.matrices.items()}})
+    big = scorer.score(thousands)  # large enough for LightGBM's threads
+    for target, scores in whole.items():
+        assert np.array_equal(big[target], np.tile(scores, (3, 1)))
+    for i in range(0, len(rows), 3):
+        assert same(scorer.score(rows.take([i])), {t: s[[i]] for t, s in whole.items()}), i
+
+
+def test_the_order_of_a_snapshots_columns_means_nothing(scorer: Scorer, frame: pd.DataFrame, rows: Rows) -> None:
+    turned = scorer.rows(frame[list(frame.columns)[::-1]], rows.sources)
+    assert same(scorer.score(turned), scorer.score(rows))
+
+
+def test_scores_are_probabilities_that_never_fall_with_the_horizon(scorer: Scorer, rows: Rows) -> None:
+    churn = scorer.score(rows)["churn"]
+    assert churn.shape == (len(rows), 2)
+    assert ((churn > 0) & (churn < 1)).all()
+    assert (churn[:, 0] <= churn[:, 1]).all()
+
+
+def test_features_of_a_missing_source_count_as_missing_values(scorer: Scorer, frame: pd.DataFrame) -> None:
+    without = frame.drop(columns=[c for c in frame if c.startswith(("ticket", "open_", "urgent", "resolution"))])
+    gone = sorted(set(frame) - set(without))
+    assert gone
+    rows = scorer.rows(without, ("usage", "purchases"))
+    at = [scorer.bundles["churn"].features.index(c) for c in gone]
+    assert np.isnan(rows.matrices["churn"][:, at]).all()
+    assert scorer.missing("churn", rows.sources) == ("tickets",)
+
+
+def test_a_column_that_no_missing_source_explains_is_an_error(scorer: Scorer, frame: pd.DataFrame) -> None:
+    with pytest.raises(GarrisonError, match="seats"):
+        scorer.rows(frame.drop(columns="seats"), ("usage", "purchases"))
+
+
+def test_the_value_is_the_recurring_revenue_or_else_the_spend_by_the_year(scorer: Scorer, frame: pd.DataFrame) -> None:
+    changed = frame.head(4).assign(
+        recurring_revenue_year=[10.0, np.nan, np.nan, np.nan],
+        spend_365d=[1.0, 2.0, 2.0, np.nan],
+        days_since_first_purchase=[700.0, 700.0, 182.5, np.nan],
+    )
+    value = scorer.rows(changed, ("usage", "tickets", "purchases")).value
+    assert value.tolist()[:3] == [10.0, 2.0, 4.0]  # the third has been buying for half a year
+    assert np.isnan(value[3])
+
+
+def explained(scorer: Scorer, rows: Rows) -> Iterator[tuple[bool, tuple[Driver, ...]]]:
+    bundle, scores = scorer.bundles["churn"], scorer.score(rows)["churn"]
+    above = scores[:, 1] > bundle.base_rates[90]
+    yield from zip(above, find_drivers(bundle, rows, scores, 90), strict=True)
+
+
+def test_drivers_are_few_of_different_families_and_on_the_scores_side(scorer: Scorer, rows: Rows) -> None:
+    sides = set()
+    for above, drivers in explained(scorer, rows.take(slice(0, 200))):
+        sides.add(bool(above))
+        assert 1 <= len(drivers) <= 3
+        assert len({d.family for d in drivers}) == len(drivers)
+        assert all((d.contribution > 0) == above for d in drivers)
+        strengths = [abs(d.contribution) for d in drivers]
+        assert strengths == sorted(strengths, reverse=True)
+        assert all(d.text and d.actionable == (d.play is not None) for d in drivers)
+    assert sides == {True, False}
+
+
+def test_a_drivers_contribution_is_that_of_its_whole_family(scorer: Scorer, rows: Rows) -> None:
+    bundle, few = scorer.bundles["churn"], rows.take(slice(0, 50))
+    contributions = bundle.contributions(few.matrices["churn"], 90)
+    families = np.array([few.catalog.feature(f).family for f in bundle.features])
+    of_many = 0
+    for parts, (above, drivers) in zip(contributions, explained(scorer, few), strict=True):
+        joint = {family: parts[families == family].sum() for family in set(families)}
+        side = sorted((c if above else -c for c in joint.values()), reverse=True)[: len(drivers)]
+        assert [abs(d.contribution) for d in drivers] == pytest.approx(side)
+        for d in drivers:
+            own = parts[families == d.family]
+            of_many += len(own) > 1
+            assert d.contribution == pytest.approx(joint[d.family])
+            # The words are those of the feature that did most for the score's side.
+            assert parts[bundle.features.index(d.feature)] == (own.max() if above else own.min())
+    assert of_many
+
+
+def test_features_of_one_family_that_cancel_out_are_no_reason() -> None:
+    folded = _folded(np.array([[2.0, -2.0, 0.5], [1.0, 1.0, 0.5]]), [np.array([0, 1]), np.array([2])])
+    assert folded.tolist() == [[0.0, 0.5], [2.0, 0.5]]
+
+
+def test_a_rows_drivers_are_the_same_bits_alone_as_among_others(scorer: Scorer, rows: Rows) -> None:
+    some = rows.take(slice(0, 10))
+    together = [drivers for _, drivers in explained(scorer, some)]
+    assert together == [d for i in range(10) for _, d in explained(scorer, some.take([i]))]
+
+
+def test_every_built_in_driver_is_in_words_with_a_number() -> None:
+    for feature in BUILT_IN.features.values():
+        for value in (-0.4, 0.0, 0.37, 1.0, 12.5):
+            assert any(c.isdigit() for c in feature.says(value)), feature.name
+
+
+def test_a_driver_speaks_of_the_value_in_the_snapshot(scorer: Scorer, frame: pd.DataFrame, rows: Rows) -> None:
+    found = [d for _, drivers in explained(scorer, rows.take([0, 1, 2])) for d in drivers if d.feature == "seats"]
+    seats = frame["seats"].head(3).astype(int).astype(str).tolist()
+    assert found
+    assert all(any(number in d.text for number in seats) for d in found)
+
+
+def test_a_text_attribute_is_told_as_text(scorer: Scorer, frame: pd.DataFrame) -> None:
+    rows = scorer.rows(frame.head(2).assign(region=["north", None]), ("usage", "tickets", "purchases"))
+    assert rows.texts["region"].tolist() == ["north", None]
+    bundle = scorer.bundles["churn"]
+    parts = np.zeros(len(bundle.features))
+    parts[bundle.features.index("region")] = 1.0
+    places = np.flatnonzero(parts)
+    north, unknown = (_driver(bundle, rows, i, places, parts, 1.0).text for i in (0, 1))
+    assert north == "region: north"
+    assert "nan" not in unknown
+    assert "None" not in unknown

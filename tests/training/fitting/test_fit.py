@@ -1,0 +1,355 @@
+"""Training on a small company: it finds what was planted, never looks ahead, and says clearly why it can't."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.core.errors import LabelError
+from features.engine import snapshots
+from features.settings import Churn, ChurnLabel, Cohort
+from features.sources.history import History
+from training.fitting import fit
+from training.models import dataset, hyperparameters
+from training.targets import labels
+from training.targets.cohorts import eligible
+from training.targets.time_splits import cutoffs
+
+START = datetime(2023, 1, 1, tzinfo=UTC)
+ONE_HORIZON = ("horizons = [30, 60]", "horizons = [30]")
+
+
+@pytest.fixture(scope="module")
+def slim(company, tmp_path_factory):
+    """The company with churn alone, at one horizon."""
+    upsell = company.toml[company.toml.index("[upsell]") :]
+    return company.vary(tmp_path_factory.mktemp("slim"), ONE_HORIZON, (upsell, ""))
+
+
+@pytest.fixture(scope="module")
+def plain(slim):
+    return slim.fit()["churn"]
+
+
+def texts(fitted):
+    return [head.text for head in fitted.bundle.heads]
+
+
+def importance(bundle):
+    return pd.Series(bundle.heads[0].booster.feature_importance("gain"), index=bundle.features)
+
+
+def shuffled(frame, seed=1):
+    return frame.sample(frac=1, random_state=seed)
+
+
+def test_it_finds_the_planted_reasons(fitted):
+    assert fitted["churn"].outcomes.keys() == {30, 60}
+    assert {o.evaluation.verdict for f in fitted.values() for o in f.outcomes.values()} == {"signal"}
+    assert importance(fitted["churn"].bundle).idxmax() == "plan"
+    assert importance(fitted["upsell"].bundle).idxmax() == "seats"
+
+
+def test_the_probabilities_are_about_as_high_as_what_came_true(fitted):
+    for target in fitted.values():
+        for outcome in target.outcomes.values():
+            assert outcome.test["score"].mean() == pytest.approx(outcome.evaluation.base_rate, rel=0.4)
+            assert outcome.evaluation.brier < outcome.evaluation.base_rate * (1 - outcome.evaluation.base_rate)
+
+
+def test_the_test_is_the_cohort_at_the_test_cutoffs_with_its_labels(company, fitted):
+    settings = company.settings
+    for name, horizon in (("churn", 30), ("churn", 60), ("upsell", 30)):
+        outcome, target = fitted[name].outcomes[horizon], settings.targets[name]
+        with History.open(settings) as history:
+            rows = eligible(history, target.cohort, outcome.plan.test)
+            until = dataset.data_until(history, settings)
+            rows["label"] = labels.labels(history, target, horizon, rows, data_until=until)
+        found = outcome.test[["account_id", "as_of", "label"]].reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, rows)
+        assert outcome.evaluation.rows == len(rows)
+        assert outcome.evaluation.base_rate == rows["label"].mean()
+
+
+def test_no_training_label_looks_into_the_test(fitted):
+    for target in fitted.values():
+        first_test = min(o.plan.test[0] for o in target.outcomes.values())
+        for outcome in target.outcomes.values():
+            assert outcome.plan.train[-1] + timedelta(days=outcome.plan.days) <= first_test
+
+
+def test_a_short_horizon_does_not_learn_from_the_test_of_a_long_one(slim):
+    settings = slim.settings
+    until = datetime(2024, 4, 1, tzinfo=UTC)
+    target = Churn(cohort=Cohort(kind="lifetime"), label=ChurnLabel(kind="lapse", grace_days=14), horizons=(30, 150))
+    found = cutoffs(settings.training, all_began=datetime(2022, 1, 1, tzinfo=UTC), data_until=until)
+    plans = fit._plans(settings, target, found, until)
+    assert plans[30].days == 44
+    # April 2022 to November 2023 are mature for 150 days: 20, of which the test is a quarter.
+    assert len(plans[150].test) == 5
+    assert plans[30].test[0] == plans[150].test[0]
+    assert plans[30].train[-1] + timedelta(days=44) <= plans[150].test[0]
+
+
+def test_the_mean_probability_in_training_is_the_base_rate_there(slim, plain):
+    settings = slim.settings
+    with History.open(settings) as history:
+        members = eligible(history, settings.churn.cohort, plain.outcomes[30].plan.train)
+        until = dataset.data_until(history, settings)
+        known = labels.labels(history, settings.churn, 30, members, data_until=until)
+        frame = snapshots.build(history, plain.outcomes[30].plan.train).merge(members)
+    assert plain.bundle.base_rates == {30: pytest.approx(known.mean())}
+    assert plain.bundle.probabilities(plain.bundle.matrix(frame)).mean() == pytest.approx(known.mean())
+
+
+def test_the_same_data_in_any_order_and_the_same_seed_give_the_same_model(slim, plain, tmp_path):
+    again = slim.vary(tmp_path, **{name: shuffled(table) for name, table in slim.tables.items()}).fit()["churn"]
+    assert texts(again) == texts(plain)
+    assert again.bundle.categories == plain.bundle.categories
+    assert again.bundle.heads[0].calibrator == plain.bundle.heads[0].calibrator
+    assert again.bundle.heads[0].quantiles == plain.bundle.heads[0].quantiles
+    assert again.outcomes[30].evaluation == plain.outcomes[30].evaluation
+
+
+def test_another_seed_gives_another_model(slim, plain, tmp_path):
+    again = slim.vary(tmp_path, ("[churn]", "[training]\nseed = 8\n[churn]")).fit()["churn"]
+    assert texts(again) != texts(plain)
+
+
+def test_snapshots_of_the_cutoffs_are_built_once(company, tmp_path, monkeypatch):
+    settings = company.vary(tmp_path).settings
+    with History.open(settings) as history:
+        until = dataset.data_until(history, settings)
+        every = dataset.found_cutoffs(history, settings, until)
+
+        def frames():
+            return {name: d.frame for name, d in dataset.datasets(history, settings, every, until, say=lambda _: None)}
+
+        first = frames()
+        monkeypatch.setattr(snapshots, "table", lambda *_: pytest.fail("snapshots were built again"))
+        again = frames()
+    assert list(again) == ["churn", "upsell"]
+    for name, frame in again.items():
+        pd.testing.assert_frame_equal(frame, first[name], check_exact=True)
+
+
+def test_a_constant_column_is_no_feature(fitted):
+    for target in fitted.values():
+        assert "country" not in target.bundle.features
+        assert {"plan", "seats", "tenure_days"} <= set(target.bundle.features)
+        seen = target.bundle.reference
+        assert all(len(seen[f].unique()) > 1 for f in target.bundle.features)
+        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.bundle.features) - dataset._BESIDE)
+
+
+def test_the_reference_is_what_the_model_saw_and_names_no_account(fitted):
+    for target in fitted.values():
+        assert not {"account_id", "as_of"} & set(target.bundle.reference)
+        assert set(target.bundle.features) <= set(target.bundle.reference)
+
+
+def test_categories_are_the_texts_seen_the_commonest_first(fitted):
+    assert fitted["churn"].bundle.categories.keys() == {"plan"}
+    counts = fitted["churn"].bundle.reference["plan"].value_counts()
+    assert counts[[*fitted["churn"].bundle.categories["plan"]]].is_monotonic_decreasing
+    assert set(counts.index) == {"basic", "plus", "team"}
+
+
+def test_the_score_never_falls_with_what_can_only_raise_the_risk(slim, tmp_path):
+    random = np.random.default_rng(4)
+    ids = slim.tables["accounts"]["account_id"]
+    opened = [START + timedelta(days=float(d)) for d in random.uniform(0, 440, 1500)]
+    tickets = pd.DataFrame({"account_id": random.choice(ids, 1500), "opened_at": opened, "priority": "urgent"})
+    tickets["ticket_id"] = [f"T{i}" for i in range(1500)]
+    columns = {c: c for c in ("ticket_id", "account_id", "opened_at", "priority")}
+    told = ", ".join(f'{c} = "{c}"' for c in columns)
+    mapped = f'[tables.tickets]\nsource = "tickets"\ncolumns = {{{{ {told} }}}}\n[churn]'
+    source = ("[tables.accounts]\n", '[sources.tickets]\npath = "tickets.parquet"\n[tables.accounts]\n')
+    found = slim.vary(tmp_path, source, ("[churn]", mapped), tickets=tickets).fit()["churn"]
+    bundle = found.bundle
+    constrained = found.recipe.constrained(bundle.features)
+    assert {"open_tickets", "urgent_tickets_30d"} <= set(constrained)
+    rows = bundle.matrix(bundle.reference.sample(100, random_state=1))
+    for name in constrained:
+        scores = []
+        for number in range(8):
+            rows[:, bundle.features.index(name)] = number
+            scores.append(bundle.probabilities(rows)[:, 0])
+        assert (np.diff(scores, axis=0) >= 0).all(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "monotone"),
+    [
+        ("churn", {}, True),
+        ("churn", {"monotone": False}, False),
+        ("upsell", {}, False),
+    ],
+)
+def test_only_the_risk_of_leaving_has_a_direction_and_text_has_none(company, fitted, name, changes, monotone):
+    settings = company.settings
+    settings = settings.model_copy(update={"training": settings.training.model_copy(update=changes)})
+    bundle = replace(
+        fitted["churn"].bundle, features=("plan", "open_tickets", "seats"), categories={"plan": ("a",)}, target=name
+    )
+    found = hyperparameters.default(settings, settings.targets[name], bundle)
+    assert found.constrained(bundle.features) == (("open_tickets",) if monotone else ())
+    assert ("monotone_constraints_method" in found.parameters) == monotone
+
+
+def test_a_downgrade_has_no_direction(company, fitted):
+    settings = company.settings
+    label = settings.churn.label.model_copy(update={"kind": "downgrade"})
+    bundle = replace(fitted["churn"].bundle, features=("open_tickets",))
+    found = hyperparameters.default(settings, settings.churn.model_copy(update={"label": label}), bundle)
+    assert not [name for name in found.parameters if name.startswith("monotone")]
+
+
+def test_labels_shuffled_among_the_accounts_have_no_signal(slim, tmp_path):
+    lives = slim.tables["lifetimes"]
+    ids = lives["account_id"].sample(frac=1, random_state=5).to_numpy()
+    found = slim.vary(tmp_path, lifetimes=lives.assign(account_id=ids)).fit()["churn"].outcomes[30].evaluation
+    assert found.verdict == "no_signal"
+    assert found.auc < 0.65
+
+
+def test_trained_as_of_a_day_nothing_after_it_matters(slim, tmp_path):
+    day = datetime(2024, 1, 10, tzinfo=UTC)
+    then = slim.fit(as_of=day)["churn"]
+    assert then.outcomes[30].plan.test[-1] + timedelta(days=30) <= day
+    tables = slim.tables
+    lives = tables["lifetimes"]
+    # Who left since then has stayed, and who has stayed has left.
+    ends = lives["ended_at"].where(lives["ended_at"] < day)
+    ends = ends.where(ends.notna() | lives["ended_at"].notna(), day + timedelta(days=20))
+    changed = {
+        "usage": tables["usage"][tables["usage"]["used_at"] < day],
+        "purchases": tables["purchases"][tables["purchases"]["purchased_at"] < day],
+        "lifetimes": lives.assign(ended_at=ends),
+    }
+    again = slim.vary(tmp_path, **changed).fit(as_of=day)["churn"]
+    assert texts(again) == texts(then)
+    assert again.outcomes[30].evaluation == then.outcomes[30].evaluation
+
+
+def test_what_happens_after_the_last_mature_label_changes_no_model(slim, plain, tmp_path):
+    # Data are complete until 1 April: labels of 30 days are mature from cutoffs until 2 March.
+    late = datetime(2024, 3, 31, tzinfo=UTC)
+    lives = slim.tables["lifetimes"]
+    moved = lives.assign(ended_at=lives["ended_at"].mask(lives["ended_at"] >= late, late + timedelta(hours=1)))
+    again = slim.vary(tmp_path, lifetimes=moved).fit()["churn"]
+    assert (moved["ended_at"] != lives["ended_at"]).any()
+    assert texts(again) == texts(plain)
+    assert again.outcomes[30].evaluation == plain.outcomes[30].evaluation
+
+
+def test_the_answer_table_is_closed_to_features(slim, plain, tmp_path):
+    lives = slim.tables["lifetimes"]
+    other = slim.vary(tmp_path, lifetimes=lives.assign(ended_at=lives["started_at"] + timedelta(days=1)))
+    built = []
+    for company in (slim, other):
+        with History.open(company.settings) as history:
+            assert history.sources == ("usage", "purchases")
+            built.append(snapshots.build(history, plain.outcomes[30].plan.test))
+    pd.testing.assert_frame_equal(*built)
+    assert set(plain.bundle.features) <= set(built[0])
+
+
+def test_rows_whose_label_is_not_asked_are_neither_learned_from_nor_tested_on(slim, tmp_path):
+    upsell = '[upsell]\ncohort = {{ kind = "lifetime" }}\nlabel = {{ kind = "spend_up" }}\nhorizons = [30]\n[churn]'
+    company = slim.vary(tmp_path, ("[churn]", upsell))
+    settings, fitted = company.settings, company.fit()["upsell"]
+    outcome = fitted.outcomes[30]
+    with History.open(settings) as history:
+        train, test = (eligible(history, settings.upsell.cohort, c) for c in (outcome.plan.train, outcome.plan.test))
+        until = dataset.data_until(history, settings)
+        known = [labels.labels(history, settings.upsell, 30, rows, data_until=until) for rows in (train, test)]
+    assert all(k.isna().any() for k in known)
+    assert fitted.bundle.base_rates[30] == pytest.approx(known[0].mean())
+    assert outcome.evaluation.rows == known[1].notna().sum()
+    assert outcome.test["label"].notna().all()
+
+
+def test_nobody_leaving_is_too_little_to_train_on(slim, tmp_path):
+    stays = slim.tables["lifetimes"].assign(ended_at=pd.Series(pd.NaT, index=range(300), dtype="datetime64[us, UTC]"))
+    found = slim.vary(tmp_path, lifetimes=stays).fit()["churn"]
+    assert found.outcomes == {}
+    assert found.bundle.heads == ()
+    assert all("the labels of churn_30d are of one class only" in reason for reason in found.lacking[30].reasons)
+    assert "0 positives among " in found.lacking[30].reasons[0]
+
+
+def test_nobody_leaving_in_the_test_is_too_little_to_judge_by(slim, tmp_path):
+    lives = slim.tables["lifetimes"]
+    stays = lives.assign(ended_at=lives["ended_at"].where(lives["ended_at"] < datetime(2024, 1, 1, tzinfo=UTC)))
+    [reason] = slim.vary(tmp_path, lifetimes=stays).fit()["churn"].lacking[30].reasons
+    assert "one class only in the cutoffs of the test, 2024-01-01 to " in reason
+    assert "0 positives among " in reason
+
+
+def test_too_short_a_history_is_an_error_with_the_numbers(slim, tmp_path):
+    with pytest.raises(LabelError, match="too short for labels that look 300 days ahead") as raised:
+        slim.vary(tmp_path, ("horizons = [30]", "horizons = [300]")).fit()
+    assert "12 cutoffs, 2 with mature labels by 2024-04-01" in raised.value.there
+
+
+def test_no_cutoff_before_the_data_end_is_an_error(slim):
+    with pytest.raises(LabelError, match="there is no cutoff before 2023-02-01"):
+        slim.fit(as_of=datetime(2023, 2, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("started", "where"), [("2030-01-01", "at every cutoff"), ("2024-01-15", "at every cutoff of the training")]
+)
+def test_an_empty_cohort_is_an_error_that_names_it(slim, tmp_path, started, where):
+    instant, lives = pd.Timestamp(started, tz="UTC"), slim.tables["lifetimes"]
+    lives = lives[~(pd.to_datetime(lives["ended_at"], utc=True) < instant)].assign(started_at=instant)
+    with pytest.raises(LabelError, match=f"the cohort of churn is empty {where}\\. "):
+        slim.vary(tmp_path, lifetimes=lives).fit()
+
+
+def test_it_tells_the_plan_before_it_trains(slim, tmp_path):
+    nobody = slim.vary(tmp_path, lifetimes=slim.tables["lifetimes"].assign(ended_at=pd.NaT)).settings
+    told = []
+    with History.open(nobody) as history:
+        fit.fit(history, nobody, say=told.append)
+    assert told[0] == "snapshots at 12 cutoffs"
+    assert told[1].startswith("churn, 30 days: train 2023-05-01 to ")
+
+
+def test_a_column_that_is_missing_only_at_first_varies():
+    frame = pd.DataFrame(
+        {"a": [np.nan, 1.0], "b": [np.nan, np.nan], "c": [2.0, 2.0], "d": [None, "x"], "e": ["x", "x"]}
+    )
+    assert dataset.described(frame.items()) == (("a", "d"), {"d": ("x",)})
+
+
+def test_the_champion_is_judged_beside_the_new_model_on_the_same_rows(slim, plain):
+    found = slim.fit(champions={"churn": plain.bundle})["churn"].outcomes[30]
+    assert found.evaluation.baselines["champion"].auc == pytest.approx(found.evaluation.auc)
+    assert np.array_equal(found.rivals["champion"], found.test["score"])
+    assert found.evaluation.verdict == plain.outcomes[30].evaluation.verdict
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        {"learned_until": datetime(2024, 1, 2, tzinfo=UTC)},  # it knows answers of the test
+        {"learned_until": None},
+        {"heads": ()},
+        {"features": ("no_longer_there",)},
+    ],
+)
+def test_a_champion_that_cannot_be_compared_is_left_out(slim, plain, unfit):
+    found = slim.fit(champions={"churn": replace(plain.bundle, **unfit)})["churn"].outcomes[30]
+    assert "champion" not in found.evaluation.baselines
+    assert found.evaluation == plain.outcomes[30].evaluation
+
+
+def test_the_model_says_until_when_it_learned(plain):
+    outcome = plain.outcomes[30]
+    assert plain.bundle.learned_until == outcome.plan.train[-1] + timedelta(days=30) <= outcome.plan.test[0]

@@ -1,0 +1,118 @@
+"""What scores are worth in money: the revenue that leaving puts at risk, and what an upsell would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+# n snapshots: a frame, or some of its columns as arrays, with the same names.
+Columns: TypeAlias = pd.DataFrame | Mapping[str, Floats]
+# What the functions here read of a snapshot.
+WANTED = ("days_since_first_purchase", "spend_365d", "recurring_revenue_year")
+
+_YEAR = 365.0
+# A first order of last week is no rate yet: the spend of a young account is spread over so many days at least.
+_LEAST_DAYS = 90.0
+
+
+@dataclass(frozen=True)
+class Uplift:
+    """What upsells brought in training, as plain numbers.
+
+    Args:
+        share: Gain for each unit of the account's yearly revenue; None where no positive's revenue was known.
+        amount: Mean gain of a positive, in the company's currency; used where an account's revenue is not known.
+    """
+
+    share: float | None
+    amount: float
+
+
+def yearly(frame: Columns) -> Floats:
+    """The revenue that each account brings in a year at its present rate.
+
+    That is the recurring revenue of the terms in force; without any, the spend of 365 days, by the year: divided by
+    the days for which the account has been buying, from 90 to 365. Less than nothing (refunds) counts as nothing.
+
+    Args:
+        frame: n snapshots; columns that it lacks count as not known.
+
+    Returns:
+        (n,) in the company's currency a year, 0 or more; NaN where there is neither a term in force nor any purchase.
+    """
+    bought_for = np.clip(column(frame, "days_since_first_purchase"), _LEAST_DAYS, _YEAR)
+    spend = column(frame, "spend_365d") * (_YEAR / bought_for)
+    recurring = column(frame, "recurring_revenue_year")
+    return np.maximum(np.where(np.isnan(recurring), spend, recurring), 0.0)
+
+
+def at_risk(frame: Columns, probability: Floats, *, days: int = 365) -> Floats:
+    """Expected revenue at risk: the probability of leaving times the revenue of the `days` after leaving.
+
+    What leaving costs is what would have come after it. Revenue until then, such as that of a term still to run,
+    comes in either way and is not at risk; so the term's rest does not enter, whether leaving means a term that is not
+    renewed or purchases that stop. With `days` 365 it is the probability times a year's revenue.
+
+    Args:
+        frame: n snapshots.
+        probability: (n,) of leaving within the horizon.
+        days: `value_days` of the settings.
+
+    Returns:
+        (n,) in the company's currency; NaN where the account's revenue or its probability is not known.
+    """
+    return np.asarray(probability * yearly(frame) * (days / _YEAR), dtype=np.float64)
+
+
+def uplift(gains: Floats, labels: Floats, frame: Columns) -> Uplift | None:
+    """What the positives of the training rows gained, to be kept with the model.
+
+    The share is the sum of gains over the sum of yearly revenue: a mean of each account's own share would be ruled by
+    those who had hardly any revenue.
+
+    Args:
+        gains: (n,) as `training.targets.labels.gains` gives them.
+        labels: (n,) of 1, 0 and NaN.
+        frame: The n snapshots.
+
+    Returns:
+        None where there is no positive.
+    """
+    positive = (labels == 1) & ~np.isnan(gains)
+    if not positive.any():
+        return None
+    revenue = yearly(frame)
+    known = positive & (revenue > 0)
+    share = float(gains[known].sum() / revenue[known].sum()) if known.any() else None
+    return Uplift(share, float(gains[positive].mean()))
+
+
+def upsell(frame: Columns, probability: Floats, learned: Uplift) -> Floats:
+    """Expected upsell value: the probability times what such an upsell brought in training.
+
+    Args:
+        frame: n snapshots.
+        probability: (n,) of the upsell within the horizon.
+        learned: Of the same target and horizon.
+
+    Returns:
+        (n,) in the company's currency: money inside the horizon, or a year of it where the label is `recurring_up`.
+    """
+    revenue = yearly(frame)
+    share = np.nan if learned.share is None else learned.share
+    gain = np.where((revenue > 0) & ~np.isnan(share), revenue * share, learned.amount)
+    return np.asarray(probability * gain, dtype=np.float64)
+
+
+def column(frame: Columns, name: str) -> Floats:
+    """A column of snapshots; NaN throughout where its source is not there."""
+    if name in frame:
+        return np.asarray(frame[name], dtype=np.float64)
+    number = len(frame) if isinstance(frame, pd.DataFrame) else len(next(iter(frame.values())))
+    return np.full(number, np.nan)

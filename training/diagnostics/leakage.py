@@ -1,0 +1,285 @@
+"""The leak probe: what tells the answer because it was recorded after it, or because it is the answer.
+
+It looks between fitting and registering. A suspect stops the run; a remark is said and stops nothing. The rules are
+strict where data are undated and lenient where they are point in time:
+
+- An attribute of accounts is recorded as of the export, so it may have been written when the account left. It is
+  held against each account's last test row, and at the last mature instant too, where the export is nearest.
+  Alone it must stay below an AUC of 0.95; and no value of it, nor its being there, may come with the label in 95 %
+  of its accounts while that is at least three times the usual.
+- A source must not exist only near the label: rows at all, or in the last 30 days, that come true in 80 % of the
+  cases, at three times the base rate; nor may having rows or none reach an AUC of 0.9.
+- A feature of dated events alone must stay below an AUC of 0.98. Features of the table that tells the label are
+  free: who has been silent for 170 days stays so, and a term's end is in the contract.
+- With the newest 14 days before `as_of` hidden, skill (AUC - 0.5) must not fall below 0.6 of itself where the AUC was
+  0.95 or more. A weaker signal that does is remarked on: it comes too late to act on.
+- Usage after an account's end: see `training.diagnostics.lifespans`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+
+from features.core.contract import TABLES
+from features.core.timestamps import aware, instant, whole
+from features.definitions.feature import DAY, Feature
+from features.diagnostics.target_leakage import alone, attributes, auc
+from features.engine import snapshots
+from features.settings import Churn, Upsell
+from features.sources.history import History
+from training.diagnostics import lifespans
+from training.diagnostics.leak_verdict import Found
+from training.models.matrix import drawn, joined
+from training.models.model import Bundle
+from training.targets.cohorts import eligible
+from training.targets.labels import labels, mature_until
+from training.targets.time_splits import Plan
+
+_ATTRIBUTE_AUC, _SOURCE_AUC, _FEATURE_AUC = 0.95, 0.90, 0.98
+_ATTRIBUTE_SHARE, _SOURCE_SHARE, _LIFT, _COVERED = 0.95, 0.8, 3.0, 0.1
+_FEWEST = 10  # accounts of either class, and with a suspicious value
+_RECENT_DAYS = 30
+_HIDDEN_DAYS, _HIDDEN_AUC, _KEPT, _CUTOFFS, _POSITIVES = 14, 0.95, 0.6, 3, 30
+_DRIFT_AUC = 0.75
+_MOST_ROWS = 50_000
+_FOLDS = 3
+_TREES = 100
+_PARAMETERS = {
+    "objective": "binary",
+    "learning_rate": 0.1,
+    "num_leaves": 7,
+    "min_data_in_leaf": 20,
+    "lambda_l2": 10.0,
+    "feature_fraction": 0.5,
+    "max_bin": 63,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "seed": 7,
+    "verbosity": -1,
+}
+
+
+class Probe:
+    """Looks at one trained target.
+
+    Args:
+        history: Of the company.
+        target: Its definition.
+        bundle: Its model.
+        keys: account_id, as_of of its cohort at all cutoffs.
+        rows: Gives the snapshots at some places of `keys`, with all their features.
+        data_until: The instant the data are complete until.
+    """
+
+    def __init__(  # noqa: PLR0913  # all but the first three named
+        self,
+        history: History,
+        target: Churn | Upsell,
+        bundle: Bundle,
+        *,
+        keys: pd.DataFrame,
+        rows: Callable[[np.ndarray], pd.DataFrame],
+        data_until: datetime,
+    ) -> None:
+        self._history, self._target, self._bundle, self._keys, self._rows = history, target, bundle, keys, rows
+        self._until, self._catalog = data_until, history.catalog
+        self._attributes = attributes(history)
+
+    def found(self, horizon: int, plan: Plan, test: pd.DataFrame) -> Found:
+        """All that is suspicious of one horizon.
+
+        Args:
+            horizon: Days.
+            plan: The cutoffs.
+            test: account_id, as_of and label of the test rows.
+        """
+        rows = test[["account_id", "as_of", "label"]].reset_index(drop=True)
+        if len(rows) > _MOST_ROWS:
+            rows = rows.sample(_MOST_ROWS, random_state=7).reset_index(drop=True)
+        answers = rows["label"].to_numpy(dtype="float64")
+        places = rows.merge(self._keys.assign(place=np.arange(len(self._keys))), on=["account_id", "as_of"])["place"]
+        frame = self._rows(places.to_numpy()).reset_index(drop=True)
+        suspects = dict(self._of_attributes(horizon, plan))
+        suspects |= dict(self._of_sources(rows, answers))
+        suspects |= dict(self._of_features(frame, answers))
+        hidden, said = self._hidden(frame, answers, plan, horizon)
+        rest = self._rest(frame, answers, [*suspects]) if suspects else ""
+        doubts, remarks = lifespans.found(self._history, self._target.label, data_until=self._until)
+        return Found(
+            {name: f"{sentence}. {rest}" for name, sentence in {**hidden, **suspects}.items()},
+            (*said, *remarks, *self._drifted(plan)),
+            doubts,
+            self._catalog,
+        )
+
+    def _of_attributes(self, horizon: int, plan: Plan) -> Iterator[tuple[str, str]]:
+        last = mature_until(self._target, horizon, self._until)
+        rows = eligible(self._history, self._target.cohort, sorted({*plan.test, last}))
+        rows = rows.assign(label=labels(self._history, self._target, horizon, rows, data_until=self._until))
+        known = rows[rows["label"].notna()]
+        for asked in (known.groupby("account_id").tail(1), known[known["as_of"] == last]):
+            answers = asked["label"].to_numpy(dtype="float64")
+            if min(answers.sum(), len(answers) - answers.sum()) < _FEWEST:
+                continue
+            columns = asked[["account_id"]].merge(self._attributes, on="account_id", how="left")
+            for name in columns.columns.drop("account_id"):
+                if said := _attribute(columns[name], answers):
+                    yield name, f"the account's {name}, as it stands at the export, {said}"
+
+    def _of_sources(self, rows: pd.DataFrame, answers: np.ndarray) -> Iterator[tuple[str, str]]:
+        for source in self._history.sources:
+            ever, recent = _present(self._history, source, rows)
+            if (found := auc(ever.astype("float64"), answers)) >= _SOURCE_AUC:
+                yield source, f"whether an account has rows in {source} alone tells the label (AUC {found:.3f})"
+            for there, when in ((ever, "with"), (recent, f"with the last {_RECENT_DAYS} days")):
+                accounts = rows["account_id"][there & (answers == 1)].nunique()
+                share = float(answers[there].mean()) if there.any() else 0.0
+                if accounts >= _FEWEST and _pure(share, _SOURCE_SHARE, answers, there):
+                    usual = f"against {answers.mean():.1%} of all: it is there only near the label"
+                    yield source, f"of the accounts {when} rows in {source}, {share:.0%} come true, {usual}"
+
+    def _of_features(self, frame: pd.DataFrame, answers: np.ndarray) -> Iterator[tuple[str, str]]:
+        described = {name for name, _ in self._history.attributes}
+        # Where ends are recorded in a table of their own, the contract's terms may still tell them.
+        told = {self._target.label.table, "purchases" if self._target.label.kind == "ended" else ""}
+        for name in self._bundle.features:
+            if name in described or told & set(self._catalog.feature(name).sources):
+                continue
+            found = alone(frame[name], answers)
+            if found.auc >= _FEATURE_AUC:
+                yield name, f"{found.by} alone tells the label (AUC {found.auc:.3f})"
+
+    def _hidden(
+        self, frame: pd.DataFrame, answers: np.ndarray, plan: Plan, horizon: int
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The same rows without the newest days before `as_of`, on models of their own, cross-validated by account."""
+        days = min(_HIDDEN_DAYS, horizon)
+        earlier = self._earlier(frame, [c - timedelta(days=days) for c in plan.test[-_CUTOFFS:]])
+        keys = earlier[["account_id"]].assign(as_of=earlier["as_of"] + timedelta(days=days), then=range(len(earlier)))
+        both = frame[["account_id", "as_of"]].assign(now=range(len(frame))).merge(keys, on=["account_id", "as_of"])
+        answers = answers[both["now"]]
+        if min(answers.sum(), (1 - answers).sum()) < _POSITIVES:
+            return {}, ()
+        now, then = self._bundle.matrix(frame.iloc[both["now"]]), self._bundle.matrix(earlier.iloc[both["then"]])
+        ids = both["account_id"]
+        with_them, without = _reached(now, answers, ids), _reached(then, answers, ids)
+        if without - 0.5 >= _KEPT * (with_them - 0.5) or with_them < 0.7:
+            return {}, ()
+        said = f"without the newest {days} days before each cutoff the AUC falls from {with_them:.3f} to {without:.3f}"
+        if with_them < _HIDDEN_AUC:
+            return {}, (f"{said}: owners have little time to act; training with lead_days shows what is left",)
+        return {self._newest(now, then, answers, ids): f"{said}: accounts may have left before their recorded end"}, ()
+
+    def _earlier(self, frame: pd.DataFrame, as_ofs: list[datetime]) -> pd.DataFrame:
+        """The snapshots of the frame's accounts at other instants."""
+        ids = frame["account_id"].unique()
+        wanted = pd.concat([pd.DataFrame({"account_id": ids}).assign(as_of=pd.Timestamp(a)) for a in as_ofs])
+        return joined((part for a in as_ofs for part in snapshots.parts(self._history, a)), wanted)
+
+    def _newest(self, now: np.ndarray, then: np.ndarray, answers: np.ndarray, ids: pd.Series) -> str:
+        """The source whose newest days bring back most of what hiding all of them took."""
+        back = {}
+        for source in self._history.sources:
+            its = [source in self._catalog.feature(f).sources for f in self._bundle.features]
+            back[source] = _reached(np.where(its, now, then), answers, ids)
+        return max(back, key=lambda source: back[source])
+
+    def _rest(self, frame: pd.DataFrame, answers: np.ndarray, names: list[str]) -> str:
+        """What all the other columns reach together."""
+        left = [
+            i
+            for i, f in enumerate(self._bundle.features)
+            if f not in names and not set(names) & set(self._catalog.feature(f).sources)
+        ]
+        if not left or min(answers.sum(), (1 - answers).sum()) < _FEWEST:
+            return "Nothing else is there to tell it"
+        found = _reached(self._bundle.matrix(frame)[:, left], answers, frame["account_id"])
+        return f"All the rest reach {found:.3f} together"
+
+    def _drifted(self, plan: Plan) -> tuple[str, ...]:
+        """The columns by which the newest snapshot can be told from the training's."""
+        began = instant(self._history.all_began)
+        described = {name for name, _ in self._history.attributes}
+        # A feature that looks back further than the data reach grows with them, and one over all the past by itself.
+        reach = (plan.train[0] - began).days
+        feature = self._catalog.feature
+        fit = [i for i, f in enumerate(self._bundle.features) if f in described or _within(feature(f), reach)]
+        as_ofs = self._keys["as_of"]
+        parts = (np.flatnonzero(part) for part in (as_ofs.isin(plan.train), as_ofs == as_ofs.max()))
+        old, new = (self._rows(drawn(part, min(len(part), _MOST_ROWS // 5), seed=7)) for part in parts)
+        if not fit or min(len(old), len(new)) < _POSITIVES:
+            return ()
+        both = pd.concat([old, new], ignore_index=True)
+        is_new = np.repeat([0.0, 1.0], [len(old), len(new)])
+        matrix = self._bundle.matrix(both)[:, fit]
+        found = _reached(matrix, is_new, both["account_id"])
+        if found < _DRIFT_AUC:
+            return ()
+        gain = pd.Series(_fitted(matrix, is_new).feature_importance("gain"), [self._bundle.features[i] for i in fit])
+        top = ", ".join(gain.sort_values(ascending=False, kind="stable").index[:3])
+        return (f"the newest snapshot can be told from the training's (AUC {found:.2f}), most of all by {top}",)
+
+
+def _attribute(values: pd.Series, answers: np.ndarray) -> str:
+    """What is suspicious of an attribute's values, one an account, in words; empty if nothing is."""
+    found = alone(values, answers)
+    if found.auc >= _ATTRIBUTE_AUC:
+        return f"tells the label: {found.by} alone has AUC {found.auc:.3f}"
+    there = values.notna().to_numpy()
+    candidates = [("is filled in", there)]
+    if not pd.api.types.is_numeric_dtype(values):
+        common = values.value_counts()
+        candidates += [(f"is {v!r}", (values == v).to_numpy()) for v in common[common >= _FEWEST].index[:100]]
+    for what, where in candidates:
+        share = float(answers[where].mean()) if where.any() else 0.0
+        if answers[where].sum() >= _FEWEST and _pure(share, _ATTRIBUTE_SHARE, answers, where):
+            return f"tells the label: where it {what}, {share:.0%} come true, against {answers.mean():.1%} of all"
+    return ""
+
+
+def _within(feature: Feature, reach: int) -> bool:
+    """Whether a feature looks back over windows alone, none of them further than so many days."""
+    back = [None if a.days is None else a.before + a.days for a in feature.asks.values()]
+    return bool(back) and all(days is not None and days <= reach for days in back)
+
+
+def _pure(share: float, least: float, answers: np.ndarray, where: np.ndarray) -> bool:
+    """Whether nearly all of these rows come true, far more than usual, and not just a few of those that do."""
+    covered = answers[where].sum() / max(1.0, answers.sum())
+    return bool(share >= least and share >= _LIFT * answers.mean() and covered >= _COVERED)
+
+
+def _present(history: History, source: str, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each row's account has an event of the source before `as_of`, known at it: ever, and in 30 days."""
+    time = TABLES[source].time
+    first = history.query(f"SELECT account_id, min(greatest({time} + 1, known_at)) AS seen FROM {source} GROUP BY 1")  # noqa: S608  # the contract's own names
+    seen = rows["account_id"].map(first.set_index("account_id")["seen"]).to_numpy(dtype="float64")
+    as_ofs = whole(rows["as_of"]).to_numpy()
+    recent = history.query(
+        f"SELECT DISTINCT account_id, as_of FROM {source} JOIN cutoffs "  # noqa: S608  # the contract's own names
+        f"ON {time} < as_of AND {time} >= as_of - {_RECENT_DAYS * DAY} AND known_at <= as_of",
+        cutoffs=pd.DataFrame({"as_of": np.unique(as_ofs)}),
+    )
+    recent = recent.assign(as_of=aware(recent["as_of"]))
+    there = rows[["account_id", "as_of"]].merge(recent.assign(there=True), on=["account_id", "as_of"], how="left")
+    return seen <= as_ofs, there["there"].notna().to_numpy()
+
+
+def _reached(matrix: np.ndarray, answers: np.ndarray, accounts: pd.Series) -> float:
+    """AUC of a small model on rows of accounts that it has not learned from, in three folds."""
+    folds = pd.factorize(accounts, sort=True)[0] % _FOLDS
+    scores = np.empty(len(answers))
+    for fold in range(_FOLDS):
+        asked = folds == fold
+        scores[asked] = _fitted(matrix[~asked], answers[~asked]).predict(matrix[asked], num_threads=1)
+    return auc(scores, answers, either=False)
+
+
+def _fitted(matrix: np.ndarray, answers: np.ndarray) -> lgb.Booster:
+    return lgb.train(_PARAMETERS, lgb.Dataset(matrix, answers, params={"verbosity": -1}), num_boost_round=_TREES)

@@ -1,0 +1,118 @@
+"""Simple rivals that a model must beat: the base rate, recency, a logistic regression on a few features, BG/NBD."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from training.models import bg_nbd
+
+_RECENCY = ("days_since_usage", "days_since_ticket", "days_since_purchase")
+_FEW = (
+    *_RECENCY,
+    "orders_90d",
+    "orders_365d",
+    "spend_90d",
+    "spend_365d",
+    "usage_events_30d",
+    "usage_events_90d",
+    "tickets_90d",
+    "tenure_days",
+)
+_WINDOWS = (30, 60, 90, 180, 365)  # days, of the features named spend_
+# What they look at, where it is there.
+NEEDS = frozenset({*_FEW, *bg_nbd.NEEDS, *(f"spend_{w}d" for w in _WINDOWS)})
+_LONG_AGO = 10_000.0  # days; what never happened
+_BUYERS = 20_000  # accounts that four parameters are fitted on
+_FEWEST_BUYERS = 50
+
+
+def rivals(  # noqa: PLR0913  # all but the rows themselves named
+    train: pd.DataFrame,
+    labels: np.ndarray,
+    test: pd.DataFrame,
+    *,
+    target: str,
+    horizon: int,
+    lead: int = 0,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Each baseline's scores of the test snapshots.
+
+    Args:
+        train: Snapshots learned from, of the columns account_id and as_of too.
+        labels: Their labels, (n,) of 0 and 1.
+        test: Snapshots to score.
+        target: churn grows with silence, upsell falls with it.
+        horizon: Days that BG/NBD looks ahead.
+        lead: Days before they begin.
+        seed: Of the sample of accounts that BG/NBD is fitted on.
+    """
+    silent = recency(test)
+    found = {
+        "base_rate": np.full(len(test), labels.mean()),
+        "recency": silent if target == "churn" else -silent,
+        "rfm_logistic": _logistic(train, labels, test),
+    }
+    model = buying(train, seed=seed)
+    if model is None:
+        return found
+    rank = _lapsing if target == "churn" else _growing
+    return found | {"bg_nbd": rank(model, test, horizon, lead)}
+
+
+def buying(train: pd.DataFrame, *, seed: int) -> bg_nbd.BgNbd | None:
+    """BG/NBD as the newest snapshot of each account tells; None without purchases, or with too few who bought."""
+    if not {*bg_nbd.NEEDS} <= {*train.columns}:
+        return None
+    newest = train.sort_values("as_of", kind="stable").drop_duplicates("account_id", keep="last")
+    bought = newest[newest["orders_in_all"] > 0]
+    if len(bought) < _FEWEST_BUYERS:
+        return None
+    return bg_nbd.fit(bg_nbd.Buyers.of(bought.sample(_BUYERS, random_state=seed) if len(bought) > _BUYERS else bought))
+
+
+def _lapsing(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
+    """The chance of no order within the horizon; who never ordered is sure not to."""
+    bought = (test["orders_in_all"] > 0).to_numpy()
+    found = np.ones(len(test))
+    found[bought] = model.silent(bg_nbd.Buyers.of(test[bought]), horizon, lead=lead)
+    return found
+
+
+def _growing(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
+    """Money expected within the horizon, orders of the account's usual size, against as long a time before."""
+    bought = (test["orders_in_all"] > 0).to_numpy()
+    found = np.zeros(len(test))
+    orders = model.expected(bg_nbd.Buyers.of(test[bought]), horizon, lead=lead)
+    window = min(_WINDOWS, key=lambda w: abs(w - horizon))
+    needs = ["spend_365d", "orders_365d", f"spend_{window}d"]
+    if {*needs} <= {*test.columns}:
+        year, count, before = (test.loc[bought, c].to_numpy() for c in needs)
+        usual = year.clip(0.0) / np.maximum(count, 1.0)
+        # One usual order is added below: who bought nothing lately has not grown without bound.
+        orders = orders * usual / np.maximum(before.clip(0.0) * horizon / window + usual, 1e-9)
+    found[bought] = orders
+    return found
+
+
+def recency(frame: pd.DataFrame) -> np.ndarray:
+    """Days since the account was last heard of, by whatever source: usage, ticket or purchase."""
+    there = [c for c in _RECENCY if c in frame]
+    return frame[there].min(axis=1).fillna(_LONG_AGO).to_numpy(dtype="float64")
+
+
+def _logistic(train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame) -> np.ndarray:
+    """Recency, frequency and money, by logarithms, in a logistic regression."""
+    columns = [c for c in _FEW if c in train]
+    model = make_pipeline(
+        FunctionTransformer(lambda x: np.sign(x) * np.log1p(np.abs(x))),
+        StandardScaler(),
+        LogisticRegression(max_iter=1000),
+    )
+    filled, asked = (f[columns].fillna(_LONG_AGO).to_numpy() for f in (train, test))
+    model.fit(filled, labels)
+    return model.predict_proba(asked)[:, 1]

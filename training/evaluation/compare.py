@@ -1,0 +1,270 @@
+"""Two models on the same later rows: what one is worth above the other, with intervals on the same draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.core.errors import LabelError
+from features.settings import Settings
+from features.sources.history import History
+from training.evaluation import bootstrap, calibration_error
+from training.evaluation.holdout import about
+from training.evaluation.metrics import FIGURES, Ranking
+from training.evaluation.profit import RETENTION, UPSELL
+from training.evaluation.segments import FEW, divided
+from training.models import dataset
+from training.models.dataset import Dataset
+from training.models.model import Bundle
+from training.targets.labels import days_needed, labels
+from training.targets.time_splits import tested
+
+_TOLD = ("auc", "ap", "brier", "profit")
+# Less is better.
+_LOSSES = frozenset({"brier"})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of two models.
+
+    Args:
+        figure: auc, ap, brier or profit; auc alone for a segment.
+        a: Of the first model.
+        b: Of the second.
+        low: Lower end of the 95 % interval of b - a, both on the same draws of accounts.
+        high: Upper end.
+    """
+
+    figure: str
+    a: float
+    b: float
+    low: float
+    high: float
+
+    @property
+    def difference(self) -> float:
+        """What b has above a."""
+        return self.b - self.a
+
+    @property
+    def better(self) -> str:
+        """The one that is better beyond chance, a or b; else an empty text."""
+        if not (self.low > 0 or self.high < 0):
+            return ""
+        return "b" if (self.low > 0) != (self.figure in _LOSSES) else "a"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {**vars(self), "difference": self.difference, "better": self.better}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The AUCs of two models on some rows.
+
+    Args:
+        by: The attribute.
+        value: Theirs.
+        rows: Their number.
+        positives: Those that came true.
+        auc: None where either class has fewer than ten rows.
+    """
+
+    by: str
+    value: str
+    rows: int
+    positives: int
+    auc: Difference | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {**vars(self), "auc": self.auc.as_dict() if self.auc else None}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One target and horizon of two models.
+
+    Args:
+        rows: Test rows.
+        base_rate: Share of positives.
+        cutoffs: Ascending; no label that either model learned from ends after the first.
+        differences: Of each figure.
+        ece: Expected calibration error of a and of b.
+        ece_noise: What each would exceed in one sample of twenty if it were perfectly calibrated.
+        segments: Each value of the attributes that have few.
+    """
+
+    rows: int
+    base_rate: float
+    cutoffs: tuple[datetime, ...]
+    differences: tuple[Difference, ...]
+    ece: tuple[float, float]
+    ece_noise: tuple[float, float]
+    segments: tuple[Segment, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            **vars(self),
+            "cutoffs": [c.isoformat() for c in self.cutoffs],
+            "differences": {d.figure: d.as_dict() for d in self.differences},
+            "ece": [*self.ece],
+            "ece_noise": [*self.ece_noise],
+            "segments": [s.as_dict() for s in self.segments],
+        }
+
+
+def compare(
+    history: History,
+    settings: Settings,
+    a: Mapping[str, Bundle],
+    b: Mapping[str, Bundle],
+    *,
+    as_of: datetime | None = None,
+) -> dict[str, Comparison]:
+    """Compare two runs' models on every cutoff that is later than all that either learned from.
+
+    Args:
+        history: Of the company.
+        settings: Of the company.
+        a: Models by target.
+        b: Models by target.
+        as_of: As if it were then. Default: all the data.
+
+    Returns:
+        By target and horizon, such as churn_90d; those that both have.
+
+    Raises:
+        LabelError: They have nothing in common, or there are no labels later than what they learned from.
+    """
+    until = dataset.data_until(history, settings, as_of)
+    shared = [name for name in settings.targets if name in a and name in b]
+    cutoffs = {name: _later(settings, name, history, (a[name], b[name]), until) for name in shared}
+    every = tuple(sorted({c for found in cutoffs.values() for c in found}))
+    results: dict[str, Comparison] = {}
+    frames = dict(dataset.datasets(history, settings, every, until, say=lambda _: None)) if every else {}
+    for name, data in frames.items():
+        if name in shared:
+            results |= _target(history, settings, name, data, (a[name], b[name]), cutoffs[name])
+    if not results:
+        raise LabelError(
+            "the two models can't be compared: there is no horizon of theirs with labels later than both learned from",
+            there=f"data until {until:%Y-%m-%d}; {_learned(a, b, shared)}",
+            do="Train both with --as-of an earlier day, or wait for more labels",
+        )
+    return results
+
+
+def paired(  # noqa: PLR0913  # all that two models' test is made of
+    target: str, test: pd.DataFrame, a: np.ndarray, b: np.ndarray, *, beside: pd.DataFrame, seed: int
+) -> Comparison:
+    """Two models' scores of the same rows.
+
+    Args:
+        target: churn or upsell.
+        test: account_id, as_of, label; both classes there.
+        a: (n,) probabilities.
+        b: (n,) probabilities.
+        beside: n rows of `judge.about`.
+        seed: Of the bootstrap.
+    """
+    answers, accounts = test["label"].to_numpy(), test["account_id"].to_numpy()
+    rankings = [Ranking(answers, scores, stakes=RETENTION if target == "churn" else UPSELL) for scores in (a, b)]
+    parts = [_Rows(*part, answers, a, b) for part in divided(beside) if part[0] != "as_of"]
+
+    def measure(weights: np.ndarray) -> list[float]:
+        first, second = (np.array(r.figures(weights)) for r in rankings)
+        return [*(second - first), *(p.lead(weights) for p in parts)]
+
+    drawn = bootstrap.draws(answers, accounts, measure, seed=seed)
+    one, other = (dict(zip(FIGURES, r.figures(), strict=True)) for r in rankings)
+    ends = {name: bootstrap.interval(drawn[:, i]) for i, name in enumerate(FIGURES)}
+    bins = [calibration_error.bins(answers, scores) for scores in (a, b)]
+    return Comparison(
+        rows=len(test),
+        base_rate=float(answers.mean()),
+        cutoffs=tuple(c.to_pydatetime() for c in sorted(test["as_of"].unique())),
+        differences=tuple(Difference(name, one[name], other[name], *ends[name]) for name in _TOLD),
+        ece=(bins[0].error(), bins[1].error()),
+        ece_noise=(bins[0].noise(accounts, seed=seed), bins[1].noise(accounts, seed=seed)),
+        segments=tuple(p.told(column) for p, column in zip(parts, drawn[:, len(FIGURES) :].T, strict=True)),
+    )
+
+
+class _Rows:
+    """Both models on some of the rows."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  # an attribute's value, its rows, and all that is known of them
+        self, by: str, value: str, places: np.ndarray, answers: np.ndarray, a: np.ndarray, b: np.ndarray
+    ) -> None:
+        self._by, self._value, self._places = by, value, places
+        mine = answers[places]
+        self._positives = int(mine.sum())
+        self._pair: tuple[Ranking, Ranking] | None = None
+        if min(self._positives, len(places) - self._positives) >= FEW:
+            self._pair = (Ranking(mine, a[places]), Ranking(mine, b[places]))
+
+    def lead(self, weights: np.ndarray) -> float:
+        if not self._pair:
+            return float("nan")
+        first, second = (r.auc(weights[self._places]) for r in self._pair)
+        return second - first
+
+    def told(self, drawn: np.ndarray) -> Segment:
+        found = None
+        if self._pair:
+            first, second = (r.auc() for r in self._pair)
+            found = Difference("auc", first, second, *bootstrap.interval(drawn))
+        return Segment(self._by, self._value, len(self._places), self._positives, found)
+
+
+def _target(  # noqa: PLR0913, PLR0917  # the whole of what a target is made of
+    history: History,
+    settings: Settings,
+    name: str,
+    data: Dataset,
+    pair: tuple[Bundle, Bundle],
+    cutoffs: tuple[datetime, ...],
+) -> dict[str, Comparison]:
+    frame = data.frame[data.frame["as_of"].isin(cutoffs)]
+    scores = [bundle.probabilities(bundle.matrix(frame)) for bundle in pair]
+    found = {}
+    for horizon in sorted(set(pair[0].horizons) & set(pair[1].horizons)):
+        target = settings.targets[name]
+        answers = labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
+        known = ~np.isnan(answers)
+        if not 0 < answers[known].sum() < known.sum():
+            continue
+        test = frame.loc[known, ["account_id", "as_of"]].assign(label=answers[known])
+        a, b = (s[known, bundle.horizons.index(horizon)] for s, bundle in zip(scores, pair, strict=True))
+        beside = about(frame[known])
+        found[f"{name}_{horizon}d"] = paired(name, test, a, b, beside=beside, seed=settings.training.seed)
+    return found
+
+
+def _later(
+    settings: Settings, name: str, history: History, pair: tuple[Bundle, Bundle], until: datetime
+) -> tuple[datetime, ...]:
+    """The cutoffs at which neither model knew an answer, and of which one horizon at least is mature."""
+    ends = [b.learned_until for b in pair]
+    horizons = {*pair[0].horizons} & {*pair[1].horizons}
+    if None in ends or not horizons:
+        return ()
+    learned = max(e for e in ends if e)
+    days = min(days_needed(settings.targets[name], h) for h in horizons)
+    found = dataset.found_cutoffs(history, settings, until)
+    return tested(found, days=days, start=learned, data_until=until)
+
+
+def _learned(a: Mapping[str, Bundle], b: Mapping[str, Bundle], shared: list[str]) -> str:
+    if not shared:
+        return f"targets {', '.join(a) or 'none'} and {', '.join(b) or 'none'}"
+    said = [str(bundle.learned_until or "unknown")[:10] for name in shared for bundle in (a[name], b[name])]
+    return f"learned until {', '.join(said)}"

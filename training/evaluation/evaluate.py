@@ -1,0 +1,181 @@
+"""What a model is worth on cutoffs it has never seen, with intervals, beside simple baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from training.evaluation import bootstrap, calibration_error
+from training.evaluation.metrics import FIGURES, Ranking
+from training.evaluation.profit import RETENTION, Stakes
+from training.evaluation.segments import Part, Rows, divided
+
+_GOOD_ERROR = 0.02
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A simple rival's figures on the same rows."""
+
+    auc: float
+    ap: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Figures of one target and horizon on the test.
+
+    Args:
+        rows: Test rows, one per account and cutoff.
+        base_rate: Share of positives.
+        auc: Area under the ROC curve.
+        auc_low: Lower end of its 95 % interval, bootstrapped by account.
+        auc_high: Upper end.
+        lead_low: Lower end of the 95 % interval of its AUC's lead over the best baseline, on the same draws.
+        ap: Average precision.
+        brier: Mean squared error of the probability.
+        brier_skill: 1 - its ratio to that of the test's own base rate: above 0 the probabilities tell something.
+        ece: Expected calibration error over ten bins of equal size.
+        ece_noise: What a perfectly calibrated model of these scores exceeds in one sample of twenty.
+        lift_5: Share of positives among the highest 5 % of the scores, against the base rate.
+        lift_10: Among the highest tenth.
+        lift_20: Among the highest fifth.
+        capture_5: Share of all positives that are among the highest 5 %.
+        capture_10: Among the highest tenth.
+        capture_20: Among the highest fifth.
+        value_captured_10: Share of the positives' money that is among the highest tenth; None without money.
+        profit: Expected maximum profit of a campaign, a row, see `training.evaluation.profit`.
+        profit_share: Share of the rows that it contacts.
+        intervals: Figure to its 95 % interval, all on the same draws.
+        baselines: By name; the champion among them, where given, which the verdict leaves aside.
+        by_segment: Each value of the attributes that have few.
+        by_cutoff: Each test cutoff, ascending.
+        verdict: signal (it leads the best baseline, beyond chance), no_signal or insufficient.
+        reasons: Why, in sentences.
+    """
+
+    rows: int
+    base_rate: float
+    auc: float
+    auc_low: float
+    auc_high: float
+    lead_low: float
+    ap: float
+    brier: float
+    brier_skill: float
+    ece: float
+    ece_noise: float
+    lift_5: float
+    lift_10: float
+    lift_20: float
+    capture_5: float
+    capture_10: float
+    capture_20: float
+    value_captured_10: float | None
+    profit: float
+    profit_share: float
+    intervals: dict[str, tuple[float, float]]
+    baselines: dict[str, Baseline]
+    by_segment: tuple[Part, ...]
+    by_cutoff: tuple[Part, ...]
+    verdict: str
+    reasons: tuple[str, ...]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its calibration error is at most 0.02, or no more than noise."""
+        return self.ece <= max(_GOOD_ERROR, self.ece_noise)
+
+    def as_dict(self) -> dict[str, object]:
+        """For machines, by the names of the command contract."""
+        return {
+            **vars(self),
+            "intervals": {n: [*ends] for n, ends in self.intervals.items()},
+            "baselines": {n: vars(b) for n, b in self.baselines.items()},
+            "by_segment": [p.as_dict() for p in self.by_segment],
+            "by_cutoff": [p.as_dict() for p in self.by_cutoff],
+            "reasons": [*self.reasons],
+        }
+
+
+def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
+    labels: np.ndarray,
+    scores: np.ndarray,
+    accounts: np.ndarray,
+    rivals: dict[str, np.ndarray],
+    *,
+    seed: int,
+    values: np.ndarray | None = None,
+    about: pd.DataFrame | None = None,
+    champion: np.ndarray | None = None,
+    stakes: Stakes = RETENTION,
+) -> Evaluation:
+    """Figures of scores on test rows.
+
+    Args:
+        labels: (n,) of 0 and 1, both there.
+        scores: (n,) probabilities.
+        accounts: (n,) account ids, the clusters of the bootstrap: an account's rows are no independent witnesses.
+        rivals: Baselines' scores by name, (n,) each; at least one.
+        seed: Of the bootstrap.
+        values: (n,) what each account is worth, in money.
+        about: n rows that tell what to divide by: `as_of`, and text attributes of the account.
+        champion: (n,) scores of the model that serves now.
+        stakes: Of the campaign whose profit is told.
+    """
+    model = Ranking(labels, scores, values=values, stakes=stakes)
+    others = {**rivals, **({} if champion is None else {"champion": champion})}
+    ranked = {name: Ranking(labels, s) for name, s in others.items()}
+    baselines = {name: Baseline(r.auc(), r.ap()) for name, r in ranked.items()}
+    parts = [Rows(*part, labels, scores) for part in divided(about)]
+
+    def measure(weights: np.ndarray) -> list[float]:
+        rest = [ranked[name].auc(weights) for name in rivals]
+        return [*model.figures(weights), *rest, *(p.auc(weights) for p in parts)]
+
+    drawn = bootstrap.draws(labels, accounts, measure, seed=seed)
+    own, theirs, apart = np.split(drawn, [len(FIGURES), len(FIGURES) + len(rivals)], axis=1)
+    figures = dict(zip(FIGURES, model.figures(), strict=True))
+    intervals = _intervals(figures, own)
+    best = max(rivals, key=lambda name: baselines[name].auc)
+    lead, _ = bootstrap.interval(own[:, 0] - theirs[:, list(rivals).index(best)])
+    low, high = intervals["auc"]
+    verdict, reason = _verdict(low, lead, best, positives=int(labels.sum()))
+    told = [p.told(drawn) for p, drawn in zip(parts, apart.T, strict=True)]
+    plain: dict[str, float | None] = {n: None if np.isnan(f) else f for n, f in figures.items()}
+    return Evaluation(
+        rows=len(labels),
+        base_rate=float(labels.mean()),
+        auc_low=low,
+        auc_high=high,
+        lead_low=lead,
+        ece_noise=calibration_error.bins(labels, scores).noise(accounts, seed=seed),
+        intervals=intervals,
+        baselines=baselines,
+        by_segment=tuple(p for p in told if p.by != "as_of"),
+        by_cutoff=tuple(p for p in told if p.by == "as_of"),
+        verdict=verdict,
+        reasons=(reason,),
+        **plain,  # type: ignore[arg-type]  # value_captured_10 alone may be None
+    )
+
+
+def _intervals(figures: dict[str, float], drawn: np.ndarray) -> dict[str, tuple[float, float]]:
+    """The 95 % interval of each figure that there is."""
+    found = {name: bootstrap.interval(drawn[:, i]) for i, name in enumerate(figures) if not np.isnan(figures[name])}
+    # A draw adds its own noise to the sample's, and this error only grows by noise: its draws lie as far above
+    # the figure as the figure above the truth.
+    low, high = (2 * figures["ece"] - end for end in found["ece"][::-1])
+    return found | {"ece": (max(0.0, min(low, figures["ece"])), max(high, figures["ece"]))}
+
+
+def _verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str, str]:
+    if positives < 30:
+        return "insufficient", f"only {positives} positives in the test: no figure on them can be trusted"
+    if low <= 0.5:
+        return "no_signal", f"the AUC's interval begins at {low:.3f}: it may be chance"
+    if lead <= 0:
+        return "no_signal", f"no better than the baseline {best}: the lead's interval begins at {lead:+.3f}"
+    return "signal", f"better than the best baseline, {best}: the AUC leads it by {lead:.3f} or more"

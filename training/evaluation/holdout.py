@@ -1,0 +1,119 @@
+"""The test of one target and horizon: its rows, every rival's scores of them, and the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from features.core.errors import LabelError
+from training.evaluation import baselines, evaluate
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.profit import RETENTION, UPSELL
+from training.models.model import Bundle
+from training.targets import time_splits
+
+_KEYS = ["account_id", "as_of"]
+# What an account is worth, the first of these that the data have.
+_VALUES = ("recurring_revenue_year", "spend_365d")
+_CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One target and horizon after training.
+
+    Args:
+        plan: The cutoffs.
+        evaluation: Figures on the test.
+        test: account_id, as_of, label, score of the test rows.
+        rivals: A column for each baseline with its scores, row by row; the champion's too, where one was given.
+        about: as_of, the account's attributes, and `value`, its worth in money, where the data tell.
+    """
+
+    plan: time_splits.Plan
+    evaluation: Evaluation
+    test: pd.DataFrame
+    rivals: pd.DataFrame
+    about: pd.DataFrame
+
+
+def judge(  # noqa: PLR0913  # all but the first three named
+    target: str,
+    frame: pd.DataFrame,
+    plan: time_splits.Plan,
+    *,
+    horizon: int,
+    seed: int,
+    lead: int = 0,
+    champion: np.ndarray | None = None,
+) -> Outcome:
+    """Figures on the test.
+
+    Args:
+        target: churn or upsell.
+        frame: n rows, at the cutoffs of the plan at least: `label` and `score` beside the columns of `used`.
+        plan: Baselines learn from its train and are scored on its test, as the model.
+        horizon: In days.
+        seed: Of the bootstrap.
+        lead: Days before the horizon begins.
+        champion: (n,) scores of the model that serves now, to stand beside the baselines.
+
+    Raises:
+        LabelError: The test's labels are of one class only.
+    """
+    known = frame["label"].notna()
+    learned, tested = ((known & frame["as_of"].isin(cutoffs)).to_numpy() for cutoffs in (plan.train, plan.test))
+    train, test = frame[learned], frame[tested]
+    positives = int(test["label"].sum())
+    if positives in {0, len(test)}:
+        raise LabelError(
+            f"the labels of {target} are of one class only in the test from {plan.test[0]:%Y-%m-%d}",
+            there=f"{positives} positives among {len(test)} rows",
+            do="Set an earlier training.test_from, or look at the label in the TOML",
+        )
+    answers = train["label"].to_numpy()
+    rivals = baselines.rivals(train, answers, test, target=target, horizon=horizon, lead=lead, seed=seed)
+    if champion is not None:
+        rivals[_CHAMPION] = champion[tested]
+    return of(target, plan, test[[*_KEYS, "label", "score"]], pd.DataFrame(rivals), about(test), seed=seed)
+
+
+def of(  # noqa: PLR0913  # all that a test is made of
+    target: str, plan: time_splits.Plan, test: pd.DataFrame, rivals: pd.DataFrame, about: pd.DataFrame, *, seed: int
+) -> Outcome:
+    """Figures on test rows whose scores are all there; arguments as those of Outcome, and the target's name."""
+    labels, scores, accounts = (test[c].to_numpy() for c in ("label", "score", "account_id"))
+    evaluation = evaluate.evaluate(
+        labels,
+        scores,
+        accounts,
+        {name: rivals[name].to_numpy() for name in rivals if name != _CHAMPION},
+        seed=seed,
+        values=about["value"].to_numpy() if "value" in about else None,
+        about=about.drop(columns="value", errors="ignore"),
+        champion=rivals[_CHAMPION].to_numpy() if _CHAMPION in rivals else None,
+        stakes=RETENTION if target == "churn" else UPSELL,
+    )
+    return Outcome(plan, evaluation, test, rivals, about)
+
+
+def used(frame: pd.DataFrame) -> list[str]:
+    """The columns of snapshots that a judgement looks at."""
+    wanted = {*_KEYS, *_VALUES, *baselines.NEEDS, "tier"}
+    return [c for c in frame if c in wanted or not pd.api.types.is_numeric_dtype(frame[c])]
+
+
+def about(rows: pd.DataFrame) -> pd.DataFrame:
+    """What snapshots tell of the accounts beside the features: as_of, text attributes, `tier`, `value`."""
+    texts = [c for c in rows if c not in _KEYS and (c == "tier" or not pd.api.types.is_numeric_dtype(rows[c]))]
+    found = rows[["as_of", *texts]]
+    worth = next((c for c in _VALUES if c in rows and (rows[c] > 0).any()), None)
+    return found.assign(value=rows[worth]) if worth else found
+
+
+def comparable(champion: Bundle, plan: time_splits.Plan, horizon: int) -> bool:
+    """Whether a champion has scores that may be compared: it did not learn from the test."""
+    learned = champion.learned_until
+    return horizon in champion.horizons and learned is not None and learned <= plan.test[0]

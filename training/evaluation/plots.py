@@ -1,0 +1,84 @@
+"""The pictures of an evaluation: calibration, lift, precision-recall, and how it held over the cutoffs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve
+
+from training.evaluation.calibration_error import reliability
+from training.evaluation.holdout import Outcome
+from training.evaluation.segments import Part
+
+
+def figures(name: str, outcome: Outcome) -> Iterator[tuple[str, Any]]:
+    """(file name, matplotlib Figure) for each picture of one target and horizon, such as churn_90d."""
+    for kind, draw in (("calibration", _calibration), ("lift", _lift), ("precision_recall", _precision_recall)):
+        figure, axes = _empty(f"{name}: {kind.replace('_', '-')}")
+        draw(axes, outcome)
+        yield f"{name}_{kind}.png", figure
+    yield f"{name}_stability.png", over_time(f"{name}: stability", outcome.evaluation.by_cutoff)
+
+
+def over_time(title: str, cutoffs: tuple[Part, ...]) -> Any:
+    """A matplotlib Figure of AUC with its interval and base rate at each cutoff; none is drawn without an AUC."""
+    figure, axes = _empty(title)
+    days = [date.fromisoformat(p.value) for p in cutoffs]
+    judged = [(d, p.auc, p.auc_low, p.auc_high) for d, p in zip(days, cutoffs, strict=True) if p.auc is not None]
+    if judged:
+        at, auc, low, high = (np.array(column) for column in zip(*judged, strict=True))
+        axes.errorbar(at, auc, yerr=_distances(auc, low, high), marker="o", capsize=3, label="AUC, 95 %")
+    axes.plot(days, [p.base_rate for p in cutoffs], marker="s", color="tab:orange", label="base rate")
+    axes.plot(days, [p.score for p in cutoffs], color="tab:orange", linestyle=":", label="mean score")
+    axes.axhline(0.5, color="grey", linestyle=":", label="by chance")
+    axes.set(xlabel="cutoff", ylim=(0, 1))
+    axes.tick_params(axis="x", rotation=30)
+    axes.legend()
+    return figure
+
+
+def _empty(title: str) -> tuple[Any, Any]:
+    # Figure without pyplot: no display, no global state, nothing to close.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title)
+    axes.grid(visible=True, alpha=0.3)
+    return figure, axes
+
+
+def _distances(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    """Lengths of error bars; an end that noise put past the middle has none."""
+    return [np.maximum(middle - low, 0), np.maximum(high - middle, 0)]
+
+
+def _calibration(axes: Any, outcome: Outcome) -> None:
+    bins = reliability(*(outcome.test[c].to_numpy() for c in ("label", "score", "account_id")))
+    top = max(bins["score"].max(), bins["high"].max()) * 1.05
+    axes.plot([0, top], [0, top], color="grey", linestyle=":", label="as often as it says")
+    bars = _distances(bins["share"].to_numpy(), bins["low"].to_numpy(), bins["high"].to_numpy())
+    told = f"test, 95 %; ECE {outcome.evaluation.ece:.3f}, noise to {outcome.evaluation.ece_noise:.3f}"
+    axes.errorbar(bins["score"], bins["share"], yerr=bars, marker="o", capsize=3, label=told)
+    axes.set(xlabel="mean score of a tenth of the rows", ylabel="share that came true")
+    axes.legend()
+
+
+def _lift(axes: Any, outcome: Outcome) -> None:
+    labels = outcome.test["label"].to_numpy()[np.argsort(-outcome.test["score"].to_numpy(), kind="stable")]
+    shares = np.arange(1, len(labels) + 1) / len(labels)
+    axes.plot(shares, np.cumsum(labels) / labels.sum(), label=f"lift at 10 %: {outcome.evaluation.lift_10:.1f}")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="by chance")
+    axes.set(xlabel="share of accounts, highest score first", ylabel="share of positives found")
+    axes.legend()
+
+
+def _precision_recall(axes: Any, outcome: Outcome) -> None:
+    precision, recall, _ = precision_recall_curve(outcome.test["label"], outcome.test["score"])
+    axes.plot(recall, precision, label=f"average precision {outcome.evaluation.ap:.3f}")
+    axes.axhline(outcome.evaluation.base_rate, color="grey", linestyle=":", label="base rate")
+    axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1))
+    axes.legend()

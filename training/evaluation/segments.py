@@ -1,0 +1,104 @@
+"""Parts of the test: each cutoff, and each value of the attributes that have few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from training.evaluation import bootstrap
+from training.evaluation.metrics import Ranking
+
+FEW = 10  # rows of either class: below it an AUC says nothing
+_MOST_VALUES = 12
+_KEYS = ("account_id", "as_of")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Figures on some of the test rows.
+
+    Args:
+        by: What divides them: an attribute of the account, or as_of.
+        value: Theirs.
+        rows: Their number.
+        positives: Those that came true.
+        score: Mean score, to hold against the share of positives.
+        auc: None where either class has fewer than ten rows.
+        auc_low: Lower end of its 95 % interval, on the same draws as all else.
+        auc_high: Upper end.
+    """
+
+    by: str
+    value: str
+    rows: int
+    positives: int
+    score: float
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+
+    @property
+    def base_rate(self) -> float:
+        """Share of positives."""
+        return self.positives / self.rows
+
+    def as_dict(self) -> dict[str, object]:
+        """For machines."""
+        return {**vars(self), "base_rate": self.base_rate}
+
+
+def divided(about: pd.DataFrame | None) -> Iterator[tuple[str, str, np.ndarray]]:
+    """(attribute, value, places of its rows) of each cutoff and of each attribute with 2 to 12 values.
+
+    An attribute is a text column, or `tier`; rows without a value belong to none.
+    """
+    if about is None:
+        return
+    for column in about:
+        if column == "as_of":
+            yield from _each(about[column], lambda value: f"{value:%Y-%m-%d}")
+        elif _names(about[column]) and 2 <= about[column].nunique() <= _MOST_VALUES:
+            yield from _each(about[column], str)
+
+
+def _names(column: pd.Series) -> bool:
+    return column.name == "tier" or (column.name not in _KEYS and not pd.api.types.is_numeric_dtype(column))
+
+
+def _each(column: pd.Series, name: Callable[[object], str]) -> Iterator[tuple[str, str, np.ndarray]]:
+    codes, values = pd.factorize(column, sort=True)
+    for code, value in enumerate(values):
+        yield str(column.name), name(value), np.flatnonzero(codes == code)
+
+
+class Rows:
+    """Some of the test rows, for an AUC of their own on each draw.
+
+    Args:
+        by: What divides the test.
+        value: Theirs.
+        places: Theirs in the test.
+        labels: (n,) of the whole test.
+        scores: (n,) likewise.
+    """
+
+    def __init__(self, by: str, value: str, places: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
+        self._by, self._value, self._places = by, value, places
+        self._labels, self._scores = labels[places], scores[places]
+        positives = int(self._labels.sum())
+        enough = min(positives, len(places) - positives) >= FEW
+        self._ranking = Ranking(self._labels, self._scores) if enough else None
+
+    def auc(self, weights: np.ndarray) -> float:
+        """On a draw of the whole test; NaN where either class has too few rows."""
+        return self._ranking.auc(weights[self._places]) if self._ranking else float("nan")
+
+    def told(self, drawn: np.ndarray) -> Part:
+        """The figures, with the interval of the draws' AUCs."""
+        low, high = bootstrap.interval(drawn)
+        found = (self._ranking.auc(), low, high) if self._ranking else (None, None, None)
+        rows, positives, score = len(self._places), int(self._labels.sum()), float(self._scores.mean())
+        return Part(self._by, self._value, rows, positives, score, *found)

@@ -1,0 +1,169 @@
+"""The rolling-origin backtest: at each of many past cutoffs, train as one would have then, and see what came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from features.core.errors import LabelError
+from features.settings import Churn, Settings, Upsell
+from features.sources.history import History
+from training.evaluation import holdout
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.holdout import Outcome
+from training.fitting import fit
+from training.models import dataset
+from training.models.dataset import Dataset
+from training.targets import time_splits
+from training.targets.labels import days_needed
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One cutoff at which a model was trained and its scores were held against what came.
+
+    Args:
+        as_of: The cutoff.
+        plan: What was learned from; its test is the cutoff alone.
+        evaluation: Figures on it.
+    """
+
+    as_of: datetime
+    plan: time_splits.Plan
+    evaluation: Evaluation
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        plain = self.evaluation.as_dict()
+        learned = self.plan.train[-1] + timedelta(days=self.plan.days)
+        return {"as_of": self.as_of.isoformat(), "learned_until": learned.isoformat()} | {
+            k: v for k, v in plain.items() if k not in {"by_segment", "by_cutoff"}
+        }
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """One target and horizon over its origins.
+
+    Args:
+        origins: Ascending.
+        skipped: Cutoffs at which nothing could be learned or judged, and why.
+        pooled: Of the rows of all origins together: each scored by a model that could not know its answer.
+    """
+
+    origins: tuple[Origin, ...]
+    skipped: tuple[tuple[datetime, str], ...]
+    pooled: Outcome
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines: the pooled figures by the names of the command contract, and those of each origin."""
+        skipped = [{"as_of": at.isoformat(), "reason": reason} for at, reason in self.skipped]
+        by_origin = [o.as_dict() for o in self.origins]
+        return {**self.pooled.evaluation.as_dict(), "by_origin": by_origin, "skipped": skipped}
+
+
+def backtest(  # noqa: PLR0913  # all but the first two named
+    history: History,
+    settings: Settings,
+    *,
+    origins: int = 12,
+    embargo: int = 0,
+    as_of: datetime | None = None,
+    progress: Progress = lambda _done, _of: None,
+) -> dict[str, Backtest]:
+    """Backtest every target that the settings ask for.
+
+    Args:
+        history: Of the company.
+        settings: Of the company.
+        origins: At most so many cutoffs for each horizon, the newest with mature labels.
+        embargo: Days that must lie between the end of the last label learned from and the origin.
+        as_of: As if it were then. Default: all the data.
+        progress: Is told (done, of) after each model.
+
+    Returns:
+        By target and horizon, such as churn_90d.
+
+    Raises:
+        LabelError: At no cutoff is there enough before it to learn from.
+    """
+    until = dataset.data_until(history, settings, as_of)
+    cutoffs = dataset.found_cutoffs(history, settings, until)
+    asked = [
+        (name, horizon, tuple(plans(target, horizon, cutoffs, until, embargo=embargo))[-origins:])
+        for name, target in settings.targets.items()
+        for horizon in sorted(set(target.horizons))
+    ]
+    done, of = 0, sum(len(found) for _, _, found in asked)
+    results = {}
+    frames = dict(dataset.datasets(history, settings, cutoffs, until, say=lambda _: None))
+    for name, horizon, found in asked:
+        judged: list[Outcome | str] = []
+        for plan in found:
+            judged.append(_at(history, settings, name, frames[name], horizon, plan))
+            done += 1
+            progress(done, of)
+        what = f"{name}_{horizon}d"
+        results[what] = _pooled(what, name, list(zip(found, judged, strict=True)), settings.training.seed)
+    return results
+
+
+def plans(
+    target: Churn | Upsell, horizon: int, cutoffs: tuple[datetime, ...], until: datetime, *, embargo: int = 0
+) -> Iterator[time_splits.Plan]:
+    """The plan of each possible origin, ascending: its test is the origin, and all it learns from was known by then.
+
+    Args:
+        target: Its label says how long an answer takes.
+        horizon: In days.
+        cutoffs: All of the company, ascending.
+        until: The instant the data are complete until.
+        embargo: Days between the end of the last label learned from and the origin.
+    """
+    days = days_needed(target, horizon)
+    for origin in cutoffs:
+        known_by = origin - timedelta(days=embargo)
+        # The origin itself is never learned from: a label takes a day at least.
+        within = tuple(c for c in cutoffs if c <= known_by or c == origin)
+        try:
+            found = time_splits.plan(within, days=days, start=known_by, data_until=until)
+        except LabelError:
+            continue  # too early, or its label is not mature
+        if origin in found.test:
+            yield replace(found, test=(origin,))
+
+
+def _at(  # noqa: PLR0913, PLR0917  # the whole of what a model is made of
+    history: History, settings: Settings, name: str, data: Dataset, horizon: int, plan: time_splits.Plan
+) -> Outcome | str:
+    """One origin's outcome, or why there is none."""
+    used = data.frame["as_of"].isin([*plan.train, *plan.test])
+    own = replace(data, frame=data.frame[used].reset_index(drop=True), cutoffs=(*plan.train, *plan.test))
+    try:
+        return fit.fit_target(history, settings, name, own, {horizon: plan}, say=lambda _: None).outcomes[horizon]
+    except LabelError as error:
+        return str(error)
+
+
+def _pooled(what: str, name: str, judged: list[tuple[time_splits.Plan, Outcome | str]], seed: int) -> Backtest:
+    skipped = tuple((plan.test[0], outcome) for plan, outcome in judged if isinstance(outcome, str))
+    outcomes = [outcome for _, outcome in judged if isinstance(outcome, Outcome)]
+    if not outcomes:
+        raise LabelError(
+            f"there is no cutoff at which {what} could be trained and judged",
+            there=skipped[-1][1] if skipped else "too short a history before every cutoff with a mature label",
+            do="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
+        )
+    test, rivals, about = (pd.concat([getattr(o, f) for o in outcomes]) for f in ("test", "rivals", "about"))
+    last = outcomes[-1].plan
+    plan = replace(last, test=tuple(o.plan.test[0] for o in outcomes))
+    # A rival that had too little to learn from at some origin has no score there, and none in the pool.
+    pooled = holdout.of(name, plan, test, rivals.dropna(axis=1), about, seed=seed)
+    origins = tuple(Origin(o.plan.test[0], o.plan, o.evaluation) for o in outcomes)
+    return Backtest(origins, skipped, pooled)

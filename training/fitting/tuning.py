@@ -1,0 +1,185 @@
+"""Tuning: better parameters for one target within a stated time, judged on later cutoffs of the training alone.
+
+The study lies in SQLite in the company's folder and goes on where it was left, as long as the data, the target and
+the catalog are the same. The test's cutoffs are not there to be looked at: a `Task` has no row of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from features.settings import Settings
+from training.evaluation.metrics import Ranking
+from training.models.hyperparameters import Recipe, Task
+from training.models.trainer import Trainer
+from training.targets.time_splits import Plan
+
+# (lowest, highest, whether searched by ratio); whole numbers where both ends are. Around the defaults, which fit
+# most data: a wider space needs more trials than a user waits for.
+_SPACE: dict[str, tuple[float, float, bool]] = {
+    "trees": (100, 800, True),
+    "learning_rate": (0.01, 0.1, True),
+    "num_leaves": (4, 31, True),
+    "feature_fraction": (0.1, 1.0, False),
+    "min_data_in_leaf": (10, 300, True),
+    "lambda_l2": (0.1, 100.0, True),
+}
+_FEWEST = 10  # rows of either class to learn from, and to judge by
+
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+class _OutOfTime(Exception):  # noqa: N818  # it ends a trial, and no user ever sees it
+    pass
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """Chooses the recipe of each target.
+
+    Args:
+        settings: Of the company.
+        fingerprint: Of its data.
+        minutes: For all targets together. The defaults are tried whatever it is.
+    """
+
+    settings: Settings
+    fingerprint: str
+    minutes: float
+
+    def __call__(self, task: Task, recipe: Recipe) -> Recipe:
+        """The best recipe found for a target so far, by the mean AUC over its horizons and their folds.
+
+        Args:
+            task: What there is to learn from.
+            recipe: The default; its other parameters are kept.
+        """
+        judged = list(_folds(task))
+        if not judged:
+            return replace(recipe, tuned="not tuned: the training has too few positives to judge trials by")
+        with self._study(task, recipe) as study:
+            before, began = len(study.trials), time.monotonic()
+            until = began + self.minutes * 60 / len(self.settings.targets)
+            if not any(_is(trial, recipe) for trial in _done(study)):
+                study.enqueue_trial(_searched(recipe))
+                study.optimize(lambda trial: _auc(task, _suggested(trial, recipe), judged), n_trials=1)
+            while time.monotonic() < until:
+                study.optimize(
+                    lambda trial: _auc(task, _suggested(trial, recipe), judged, until=until),
+                    n_trials=1,
+                    catch=(_OutOfTime,),
+                )
+            return _best(study, recipe, new=len(study.trials) - before, minutes=(time.monotonic() - began) / 60)
+
+    @contextlib.contextmanager
+    def _study(self, task: Task, recipe: Recipe) -> Iterator[Any]:
+        import optuna
+
+        # Its log would tell each trial; the end of one that ran out of time, with a traceback.
+        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+        file = self.settings.var / "tuning.db"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
+        try:
+            name = f"{task.name}-{self._same(task, recipe)}"
+            study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+            # From the same seed a study that goes on would only repeat what it has tried.
+            study.sampler = optuna.samplers.TPESampler(seed=self.settings.training.seed + len(study.trials))
+            yield study
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+
+    def _same(self, task: Task, recipe: Recipe) -> str:
+        """16 hexadecimal digits of all that trials must share to be held against each other."""
+        plans = {h: plan.sentence() for h, (plan, _) in task.asked.items()}
+        target = self.settings.targets[task.name].model_dump(mode="json")
+        parts = (self.fingerprint, task.bundle.catalog, task.bundle.features, target, plans, dict(recipe.parameters))
+        return hashlib.sha256(json.dumps([*parts, recipe.trees], default=str).encode()).hexdigest()[:16]
+
+
+def _folds(task: Task) -> Iterator[tuple[int, Rows]]:
+    """(horizon, (places to learn from, places to judge by)): the last quarter of the training, and the one before it.
+
+    No label that is learned from reaches into the cutoffs judged by.
+    """
+    for horizon, (plan, answers) in task.asked.items():
+        for learned, later in _parts(plan):
+            rows = tuple(
+                np.flatnonzero(task.as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(answers))
+                for cutoffs in (learned, later)
+            )
+            if all(min(answers[r].sum(), len(r) - answers[r].sum()) >= _FEWEST for r in rows):
+                yield horizon, (rows[0], rows[1])
+
+
+def _parts(plan: Plan) -> Iterator[tuple[tuple[datetime, ...], tuple[datetime, ...]]]:
+    yield plan.early, plan.late
+    before = plan.train[: -len(plan.late)]
+    later = before[-len(plan.late) :]
+    yield tuple(c for c in before if c + timedelta(days=plan.days) <= later[0]), later
+
+
+def _auc(task: Task, recipe: Recipe, judged: list[tuple[int, Rows]], *, until: float | None = None) -> float:
+    found = []
+    for horizon, (learned, later) in judged:
+        answers = task.asked[horizon][1]
+        trainer = Trainer(task.matrix, answers, coded=task.bundle.coded, recipe=recipe)
+        booster = trainer.booster(learned, [_stop(until)] if until else None)
+        found.append(Ranking(answers[later], trainer.raw(booster, later)).auc())
+    return float(np.mean(found))
+
+
+def _stop(until: float) -> Callable[[Any], None]:
+    def after_a_tree(_: Any) -> None:
+        if time.monotonic() > until:
+            raise _OutOfTime
+
+    return after_a_tree
+
+
+def _suggested(trial: Any, recipe: Recipe) -> Recipe:
+    chosen = {}
+    for name, (low, high, log) in _SPACE.items():
+        suggest = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
+        chosen[name] = suggest(name, low, high, log=log)
+    return _with(recipe, chosen)
+
+
+def _with(recipe: Recipe, chosen: dict[str, Any], tuned: str = "") -> Recipe:
+    rest = {name: value for name, value in chosen.items() if name != "trees"}
+    return replace(recipe, parameters={**recipe.parameters, **rest}, trees=chosen["trees"], tuned=tuned)
+
+
+def _searched(recipe: Recipe) -> dict[str, Any]:
+    """A recipe's place in the space."""
+    return {name: recipe.trees if name == "trees" else recipe.parameters[name] for name in _SPACE}
+
+
+def _is(trial: Any, recipe: Recipe) -> bool:
+    return bool(trial.params == _searched(recipe))
+
+
+def _done(study: Any) -> list[Any]:
+    return [trial for trial in study.trials if trial.value is not None]
+
+
+def _best(study: Any, recipe: Recipe, *, new: int, minutes: float) -> Recipe:
+    done = _done(study)
+    default = next(trial for trial in done if _is(trial, recipe))
+    best = max(done, key=lambda trial: trial.value)
+    spent = f"{new} trials in {minutes:.1f} minutes, {len(done)} finished in all"
+    said = f"mean AUC on later months of the training {best.value:.4f}, with the defaults {default.value:.4f}"
+    if best.value <= default.value:
+        return replace(recipe, tuned=f"{spent}: none was better than the defaults ({said})")
+    told = ", ".join(f"{name} {value:.4g}" for name, value in best.params.items())
+    return _with(recipe, best.params, f"{spent}: {said}: {told}")

@@ -1,0 +1,319 @@
+"""The only file that meets MLflow: runs with figures and plots, registered models, the alias `champion`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from features.core.errors import RegistryError
+from features.settings import Settings
+from training.evaluation import plots
+from training.fitting.fit import Fitted
+from training.models import hyperparameters
+from training.models.model import Bundle
+from training.registry import model_card, promotion_checks, promotion_log
+from training.registry.promotion_checks import Check
+from training.registry.promotion_log import Promotion
+
+_REQUIREMENTS = ["lightgbm", "numpy", "pandas", "scipy"]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One target's model in the registry.
+
+    Args:
+        version: Such as churn-3.
+        bundle: Its folder, relative to mlruns/.
+        verdict: Of its evaluation, the worst over the horizons.
+    """
+
+    version: str
+    bundle: str
+    verdict: str
+
+
+def log(settings: Settings, fitted: dict[str, Fitted], *, fingerprint: str) -> tuple[str, dict[str, Registered]]:
+    """Record one training as an MLflow run and register its models.
+
+    Everything is written before the first version is registered: a run that is killed leaves no half model.
+
+    Returns:
+        The run's id, and what was registered by target.
+
+    Raises:
+        RegistryError: MLflow's database can't be used, or its folder has been moved.
+    """
+    with _mlflow(settings) as mlflow:
+        _refuse_moved(mlflow, settings)
+        return _log(mlflow, settings, fitted, fingerprint=fingerprint)
+
+
+def _log(
+    mlflow: Any, settings: Settings, fitted: dict[str, Fitted], *, fingerprint: str
+) -> tuple[str, dict[str, Registered]]:
+    with mlflow.start_run() as run:
+        mlflow.set_tags({"data_fingerprint": fingerprint, "company": settings.company.name})
+        mlflow.log_params(
+            {**hyperparameters.PARAMETERS, "trees": hyperparameters.TREES, "seed": settings.training.seed}
+        )
+        mlflow.log_text(settings.file.read_text(encoding="utf-8"), "garrison.toml")
+        about = model_card.About(settings, fingerprint, run.info.run_id)
+        models = {name: _log_target(mlflow, about, name, f) for name, f in fitted.items() if f.outcomes}
+        return run.info.run_id, {n: _register(mlflow, settings, n, m, fitted[n]) for n, m in models.items()}
+
+
+def _log_target(mlflow: Any, about: model_card.About, name: str, fitted: Fitted) -> Any:
+    pictures: dict[int, list[Any]] = {}
+    mlflow.log_params({f"{name}_{k}": v for k, v in _different(fitted).items()})
+    for horizon, outcome in fitted.outcomes.items():
+        what = f"{name}_{horizon}d"
+        plain = outcome.evaluation.as_dict()
+        mlflow.log_metrics({f"{what}_{k}": v for k, v in plain.items() if isinstance(v, int | float)})
+        for rival, figures in outcome.evaluation.baselines.items():
+            mlflow.log_metrics({f"{what}_{rival}_auc": figures.auc, f"{what}_{rival}_ap": figures.ap})
+        mlflow.log_params({f"{what}_plan": outcome.plan.sentence()})
+        mlflow.set_tag(f"{what}_verdict", outcome.evaluation.verdict)
+        for file, figure in plots.figures(what, outcome):
+            mlflow.log_figure(figure, f"plots/{file}")
+            pictures.setdefault(horizon, []).append(figure)
+    bundle = replace(fitted.bundle, run_id=about.run_id)
+    page = model_card.render(about, name, fitted, pictures)
+    mlflow.log_text(page, f"cards/{name}.html")
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # An input example would put a row of the data beside the model; the signature is given outright.
+        warnings.filterwarnings("ignore", message=".*input example.*")
+        place = Path(folder) / "bundle"
+        bundle.save(place)
+        promotion_checks.keep(bundle, fitted.figures(), place)
+        (place / model_card.FILE).write_text(page, encoding="utf-8")
+        model = mlflow.pyfunc.log_model(
+            name=name,
+            loader_module="training.models.model",
+            data_path=str(place),
+            signature=_signature(bundle),
+            pip_requirements=_REQUIREMENTS,
+        )
+    if model.signature is None:
+        raise RegistryError(f"MLflow stored no signature for {name}", do="Report this: every column is float64")
+    return model
+
+
+def _different(fitted: Fitted) -> dict[str, Any]:
+    """Where the target's recipe is another than the default: what was tuned, and which features are constrained."""
+    known = {**hyperparameters.PARAMETERS, "trees": hyperparameters.TREES}
+    own = {**fitted.recipe.parameters, "trees": fitted.recipe.trees}
+    told = {"tuned": fitted.recipe.tuned, "monotone": ", ".join(fitted.recipe.constrained(fitted.bundle.features))}
+    differ = {k: v for k, v in own.items() if k != "seed" and not k.startswith("monotone") and v != known.get(k)}
+    return differ | {k: v for k, v in told.items() if v}
+
+
+def _signature(bundle: Bundle) -> Any:
+    from mlflow.models import infer_signature
+
+    # One row with a hole: all columns float64, so that a missing value is always welcome.
+    inputs = pd.DataFrame([[0.5] * len(bundle.features)], columns=list(bundle.features), dtype="float64")
+    outputs = pd.DataFrame([[0.5] * len(bundle.horizons)], columns=[f"{bundle.target}_{h}d" for h in bundle.horizons])
+    return infer_signature(inputs, outputs)
+
+
+def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: Fitted) -> Registered:
+    client = mlflow.MlflowClient()
+    registered = f"{settings.company.slug}-{name}"
+    verdicts = [o.evaluation.verdict for o in fitted.outcomes.values()]
+    verdicts += ["insufficient"] * len(fitted.lacking)
+    worst = (v for v in ("leak_suspected", *verdicts) if v in verdicts and v != "signal")
+    verdict = next(worst, "signal")
+    place = Path(mlflow.get_logged_model(model.model_id).artifact_location.removeprefix("file://"))
+    # Where the flavour keeps the folder that it was given.
+    inside = model.flavors["python_function"]["data"]
+    bundle = (place / inside).resolve().relative_to(settings.paths.mlruns.resolve())
+    # Tags come with the version in one step: a run killed here leaves no version that can't be promoted.
+    tags = {"target": name, "verdict": verdict, "bundle": str(bundle)}
+    # It prints to standard error whatever the level of logging.
+    with contextlib.redirect_stderr(io.StringIO()):
+        found = mlflow.register_model(model.model_uri, registered, tags=tags)
+    client.set_registered_model_alias(registered, "challenger", found.version)
+    return Registered(f"{name}-{found.version}", str(bundle), verdict)
+
+
+def promote(settings: Settings, run: str, *, reason: str, force: bool = False) -> dict[str, Promotion | str]:
+    """Make a run's models the champions, those that pass every promotion check, see `registry.promotion_checks`.
+
+    Args:
+        settings: Of the company.
+        run: As for `versions`.
+        reason: For the log.
+        force: Promote whatever the checks say, but for a suspected leak.
+
+    Returns:
+        By target: the promotion, or the checks that stood against it.
+
+    Raises:
+        RegistryError: There is no such run, or it has no models.
+        GarrisonError: There are champions to hold them against, and the company's tables can't be read.
+    """
+    present = promotion_log.current(settings)
+    found = versions(settings, run)
+    new = {t: f.folder for t, f in found.items() if t not in present or present[t].version != f.version}
+    judged = promotion_checks.outcomes(settings, new, present)
+    with _mlflow(settings) as mlflow:
+        client = mlflow.MlflowClient()
+        done: dict[str, Promotion | str] = {}
+        for target, version in found.items():
+            if target not in judged:
+                _crown(client, settings, target, version.version)
+                done[target] = present[target]
+                continue
+            against = list(promotion_checks.refused(judged[target]))
+            if against and (not force or any(c.final for c in against)):
+                told = "; ".join(f"{c.name}: {c.said}" for c in against)
+                done[target] = f"{version.version} stays a challenger: {told}"
+            else:
+                done[target] = _promote(settings, client, version, target, reason=reason, judged=judged[target])
+    return done
+
+
+def _promote(  # noqa: PLR0913  # all but the first four named
+    settings: Settings, client: Any, found: Version, target: str, *, reason: str, judged: tuple[Check, ...]
+) -> Promotion:
+    _crown(client, settings, target, found.version)
+    told = {c.name: f"{'passed' if c.passed else 'refused, and forced'}: {c.said}" for c in judged}
+    place = str(found.folder.relative_to(settings.paths.mlruns))
+    promotion = Promotion(promotion_log.now(), "promote", target, found.version, found.run_id, place, reason, told)
+    promotion_log.append(settings, promotion)
+    return promotion
+
+
+def _crown(client: Any, settings: Settings, target: str, version: str) -> None:
+    """Move the alias `champion`; a challenger that becomes champion is none any more."""
+    name, number = f"{settings.company.slug}-{target}", version.rpartition("-")[2]
+    client.set_registered_model_alias(name, "champion", number)
+    if str(client.get_registered_model(name).aliases.get("challenger")) == number:
+        client.delete_registered_model_alias(name, "challenger")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One target's model of a run.
+
+    Args:
+        version: Such as churn-3.
+        run_id: The MLflow run that made it.
+        folder: Of its bundle.
+    """
+
+    version: str
+    run_id: str
+    folder: Path
+
+
+def versions(settings: Settings, run: str) -> dict[str, Version]:
+    """A run's models by target.
+
+    Args:
+        settings: Of the company.
+        run: The run's id; `latest`, the newest that ended well and has models; or one of the aliases `champion` and
+            `challenger`, which may be of several runs.
+
+    Raises:
+        RegistryError: There is no such run, or it has no models.
+    """
+    with _mlflow(settings) as mlflow:
+        client = mlflow.MlflowClient()
+        names = {target: f"{settings.company.slug}-{target}" for target in settings.targets}
+        every = {t: client.search_model_versions(f"name = '{name}'") for t, name in names.items()}
+        if run == "latest":
+            run = _latest(mlflow, settings, {v.run_id for found in every.values() for v in found})
+        found = {}
+        for target, its in every.items():
+            for v in its:
+                # A search does not tell aliases.
+                if run == v.run_id or run in client.get_model_version(names[target], v.version).aliases:
+                    folder = settings.paths.mlruns / v.tags["bundle"]
+                    found[target] = Version(f"{target}-{v.version}", v.run_id, folder)
+                    break
+    if not found:
+        raise RegistryError(
+            f"there is no run {run} with models of {settings.company.name}",
+            do="Name one that fit printed, or latest, champion or challenger",
+        )
+    return found
+
+
+def bundles(settings: Settings, run: str) -> dict[str, Bundle]:
+    """A run's models by target, loaded; arguments and errors as those of `versions`."""
+    return {t: Bundle.load(v.folder, version=v.version) for t, v in versions(settings, run).items()}
+
+
+def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:
+    """Make the champion before the present one champion again."""
+    earlier = promotion_log.before(settings, target)
+    # It must load before it may serve.
+    promotion_log.bundle(settings, earlier)
+    with _mlflow(settings) as mlflow:
+        _crown(mlflow.MlflowClient(), settings, target, earlier.version)
+    promotion = replace(earlier, at=promotion_log.now(), action="rollback", reason=reason, checks={})
+    promotion_log.append(settings, promotion)
+    return promotion
+
+
+def _latest(mlflow: Any, settings: Settings, known: set[str]) -> str:
+    """The newest run that ended well, of those that have models."""
+    runs = mlflow.search_runs(
+        experiment_names=[settings.company.slug],
+        filter_string="attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    for run in runs:
+        if run.info.run_id in known:
+            return str(run.info.run_id)
+    raise RegistryError(f"{settings.company.name} has no training run with models", do="Train: python -m training fit")
+
+
+def _refuse_moved(mlflow: Any, settings: Settings) -> None:
+    """Refuse a database whose folder was moved: MLflow would go on writing to where it was made."""
+    made = Path(mlflow.get_experiment_by_name(settings.company.slug).artifact_location.removeprefix("file://"))
+    if made.resolve() != settings.paths.mlruns.resolve() / "artifacts":
+        raise RegistryError(
+            f"the folder {settings.paths.mlruns} was moved after MLflow's database was made in it",
+            there=f"models would go to {made}",
+            do="Move it back, or name a new folder under [paths] mlruns",
+        )
+
+
+@contextlib.contextmanager
+def _mlflow(settings: Settings) -> Iterator[Any]:
+    """MLflow on this company's database; its errors become ours."""
+    # No figures to third parties, and no noise of hints, progress bars, and traces of errors that become ours.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    folder = settings.paths.mlruns.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+        if mlflow.get_experiment_by_name(settings.company.slug) is None:
+            mlflow.create_experiment(settings.company.slug, artifact_location=str(folder / "artifacts"))
+        mlflow.set_experiment(settings.company.slug)
+        yield mlflow
+    except (MlflowException, SQLAlchemyError) as error:
+        there = str(error).strip().splitlines()[0]
+        hint = "Another process holds it: wait, or end that process" if "locked" in there else "See mlruns/README.md"
+        raise RegistryError(f"MLflow's database {folder / 'mlflow.db'} can't be used", there=there, do=hint) from error

@@ -1,0 +1,226 @@
+"""The model card: one page a target that says what its model is for, how good it is, and where it is not to be trusted.
+
+It needs nothing beside it: style and pictures are in the page, and it asks no other address for anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.catalog import Catalog
+from features.core import html
+from features.core.contract import EVENTS
+from features.core.errors import RegistryError
+from features.settings import Churn, Cohort, Settings, Upsell
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.holdout import Outcome
+from training.evaluation.segments import Part
+from training.fitting.fit import Fitted
+from training.models.model import Bundle
+from training.targets import labels
+
+FILE = "card.html"
+_TEMPLATE = Path(__file__).parent / "templates" / FILE
+_ROWS = 2_000
+_SHOWN = 12
+# A rank correlation of value and contribution below this is no direction.
+_CLEAR = 0.3
+_FIGURES = {
+    "auc": "ROC AUC",
+    "ap": "average precision",
+    "brier": "Brier score",
+    "brier_skill": "Brier skill",
+    "ece": "expected calibration error",
+    "lift_5": "lift at 5 %",
+    "lift_10": "lift at 10 %",
+    "lift_20": "lift at 20 %",
+    "capture_5": "share of positives in the top 5 %",
+    "capture_10": "share of positives in the top 10 %",
+    "capture_20": "share of positives in the top 20 %",
+    "value_captured_10": "share of the positives' money in the top 10 %",
+    "profit": "expected maximum profit a row",
+    "profit_share": "share of the rows contacted for it",
+}
+_PURPOSES = {
+    "churn": "To tell which accounts are about to leave, early enough for their owners to act.",
+    "upsell": "To tell which accounts are about to buy more. It is no reason to sell to one that is at risk.",
+}
+_COHORTS = {
+    "in_force": "accounts with a purchased term that covers as_of",
+    "active": "accounts with a purchase in the {days} days before as_of",
+    "using": "accounts with a use in the {days} days before as_of",
+    "lifetime": "accounts that had started before as_of and not ended by then",
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """What all cards of one run share.
+
+    Args:
+        settings: Of the company.
+        fingerprint: Of its data.
+        run_id: The MLflow run.
+    """
+
+    settings: Settings
+    fingerprint: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """What features that say much the same do to the score together.
+
+    Args:
+        name: Of the family.
+        strength: Mean size of their joint contribution, in log-odds.
+        share: Of the strengths of all families.
+        leader: The feature among them that contributes most.
+        sentence: What that is.
+        direction: Which way the score moves with it, in words.
+    """
+
+    name: str
+    strength: float
+    share: float
+    leader: str
+    sentence: str
+    direction: str
+
+
+def render(about: About, target: str, fitted: Fitted, pictures: Mapping[int, Sequence[Any]]) -> str:
+    """The page.
+
+    Args:
+        about: The run.
+        target: churn or upsell.
+        fitted: Its model; at least one horizon was trained.
+        pictures: matplotlib Figures by horizon, as `training.evaluation.plots` draws them.
+    """
+    asked = about.settings.targets[target]
+    bundle, catalog = fitted.bundle, Catalog.of(about.settings)
+    described = set(about.settings.attributes())
+    return html.render(
+        _TEMPLATE,
+        heading=f"{about.settings.company.name}: {target} model",
+        about=about,
+        bundle=bundle,
+        target=target,
+        purpose=_PURPOSES[target],
+        definition=definition(asked),
+        cohort=cohort(asked.cohort),
+        missing=[source for source in EVENTS if source not in bundle.sources],
+        outcomes={h: _horizon(o, pictures.get(h, ())) for h, o in fitted.outcomes.items()},
+        lacking=fitted.lacking,
+        families={h: families(bundle, h, catalog)[:_SHOWN] for h in bundle.horizons},
+        limits=list(_limits(fitted)),
+        exported=[f for f in bundle.features if f in described],
+        recipe=fitted.recipe,
+        constrained=fitted.recipe.constrained(bundle.features),
+        config=about.settings.file.name,
+    )
+
+
+def copy(folder: Path, file: Path) -> Path:
+    """Write the card that lies in a bundle's folder to a file, whole or not at all.
+
+    Raises:
+        RegistryError: There is none.
+    """
+    try:
+        page = (folder / FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RegistryError(
+            f"the model in {folder} has no card", there=str(error), do="Train again: older versions made none"
+        ) from error
+    return html.write(file, page)
+
+
+def definition(target: Churn | Upsell) -> str:
+    """What counts as coming true, with this company's settings of it."""
+    own = target.label.model_dump(exclude_defaults=True, exclude={"kind"})
+    said = [f"{name} = {value}" for name, value in own.items()]
+    said += [f"lead_days = {target.lead_days}"] if target.lead_days else []
+    return labels.definition(target).replace("`", "") + (f" Here {', '.join(said)}." if said else "")
+
+
+def cohort(asked: Cohort) -> str:
+    """Who is scored, in words."""
+    products = f", of {', '.join(asked.products)} alone" if asked.products else ""
+    return _COHORTS[asked.kind].format(days=asked.within_days) + products
+
+
+def weak(evaluation: Evaluation) -> tuple[Part, ...]:
+    """The segments in which the model ranks worse than among all, beyond chance: the whole interval lies below."""
+    return tuple(p for p in evaluation.by_segment if p.auc_high is not None and p.auc_high < evaluation.auc)
+
+
+def families(bundle: Bundle, horizon: int, catalog: Catalog) -> list[Family]:
+    """What moves the scores of one horizon, the strongest first, on rows of the bundle's reference."""
+    among = len(bundle.reference)
+    rows = bundle.reference.iloc[np.linspace(0, among - 1, min(among, _ROWS)).astype(int)]
+    parts = bundle.contributions(bundle.matrix(rows), horizon)
+    names = [catalog.feature(f).family for f in bundle.features]
+    found = []
+    for name in dict.fromkeys(names):
+        its = [i for i, n in enumerate(names) if n == name]
+        leader = max(its, key=lambda i: np.abs(parts[:, i]).mean())
+        column = bundle.features[leader]
+        strength = float(np.abs(parts[:, its].sum(axis=1)).mean())
+        direction = _direction(rows[column], parts[:, leader])
+        found.append(Family(name, strength, 0.0, column, catalog.feature(column).sentence, direction))
+    total = sum(f.strength for f in found) or 1.0
+    ranked = sorted(found, key=lambda f: -f.strength)
+    return [Family(**{**vars(f), "share": f.strength / total}) for f in ranked if f.strength]
+
+
+def _direction(values: pd.Series, parts: np.ndarray) -> str:
+    there = values.notna().to_numpy()
+    if not pd.api.types.is_numeric_dtype(values):
+        means = pd.Series(parts[there]).groupby(values[there].to_numpy(dtype=object)).mean().sort_values()
+        return f"{means.index[-1]} raises it, {means.index[0]} lowers it" if len(means) > 1 else "depends on the value"
+    numbers, moved = values[there].to_numpy(dtype="float64"), parts[there]
+    if len(np.unique(numbers)) < 2 or len(np.unique(moved)) < 2:
+        return "depends on whether it is known"
+    found = float(pd.Series(numbers).rank().corr(pd.Series(moved).rank()))
+    if abs(found) < _CLEAR:
+        return "neither way throughout"
+    return "more of it raises the score" if found > 0 else "more of it lowers the score"
+
+
+def _horizon(outcome: Outcome, figures: Sequence[Any]) -> dict[str, Any]:
+    e = outcome.evaluation
+    known = {n: getattr(e, n) for n in _FIGURES}
+    return {
+        "plan": outcome.plan.sentence(),
+        "evaluation": e,
+        "figures": [(_FIGURES[n], v, e.intervals.get(n)) for n, v in known.items() if v is not None],
+        "weak": weak(e),
+        "unknown": [p for p in e.by_segment if p.auc is None],
+        "pictures": [_inline(figure) for figure in figures],
+    }
+
+
+def _limits(fitted: Fitted) -> Iterator[tuple[str, str]]:
+    """(reason, the horizons of which it is said), each once."""
+    said: dict[str, list[str]] = {}
+    for what, found in fitted.figures().items():
+        for reason in found.reasons:
+            said.setdefault(reason, []).append(what)
+    yield from ((reason, ", ".join(whats)) for reason, whats in said.items())
+
+
+def _inline(figure: Any) -> str:
+    """A figure as the address of a picture that is in the address itself."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=80)
+    return "data:image/png;base64," + base64.b64encode(drawn.getvalue()).decode("ascii")

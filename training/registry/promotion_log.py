@@ -1,0 +1,121 @@
+"""The promotion log: which model serves, since when and why. Aliases keep no history, so this file does.
+
+One JSON object a line in mlruns/, only ever appended to; the last line of a target names its champion. Reading
+it needs no MLflow, so that a service starts fast and runs where MLflow isn't.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from features.core.errors import RegistryError
+from features.settings import Settings
+from training.models.model import Bundle
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One change of champion.
+
+    Args:
+        at: When, ISO.
+        action: promote or rollback.
+        target: churn or upsell.
+        version: Such as churn-3.
+        run_id: The MLflow run that made it.
+        bundle: Its folder, relative to mlruns/.
+        reason: In words.
+        checks: What each promotion check said, by its name; empty for a rollback.
+    """
+
+    at: str
+    action: str
+    target: str
+    version: str
+    run_id: str
+    bundle: str
+    reason: str
+    checks: dict[str, str] = field(default_factory=dict)
+
+
+def now() -> str:
+    """This second, in ISO."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def file(settings: Settings) -> Path:
+    """Where the log lies."""
+    return settings.paths.mlruns / f"{settings.company.slug}-promotions.jsonl"
+
+
+def read(settings: Settings) -> list[Promotion]:
+    """All promotions, the oldest first; a last line that a kill cut short is no promotion.
+
+    Raises:
+        RegistryError: A whole line can't be read.
+    """
+    path = file(settings)
+    if not path.exists():
+        return []
+    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+    try:
+        return [Promotion(**json.loads(line)) for line in whole.splitlines() if line]
+    except (ValueError, TypeError) as error:
+        raise RegistryError(
+            f"{path} has a line that is no promotion", there=str(error), do="Correct or remove that line"
+        ) from error
+
+
+def append(settings: Settings, promotion: Promotion) -> None:
+    """Add a line, and have it on disk before returning."""
+    path = file(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    whole = text.rpartition("\n")[0] + "\n" if "\n" in text else ""
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as lines:
+        lines.write(whole + json.dumps(asdict(promotion)) + "\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+    part.replace(path)
+
+
+def current(settings: Settings) -> dict[str, Promotion]:
+    """The promotion in force, by target."""
+    return {p.target: p for p in read(settings)}
+
+
+def champions(settings: Settings) -> dict[str, Bundle]:
+    """The models that serve, by target; a target without one is missing.
+
+    Raises:
+        RegistryError: A champion's folder is gone or not whole.
+    """
+    return {target: bundle(settings, p) for target, p in current(settings).items() if target in settings.targets}
+
+
+def bundle(settings: Settings, promotion: Promotion) -> Bundle:
+    """The model that a promotion made champion.
+
+    Raises:
+        RegistryError: Its folder is gone or not whole.
+    """
+    return Bundle.load(settings.paths.mlruns / promotion.bundle, version=promotion.version)
+
+
+def before(settings: Settings, target: str) -> Promotion:
+    """The last champion of a target that was another than the present one.
+
+    Raises:
+        RegistryError: There was none.
+    """
+    log = [p for p in read(settings) if p.target == target]
+    for promotion in reversed(log):
+        if promotion.version != log[-1].version:
+            return promotion
+    there = f"only {log[-1].version}" if log else "no promotion at all"
+    raise RegistryError(f"there is no earlier champion of {target} to go back to", there=there)

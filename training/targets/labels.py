@@ -1,0 +1,94 @@
+"""What came true inside the label's window `[as_of + lead, as_of + lead + h)`; `label_definitions` defines each kind.
+
+A label is 1 or 0, or null: immature where the data end before it could have come true, or not asked (spend_up
+of an account without spend, an account gone within the lead, one merged into another before its label was
+mature). Null labels are never trained or tested on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from datetime import datetime, timedelta
+
+import ibis
+import pandas as pd
+
+from features.core.timestamps import micros, whole
+from features.definitions.feature import DAY
+from features.settings import Churn, ChurnLabel, Upsell
+from features.sources.history import History
+from training.targets.label_definitions import KINDS
+from training.targets.merges import merged_at
+
+
+def labels(
+    history: History, target: Churn | Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime
+) -> pd.Series:
+    """The label of each row.
+
+    Args:
+        history: Of the company.
+        target: Its label says what counts, its lead_days when the window starts.
+        horizon: In days.
+        rows: account_id, as_of (datetime64[us, UTC]); any index.
+        data_until: The instant the data are complete until.
+
+    Returns:
+        float64 on the index of `rows`: 1.0, 0.0 or NaN.
+    """
+    return _answers(history, target, horizon, rows, data_until=data_until)["label"].rename(None)
+
+
+def gains(history: History, target: Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime) -> pd.Series:
+    """The money that came of each row's upsell, as its kind defines it; arguments as of `labels`.
+
+    Returns:
+        float64 on the index of `rows`, in the company's currency; NaN where the label is.
+    """
+    return _answers(history, target, horizon, rows, data_until=data_until)["gain"].rename(None)
+
+
+def order(target: Churn | Upsell) -> int:
+    """How the chance moves with a longer horizon: +1 never falls, -1 never rises, 0 neither."""
+    return KINDS[target.label.kind].order
+
+
+def definition(target: Churn | Upsell) -> str:
+    """What the target's label says, in a paragraph."""
+    return " ".join((inspect.getdoc(KINDS[target.label.kind].answer) or "").split())
+
+
+def micros_needed(target: Churn | Upsell, horizon: int) -> int:
+    """How long after `as_of` the data must reach for the label to be mature, in µs."""
+    return days_needed(target, horizon) * DAY
+
+
+def days_needed(target: Churn | Upsell, horizon: int) -> int:
+    """The lead, the horizon, and the grace in which a lapsed account may come back, in days."""
+    grace = target.label.grace_days if isinstance(target.label, ChurnLabel) and target.label.kind == "lapse" else 0
+    return target.lead_days + horizon + grace
+
+
+def mature_until(target: Churn | Upsell, horizon: int, data_until: datetime) -> datetime:
+    """The last `as_of` whose labels are mature."""
+    return data_until - timedelta(days=days_needed(target, horizon))
+
+
+def _answers(
+    history: History, target: Churn | Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime
+) -> pd.DataFrame:
+    """`label`, and `gain` for upsell, on the index of `rows`."""
+    asked = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
+    asked["as_of"] = whole(rows["as_of"]).to_numpy()
+    asked["start"] = asked["as_of"] + target.lead_days * DAY
+    asked["end"] = asked["start"] + horizon * DAY
+    instants = dict.fromkeys(("row", "as_of", "start", "end"), "int64")
+    table = ibis.table({"account_id": "string", **instants}, name="asked")
+    answered = KINDS[target.label.kind].answer(table, target.label)
+    found = history.query(ibis.to_sql(answered, dialect="duckdb"), asked=asked)
+    values = found.set_index("row").reindex(asked["row"]).astype("float64")
+    mature = asked["as_of"] + micros_needed(target, horizon)
+    # What a merged account would have done after the merge, the survivor does.
+    merged = asked["account_id"].map(merged_at(history))
+    values[((mature > micros(data_until)) | (merged < mature)).to_numpy()] = float("nan")
+    return values.set_axis(rows.index)

@@ -1,0 +1,48 @@
+"""Merged accounts, as labels see them.
+
+Events after a merge are the survivor's own. Of those before it the survivor has copies, which count as its past once
+it has been told of them (`known_at`), and never as what lies ahead.
+"""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from features.sources.history import History
+
+_EVER, _NEVER = -(2**62), 2**62  # µs, before and after any `as_of`
+
+
+def merged_at(history: History) -> pd.Series:
+    """When accounts were merged into others, in µs (float64): by account_id, of those that were."""
+    found = history.query("SELECT account_id, merged_at FROM accounts WHERE merged_at IS NOT NULL")
+    return found.set_index("account_id")["merged_at"].astype("float64")
+
+
+def own(facts: ir.Table) -> ir.Table:
+    """Without the copies: all that can lie ahead."""
+    return facts.filter(facts.first_known_at.isnull())
+
+
+def told(facts: ir.Table, as_of: ir.Value) -> ir.BooleanValue:
+    """Whether a fact is the account's own, or a copy that it has been told of by `as_of`."""
+    return facts.first_known_at.isnull() | (facts.known_at <= as_of)
+
+
+def versions(facts: ir.Table) -> ir.Table:
+    """The facts with `since` and `until`: as they look from any `as_of` in `[since, until)`.
+
+    For what is made of several of an account's facts, such as by a window function. An account without copies has
+    each fact once, from ever to never; a survivor has them again for each instant at which it was told of copies.
+    """
+    copies = facts.filter(facts.first_known_at.notnull())
+    tellings = copies.select("account_id", since=copies.known_at).distinct()
+    tellings = tellings.mutate(until=tellings.since.lead().over(group_by="account_id", order_by="since"))
+    later = tellings.join(facts, [tellings.account_id == facts.account_id, told(facts, tellings.since)])
+    first = tellings.group_by("account_id").agg(until=tellings.since.min())
+    before = own(facts).mutate(since=ibis.literal(_EVER, "int64")).left_join(first, "account_id")
+    columns = [*facts.columns, "since", "until"]
+    every = before.select(columns).union(later.select(columns))
+    return every.mutate(until=every.until.fill_null(_NEVER))

@@ -1,0 +1,112 @@
+"""The time plan: which cutoffs are trained on, which calibrate, which test; it can be printed before any training.
+
+No label window of an earlier part reaches past the first cutoff of a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+
+from features.core.errors import LabelError
+from features.settings import Training
+
+_TEST_SHARE = 0.25
+_CALIBRATION_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cutoffs of one target and horizon.
+
+    Args:
+        days: From a cutoff until its label is mature.
+        train: All cutoffs learned from; the deployed model learns from these.
+        early: Those of `train` whose labels are mature before the first of `late`.
+        late: The last of `train`: they choose the number of trees and calibrate, on a model of `early` alone.
+        test: Later than any label of `train`; touched once, for the figures.
+    """
+
+    days: int
+    train: tuple[datetime, ...]
+    early: tuple[datetime, ...]
+    late: tuple[datetime, ...]
+    test: tuple[datetime, ...]
+
+    def sentence(self) -> str:
+        """The plan in words."""
+        parts = [
+            f"{name} {cutoffs[0]:%Y-%m-%d} to {cutoffs[-1]:%Y-%m-%d} ({len(cutoffs)})"
+            for name, cutoffs in (("train", self.train), ("of which calibrate", self.late), ("test", self.test))
+        ]
+        return f"{', '.join(parts)}; labels look {self.days} days ahead"
+
+
+def cutoffs(training: Training, *, all_began: datetime, data_until: datetime) -> tuple[datetime, ...]:
+    """All cutoffs of the plan, at midnight UTC: month beginnings, and with `every = "week"` Mondays too.
+
+    Without `training.first` they begin 90 days after every source has begun, so that the early ones have a past.
+    """
+    first = training.first or all_began + timedelta(days=90)
+    last = min(training.last or data_until, data_until)
+    days = (datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(days=n) for n in range(20_000))
+    return tuple(
+        day
+        for day in takewhile(lambda day: day <= last, days)
+        if day >= first and (_begins_month(day) or (training.every == "week" and day.weekday() == 0))
+    )
+
+
+def start_of_test(
+    training: Training, found: tuple[datetime, ...], *, longest: int, data_until: datetime
+) -> datetime | None:
+    """Where the test of every horizon of a target begins; None where no label is mature.
+
+    It is one instant for all: where the label orders the horizons, the score of one bounds that of the next, so
+    a shorter horizon that had learned from a longer one's test would tell it the answer.
+
+    Args:
+        training: As configured.
+        found: All cutoffs.
+        longest: Days until the label of the longest horizon is mature.
+        data_until: The instant the data are complete until.
+    """
+    mature = [c for c in found if c + timedelta(days=longest) <= data_until]
+    return training.test_from or (mature[-max(1, round(len(mature) * _TEST_SHARE))] if mature else None)
+
+
+def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data_until: datetime) -> Plan:
+    """Divide the cutoffs for labels that take `days` to mature, with the test from `start` on.
+
+    Raises:
+        LabelError: The history is too short for a train, a calibration and a test part.
+    """
+    span = timedelta(days=days)
+    mature = [c for c in found if c + span <= data_until]
+    test = tested(mature, days=days, start=start, data_until=data_until) if start else ()
+    train = [c for c in mature if start and c + span <= start]
+    late = train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :]
+    early = [c for c in train if c + span <= late[0]] if late else []
+    if not (test and early):
+        raise LabelError(
+            f"the history is too short for labels that look {days} days ahead",
+            there=f"{len(found)} cutoffs, {len(mature)} with mature labels by {data_until:%Y-%m-%d}, "
+            f"{len(train)} before the test, {len(early)} before the calibration",
+            do="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
+        )
+    return Plan(days, tuple(train), tuple(early), tuple(late), test)
+
+
+def tested(found: Sequence[datetime], *, days: int, start: datetime, data_until: datetime) -> tuple[datetime, ...]:
+    """The cutoffs from `start` on with labels that are mature after `days`.
+
+    Months alone are tested on, however densely training looks: figures then compare.
+    """
+    span = timedelta(days=days)
+    return tuple(c for c in found if c >= start and c + span <= data_until and _begins_month(c))
+
+
+def _begins_month(day: datetime) -> bool:
+    return day.day == 1
