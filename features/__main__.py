@@ -106,7 +106,7 @@ def check(
     if probed and probed.leaks:
         leaking = dict.fromkeys(leak.feature for leak in probed.leaks)
         do = "Date each fact of its stream by when it came, and say when it was known"
-        raise FeatureError(f"features leak: {', '.join(leaking)}", there=str(probed.leaks[0]), do=do)
+        raise FeatureError(f"features leak: {', '.join(leaking)}", found=str(probed.leaks[0]), hint=do)
 
 
 def _probed(history: History, settings: Settings, tried: Tried) -> Probed | None:

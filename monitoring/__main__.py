@@ -38,7 +38,7 @@ def alert(
     passage = check.check(settings, as_of=as_of, champion=champions[queries.TARGET].version)
     if passage.state == "closed":
         raise GarrisonError(
-            "no alerts may go out now", there="; ".join(passage.reasons), do="Bring the data up to date"
+            "no alerts may go out now", found="; ".join(passage.reasons), hint="Bring the data up to date"
         )
     with closing(database.open(settings)) as state:
         outcome = lifecycle.run(

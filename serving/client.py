@@ -131,7 +131,7 @@ class Client:
             said = Envelope.model_validate_json(response.content).error
         except ValidationError:
             there = f"HTTP {response.status_code}"
-            raise GarrisonError(f"{self._http.base_url} is not Garrison's service", there=there) from None
+            raise GarrisonError(f"{self._http.base_url} is not Garrison's service", found=there) from None
         raise AnswerError(response.status_code, said.code, said.message)
 
     def _answered(self, method: str, path: str, **rest: Any) -> httpx.Response:
@@ -156,8 +156,8 @@ class Client:
     def _silence(self, error: httpx.HTTPError) -> GarrisonError:
         return GarrisonError(
             f"no answer from {self._http.base_url}",
-            there=str(error) or type(error).__name__,
-            do="Start the service: make serve",
+            found=str(error) or type(error).__name__,
+            hint="Start the service: make serve",
         )
 
     def close(self) -> None:

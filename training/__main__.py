@@ -147,13 +147,13 @@ def card(
     """Write the model card, a page that needs nothing beside it."""
     settings = load(config)
     if target not in {None, *settings.targets}:
-        raise GarrisonError(f"there is no target {target}", do=nearest(str(target), settings.targets))
+        raise GarrisonError(f"there is no target {target}", hint=nearest(str(target), settings.targets))
     if out and not target:
         raise typer.BadParameter("name the target whose card is to be written there")
     found = mlflow_registry.versions(settings, run)
     for name in [target] if target else found:
         if name not in found:
-            raise RegistryError(f"the run {run} has no model of {name}", do="Name another with --run")
+            raise RegistryError(f"the run {run} has no model of {name}", hint="Name another with --run")
         file = out or settings.var / "cards" / f"{found[name].version}.html"
         print(f"{name}: {cards.copy(found[name].folder, file)}")
 

@@ -101,8 +101,8 @@ def _work(node: ops.Node, name: str) -> Work:
     if work is None:
         raise GarrisonError(
             f"the formula of {name} can't be worked out on arrays",
-            there=f"the operation {type(node).__name__}",
-            do=f"Make it of these: {', '.join(sorted(known.__name__ for known in WORKS))}",
+            found=f"the operation {type(node).__name__}",
+            hint=f"Make it of these: {', '.join(sorted(known.__name__ for known in WORKS))}",
         )
     return work
 

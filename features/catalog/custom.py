@@ -50,7 +50,7 @@ def text(path: Path) -> File:
         return File(path, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         do = "Correct catalog.features in the TOML, whose folder it starts at"
-        raise FeatureError(f"the features in {path} can't be read", there=_said(error), do=do) from error
+        raise FeatureError(f"the features in {path} can't be read", found=_said(error), hint=do) from error
 
 
 def read(file: File, known: Mapping[str, Feature], attributes: Mapping[str, str]) -> dict[str, Feature]:
@@ -68,7 +68,7 @@ def read(file: File, known: Mapping[str, Feature], attributes: Mapping[str, str]
     for one in _defined(file):
         if not isinstance(one, Feature):
             do = "@feature makes a tuple, one feature a window: write FEATURES = (*first, *second)"
-            raise FeatureError(f"{file.path}: FEATURES holds what is no feature", there=type(one).__name__, do=do)
+            raise FeatureError(f"{file.path}: FEATURES holds what is no feature", found=type(one).__name__, hint=do)
         problem = _problem(one, {**known, **found}, attributes)
         if problem:
             raise FeatureError(f"{file.path}: the feature {one.name} can't be used: {problem}")
@@ -86,11 +86,11 @@ def _defined(file: File) -> tuple[Any, ...]:
         exec(compile(file.text, str(file.path), "exec"), module.__dict__)  # noqa: S102  # the company's own code, as its TOML asks
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise FeatureError(f"{file.path} failed{_line(file, error)}", there=_said(error), do="Correct it") from error
+        raise FeatureError(f"{file.path} failed{_line(file, error)}", found=_said(error), hint="Correct it") from error
     features = getattr(module, "FEATURES", None)
     if not isinstance(features, tuple | list):
         do = "End it with FEATURES = (*first, *second), the features that it defines"
-        raise FeatureError(f"{file.path} defines no FEATURES", do=do)
+        raise FeatureError(f"{file.path} defines no FEATURES", hint=do)
     return tuple(features)
 
 

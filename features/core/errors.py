@@ -10,14 +10,14 @@ class GarrisonError(Exception):
     """Base of all errors that a command shows as one line with exit status 1.
 
     Args:
-        what: What was wrong, without a full stop.
-        there: What was found in its place.
-        do: What the user can do next.
+        problem: What was wrong, without a full stop.
+        found: What was found in its place.
+        hint: What the user can do next.
     """
 
-    def __init__(self, what: str, *, there: str | None = None, do: str | None = None) -> None:
-        self.what, self.there, self.do = what, there, do
-        parts = [what, f"found: {there}" if there else "", do or ""]
+    def __init__(self, problem: str, *, found: str | None = None, hint: str | None = None) -> None:
+        self.problem, self.found, self.hint = problem, found, hint
+        parts = [problem, f"found: {found}" if found else "", hint or ""]
         super().__init__(". ".join(part.rstrip(".") for part in parts if part) + ".")
 
 

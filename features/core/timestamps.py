@@ -15,7 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def micros(instant: datetime) -> int:
     """Whole microseconds since 1970 of an aware instant."""
     if instant.tzinfo is None:
-        raise GarrisonError(f"the instant {instant} has no time zone", do="Give an aware datetime in UTC")
+        raise GarrisonError(f"the instant {instant} has no time zone", hint="Give an aware datetime in UTC")
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 

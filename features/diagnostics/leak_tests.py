@@ -151,7 +151,7 @@ class _Trial:
                     self._built([one], tables, as_ofs)
                 except _FAILURES as error:
                     there, do = first_line(error), "Correct the stream that it is measured on"
-                    raise FeatureError(f"the feature {one.name} can't be computed", there=there, do=do) from error
+                    raise FeatureError(f"the feature {one.name} can't be computed", found=there, hint=do) from error
             raise
 
     def _built(self, features: Sequence[Feature], tables: Tables, as_ofs: Sequence[int]) -> pd.DataFrame:

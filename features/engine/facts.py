@@ -134,8 +134,8 @@ def _refuse_too_large(facts: Facts, stream: Stream, measures: Sequence[Measure])
             if largest * most >= 2**63:
                 raise GarrisonError(
                     f"{stream.table} has a {m.column} too large to be added up",
-                    there=f"up to {largest // facts.scale.get(m.name, 1):,} in each of up to {most:,} rows an account",
-                    do=f"Correct it at the source, or map {m.column} in larger units",
+                    found=f"up to {largest // facts.scale.get(m.name, 1):,} in each of up to {most:,} rows an account",
+                    hint=f"Correct it at the source, or map {m.column} in larger units",
                 )
 
 

@@ -64,23 +64,23 @@ def _connected(engine: Engine) -> Iterator[psycopg.Connection]:
     except (psycopg.ProgrammingError, UnicodeDecodeError):
         # What it says may quote the password.
         raise GarrisonError(
-            "engine.url is no PostgreSQL URL", do="Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+            "engine.url is no PostgreSQL URL", hint="Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from None
     try:
         connection = psycopg.connect(url, connect_timeout=CONNECT_S, client_encoding="utf8")
     except psycopg.OperationalError as error:
         there = " ".join(str(error).split())
-        raise GarrisonError("PostgreSQL can't be reached at engine.url", there=there, do="Is it up?") from None
+        raise GarrisonError("PostgreSQL can't be reached at engine.url", found=there, hint="Is it up?") from None
     try:
         yield connection
     except psycopg.errors.InsufficientPrivilege as error:
         raise GarrisonError(
             "the user of engine.url may not do what the engine does",
-            there=first_line(error),
-            do=f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {connection.info.user}",
+            found=first_line(error),
+            hint=f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {connection.info.user}",
         ) from error
     except psycopg.Error as error:
-        raise GarrisonError("PostgreSQL could not compute the snapshots", there=first_line(error)) from error
+        raise GarrisonError("PostgreSQL could not compute the snapshots", found=first_line(error)) from error
     finally:
         connection.close()
 
@@ -136,5 +136,5 @@ def _refuse_long_names(handover: Handover) -> None:
     long = next((name for name in names if len(name.encode()) > _NAME), None)
     if long:
         raise GarrisonError(
-            f"PostgreSQL keeps {_NAME} bytes of a name", there=long, do="Give the feature or attribute a shorter one"
+            f"PostgreSQL keeps {_NAME} bytes of a name", found=long, hint="Give the feature or attribute a shorter one"
         )

@@ -169,22 +169,22 @@ def _refuse_without(engine: Engine) -> None:
         import pyspark  # noqa: F401  # only whether it is there
     except ImportError:
         raise GarrisonError(
-            "engine.kind is spark, and pyspark is not installed", do="pip install 'garrison[spark]'"
+            "engine.kind is spark, and pyspark is not installed", hint="pip install 'garrison[spark]'"
         ) from None
     home = os.environ.get("JAVA_HOME")
     if not (shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")):
         raise GarrisonError(
             "Spark needs Java, and there is none",
-            there=f"JAVA_HOME={home}" if home else "no java on the PATH",
-            do="Install Java 17 or 21, such as openjdk-17-jre-headless",
+            found=f"JAVA_HOME={home}" if home else "no java on the PATH",
+            hint="Install Java 17 or 21, such as openjdk-17-jre-headless",
         )
     if engine.folder is not None and not engine.folder.is_dir():
-        raise GarrisonError("engine.folder is no folder", there=str(engine.folder), do="Make it, or mount it")
+        raise GarrisonError("engine.folder is no folder", found=str(engine.folder), hint="Make it, or mount it")
     if engine.master.startswith("spark://") and not any(_answers(m) for m in _masters(engine.master)):
         raise GarrisonError(
             f"no Spark master answers at engine.master within {REACH_S:.0f} seconds",
-            there=engine.master,
-            do="Start it, or correct the address",
+            found=engine.master,
+            hint="Start it, or correct the address",
         )
 
 
@@ -225,11 +225,11 @@ def _session(engine: Engine, folder: str) -> Iterator[SparkSession]:
     except PythonException as error:
         raise GarrisonError(
             "Python failed on Spark's workers",
-            there=_raised(error),
-            do="If they lack a library, see docs/engines.md, Scoring on Spark",
+            found=_raised(error),
+            hint="If they lack a library, see docs/engines.md, Scoring on Spark",
         ) from error
     except (PySparkException, Py4JError) as error:
-        raise GarrisonError("Spark could not compute the snapshots", there=_sentence(error)) from error
+        raise GarrisonError("Spark could not compute the snapshots", found=_sentence(error)) from error
 
 
 def _started(engine: Engine, folder: str) -> SparkSession:
@@ -272,8 +272,8 @@ def _await_worker(engine: Engine, session: SparkSession) -> None:
             raise
         raise GarrisonError(
             f"no Spark worker took a task within {WORKERS_S:.0f} seconds",
-            there=engine.master,
-            do="Start workers, or ask for less: spark.executor.memory and spark.executor.cores in [engine.options]",
+            found=engine.master,
+            hint="Start workers, or ask for less: spark.executor.memory and spark.executor.cores in [engine.options]",
         ) from error
     finally:
         done.set()

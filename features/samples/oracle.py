@@ -49,13 +49,13 @@ def compare(scores: Path, truth: Path, target: str) -> Comparison:
     """
     for path in (scores, truth):
         if not path.exists():
-            raise GarrisonError(f"there is no {path}", do="Make the sample and train on it first")
+            raise GarrisonError(f"there is no {path}", hint="Make the sample and train on it first")
     tested = pd.read_parquet(scores)
     true = pd.read_parquet(truth, columns=["account_id", "as_of", f"p_{target}"])
     both = tested.merge(true, on=["account_id", "as_of"], how="left")
     if both[f"p_{target}"].isna().any():
         missing = int(both[f"p_{target}"].isna().sum())
-        raise GarrisonError(f"{missing:,} of {len(both):,} tested rows have no truth", do="Is it the same sample?")
+        raise GarrisonError(f"{missing:,} of {len(both):,} tested rows have no truth", hint="Is it the same sample?")
     label = both["label"].to_numpy()
     return Comparison(target, len(both), _auc(label, both["score"]), _auc(label, both[f"p_{target}"]))
 

@@ -72,8 +72,8 @@ def finished(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
         raise GarrisonError(
             f"{out} is not a folder that a sample was written to",
-            there="a file, or a folder with other things in it",
-            do="Name a new or empty folder",
+            found="a file, or a folder with other things in it",
+            hint="Name a new or empty folder",
         ) from None
     return dict(summary) if found == dict(parameters) else None
 

@@ -115,8 +115,8 @@ def _check(accounts: int, months: int, seed: int) -> None:
         if not least <= value <= most:
             raise GarrisonError(
                 f"a tidewater sample can't have these {name}",
-                there=str(value),
-                do=f"Choose {least:,} to {most:,}",
+                found=str(value),
+                hint=f"Choose {least:,} to {most:,}",
             )
 
 

@@ -28,10 +28,10 @@ def load(file: Path | str) -> Settings:
     except FileNotFoundError:
         raise SettingsError(
             f"there is no settings file {file}",
-            do="Name one with --config FILE, or make a sample company: python -m features sample tidewater",
+            hint="Name one with --config FILE, or make a sample company: python -m features sample tidewater",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not TOML", there=str(error), do="Correct that line") from error
+        raise SettingsError(f"{file} is not TOML", found=str(error), hint="Correct that line") from error
     try:
         settings = Settings.model_validate({**_expand(raw, file, ""), "file": file})
         problems = list(validate.problems(settings))
@@ -60,8 +60,8 @@ def _variable(match: re.Match[str], file: Path, key: str) -> str:
     if found is None:
         raise SettingsError(
             f"{file} needs the environment variable {name} for {key}",
-            there="it is not set",
-            do=f"export {name}=…",
+            found="it is not set",
+            hint=f"export {name}=…",
         )
     return found
 

@@ -186,7 +186,7 @@ class History:
 
     def _extremes(self, which: str) -> list[int]:
         if not self.sources:
-            raise SourceError("no event table is mapped", do="Map at least one of tickets, usage and purchases")
+            raise SourceError("no event table is mapped", hint="Map at least one of tickets, usage and purchases")
         each = " UNION ALL ".join(f"SELECT {which}({TABLES[t].time}) AS t FROM {t}" for t in self.sources)
         return [int(t) for t in self.query(each)["t"].dropna()]
 

@@ -55,7 +55,7 @@ def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: 
     found = files(source, folder)
     where = folder / str(source.path)
     if not found:
-        raise SourceError(f"sources.{name}.path names no file", there=str(where), do="Correct the path in the TOML")
+        raise SourceError(f"sources.{name}.path names no file", found=str(where), hint="Correct the path in the TOML")
     listed = "[" + ", ".join(text(str(f)) for f in found) + "]"
     suffixes = "".join(found[0].suffixes[-2:]).lower()
     if suffixes.endswith(".parquet"):
@@ -64,11 +64,13 @@ def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: 
         # All as text: casting is the contract's business, row by row.
         reader = f"read_csv({listed}, all_varchar = true, header = true, union_by_name = true, nullstr = '')"
     else:
-        raise SourceError(f"sources.{name}.path has no known format", there=str(where), do="Use CSV, CSV.gz or Parquet")
+        raise SourceError(
+            f"sources.{name}.path has no known format", found=str(where), hint="Use CSV, CSV.gz or Parquet"
+        )
     try:
         backend.raw_sql(f"CREATE VIEW source.{quoted(name)} AS SELECT * FROM {reader}")
     except duckdb.Error as error:
-        raise SourceError(f"sources.{name}.path can't be read: {where}", there=first_line(error)) from error
+        raise SourceError(f"sources.{name}.path can't be read: {where}", found=first_line(error)) from error
 
 
 def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
@@ -78,7 +80,7 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
         file = folder / url.removeprefix("sqlite:///")
         # SQLite would make an empty database where there is none.
         if not file.exists():
-            raise SourceError(f"sources.{name}.url names no file", there=str(file), do="Correct the url in the TOML")
+            raise SourceError(f"sources.{name}.url names no file", found=str(file), hint="Correct the url in the TOML")
         url = f"sqlite:///{file.absolute()}"
     try:
         with contextlib.closing(_Disconnecting(ibis.connect(url))) as database:
@@ -88,7 +90,7 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
             rows = typed.cast(plain).to_pyarrow()
     except Exception as error:  # noqa: BLE001  # every backend has errors of its own; all mean that it can't be had
         there = first_line(error).replace(url, shown)
-        raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", there=there) from None
+        raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", found=there) from None
     backend.create_table(name, rows, database="source")
 
 
@@ -133,7 +135,7 @@ def mapped(backend: ibis.BaseBackend, settings: Settings, table: str) -> Mapped:
     try:
         described = backend.con.execute(f"DESCRIBE SELECT * FROM {origin}").fetchall()
     except duckdb.Error as error:
-        raise SourceError(f"tables.{table} can't be read as its query and sql say", there=first_line(error)) from error
+        raise SourceError(f"tables.{table} can't be read as its query and sql say", found=first_line(error)) from error
     types = {row[0]: str(row[1]) for row in described}
     kinds = dict(TABLES[table].columns)
     columns, given = {}, {}
@@ -142,7 +144,7 @@ def mapped(backend: ibis.BaseBackend, settings: Settings, table: str) -> Mapped:
         origin_column = "=" + column if value.sql else value.column
         if origin_column is not None and origin_column not in types:
             hint = nearest(origin_column, (c for c in types if not c.startswith("=")))
-            raise SourceError(f"tables.{table}.columns.{column}: the source has no column {origin_column!r}", do=hint)
+            raise SourceError(f"tables.{table}.columns.{column}: the source has no column {origin_column!r}", hint=hint)
         raw, kind = _raw(value, origin_column, types)
         given[column] = raw
         zone = settings.zone(table).key

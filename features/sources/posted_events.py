@@ -242,6 +242,6 @@ def _reading(settings: Settings) -> Iterator[sa.Connection | None]:
     except sa.exc.DBAPIError as error:
         shown_url = url.render_as_string(hide_password=True)
         there = re.sub(r"password=\S+", "password=…", first_line(error.orig or error))
-        raise SourceError(f"the events in {shown_url} can't be read", there=there) from None
+        raise SourceError(f"the events in {shown_url} can't be read", found=there) from None
     finally:
         engine.dispose()

@@ -87,9 +87,9 @@ def check(backend: ibis.BaseBackend, settings: Settings, table: str) -> Checked:
         kept = _own(backend, table)
         identity.settle(backend.con, table, staged)
     except duckdb.Error as error:
-        raise SourceError(f"tables.{table} can't be read", there=first_line(error)) from error
+        raise SourceError(f"tables.{table} can't be read", found=first_line(error)) from error
     if not rows:
-        raise SourceError(f"tables.{table} has no rows", do=f"Take [tables.{table}] out if the company has none")
+        raise SourceError(f"tables.{table} has no rows", hint=f"Take [tables.{table}] out if the company has none")
     file = settings.var / "quarantine" / f"{table}.parquet"
     reasons = _quarantine(backend, file, staged) if rows > kept else {}
     if reasons:
@@ -261,6 +261,6 @@ def _refuse_too_many(checked: Checked, settings: Settings) -> None:
         reason, count = next(iter(checked.reasons.items()))
         raise QualityError(
             f"{bad:,} of {checked.rows:,} rows of {checked.table} are bad, more than quality.max_quarantine allows",
-            there=f"{count:,} times: {reason}",
-            do=f"The rows and reasons are in {checked.quarantine}",
+            found=f"{count:,} times: {reason}",
+            hint=f"The rows and reasons are in {checked.quarantine}",
         )

@@ -125,7 +125,7 @@ def connect(url: str) -> sa.Engine:
         address = sa.make_url(url)
     except SQLAlchemyError:
         raise GarrisonError(
-            "a database URL can't be read", do="Write it like sqlite:///file.db or postgresql://user@host/name"
+            "a database URL can't be read", hint="Write it like sqlite:///file.db or postgresql://user@host/name"
         ) from None
     if address.get_backend_name() == "sqlite":
         return _sqlite(address)
@@ -134,8 +134,8 @@ def connect(url: str) -> sa.Engine:
         return sa.create_engine(address, connect_args=arguments, pool_pre_ping=True)
     raise GarrisonError(
         "this database can't be written to",
-        there=address.get_backend_name(),
-        do="Use sqlite:///file.db or postgresql://user@host/name",
+        found=address.get_backend_name(),
+        hint="Use sqlite:///file.db or postgresql://user@host/name",
     )
 
 
@@ -252,4 +252,4 @@ def _explained(engine: sa.Engine) -> Iterator[None]:
         what = "is locked by another process" if locked else "can't be used"
         do = "Wait until that process is done" if locked else "Check that it is there and may be written to"
         where = engine.url.render_as_string(hide_password=True)
-        raise GarrisonError(f"the database {where} {what}", there=said, do=do) from error
+        raise GarrisonError(f"the database {where} {what}", found=said, hint=do) from error

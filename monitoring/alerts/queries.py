@@ -89,12 +89,12 @@ def thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresho
     bundle, horizon = champions.get(TARGET), settings.alert_horizon
     if bundle is None:
         do = "Run `python -m training fit`, then `python -m training promote RUN`"
-        raise GarrisonError(f"no model is champion for {TARGET}", do=do)
+        raise GarrisonError(f"no model is champion for {TARGET}", hint=do)
     if horizon not in bundle.horizons:
         raise GarrisonError(
             f"the champion {bundle.version} gives no score over {horizon} days",
-            there=f"horizons {', '.join(map(str, bundle.horizons))}",
-            do="Set alerts.horizon to one of them, or train again",
+            found=f"horizons {', '.join(map(str, bundle.horizons))}",
+            hint="Set alerts.horizon to one of them, or train again",
         )
     shares = settings.alerts.enter_share, settings.alerts.leave_share
     return Thresholds(bundle.version, *(bundle.threshold(horizon, share) for share in shares))
@@ -111,15 +111,15 @@ def chosen(connection: sa.Connection, as_of: datetime | None, horizon: int) -> i
         return int(newest)
     if as_of is None:
         raise GarrisonError(
-            f"there are no {TARGET} scores over {horizon} days", do="Run `python -m serving score --as-of D` first"
+            f"there are no {TARGET} scores over {horizon} days", hint="Run `python -m serving score --as-of D` first"
         )
     at = micros(as_of)
     there = sa.select(SCORES.c.account_id).where(_kind(horizon), SCORES.c.as_of == at).limit(1)
     if connection.scalar(there) is None:
         raise GarrisonError(
             f"there are no {TARGET} scores over {horizon} days as of {day(at)}",
-            there="none at all" if newest is None else f"the newest are of {day(newest)}",
-            do=f"Run `python -m serving score --as-of {day(at)}` first",
+            found="none at all" if newest is None else f"the newest are of {day(newest)}",
+            hint=f"Run `python -m serving score --as-of {day(at)}` first",
         )
     return at
 
@@ -134,8 +134,8 @@ def processed(connection: sa.Connection, at: int) -> bool:
     if last is not None and last > at:
         raise GarrisonError(
             f"alerts can't go back to {day(at)}",
-            there=f"they have been raised as of {day(last)}",
-            do="Name a later --as-of, or none for the newest scores",
+            found=f"they have been raised as of {day(last)}",
+            hint="Name a later --as-of, or none for the newest scores",
         )
     return last == at
 
@@ -151,8 +151,8 @@ def read(connection: sa.Connection, at: int, horizon: int, *, thresholds: Thresh
     if models != [thresholds.model]:
         raise GarrisonError(
             f"the scores as of {day(at)} are not all of the champion {thresholds.model}, whose thresholds hold",
-            there=f"scores of {', '.join(models)}",
-            do=f"Run `python -m serving score --as-of {day(at)}` again",
+            found=f"scores of {', '.join(models)}",
+            hint=f"Run `python -m serving score --as-of {day(at)}` again",
         )
     is_open = (EPISODES.c.target == TARGET) & EPISODES.c.closed_as_of.is_(None)
     in_episode = SCORES.c.account_id.in_(sa.select(EPISODES.c.account_id).where(is_open))

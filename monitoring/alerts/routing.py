@@ -59,8 +59,8 @@ def fallback(alerts: Alerts) -> str | None:
     if alerts.fallback_owner and address(alerts.fallback_owner) is None:
         raise GarrisonError(
             "alerts.fallback_owner is not one plain e-mail address",
-            there=repr(alerts.fallback_owner),
-            do="Write it as name@example.com",
+            found=repr(alerts.fallback_owner),
+            hint="Write it as name@example.com",
         )
     return address(alerts.fallback_owner)
 

@@ -53,7 +53,7 @@ def opened(port: int, folder: Path, say: Say) -> Iterator[None]:
         from aiosmtpd.controller import Controller
     except ModuleNotFoundError:
         raise GarrisonError(
-            "the mailbox needs aiosmtpd, which is for development", do="Run `pip install aiosmtpd`"
+            "the mailbox needs aiosmtpd, which is for development", hint="Run `pip install aiosmtpd`"
         ) from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,8 +63,8 @@ def opened(port: int, folder: Path, say: Say) -> Iterator[None]:
     except OSError as error:
         raise GarrisonError(
             f"the mailbox can't open on {HOST}:{port} with folder {folder}",
-            there=error.strerror or str(error),
-            do="Choose another --port or --folder",
+            found=error.strerror or str(error),
+            hint="Choose another --port or --folder",
         ) from error
     try:
         yield

@@ -69,7 +69,7 @@ def run(name: str) -> None:
         GarrisonError: There is no such story, or a step failed; its own error stands above.
     """
     if name not in STORIES:
-        raise GarrisonError(f"there is no demo {name!r}", do=f"DATA is one of: {', '.join(STORIES)}")
+        raise GarrisonError(f"there is no demo {name!r}", hint=f"DATA is one of: {', '.join(STORIES)}")
     began = time.monotonic()
     story = STORIES[name]
     port = _free_port()
@@ -191,7 +191,7 @@ class _Demo:
             stdout=subprocess.PIPE if secret else None,
         )
         if done.returncode:
-            raise GarrisonError(f"the demo stopped at: python -m {shlex.join(typed)}", there="its error stands above")
+            raise GarrisonError(f"the demo stopped at: python -m {shlex.join(typed)}", found="its error stands above")
         print("(a key, shown this once; the demo keeps it to itself)" if secret else "", flush=True)
         return done.stdout if secret else ""
 
@@ -220,7 +220,7 @@ def _until_ready(http: httpx.Client, log: Path) -> None:
                 print(f"The service was ready after {time.monotonic() - began:.1f} seconds.", flush=True)
                 return
         time.sleep(0.1)
-    raise GarrisonError("the service did not become ready within a minute", there=f"see {log}")
+    raise GarrisonError("the service did not become ready within a minute", found=f"see {log}")
 
 
 def _until_listening(port: int) -> None:

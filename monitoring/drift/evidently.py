@@ -151,7 +151,7 @@ def run(settings: Settings, *, as_of: datetime | None = None) -> Watch:
     """
     champions = promotion_log.champions(settings)
     if not champions:
-        raise RegistryError("no model is champion", do="Run `python -m training fit`, then `… promote RUN`")
+        raise RegistryError("no model is champion", hint="Run `python -m training fit`, then `… promote RUN`")
     with History.open(settings) as history:
         snapshot = Snapshot.take(settings, history, as_of or snapshots.latest(history))
     verdicts, pages = {}, {}

@@ -25,7 +25,7 @@ def assign(account_id: str, *, experiment: str, share: float) -> Group:
         share: Of accounts held out, 0 <= share <= 1.
     """
     if not 0 <= share <= 1:
-        raise GarrisonError("the holdout's share must lie between 0 and 1", there=str(share), do="Give e.g. 0.1")
+        raise GarrisonError("the holdout's share must lie between 0 and 1", found=str(share), hint="Give e.g. 0.1")
     digest = hashlib.blake2b(account_id.encode(), key=hashlib.sha256(experiment.encode()).digest(), digest_size=8)
     return "holdout" if int.from_bytes(digest.digest(), "big") < share * 2**64 else "treated"
 
@@ -95,7 +95,7 @@ def effect(treated: tuple[int, int], holdout: tuple[int, int], *, confidence: fl
         confidence: 0 < confidence < 1.
     """
     if not all(0 <= kept <= of for of, kept in (treated, holdout)):
-        raise GarrisonError("more accounts stayed than there were", there=f"{treated}, {holdout}")
+        raise GarrisonError("more accounts stayed than there were", found=f"{treated}, {holdout}")
     if not treated[0] or not holdout[0]:
         return Effect(treated, holdout, None, None, None, confidence)
     rates, ends = [], []

@@ -61,7 +61,7 @@ def open_for(alerts: Alerts) -> Channel:
         return Folder(Path(alerts.folder))
     raise GarrisonError(
         "there is no channel to deliver alerts through",
-        do="Set [alerts.email] with host and sender, or alerts.folder, in the TOML file",
+        hint="Set [alerts.email] with host and sender, or alerts.folder, in the TOML file",
     )
 
 
@@ -86,8 +86,8 @@ class Folder:
         except OSError as error:
             raise DeliveryError(
                 f"the folder {self._folder} can't be written to",
-                there=error.strerror,
-                do="All messages stay in the outbox; make it writable and run `python -m monitoring deliver` again",
+                found=error.strerror,
+                hint="All messages stay in the outbox; make it writable and run `python -m monitoring deliver` again",
             ) from error
 
     def hand_over(self, message: Message) -> None:

@@ -60,7 +60,7 @@ def plain_sender(sender: str) -> str:
     if plain is None:
         raise GarrisonError(
             "alerts.email.sender is not an e-mail address",
-            there=repr(sender),
-            do='Write it as alerts@example.com or "Garrison <alerts@example.com>"',
+            found=repr(sender),
+            hint='Write it as alerts@example.com or "Garrison <alerts@example.com>"',
         )
     return plain

@@ -182,14 +182,14 @@ def resend(store: Store, message: str, *, to: str | None = None) -> None:
         GarrisonError: There is no such message, it is not one to be re-sent, or nobody to send it to.
     """
     if to is not None and address(to) is None:
-        raise GarrisonError("--to is not one plain e-mail address", there=repr(to), do="Write it as name@example.com")
+        raise GarrisonError("--to is not one plain e-mail address", found=repr(to), hint="Write it as name@example.com")
     state, recipient = _known(store, message)
     if state in {PENDING, SENDING, SENT}:
         there = {PENDING: "it is pending and will be sent", SENDING: "it is being sent", SENT: "it was sent"}[state]
-        raise GarrisonError(f"the message {message} can't be re-sent", there=there)
+        raise GarrisonError(f"the message {message} can't be re-sent", found=there)
     whom = address(to) or recipient
     if whom is None:
-        raise GarrisonError(f"the message {message} has no recipient", do="Name one with --to")
+        raise GarrisonError(f"the message {message} has no recipient", hint="Name one with --to")
     _change(store, message, state, state=PENDING, recipient=whom, reason=None, attempts=0, next_try_at=0)
 
 
@@ -201,7 +201,7 @@ def arrived(store: Store, message: str) -> None:
     """
     state, _ = _known(store, message)
     if not _change(store, message, UNCERTAIN, state=SENT, reason="said to have arrived"):
-        raise GarrisonError(f"the message {message} is not uncertain", there=state)
+        raise GarrisonError(f"the message {message} is not uncertain", found=state)
 
 
 def _known(store: Store, message: str) -> tuple[str, str | None]:
@@ -209,6 +209,6 @@ def _known(store: Store, message: str) -> tuple[str, str | None]:
         row = connection.execute(sa.select(OUTBOX.c.state, OUTBOX.c.recipient).where(OUTBOX.c.id == message)).first()
     if row is None:
         raise GarrisonError(
-            f"there is no message {message}", do="`python -m monitoring deliver` names those that wait for you"
+            f"there is no message {message}", hint="`python -m monitoring deliver` names those that wait for you"
         )
     return row.state, row.recipient

@@ -119,7 +119,7 @@ def _connected(email: Email) -> Session:
     """
     user, password = _secret(email.user_env, "user_env"), _secret(email.password_env, "password_env")
     if (user is None) != (password is None):
-        raise GarrisonError("alerts.email names only one of user_env and password_env", do="Name both or neither")
+        raise GarrisonError("alerts.email names only one of user_env and password_env", hint="Name both or neither")
     session = Session(
         host=email.host,
         port=email.port,
@@ -134,14 +134,14 @@ def _connected(email: Email) -> Session:
         session.__enter__()
     except smtplib.SMTPAuthenticationError as error:
         raise DeliveryError(
-            f"the SMTP server {where} refuses the user and password", there=f"code {error.smtp_code}", do=do
+            f"the SMTP server {where} refuses the user and password", found=f"code {error.smtp_code}", hint=do
         ) from None
     except smtplib.SMTPException as error:
         why = f"{type(error).__name__}, with alerts.email.security = {email.security!r}"
-        raise DeliveryError(f"the SMTP server {where} does not take us in", there=why, do=do) from None
+        raise DeliveryError(f"the SMTP server {where} does not take us in", found=why, hint=do) from None
     except (OSError, RuntimeError) as error:
         there = str(error) or type(error).__name__
-        raise DeliveryError(f"no SMTP server can be reached at {where}", there=there, do=do) from None
+        raise DeliveryError(f"no SMTP server can be reached at {where}", found=there, hint=do) from None
     return session
 
 
@@ -150,6 +150,6 @@ def _secret(variable: str | None, key: str) -> str | None:
         return None
     if not (value := os.environ.get(variable)):
         raise GarrisonError(
-            f"alerts.email.{key} names an environment variable that is not set", there=variable, do="Set it"
+            f"alerts.email.{key} names an environment variable that is not set", found=variable, hint="Set it"
         )
     return value

@@ -181,7 +181,7 @@ def run(settings: Settings) -> Performance:
                 if known.any():
                     realised.append(_scored(rows[known], answers[known].to_numpy()))
     if not estimated:
-        raise GarrisonError("there are no scores yet", do="Run `python -m serving score --as-of D` first")
+        raise GarrisonError("there are no scores yet", hint="Run `python -m serving score --as-of D` first")
     return Performance(tuple(estimated), tuple(realised))
 
 

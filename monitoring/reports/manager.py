@@ -129,8 +129,8 @@ def run(settings: Settings, *, since: datetime, until: datetime | None = None) -
         if not before or before[0]["as_of"] == now[0]["as_of"]:
             raise GarrisonError(
                 f"there are no two sets of {TARGET} scores to compare",
-                there=f"{'none' if not before else 'no newer than'} at {since:%Y-%m-%d}",
-                do="Name an earlier --since, or score again later",
+                found=f"{'none' if not before else 'no newer than'} at {since:%Y-%m-%d}",
+                hint="Name an earlier --since, or score again later",
             )
         ends = before[0]["as_of"], now[0]["as_of"]
         episodes = _episodes(state, *ends)

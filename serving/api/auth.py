@@ -62,9 +62,9 @@ def create(store: Store, name: str, scope: str = DEFAULT) -> str:
     """
     given = {word.strip() for word in scope.split(",")}
     for word in sorted(given - set(SCOPES)):
-        raise GarrisonError(f"there is no scope {word!r}", do=nearest(word, SCOPES))
+        raise GarrisonError(f"there is no scope {word!r}", hint=nearest(word, SCOPES))
     if not name.strip():
-        raise GarrisonError("a key needs a name", do="Name who or what will use it: --name billing")
+        raise GarrisonError("a key needs a name", hint="Name who or what will use it: --name billing")
     key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
     row = {
         "key_id": key_id,
@@ -102,7 +102,7 @@ def revoke(store: Store, key_id: str) -> None:
     """
     known = {key.key_id: key for key in keys(store)}
     if key_id not in known:
-        raise GarrisonError(f"there is no key {key_id}", do="List them: python -m serving key list")
+        raise GarrisonError(f"there is no key {key_id}", hint="List them: python -m serving key list")
     live = (API_KEYS.c.key_id == key_id) & API_KEYS.c.revoked_at.is_(None)
     with store.writing() as connection:
         connection.execute(sa.update(API_KEYS).where(live).values(revoked_at=micros(datetime.now(UTC))))

@@ -53,5 +53,5 @@ def free(host: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             do = f"Stop what listens there, or take another: --port {port + 1 if port < 65535 else 3000}"
-            raise GarrisonError(f"port {port} on {host} is taken", do=do) from error
-        raise GarrisonError(f"{host} port {port} can't be listened on", there=str(error.strerror)) from error
+            raise GarrisonError(f"port {port} on {host} is taken", hint=do) from error
+        raise GarrisonError(f"{host} port {port} can't be listened on", found=str(error.strerror)) from error

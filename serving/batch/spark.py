@@ -92,8 +92,8 @@ def _placed(told: pa.Table, part: Snapshot, earlier: Earlier | None) -> pa.Table
     if told["account_id"].to_pylist() != account_ids:
         raise GarrisonError(
             "Spark gave back other accounts than it was given",
-            there=f"{told.num_rows} scored of {len(account_ids)}, or not the same",
-            do="Score again: python -m serving score",
+            found=f"{told.num_rows} scored of {len(account_ids)}, or not the same",
+            hint="Score again: python -m serving score",
         )
     columns = dict(zip(told.column_names, told.columns, strict=True))
     for name, scores in (earlier.of(account_ids) if earlier else {}).items():

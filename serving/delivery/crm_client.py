@@ -102,10 +102,12 @@ class Patience:
                     return found
                 why, asked = f"HTTP {found.status_code}", retry_after(found.headers.get("Retry-After"))
             if asked > _IMPOSED:
-                raise StoppedError(f"{who} asks to be left alone for {asked:.0f} s", there=why, do="Run it again later")
+                raise StoppedError(
+                    f"{who} asks to be left alone for {asked:.0f} s", found=why, hint="Run it again later"
+                )
             if tried < self.tries:
                 self.wait(tried, asked)
-        raise StoppedError(f"{who} did not answer in {self.tries} tries", there=why, do="Run it again later")
+        raise StoppedError(f"{who} did not answer in {self.tries} tries", found=why, hint="Run it again later")
 
 
 def retry_after(header: str | None) -> float:
@@ -131,5 +133,5 @@ def secret(name: str) -> str:
     """
     found = os.environ.get(name)
     if not found:
-        raise DeliveryError(f"the environment variable {name} is not set", do=f"export {name}=…")
+        raise DeliveryError(f"the environment variable {name} is not set", hint=f"export {name}=…")
     return found

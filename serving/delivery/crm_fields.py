@@ -110,7 +110,7 @@ def mapped(settings: Settings, cloud: Cloud, columns: Mapping[str, Kind]) -> tup
     known = set(columns) | set(expected(settings))
     for column in (*crm.columns, *crm.fields):
         if column not in known:
-            raise DeliveryError("[crm] names a column there is not", there=column, do=nearest(column, known))
+            raise DeliveryError("[crm] names a column there is not", found=column, hint=nearest(column, known))
     found = tuple(
         Field(c, crm.fields.get(c) or name_of(crm.prefix, c, cloud), kind, _LENGTHS.get(kind, 0))
         for c, kind in columns.items()
@@ -121,7 +121,7 @@ def mapped(settings: Settings, cloud: Cloud, columns: Mapping[str, Kind]) -> tup
     for field in found:
         _allowed(field, cloud)
         if field.name.lower() in seen:
-            raise DeliveryError(f"[crm] gives the field {field.name} to two columns", there=field.column)
+            raise DeliveryError(f"[crm] gives the field {field.name} to two columns", found=field.column)
         seen.add(field.name.lower())
     return found
 
@@ -142,8 +142,8 @@ def _allowed(field: Field, cloud: Cloud) -> None:
     if standard:
         raise DeliveryError(
             f"{field.name} is no custom field of {'Salesforce' if cloud == 'salesforce' else 'HubSpot'}",
-            there=f"crm.fields.{field.column}",
-            do="Garrison writes to fields of its own alone: name a custom one",
+            found=f"crm.fields.{field.column}",
+            hint="Garrison writes to fields of its own alone: name a custom one",
         )
 
 

@@ -91,8 +91,8 @@ class Database:
         if [KEY] not in keys:
             raise DeliveryError(
                 f"the table {self._name} does not take the scores",
-                there=f"its key is {', '.join(keys[0]) or 'missing'}",
-                do=f"Its key must be {KEY}: name another table behind the URL, or drop this one",
+                found=f"its key is {', '.join(keys[0]) or 'missing'}",
+                hint=f"Its key must be {KEY}: name another table behind the URL, or drop this one",
             )
 
     def rows(self, frame: pd.DataFrame) -> list[Row]:
@@ -136,7 +136,7 @@ class Database:
                     raise _RefusedError(_said(error)) from error
                 except DBAPIError as error:
                     what = f"the table {self._name} does not take the scores"
-                    raise DeliveryError(what, there=_said(error)) from error
+                    raise DeliveryError(what, found=_said(error)) from error
         except _RefusedError as refusal:
             if len(rows) == 1:
                 return [Outcome("refused", str(refusal))]

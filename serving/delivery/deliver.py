@@ -85,8 +85,8 @@ class Delivered:
         if left:
             raise DeliveryError(
                 f"{self.to} did not take every row: " + ", ".join(f"{n:,} {fate}" for fate, n in left.items()),
-                there=self.stopped or None,
-                do=f"The reasons stand in {self.result}" if self.result else "--result FILE writes the reasons down",
+                found=self.stopped or None,
+                hint=f"The reasons stand in {self.result}" if self.result else "--result FILE writes the reasons down",
             )
 
     def summary(self) -> dict[str, Any]:

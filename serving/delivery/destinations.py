@@ -48,7 +48,7 @@ def needs(to: str, settings: Settings, *, create: bool = False) -> list[Need]:
         GarrisonError: It is a file or no destination, or it does not let us look or make them.
     """
     if is_file(to):
-        raise GarrisonError("a file has no fields to be made", there=to, do="Name a database, salesforce or hubspot")
+        raise GarrisonError("a file has no fields to be made", found=to, hint="Name a database, salesforce or hubspot")
     destination = open(to, settings)
     try:
         return destination.needs(crm_fields.expected(settings), create=create)
@@ -85,6 +85,6 @@ def open(to: str, settings: Settings) -> Remote:  # noqa: A001  # read as destin
         return HubSpot(settings)
     raise GarrisonError(
         f"--to {to} is no destination",
-        do="Name a file that ends in .csv, .parquet or .xlsx, a database: sqlite:///file.db#table, "
+        hint="Name a file that ends in .csv, .parquet or .xlsx, a database: sqlite:///file.db#table, "
         "postgresql://…#table, or a CRM: salesforce, hubspot",
     )

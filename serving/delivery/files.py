@@ -37,7 +37,7 @@ def write(file: Path, chunks: Iterable[pd.DataFrame]) -> None:
             for chunk in chunks:
                 add(chunk)
     except OSError as error:
-        raise DeliveryError(f"{file} can't be written", there=str(error.strerror or error)) from error
+        raise DeliveryError(f"{file} can't be written", found=str(error.strerror or error)) from error
 
 
 def check_rows(file: Path, rows: int) -> None:
@@ -49,8 +49,8 @@ def check_rows(file: Path, rows: int) -> None:
     if file.suffix.lower() == ".xlsx" and rows > EXCEL_ROWS:
         raise DeliveryError(
             f"{file} can't hold the scores",
-            there=f"{rows:,} rows, where a sheet holds {EXCEL_ROWS:,}",
-            do="Write to a file that ends in .csv or .parquet",
+            found=f"{rows:,} rows, where a sheet holds {EXCEL_ROWS:,}",
+            hint="Write to a file that ends in .csv or .parquet",
         )
 
 

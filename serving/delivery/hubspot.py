@@ -83,11 +83,11 @@ class HubSpot(Cloud):
         if missing or wrong:
             raise DeliveryError(
                 f"HubSpot's {self._own.object} are not ready for the scores",
-                there="; ".join(
+                found="; ".join(
                     [f"no property {name}" for name in missing]
                     + [f"{name} is a {there[name].get('type')} or HubSpot's own" for name in wrong]
                 ),
-                do="python -m serving fields --to hubspot --create, or name other properties in [crm.fields]",
+                hint="python -m serving fields --to hubspot --create, or name other properties in [crm.fields]",
             )
         self._fields = wanted
 
@@ -156,11 +156,11 @@ class HubSpot(Cloud):
             do = f"Check the token in {self._own.token_env} and its scopes"
             unauthorized = answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
             there = f"HTTP {answer.status_code}: {_message(answer)}"
-            raise StoppedError("HubSpot does not take the scores", there=there, do=do if unauthorized else None)
+            raise StoppedError("HubSpot does not take the scores", found=there, hint=do if unauthorized else None)
         try:
             found: dict[str, Any] = answer.json()
         except ValueError:
-            raise StoppedError("HubSpot's answer is no JSON", there=f"HTTP {answer.status_code}") from None
+            raise StoppedError("HubSpot's answer is no JSON", found=f"HTTP {answer.status_code}") from None
         return found
 
     def close(self) -> None:

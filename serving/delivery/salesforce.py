@@ -69,7 +69,7 @@ class Salesforce(Cloud):
         if own.instance_url is None:
             raise DeliveryError(
                 "the settings do not say where Salesforce is",
-                do='Add [crm.salesforce] instance_url = "https://….my.salesforce.com"',
+                hint='Add [crm.salesforce] instance_url = "https://….my.salesforce.com"',
             )
         for name in (own.token_env,) if own.token_env else (own.client_id_env, own.client_secret_env):
             secret(name)
@@ -130,11 +130,11 @@ class Salesforce(Cloud):
         if missing or wrong:
             raise DeliveryError(
                 f"Salesforce's {self._own.object} is not ready for the scores",
-                there="; ".join(
+                found="; ".join(
                     [f"no field {name}" for name in missing]
                     + [f"{name} is a {there[name].get('type')} or can't be written to" for name in wrong]
                 ),
-                do="python -m serving fields --to salesforce --create, and let the API's user see them",
+                hint="python -m serving fields --to salesforce --create, and let the API's user see them",
             )
         self._fields = crm_fields.narrowed(
             wanted, {name: int(field.get("length") or 0) for name, field in there.items()}
@@ -208,7 +208,7 @@ class Salesforce(Cloud):
                 return info
             self._patience.sleep(wait)
             wait = min(_LOOK, wait * 1.5)
-        raise StoppedError(f"Salesforce's job {job} takes too long", do="Run it again later: the job is found again")
+        raise StoppedError(f"Salesforce's job {job} takes too long", hint="Run it again later: the job is found again")
 
     def _results(self, job: str, kind: str) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(self._bulk.get_ingest_results(job, kind), newline="")))
@@ -258,7 +258,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except _errors() as error:
-        raise StoppedError("Salesforce does not take the scores", there=_reason(error)) from error
+        raise StoppedError("Salesforce does not take the scores", found=_reason(error)) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -40,7 +40,7 @@ class Session(requests.Session):
             self._token = str(answer.json()["access_token"])
         except (ValueError, KeyError, TypeError):
             raise StoppedError(
-                "Salesforce does not let us in", there=f"HTTP {answer.status_code}: {_said(answer)}"
+                "Salesforce does not let us in", found=f"HTTP {answer.status_code}: {_said(answer)}"
             ) from None
 
     # The whole signature is requests' business.

@@ -99,7 +99,7 @@ class Results:
             )
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
             raise GarrisonError(
-                f"{path} holds no scores", there=type(error).__name__, do="Score again: python -m serving score"
+                f"{path} holds no scores", found=type(error).__name__, hint="Score again: python -m serving score"
             ) from error
 
 

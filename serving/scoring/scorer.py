@@ -150,6 +150,6 @@ def load_champions(settings: Settings) -> Scorer:
     if not bundles:
         raise GarrisonError(
             f"no model of {settings.company.name} is champion yet",
-            do="Train one and promote it: python -m training fit, then python -m training promote RUN",
+            hint="Train one and promote it: python -m training fit, then python -m training promote RUN",
         )
     return Scorer(bundles, Catalog.of(settings))

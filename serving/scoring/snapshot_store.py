@@ -82,7 +82,7 @@ class Snapshot:
         if nobody:
             raise GarrisonError(
                 f"there is nobody to score at {as_of:%Y-%m-%d}: no account was created before it",
-                do="Give a later --as-of",
+                hint="Give a later --as-of",
             )
 
     @classmethod
@@ -120,8 +120,8 @@ class Snapshot:
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise GarrisonError(
                 f"{file} is not a stored snapshot",
-                there=type(error).__name__,
-                do="Score again: python -m serving score",
+                found=type(error).__name__,
+                hint="Score again: python -m serving score",
             ) from error
         known = {c: frame.pop(c).to_numpy(dtype=bool) for c in list(frame) if c.startswith(COHORT)}
         return cls(

@@ -62,5 +62,5 @@ def refuse(evaluations: dict[str, Evaluation]) -> None:
     if said:
         raise GarrisonError(
             f"a leak is suspected, so nothing was registered: {'; '.join(said.values())}",
-            do="Take the suspect out of the TOML; or, if it is truly known before, name it in training.trusted",
+            hint="Take the suspect out of the TOML; or, if it is truly known before, name it in training.trusted",
         )

@@ -156,8 +156,8 @@ def compare(
     if not results:
         raise LabelError(
             "the two models can't be compared: there is no horizon of theirs with labels later than both learned from",
-            there=f"data until {until:%Y-%m-%d}; {_learned(a, b, shared)}",
-            do="Train both with --as-of an earlier day, or wait for more labels",
+            found=f"data until {until:%Y-%m-%d}; {_learned(a, b, shared)}",
+            hint="Train both with --as-of an earlier day, or wait for more labels",
         )
     return results
 

@@ -70,8 +70,8 @@ def judge(  # noqa: PLR0913  # all but the first three named
     if positives in {0, len(test)}:
         raise LabelError(
             f"the labels of {target} are of one class only in the test from {plan.test[0]:%Y-%m-%d}",
-            there=f"{positives} positives among {len(test)} rows",
-            do="Set an earlier training.test_from, or look at the label in the TOML",
+            found=f"{positives} positives among {len(test)} rows",
+            hint="Set an earlier training.test_from, or look at the label in the TOML",
         )
     answers = train["label"].to_numpy()
     rivals = baselines.rivals(train, answers, test, target=target, horizon=horizon, lead=lead, seed=seed)

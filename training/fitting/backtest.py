@@ -157,8 +157,8 @@ def _pooled(what: str, name: str, judged: list[tuple[time_splits.Plan, Outcome |
     if not outcomes:
         raise LabelError(
             f"there is no cutoff at which {what} could be trained and judged",
-            there=skipped[-1][1] if skipped else "too short a history before every cutoff with a mature label",
-            do="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
+            found=skipped[-1][1] if skipped else "too short a history before every cutoff with a mature label",
+            hint="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
         )
     test, rivals, about = (pd.concat([getattr(o, f) for o in outcomes]) for f in ("test", "rivals", "about"))
     last = outcomes[-1].plan

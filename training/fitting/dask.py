@@ -61,7 +61,7 @@ class Cluster:
         files = snapshot_cache.kept(settings, history, cutoffs)
         parts = [_part(files[as_of], its["account_id"]) for as_of, its in members.groupby("as_of")]
         if not sum(len(part.rows) for part in parts):
-            raise LabelError(f"the cohort of {name} is empty at every cutoff", do=f"Look at [{name}] cohort")
+            raise LabelError(f"the cohort of {name} is empty at every cutoff", hint=f"Look at [{name}] cohort")
         whole = pq.read_schema(parts[0].file).empty_table().to_pandas()
         narrow = [c for c in whole if c in {*used(whole), *upsell_statistics.READ}]
         tables = (table for part in parts for table in _tables(part.file, narrow))
@@ -78,11 +78,11 @@ def cluster(address: str) -> Iterator[Cluster]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise GarrisonError("Dask is not installed", do="Install garrison[dask]") from error
+        raise GarrisonError("Dask is not installed", hint="Install garrison[dask]") from error
     try:
         client = Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
-        raise GarrisonError(f"no Dask scheduler answers at {address}", there=str(error)) from error
+        raise GarrisonError(f"no Dask scheduler answers at {address}", found=str(error)) from error
     with client:
         yield Cluster(client)
 
@@ -189,7 +189,7 @@ class _Distant(Matrix):
 
         if callbacks:
             raise GarrisonError(
-                "a cluster can't stop in the middle of a model", do="Tune on one machine, on fewer rows"
+                "a cluster can't stop in the middle of a model", hint="Tune on one machine, on fewer rows"
             )
         blocks, labels = [], []
         for part, rows, where in self._spread.divided(self._own[places]):

@@ -180,7 +180,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     learned = np.flatnonzero(frame["as_of"].isin(next(iter(plans.values())).train))
     if not len(learned):
         raise LabelError(
-            f"the cohort of {name} is empty at every cutoff of the training", do=f"Look at [{name}] cohort"
+            f"the cohort of {name} is empty at every cutoff of the training", hint=f"Look at [{name}] cohort"
         )
     features, categories = described(data.columns(learned))
     bundle = _bare(
@@ -257,8 +257,8 @@ def _known(what: str, as_ofs: pd.Series, answers: np.ndarray, cutoffs: tuple[dat
     if positives in {0, len(rows)}:
         raise LabelError(
             f"the labels of {what} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
-            there=f"{positives} positives among {len(rows)} rows",
-            do="Look at its label and cohort in the TOML, or give more history",
+            found=f"{positives} positives among {len(rows)} rows",
+            hint="Look at its label and cohort in the TOML, or give more history",
         )
     return rows
 

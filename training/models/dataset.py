@@ -62,7 +62,7 @@ def found_cutoffs(history: History, settings: Settings, until: datetime) -> tupl
     """
     found = time_splits.cutoffs(settings.training, all_began=instant(history.all_began), data_until=until)
     if not found:
-        raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", do="Set an earlier training.first")
+        raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", hint="Set an earlier training.first")
     return found
 
 
@@ -88,7 +88,7 @@ def dataset(history: History, settings: Settings, name: str, cutoffs: tuple[date
     members = cohorts.eligible(history, settings.targets[name].cohort, cutoffs)
     frame = joined(snapshot_cache.parts(settings, history, cutoffs), members)
     if frame.empty:
-        raise LabelError(f"the cohort of {name} is empty at every cutoff", do=f"Look at [{name}] cohort")
+        raise LabelError(f"the cohort of {name} is empty at every cutoff", hint=f"Look at [{name}] cohort")
     return Dataset(frame, cutoffs, until)
 
 

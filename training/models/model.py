@@ -142,7 +142,7 @@ class Bundle:
         if missing:
             raise RegistryError(
                 f"the model {self.version or self.target} needs features that the snapshots lack: {', '.join(missing)}",
-                do="Restore the source that gave them, or train again",
+                hint="Restore the source that gave them, or train again",
             )
         return [
             _codes(frame[c], self.categories[c]) if c in self.categories else _floats(frame[c]) for c in self.features
@@ -174,7 +174,7 @@ class Bundle:
             if head.horizon == horizon:
                 return head
         there = ", ".join(map(str, self.horizons))
-        raise RegistryError(f"the model {self.version} has no horizon of {horizon} days", there=there)
+        raise RegistryError(f"the model {self.version} has no horizon of {horizon} days", found=there)
 
     def save(self, folder: Path) -> None:
         """Write bundle.json, a text file for each booster and reference.parquet into a folder."""
@@ -218,7 +218,7 @@ class Bundle:
             reference = pd.read_parquet(folder / "reference.parquet")
             return cls(**manifest, heads=heads, reference=reference, version=version)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RegistryError(f"{folder} is not a whole model", there=str(error), do="Promote another") from error
+            raise RegistryError(f"{folder} is not a whole model", found=str(error), hint="Promote another") from error
 
 
 def _head(folder: Path, manifest: dict[str, Any]) -> Head:

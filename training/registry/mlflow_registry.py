@@ -105,7 +105,7 @@ def _log_target(mlflow: Any, about: model_card.About, name: str, fitted: Fitted)
             pip_requirements=_REQUIREMENTS,
         )
     if model.signature is None:
-        raise RegistryError(f"MLflow stored no signature for {name}", do="Report this: every column is float64")
+        raise RegistryError(f"MLflow stored no signature for {name}", hint="Report this: every column is float64")
     return model
 
 
@@ -246,7 +246,7 @@ def versions(settings: Settings, run: str) -> dict[str, Version]:
     if not found:
         raise RegistryError(
             f"there is no run {run} with models of {settings.company.name}",
-            do="Name one that fit printed, or latest, champion or challenger",
+            hint="Name one that fit printed, or latest, champion or challenger",
         )
     return found
 
@@ -279,7 +279,9 @@ def _latest(mlflow: Any, settings: Settings, known: set[str]) -> str:
     for run in runs:
         if run.info.run_id in known:
             return str(run.info.run_id)
-    raise RegistryError(f"{settings.company.name} has no training run with models", do="Train: python -m training fit")
+    raise RegistryError(
+        f"{settings.company.name} has no training run with models", hint="Train: python -m training fit"
+    )
 
 
 def _refuse_moved(mlflow: Any, settings: Settings) -> None:
@@ -288,8 +290,8 @@ def _refuse_moved(mlflow: Any, settings: Settings) -> None:
     if made.resolve() != settings.paths.mlruns.resolve() / "artifacts":
         raise RegistryError(
             f"the folder {settings.paths.mlruns} was moved after MLflow's database was made in it",
-            there=f"models would go to {made}",
-            do="Move it back, or name a new folder under [paths] mlruns",
+            found=f"models would go to {made}",
+            hint="Move it back, or name a new folder under [paths] mlruns",
         )
 
 
@@ -316,4 +318,6 @@ def _mlflow(settings: Settings) -> Iterator[Any]:
     except (MlflowException, SQLAlchemyError) as error:
         there = str(error).strip().splitlines()[0]
         hint = "Another process holds it: wait, or end that process" if "locked" in there else "See mlruns/README.md"
-        raise RegistryError(f"MLflow's database {folder / 'mlflow.db'} can't be used", there=there, do=hint) from error
+        raise RegistryError(
+            f"MLflow's database {folder / 'mlflow.db'} can't be used", found=there, hint=hint
+        ) from error

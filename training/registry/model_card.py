@@ -140,7 +140,7 @@ def copy(folder: Path, file: Path) -> Path:
         page = (folder / FILE).read_text(encoding="utf-8")
     except OSError as error:
         raise RegistryError(
-            f"the model in {folder} has no card", there=str(error), do="Train again: older versions made none"
+            f"the model in {folder} has no card", found=str(error), hint="Train again: older versions made none"
         ) from error
     return html.write(file, page)
 

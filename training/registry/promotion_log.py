@@ -66,7 +66,7 @@ def read(settings: Settings) -> list[Promotion]:
         return [Promotion(**json.loads(line)) for line in whole.splitlines() if line]
     except (ValueError, TypeError) as error:
         raise RegistryError(
-            f"{path} has a line that is no promotion", there=str(error), do="Correct or remove that line"
+            f"{path} has a line that is no promotion", found=str(error), hint="Correct or remove that line"
         ) from error
 
 
@@ -118,4 +118,4 @@ def before(settings: Settings, target: str) -> Promotion:
         if promotion.version != log[-1].version:
             return promotion
     there = f"only {log[-1].version}" if log else "no promotion at all"
-    raise RegistryError(f"there is no earlier champion of {target} to go back to", there=there)
+    raise RegistryError(f"there is no earlier champion of {target} to go back to", found=there)

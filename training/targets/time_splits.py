@@ -92,9 +92,9 @@ def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data
     if not (test and early):
         raise LabelError(
             f"the history is too short for labels that look {days} days ahead",
-            there=f"{len(found)} cutoffs, {len(mature)} with mature labels by {data_until:%Y-%m-%d}, "
+            found=f"{len(found)} cutoffs, {len(mature)} with mature labels by {data_until:%Y-%m-%d}, "
             f"{len(train)} before the test, {len(early)} before the calibration",
-            do="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
+            hint="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
         )
     return Plan(days, tuple(train), tuple(early), tuple(late), test)
 

@@ -118,14 +118,14 @@ def test_without_later_labels_it_is_an_error_that_says_so(company, fitted, learn
     b = {"churn": replace(fitted["churn"].bundle, learned_until=learned)}
     with History.open(company.settings) as history, pytest.raises(LabelError, match="can't be compared") as raised:
         compare(history, company.settings, a, b)
-    assert f"{learned:%Y-%m-%d}" in raised.value.there if learned else "unknown" in raised.value.there
+    assert f"{learned:%Y-%m-%d}" in raised.value.found if learned else "unknown" in raised.value.found
 
 
 def test_runs_without_a_target_in_common_are_an_error_that_says_so(company, fitted):
     a, b = ({name: fitted[name].bundle} for name in ("churn", "upsell"))
     with History.open(company.settings) as history, pytest.raises(LabelError, match="can't be compared") as raised:
         compare(history, company.settings, a, b)
-    assert "targets churn and upsell" in raised.value.there
+    assert "targets churn and upsell" in raised.value.found
 
 
 def test_for_machines_it_is_json():

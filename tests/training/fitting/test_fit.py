@@ -294,7 +294,7 @@ def test_nobody_leaving_in_the_test_is_too_little_to_judge_by(slim, tmp_path):
 def test_too_short_a_history_is_an_error_with_the_numbers(slim, tmp_path):
     with pytest.raises(LabelError, match="too short for labels that look 300 days ahead") as raised:
         slim.vary(tmp_path, ("horizons = [30]", "horizons = [300]")).fit()
-    assert "12 cutoffs, 2 with mature labels by 2024-04-01" in raised.value.there
+    assert "12 cutoffs, 2 with mature labels by 2024-04-01" in raised.value.found
 
 
 def test_no_cutoff_before_the_data_end_is_an_error(slim):

@@ -145,7 +145,7 @@ def test_the_threshold_is_the_score_that_the_riskiest_share_reached(bundle):
 def test_a_horizon_it_was_not_trained_for_is_refused_by_name(bundle):
     with pytest.raises(RegistryError, match="no horizon of 45 days") as raised:
         bundle.threshold(45, 0.1)
-    assert raised.value.there == "30, 60"
+    assert raised.value.found == "30, 60"
 
 
 def test_the_folder_holds_text_and_parquet_alone_and_no_pickle(folder):

@@ -264,11 +264,11 @@ def test_rollback_makes_the_champion_before_champion_again(registered, client):
 def test_without_an_earlier_champion_there_is_nothing_to_roll_back_to(registered, client):
     with pytest.raises(RegistryError, match="no earlier champion of churn") as raised:
         mlflow_registry.rollback(registered.settings, "churn", reason="")
-    assert raised.value.there == "no promotion at all"
+    assert raised.value.found == "no promotion at all"
     mlflow_registry.promote(registered.settings, registered.first, reason="better")
     with pytest.raises(RegistryError) as raised:
         mlflow_registry.rollback(registered.settings, "churn", reason="")
-    assert raised.value.there == "only churn-1"
+    assert raised.value.found == "only churn-1"
     assert champion(client) == 1
 
 
@@ -356,8 +356,8 @@ def test_a_locked_database_is_one_clear_error_and_promotes_nothing(registered, c
         with locked(settings), pytest.raises(RegistryError, match="can't be used") as raised:
             act()
         assert "\n" not in str(raised.value)
-        assert "database is locked" in raised.value.there
-        assert "Another process holds it" in raised.value.do
+        assert "database is locked" in raised.value.found
+        assert "Another process holds it" in raised.value.hint
         assert capfd.readouterr().err == ""
     assert promotion_log.file(settings).read_bytes() == before
     assert champion(client) == 1

@@ -144,8 +144,8 @@ def test_too_short_a_history_is_an_error_that_counts_what_there_was():
         planned(Training(), days=90, until=on("2023-12-01"))
     # May to December are cutoffs; those until September mature; one, May, is past before the test in September.
     there = "8 cutoffs, 5 with mature labels by 2023-12-01, 2 before the test, 0 before the calibration"
-    assert raised.value.there == there
-    assert "90 days ahead" in raised.value.what
+    assert raised.value.found == there
+    assert "90 days ahead" in raised.value.problem
     assert "training.first" in str(raised.value)
 
 
