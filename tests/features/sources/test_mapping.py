@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.core.errors import SourceError
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MAPPED = {
@@ -50,7 +50,7 @@ ROWS = [
 
 
 def at(text):
-    return micros(datetime.fromisoformat(text))
+    return to_micros(datetime.fromisoformat(text))
 
 
 CANONICAL = [
@@ -118,7 +118,7 @@ def as_sqlite(company, _):
 
 
 def as_postgres(_, request):
-    url, connection = request.getfixturevalue("postgres")
+    url, connection = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_connection")
     kinds = "customer text, bought timestamptz, net numeric, booked timestamp, item text, months int, paid boolean"
     unused = "id uuid DEFAULT gen_random_uuid(), tags text[] DEFAULT '{a}', more jsonb DEFAULT '{}'"
     connection.execute(f"CREATE TABLE sales ({kinds}, until date, {unused})")
@@ -225,8 +225,8 @@ def test_a_database_that_does_not_answer_is_named_without_the_password(company, 
     assert "evil" not in said
 
 
-def test_a_missing_table_of_a_real_server_is_named_without_the_password(company, postgres):
-    url = postgres[0].replace("postgres:", "postgres:hunter2")
+def test_a_missing_table_of_a_real_server_is_named_without_the_password(company, postgres_url):
+    url = postgres_url.replace("postgres:", "postgres:hunter2")
     assert "hunter2" in url
     company.toml["sources"]["purchases"] = {"url": url, "table": "sales"}
     said = refused(company)

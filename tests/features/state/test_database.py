@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.state import database
-from features.state.tables import SCORES
+from features.state.tables import API_KEYS, SCORES
 
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -26,14 +26,14 @@ def at(url: str) -> Any:
 def row(account_id: str, *, as_of: datetime = DAY, score: float = 0.1, horizon: int = 90) -> tuple[Any, ...]:
     drivers = '[{"feature": "seats", "contribution": 0.25}]'
     fixed = ("churn-1", "c", "usage", None, True, drivers, 1)
-    return (account_id, micros(as_of), "churn", horizon, score, *fixed)
+    return (account_id, to_micros(as_of), "churn", horizon, score, *fixed)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/deep/state.db"
-    return str(request.getfixturevalue("postgres"))
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def opened(url: str) -> Iterator[database.Store]:
 
 def test_an_empty_database_gets_all_tables_of_the_metadata(opened: database.Store) -> None:
     there = sa.inspect(opened.engine)
-    for table in (SCORES, database.API_KEYS):
+    for table in (SCORES, API_KEYS):
         columns = {c["name"]: c for c in there.get_columns(table.name)}
         assert list(columns) == [c.name for c in table.columns]
         assert [columns[c.name]["nullable"] for c in table.columns] == [c.nullable for c in table.columns]
@@ -79,7 +79,7 @@ def test_an_accounts_scores_come_newest_first(opened: database.Store) -> None:
     later = datetime(2024, 2, 1, tzinfo=UTC)
     opened.write_scores([row("a"), row("a", as_of=later), row("a", as_of=later, horizon=30), row("b")])
     found = [(r["as_of"], r["horizon"]) for r in opened.account_scores("a")]
-    assert found == [(micros(later), 30), (micros(later), 90), (micros(DAY), 90)]
+    assert found == [(to_micros(later), 30), (to_micros(later), 90), (to_micros(DAY), 90)]
 
 
 def test_a_write_that_fails_half_way_leaves_nothing(opened: database.Store) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from serving.api import access_log
 from serving.api.access_log import Audit
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -23,13 +24,6 @@ def log(tmp_path: Path) -> Iterator[Audit]:
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in sorted(folder.glob("*")) for line in file.read_bytes().splitlines()]
-
-
-def until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_line_says_who_asked_for_whom_and_nothing_personal(log: Audit, tmp_path: Path) -> None:
@@ -48,7 +42,7 @@ def test_a_line_says_who_asked_for_whom_and_nothing_personal(log: Audit, tmp_pat
 
 def test_lines_are_on_disk_within_seconds_without_a_close(log: Audit, tmp_path: Path) -> None:
     log.put("k", "score", 200, [])
-    until(lambda: lines(tmp_path / "audit"))
+    wait_until(lambda: lines(tmp_path / "audit"))
 
 
 def test_a_file_is_a_days_and_a_workers_and_its_owners_alone(log: Audit, tmp_path: Path) -> None:
@@ -66,7 +60,7 @@ def test_a_new_day_begins_a_new_file(log: Audit, tmp_path: Path, monkeypatch: py
             return datetime(2999, 1, 1, tzinfo=tz)
 
     log.put("k", "score", 200, [])
-    until(lambda: lines(tmp_path / "audit"))
+    wait_until(lambda: lines(tmp_path / "audit"))
     monkeypatch.setattr(access_log, "datetime", Tomorrow)
     log.put("k", "score", 200, [])
     log.close()
@@ -81,7 +75,7 @@ def test_what_the_disk_does_not_take_is_kept_and_written_once_it_does(log: Audit
     time.sleep(2 * access_log.EACH)  # let it fail
     folder.unlink()
     log.put("k", "score", 200, ["3"])
-    until(lambda: folder.is_dir() and len(lines(folder)) == 4)
+    wait_until(lambda: folder.is_dir() and len(lines(folder)) == 4)
     assert [line["accounts"] for line in lines(folder)] == [["0"], ["1"], ["2"], ["3"]]
 
 
@@ -97,5 +91,5 @@ def test_a_queue_that_nobody_empties_is_full_until_it_is(
     time.sleep(2 * access_log.EACH)
     assert log.full
     (tmp_path / "audit").unlink()
-    until(lambda: not log.full)
+    wait_until(lambda: not log.full)
     assert len(lines(tmp_path / "audit")) == 20

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from features.core.errors import GarrisonError
 from features.state import database
+from features.state.tables import API_KEYS
 from serving.__main__ import app
 from serving.api import auth
 
@@ -35,7 +36,7 @@ def test_a_key_is_known_by_its_holder_and_stored_only_as_a_hash(opened: database
     assert found is not None
     assert (found.name, found.scope) == ("billing", "score,read")
     with opened.reading() as connection:
-        stored = str(connection.execute(sa.select(database.API_KEYS)).all())
+        stored = str(connection.execute(sa.select(API_KEYS)).all())
     assert key.rpartition("_")[2] not in stored
 
 

@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,8 +20,8 @@ from features.core.errors import GarrisonError
 from features.state import database
 from serving.__main__ import app
 from serving.api import auth
-from serving.api.state import FRESH
 from serving.client import AnswerError, Client
+from tests.support.waiting import wait_until
 
 SAMPLE = ("A-000", "A-007", "A-023", "A-041", "A-079")  # A-007 has no ticket
 
@@ -173,16 +172,9 @@ def test_a_revoked_key_is_refused_within_seconds(served: Any) -> None:
     with database.open(served.harbour.settings) as opened:
         key = auth.create(opened, "short-lived")
         with Client(served.url, key) as client:
-            until(lambda: _status(client) == 200)
+            wait_until(lambda: _status(client) == 200)
             auth.revoke(opened, key.split("_")[1])
-            until(lambda: _status(client) == 401)
-
-
-def until(holds: Any) -> None:
-    deadline = time.monotonic() + 4 * FRESH
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+            wait_until(lambda: _status(client) == 401)
 
 
 def _status(client: Client) -> int:

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,9 +19,10 @@ import pytest
 
 from features.state import database
 from serving.api import access_log, auth
-from serving.api.state import FRESH
+from serving.api.state import REFRESH_SECONDS
 from serving.batch import run
 from serving.scoring.score_table import Explain
+from tests.support.waiting import wait_until
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
@@ -44,7 +45,7 @@ def two(company: tuple[Any, str], start: Any, tmp_path_factory: pytest.TempPathF
     """A service of two workers."""
     harbour, key = company
     with start(harbour, key, tmp_path_factory.mktemp("two") / "log", workers=2) as found:
-        until(lambda: len(workers(found)) == 2)
+        wait_until(lambda: len(workers(found)) == 2)
         yield found
 
 
@@ -58,13 +59,6 @@ def one(company: tuple[Any, str], start: Any, tmp_path_factory: pytest.TempPathF
 
 def workers(served: Any) -> list[psutil.Process]:
     return psutil.Process(served.process.pid).children()
-
-
-def until(holds: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def asked(served: Any, **rest: Any) -> httpx.Response:
@@ -86,14 +80,14 @@ def test_workers_share_the_port_and_tell_of_each_other(two: Any) -> None:
         assert asked(two).status_code == 200
         return len(set(files.glob("*")) - before) == 2
 
-    until(both)
+    wait_until(both)
 
     def counted() -> float:
         text = asked(two, path="/metrics").text
         (line,) = [x for x in text.splitlines() if x.startswith('garrison_requests_total{route="model",status="200"}')]
         return float(line.split()[-1])
 
-    until(lambda: counted() == sent)
+    wait_until(lambda: counted() == sent)
     assert {counted() for _ in range(10)} == {sent}
 
 
@@ -118,17 +112,17 @@ def test_a_new_champion_takes_over_and_no_request_is_dropped(two: Any) -> None:
     threads = [threading.Thread(target=hammer) for _ in range(4)]
     for thread in threads:
         thread.start()
-    until(lambda: seen[200, "churn-1"] > 200)
+    wait_until(lambda: seen[200, "churn-1"] > 200)
     made = Promotion(promotion_log.now(), "promote", "churn", "churn-2", "run-2", "artifacts/churn-2", "a test")
     promotion_log.append(two.harbour.settings, made)
-    until(lambda: seen[200, "churn-2"] > 200)
+    wait_until(lambda: seen[200, "churn-2"] > 200)
 
     def settled() -> bool:
         before = seen[200, "churn-1"]
         time.sleep(0.5)
         return seen[200, "churn-1"] == before
 
-    until(settled, 4 * FRESH)
+    wait_until(settled, 4 * REFRESH_SECONDS)
     over.set()
     for thread in threads:
         thread.join()
@@ -141,7 +135,7 @@ def test_a_worker_that_dies_is_replaced_and_what_it_counted_is_not_lost(two: Any
         asked(two)
     time.sleep(1.5)  # it tells the others every second
     os.kill(workers(two)[0].pid, signal.SIGKILL)
-    until(lambda: len(workers(two)) == 2 and asked(two).status_code == 200)
+    wait_until(lambda: len(workers(two)) == 2 and asked(two).status_code == 200)
     text = asked(two, path="/metrics").text
     (line,) = [x for x in text.splitlines() if x.startswith('garrison_requests_total{route="model",status="200"}')]
     assert float(line.split()[-1]) >= 20
@@ -175,9 +169,9 @@ def test_a_request_under_way_is_answered_before_the_service_ends(one: Any) -> No
     ]
     with socket.create_connection((host, int(port)), timeout=30) as line:
         line.sendall("\r\n".join([*head, "", ""]).encode() + body[:100])
-        until(lambda: asked(one).status_code == 200)  # so much time has passed for the worker as well
+        wait_until(lambda: asked(one).status_code == 200)  # so much time has passed for the worker as well
         one.process.send_signal(signal.SIGTERM)
-        until(lambda: not answers(one.url))
+        wait_until(lambda: not answers(one.url))
         line.sendall(body[100:])
         answer = b""
         while more := line.recv(2**16):

@@ -46,17 +46,17 @@ COLUMNS = [
 # Dies by kill -9 inside the transaction, after so many statements of it.
 KILLED = """
 import os, signal, sys
-from serving import store
-real, after = store._chunks, int(sys.argv[1])
+from features.state import database
+real, after = database._chunks, int(sys.argv[1])
 def chunks(rows):
     for i, chunk in enumerate(real(rows)):
         if i == after:
             os.kill(os.getpid(), signal.SIGKILL)
         yield chunk
-store._chunks, store.CHUNK = chunks, 50
-from features.company import load
-from serving import batch
-batch.run(load(sys.argv[2]), sys.argv[3])
+database._chunks, database.CHUNK = chunks, 50
+from features.settings.load import load_settings
+from serving.batch import run
+run.run(load_settings(sys.argv[2]), sys.argv[3])
 """
 
 
@@ -101,9 +101,9 @@ def test_each_account_is_told_what_to_do_and_what_is_at_stake(harbour: Any, now:
     assert known.any()
     year = frame["churn_90d"] * frame["value"]
     assert frame.loc[known, "value_at_risk"].tolist() == pytest.approx(year[known].tolist())
-    assert set(frame["recommendation"]) <= {"act", "sell", "leave_alone"}
+    assert set(frame["recommendation"].dropna()) <= {"act", "sell", "leave_alone"}
     risky = scored.scorer.bundles["churn"].threshold(90, harbour.settings.alerts.leave_share)
-    assert ((frame["recommendation"] == "act") == (frame["churn_90d"] >= risky)).all()
+    assert ((frame["recommendation"] == "act") == (frame["churn_90d"].ge(risky) & frame["in_cohort"])).all()
     assert frame["why"].str.len().gt(0).all()
     assert set(frame["tier"]) == set("ABCDE")
     assert table["leaves_in_days"].dropna().between(0, 90).all()
@@ -154,7 +154,7 @@ def test_a_second_run_changes_nothing(
     to = {
         "csv": lambda: f"{tmp_path}/s.csv",
         "sqlite": lambda: f"sqlite:///{tmp_path}/crm.db",
-        "postgresql": lambda: str(request.getfixturevalue("postgres")),
+        "postgresql": lambda: str(request.getfixturevalue("postgres_url")),
     }[kind]()
 
     def delivered() -> Any:
@@ -241,3 +241,20 @@ def test_the_command_prints_what_it_did_and_writes_it_for_machines(
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr.startswith("error: --to scores.doc is no destination")
     assert wrong.stderr.count("\n") == 1
+
+
+def test_the_command_recommends_nothing_for_accounts_that_have_left(
+    own_harbour: Any, serving: Any, tmp_path: Path
+) -> None:
+    # Terms of a year have ended for some accounts by then, and for others not yet.
+    words = ["--config", own_harbour.config, "--as-of", "2024-04-15", "--drivers", "none"]
+    done = serving("score", *words, "--to", tmp_path / "s.csv")
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_csv(tmp_path / "s.csv")
+    gone, customers = frame[~frame["in_cohort"]], frame[frame["in_cohort"]]
+    risky = customers.loc[customers["recommendation"] == "act", "churn_90d"].min()
+    assert (gone["churn_90d"] >= risky).any()  # their scores alone would ask for an act
+    assert gone["recommendation"].isna().all()
+    assert set(gone["why"]) == {"not in the cohort: it is no customer at this date"}
+    assert set(customers["recommendation"]) <= {"act", "sell", "leave_alone"}
+    assert not customers["why"].str.contains("not in the cohort").any()

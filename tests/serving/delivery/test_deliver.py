@@ -119,7 +119,7 @@ def opened(settings: Any) -> Iterator[database.Store]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/crm.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres"))
+    return f"sqlite:///{tmp_path}/crm.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
 
 
 def test_a_database_is_asked_itself_what_it_holds(settings: Any, opened: database.Store, url: str) -> None:

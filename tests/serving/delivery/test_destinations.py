@@ -130,7 +130,7 @@ def test_csv_and_parquet_hold_the_same_to_the_last_bit(write: Callable[..., None
 def test_a_table_is_made_updated_and_widened(
     kind: str, write: Callable[..., None], settings: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = f"sqlite:///{tmp_path}/crm.db" if kind == "sqlite" else str(request.getfixturevalue("postgres"))
+    url = f"sqlite:///{tmp_path}/crm.db" if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))
     write(url, frame())
     write(url, frame(account_id=["b", "c"], churn_30d=[0.25, 0.5]))
     found = rows(url)
@@ -154,7 +154,7 @@ def test_a_table_is_made_updated_and_widened(
 def test_a_table_with_another_key_is_refused_and_left_as_it_was(
     kind: str, write: Callable[..., None], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    url = f"sqlite:///{tmp_path}/crm.db" if kind == "sqlite" else str(request.getfixturevalue("postgres"))
+    url = f"sqlite:///{tmp_path}/crm.db" if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))
     engine = database.connect(url)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE t (id INTEGER PRIMARY KEY, account_id TEXT)"))

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from features.state import database
-from serving.delivery import ledger
+from features.state.tables import DELIVERIES, DELIVERY_JOBS, DELIVERY_QUARANTINE, DELIVERY_RUNS
 from serving.delivery.destination import Row, digest
 from serving.delivery.ledger import Ledger
 
@@ -21,7 +21,7 @@ def row(account_id: str, score: float = 0.5) -> Row:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[database.Store]:
-    url = f"sqlite:///{tmp_path}/s.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres"))
+    url = f"sqlite:///{tmp_path}/s.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
     settings: Any = SimpleNamespace(state=url)
     with database.open(settings) as found:
         yield found
@@ -29,7 +29,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[database.
 
 def test_the_migration_makes_the_tables_as_they_are_defined(opened: database.Store) -> None:
     there = sa.inspect(opened.engine)
-    for table in (ledger.DELIVERIES, ledger.JOBS, ledger.QUARANTINE, ledger.RUNS):
+    for table in (DELIVERIES, DELIVERY_JOBS, DELIVERY_QUARANTINE, DELIVERY_RUNS):
         columns = {c["name"]: c for c in there.get_columns(table.name)}
         assert list(columns) == [c.name for c in table.columns]
         assert [columns[c.name]["nullable"] for c in table.columns] == [c.nullable for c in table.columns]
@@ -66,11 +66,11 @@ def test_a_row_leaves_quarantine_when_it_is_taken(opened: database.Store) -> Non
     mine = Ledger(opened, "one")
     mine.settle([row("a")], confirmed=[], quarantined={"a": ("no name", 3)})
     with opened.reading() as connection:
-        found = connection.execute(sa.select(ledger.QUARANTINE)).mappings().all()
+        found = connection.execute(sa.select(DELIVERY_QUARANTINE)).mappings().all()
     assert [(r["account_id"], r["reason"], r["tries"]) for r in found] == [("a", "no name", 3)]
     mine.settle([row("a")], confirmed=[row("a")], quarantined={})
     with opened.reading() as connection:
-        assert connection.execute(sa.select(ledger.QUARANTINE)).all() == []
+        assert connection.execute(sa.select(DELIVERY_QUARANTINE)).all() == []
 
 
 def test_the_digest_leaves_out_what_it_is_told_to() -> None:

@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.settings import Settings
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.state import database
 from features.state.database import Store
 from features.state.tables import EVENT_LOG, PARITY_RUNS
 from serving.events.log import store_events
 from serving.parity.sampler import SERVED
 from serving.schemas import event_requests
-from serving.schemas.errors import Refusal
-from serving.schemas.event_requests import Event, Reader, Refused
+from serving.schemas.errors import ApiError
+from serving.schemas.event_requests import EventRequestReader, PostedEvent, RejectedEvent
 
 RECEIPT = datetime(2024, 1, 1, 9, tzinfo=UTC)
 TICKET = {"ticket_id": "T-1", "account_id": "A-001", "opened_at": "2023-12-30T10:00:00Z", "priority": "high"}
@@ -36,19 +36,19 @@ LATER = {"resolved_at": "2023-12-31T10:00:00Z", "csat": "4"}
 
 @pytest.fixture
 def settings(harbour: Any) -> Settings:
-    return load(harbour.config)
+    return load_settings(harbour.config)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def opened(request: pytest.FixtureRequest, settings: Settings, tmp_path: Any) -> Iterator[Store]:
     lite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path}/state.db" if lite else str(request.getfixturevalue("postgres"))
+    url = f"sqlite:///{tmp_path}/state.db" if lite else str(request.getfixturevalue("postgres_url"))
     with database.open(settings.model_copy(update={"state_url": url})) as found:
         yield found
 
 
-def read(settings: Settings, **body: Any) -> event_requests.Events:
-    return Reader(settings).read(json.dumps(body).encode())
+def read(settings: Settings, **body: Any) -> event_requests.ParsedEvents:
+    return EventRequestReader(settings).read(json.dumps(body).encode())
 
 
 def fates(answer: dict[str, Any]) -> list[str]:
@@ -71,10 +71,10 @@ def test_events_are_in_the_log_once_the_answer_is_given(settings: Settings, open
         (2, "usage", "u-1"),
         (3, "purchases", "p-1"),
     ]
-    assert {r["known_at"] for r in found} == {micros(RECEIPT)}
+    assert {r["known_at"] for r in found} == {to_micros(RECEIPT)}
     assert json.loads(found[1]["content"]) == {
         "account_id": "A-001",
-        "used_at": micros(datetime(2023, 12, 31, 10, tzinfo=UTC)),
+        "used_at": to_micros(datetime(2023, 12, 31, 10, tzinfo=UTC)),
         "duration_s": "1.5000",
     }
 
@@ -108,7 +108,7 @@ def test_a_ticket_may_tell_more_of_its_later_course(settings: Settings, opened: 
     assert fates(store_events(settings, opened, more)) == ["duplicate"]
     first, second = rows(opened)
     assert (first["revision"], second["revision"]) == (0, 1)
-    assert (first["known_at"], second["known_at"]) == (micros(RECEIPT), micros(later))
+    assert (first["known_at"], second["known_at"]) == (to_micros(RECEIPT), to_micros(later))
     assert json.loads(second["content"])["priority"] == "high"
     assert json.loads(second["content"])["escalated"] is True
     answered = read(settings, tickets=[bare | {"first_response_at": "2023-12-30T11:00:00Z"}])
@@ -160,16 +160,16 @@ def test_a_bad_row_is_rejected_alone(settings: Settings, table: str, row: Any, f
     good = {"tickets": TICKET, "usage": USE, "purchases": PURCHASE}[table]
     found = read(settings, **{table: [row, good]})[table]
     bad, event = found
-    assert isinstance(bad, Refused)
+    assert isinstance(bad, RejectedEvent)
     assert bad.error.message.startswith(fault)
-    assert isinstance(event, Event)
+    assert isinstance(event, PostedEvent)
     assert event.content == read(settings, **{table: [good]})[table][0].content  # type: ignore[union-attr]  # an event
 
 
 def test_a_decimal_beside_a_bad_row_keeps_every_digit(settings: Settings) -> None:
     body = b'{"purchases": [{"event_id": "p", "account_id": "A", "purchased_at": "2023-12-31", "amount": %s}, 1]}'
-    event = Reader(settings).read(body % b"12345678901234.5678")["purchases"][0]
-    assert isinstance(event, Event)
+    event = EventRequestReader(settings).read(body % b"12345678901234.5678")["purchases"][0]
+    assert isinstance(event, PostedEvent)
     assert event.content["amount"] == "12345678901234.5678"
 
 
@@ -188,8 +188,8 @@ def test_a_decimal_beside_a_bad_row_keeps_every_digit(settings: Settings) -> Non
     ],
 )
 def test_a_request_that_is_wrong_as_a_whole_is_refused(settings: Settings, body: bytes, status: int, code: str) -> None:
-    with pytest.raises(Refusal) as told:
-        Reader(settings).read(body)
+    with pytest.raises(ApiError) as told:
+        EventRequestReader(settings).read(body)
     assert (told.value.status, told.value.error.code) == (status, code)
 
 
@@ -203,13 +203,13 @@ def test_a_request_that_is_wrong_as_a_whole_is_refused(settings: Settings, body:
     ],
 )
 def test_odd_json_is_rejected_row_by_row(settings: Settings, body: bytes) -> None:
-    assert all(isinstance(row, Refused) for row in Reader(settings).read(body)["usage"])
+    assert all(isinstance(row, RejectedEvent) for row in EventRequestReader(settings).read(body)["usage"])
 
 
 def test_rows_of_a_table_that_the_company_does_not_have_are_rejected(settings: Settings) -> None:
     fewer = settings.model_copy(update={"tables": {t: s for t, s in settings.tables.items() if t != "usage"}})
     (found,) = read(fewer, usage=[USE])["usage"]
-    assert isinstance(found, Refused)
+    assert isinstance(found, RejectedEvent)
     assert "map no table of usage" in found.error.message
 
 
@@ -226,17 +226,17 @@ def test_it_is_known_at_its_receipt_whatever_earlier_time_its_sender_says(settin
     events = [USE | {"event_id": name, "known_at": at} for name, at in claims.items()]
     store_events(settings, opened, read(settings, usage=events), now=RECEIPT)
     known = {r["event_id"]: r["known_at"] for r in rows(opened)}
-    assert known == {"old": micros(RECEIPT), "new": micros(RECEIPT + timedelta(hours=3))}
+    assert known == {"old": to_micros(RECEIPT), "new": to_micros(RECEIPT + timedelta(hours=3))}
 
 
 def test_receipts_ascend_though_the_clock_goes_back(settings: Settings, opened: Store) -> None:
     store_events(settings, opened, read(settings, usage=[USE]), now=RECEIPT)
     store_events(settings, opened, read(settings, purchases=[PURCHASE]), now=RECEIPT - timedelta(hours=1))
-    assert [r["received_at"] - micros(RECEIPT) for r in rows(opened)] == [0, 1]
+    assert [r["received_at"] - to_micros(RECEIPT) for r in rows(opened)] == [0, 1]
 
 
 def _post(url: str, config: str, worker: int, waiting: Any) -> None:
-    settings = load(config)
+    settings = load_settings(config)
     with database.open(settings.model_copy(update={"state_url": url})) as opened:
         waiting.wait()
         for n in range(20):

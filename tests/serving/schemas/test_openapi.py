@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from features.state import database
 from serving.api import auth, routes
 from serving.schemas import openapi
-from serving.schemas.responses import Account, Models, Results
+from serving.schemas.responses import AccountResponse, ModelsResponse, ScoreResponse
+from tests.support.waiting import wait_until
 
 Document = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,7 +31,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 @pytest.fixture(scope="module")
 def document(harbour: Any) -> Document:
     # As JSON: what a reader gets.
-    return json.loads(json.dumps(openapi.document(harbour.settings)))
+    return json.loads(json.dumps(openapi.build_document(harbour.settings)))
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -133,28 +133,22 @@ def test_answers_are_whole_in_the_clients_types(served: Any, document: Document)
         for detail in ("scores", "advice", "drivers"):
             asked = {"accounts": ["A-003", "nobody", served.harbour.posted("A-004")], "detail": detail}
             answer = http.post("/v1/score", json=asked).json()
-            assert Results.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
+            assert ScoreResponse.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
             assert valid(document, {"$ref": "#/components/schemas/Results"}, answer) == []
         answer = http.get("/v1/accounts/A-003").json()
-        assert Account.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
+        assert AccountResponse.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
         assert valid(document, {"$ref": "#/components/schemas/Account"}, answer) == []
         answer = http.get("/v1/model").json()
-        assert Models.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
+        assert ModelsResponse.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
         assert valid(document, {"$ref": "#/components/schemas/Models"}, answer) == []
-
-
-def until_live(url: str, key: str) -> None:
-    deadline = time.monotonic() + 30
-    while httpx.get(f"{url}/v1/model", headers={"authorization": f"Bearer {key}"}).is_error:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_the_service_keeps_to_its_document(served: Any, tmp_path: Path) -> None:
     """Schemathesis asks all that the document allows, the edges of it, and what it forbids."""
     with database.open(served.harbour.settings) as opened:
         key = auth.create(opened, "schemathesis", "score,read,ingest")
-    until_live(served.url, key)
+    headers = {"authorization": f"Bearer {key}"}  # a new key is live within seconds
+    wait_until(lambda: httpx.get(f"{served.url}/v1/model", headers=headers).is_success)
     line = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json"]
     line += ["--header", f"Authorization: Bearer {key}", "--generation-deterministic"]
     line += ["--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--no-color"]
