@@ -21,7 +21,7 @@ from features.diagnostics.leak_tests import Probed
 from features.engine import snapshot_cache, snapshots
 from features.settings import Settings, cli
 from features.settings.cli import CONFIG, AsOfs, Config, Json
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from features.sources.validation import Checked
 
@@ -92,7 +92,7 @@ def check(
     json: Json = None,
 ) -> None:
     """Read and check every table: rows, dates, gaps, quarantine with reasons, who is who, what looks like a leak."""
-    settings = load(config)
+    settings = load_settings(config)
     with _opened(settings) as history:
         _print_checked(history.checked)
         probed = _probed(history, settings, features)
@@ -124,7 +124,7 @@ def build(
     config: Config = CONFIG,
 ) -> None:
     """Write the snapshots of all accounts at one or more instants; those of a midnight, UTC, are built once."""
-    settings, instants = load(config), set(as_of)
+    settings, instants = load_settings(config), set(as_of)
     with _opened(settings) as history, cli.progress("accounts") as step:
         there = snapshot_cache.there(settings, history, instants)
         table = snapshot_cache.table(settings, history, as_of, progress=step)
@@ -144,7 +144,7 @@ def show_catalog(
     json: Json = None,
 ) -> None:
     """Every feature: name, sentence, window, source."""
-    catalog = Catalog.of(load(config)) if config else BUILT_IN
+    catalog = Catalog.of(load_settings(config)) if config else BUILT_IN
     features = catalog.features
     if markdown:
         page = markdown.read_text(encoding="utf-8") if markdown.exists() else ""

@@ -13,7 +13,7 @@ import typer
 from features.core.errors import GarrisonError
 from features.settings import cli
 from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
-from features.settings.load import load
+from features.settings.load import load_settings
 
 app = cli.app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
@@ -32,7 +32,7 @@ def alert(
     from monitoring.gate import check
     from training.registry import promotion_log
 
-    settings = load(config)
+    settings = load_settings(config)
     champions = promotion_log.champions(settings)
     limits = queries.thresholds(champions, settings)
     passage = check.check(settings, as_of=as_of, champion=champions[queries.TARGET].version)
@@ -68,7 +68,7 @@ def deliver(
 
     if to and not resend:
         raise typer.BadParameter("it goes with --resend ID", param_hint="--to")
-    settings = load(config)
+    settings = load_settings(config)
     with closing(database.open(settings)) as state:
         if resend:
             outbox.resend(state, resend, to=to)
@@ -89,7 +89,7 @@ def episodes(
     from features.state import database
     from monitoring import cli_output
 
-    with closing(database.open(load(config))) as state:
+    with closing(database.open(load_settings(config))) as state:
         rows = cli_output.episodes(state, closed=closed)
     print(*cli_output.of_episodes(rows), sep="\n")
     write_json(json, {"episodes": rows})
@@ -109,14 +109,14 @@ def mailbox(
 
 @app.command()
 def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> None:
-    """Hold the newest snapshot against the training snapshots: a verdict and a page."""
-    from monitoring.drift import evidently as watch
+    """Compare the newest snapshot with the training snapshots: a verdict and a page."""
+    from monitoring.drift import drift_report
 
     with cli.spinner("comparing") as say:
         say("the newest snapshot with the training snapshots")
-        found = watch.run(load(config), as_of=as_of)
-    print(*found.lines(), sep="\n")
-    write_json(json, found.as_dict())
+        result = drift_report.run(load_settings(config), as_of=as_of)
+    print(*result.lines(), sep="\n")
+    write_json(json, result.as_dict())
 
 
 @app.command()
@@ -124,7 +124,7 @@ def performance(config: Config = CONFIG, json: Json = None) -> None:
     """What the stored scores should be worth, and what they were worth where their labels matured."""
     from monitoring.performance import evaluation as worth
 
-    found = worth.run(load(config))
+    found = worth.run(load_settings(config))
     print(*found.lines(), sep="\n")
     write_json(json, found.as_dict())
 
@@ -142,7 +142,7 @@ def report(
     """Write a manager's report: which accounts rose, fell, came and left."""
     from monitoring.reports import manager
 
-    found, page = manager.run(load(config), since=since, until=until)
+    found, page = manager.run(load_settings(config), since=since, until=until)
     print(*found.lines(), sep="\n")
     print(f"The page: {page}")
     write_json(json, found.as_dict())

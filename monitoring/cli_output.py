@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.state.database import Store
 from features.state.tables import EPISODES, OUTBOX
 from monitoring.alerts.lifecycle import Outcome
@@ -30,7 +30,7 @@ _ADVICE = {
 
 def of_alerts(outcome: Outcome, *, dry_run: bool) -> Iterator[str]:
     """Lines that say what a run of the alerts did."""
-    when = day(micros(outcome.as_of))
+    when = day(to_micros(outcome.as_of))
     if not outcome.fresh:
         yield f"Alerts as of {when} have been raised already: nothing to do."
         return

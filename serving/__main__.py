@@ -15,7 +15,7 @@ from rich.table import Table
 
 from features.settings import cli
 from features.settings.cli import CONFIG, AsOf, Config, Json
-from features.settings.load import load
+from features.settings.load import load_settings
 
 app = cli.app("Models to scores: batch scoring, the HTTP service, its keys, and a client.")
 key_app = cli.app("Keys of the HTTP service.")
@@ -48,7 +48,7 @@ def score(
         raise typer.BadParameter("--dry-run, --all and --result go with --to")
     with cli.spinner("scoring:") as say:
         scored = run.run(
-            load(config),
+            load_settings(config),
             to,
             as_of=as_of,
             explain=score_table.Explain(drivers),
@@ -82,7 +82,7 @@ def show_fields(
     from features.state import database
     from serving.delivery import destinations
 
-    needs = destinations.needs(to, load(config), create=create)
+    needs = destinations.needs(to, load_settings(config), create=create)
     table = Table("field", "type", "", title=f"Fields of {database.shown(to)}")
     for need in needs:
         table.add_row(need.name, need.type, "" if need.there else "made" if create else "missing")
@@ -136,9 +136,9 @@ def parity(config: Config = CONFIG, json: Json = None) -> None:
     from features.state import database
     from serving.parity import check
 
-    settings = load(config)
+    settings = load_settings(config)
     with database.open(settings) as opened, cli.spinner("working out again:"):
-        found = check.check(settings, opened)
+        found = check.check_parity(settings, opened)
     print(f"{found.checked:,} served scores were worked out again; {found.accounts:,} differ.")
     for why, count in found.skipped.items():
         print(f"{count:,} could not be: {why}.")
@@ -161,7 +161,7 @@ def create_key(
     from features.state import database
     from serving.api import auth
 
-    with database.open(load(config)) as opened:
+    with database.open(load_settings(config)) as opened:
         print(auth.create(opened, name, scope))
 
 
@@ -171,7 +171,7 @@ def list_keys(config: Config = CONFIG) -> None:
     from features.state import database
     from serving.api import auth
 
-    with database.open(load(config)) as opened:
+    with database.open(load_settings(config)) as opened:
         table = Table("id", "name", "scope", "created", "revoked")
         for key in auth.keys(opened):
             revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
@@ -185,7 +185,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="As `key list` shows i
     from features.state import database
     from serving.api import auth
 
-    with database.open(load(config)) as opened:
+    with database.open(load_settings(config)) as opened:
         auth.revoke(opened, key_id)
     print(f"{key_id} is revoked.")
 

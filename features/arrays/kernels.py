@@ -16,7 +16,7 @@ import ibis.expr.operations as ops
 import numpy as np
 
 from features.arrays.formulas import WORKS, Work, parts
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.definitions.feature import DAY
 
 MONEY = 10_000  # decimals have four places
@@ -130,7 +130,7 @@ def _literal(node: ops.Literal) -> tuple[Work, Sequence[str]]:
     if isinstance(value, str):
         return (lambda texts: np.float64(texts.code(value))), (TEXTS,)
     if isinstance(value, datetime) and value.tzinfo is None:
-        value = micros(value.replace(tzinfo=UTC))
+        value = to_micros(value.replace(tzinfo=UTC))
     elif not (value is None or isinstance(value, bool | int | float)):
         raise Beyond
     found = np.float64(np.nan if value is None else value)

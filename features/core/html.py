@@ -13,7 +13,7 @@ from features.core.atomic_write import write_atomically
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: Path, **values: Any) -> str:
+def render_template(template: Path, **values: Any) -> str:
     """Fill in a template; names and other data of users are escaped.
 
     Args:
@@ -26,7 +26,7 @@ def render(template: Path, **values: Any) -> str:
     return _environment(template.parent).get_template(template.name).render(values)
 
 
-def write(file: Path, text: str) -> Path:
+def write_page(file: Path, text: str) -> Path:
     """Write a page, its folder made; a reader sees the old one or the new one, never half of it."""
     with write_atomically(file) as part:
         part.write_text(text, encoding="utf-8")

@@ -12,28 +12,28 @@ from features.core.errors import GarrisonError
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def micros(instant: datetime) -> int:
+def to_micros(instant: datetime) -> int:
     """Whole microseconds since 1970 of an aware instant."""
     if instant.tzinfo is None:
         raise GarrisonError(f"the instant {instant} has no time zone", hint="Give an aware datetime in UTC")
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
-def ascending(as_ofs: Iterable[datetime]) -> list[int]:
+def sort_unique_micros(as_ofs: Iterable[datetime]) -> list[int]:
     """The different ones of aware instants, in µs."""
-    return sorted({micros(a) for a in as_ofs})
+    return sorted({to_micros(a) for a in as_ofs})
 
 
-def instant(us: int) -> datetime:
+def from_micros(us: int) -> datetime:
     """The aware UTC datetime of whole microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=int(us))
 
 
-def aware(us: pd.Series) -> pd.Series:
+def to_datetimes(us: pd.Series) -> pd.Series:
     """A column of microseconds as datetime64[us, UTC]."""
     return pd.to_datetime(us, unit="us", utc=True).astype("datetime64[us, UTC]")
 
 
-def whole(instants: pd.Series) -> pd.Series:
+def to_micros_column(instants: pd.Series) -> pd.Series:
     """A column of aware datetimes as whole microseconds (int64)."""
     return instants.astype("datetime64[us, UTC]").astype("int64")

@@ -147,7 +147,9 @@ def of(history: History, settings: Settings, probed: Probed | None = None) -> Re
 
 def page(report: Report, file: Path) -> Path:
     """Write the report as a page that needs no network, whole or not at all."""
-    return html.write(file, html.render(_TEMPLATE, report=report, heading=f"Data of {report.company}", most=_GAPS))
+    return html.write_page(
+        file, html.render_template(_TEMPLATE, report=report, heading=f"Data of {report.company}", most=_GAPS)
+    )
 
 
 def _spoken(course: Course) -> str:

@@ -19,7 +19,7 @@ import pandas as pd
 from features.catalog import Catalog
 from features.core.contract import TABLES, TIME
 from features.core.errors import FeatureError
-from features.core.timestamps import instant
+from features.core.timestamps import from_micros
 from features.definitions.feature import DAY, Feature
 from features.diagnostics.perturbations import LATER, Tables, only_seen, otherwise
 from features.engine import snapshots
@@ -105,7 +105,7 @@ def probe(history: History, settings: Settings, features: Sequence[Feature], *, 
     tables = _rows(history, sources, _sample(history, sources or history.sources, as_ofs, accounts))
     trial = _Trial(settings, there)
     leaks = tuple(trial.leaks(tables, as_ofs))
-    return Probed(tuple(f.name for f in there), len(tables["accounts"]), tuple(map(instant, as_ofs)), leaks)
+    return Probed(tuple(f.name for f in there), len(tables["accounts"]), tuple(map(from_micros, as_ofs)), leaks)
 
 
 def _turned(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant like the others
@@ -157,7 +157,7 @@ class _Trial:
     def _built(self, features: Sequence[Feature], tables: Tables, as_ofs: Sequence[int]) -> pd.DataFrame:
         catalog = Catalog({f.name: f for f in features})
         with History.posted(self._settings, tables, catalog) as history:
-            frame = snapshots.build(history, [instant(a) for a in as_ofs])
+            frame = snapshots.build(history, [from_micros(a) for a in as_ofs])
         return frame.set_index(["as_of", "account_id"])[list(catalog.features)]
 
     def _earlier(self, tables: Tables, shift: int) -> Tables:

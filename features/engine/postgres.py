@@ -16,7 +16,7 @@ from psycopg import conninfo
 from pyarrow import csv
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import ascending
+from features.core.timestamps import sort_unique_micros
 from features.engine.sql_engine import CUTOFFS, Handover
 from features.settings import Engine
 from features.sources.history import History
@@ -49,7 +49,7 @@ def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Ta
             handover.write(history, name, Path(folder) / "table.csv", form="FORMAT csv, HEADER false")
             _load(connection, name, Path(folder) / "table.csv")
         connection.execute(f"CREATE UNLOGGED TABLE {CUTOFFS} (as_of bigint NOT NULL)")
-        (Path(folder) / "table.csv").write_text("\n".join(map(str, ascending(as_ofs))))
+        (Path(folder) / "table.csv").write_text("\n".join(map(str, sort_unique_micros(as_ofs))))
         _load(connection, CUTOFFS, Path(folder) / "table.csv")
         found = _read(connection, handover, Path(folder) / "snapshots.csv")
     return handover.snapshots(found)

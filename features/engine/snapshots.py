@@ -1,15 +1,14 @@
 """The point-in-time engine: snapshots of every account at any number of instants.
 
-A feature at `as_of` sees the facts with `t < as_of` and `known <= as_of`; its window is `[as_of - w, as_of)`. What
-stands open or in force (a stream with `until`) is seen until `until`, inclusive: an end exactly at `as_of` belongs
-to the label. Both rules hold in `engine.window_aggregates`, and for other engines in `definitions.sql_expression`.
+Which facts a feature sees at `as_of` is said by `definitions.visibility_rule`; its window is `[as_of - w, as_of)`.
+`engine.window_aggregates` applies both, and for other engines `definitions.sql_expression` does.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
@@ -23,15 +22,16 @@ import pyarrow.parquet as pq
 
 from features.arrays.formulas import Program
 from features.core.atomic_write import write_atomically
-from features.core.timestamps import ascending, instant, micros
+from features.core.progress import Progress
+from features.core.timestamps import from_micros, sort_unique_micros, to_micros
 from features.definitions.feature import DAY, Ask, At, Feature, Stream
 from features.definitions.sql_expression import by_stream
+from features.definitions.visibility_rule import ARRAYS, NEVER, exists
 from features.engine import facts, peer_features, window_aggregates
 from features.sources.history import History
 
-Progress = Callable[[int, int], None]
 _EVENTS, _ACCOUNTS = 2_000_000, 10_000  # that one thread has in memory
-_EVER, _NEVER = -(2**63), 2**63 - 1
+_EVER = -(2**63)
 
 
 def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
         from features.engine import dispatch
 
         return peer_features.added(history, dispatch.table(history.engine, history, as_ofs))
-    instants = np.array(ascending(as_ofs), dtype="int64")
+    instants = np.array(sort_unique_micros(as_ofs), dtype="int64")
     parts = history.parts(_EVENTS, _ACCOUNTS)
     if len(parts) == 1:
         return _whole(history, [_part(history, instants, *parts[0])], len(instants))
@@ -69,7 +69,7 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
             found.append(part)
             done += last - first + 1
             if progress:
-                progress(done, parts[-1][1] + 1)
+                progress("accounts", done, parts[-1][1] + 1)
     return _whole(history, found, len(instants))
 
 
@@ -86,7 +86,7 @@ def columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
     Returns:
         As `build` has them, (n,) each: account_id and text attributes as objects, None where null; as_of whole µs.
     """
-    instants, found = np.array([micros(as_of)], dtype="int64"), []
+    instants, found = np.array([to_micros(as_of)], dtype="int64"), []
     for first, last in history.parts(_EVENTS, _ACCOUNTS):
         accounts, there, numbers = _worked_out(history, instants, first, last)
         ids, texts = accounts["account_id"].to_numpy(), [n for n, kind in history.attributes if kind == "string"]
@@ -112,7 +112,7 @@ def parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
         for start in range(0, whole.num_rows, _ACCOUNTS):
             yield whole.slice(start, _ACCOUNTS)
         return
-    instants, workers = np.array([micros(as_of)], dtype="int64"), os.cpu_count() or 1
+    instants, workers = np.array([to_micros(as_of)], dtype="int64"), os.cpu_count() or 1
     waiting: deque[Future[list[pa.Table]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for first, last in history.parts(_EVENTS, _ACCOUNTS):
@@ -171,8 +171,8 @@ def _column(values: np.ndarray) -> pa.Array:
 
 def _created(accounts: pa.Table, as_ofs: np.ndarray) -> np.ndarray:
     """Which accounts have a row at which instant, (k, accounts): created before it, and not yet merged into another."""
-    created, merged = (accounts[c].fill_null(_NEVER).to_numpy()[None, :] for c in ("created_at", "merged_at"))
-    return (created < as_ofs[:, None]) & (merged > as_ofs[:, None])
+    created, merged = (accounts[c].fill_null(NEVER).to_numpy()[None, :] for c in ("created_at", "merged_at"))
+    return exists(created, merged, as_ofs[:, None], ARRAYS)
 
 
 @cache
@@ -198,7 +198,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 def split(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime, pa.Table]:
     """A table of snapshots by instant; without a row where nobody was there."""
     places = table["as_of"].cast(pa.int64()).to_numpy()
-    begin, end = (np.searchsorted(places, [micros(a) for a in as_ofs], side) for side in ("left", "right"))
+    begin, end = (np.searchsorted(places, [to_micros(a) for a in as_ofs], side) for side in ("left", "right"))
     return {a: table.slice(b, e - b) for a, b, e in zip(as_ofs, begin.tolist(), end.tolist(), strict=True)}
 
 
@@ -210,4 +210,4 @@ def write(table: pa.Table, file: Path) -> None:
 
 def latest(history: History) -> datetime:
     """The midnight UTC that ends the last day with an event."""
-    return instant(-(-(history.last_event + 1) // DAY) * DAY)
+    return from_micros(-(-(history.last_event + 1) // DAY) * DAY)

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import ascending
+from features.core.timestamps import sort_unique_micros
 from features.engine.sql_engine import CUTOFFS, Handover
 from features.settings import Engine
 from features.sources.history import History
@@ -110,7 +110,7 @@ def _snapshots(
     session: SparkSession, folder: Path, handover: Handover, history: History, as_ofs: Sequence[datetime]
 ) -> DataFrame:
     """The snapshots, still to be computed, of tables that now lie in the folder."""
-    cutoffs = pa.table({"as_of": pa.array(ascending(as_ofs), pa.int64())})
+    cutoffs = pa.table({"as_of": pa.array(sort_unique_micros(as_ofs), pa.int64())})
     parquet.write_table(cutoffs, folder / f"{CUTOFFS}.parquet")
     for name in handover.tables:
         handover.write(history, name, folder / f"{name}.parquet", form="FORMAT parquet")

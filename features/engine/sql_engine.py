@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.operations as ops
 import pyarrow as pa
 
-from features.core.timestamps import ascending, micros
+from features.core.timestamps import sort_unique_micros, to_micros
 from features.definitions.sql_expression import expression
 from features.sources.history import History
 from features.sources.mapping import quoted, text
@@ -71,13 +71,13 @@ class Handover:
 
     def blank(self, as_of: datetime) -> pa.Table:
         """The snapshot of an account of which nothing is known."""
-        known = {"account_id": pa.array([""]), "as_of": pa.array([micros(as_of)])}
+        known = {"account_id": pa.array([""]), "as_of": pa.array([to_micros(as_of)])}
         return self.snapshots(pa.table({f.name: known.get(f.name, pa.nulls(1, f.type)) for f in self.schema}))
 
 
 def embedded(history: History, as_ofs: Sequence[datetime]) -> pa.Table:
     """The same query in the history's own DuckDB."""
     handover = Handover.to("duckdb", history)
-    cutoffs = ", ".join(f"({i}::BIGINT)" for i in ascending(as_ofs))
+    cutoffs = ", ".join(f"({i}::BIGINT)" for i in sort_unique_micros(as_ofs))
     sql = f"WITH {CUTOFFS}(as_of) AS (VALUES {cutoffs}) SELECT * FROM ({handover.sql})"  # noqa: S608  # numbers
     return handover.snapshots(history.arrow(sql))

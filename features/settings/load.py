@@ -14,7 +14,7 @@ from features.core.errors import SettingsError, nearest
 from features.settings import Settings, validate
 
 
-def load(file: Path | str) -> Settings:
+def load_settings(file: Path | str) -> Settings:
     """Read and check a company's TOML file.
 
     `${NAME}` and `${NAME:-default}` in any text stand for environment variables: that is how secrets get in.
@@ -34,7 +34,7 @@ def load(file: Path | str) -> Settings:
         raise SettingsError(f"{file} is not TOML", found=str(error), hint="Correct that line") from error
     try:
         settings = Settings.model_validate({**_expand(raw, file, ""), "file": file})
-        problems = list(validate.problems(settings))
+        problems = list(validate.find_problems(settings))
     except ValidationError as error:
         problems = [_sentence(e) for e in error.errors()]
     if problems:

@@ -10,7 +10,7 @@ from features.core.errors import nearest
 from features.settings import Churn, Settings, TableMap, Upsell
 
 
-def problems(settings: Settings) -> Iterator[str]:
+def find_problems(settings: Settings) -> Iterator[str]:
     """One sentence for each contradiction, naming its key."""
     if "accounts" not in settings.tables:
         yield "tables.accounts is missing: every company needs it"

@@ -20,11 +20,12 @@ from features.catalog import Catalog
 from features.catalog.account import attributes
 from features.core.contract import EVENTS, TABLES, stored
 from features.core.errors import SourceError
-from features.core.timestamps import micros
+from features.core.progress import Progress
+from features.core.timestamps import to_micros
 from features.definitions.feature import DAY, Feature
 from features.settings import Engine, Settings
 from features.sources import table_cache
-from features.sources.table_cache import Kept, Progress
+from features.sources.table_cache import Kept
 from features.sources.validation import Checked
 
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "decimal(18, 4)": pa.decimal128(18, 4), "boolean": pa.bool_()}
@@ -200,10 +201,10 @@ class History:
 
     def visible(self, as_of: datetime) -> dict[str, str] | None:
         """By table, a number that changes with what could be seen at `as_of`; None if that isn't a midnight UTC."""
-        if not self.checked or micros(as_of) % DAY:
+        if not self.checked or to_micros(as_of) % DAY:
             return None
         sql = "SELECT source, sum(hashes)::VARCHAR FROM days WHERE day < ? GROUP BY source"
-        return dict(self._connection.execute(sql, [micros(as_of) // DAY]).fetchall())
+        return dict(self._connection.execute(sql, [to_micros(as_of) // DAY]).fetchall())
 
     def close(self) -> None:
         """Give the memory back."""

@@ -15,14 +15,14 @@ import pyarrow as pa
 from features.core.atomic_write import write_atomically
 from features.core.contract import EVENTS, TABLES, TIME, Column, stored
 from features.core.errors import QualityError, SourceError
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
 from features.sources import identity, posted_events
 from features.sources.mapping import ROWS, Mapped, first_line, mapped, quoted, text
 
 _SQL_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "decimal(18, 4)": "DECIMAL(18, 4)", "boolean": "BOOLEAN"}
-_LEAST, _MOST = micros(datetime.min.replace(tzinfo=UTC)), micros(datetime.max.replace(tzinfo=UTC))
+_LEAST, _MOST = to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.max.replace(tzinfo=UTC))
 
 
 # A row in which the first is before the second is bad.
@@ -252,7 +252,7 @@ def _range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | None, date
         return None, None
     first, last = backend.con.execute(f"SELECT min({column}), max({column}) FROM main.{table}").fetchone()
     # A year before 1 or after 9999, as a zone can make of either, is shown as those.
-    return (None, None) if first is None else (instant(max(first, _LEAST)), instant(min(last, _MOST)))
+    return (None, None) if first is None else (from_micros(max(first, _LEAST)), from_micros(min(last, _MOST)))
 
 
 def _refuse_too_many(checked: Checked, settings: Settings) -> None:

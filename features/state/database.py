@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.locks import Lock, lock_transaction
 from features.state.tables import SCORES
@@ -74,7 +74,7 @@ class Store:
     def latest_scores(self, at: datetime, target: str, horizon: int) -> list[dict[str, Any]]:
         """The scores of the newest `as_of` that is not after `at`, by account; [] before the first."""
         kind = (SCORES.c.target == target) & (SCORES.c.horizon == horizon)
-        newest = sa.select(sa.func.max(SCORES.c.as_of)).where(kind, SCORES.c.as_of <= micros(at))
+        newest = sa.select(sa.func.max(SCORES.c.as_of)).where(kind, SCORES.c.as_of <= to_micros(at))
         query = sa.select(SCORES).where(kind, SCORES.c.as_of == newest.scalar_subquery())
         return self._scores(query.order_by(SCORES.c.account_id))
 

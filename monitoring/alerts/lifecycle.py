@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, OUTBOX
@@ -136,7 +136,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     with store.reading() as connection:
         at = queries.chosen(connection, as_of, horizon)
         if queries.processed(connection, at):
-            return Outcome(instant(at), horizon, limits, fresh=False)
+            return Outcome(from_micros(at), horizon, limits, fresh=False)
         here = queries.read(connection, at, horizon, thresholds=limits)
         entered, continued, closed = lifecycle(here, limits)
         before = queries.earlier(connection, [s.account_id for s in entered], at, horizon=horizon)
@@ -149,7 +149,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
         for account, way in routes.items()
     )
     lead = settings.churn.lead_days
-    outcome = Outcome(instant(at), horizon, limits, here.considered, opened, continued, closed, lead=lead)
+    outcome = Outcome(from_micros(at), horizon, limits, here.considered, opened, continued, closed, lead=lead)
     if dry_run:
         return outcome
     risks = [_risk(settings, o, outcome, known=known, before=before) for o in opened]
@@ -182,7 +182,7 @@ def _risk(
 
 
 def _write(store: Store, outcome: Outcome, risks: list[Risk]) -> Outcome:
-    now, at, limits = micros(datetime.now(UTC)), micros(outcome.as_of), outcome.thresholds
+    now, at, limits = to_micros(datetime.now(UTC)), to_micros(outcome.as_of), outcome.thresholds
     shared = {"target": TARGET, "horizon": outcome.horizon, "model": limits.model}
     with store.writing() as connection:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
 from features.state.tables import ALERT_RUNS, EPISODES, SCORES
 from monitoring.alerts.message import Earlier
@@ -113,7 +113,7 @@ def chosen(connection: sa.Connection, as_of: datetime | None, horizon: int) -> i
         raise GarrisonError(
             f"there are no {TARGET} scores over {horizon} days", hint="Run `python -m serving score --as-of D` first"
         )
-    at = micros(as_of)
+    at = to_micros(as_of)
     there = sa.select(SCORES.c.account_id).where(_kind(horizon), SCORES.c.as_of == at).limit(1)
     if connection.scalar(there) is None:
         raise GarrisonError(
@@ -177,13 +177,13 @@ def earlier(connection: sa.Connection, accounts: Sequence[str], at: int, *, hori
         keys = sa.tuple_(SCORES.c.account_id, SCORES.c.as_of).in_(last.group_by(SCORES.c.account_id))
         query = sa.select(SCORES.c.account_id, SCORES.c.score, SCORES.c.as_of, SCORES.c.model)
         for account, score, as_of, model in connection.execute(query.where(*mine, keys)):
-            found[account] = Earlier(score, instant(as_of), model)
+            found[account] = Earlier(score, from_micros(as_of), model)
     return found
 
 
 def day(at: int) -> str:
     """An instant (µs) as the command line takes it: the date alone at midnight UTC."""
-    when = instant(at)
+    when = from_micros(at)
     return when.date().isoformat() if at % 86_400_000_000 == 0 else when.isoformat()
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from features.core.errors import GarrisonError
-from features.settings.load import load
+from features.settings.load import load_settings
 from training.registry import promotion_log
 
 _FOLDER = Path("var/demo")
@@ -166,7 +166,7 @@ class _Demo:
 
     def churn_serves(self) -> bool:
         """Whether a churn model was good enough to be promoted."""
-        return "churn" in promotion_log.current(load(self._config))
+        return "churn" in promotion_log.current(load_settings(self._config))
 
     def _riskiest(self) -> str:
         import pandas as pd

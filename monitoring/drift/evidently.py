@@ -10,8 +10,6 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +18,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from features.catalog import BUILT_IN, Catalog
-from features.core.errors import RegistryError
-from features.core.html import render, write
-from features.engine import snapshots
-from features.settings import Settings
-from features.sources.history import History
+from features.core.html import render_template, write_page
 from monitoring.drift.binning import Binned, cut, noise
 from monitoring.drift.schema_checks import Sound, examine
 from monitoring.drift.verdict import Column, Verdict, figures
-from serving.scoring.snapshot_store import Snapshot
-from training.models.model import Bundle
-from training.registry import promotion_log
 
 _TEMPLATE = Path(__file__).parent / "templates" / "drift.html"
 ROWS = 20_000
@@ -109,71 +100,7 @@ def page(  # noqa: PLR0913  # all named: what to show, and where
         body = whole.split("<body>", 1)[1].rsplit("</body>", 1)[0]
     about: dict[str, Any] = {"verdict": verdict, "heading": heading, "sentences": sentences}
     about |= {"shown": len(shown), "leading": max(len(verdict.drifted), len(shown))}
-    return write(file, render(_TEMPLATE, **about, evidently_head=head, evidently_body=body))
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Drift of each target's champion at one `as_of`.
-
-    Args:
-        as_of: Of the snapshot looked at.
-        verdicts: By target.
-        pages: By target.
-    """
-
-    as_of: datetime
-    verdicts: Mapping[str, Verdict]
-    pages: Mapping[str, Path]
-
-    def lines(self) -> Iterator[str]:
-        """For people."""
-        for target, verdict in self.verdicts.items():
-            yield f"{target}, as of {self.as_of:%Y-%m-%d}"
-            yield from (f"  {line}" for line in verdict.lines())
-            yield f"  page: {self.pages[target]}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For machines."""
-        targets = {t: v.as_dict() | {"page": str(self.pages[t])} for t, v in self.verdicts.items()}
-        return {"as_of": self.as_of.isoformat(), "targets": targets}
-
-
-def run(settings: Settings, *, as_of: datetime | None = None) -> Watch:
-    """Compare the cohort at `as_of` with each champion's training snapshots, and write a page for each.
-
-    Args:
-        settings: The company's.
-        as_of: By default the midnight that ends the last day with an event.
-
-    Raises:
-        GarrisonError: There is no champion, or no account at `as_of`.
-    """
-    champions = promotion_log.champions(settings)
-    if not champions:
-        raise RegistryError("no model is champion", hint="Run `python -m training fit`, then `… promote RUN`")
-    with History.open(settings) as history:
-        snapshot = Snapshot.take(settings, history, as_of or snapshots.latest(history))
-    verdicts, pages = {}, {}
-    for target, bundle in champions.items():
-        eligible = snapshot.in_cohort.get(target)
-        current = snapshot.frame if eligible is None else snapshot.frame[np.asarray(eligible, dtype=bool)]
-        given: dict[str, Any] = {"seed": settings.training.seed, "scores": _scores(bundle, current)}
-        verdicts[target] = check(bundle.reference, current, **given)
-        file = settings.var / "drift" / f"{snapshot.as_of:%Y-%m-%d}-{target}.html"
-        heading = f"{settings.company.name}: {target} model {bundle.version}, accounts as of {snapshot.as_of:%Y-%m-%d}"
-        given |= {"file": file, "heading": heading, "catalog": history.catalog}
-        pages[target] = page(verdicts[target], bundle.reference, current, **given)
-    return Watch(snapshot.as_of, verdicts, pages)
-
-
-def _scores(bundle: Bundle, current: pd.DataFrame) -> Scores:
-    """The champion's scores of both frames; none where a column it needs is gone, or there is nobody."""
-    if current.empty or not set(bundle.features).issubset(current.columns):
-        return {}
-    sides = [bundle.probabilities(bundle.matrix(frame)) for frame in (bundle.reference, current)]
-    names = [f"score {bundle.target} {days} days" for days in bundle.horizons]
-    return {name: (sides[0][:, at], sides[1][:, at]) for at, name in enumerate(names)}
+    return write_page(file, render_template(_TEMPLATE, **about, evidently_head=head, evidently_body=body))
 
 
 def _sound(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None) -> Sound:

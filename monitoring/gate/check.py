@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from features.core.timestamps import instant
+from features.core.timestamps import from_micros
 from features.engine import snapshots
 from features.settings import Settings
 from features.sources.history import History
@@ -47,7 +47,7 @@ def check(settings: Settings, *, as_of: datetime | None, champion: str | None) -
         champion: Version of the model that gave the scores; None where there is none.
     """
     with History.open(settings) as history:
-        newest = instant(history.last_event)
+        newest = from_micros(history.last_event)
         return decide(as_of=as_of or snapshots.latest(history), newest_event=newest, champion=champion, drift=None)
 
 

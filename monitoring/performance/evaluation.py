@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import aware, instant, micros
+from features.core.timestamps import from_micros, to_datetimes, to_micros
 from features.settings import Settings
 from features.sources.history import History
 from features.state import database
@@ -173,9 +173,9 @@ def run(settings: Settings) -> Performance:
         for target, horizon, as_ofs in _kinds(state, settings):
             estimated.append(_scored(_rows(state, target, horizon, as_ofs[-1])))
             rule = settings.targets[target]
-            last = micros(mature_until(rule, horizon, until))
+            last = to_micros(mature_until(rule, horizon, until))
             for rows in (_rows(state, target, horizon, a) for a in as_ofs if a <= last):
-                asked = rows[["account_id"]].assign(as_of=aware(rows["as_of"]))
+                asked = rows[["account_id"]].assign(as_of=to_datetimes(rows["as_of"]))
                 answers = labels(history, rule, horizon, asked, data_until=until)
                 known = answers.notna().to_numpy()
                 if known.any():
@@ -214,7 +214,7 @@ def _scored(rows: pd.DataFrame, answers: Floats | None = None) -> Scored:
     return Scored(
         target=str(first["target"]),
         horizon=int(first["horizon"]),
-        as_of=instant(first["as_of"]),
+        as_of=from_micros(first["as_of"]),
         model=", ".join(sorted(rows["model"].unique())),
         estimate=estimate(scores),
         realised=None if answers is None else realise(scores, answers),

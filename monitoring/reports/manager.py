@@ -12,8 +12,8 @@ import pandas as pd
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
-from features.core.html import render, write
-from features.core.timestamps import instant
+from features.core.html import render_template, write_page
+from features.core.timestamps import from_micros
 from features.settings import Settings
 from features.state import database
 from features.state.database import Store
@@ -162,8 +162,8 @@ def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, hori
     }
     at_stake = [float((end["score"] * end["value"].fillna(0)).sum()) for end in ends]
     return Report(
-        since=instant(before["as_of"].iloc[0]),
-        until=instant(now["as_of"].iloc[0]),
+        since=from_micros(before["as_of"].iloc[0]),
+        until=from_micros(now["as_of"].iloc[0]),
         horizon=horizon,
         lead=lead,
         accounts=(len(ends[0]), len(ends[1])),
@@ -187,7 +187,7 @@ def named(report: Report, names: Names) -> Report:
 def page(report: Report, file: Path, *, company: str, currency: str) -> Path:
     """Write the report as one HTML file that needs no network; names are escaped."""
     heading = f"{company}: {report.since:%Y-%m-%d} to {report.until:%Y-%m-%d}"
-    return write(file, render(_TEMPLATE, report=report, heading=heading, currency=currency))
+    return write_page(file, render_template(_TEMPLATE, report=report, heading=heading, currency=currency))
 
 
 def _group(rows: pd.DataFrame, change: pd.Series) -> Group:

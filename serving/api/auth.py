@@ -18,7 +18,7 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError, nearest
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.state.database import Store
 from features.state.tables import API_KEYS
 
@@ -71,7 +71,7 @@ def create(store: Store, name: str, scope: str = DEFAULT) -> str:
         "name": name.strip(),
         "hash": _hash(secret),
         "scope": ",".join(word for word in SCOPES if word in given),
-        "created_at": micros(datetime.now(UTC)),
+        "created_at": to_micros(datetime.now(UTC)),
     }
     with store.writing() as connection:
         connection.execute(sa.insert(API_KEYS).values(row))
@@ -86,8 +86,8 @@ def keys(store: Store) -> list[Key]:
             Key(
                 **{
                     **row,
-                    "created_at": instant(row["created_at"]),
-                    "revoked_at": None if row["revoked_at"] is None else instant(row["revoked_at"]),
+                    "created_at": from_micros(row["created_at"]),
+                    "revoked_at": None if row["revoked_at"] is None else from_micros(row["revoked_at"]),
                 }
             )
             for row in connection.execute(query).mappings()
@@ -105,7 +105,7 @@ def revoke(store: Store, key_id: str) -> None:
         raise GarrisonError(f"there is no key {key_id}", hint="List them: python -m serving key list")
     live = (API_KEYS.c.key_id == key_id) & API_KEYS.c.revoked_at.is_(None)
     with store.writing() as connection:
-        connection.execute(sa.update(API_KEYS).where(live).values(revoked_at=micros(datetime.now(UTC))))
+        connection.execute(sa.update(API_KEYS).where(live).values(revoked_at=to_micros(datetime.now(UTC))))
 
 
 class Keyring:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from features.core.errors import GarrisonError
-from features.settings.load import load
+from features.settings.load import load_settings
 from serving.api import environment
 
 SERVICE = "serving.api.bento:Garrison"
@@ -27,7 +27,7 @@ def serve(config: Path, host: str, port: int, workers: int | None = None) -> Non
     Raises:
         GarrisonError: The settings are wrong, or the port is taken.
     """
-    settings = load(config)
+    settings = load_settings(config)
     free(host, port)
     os.environ[environment.CONFIG] = str(config)
     os.environ[environment.WORKERS] = str(workers or settings.serving.workers)

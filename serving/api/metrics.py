@@ -24,10 +24,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.state.database import Store
 from features.state.tables import PARITY_RUNS
-from serving.api.state import Room
+from serving.api.state import AppState
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 # Upper bounds, in seconds and in probability.
@@ -39,7 +39,7 @@ PARITY_EACH = 60.0  # seconds between looks at the parity check's runs
 Labels = tuple[str, ...]
 
 
-class Spread:
+class Histogram:
     """Numbers by upper bound, the last beyond all bounds, and their sum."""
 
     __slots__ = ("bounds", "counts", "total")
@@ -80,8 +80,8 @@ class Figures:
         self.requests: Counter[tuple[Any, ...]] = Counter()
         self.errors: Counter[Labels] = Counter()
         self.unseen: Counter[Labels] = Counter()
-        self.seconds: dict[str, Spread] = {}
-        self.scores: dict[str, Spread] = {}
+        self.seconds: dict[str, Histogram] = {}
+        self.scores: dict[str, Histogram] = {}
 
     @classmethod
     def shared(cls) -> Self:
@@ -138,15 +138,15 @@ _COUNTERS = ("requests", "errors", "unseen")
 _SPREADS = {"seconds": SECONDS, "scores": SCORES}
 
 
-def _spread(spreads: dict[str, Spread], label: str, bounds: Sequence[float]) -> Spread:
+def _spread(spreads: dict[str, Histogram], label: str, bounds: Sequence[float]) -> Histogram:
     found = spreads.get(label)
     if found is None:
-        found = spreads[label] = Spread(bounds)
+        found = spreads[label] = Histogram(bounds)
     return found
 
 
 @dataclass
-class Parity:
+class ParityStatus:
     """The last run of the parity check, read at most once a minute."""
 
     run_at: int = 0
@@ -166,7 +166,7 @@ class Parity:
                 self.run_at, self.checked, self.mismatches = row
 
 
-def exposition(figures: Figures, room: Room, parity: Parity) -> bytes:
+def exposition(figures: Figures, room: AppState, parity: ParityStatus) -> bytes:
     """All figures as Prometheus' text; reads files, so it belongs in a thread."""
     if room.desk is not None:
         parity.read(room.desk.store, time.monotonic())
@@ -198,7 +198,7 @@ def _counted(figures: Figures) -> Iterator[Metric]:
     yield _histogram("garrison_scores", "Scores given, as probabilities.", "score", figures.scores)
 
 
-def _held(room: Room) -> Iterator[Metric]:
+def _held(room: AppState) -> Iterator[Metric]:
     """What the models and the snapshot in memory say of themselves."""
     yield _gauge("garrison_ready", "Whether there is a model to score with.", [], {(): room.desk is not None})
     fallen: dict[Labels, float] = {(target,): 1 for target in room.fallbacks}
@@ -211,7 +211,7 @@ def _held(room: Room) -> Iterator[Metric]:
     }
     yield _gauge("garrison_model_info", "The models that score.", ["target", "version", "run_id", "catalog"], about)
     if online.as_of is not None:
-        age = time.time() - micros(online.as_of) / 1e6
+        age = time.time() - to_micros(online.as_of) / 1e6
         yield _gauge("garrison_snapshot_age_seconds", "From the snapshot's as_of to now.", [], {(): age})
     unseen: dict[Labels, float] = {labels: count for labels, count in room.desk.unseen.items()}  # noqa: C416  # wider keys
     yield _gauge(
@@ -222,7 +222,7 @@ def _held(room: Room) -> Iterator[Metric]:
     )
 
 
-def _checked(parity: Parity) -> Iterator[Metric]:
+def _checked(parity: ParityStatus) -> Iterator[Metric]:
     """What the parity check found when it last worked served scores out again."""
     if parity.run_at:
         yield _gauge("garrison_parity_mismatches", "Served scores that differ.", [], {(): parity.mismatches})
@@ -244,7 +244,7 @@ def _gauge(name: str, says: str, labels: Sequence[str], values: Mapping[Labels, 
     return family
 
 
-def _histogram(name: str, says: str, label: str, spreads: Mapping[str, Spread]) -> Metric:
+def _histogram(name: str, says: str, label: str, spreads: Mapping[str, Histogram]) -> Metric:
     family = HistogramMetricFamily(name, says, labels=[label])
     for found, spread in sorted(spreads.items()):
         family.add_metric([found], spread.buckets(), spread.total)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic_core import from_json
 
 from features.core.contract import EVENTS
-from features.core.timestamps import instant
+from features.core.timestamps import from_micros
 from features.settings import Settings
 from serving.scoring import score_table
 from serving.scoring.advice import advise
@@ -27,7 +27,7 @@ Item = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Teller:
+class ResponseBuilder:
     """Tells scores; as immutable as the models and the snapshot that it knows.
 
     What the batch said of its snapshot is told as it stands, as long as the models are the same. All else is worked
@@ -169,7 +169,7 @@ class _Last:
     def of(cls, online: Online, rows: Rows, i: int, *, stored: bool) -> Self:
         results, place = online.results, online.index.get(rows.account_ids[i])
         # A posted history may look from before the stored scores.
-        later = results is not None and instant(int(rows.as_of[i])) > results.as_of
+        later = results is not None and from_micros(int(rows.as_of[i])) > results.as_of
         return cls(results if stored or later else None, place, stored)
 
     @property
@@ -193,11 +193,15 @@ class _Last:
         return {"as_of": _iso(made.as_of), "score": before, "change": score - before, "model": made.models[target]}
 
 
+def _recommendation(row: Mapping[str, Any]) -> Item:
+    return {"do": row["recommendation"], "withheld": row["withheld"], "why": row["why"]}
+
+
 def _advised(row: Mapping[str, Any]) -> Item:
     due = row["next_sale_days"]
     return {
         "value": row["value"],
-        "recommendation": {"do": row["recommendation"], "withheld": row["withheld"], "why": row["why"]},
+        "recommendation": None if row["recommendation"] is None else _recommendation(row),
         "next_sale": None if due is None else {"days": due, "overdue": row["next_sale_overdue"]},
         "leaves_in_days": row["leaves_in_days"],
     }
@@ -205,7 +209,11 @@ def _advised(row: Mapping[str, Any]) -> Item:
 
 def _when(rows: Rows, i: int, now: float) -> Item:
     micros = int(rows.as_of[i])
-    return {"account_id": rows.account_ids[i], "as_of": _iso(instant(micros)), "age_s": round(now - micros / 1e6, 3)}
+    return {
+        "account_id": rows.account_ids[i],
+        "as_of": _iso(from_micros(micros)),
+        "age_s": round(now - micros / 1e6, 3),
+    }
 
 
 def _iso(at: Any) -> str:

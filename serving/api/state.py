@@ -15,16 +15,16 @@ import pandas as pd
 
 from features.catalog import Catalog
 from features.core.errors import GarrisonError, RegistryError
-from features.core.timestamps import instant
+from features.core.timestamps import from_micros
 from features.settings import Settings, load
 from features.state import database
 from features.state.database import Store
 from serving.api import environment
 from serving.api.auth import Keyring
-from serving.api.score_service import Answers
-from serving.parity.sampler import Sampler
+from serving.api.score_service import ScoreService
+from serving.parity.sampler import ParitySampler
 from serving.schemas import event_requests
-from serving.schemas.score_requests import Asked, Reader
+from serving.schemas.score_requests import ScoreRequest, ScoreRequestReader
 from serving.scoring import score_table
 from serving.scoring.scorer import Scorer
 from training.models.model import Bundle
@@ -32,16 +32,16 @@ from training.registry import promotion_log
 
 _log = logging.getLogger("bentoml.garrison")
 # Seconds after which new keys, models and snapshots are looked for; so long may a revoked key still be served.
-FRESH = 5.0
-Seen = tuple[tuple[str, int], ...]
+REFRESH_SECONDS = 5.0
+FileVersions = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
-class Desk:
+class ScoringContext:
     """A room that can be asked."""
 
-    reader: Reader
-    answers: Answers
+    reader: ScoreRequestReader
+    answers: ScoreService
     store: Store
 
     def account(self, account_id: str) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Desk:
         now = self.answers.account(account_id)
         before = [
             {
-                "as_of": instant(row["as_of"]),
+                "as_of": from_micros(row["as_of"]),
                 "target": row["target"],
                 "horizon": row["horizon"],
                 "score": row["score"],
@@ -80,7 +80,7 @@ class Desk:
                 found[target, column] = int((there.notna() & ~there.isin(values)).sum())
         return found
 
-    def unseen_posted(self, asked: Asked) -> Iterator[tuple[str, str]]:
+    def unseen_posted(self, asked: ScoreRequest) -> Iterator[tuple[str, str]]:
         """Target and text column of each posted value that the model never saw in training."""
         for item in asked.items:
             if isinstance(item, dict):
@@ -96,7 +96,7 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Room:
+class AppState:
     """A server process's state. It opens whatever is missing, and says what: a server must come up to tell.
 
     Args:
@@ -118,28 +118,30 @@ class Room:
     settings: Settings | None = None
     store: Store | None = None
     keyring: Keyring | None = None
-    events: event_requests.Reader | None = None
-    sampler: Sampler | None = None
-    desk: Desk | None = None
+    events: event_requests.EventRequestReader | None = None
+    sampler: ParitySampler | None = None
+    desk: ScoringContext | None = None
     trouble: str | None = None
     fallbacks: Mapping[str, str] = field(default_factory=dict)
-    seen: Seen = ()
+    seen: FileVersions = ()
 
     @classmethod
     def open(cls, config: str) -> Self:
         """With what the settings in the file `config` point to."""
         room = cls(config, time.monotonic())
         try:
-            settings = load.load(Path(config))
+            settings = load.load_settings(Path(config))
             room = replace(room, settings=settings, seen=_seen(settings))
             opened = database.open(settings)
-            room = replace(room, store=opened, keyring=Keyring(opened), events=event_requests.Reader(settings))
+            room = replace(
+                room, store=opened, keyring=Keyring(opened), events=event_requests.EventRequestReader(settings)
+            )
             room = replace(room, sampler=_sampler(settings, opened))
             answers, fallbacks = _answers(room)
         except GarrisonError as error:
             _log.warning("nothing can be scored: %s", error)
             return replace(room, trouble=str(error))
-        return replace(room, desk=Desk(Reader(settings), answers, opened), fallbacks=fallbacks)
+        return replace(room, desk=ScoringContext(ScoreRequestReader(settings), answers, opened), fallbacks=fallbacks)
 
     def close(self) -> None:
         """Have written what waits, and give back what it holds."""
@@ -151,7 +153,7 @@ class Room:
     @property
     def stale(self) -> bool:
         """Whether it is time to look for new keys, models and snapshots."""
-        return time.monotonic() - self.looked_at > FRESH
+        return time.monotonic() - self.looked_at > REFRESH_SECONDS
 
     def renewed(self) -> Self:
         """This room with the keys, models and snapshot of now; what can't be read stays as it was. Takes a while."""
@@ -174,12 +176,12 @@ class Room:
         return replace(self, desk=desk, fallbacks=fallbacks, seen=seen, looked_at=now)
 
 
-def _sampler(settings: Settings, opened: Store) -> Sampler:
+def _sampler(settings: Settings, opened: Store) -> ParitySampler:
     """That of one of the workers, who share the day's sample."""
-    return Sampler(opened, max(1, settings.serving.parity_sample // environment.workers()))
+    return ParitySampler(opened, max(1, settings.serving.parity_sample // environment.workers()))
 
 
-def _answers(room: Room) -> tuple[Answers, dict[str, str]]:
+def _answers(room: AppState) -> tuple[ScoreService, dict[str, str]]:
     """Answers of the champions; of the champion before, and why, for a target whose champion can't be read.
 
     Raises:
@@ -188,13 +190,13 @@ def _answers(room: Room) -> tuple[Answers, dict[str, str]]:
     assert room.settings is not None  # it has been read by now
     fallbacks: dict[str, str] = {}
     try:
-        answers = Answers.load(room.settings, room.store, room.sampler)
+        answers = ScoreService.load(room.settings, room.store, room.sampler)
     except RegistryError:
         bundles, fallbacks = _readable(room.settings)
         if not fallbacks:
             raise
         scorer = Scorer(bundles, Catalog.of(room.settings))
-        answers = Answers.load(room.settings, room.store, room.sampler, scorer)
+        answers = ScoreService.load(room.settings, room.store, room.sampler, scorer)
     _use(answers.scorer)
     return answers, fallbacks
 
@@ -224,7 +226,7 @@ def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
     return bundles, fallbacks
 
 
-def _seen(settings: Settings) -> Seen:
+def _seen(settings: Settings) -> FileVersions:
     """The files behind the answers, and when they were written: any change means new models or a new snapshot."""
     models = [settings.paths.mlruns / p.bundle / "bundle.json" for p in promotion_log.current(settings).values()]
     newest = score_table.newest(settings)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic_core import from_json
 
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.engine import snapshots
 from features.settings import Settings
 from features.sources import table_cache
@@ -176,7 +176,7 @@ def _told_of(  # noqa: PLR0913  # all but the first three named
 
 def records(found: Results) -> Iterator[tuple[Any, ...]]:
     """The rows of the store's table of scores, each in the order of its columns."""
-    scored_at, as_of = micros(datetime.now(UTC)), micros(found.as_of)
+    scored_at, as_of = to_micros(datetime.now(UTC)), to_micros(found.as_of)
     shared = (found.catalog, ",".join(found.sources))
     for table in found.table.to_batches(CHUNK):
         ids, value = table["account_id"].to_pylist(), table["value"].to_pylist()

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from features.core.contract import EVENTS, TABLES
 from features.core.errors import GarrisonError
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
 from features.sources import posted_events
 from features.sources.history import History
@@ -37,11 +37,11 @@ from serving.scoring import snapshot_store
 from serving.scoring.scorer import Rows, Scorer
 
 _log = logging.getLogger("bentoml.garrison")
-EACH = 1.0  # seconds between looks at the database
+POLL_SECONDS = 1.0  # seconds between looks at the database
 _MOST = 2_000  # accounts whose rows are remembered
 
 
-def tell(settings: Settings) -> None:
+def notify_workers(settings: Settings) -> None:
     """Have all workers of this machine look for new events: to be called when they are committed."""
     with _Mark(settings) as mark:
         # Never a value that was there before, whoever writes last.
@@ -84,7 +84,7 @@ class _Mark:
 
 
 @dataclass(frozen=True)
-class Anew:
+class RescoredAccount:
     """An account worked out anew.
 
     Args:
@@ -96,7 +96,7 @@ class Anew:
     position: int
 
 
-class Fresh:
+class Rescorer:
     """The accounts that have something newer than a snapshot; several threads may ask at once.
 
     Args:
@@ -110,11 +110,11 @@ class Fresh:
         self._settings, self._store, self._history, self._as_of = settings, opened, history, as_of
         self._mark = _Mark(settings)
         self._lock = threading.Lock()
-        self._bearers = bearers(history)
+        self._bearers = load_bearers(history)
         # Of each account the place of its newest event.
         self._newest: dict[str, int] = {}
         self._position, self._told, self._looked_at = history.kept.position if history.kept else 0, -1, 0.0
-        self._rows: dict[str, Anew | None] = {}
+        self._rows: dict[str, RescoredAccount | None] = {}
         self.renew()
 
     @classmethod
@@ -136,7 +136,7 @@ class Fresh:
     @property
     def stale(self) -> bool:
         """Whether something may have come since the last `renew`; takes a microsecond."""
-        return self._mark.value != self._told or time.monotonic() - self._looked_at > EACH
+        return self._mark.value != self._told or time.monotonic() - self._looked_at > POLL_SECONDS
 
     def renew(self) -> None:
         """Take note of what has come since.
@@ -171,7 +171,7 @@ class Fresh:
                 self._told, self._looked_at = told, time.monotonic()
         return bool(self._newest) and any(account_id in self._newest for account_id in account_ids)
 
-    def anew(self, scorer: Scorer, account_id: str) -> Anew | None:
+    def anew(self, scorer: Scorer, account_id: str) -> RescoredAccount | None:
         """An account worked out from its history and its events; some milliseconds the first time.
 
         It is looked at from the first instant at which all its events are seen, and not before the snapshot's.
@@ -190,15 +190,15 @@ class Fresh:
             self._rows[account_id] = found
         return found
 
-    def _worked_out(self, scorer: Scorer, account_id: str, newest: int) -> Anew | None:
+    def _worked_out(self, scorer: Scorer, account_id: str, newest: int) -> RescoredAccount | None:
         with self._store.reading() as connection:
-            found = revisions(connection, self._history, [account_id], until=newest)
-        tables = history_of(self._settings, self._history, [account_id], found)
+            found = read_revisions(connection, self._history, [account_id], until=newest)
+        tables = read_account_rows(self._settings, self._history, [account_id], found)
         if not tables["accounts"]:
             return None
-        as_of = max(micros(self._as_of), seen_from(found))
-        rows = snapshot_store.ready(self._settings, scorer, tables, instant(as_of))
-        return Anew(rows, newest) if len(rows) else None
+        as_of = max(to_micros(self._as_of), find_seen_from(found))
+        rows = snapshot_store.ready(self._settings, scorer, tables, from_micros(as_of))
+        return RescoredAccount(rows, newest) if len(rows) else None
 
     def close(self) -> None:
         """Give back what it holds."""
@@ -206,7 +206,7 @@ class Fresh:
         self._mark.close()
 
 
-def bearers(history: History) -> dict[str, tuple[str, ...]]:
+def load_bearers(history: History) -> dict[str, tuple[str, ...]]:
     """By merged account, those that bear its events as well."""
     found: dict[str, tuple[str, ...]] = {}
     each = history.query("SELECT account_id, bearer FROM identity.bearers WHERE bearer <> account_id ORDER BY ALL")
@@ -215,15 +215,15 @@ def bearers(history: History) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def revisions(connection: sa.Connection, history: History, account_ids: Sequence[str], *, until: int) -> pa.Table:
+def read_revisions(connection: sa.Connection, history: History, account_ids: Sequence[str], *, until: int) -> pa.Table:
     """What came after a history was read of events that some accounts bear, up to a place of the log."""
     wanted = set(account_ids)
-    merged = (a for a, others in bearers(history).items() if wanted.intersection(others))
+    merged = (a for a, others in load_bearers(history).items() if wanted.intersection(others))
     after = history.kept.position if history.kept else 0
     return posted_events.revisions(connection, sorted(wanted.union(merged)), after=after, until=until)
 
 
-def history_of(
+def read_account_rows(
     settings: Settings, history: History, account_ids: Sequence[str], revisions: pa.Table
 ) -> dict[str, list[dict[str, Any]]]:
     """Canonical rows of some accounts by table, with events that came after the history was read.
@@ -260,7 +260,7 @@ def _joined(  # noqa: PLR0913  # all but the first four named
         return found.to_arrow_table().to_pylist()
 
 
-def seen_from(revisions: pa.Table) -> int:
+def find_seen_from(revisions: pa.Table) -> int:
     """The first instant at which all of these events have happened and are known, in µs; 0 without any."""
     latest = [0, *revisions["known_at"].to_pylist()]
     for source, content in zip(revisions["source"].to_pylist(), revisions["content"].to_pylist(), strict=True):

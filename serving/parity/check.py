@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.catalog import Catalog
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
 from features.sources.history import History
 from features.state.database import Store
@@ -52,7 +52,7 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
-class Parity:
+class ParityResult:
     """What a run of the check found.
 
     Args:
@@ -75,7 +75,7 @@ class Parity:
         return vars(self) | {"run_at": self.run_at.isoformat(), "mismatches": each}
 
 
-def check(settings: Settings, opened: Store, *, now: datetime | None = None) -> Parity:
+def check_parity(settings: Settings, opened: Store, *, now: datetime | None = None) -> ParityResult:
     """Work out again what was served and not checked yet, and write down what was found.
 
     Args:
@@ -102,18 +102,18 @@ def check(settings: Settings, opened: Store, *, now: datetime | None = None) -> 
     reasons = {why: skipped.count(why) for why in sorted(set(skipped))}
     wrong = sum(fate == "mismatch" for fate in fates.values())
     _write(opened, at, fates, mismatches=wrong, checked=len(fates) - len(skipped))
-    return Parity(at, len(fates) - len(skipped), reasons, tuple(mismatches), wrong)
+    return ParityResult(at, len(fates) - len(skipped), reasons, tuple(mismatches), wrong)
 
 
 def _write(opened: Store, at: datetime, fates: Mapping[str, str], *, mismatches: int, checked: int) -> None:
     with opened.writing() as connection:
-        run = {"run_at": micros(at), "checked": checked, "mismatches": mismatches}
+        run = {"run_at": to_micros(at), "checked": checked, "mismatches": mismatches}
         connection.execute(sa.insert(PARITY_RUNS).values(run))
         mine = SERVED.c.served_id == sa.bindparam("id")
-        told = sa.update(SERVED).where(mine).values(checked_at=micros(at), fate=sa.bindparam("what"))
+        told = sa.update(SERVED).where(mine).values(checked_at=to_micros(at), fate=sa.bindparam("what"))
         if fates:
             connection.execute(told, [{"id": served, "what": fate} for served, fate in fates.items()])
-        old = micros(at - timedelta(days=_CHECKED_DAYS))
+        old = to_micros(at - timedelta(days=_CHECKED_DAYS))
         connection.execute(sa.delete(SERVED).where(SERVED.c.checked_at < old))
 
 
@@ -155,21 +155,23 @@ class _Checker:
         places = {account_id: place for place, account_id in enumerate(rows.account_ids)}
         for row in served:
             place = places.get(row["account_id"])
-            offline = {} if place is None else sampler.told(scorer, rows, place)
+            offline = {} if place is None else sampler.capture_scores(scorer, rows, place)
             yield row["served_id"], list(_different(scorer, row, offline))
 
     def _rows(self, scorer: Scorer, served: Sequence[Mapping[str, Any]]) -> Rows:
-        row, as_of = served[0], instant(served[0]["as_of"])
+        row, as_of = served[0], from_micros(served[0]["as_of"])
         if row["posted"] is not None:
-            return snapshot_store.posted(self._settings, scorer, [sampler.read(self._settings, row["posted"])], as_of)
+            return snapshot_store.posted(
+                self._settings, scorer, [sampler.parse_posted(self._settings, row["posted"])], as_of
+            )
         history = self._history(row["history"])
         if history is None:
             message = "as `hindrance` has found, it is there"
             raise LookupError(message)
         accounts = sorted({row["account_id"] for row in served})
         with self._store.reading() as connection:
-            came = rescoring.revisions(connection, history, accounts, until=row["position"])
-        tables = rescoring.history_of(self._settings, history, accounts, came)
+            came = rescoring.read_revisions(connection, history, accounts, until=row["position"])
+        tables = rescoring.read_account_rows(self._settings, history, accounts, came)
         return snapshot_store.ready(self._settings, scorer, tables, as_of)
 
     def _loaded(self, target: str, version: str) -> Bundle | None:
@@ -190,7 +192,7 @@ class _Checker:
 
 def _different(scorer: Scorer, row: Mapping[str, Any], offline: Mapping[str, Any]) -> Iterator[Mismatch]:
     """What differs between a served score and the same offline, {} where the account has no row there."""
-    account_id, as_of, served = row["account_id"], instant(row["as_of"]), json.loads(row["told"])
+    account_id, as_of, served = row["account_id"], from_micros(row["as_of"]), json.loads(row["told"])
     if not offline:
         yield Mismatch(account_id, as_of, "the account", None, None)
     for target, told in offline.items():

@@ -24,24 +24,24 @@ import sqlalchemy as sa
 
 from features.core.contract import CONTACT, DECIMAL, EVENTS, TABLES
 from features.core.errors import GarrisonError
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import SERVED
-from serving.schemas.score_requests import Posted
+from serving.schemas.score_requests import PostedAccount
 from serving.scoring.scorer import Rows, Scorer
 
 _log = logging.getLogger("bentoml.garrison")
 _A_DAY = 86_400.0
 # Posted rows of which no more than so many characters are kept; longer histories are not sampled.
-LONGEST = 200_000
+MAX_CHARACTERS = 200_000
 # Samples that may wait to be written.
 _WAITING = 100
 # Of a posted account, what says who to speak to is not kept.
 _PERSONAL = frozenset(CONTACT) - {"account_id", "created_at"}
 
 
-class Sampler:
+class ParitySampler:
     """Keeps some of what one worker serves; close it, so that what waits is written.
 
     A thread writes. What can't be written is dropped: a sample is no record.
@@ -70,7 +70,7 @@ class Sampler:
         places: Sequence[int],
         history: str | None = None,
         position: int = 0,
-        posted: Mapping[str, Posted] | None = None,
+        posted: Mapping[str, PostedAccount] | None = None,
     ) -> None:
         """Say what is being served; one of it is kept where one is due. Takes a microsecond where none is.
 
@@ -87,19 +87,19 @@ class Sampler:
         place = random.choice(places)  # noqa: S311  # nothing secret here
         account_id = rows.account_ids[place]
         kept = None if posted is None else _kept(posted[account_id])
-        if (posted is None and history is None) or (kept is not None and len(kept) > LONGEST):
+        if (posted is None and history is None) or (kept is not None and len(kept) > MAX_CHARACTERS):
             return
         self._due -= 1
         row = {
             "served_id": uuid.uuid4().hex,
-            "served_at": micros(datetime.now(UTC)),
+            "served_at": to_micros(datetime.now(UTC)),
             "account_id": account_id,
             "as_of": int(rows.as_of[place]),
             "catalog": scorer.catalog.version,
             "history": history,
             "position": position,
             "posted": kept,
-            "told": json.dumps(told(scorer, rows, place)),
+            "told": json.dumps(capture_scores(scorer, rows, place)),
             "checked_at": None,
             "fate": None,
         }
@@ -128,9 +128,9 @@ class Sampler:
                 _log.warning("a served score was not kept for the parity check: %s", error)
 
 
-def _kept(posted: Posted) -> str:
+def _kept(posted: PostedAccount) -> str:
     """A posted account as text, decimals exact, without what tells who its people are."""
-    kept: Posted = {"account": {c: v for c, v in posted["account"].items() if c not in _PERSONAL}}
+    kept: PostedAccount = {"account": {c: v for c, v in posted["account"].items() if c not in _PERSONAL}}
     for table in (t for t in EVENTS if t in posted):
         kept[table] = [
             row | {"user_id": _alias(row["user_id"])} if row.get("user_id") else row for row in posted[table]
@@ -143,9 +143,9 @@ def _alias(user_id: str) -> str:
     return hashlib.sha256(user_id.encode()).hexdigest()[:16]
 
 
-def read(settings: Settings, text: str) -> Posted:
+def parse_posted(settings: Settings, text: str) -> PostedAccount:
     """What the sampler has kept."""
-    posted: Posted = json.loads(text)
+    posted: PostedAccount = json.loads(text)
     own = {c: value.kind for c, value in settings.tables["accounts"].columns.items()}
     for name, found in posted.items():
         table = "accounts" if name == "account" else name
@@ -155,7 +155,7 @@ def read(settings: Settings, text: str) -> Posted:
     return posted
 
 
-def told(scorer: Scorer, rows: Rows, place: int) -> dict[str, Any]:
+def capture_scores(scorer: Scorer, rows: Rows, place: int) -> dict[str, Any]:
     """By target the model, its features' values and its probabilities by horizon; None is a missing value."""
     found = {}
     for target, bundle in scorer.bundles.items():

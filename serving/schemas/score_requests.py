@@ -23,14 +23,14 @@ from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from features.core.contract import EVENTS, TABLES, Column
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.settings import Settings, instant
-from serving.schemas.errors import Error, Fault, Refusal
+from serving.schemas.errors import ApiError, ErrorBody, ErrorDetail
 from serving.schemas.responses import Detail
 
-ACCOUNTS = 100
-EVENT_ROWS = 10_000  # in one table of one account
-FAULTS = 10  # told of one item; the rest would say the same
+MAX_ACCOUNTS = 100
+MAX_EVENT_ROWS = 10_000  # in one table of one account
+MAX_DETAILS = 10  # told of one item; the rest would say the same
 
 _POSTED = "PostedAccount"
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -56,24 +56,24 @@ _ISO = WithJsonSchema(
     }
 )
 Instant = Annotated[str, Field(max_length=40), AfterValidator(_instant), _ISO]
-Micros = Annotated[str, Field(max_length=40), AfterValidator(lambda text: micros(_instant(text))), _ISO]
+Micros = Annotated[str, Field(max_length=40), AfterValidator(lambda text: to_micros(_instant(text))), _ISO]
 AccountId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 @dataclass(frozen=True)
-class Rejected:
+class RejectedAccount:
     """An item of a request that can't be scored as it was sent."""
 
     account_id: str | None
-    error: Error
+    error: ErrorBody
 
 
 # A posted account: its canonical row under "account", event rows by table; instants are whole µs.
-Posted = dict[str, Any]
+PostedAccount = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ScoreRequest:
     """A request that has been read.
 
     Args:
@@ -84,41 +84,41 @@ class Asked:
 
     as_of: datetime | None
     detail: Detail
-    items: tuple[str | Posted | Rejected, ...]
+    items: tuple[str | PostedAccount | RejectedAccount, ...]
 
 
-class Reader:
+class ScoreRequestReader:
     """Reads the requests of one company, whose accounts may have attributes of their own."""
 
     def __init__(self, settings: Settings) -> None:
         mapped = settings.tables["accounts"].columns
         own = {c: Column(mapped[c].kind) for c in settings.attributes()}
-        parts: dict[str, Any] = {"account": row_type("Account", own | dict(TABLES["accounts"].columns))}
+        parts: dict[str, Any] = {"account": make_row_type("Account", own | dict(TABLES["accounts"].columns))}
         for table in EVENTS:
             columns = {c: x for c, x in TABLES[table].columns.items() if c != "account_id"}
-            row: Any = row_type(table.title(), columns)
-            parts[table] = NotRequired[Annotated[list[row], Field(max_length=EVENT_ROWS)]]
-        posted: Any = typed_dict(_POSTED, parts)
+            row: Any = make_row_type(table.title(), columns)
+            parts[table] = NotRequired[Annotated[list[row], Field(max_length=MAX_EVENT_ROWS)]]
+        posted: Any = make_strict_dict(_POSTED, parts)
         item: Any = Annotated[AccountId | posted, Field(union_mode="left_to_right")]
         request = {
             "as_of": NotRequired[Instant | None],
             "detail": NotRequired[Detail],
-            "accounts": Annotated[list[item], Field(min_length=1, max_length=ACCOUNTS)],
+            "accounts": Annotated[list[item], Field(min_length=1, max_length=MAX_ACCOUNTS)],
         }
-        self._whole: TypeAdapter[dict[str, Any]] = TypeAdapter(typed_dict("ScoreRequest", request))
+        self._whole: TypeAdapter[dict[str, Any]] = TypeAdapter(make_strict_dict("ScoreRequest", request))
 
     @property
     def request(self) -> TypeAdapter[dict[str, Any]]:
         """The type of a request, for those who describe it."""
         return self._whole
 
-    def read(self, body: bytes) -> Asked:
+    def read(self, body: bytes) -> ScoreRequest:
         """Read a request; what is wrong with one item stays with that item.
 
         Raises:
             Refusal: It is no JSON (400), or wrong as a whole (422).
         """
-        rejected: dict[int, Rejected] = {}
+        rejected: dict[int, RejectedAccount] = {}
         try:
             asked = self._whole.validate_json(body)
         except ValidationError as error:
@@ -127,9 +127,9 @@ class Reader:
         good = iter(asked["accounts"])
         count = len(asked["accounts"]) + len(rejected)
         items = [rejected[i] if i in rejected else next(good) for i in range(count)]
-        return Asked(asked.get("as_of"), asked.get("detail", "drivers"), tuple(_settled(items)))
+        return ScoreRequest(asked.get("as_of"), asked.get("detail", "drivers"), tuple(_settled(items)))
 
-    def _rest(self, body: bytes, rejected: Mapping[int, Rejected]) -> dict[str, Any]:
+    def _rest(self, body: bytes, rejected: Mapping[int, RejectedAccount]) -> dict[str, Any]:
         """The request without the items that were rejected."""
         raw = from_json(body)
         kept = [item for i, item in enumerate(raw["accounts"]) if i not in rejected]
@@ -139,16 +139,16 @@ class Reader:
         return asked
 
 
-def typed_dict(name: str, fields: Mapping[str, Any]) -> Any:
+def make_strict_dict(name: str, fields: Mapping[str, Any]) -> Any:
     """A TypedDict that pydantic reads strictly, without a key beyond its own."""
     made = TypedDict(name, dict(fields))  # type: ignore[misc]  # noqa: UP013  # its fields are the contract's
     return with_config(_STRICT)(made)
 
 
-def row_type(name: str, columns: Mapping[str, Column]) -> Any:
+def make_row_type(name: str, columns: Mapping[str, Column]) -> Any:
     """The type of one posted row, out of the contract."""
     cells = {c: _cell(column) for c, column in columns.items() if not column.made and c not in _MERGES}
-    return typed_dict(name, {c: t if columns[c].needed else NotRequired[t | None] for c, t in cells.items()})
+    return make_strict_dict(name, {c: t if columns[c].needed else NotRequired[t | None] for c, t in cells.items()})
 
 
 def _cell(column: Column) -> Any:
@@ -168,52 +168,56 @@ def _cell(column: Column) -> Any:
             return bool
 
 
-def _by_item(error: ValidationError, body: bytes) -> dict[int, Rejected]:
+def _by_item(error: ValidationError, body: bytes) -> dict[int, RejectedAccount]:
     """The items that are wrong.
 
     Raises:
         Refusal: Something else is wrong as well.
     """
-    faults: dict[int, list[Fault]] = {}
-    whole: list[Fault] = []
+    faults: dict[int, list[ErrorDetail]] = {}
+    whole: list[ErrorDetail] = []
     raw: Any = None
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         if found["type"] == "json_invalid":
-            raise Refusal(HTTPStatus.BAD_REQUEST, "no_json", found["msg"])
+            raise ApiError(HTTPStatus.BAD_REQUEST, "no_json", found["msg"])
         raw = from_json(body) if raw is None else raw
         where = found["loc"]
         if len(where) < 2 or where[0] != "accounts":
-            whole.append(fault(where, found))
+            whole.append(to_error_detail(where, found))
             continue
         item = raw["accounts"][int(where[1])]
         about = faults.setdefault(int(where[1]), [])
         # Both sides of the union complain: only the one that was meant is told.
         if isinstance(item, dict | str):
             if isinstance(item, dict) == (where[2] == _POSTED):
-                about.append(fault(where[3:], found))
+                about.append(to_error_detail(where[3:], found))
         elif not about:
-            about.append(Fault(at="", message="it is neither an account id nor an account with its history"))
+            about.append(ErrorDetail(at="", message="it is neither an account id nor an account with its history"))
     if whole:
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", sentence(whole), details=whole[:FAULTS])
-    return {i: rejected(_named(raw["accounts"][i]), "invalid", f) for i, f in faults.items()}
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", summarize_details(whole), details=whole[:MAX_DETAILS]
+        )
+    return {i: reject_account(_named(raw["accounts"][i]), "invalid", f) for i, f in faults.items()}
 
 
-def fault(where: tuple[int | str, ...], found: Any) -> Fault:
+def to_error_detail(where: tuple[int | str, ...], found: Any) -> ErrorDetail:
     """One of pydantic's errors in our words, and where it is."""
     unknown = found["type"] == "extra_forbidden"
     message = "this key is unknown" if unknown else found["msg"].removeprefix("Value error, ")
-    return Fault(at=".".join(str(part) for part in where), message=message)
+    return ErrorDetail(at=".".join(str(part) for part in where), message=message)
 
 
-def sentence(faults: list[Fault]) -> str:
+def summarize_details(faults: list[ErrorDetail]) -> str:
     """The first fault, and how many more there are."""
     first = f"{faults[0].at}: {faults[0].message}" if faults[0].at else faults[0].message
     return first if len(faults) == 1 else f"{first}; and {len(faults) - 1} more"
 
 
-def rejected(account_id: str | None, code: str, faults: list[Fault]) -> Rejected:
+def reject_account(account_id: str | None, code: str, faults: list[ErrorDetail]) -> RejectedAccount:
     """An item and what is wrong with it."""
-    return Rejected(account_id, Error(code=code, message=sentence(faults), details=tuple(faults[:FAULTS])))
+    return RejectedAccount(
+        account_id, ErrorBody(code=code, message=summarize_details(faults), details=tuple(faults[:MAX_DETAILS]))
+    )
 
 
 def _named(item: Any) -> str | None:
@@ -223,7 +227,7 @@ def _named(item: Any) -> str | None:
     return name if isinstance(name, str) and 1 <= len(name) <= 200 else None
 
 
-def _settled(items: list[str | Posted | Rejected]) -> Iterator[str | Posted | Rejected]:
+def _settled(items: list[str | PostedAccount | RejectedAccount]) -> Iterator[str | PostedAccount | RejectedAccount]:
     """The items, those rejected that contradict themselves or each other."""
     posted = Counter(item["account"]["account_id"] for item in items if isinstance(item, dict))
     for item in items:
@@ -231,22 +235,22 @@ def _settled(items: list[str | Posted | Rejected]) -> Iterator[str | Posted | Re
             account_id = item["account"]["account_id"]
             faults = list(_contradictions(item))
             if posted[account_id] > 1:
-                faults.append(Fault(at="account.account_id", message="is posted more than once"))
-            yield rejected(account_id, "invalid", faults) if faults else item
+                faults.append(ErrorDetail(at="account.account_id", message="is posted more than once"))
+            yield reject_account(account_id, "invalid", faults) if faults else item
         else:
             yield item
 
 
-def _contradictions(item: Posted) -> Iterator[Fault]:
+def _contradictions(item: PostedAccount) -> Iterator[ErrorDetail]:
     """What the contract's checks of whole tables say of posted rows."""
     for table in (t for t in EVENTS if t in item):
         seen: set[tuple[Any, ...]] = set()
         for i, row in enumerate(item[table]):
             key = tuple(row[column] for column in TABLES[table].key)
             if key and key in seen:
-                yield Fault(at=f"{table}.{i}", message=f"there is an earlier row of {TABLES[table].key[0]}")
+                yield ErrorDetail(at=f"{table}.{i}", message=f"there is an earlier row of {TABLES[table].key[0]}")
             seen.add(key)
     for i, row in enumerate(item.get("tickets", ())):
         resolved = row.get("resolved_at")
         if resolved is not None and resolved < row["opened_at"]:
-            yield Fault(at=f"tickets.{i}.resolved_at", message="is before opened_at")
+            yield ErrorDetail(at=f"tickets.{i}.resolved_at", message="is before opened_at")

@@ -15,7 +15,7 @@ import measure
 from generated import NOW, founded
 
 from features.engine import snapshots
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from serving.batch import run
 from serving.scoring import score_table
@@ -54,7 +54,7 @@ def company(folder, accounts):
 
 def parts(folder, _accounts):
     """The two parts that nobody can do without."""
-    settings, file = load(Path(folder) / "garrison.toml"), Path(folder) / "build.parquet"
+    settings, file = load_settings(Path(folder) / "garrison.toml"), Path(folder) / "build.parquet"
     bundle = promotion_log.champions(settings)["churn"]
 
     def build():
@@ -74,7 +74,7 @@ def parts(folder, _accounts):
 
 def whole(folder, _accounts):
     """The whole job."""
-    settings, to = load(Path(folder) / "garrison.toml"), str(Path(folder) / "scores.parquet")
+    settings, to = load_settings(Path(folder) / "garrison.toml"), str(Path(folder) / "scores.parquet")
     given = {"as_of": NOW, "explain": score_table.Explain.NONE}
     seconds, _ = measure.seconds(lambda: run.run(settings, to, **given))
     measure.answer(seconds=seconds)

@@ -15,7 +15,7 @@ from features.definitions.feature import Ask
 from features.definitions.streams import USAGE
 from features.engine import facts, snapshots, window_aggregates
 from features.samples import tidewater
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources import history
 
 FOLDER = Path("var/bench")
@@ -36,7 +36,7 @@ def settings(accounts):
     import os
 
     os.environ["GARRISON_DATA"] = str(sample(accounts).parent.absolute())
-    found = load("docs/examples/tidewater.toml")
+    found = load_settings("docs/examples/tidewater.toml")
     return found.model_copy(update={"paths": found.paths.model_copy(update={"var": FOLDER / f"{accounts}" / "var"})})
 
 
@@ -75,11 +75,11 @@ def same_features(accounts):
     import numpy as np
     import pandas as pd
 
-    from features.core.timestamps import micros
+    from features.core.timestamps import to_micros
 
     measures = [USAGE.count(), *(USAGE.sum(column) for column in COLUMNS)]
     asks = [Ask(m, days, 0) for m in measures for days in WINDOWS]
-    as_ofs = np.array([micros(m) for m in MONTHS])
+    as_ofs = np.array([to_micros(m) for m in MONTHS])
     with history.History.open(settings(int(accounts))) as opened:
 
         def run():

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from features.samples import completejourney, oracle, tidewater
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from training.evaluation.evaluate import evaluate
 from training.fitting import fit
@@ -53,7 +53,7 @@ RATIO = 0.97  # of the sample's AUC to that of the true chances
 def company(name, data):
     """Each task of a company to its outcome: fitted as `training fit` would, in folders of its own."""
     os.environ["GARRISON_DATA"] = str(data.absolute())
-    settings = load(f"docs/examples/{name}.toml")
+    settings = load_settings(f"docs/examples/{name}.toml")
     paths = settings.paths.model_copy(update={"var": FOLDER / "var", "mlruns": FOLDER / "mlruns"})
     settings = settings.model_copy(update={"paths": paths})
     with History.open(settings) as history:

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.engine import snapshot_cache, snapshots
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from training.evaluation import baselines
 from training.fitting import fit
@@ -58,7 +58,7 @@ COLUMNS = {
 
 
 def settings():
-    return load(FOLDER / "garrison.toml")
+    return load_settings(FOLDER / "garrison.toml")
 
 
 def company(rows):
@@ -129,7 +129,7 @@ def make(rows):
 
 
 def _instants(as_of, count):
-    return pa.array(np.full(count, micros(as_of)), pa.timestamp("us", "UTC"))
+    return pa.array(np.full(count, to_micros(as_of)), pa.timestamp("us", "UTC"))
 
 
 def _texts(name, codes):

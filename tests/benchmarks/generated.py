@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from features.engine import snapshots
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from training.models.calibration import Calibrator
 from training.models.model import Bundle, Head, quantiles
@@ -69,7 +69,7 @@ def founded(folder, accounts):
         table.to_parquet(folder / f"{name}.parquet", index=False)
     toml = TOML.replace("VAR", str(folder / "var")).replace("MLRUNS", str(folder / "mlruns"))
     (folder / "garrison.toml").write_text(toml, encoding="utf-8")
-    settings = load(folder / "garrison.toml")
+    settings = load_settings(folder / "garrison.toml")
     learn(settings).save(settings.paths.mlruns / "artifacts" / "churn")
     made = Promotion(promotion_log.now(), "promote", "churn", "churn-1", "run-1", "artifacts/churn", "to be measured")
     promotion_log.append(settings, made)

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.settings import Settings
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from training.evaluation import plots
 from training.fitting import fit
@@ -88,7 +88,7 @@ class Company:
 
     @property
     def settings(self) -> Settings:
-        return load(self.file)
+        return load_settings(self.file)
 
     def write(self) -> Company:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def _row(table: str, account: str, at: datetime, rest: Mapping[str, Any] | None 
     if table == "purchases":
         row = {"known_at": at, "amount": 100} | row
         row["amount"] = Decimal(str(row["amount"]))
-    return {k: micros(v) if isinstance(v, datetime) else v for k, v in row.items()}
+    return {k: to_micros(v) if isinstance(v, datetime) else v for k, v in row.items()}
 
 
 @pytest.fixture(scope="session")
@@ -236,4 +236,4 @@ def registered(logged, tmp_path) -> Logged:
     shutil.copytree(logged.settings.paths.mlruns, tmp_path / "mlruns")
     toml = TOML.format(folder=tmp_path)
     (tmp_path / "garrison.toml").write_text(toml, encoding="utf-8")
-    return replace(logged, settings=load(tmp_path / "garrison.toml"))
+    return replace(logged, settings=load_settings(tmp_path / "garrison.toml"))

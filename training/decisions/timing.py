@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.core.timestamps import micros, whole
+from features.core.timestamps import to_micros, to_micros_column
 from features.definitions.feature import DAY
 from features.sources.history import History
 from training.decisions.value import Columns, Floats, column
@@ -127,7 +127,7 @@ def days_to_sale(history: History, rows: pd.DataFrame, *, within: int, data_unti
         another, before it could have come.
     """
     asked = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
-    asked["as_of"] = whole(rows["as_of"]).to_numpy()
+    asked["as_of"] = to_micros_column(rows["as_of"]).to_numpy()
     table, sales = ibis.table({"row": "int64", "account_id": "string", "as_of": "int64"}, name="asked"), own(bought())
     near = [table.account_id == sales.account_id, sales.purchased_at >= table.as_of]
     coming = table.join(sales, [*near, sales.purchased_at < table.as_of + within * DAY])
@@ -136,7 +136,7 @@ def days_to_sale(history: History, rows: pd.DataFrame, *, within: int, data_unti
     days = found.reindex(asked["row"]).to_numpy(dtype="float64") / DAY
     days[np.isnan(days)] = np.inf
     end = asked["as_of"] + within * DAY
-    days[((end > micros(data_until)) | (asked["account_id"].map(merged_at(history)) < end)).to_numpy()] = np.nan
+    days[((end > to_micros(data_until)) | (asked["account_id"].map(merged_at(history)) < end)).to_numpy()] = np.nan
     return days
 
 

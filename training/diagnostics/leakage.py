@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from features.core.contract import TABLES
-from features.core.timestamps import aware, instant, whole
+from features.core.timestamps import from_micros, to_datetimes, to_micros_column
 from features.definitions.feature import DAY, Feature
 from features.diagnostics.target_leakage import alone, attributes, auc
 from features.engine import snapshots
@@ -204,7 +204,7 @@ class Probe:
 
     def _drifted(self, plan: Plan) -> tuple[str, ...]:
         """The columns by which the newest snapshot can be told from the training's."""
-        began = instant(self._history.all_began)
+        began = from_micros(self._history.all_began)
         described = {name for name, _ in self._history.attributes}
         # A feature that looks back further than the data reach grows with them, and one over all the past by itself.
         reach = (plan.train[0] - began).days
@@ -260,13 +260,13 @@ def _present(history: History, source: str, rows: pd.DataFrame) -> tuple[np.ndar
     time = TABLES[source].time
     first = history.query(f"SELECT account_id, min(greatest({time} + 1, known_at)) AS seen FROM {source} GROUP BY 1")  # noqa: S608  # the contract's own names
     seen = rows["account_id"].map(first.set_index("account_id")["seen"]).to_numpy(dtype="float64")
-    as_ofs = whole(rows["as_of"]).to_numpy()
+    as_ofs = to_micros_column(rows["as_of"]).to_numpy()
     recent = history.query(
         f"SELECT DISTINCT account_id, as_of FROM {source} JOIN cutoffs "  # noqa: S608  # the contract's own names
         f"ON {time} < as_of AND {time} >= as_of - {_RECENT_DAYS * DAY} AND known_at <= as_of",
         cutoffs=pd.DataFrame({"as_of": np.unique(as_ofs)}),
     )
-    recent = recent.assign(as_of=aware(recent["as_of"]))
+    recent = recent.assign(as_of=to_datetimes(recent["as_of"]))
     there = rows[["account_id", "as_of"]].merge(recent.assign(there=True), on=["account_id", "as_of"], how="left")
     return seen <= as_ofs, there["there"].notna().to_numpy()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from features.core.contract import TABLES
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.definitions.feature import DAY
 from features.settings import ChurnLabel, UpsellLabel
 from features.sources.history import History
@@ -34,7 +34,7 @@ def found(
     least, means that ends are dated back or labels wrong: a suspect. A company that lets accounts go on for free
     after leaving must say so (`training.trusted = ["usage"]`). Tickets and purchases after the end are remarked on.
     """
-    until = min(history.last_event, micros(data_until) - 1)
+    until = min(history.last_event, to_micros(data_until) - 1)
     lived = _lives(history, label, until)
     doubts, remarks = {}, []
     if lived is None:

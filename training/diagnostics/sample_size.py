@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from features.core.contract import TABLES
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.sources.history import History
 from training.evaluation.evaluate import Evaluation
 from training.targets.time_splits import Plan
@@ -123,7 +123,7 @@ def _too_short(history: History, source: str, features: tuple[str, ...], data_un
     first = history.query(f"SELECT min({TABLES[source].time}) AS t FROM {source}")["t"].iloc[0]  # noqa: S608  # the contract's own names
     if pd.isna(first):
         return f"{source} has no rows"
-    days = (micros(data_until) - int(first)) / _DAY
+    days = (to_micros(data_until) - int(first)) / _DAY
     used = {f: history.catalog.feature(f) for f in features}
     windows = {name: f.window for name, f in used.items() if source in f.sources}
     beyond = {f: w for f, w in windows.items() if w and 2 * w > days}
@@ -138,7 +138,7 @@ def _too_short(history: History, source: str, features: tuple[str, ...], data_un
 
 
 def _absent(history: History, source: str, accounts: pd.Index, data_until: datetime) -> str:
-    sql = f"SELECT DISTINCT account_id FROM {source} WHERE {TABLES[source].time} < {micros(data_until)}"  # noqa: S608  # the contract's own names
+    sql = f"SELECT DISTINCT account_id FROM {source} WHERE {TABLES[source].time} < {to_micros(data_until)}"  # noqa: S608  # the contract's own names
     seen = history.query(sql)["account_id"]
     absent = int((~accounts.isin(seen)).sum())
     if absent <= _MOST_ABSENT * len(accounts):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from features.catalog import FEATURES
 from features.core.errors import LabelError
-from features.core.timestamps import instant
+from features.core.timestamps import from_micros
 from features.engine import snapshot_cache, snapshots
 from features.settings import Settings
 from features.sources.history import History
@@ -60,7 +60,7 @@ def found_cutoffs(history: History, settings: Settings, until: datetime) -> tupl
     Raises:
         LabelError: There is none.
     """
-    found = time_splits.cutoffs(settings.training, all_began=instant(history.all_began), data_until=until)
+    found = time_splits.cutoffs(settings.training, all_began=from_micros(history.all_began), data_until=until)
     if not found:
         raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", hint="Set an earlier training.first")
     return found

@@ -109,7 +109,7 @@ def render(about: About, target: str, fitted: Fitted, pictures: Mapping[int, Seq
     asked = about.settings.targets[target]
     bundle, catalog = fitted.bundle, Catalog.of(about.settings)
     described = set(about.settings.attributes())
-    return html.render(
+    return html.render_template(
         _TEMPLATE,
         heading=f"{about.settings.company.name}: {target} model",
         about=about,
@@ -142,7 +142,7 @@ def copy(folder: Path, file: Path) -> Path:
         raise RegistryError(
             f"the model in {folder} has no card", found=str(error), hint="Train again: older versions made none"
         ) from error
-    return html.write(file, page)
+    return html.write_page(file, page)
 
 
 def definition(target: Churn | Upsell) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from features.arrays.kernels import Beyond
 from features.arrays.tables import Rows
-from features.core.timestamps import ascending, aware, micros
+from features.core.timestamps import sort_unique_micros, to_datetimes, to_micros
 from features.definitions.feature import DAY
 from features.definitions.sql_expression import canonical, numbered
 from features.definitions.streams import NEVER, PURCHASES, TERMS, USAGE
@@ -27,14 +27,14 @@ def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd
     Returns:
         account_id, as_of (datetime64[us, UTC]); sorted by as_of and account_id, no row twice.
     """
-    cutoffs = pd.DataFrame({"as_of": ascending(as_ofs)}, dtype="int64")
+    cutoffs = pd.DataFrame({"as_of": sort_unique_micros(as_ofs)}, dtype="int64")
     frame = history.query(_query(cohort), cutoffs=cutoffs)
-    return frame.assign(as_of=aware(frame["as_of"]))
+    return frame.assign(as_of=to_datetimes(frame["as_of"]))
 
 
 def ids(history: History, cohort: Cohort, as_of: datetime) -> np.ndarray:
     """The accounts in the cohort at one instant: (n,) text as objects, each once."""
-    found = _on_arrays(history, cohort, micros(as_of)) if history.arrays else None
+    found = _on_arrays(history, cohort, to_micros(as_of)) if history.arrays else None
     return eligible(history, cohort, [as_of])["account_id"].to_numpy(dtype=object) if found is None else found
 
 

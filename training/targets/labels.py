@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import ibis
 import pandas as pd
 
-from features.core.timestamps import micros, whole
+from features.core.timestamps import to_micros, to_micros_column
 from features.definitions.feature import DAY
 from features.settings import Churn, ChurnLabel, Upsell
 from features.sources.history import History
@@ -79,7 +79,7 @@ def _answers(
 ) -> pd.DataFrame:
     """`label`, and `gain` for upsell, on the index of `rows`."""
     asked = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
-    asked["as_of"] = whole(rows["as_of"]).to_numpy()
+    asked["as_of"] = to_micros_column(rows["as_of"]).to_numpy()
     asked["start"] = asked["as_of"] + target.lead_days * DAY
     asked["end"] = asked["start"] + horizon * DAY
     instants = dict.fromkeys(("row", "as_of", "start", "end"), "int64")
@@ -90,5 +90,5 @@ def _answers(
     mature = asked["as_of"] + micros_needed(target, horizon)
     # What a merged account would have done after the merge, the survivor does.
     merged = asked["account_id"].map(merged_at(history))
-    values[((mature > micros(data_until)) | (merged < mature)).to_numpy()] = float("nan")
+    values[((mature > to_micros(data_until)) | (merged < mature)).to_numpy()] = float("nan")
     return values.set_axis(rows.index)

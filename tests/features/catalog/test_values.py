@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from features.catalog import BUILT_IN
 from features.core.contract import EVENTS
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 
 DAY = 86_400_000_000
-AS_OF = micros(datetime(2024, 7, 1, tzinfo=UTC))
+AS_OF = to_micros(datetime(2024, 7, 1, tzinfo=UTC))
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from features import catalog
 from features.core.contract import EVENTS, TABLES
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.definitions.streams import BILLED
 from features.diagnostics import perturbations
 
 DAY = 86_400_000_000
-AS_OF = micros(datetime(2024, 7, 1, 9, 30, 7, 3, tzinfo=UTC))
+AS_OF = to_micros(datetime(2024, 7, 1, 9, 30, 7, 3, tzinfo=UTC))
 TIME = {t: TABLES[t].time for t in EVENTS}
 EDGES = [
     AS_OF - days * DAY + shift for days in (0, 7, 30, 60, 77, 84, 90, 180, 330, 360, 365, 395) for shift in (-1, 0, 1)
@@ -209,7 +209,7 @@ def test_moving_all_times_and_as_of_alike_moves_no_feature(snapshot, past, shift
     for row in tables["accounts"]:
         row["created_at"] += shift * row["account_id"].startswith("moved")
     frame = snapshot(tables, AS_OF, AS_OF + shift)
-    at = {(row.account_id, micros(row.as_of.to_pydatetime())): i for i, row in enumerate(frame.itertuples())}
+    at = {(row.account_id, to_micros(row.as_of.to_pydatetime())): i for i, row in enumerate(frame.itertuples())}
     # An invoice counts for calendar months, which are not all as long.
     by_months = {f.name for f in catalog.FEATURES.values() if any(a.measure.stream is BILLED for a in f.asks.values())}
     for n in range(len(past)):
@@ -224,7 +224,7 @@ def test_several_as_ofs_at_once_give_the_same_bits_as_one_by_one(snapshot, past,
     together = snapshot(tables, *as_ofs)
     for as_of in as_ofs:
         alone = snapshot(tables, as_of)
-        assert_same_bits(together[together["as_of"] == instant(as_of)].reset_index(drop=True), alone)
+        assert_same_bits(together[together["as_of"] == from_micros(as_of)].reset_index(drop=True), alone)
 
 
 @examples(3)
@@ -323,7 +323,7 @@ def rounded(number):
 
 
 def months_later(us, months):
-    when = instant(us)
+    when = from_micros(us)
     year, month = divmod(when.year * 12 + when.month - 1 + months, 12)
     last = calendar.monthrange(year, month + 1)[1]
-    return micros(when.replace(year=year, month=month + 1, day=min(when.day, last)))
+    return to_micros(when.replace(year=year, month=month + 1, day=min(when.day, last)))

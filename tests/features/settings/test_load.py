@@ -10,7 +10,7 @@ import pytest
 from features import settings
 from features.core.errors import SettingsError
 from features.settings import ChurnLabel, Cohort, UpsellLabel
-from features.settings.load import load
+from features.settings.load import load_settings
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "docs" / "examples").glob("*.toml"))
 
@@ -26,7 +26,7 @@ def refused(company):
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda f: f.stem)
 def test_every_example_in_the_documents_is_a_valid_file(file):
-    assert load(file).tables["accounts"]
+    assert load_settings(file).tables["accounts"]
 
 
 def test_the_page_on_companies_names_every_key_and_every_kind():
@@ -235,7 +235,7 @@ def test_accounts_have_no_system_but_their_own(company):
 
 def test_a_missing_file_is_named_with_what_to_do(tmp_path):
     with pytest.raises(SettingsError, match=r"there is no settings file .*none\.toml.*--config FILE"):
-        load(tmp_path / "none.toml")
+        load_settings(tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize("content", [b"company = \n", b'[company]\nname = "A"\nname = "B"\n', b"\xff\xfe"])
@@ -243,7 +243,7 @@ def test_a_file_that_is_not_toml_is_refused_in_one_line(tmp_path, content):
     file = tmp_path / "garrison.toml"
     file.write_bytes(content)
     with pytest.raises(SettingsError, match=r"garrison\.toml is not TOML\. found: .+ Correct that line\.$"):
-        load(file)
+        load_settings(file)
 
 
 def test_instants_are_utc_a_date_being_its_midnight(company):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from features.__main__ import app
 from features.core.errors import SettingsError
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.diagnostics import identity_report
 from features.engine import snapshots
 from features.sources import identity
@@ -30,7 +30,7 @@ def day(text):
 
 
 def at(text):
-    return micros(day(text))
+    return to_micros(day(text))
 
 
 def people(company, names="ABC"):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.engine import snapshots
 from features.sources import posted_events, table_cache
 from features.sources.history import History
@@ -23,7 +23,7 @@ EVENTS = sa.Table(
 
 
 def at(text):
-    return micros(datetime.fromisoformat(text).replace(tzinfo=UTC))
+    return to_micros(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
 class Log:
@@ -74,7 +74,7 @@ def test_what_came_over_http_is_a_row_known_at_its_receipt(company, log):
     assert (row["event_id"], row["known_at"], row["count"]) == ("e1", at("2024-01-09T10:00"), 4)
     assert str(row["duration_s"]) == "2.5000"
     assert (usage.rows, usage.kept, usage.reasons) == (3, 3, {})
-    assert usage.last == instant(at("2024-01-08"))
+    assert usage.last == from_micros(at("2024-01-08"))
 
 
 def test_the_tables_are_read_anew_once_something_came(company, log):
@@ -213,7 +213,7 @@ def test_no_score_from_before_a_receipt_moves_when_the_event_comes(company, log,
             seen.append(snapshots.build(history, as_ofs).set_index(["as_of", "account_id"]))
     moved = 0
     for before, after, receipt in zip(seen[:-1], seen[1:], come, strict=True):
-        past = [a for a in as_ofs if micros(a) < at(receipt)]
+        past = [a for a in as_ofs if to_micros(a) < at(receipt)]
         mine = [c for c in before if not c.startswith("rank_")]
         assert before.loc[past, mine].equals(after.loc[past, mine])
         moved += not before[mine].equals(after[mine])

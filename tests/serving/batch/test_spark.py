@@ -19,7 +19,7 @@ from features.core.errors import GarrisonError
 from features.engine import snapshots
 from features.engine import spark as engine_spark
 from features.settings import Engine, Settings
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
 from serving.batch import run, spark
@@ -93,7 +93,7 @@ def elsewhere(harbour: Any, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(harbour: Any, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return load(elsewhere(harbour, tmp_path_factory.mktemp("distributed")))
+    return load_settings(elsewhere(harbour, tmp_path_factory.mktemp("distributed")))
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def test_workers_know_a_company_s_own_features(own_harbour: Any, now: datetime) 
     (own_harbour.config.parent / "own.py").write_text(OWN, encoding="utf-8")
     text = own_harbour.config.read_text(encoding="utf-8") + '[catalog]\nfeatures = ["own.py"]\n'
     own_harbour.config.write_text(text, encoding="utf-8")
-    settings = load(own_harbour.config)
+    settings = load_settings(own_harbour.config)
     job = scoring(settings)
     # The model reads the company's own feature in place of the one that it learned from.
     churn = job.bundles["churn"]

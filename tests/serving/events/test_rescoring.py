@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import instant, micros
+from features.core.timestamps import from_micros, to_micros
 from features.sources.history import History
 from features.state import database
 from features.state.database import Store
 from serving.batch import run
 from serving.events import log, rescoring
-from serving.events.rescoring import Anew, Fresh
+from serving.events.rescoring import RescoredAccount, Rescorer
 from serving.schemas import event_requests
 from serving.scoring.scorer import Rows, Scorer, load_champions
 from serving.scoring.snapshot_store import Snapshot
@@ -40,12 +40,12 @@ class Quay:
     def post(self, *, at: datetime = RECEIPT, **body: Any) -> list[str]:
         """Post events; gives their fates."""
         settings = self.harbour.settings
-        events = event_requests.Reader(settings).read(json.dumps(body).encode())
+        events = event_requests.EventRequestReader(settings).read(json.dumps(body).encode())
         answer = log.store_events(settings, self.opened, events, now=at)
         return [item["fate"] for table in events for item in answer[table]]
 
-    def fresh(self) -> Fresh:
-        found = Fresh.of(self.harbour.settings, self.opened, self.key, AS_OF)
+    def fresh(self) -> Rescorer:
+        found = Rescorer.of(self.harbour.settings, self.opened, self.key, AS_OF)
         assert found is not None
         return found
 
@@ -64,12 +64,12 @@ def quay(own_harbour: Any) -> Iterator[Quay]:
 
 
 @pytest.fixture
-def alike(quay: Quay) -> Callable[[Fresh, str], Rows]:
+def alike(quay: Quay) -> Callable[[Rescorer, str], Rows]:
     """An account worked out anew, once it is found to be as batch has it at the same instant, bit for bit."""
 
-    def compared(found: Fresh, account_id: str) -> Rows:
+    def compared(found: Rescorer, account_id: str) -> Rows:
         anew = worked_out(found, quay, account_id)
-        whole = quay.offline(instant(int(anew.rows.as_of[0])))
+        whole = quay.offline(from_micros(int(anew.rows.as_of[0])))
         place = list(whole.account_ids).index(account_id)
         for target, matrix in anew.rows.matrices.items():
             names = quay.scorer.bundles[target].features
@@ -84,7 +84,7 @@ def alike(quay: Quay) -> Callable[[Fresh, str], Rows]:
     return compared
 
 
-def worked_out(found: Fresh, quay: Quay, account_id: str) -> Anew:
+def worked_out(found: Rescorer, quay: Quay, account_id: str) -> RescoredAccount:
     assert found.among([account_id])
     anew = found.anew(quay.scorer, account_id)
     assert anew is not None
@@ -105,20 +105,20 @@ def test_an_account_without_new_events_is_left_to_the_snapshot(quay: Quay) -> No
 
 
 def test_a_score_by_id_sees_what_was_just_posted_and_batch_gives_the_same_bits(
-    quay: Quay, alike: Callable[[Fresh, str], Rows]
+    quay: Quay, alike: Callable[[Rescorer, str], Rows]
 ) -> None:
     found = quay.fresh()
     ticket = {"ticket_id": "N", "account_id": "A-003", "opened_at": "2023-12-30T10:00:00Z", "priority": "urgent"}
     purchase = {"event_id": "p", "account_id": "A-003", "purchased_at": "2023-12-31", "amount": "12.5", "kind": "new"}
     quay.post(tickets=[ticket], usage=[use("u", user_id="new", count=3, duration_s="7.125")], purchases=[purchase])
     rows = alike(found, "A-003")
-    assert instant(int(rows.as_of[0])) == RECEIPT
+    assert from_micros(int(rows.as_of[0])) == RECEIPT
     before = quay.offline(AS_OF)
     place = list(before.account_ids).index("A-003")
     assert not np.array_equal(rows.matrices["churn"][0], before.matrices["churn"][place], equal_nan=True)
 
 
-def test_a_ticket_of_the_table_is_resolved_by_a_post(quay: Quay, alike: Callable[[Fresh, str], Rows]) -> None:
+def test_a_ticket_of_the_table_is_resolved_by_a_post(quay: Quay, alike: Callable[[Rescorer, str], Rows]) -> None:
     unresolved = next(t for t in quay.harbour.rows["tickets"] if not t["resolved_at"] and t["opened_at"] < "2023-12")
     post = {k: unresolved[k] for k in ("ticket_id", "account_id", "opened_at", "first_response_at")}
     found = quay.fresh()
@@ -127,7 +127,7 @@ def test_a_ticket_of_the_table_is_resolved_by_a_post(quay: Quay, alike: Callable
 
 
 def test_events_posted_before_the_snapshot_are_in_it_and_those_after_come_on_top(
-    quay: Quay, alike: Callable[[Fresh, str], Rows]
+    quay: Quay, alike: Callable[[Rescorer, str], Rows]
 ) -> None:
     ticket = {"ticket_id": "N", "account_id": "A-003", "opened_at": "2023-12-30T10:00:00Z", "escalated": False}
     bought = {"account_id": "A-003", "purchased_at": "2023-12-31", "amount": "12.5"}
@@ -141,7 +141,7 @@ def test_events_posted_before_the_snapshot_are_in_it_and_those_after_come_on_top
     later = RECEIPT + timedelta(hours=1)
     more = ticket | {"resolved_at": "2024-01-01T09:00:00Z", "escalated": True}
     quay.post(tickets=[more], usage=[use("again", count=3)], purchases=[bought | {"event_id": "p2"}], at=later)
-    assert instant(int(alike(found, "A-003").as_of[0])) == later
+    assert from_micros(int(alike(found, "A-003").as_of[0])) == later
 
 
 def test_late_and_disordered_events_make_the_same_score_in_whatever_order_they_come(quay: Quay) -> None:
@@ -154,16 +154,16 @@ def test_late_and_disordered_events_make_the_same_score_in_whatever_order_they_c
     again = worked_out(quay.fresh(), quay, "A-003")
     for target, matrix in found.rows.matrices.items():
         assert matrix.tobytes() == again.rows.matrices[target].tobytes()
-    assert instant(int(found.rows.as_of[0])) == RECEIPT + timedelta(minutes=5)
+    assert from_micros(int(found.rows.as_of[0])) == RECEIPT + timedelta(minutes=5)
 
 
 def test_it_looks_from_the_first_instant_that_sees_all_and_not_before_the_snapshot(quay: Quay) -> None:
     found = quay.fresh()
     early = AS_OF - timedelta(hours=2)
     quay.post(usage=[use("a")], at=early)
-    assert instant(int(worked_out(found, quay, "A-003").rows.as_of[0])) == AS_OF
+    assert from_micros(int(worked_out(found, quay, "A-003").rows.as_of[0])) == AS_OF
     quay.post(usage=[use("b", at="2024-01-01T09:00:00.000005Z")])
-    assert instant(int(worked_out(found, quay, "A-003").rows.as_of[0])) == RECEIPT + timedelta(microseconds=6)
+    assert from_micros(int(worked_out(found, quay, "A-003").rows.as_of[0])) == RECEIPT + timedelta(microseconds=6)
 
 
 def test_what_was_worked_out_is_remembered_until_more_comes(quay: Quay) -> None:
@@ -183,7 +183,7 @@ def test_an_account_that_is_newer_than_the_snapshot_is_scored_and_an_unknown_one
     with History.open(own_harbour.settings) as history, database.open(own_harbour.settings) as opened:
         assert history.kept is not None
         quay = Quay(own_harbour, opened, load_champions(own_harbour.settings), history.kept.key)
-        found = Fresh.of(own_harbour.settings, opened, quay.key, old)
+        found = Rescorer.of(own_harbour.settings, opened, quay.key, old)
         assert found is not None
         assert quay.post(usage=[use("a", young), use("b", "nobody")]) == ["accepted", "accepted"]
         assert worked_out(found, quay, young).rows.account_ids.tolist() == [young]
@@ -246,7 +246,7 @@ def broken(_: Store) -> Any:
 
 
 def test_events_of_a_merged_account_reach_the_survivor(
-    own_harbour: Any, alike: Callable[[Fresh, str], Rows], quay: Quay
+    own_harbour: Any, alike: Callable[[Rescorer, str], Rows], quay: Quay
 ) -> None:
     config, rows = own_harbour.config, own_harbour.rows
     merged = (AS_OF - timedelta(days=3)).isoformat()
@@ -257,9 +257,9 @@ def test_events_of_a_merged_account_reach_the_survivor(
     (config.parent / "accounts.csv").write_text("\n".join(lines) + "\n")
     text = config.read_text().replace("rank = {", 'merged_into = "into", merged_at = "at", rank = {')
     config.write_text(text)
-    from features.settings.load import load
+    from features.settings.load import load_settings
 
-    quay.harbour = type(own_harbour)(config, load(config), rows)
+    quay.harbour = type(own_harbour)(config, load_settings(config), rows)
     run.run(quay.harbour.settings, None, as_of=AS_OF)
     with History.open(quay.harbour.settings) as history:
         assert history.kept is not None
@@ -273,8 +273,8 @@ def test_events_of_a_merged_account_reach_the_survivor(
 
 def test_without_the_history_behind_the_snapshot_there_is_nothing_fresh(quay: Quay) -> None:
     settings = quay.harbour.settings
-    assert Fresh.of(settings, quay.opened, None, AS_OF) is None
-    assert Fresh.of(settings, quay.opened, "0123456789abcdef", AS_OF) is None
+    assert Rescorer.of(settings, quay.opened, None, AS_OF) is None
+    assert Rescorer.of(settings, quay.opened, "0123456789abcdef", AS_OF) is None
 
 
 def test_nothing_that_was_seen_at_an_instant_comes_after_it(quay: Quay) -> None:
@@ -283,7 +283,7 @@ def test_nothing_that_was_seen_at_an_instant_comes_after_it(quay: Quay) -> None:
     quay.post(usage=[use("a")])
     first = worked_out(found, quay, "A-003")
     quay.post(usage=[use("b")], at=RECEIPT - timedelta(days=1))
-    assert int(worked_out(found, quay, "A-003").rows.as_of[0]) > int(first.rows.as_of[0]) == micros(RECEIPT)
+    assert int(worked_out(found, quay, "A-003").rows.as_of[0]) > int(first.rows.as_of[0]) == to_micros(RECEIPT)
 
 
 def test_the_history_behind_the_newest_snapshot_is_kept_whatever_comes_after(quay: Quay) -> None:

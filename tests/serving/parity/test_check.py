@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from features.sources.history import History
 from features.state import database
 from features.state.database import Store
 from features.state.tables import PARITY_RUNS
 from serving.batch import run
 from serving.events import log
-from serving.events.rescoring import Fresh
+from serving.events.rescoring import Rescorer
 from serving.parity import check
-from serving.parity.sampler import SERVED, Sampler
+from serving.parity.sampler import SERVED, ParitySampler
 from serving.schemas import event_requests
-from serving.schemas.score_requests import Reader
+from serving.schemas.score_requests import ScoreRequestReader
 from serving.scoring import snapshot_store
 from serving.scoring.scorer import Rows, Scorer, load_champions
 from serving.scoring.snapshot_store import Online
@@ -57,7 +57,7 @@ def rows(own_harbour: Any, opened: Store, scorer: Scorer) -> Rows:  # noqa: ARG0
 
 def sampled(opened: Store, **what: Any) -> None:
     """Have one thing served in the sample."""
-    sampler = Sampler(opened, 10)
+    sampler = ParitySampler(opened, 10)
     sampler.offer(what.pop("scorer"), what.pop("rows"), **what)
     sampler.close()
 
@@ -73,27 +73,27 @@ def test_scores_by_id_and_of_posted_histories_come_out_the_same_offline(
     for place in (3, 5, 8):
         sampled(opened, scorer=scorer, rows=rows, places=[place], history=history)
     body = json.dumps({"accounts": [own_harbour.posted("A-003")], "as_of": "2023-11-05T10:00:00Z"})
-    asked = Reader(own_harbour.settings).read(body.encode())
+    asked = ScoreRequestReader(own_harbour.settings).read(body.encode())
     assert asked.as_of is not None
     found = snapshot_store.posted(own_harbour.settings, scorer, list(asked.items), asked.as_of)  # type: ignore[arg-type]  # posted
     sampled(opened, scorer=scorer, rows=found, places=[0], posted={"A-003": asked.items[0]})
-    checked = check.check(own_harbour.settings, opened, now=NOW)
+    checked = check.check_parity(own_harbour.settings, opened, now=NOW)
     assert (checked.checked, checked.skipped, checked.mismatches) == (4, {}, ())
     with opened.reading() as connection:
-        assert connection.execute(sa.select(PARITY_RUNS)).all() == [(micros(NOW), 4, 0)]
-    assert {(row["fate"], row["checked_at"]) for row in served(opened)} == {("same", micros(NOW))}
-    assert check.check(own_harbour.settings, opened).checked == 0
+        assert connection.execute(sa.select(PARITY_RUNS)).all() == [(to_micros(NOW), 4, 0)]
+    assert {(row["fate"], row["checked_at"]) for row in served(opened)} == {("same", to_micros(NOW))}
+    assert check.check_parity(own_harbour.settings, opened).checked == 0
 
 
 def test_a_score_that_saw_events_is_worked_out_with_those_that_it_saw_alone(
     own_harbour: Any, opened: Store, scorer: Scorer, history: str
 ) -> None:
     settings = own_harbour.settings
-    found = Fresh.of(settings, opened, history, AS_OF)
+    found = Rescorer.of(settings, opened, history, AS_OF)
     assert found is not None
     for name in ("first", "second"):
         use = {"event_id": name, "account_id": "A-003", "used_at": "2023-12-31", "known_at": "2024-01-01T09:00:00Z"}
-        events = event_requests.Reader(settings).read(json.dumps({"usage": [use]}).encode())
+        events = event_requests.EventRequestReader(settings).read(json.dumps({"usage": [use]}).encode())
         log.store_events(settings, opened, events, now=AS_OF)
         if name == "first":
             assert found.among(["A-003"])
@@ -102,7 +102,7 @@ def test_a_score_that_saw_events_is_worked_out_with_those_that_it_saw_alone(
             given = {"history": history, "position": anew.position}
             sampled(opened, scorer=scorer, rows=anew.rows, places=[0], **given)
     run.run(settings, None, as_of=NOW)  # what was held is still there: used within the hour
-    checked = check.check(settings, opened)
+    checked = check.check_parity(settings, opened)
     assert (checked.checked, checked.mismatches) == (1, ())
 
 
@@ -114,14 +114,14 @@ def test_a_score_served_from_other_features_is_found_with_its_account_and_featur
     wrong.matrices["churn"][0, column] += 1e-9
     for place in (0, 1):
         sampled(opened, scorer=scorer, rows=wrong, places=[place], history=history)
-    checked = check.check(own_harbour.settings, opened, now=NOW)
+    checked = check.check_parity(own_harbour.settings, opened, now=NOW)
     assert (checked.checked, checked.accounts) == (2, 1)
     (mismatch,) = [m for m in checked.mismatches if m.what == "churn usage_events_30d"]
     assert mismatch.account_id == rows.account_ids[3]
     assert mismatch.served == pytest.approx(mismatch.offline)
     assert "served" in str(mismatch)
     with opened.reading() as connection:
-        assert connection.execute(sa.select(PARITY_RUNS)).all() == [(micros(NOW), 2, 1)]
+        assert connection.execute(sa.select(PARITY_RUNS)).all() == [(to_micros(NOW), 2, 1)]
 
 
 def test_the_place_of_another_account_is_found(
@@ -129,7 +129,7 @@ def test_the_place_of_another_account_is_found(
 ) -> None:
     shifted = replace(rows, account_ids=rows.account_ids[[1, 0, *range(2, len(rows))]])
     sampled(opened, scorer=scorer, rows=shifted, places=[0], history=history)
-    found = {m.what for m in check.check(own_harbour.settings, opened).mismatches}
+    found = {m.what for m in check.check_parity(own_harbour.settings, opened).mismatches}
     assert {"churn_30d", "churn seats"} <= found
 
 
@@ -141,7 +141,7 @@ def test_what_can_not_be_worked_out_again_is_told_and_is_no_mismatch(
     with opened.writing() as connection:
         mine = SERVED.c.history == history
         connection.execute(sa.update(SERVED).where(mine).values(catalog="other"))
-    checked = check.check(own_harbour.settings, opened)
+    checked = check.check_parity(own_harbour.settings, opened)
     assert checked.checked == 0
     assert checked.skipped == {
         "the features are defined otherwise since": 1,
@@ -153,7 +153,7 @@ def test_no_more_is_kept_than_is_asked_for_and_no_person(
     own_harbour: Any, opened: Store, scorer: Scorer, rows: Rows
 ) -> None:
     now = [0.0]
-    sampler = Sampler(opened, 50, lambda: now[0])
+    sampler = ParitySampler(opened, 50, lambda: now[0])
     for _ in range(24 * 60):
         now[0] += 60
         sampler.offer(scorer, rows, places=[0, 1, 2], history="x")
@@ -161,7 +161,9 @@ def test_no_more_is_kept_than_is_asked_for_and_no_person(
     assert 40 <= len(served(opened)) <= 50
     with opened.writing() as connection:
         connection.execute(sa.delete(SERVED))
-    asked = Reader(own_harbour.settings).read(json.dumps({"accounts": [own_harbour.posted("A-003")]}).encode())
+    asked = ScoreRequestReader(own_harbour.settings).read(
+        json.dumps({"accounts": [own_harbour.posted("A-003")]}).encode()
+    )
     sampled(opened, scorer=scorer, rows=rows, places=[3], posted={"A-003": asked.items[0]})
     ((text),) = [row["posted"] for row in served(opened)]
     assert "harbour.example" not in text
@@ -173,9 +175,9 @@ def test_what_was_checked_long_ago_is_forgotten(
     own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: Rows
 ) -> None:
     sampled(opened, scorer=scorer, rows=rows, places=[0], history=history)
-    check.check(own_harbour.settings, opened, now=NOW)
+    check.check_parity(own_harbour.settings, opened, now=NOW)
     assert len(served(opened)) == 1
-    check.check(own_harbour.settings, opened, now=NOW + timedelta(days=31))
+    check.check_parity(own_harbour.settings, opened, now=NOW + timedelta(days=31))
     assert served(opened) == []
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.core.timestamps import micros
+from features.core.timestamps import to_micros
 from serving.schemas import score_requests
-from serving.schemas.errors import Refusal
-from serving.schemas.score_requests import Asked, Reader, Rejected
+from serving.schemas.errors import ApiError
+from serving.schemas.score_requests import RejectedAccount, ScoreRequest, ScoreRequestReader
 
 ACCOUNT = {"account_id": "x", "created_at": "2023-05-01"}
 JSON = st.recursive(
@@ -33,23 +33,23 @@ JSON = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def reader(harbour: Any) -> Reader:
-    return Reader(harbour.settings)
+def reader(harbour: Any) -> ScoreRequestReader:
+    return ScoreRequestReader(harbour.settings)
 
 
-def read(reader: Reader, *items: Any, **more: Any) -> Asked:
+def read(reader: ScoreRequestReader, *items: Any, **more: Any) -> ScoreRequest:
     return reader.read(json.dumps({"accounts": items, **more}).encode())
 
 
-def fault(reader: Reader, item: Any) -> str:
+def fault(reader: ScoreRequestReader, item: Any) -> str:
     """What is said of one item beside a good one, which must come through."""
     asked = read(reader, "good", item, "good too")
     assert (asked.items[0], asked.items[2]) == ("good", "good too")
-    assert isinstance(asked.items[1], Rejected)
+    assert isinstance(asked.items[1], RejectedAccount)
     return asked.items[1].error.message
 
 
-def test_a_posted_account_comes_out_in_canonical_values(reader: Reader) -> None:
+def test_a_posted_account_comes_out_in_canonical_values(reader: ScoreRequestReader) -> None:
     ticket = {"ticket_id": "1", "opened_at": "2023-06-01T02:00:00.000001+02:00", "priority": "urgent", "reopened": True}
     purchase = {"purchased_at": "2023-06-01T00:00:00Z", "amount": 12.34, "quantity": "3.5"}
     use = {"used_at": "2023-06-01", "count": 3}
@@ -64,7 +64,7 @@ def test_a_posted_account_comes_out_in_canonical_values(reader: Reader) -> None:
     assert asked.detail == "advice"
     item = asked.items[0]
     assert isinstance(item, dict)
-    june = micros(datetime(2023, 6, 1, tzinfo=UTC))
+    june = to_micros(datetime(2023, 6, 1, tzinfo=UTC))
     assert item["account"]["rank"] == Decimal("0.1")
     assert item["tickets"][0]["opened_at"] == june + 1
     assert item["usage"] == [{"used_at": june, "count": 3}]
@@ -118,23 +118,23 @@ def test_a_posted_account_comes_out_in_canonical_values(reader: Reader) -> None:
             "tickets.0.resolved_at: is before opened_at",
         ),
         (
-            {"account": ACCOUNT, "usage": [{"used_at": "2023-06-01"}] * (score_requests.EVENT_ROWS + 1)},
+            {"account": ACCOUNT, "usage": [{"used_at": "2023-06-01"}] * (score_requests.MAX_EVENT_ROWS + 1)},
             "usage: .* at most 10000",
         ),
     ],
 )
-def test_a_wrong_item_names_the_field_and_leaves_the_others(reader: Reader, item: Any, said: str) -> None:
+def test_a_wrong_item_names_the_field_and_leaves_the_others(reader: ScoreRequestReader, item: Any, said: str) -> None:
     assert re.search(said, fault(reader, item))
 
 
-def test_an_account_posted_twice_is_wrong_both_times(reader: Reader) -> None:
+def test_an_account_posted_twice_is_wrong_both_times(reader: ScoreRequestReader) -> None:
     asked = read(reader, {"account": ACCOUNT}, {"account": ACCOUNT}, {"account": ACCOUNT | {"account_id": "y"}})
-    assert [isinstance(item, Rejected) for item in asked.items] == [True, True, False]
+    assert [isinstance(item, RejectedAccount) for item in asked.items] == [True, True, False]
 
 
-def test_a_rejected_item_keeps_its_name(reader: Reader) -> None:
+def test_a_rejected_item_keeps_its_name(reader: ScoreRequestReader) -> None:
     asked = read(reader, {"account": {"account_id": "x"}})
-    assert isinstance(asked.items[0], Rejected)
+    assert isinstance(asked.items[0], RejectedAccount)
     assert asked.items[0].account_id == "x"
 
 
@@ -160,16 +160,18 @@ def test_a_rejected_item_keeps_its_name(reader: Reader) -> None:
         (json.dumps({"accounts": ["a"] * 101}).encode(), HTTPStatus.UNPROCESSABLE_ENTITY, "at most 100"),
     ],
 )
-def test_a_request_that_is_wrong_as_a_whole_is_refused(reader: Reader, body: bytes, status: int, said: str) -> None:
-    with pytest.raises(Refusal, match=said) as caught:
+def test_a_request_that_is_wrong_as_a_whole_is_refused(
+    reader: ScoreRequestReader, body: bytes, status: int, said: str
+) -> None:
+    with pytest.raises(ApiError, match=said) as caught:
         reader.read(body)
     assert caught.value.status == status
 
 
-def test_nan_is_no_number(reader: Reader) -> None:
+def test_nan_is_no_number(reader: ScoreRequestReader) -> None:
     body = json.dumps({"accounts": ["a", {"account": ACCOUNT | {"rank": float("nan")}}]}).encode()
     item = reader.read(body).items[1]
-    assert isinstance(item, Rejected)
+    assert isinstance(item, RejectedAccount)
     assert item.error.message == "account.rank: Input should be a finite number"
 
 
@@ -177,23 +179,23 @@ def test_nan_is_no_number(reader: Reader) -> None:
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
-def test_whatever_comes_is_read_or_refused(reader: Reader, value: Any) -> None:
+def test_whatever_comes_is_read_or_refused(reader: ScoreRequestReader, value: Any) -> None:
     for body in (json.dumps(value), json.dumps({"accounts": value}), json.dumps({"accounts": [value, "good"]})):
         try:
             asked = reader.read(body.encode("utf-8", "surrogatepass"))
-        except Refusal:
+        except ApiError:
             continue
-        assert all(isinstance(item, str | dict | Rejected) for item in asked.items)
+        assert all(isinstance(item, str | dict | RejectedAccount) for item in asked.items)
 
 
 @given(st.binary(max_size=40), st.integers(0, 200))
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
-def test_a_good_body_with_rubbish_in_it_is_read_or_refused(reader: Reader, rubbish: bytes, at: int) -> None:
+def test_a_good_body_with_rubbish_in_it_is_read_or_refused(reader: ScoreRequestReader, rubbish: bytes, at: int) -> None:
     body = json.dumps(
         {"accounts": ["a", {"account": ACCOUNT, "usage": [{"used_at": "2023-06-01", "count": 2}]}]}
     ).encode()
     spoilt = body[:at] + rubbish + body[at + len(rubbish) :]
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(ApiError):
         assert reader.read(spoilt).items

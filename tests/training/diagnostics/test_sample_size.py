@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.core.timestamps import instant
+from features.core.timestamps import from_micros
 from training.diagnostics import sample_size
 from training.registry import mlflow_registry
 from training.targets.time_splits import Plan
@@ -72,7 +72,7 @@ def test_accounts_with_nothing_from_a_source_are_counted_by_account(posted):
     start = datetime(2023, 1, 1, tzinfo=UTC)
     history = posted(accounts=[(a, start) for a in "ABC"], usage=[("A", start)])
     asked = pd.Series(["A", "B", "C", "C"])
-    assert sample_size.remarks(history, (), asked, instant(history.last_event + 1)) == (
+    assert sample_size.remarks(history, (), asked, from_micros(history.last_event + 1)) == (
         "2 of the 3 accounts have nothing in usage: its features say little of them",
     )
 

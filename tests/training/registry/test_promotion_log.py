@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from features.core.errors import RegistryError
-from features.settings.load import load
+from features.settings.load import load_settings
 from training.models.model import Bundle
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
@@ -124,7 +124,7 @@ def test_a_target_no_longer_asked_for_has_no_champion(settings, tmp_path):
         promotion_log.append(settings, promotion)
     text = settings.file.read_text()
     (tmp_path / "churn_alone.toml").write_text(text[: text.index("[upsell]")])
-    assert promotion_log.champions(load(tmp_path / "churn_alone.toml")).keys() == {"churn"}
+    assert promotion_log.champions(load_settings(tmp_path / "churn_alone.toml")).keys() == {"churn"}
 
 
 def test_a_champion_whose_folder_is_gone_is_a_clear_error(settings):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from features.settings import Churn, ChurnLabel, Cohort, Upsell, UpsellLabel
-from features.settings.load import load
+from features.settings.load import load_settings
 from features.sources.history import History
 from training.targets.cohorts import eligible
 from training.targets.labels import definition, gains, labels, mature_until, order
@@ -553,7 +553,7 @@ def test_a_cancel_date_in_accounts_becomes_a_label_by_the_toml_of_the_docs(tmp_p
     (tmp_path / "exports" / "accounts.csv").write_text("\n".join(rows), encoding="utf-8")
     used = ["customer,at", *(f"{a},2024-01-0{n}" for n, a in enumerate("ABC", 1))]
     (tmp_path / "exports" / "usage.csv").write_text("\n".join(used), encoding="utf-8")
-    settings = load(file)
+    settings = load_settings(file)
     with History.open(settings) as history:
         members = eligible(history, settings.churn.cohort, [NOW])
         assert members["account_id"].tolist() == ["A", "B"]
