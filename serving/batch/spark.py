@@ -21,6 +21,7 @@ from features.engine import spark
 from features.settings import Engine, Settings
 from features.sources.history import History
 from serving.scoring import score_table
+from serving.scoring.advice import clear_outside_cohort
 from serving.scoring.score_table import Earlier, Explain
 from serving.scoring.scorer import Scorer
 from serving.scoring.snapshot_store import Snapshot
@@ -102,4 +103,4 @@ def _placed(told: pa.Table, part: Snapshot, earlier: Earlier | None) -> pa.Table
     for target, eligible in part.in_cohort.items():
         if f"in_cohort_{target}" in columns:
             columns[f"in_cohort_{target}"] = pa.array(np.asarray(eligible), pa.bool_())
-    return pa.table(columns)
+    return pa.table(clear_outside_cohort(columns))

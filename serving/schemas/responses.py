@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from serving.schemas.errors import Error
+from serving.schemas.errors import ErrorBody
 
 # How much to tell: the probabilities alone, what they mean besides, or why as well.
 Detail = Literal["scores", "advice", "drivers"]
@@ -17,7 +17,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Driver(_Answer):
+class ScoreDriver(_Answer):
     """One of at most three reasons of a score."""
 
     feature: str
@@ -27,7 +27,7 @@ class Driver(_Answer):
     play: str | None
 
 
-class Trend(_Answer):
+class ScoreTrend(_Answer):
     """What the last stored score before this one was, and how the score has moved since."""
 
     as_of: datetime
@@ -46,8 +46,8 @@ class TargetScore(_Answer):
     in_cohort: bool | None = None
     # The company's currency: revenue at risk for churn, the expected gain for upsell.
     value: FiniteFloat | None = None
-    trend: Trend | None = None
-    drivers: tuple[Driver, ...] | None = None
+    trend: ScoreTrend | None = None
+    drivers: tuple[ScoreDriver, ...] | None = None
 
 
 class Recommendation(_Answer):
@@ -59,14 +59,14 @@ class Recommendation(_Answer):
     why: str
 
 
-class NextSale(_Answer):
+class ExpectedSale(_Answer):
     """When the account is expected to buy again."""
 
     days: FiniteFloat
     overdue: bool
 
 
-class Scored(_Answer):
+class AccountScores(_Answer):
     """One account's scores at one instant."""
 
     account_id: str
@@ -78,8 +78,9 @@ class Scored(_Answer):
     # Revenue a year, in the company's currency.
     value: FiniteFloat | None = None
     tier: Literal["A", "B", "C", "D", "E"] | None = None
+    # None for an account outside the cohort: it is no customer at this instant.
     recommendation: Recommendation | None = None
-    next_sale: NextSale | None = None
+    next_sale: ExpectedSale | None = None
     # Mean days until it leaves, if it does within the longest horizon.
     leaves_in_days: FiniteFloat | None = None
     catalog: str
@@ -87,20 +88,20 @@ class Scored(_Answer):
     sources_missing: tuple[str, ...]
 
 
-class Failed(_Answer):
+class FailedAccount(_Answer):
     """One account that could not be scored."""
 
     account_id: str | None
-    error: Error
+    error: ErrorBody
 
 
-class Results(_Answer):
+class ScoreResponse(_Answer):
     """The answer to a scoring request, item by item in the order asked."""
 
-    results: tuple[Scored | Failed, ...]
+    results: tuple[AccountScores | FailedAccount, ...]
 
 
-class Past(_Answer):
+class StoredScore(_Answer):
     """One stored score."""
 
     as_of: datetime
@@ -110,13 +111,13 @@ class Past(_Answer):
     model: str
 
 
-class Account(Scored):
+class AccountResponse(AccountScores):
     """One account's scores now, and those stored of it, newest first."""
 
-    history: tuple[Past, ...]
+    history: tuple[StoredScore, ...]
 
 
-class Card(_Answer):
+class ModelCard(_Answer):
     """One target's model."""
 
     version: str
@@ -131,7 +132,7 @@ class Card(_Answer):
     fallback: str | None = None
 
 
-class Snapshot(_Answer):
+class SnapshotInfo(_Answer):
     """What scores by id are made from."""
 
     as_of: datetime
@@ -139,28 +140,28 @@ class Snapshot(_Answer):
     sources: tuple[str, ...]
 
 
-class Models(_Answer):
+class ModelsResponse(_Answer):
     """The models that score now, by target, and the snapshot behind scores by id."""
 
-    models: dict[str, Card]
+    models: dict[str, ModelCard]
     catalog: str
-    snapshot: Snapshot | None
+    snapshot: SnapshotInfo | None
 
 
-class Fate(_Answer):
+class EventStatus(_Answer):
     """What became of one posted event."""
 
     event_id: str | None
     # A duplicate was posted before; an updated ticket tells more than before; a conflict contradicts it.
     fate: Literal["accepted", "duplicate", "updated", "conflict", "rejected"]
-    error: Error | None
+    error: ErrorBody | None
 
 
-class Received(_Answer):
+class EventsResponse(_Answer):
     """The answer to posted events, table by table in the order sent."""
 
     # The instant from which scores know of them.
     received_at: datetime
-    tickets: tuple[Fate, ...] = ()
-    usage: tuple[Fate, ...] = ()
-    purchases: tuple[Fate, ...] = ()
+    tickets: tuple[EventStatus, ...] = ()
+    usage: tuple[EventStatus, ...] = ()
+    purchases: tuple[EventStatus, ...] = ()

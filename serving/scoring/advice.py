@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.settings import Settings
 from serving.scoring.scorer import Rows, Scorer
@@ -15,6 +17,7 @@ from training.decisions.timing import NextSale, next_sale, time_to_churn
 from training.decisions.value import Floats
 
 CHURN, UPSELL = "churn", "upsell"
+NO_CUSTOMER = "not in the cohort: it is no customer at this date"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,22 @@ def advise(settings: Settings, scorer: Scorer, rows: Rows, scores: Mapping[str, 
         sale = next_sale(rows.about, upsell.rhythm) if upsell.rhythm else None
     done = recommend(rows.about, risk, chance, risky=risky, promising=promising)
     return Advice(dict(_worth(settings, scorer, rows, scores)), done, sale, leaves)
+
+
+def clear_outside_cohort(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """Clear the recommendations of accounts outside the cohort: the models learned nothing of accounts that have left.
+
+    The cohort is that of churn, or of upsell where no churn is scored. Where it is unknown, nothing is cleared.
+
+    Args:
+        columns: By name, each of n accounts, as `score_table` has them.
+    """
+    cohort = next((columns[name] for t in (CHURN, UPSELL) if (name := f"in_cohort_{t}") in columns), None)
+    if cohort is None:
+        return columns
+    is_outside = pc.invert(pc.fill_null(cohort, True))
+    cleared = {"recommendation": pa.scalar(None, pa.string()), "withheld": False, "why": NO_CUSTOMER}
+    return columns | {name: pc.if_else(is_outside, value, columns[name]) for name, value in cleared.items()}
 
 
 def _worth(

@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
 from features.settings import Settings
-from serving.scoring.advice import Advice, advise
+from serving.scoring.advice import Advice, advise, clear_outside_cohort
 from serving.scoring.drivers import Driver, find_drivers
 from serving.scoring.scorer import Rows, Scorer
 from training.decisions.value import Floats
@@ -49,7 +49,8 @@ class Results:
         sources: Event tables that were there.
         before: When the scores in the columns `…_before` were made, and by which models; None without any.
         table: account_id; by score (churn_90d) its probability, then with a suffix `_value` (money), `_before` (the
-            last score) and `_drivers` (JSON; null where not explained); value, tier, recommendation, withheld, why,
+            last score) and `_drivers` (JSON; null where not explained); value, tier, recommendation (null outside the
+            cohort), withheld, why,
             next_sale_days, next_sale_overdue, leaves_in_days, and `in_cohort_TARGET`.
     """
 
@@ -199,7 +200,7 @@ def table(  # noqa: PLR0913, PLR0917  # all that is known of some accounts
             columns[f"{name}_drivers"] = pa.array([None if d is None else _json(d) for d in told], pa.string())
         eligible = rows.in_cohort.get(target)
         columns[f"in_cohort_{target}"] = pa.array([None] * len(rows) if eligible is None else eligible, pa.bool_())
-    return pa.table(columns | _advised(rows, advice))
+    return pa.table(clear_outside_cohort(columns | _advised(rows, advice)))
 
 
 def _advised(rows: Rows, advice: Advice) -> dict[str, pa.Array]:

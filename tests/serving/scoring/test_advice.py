@@ -1,0 +1,56 @@
+"""Recommendations of the HTTP service for accounts that are customers and for accounts that have left."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pydantic_core import to_json
+
+from serving.api.score_service import ScoreService
+from serving.batch import run
+from serving.schemas.responses import ScoreResponse
+from serving.schemas.score_requests import ScoreRequest, ScoreRequestReader
+from serving.scoring.advice import NO_CUSTOMER, clear_outside_cohort
+from serving.scoring.score_table import Explain
+
+# Terms of a year have ended for some accounts by then, and for others not yet.
+AS_OF = datetime(2024, 4, 15, tzinfo=UTC)
+
+
+def test_neither_ids_nor_posted_histories_of_accounts_that_have_left_get_a_recommendation(
+    own_harbour: Any, harbour: Any
+) -> None:
+    table = run.run(own_harbour.settings, None, as_of=AS_OF, explain=Explain.NONE).results.table.to_pandas()
+    accounts = table.groupby("in_cohort_churn")["account_id"].head(5).tolist()
+    service = ScoreService.load(own_harbour.settings)
+    body = {"accounts": [harbour.posted(name) for name in accounts], "as_of": AS_OF.isoformat(), "detail": "advice"}
+    posted = ScoreRequestReader(own_harbour.settings).read(json.dumps(body).encode())
+    for request in (ScoreRequest(None, "advice", accounts), posted):
+        answer = to_json(service.score(request))
+        ScoreResponse.model_validate_json(answer, strict=True)
+        seen = {True: 0, False: 0}
+        for item in json.loads(answer)["results"]:
+            is_customer = item["scores"]["churn_90d"]["in_cohort"]
+            assert (item["recommendation"] is not None) == is_customer
+            seen[is_customer] += 1
+        assert seen == {True: 5, False: 5}
+
+
+@pytest.mark.parametrize("target", ["churn", "upsell"])
+def test_only_accounts_that_are_known_to_be_outside_the_cohort_lose_their_recommendation(target: str) -> None:
+    columns = {
+        f"in_cohort_{target}": pa.array([True, False, None]),
+        "recommendation": pa.array(["act", "act", "sell"]),
+        "withheld": pa.array([True, True, False]),
+        "why": pa.array(["risk", "risk", "chance"]),
+    }
+    cleared = clear_outside_cohort(columns)
+    assert cleared["recommendation"].to_pylist() == ["act", None, "sell"]
+    assert cleared["withheld"].to_pylist() == [True, False, False]
+    assert cleared["why"].to_pylist() == ["risk", NO_CUSTOMER, "chance"]
+    del columns[f"in_cohort_{target}"]
+    assert clear_outside_cohort(columns) == columns
