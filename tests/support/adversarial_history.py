@@ -1,4 +1,4 @@
-"""A history as nasty as the contract allows: instants at every edge, odd texts, ties, late news, large numbers."""
+"""An adversarial history within the contract: instants at every edge, odd texts, ties, late arrivals, large numbers."""
 
 import random
 from datetime import UTC, datetime

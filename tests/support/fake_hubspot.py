@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tests.support.fake_server import Answer, Request, StandIn
+from tests.support.fake_server import Answer, FakeServer, Request
 
 TOKEN = "pat-test"
 
@@ -14,7 +14,7 @@ def refusal(message: str, status: int = 400, category: str = "VALIDATION_ERROR")
     return Answer(status, {"status": "error", "message": message, "category": category, "correlationId": "c"})
 
 
-class HubSpotStandIn(StandIn):
+class FakeHubSpot(FakeServer):
     def __init__(self) -> None:
         super().__init__()
         self.properties: dict[str, dict[str, Any]] = {

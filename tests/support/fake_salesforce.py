@@ -9,12 +9,12 @@ from collections import Counter
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.support.fake_server import Answer, Request, StandIn
+from tests.support.fake_server import Answer, FakeServer, Request
 
 EXPIRED = Answer(401, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}])
 
 
-class SalesforceStandIn(StandIn):
+class FakeSalesforce(FakeServer):
     def __init__(self) -> None:
         super().__init__()
         self.tokens: set[str] = set()

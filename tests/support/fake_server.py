@@ -1,4 +1,4 @@
-"""A real HTTP server on a free port that a test can make refuse, and that can kill whoever asks it."""
+"""A real HTTP server on a free port whose answers a test sets, and which can kill the process that calls it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,15 @@ class Request:
 
 @dataclass
 class Trap:
-    """What to do when a request like this comes: answer so, or kill who asks, before or after it is done.
+    """An answer, or a kill of the calling process, for requests that match `like`.
 
-    deaf: it is done all the same, but who asks does not hear of it.
+    Args:
+        like: A pattern of "METHOD path".
+        answer: What to answer instead.
+        kill: Empty, "before" or "after": kill the caller before or after the request is carried out.
+        deaf: Carry the request out, but give `answer` all the same.
+        after: Let so many matching requests pass first.
+        times: How many requests to trap.
     """
 
     like: str
@@ -51,7 +57,7 @@ class Trap:
     times: int = 1
 
 
-class StandIn:
+class FakeServer:
     """Subclasses answer in `handle`; a test reads `asked`."""
 
     def __init__(self) -> None:
@@ -60,7 +66,7 @@ class StandIn:
         self.victim = 0
         self._meanwhile: list[tuple[str, Callable[[], object]]] = []
         self._lock = threading.Lock()
-        stand_in = self
+        fake = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -68,8 +74,8 @@ class StandIn:
             def do_GET(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
                 request = Request(self.command, self.path, self.headers, self.rfile.read(length))
-                with stand_in._lock:
-                    answer = stand_in.respond(request)
+                with fake._lock:
+                    answer = fake.respond(request)
                 body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
                 self.send_response(answer.status)
                 for name, value in ({"content-type": "application/json"} | dict(answer.headers)).items():
@@ -84,7 +90,7 @@ class StandIn:
                 pass
 
             def handle(self) -> None:
-                with contextlib.suppress(OSError):  # who asked was killed
+                with contextlib.suppress(OSError):  # the calling process was killed
                     super().handle()
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -121,7 +127,7 @@ class StandIn:
         raise NotImplementedError
 
     def on(self, like: str, do: Callable[[], object]) -> None:
-        """Let something happen at the stand-in's when such a request comes."""
+        """Let something happen in the server when such a request comes."""
         self._meanwhile.append((like, do))
 
     def count(self, like: str) -> int:

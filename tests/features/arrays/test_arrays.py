@@ -19,7 +19,7 @@ from features.definitions.feature import DAY, Ask, Stream
 from features.definitions.sql_expression import by_stream, numbered
 from features.engine import facts, snapshots
 from features.sources.history import History
-from tests.support import adversarial_history as nasty
+from tests.support import adversarial_history
 from tests.support.adversarial_history import AS_OFS, generated, settings
 
 ASKS = by_stream(catalog.BUILT_IN.present(("tickets", "usage", "purchases", "touches")))
@@ -101,7 +101,12 @@ def test_only_some_accounts_since_an_instant_are_read(name):
 @given(st.randoms(use_true_random=False))
 @examples(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_facts_of_any_rows_are_those_of_the_database(draw):
-    tables = {"tickets": nasty.ticket, "usage": nasty.usage, "purchases": nasty.purchase, "touches": nasty.touch}
+    tables = {
+        "tickets": adversarial_history.ticket,
+        "usage": adversarial_history.usage,
+        "purchases": adversarial_history.purchase,
+        "touches": adversarial_history.touch,
+    }
     rows = {t: [row(draw, draw.choice("ab")) for _ in range(draw.randrange(5))] for t, row in tables.items()}
     accounts = [{"account_id": account, "created_at": 0} for account in "ab"]
     with pair(tame({"accounts": accounts, **rows})) as histories:
@@ -110,7 +115,7 @@ def test_facts_of_any_rows_are_those_of_the_database(draw):
         assert on_arrays(histories[0])
 
 
-@pytest.mark.parametrize("change", [tame, dict], ids=["tame", "nasty"])
+@pytest.mark.parametrize("change", [tame, dict], ids=["tame", "adversarial"])
 def test_snapshots_are_the_same_to_the_last_bit(change):
     with pair(change(generated(7))) as histories:
         found, told = (snapshots.build(history, AS_OFS) for history in histories)

@@ -1,4 +1,4 @@
-"""The same catalog over a nasty history, on every engine there is."""
+"""The same catalog over an adversarial history, on every engine."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def refused(engine, history, reason):
     return str(told.value)
 
 
-def test_the_history_is_as_nasty_as_it_is_meant_to_be(wanted):
+def test_the_history_moves_nearly_every_feature(wanted):
     assert set(wanted["as_of"]) == set(AS_OFS)
     assert {"busy", "empty", "before 1970"} < set(wanted["account_id"])
     assert len(set(wanted.groupby("as_of").size())) > 1

@@ -21,9 +21,9 @@ from features.state import database
 from features.state.tables import DELIVERY_RUNS
 from serving.delivery import destinations
 from serving.delivery.deliver import deliver
-from tests.support.fake_hubspot import TOKEN, HubSpotStandIn
-from tests.support.fake_salesforce import SalesforceStandIn
-from tests.support.fake_server import StandIn, Trap
+from tests.support.fake_hubspot import TOKEN, FakeHubSpot
+from tests.support.fake_salesforce import FakeSalesforce
+from tests.support.fake_server import FakeServer, Trap
 
 # A delivery in a process of its own, which the stand-in kills.
 DELIVERY = """
@@ -43,15 +43,15 @@ ACCOUNTS = [[f"k{i:03}" for i in range(start, start + 150)] for start in (0, 150
 
 
 @pytest.fixture
-def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, StandIn, Crm]]:
+def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, FakeServer, Crm]]:
     monkeypatch.setenv("SALESFORCE_CLIENT_ID", "an id")
     monkeypatch.setenv("SALESFORCE_CLIENT_SECRET", "a secret")
     monkeypatch.setenv("HUBSPOT_TOKEN", TOKEN)
-    with SalesforceStandIn() if request.param == "salesforce" else HubSpotStandIn() as stand_in:
-        place = {"instance_url": stand_in.url} if request.param == "salesforce" else {"url": stand_in.url}
+    with FakeSalesforce() if request.param == "salesforce" else FakeHubSpot() as server:
+        place = {"instance_url": server.url} if request.param == "salesforce" else {"url": server.url}
         crm = Crm.model_validate({"wait_s": 0.01, "tries": 3, "columns": ["churn_90d"], request.param: place})
         destinations.needs(request.param, _settings(crm), create=True)
-        yield request.param, stand_in, crm
+        yield request.param, server, crm
 
 
 def _settings(crm: Crm, state: str = "", targets: Any = None) -> Any:
@@ -72,13 +72,13 @@ KILLS = [
 
 @pytest.mark.parametrize(("cloud", "trap"), KILLS, indirect=["cloud"])
 def test_a_killed_delivery_is_finished_by_the_next(cloud: tuple[str, Any, Crm], trap: Trap, tmp_path: Path) -> None:
-    to, stand_in, crm = cloud
-    stand_in.traps = [replace(trap)]
+    to, server, crm = cloud
+    server.traps = [replace(trap)]
     state = f"sqlite:///{tmp_path}/state.db"
     given = {"crm": crm.model_dump(mode="json"), "state": state, "to": to, "chunks": ACCOUNTS}
     line = [sys.executable, "-c", DELIVERY, json.dumps(given)]
     with subprocess.Popen(line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        stand_in.victim = process.pid
+        server.victim = process.pid
         said = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, said
     settings = _settings(crm, state, targets={})
@@ -88,9 +88,9 @@ def test_a_killed_delivery_is_finished_by_the_next(cloud: tuple[str, Any, Crm], 
         assert (finished.stopped, sum(finished.fates.values())) == ("", 300)
         assert set(finished.fates) <= {"sent", "unchanged"}
         assert deliver(settings, opened, chunks, to).fates == {"unchanged": 300}
-    assert sorted(stand_in.records) == [account for chunk in ACCOUNTS for account in chunk]
+    assert sorted(server.records) == [account for chunk in ACCOUNTS for account in chunk]
     # Only an upsert whose answer nobody heard is sent a second time; it changes nothing.
-    twice = [account for account, n in stand_in.writes.items() if n > 1]
+    twice = [account for account, n in server.writes.items() if n > 1]
     assert len(twice) == (100 if to == "hubspot" and trap.kill == "after" else 0)
 
 

@@ -14,7 +14,7 @@ from features.state import database
 from serving.delivery import destinations
 from serving.delivery.deliver import Delivered, deliver
 from serving.delivery.ledger import Ledger
-from tests.support.fake_salesforce import EXPIRED, SalesforceStandIn
+from tests.support.fake_salesforce import EXPIRED, FakeSalesforce
 from tests.support.fake_server import Answer, Trap
 
 BUSY = Answer(503, [{"errorCode": "SERVER_UNAVAILABLE", "message": "busy"}])
@@ -35,21 +35,21 @@ def frame(n: int = 3, *, score: float = 0.25, as_of: str = "2024-01-01") -> pd.D
 
 
 @pytest.fixture
-def org(monkeypatch: pytest.MonkeyPatch) -> Iterator[SalesforceStandIn]:
+def org(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSalesforce]:
     monkeypatch.setenv("SALESFORCE_CLIENT_ID", "an id")
     monkeypatch.setenv("SALESFORCE_CLIENT_SECRET", "a secret")
-    with SalesforceStandIn() as made:
+    with FakeSalesforce() as made:
         yield made
 
 
 @pytest.fixture
-def settings(org: SalesforceStandIn, tmp_path: Path) -> Any:
+def settings(org: FakeSalesforce, tmp_path: Path) -> Any:
     crm = Crm.model_validate({"wait_s": 0.01, "tries": 3, "salesforce": {"instance_url": org.url}})
     return SimpleNamespace(crm=crm, state=f"sqlite:///{tmp_path}/state.db", targets={})
 
 
 @pytest.fixture
-def ready(org: SalesforceStandIn, settings: Any) -> SalesforceStandIn:
+def ready(org: FakeSalesforce, settings: Any) -> FakeSalesforce:
     destination = destinations.Salesforce(settings)
     destination.needs(COLUMNS, create=True)  # type: ignore[arg-type]
     destination.close()
@@ -63,9 +63,7 @@ def send(settings: Any) -> Iterator[Callable[..., Delivered]]:
         yield lambda *chunks, **more: deliver(settings, opened, chunks, "salesforce", **more)
 
 
-def test_rows_arrive_and_the_next_time_only_what_changed(
-    ready: SalesforceStandIn, send: Callable[..., Delivered]
-) -> None:
+def test_rows_arrive_and_the_next_time_only_what_changed(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
     assert send(frame()).fates == {"sent": 3}
     assert ready.records["Ä-0"] == {
         "Name": "Boatyard Ä-0",
@@ -86,7 +84,7 @@ def test_rows_arrive_and_the_next_time_only_what_changed(
     assert send(later, everything=True).fates == {"sent": 3}
 
 
-def test_a_value_that_is_gone_is_emptied(ready: SalesforceStandIn, send: Callable[..., Delivered]) -> None:
+def test_a_value_that_is_gone_is_emptied(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
     send(frame(1))
     gone = frame(1)
     gone["value"] = [float("nan")]
@@ -94,14 +92,14 @@ def test_a_value_that_is_gone_is_emptied(ready: SalesforceStandIn, send: Callabl
     assert "Garrison_Value__c" not in ready.records["Ä-0"]
 
 
-def test_the_external_id_stands_once_in_what_is_sent(ready: SalesforceStandIn, send: Callable[..., Delivered]) -> None:
+def test_the_external_id_stands_once_in_what_is_sent(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
     send(frame())
     header = next(iter(ready.jobs.values()))["csv"].splitlines()[0].split(",")
     assert header.count("Garrison_Account_Id__c") == 1
 
 
 def test_rows_that_failed_in_silence_are_found_and_tried_again(
-    ready: SalesforceStandIn, send: Callable[..., Delivered], tmp_path: Path
+    ready: FakeSalesforce, send: Callable[..., Delivered], tmp_path: Path
 ) -> None:
     ready.errors = {
         "Ä-0": ["UNABLE_TO_LOCK_ROW:unable to obtain exclusive access"],
@@ -126,16 +124,14 @@ def test_rows_that_failed_in_silence_are_found_and_tried_again(
 @pytest.mark.parametrize(
     "where", ["POST .*ingest$", "PUT .*batches", "PATCH", r"GET .*ingest/\w+$", "GET .*Results", "describe", "token"]
 )
-def test_a_503_in_the_middle_is_waited_out(
-    ready: SalesforceStandIn, send: Callable[..., Delivered], where: str
-) -> None:
+def test_a_503_in_the_middle_is_waited_out(ready: FakeSalesforce, send: Callable[..., Delivered], where: str) -> None:
     ready.traps = [Trap(where, BUSY, times=2)]
     assert send(frame()).fates == {"sent": 3}
     assert set(ready.writes.values()) == {1}
 
 
 def test_retry_after_is_kept_to(
-    ready: SalesforceStandIn, send: Callable[..., Delivered], monkeypatch: pytest.MonkeyPatch
+    ready: FakeSalesforce, send: Callable[..., Delivered], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr("serving.delivery.crm_client.Patience.wait", lambda _, _tried, asked=0.0: slept.append(asked))
@@ -144,14 +140,14 @@ def test_retry_after_is_kept_to(
     assert slept == [7.0]
 
 
-def test_an_expired_token_costs_one_new_login(ready: SalesforceStandIn, send: Callable[..., Delivered]) -> None:
+def test_an_expired_token_costs_one_new_login(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
     ready.traps = [Trap("PUT", EXPIRED)]
     assert send(frame()).fates == {"sent": 3}
     assert ready.count("oauth2/token") == 2
 
 
 def test_a_token_that_stays_refused_ends_the_delivery(
-    ready: SalesforceStandIn, send: Callable[..., Delivered], tmp_path: Path
+    ready: FakeSalesforce, send: Callable[..., Delivered], tmp_path: Path
 ) -> None:
     ready.traps = [Trap("POST .*ingest$", EXPIRED, times=99)]
     delivered = send(frame(), frame(5), result=tmp_path / "fates.csv")
@@ -163,14 +159,14 @@ def test_a_token_that_stays_refused_ends_the_delivery(
     assert len(pd.read_csv(tmp_path / "fates.csv")) == 8
 
 
-def test_a_lost_answer_to_the_close_does_no_harm(ready: SalesforceStandIn, send: Callable[..., Delivered]) -> None:
+def test_a_lost_answer_to_the_close_does_no_harm(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
     ready.traps = [Trap("PATCH", BUSY, deaf=True)]
     assert send(frame()).fates == {"sent": 3}
     assert set(ready.writes.values()) == {1}
 
 
 def test_a_job_that_salesforce_fails_is_told_with_its_reason(
-    ready: SalesforceStandIn, send: Callable[..., Delivered], tmp_path: Path
+    ready: FakeSalesforce, send: Callable[..., Delivered], tmp_path: Path
 ) -> None:
     ready.on("PUT", lambda: ready.fields.pop("Garrison_Value__c", None))  # gone since we looked
     assert send(frame(), result=tmp_path / "fates.csv").fates == {"quarantined": 3}
@@ -179,7 +175,7 @@ def test_a_job_that_salesforce_fails_is_told_with_its_reason(
 
 
 def test_a_job_cut_off_before_its_upload_is_given_up(
-    ready: SalesforceStandIn, send: Callable[..., Delivered], settings: Any
+    ready: FakeSalesforce, send: Callable[..., Delivered], settings: Any
 ) -> None:
     ready.traps = [Trap("PUT", BUSY, times=3)]
     assert send(frame()).fates == {"failed": 3}
@@ -191,9 +187,7 @@ def test_a_job_cut_off_before_its_upload_is_given_up(
         assert Ledger(opened, destinations.Salesforce(settings).key).under_way() == {}
 
 
-def test_a_job_cut_off_after_its_upload_is_found_again(
-    ready: SalesforceStandIn, send: Callable[..., Delivered]
-) -> None:
+def test_a_job_cut_off_after_its_upload_is_found_again(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
     ready.errors = {"Ä-1": ["UNABLE_TO_LOCK_ROW:locked"]}
     ready.traps = [Trap(r"GET .*ingest/\w+$", BUSY, times=3)]
     assert send(frame()).fates == {"failed": 3}
@@ -203,7 +197,7 @@ def test_a_job_cut_off_after_its_upload_is_found_again(
 
 
 def test_missing_and_wrong_fields_are_named_before_anything_is_sent(
-    ready: SalesforceStandIn, send: Callable[..., Delivered], settings: Any
+    ready: FakeSalesforce, send: Callable[..., Delivered], settings: Any
 ) -> None:
     del ready.fields["Garrison_Drivers__c"]
     ready.fields["Garrison_Value__c"]["type"] = "string"
@@ -216,13 +210,13 @@ def test_missing_and_wrong_fields_are_named_before_anything_is_sent(
     assert ready.jobs == {}
 
 
-def test_a_shorter_field_gets_a_shorter_text(ready: SalesforceStandIn, send: Callable[..., Delivered]) -> None:
+def test_a_shorter_field_gets_a_shorter_text(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
     ready.fields["Garrison_Drivers__c"]["length"] = 10
     send(frame(1))
     assert ready.records["Ä-0"]["Garrison_Drivers__c"] == "Nutzung f…"
 
 
-def test_the_fields_are_made_with_their_types(org: SalesforceStandIn, settings: Any) -> None:
+def test_the_fields_are_made_with_their_types(org: FakeSalesforce, settings: Any) -> None:
     before = destinations.needs("salesforce", settings)
     assert not any(need.there for need in before)
     destinations.needs("salesforce", settings, create=True)
@@ -244,7 +238,7 @@ def test_the_fields_are_made_with_their_types(org: SalesforceStandIn, settings: 
 
 
 def test_a_dry_run_sends_nothing_and_shows_what_would_change(
-    ready: SalesforceStandIn, send: Callable[..., Delivered]
+    ready: FakeSalesforce, send: Callable[..., Delivered]
 ) -> None:
     send(frame())
     jobs = len(ready.jobs)
