@@ -202,7 +202,28 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
     """Make features, one for each window, out of one formula.
 
     The function's name becomes the column (`usage_events` with window 30: `usage_events_30d`), its docstring
-    the sentence. `says` is a template with {value} and {w}, or a function of the value and the window.
+    the sentence.
+
+    Args:
+        unit: Such as events, days, share.
+        family: Features of much the same meaning share it; an explanation names one of a family.
+        says: The driver in words: a template with {value} and {w}, or a function of the value and the window.
+        windows: Days of each window; () for one feature without a window.
+        missing: The meaning of a null.
+        direction: +1 if more of it can only raise churn risk, -1 if only lower it, 0 if neither is certain.
+        play: Key of the next step when the feature drives a risk; None marks context that nobody can act on.
+
+    Examples:
+        >>> from features.definitions.streams import USAGE
+        >>> @feature(windows=(7, 30), unit="exports", family="exports", says="{value:.0f} exports in {w} days")
+        ... def exports(at, w):
+        ...     "Exports in the last {w} days."
+        ...     return at(USAGE.count(lambda row: row.feature == "export", name="exports"), w)
+        >>> week, month = exports
+        >>> month.name, month.sentence, month.sources
+        ('exports_30d', 'Exports in the last 30 days.', ('usage',))
+        >>> week.says(3)
+        '3 exports in 7 days'
     """
 
     def define(formula: Formula) -> tuple[Feature, ...]:

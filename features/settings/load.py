@@ -17,10 +17,34 @@ from features.settings import Settings, validate
 def load_settings(file: Path | str) -> Settings:
     """Read and check a company's TOML file.
 
-    `${NAME}` and `${NAME:-default}` in any text stand for environment variables: that is how secrets get in.
+    `${NAME}` and `${NAME:-default}` in any text stand for environment variables, so that secrets stay out of the file.
+
+    Args:
+        file: The TOML file; relative paths of sources start at its folder.
+
+    Returns:
+        The settings, read-only.
 
     Raises:
-        SettingsError: Naming every key that is wrong, what was given and what is allowed.
+        SettingsError: Naming every key that is wrong, its value and what is allowed.
+
+    Examples:
+        >>> import tempfile
+        >>> text = '''
+        ... company.name = "Harbour Ltd"
+        ... sources.orders.path = "${ORDERS:-orders.csv}"
+        ... tables.accounts = { source = "orders", columns = { account_id = "customer", created_at = "since" } }
+        ... tables.purchases.source = "orders"
+        ... tables.purchases.columns = { account_id = "customer", purchased_at = "date", amount = "total" }
+        ... churn.cohort = { kind = "active", within_days = 180 }
+        ... churn.label.kind = "no_purchase"
+        ... '''
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "garrison.toml"
+        ...     _ = file.write_text(text)
+        ...     settings = load_settings(file)
+        >>> settings.company.slug, settings.churn.horizons, settings.sources["orders"].path
+        ('harbour-ltd', (90,), 'orders.csv')
     """
     file = Path(file)
     try:

@@ -1,0 +1,21 @@
+"""The examples in the docstrings of public entry points run, and give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = (
+    "features.definitions.feature",
+    "features.settings.load",
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_the_docstrings_run(name):
+    outcome = doctest.testmod(importlib.import_module(name))
+
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
