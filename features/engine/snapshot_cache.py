@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.arrays import formulas
+from features.core.progress import Progress
 from features.engine import facts, peer_features, snapshots, window_aggregates
-from features.engine.snapshots import Progress
 from features.settings import Settings
 from features.sources.history import History
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.core.errors import GarrisonError
+from features.core.progress import Progress
 from features.samples import parts, population, purchases, tickets, truth, usage
 from features.samples.history import History, live
 from features.samples.population import Population
@@ -49,7 +49,7 @@ def write(  # noqa: PLR0913  a sample has as many options as it has
     months: int = 24,
     seed: int = 7,
     end: date = date(2026, 1, 1),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Summary:
     """Write `months` of history that end before `end`, as Parquet parts in a folder a table.
 
@@ -82,7 +82,7 @@ def write(  # noqa: PLR0913  a sample has as many options as it has
             numbers = range(start, min(start + CHUNK, accounts))
             _write_chunk(folder, chunk, numbers, span, seed)
             if progress:
-                progress(numbers.stop, accounts)
+                progress("accounts", numbers.stop, accounts)
         summary = _summary(folder)
         parts.note(folder, parameters, asdict(summary))
     return summary

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
+from features.core.progress import Progress
 from features.settings import instant
 
 
@@ -60,21 +61,30 @@ def run(commands: Callable[[], Any]) -> None:
 
 
 @contextlib.contextmanager
-def spinner(what: str) -> Iterator[Callable[[str], None]]:
-    """Show on standard error what is under way, if it is a terminal; gives the function that says it."""
+def spinner(what: str) -> Iterator[Progress]:
+    """Show the step under way on standard error, if it is a terminal."""
     with _err().status(f"{what} …") as status:
-        yield lambda now: status.update(f"{what} {now} …")
+
+        def report(step: str, done: int = 0, total: int = 0, /) -> None:
+            count = f" {done:,} of {total:,}" if total else ""
+            status.update(f"{what} {step}{count} …")
+
+        yield report
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error, if it is a terminal; gives the function that takes (done, of)."""
+def progress(what: str) -> Iterator[Progress]:
+    """Show a bar on standard error, if it is a terminal."""
     console = _err()
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    columns = (bars.TextColumn(what), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+    bar = bars.Progress(*columns, console=console, disable=not console.is_terminal)
     with bar:
         task = bar.add_task(what)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+        def report(_step: str, done: int = 0, total: int = 0, /) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report
 
 
 def _err() -> Console:

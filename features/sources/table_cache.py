@@ -10,7 +10,6 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +20,11 @@ import ibis
 from features.core import contract
 from features.core.atomic_write import write_atomically
 from features.core.contract import TABLES
+from features.core.progress import Progress
 from features.settings import Settings
 from features.sources import fingerprints, identity, mapping, posted_events, validation
 from features.sources.validation import Checked
 
-Progress = Callable[[str], None]
 # What DuckDB may hold in memory; more is spilled to disk.
 LIMITS = {"memory_limit": "1500MB"}
 _AN_HOUR = 3600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from features.core.errors import LabelError
+from features.core.progress import Progress, ignore
 from features.settings import Churn, Settings, Upsell
 from features.sources.history import History
 from training.evaluation import holdout
@@ -20,8 +21,6 @@ from training.models import dataset
 from training.models.dataset import Dataset
 from training.targets import time_splits
 from training.targets.labels import days_needed
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def backtest(  # noqa: PLR0913  # all but the first two named
     origins: int = 12,
     embargo: int = 0,
     as_of: datetime | None = None,
-    progress: Progress = lambda _done, _of: None,
+    progress: Progress = ignore,
 ) -> dict[str, Backtest]:
     """Backtest every target that the settings ask for.
 
@@ -85,7 +84,7 @@ def backtest(  # noqa: PLR0913  # all but the first two named
         origins: At most so many cutoffs for each horizon, the newest with mature labels.
         embargo: Days that must lie between the end of the last label learned from and the origin.
         as_of: As if it were then. Default: all the data.
-        progress: Is told (done, of) after each model.
+        progress: Called after each model.
 
     Returns:
         By target and horizon, such as churn_90d.
@@ -108,7 +107,7 @@ def backtest(  # noqa: PLR0913  # all but the first two named
         for plan in found:
             judged.append(_at(history, settings, name, frames[name], horizon, plan))
             done += 1
-            progress(done, of)
+            progress("models", done, of)
         what = f"{name}_{horizon}d"
         results[what] = _pooled(what, name, list(zip(found, judged, strict=True)), settings.training.seed)
     return results

@@ -216,7 +216,7 @@ def test_the_summary_counts_what_is_there(tmp_path):
     for name in (*tidewater.TABLES, "truth"):
         assert getattr(summary, name) == pq.read_table(tmp_path / "t" / name).num_rows > 0
     assert 0 < summary.churn_90d < 0.3
-    assert steps == [(100, 100)]
+    assert steps == [("accounts", 100, 100)]
 
 
 def test_a_history_too_short_for_the_horizon_has_no_rates(tmp_path):

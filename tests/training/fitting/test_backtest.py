@@ -82,7 +82,7 @@ def test_each_cutoff_with_enough_before_it_is_an_origin():
 def test_the_newest_origins_are_judged_and_progress_is_told(slim, done):
     found, told = done
     assert [f"{o.as_of:%Y-%m-%d}" for o in found.origins] == ["2024-01-01", "2024-02-01", "2024-03-01"]
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [("models", n, 3) for n in (1, 2, 3)]
     assert found.skipped == ()
     with History.open(slim.settings) as history:
         assert found.origins[-1].as_of + timedelta(days=30) <= dataset.data_until(history, slim.settings)
