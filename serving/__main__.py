@@ -162,7 +162,7 @@ def create_key(
     from serving.api import auth
 
     with database.open(load_settings(config)) as opened:
-        print(auth.create(opened, name, scope))
+        print(auth.create_key(opened, name, scope))
 
 
 @key_app.command(name="list")
@@ -173,7 +173,7 @@ def list_keys(config: Config = CONFIG) -> None:
 
     with database.open(load_settings(config)) as opened:
         table = Table("id", "name", "scope", "created", "revoked")
-        for key in auth.keys(opened):
+        for key in auth.list_keys(opened):
             revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
             table.add_row(key.key_id, key.name, key.scope, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
     Console().print(table)
@@ -186,7 +186,7 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="As `key list` shows i
     from serving.api import auth
 
     with database.open(load_settings(config)) as opened:
-        auth.revoke(opened, key_id)
+        auth.revoke_key(opened, key_id)
     print(f"{key_id} is revoked.")
 
 

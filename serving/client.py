@@ -15,12 +15,12 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from features.core.errors import GarrisonError
-from serving.schemas.errors import Envelope
-from serving.schemas.responses import Account, Detail, Models, Received, Results
+from serving.schemas.errors import ErrorResponse
+from serving.schemas.responses import AccountResponse, Detail, EventsResponse, ModelsResponse, ScoreResponse
 
-URL = "http://127.0.0.1:3000"
-TRIES = 3
-LONGEST_WAIT = 10.0  # seconds; who is told to stay away for longer hears of it at once
+DEFAULT_URL = "http://127.0.0.1:3000"
+MAX_TRIES = 3
+MAX_RETRY_AFTER = 10.0  # seconds; who is told to stay away for longer hears of it at once
 
 _WAITED_OUT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _log = logging.getLogger("garrison.client")
@@ -54,7 +54,7 @@ class Client:
         timeout: Seconds to wait for an answer.
     """
 
-    def __init__(self, url: str = URL, key: str | None = None, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str = DEFAULT_URL, key: str | None = None, *, timeout: float = 30.0) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
 
@@ -64,7 +64,7 @@ class Client:
         *,
         as_of: datetime | str | None = None,
         detail: Detail = "drivers",
-    ) -> Results:
+    ) -> ScoreResponse:
         """Score accounts by id, or from their histories.
 
         Args:
@@ -82,23 +82,23 @@ class Client:
         body: dict[str, Any] = {"accounts": list(accounts), "detail": detail}
         if as_of is not None:
             body["as_of"] = as_of.isoformat() if isinstance(as_of, datetime) else as_of
-        return self._asked(Results, "POST", "/v1/score", json=body)
+        return self._asked(ScoreResponse, "POST", "/v1/score", json=body)
 
-    def account(self, account_id: str) -> Account:
+    def account(self, account_id: str) -> AccountResponse:
         """One account's scores, with those of before.
 
         Raises:
             AnswerError: There is no such account (404), among others.
         """
-        return self._asked(Account, "GET", f"/v1/accounts/{quote(account_id, safe='')}")
+        return self._asked(AccountResponse, "GET", f"/v1/accounts/{quote(account_id, safe='')}")
 
-    def model(self) -> Models:
+    def model(self) -> ModelsResponse:
         """The models that score now."""
-        return self._asked(Models, "GET", "/v1/model")
+        return self._asked(ModelsResponse, "GET", "/v1/model")
 
     def send(
         self, *, tickets: Sequence[Row] = (), usage: Sequence[Row] = (), purchases: Sequence[Row] = ()
-    ) -> Received:
+    ) -> EventsResponse:
         """Send events as they happen, up to 1,000 at a time; each is taken once, however often it is sent.
 
         Args:
@@ -114,7 +114,7 @@ class Client:
         """
         tables = {"tickets": tickets, "usage": usage, "purchases": purchases}
         body = {table: list(rows) for table, rows in tables.items() if rows}
-        return self._asked(Received, "POST", "/v1/events", json=body)
+        return self._asked(EventsResponse, "POST", "/v1/events", json=body)
 
     def healthy(self) -> bool:
         """Whether it is there and ready to score; asked once."""
@@ -128,7 +128,7 @@ class Client:
         try:
             if response.is_success:
                 return kind.model_validate_json(response.content)
-            said = Envelope.model_validate_json(response.content).error
+            said = ErrorResponse.model_validate_json(response.content).error
         except ValidationError:
             there = f"HTTP {response.status_code}"
             raise GarrisonError(f"{self._http.base_url} is not Garrison's service", found=there) from None
@@ -136,8 +136,8 @@ class Client:
 
     def _answered(self, method: str, path: str, **rest: Any) -> httpx.Response:
         """An answer, waited out and asked for again where that is safe."""
-        for tried in range(1, TRIES + 1):
-            last = tried == TRIES
+        for tried in range(1, MAX_TRIES + 1):
+            last = tried == MAX_TRIES
             try:
                 response = self._http.request(method, path, **rest)
             except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
@@ -184,4 +184,4 @@ def _retry_after(response: httpx.Response) -> float | None:
     if response.status_code not in _WAITED_OUT or not (after.isascii() and after.isdigit()):
         return None
     seconds = float(after[:9])
-    return seconds if seconds <= LONGEST_WAIT else None
+    return seconds if seconds <= MAX_RETRY_AFTER else None

@@ -20,17 +20,17 @@ from features.settings import Settings
 
 _log = logging.getLogger("bentoml.garrison")
 # Bytes of lines that may wait: minutes of full load.
-WAITING = 32 * 2**20
-EACH = 1.0  # seconds between writes
+MAX_WAITING_BYTES = 32 * 2**20
+WRITE_SECONDS = 1.0  # seconds between writes
 _LONGEST = 200  # characters of an account id; what is longer is none
 
 
-def folder(settings: Settings) -> Path:
+def access_log_folder(settings: Settings) -> Path:
     """Where a company's audit files lie: one a day and worker, kept until somebody removes them."""
     return settings.var / "audit"
 
 
-class Audit:
+class AccessLog:
     """One worker's audit log; close it, so that what waits is written.
 
     Args:
@@ -51,7 +51,7 @@ class Audit:
     @property
     def full(self) -> bool:
         """Whether no line can be taken: nothing should be answered then."""
-        return self._waiting >= WAITING
+        return self._waiting >= MAX_WAITING_BYTES
 
     def put(self, key_id: str, route: str, status: int, accounts: Sequence[str | None]) -> None:
         """Say that a request was answered.
@@ -82,7 +82,7 @@ class Audit:
 
     def _run(self) -> None:
         left = b""
-        while not self._over.wait(EACH):
+        while not self._over.wait(WRITE_SECONDS):
             left = self._write(left)
         self._write(left)
 

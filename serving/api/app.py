@@ -15,23 +15,23 @@ from typing import ClassVar
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.core.errors import GarrisonError
-from serving.api.request import Call, Gone, not_ready
-from serving.api.routes import HEALTH, JSON, READY, ROUTES, Header, Route, find
-from serving.api.state import Room
+from serving.api.request import ClientDisconnected, Request, not_ready_error
+from serving.api.routes import HEALTH, JSON_CONTENT_TYPE, READY_PATH, ROUTES, Header, Route, find_route
+from serving.api.state import AppState
 from serving.api.worker import Worker
-from serving.schemas.errors import Envelope, Refusal
+from serving.schemas.errors import ApiError, ErrorResponse
 
-__all__ = ["ROUTES", "Web"]
+__all__ = ["ROUTES", "HttpApp"]
 
 _log = logging.getLogger("bentoml.garrison")
 _SECURE: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
 )
-_GOOD = [JSON, *_SECURE]
+_GOOD = [JSON_CONTENT_TYPE, *_SECURE]
 
 
-class Web:
+class HttpApp:
     """Stands in front of BentoML's own application, which is left to answer the health checks.
 
     Args:
@@ -50,20 +50,20 @@ class Web:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        call = Call(self.worker, scope, receive, dict(scope["headers"]))
-        route = find(scope["path"])
+        call = Request(self.worker, scope, receive, dict(scope["headers"]))
+        route = find_route(scope["path"])
         status = 200
         try:
             if route is HEALTH and self._healthy(call):
                 await self._app(scope, receive, _with_headers(send, call.worker.room))
                 return
             body = await _answered(call, route)
-            headers = _GOOD if route.kind is JSON else [route.kind, *_SECURE]
-        except Gone:
+            headers = _GOOD if route.kind is JSON_CONTENT_TYPE else [route.kind, *_SECURE]
+        except ClientDisconnected:
             return
         except Exception as error:  # noqa: BLE001  # any error has its envelope
             refusal = _refusal(error)
-            status, body = int(refusal.status), Envelope(error=refusal.error).model_dump_json().encode()
+            status, body = int(refusal.status), ErrorResponse(error=refusal.error).model_dump_json().encode()
             headers = [*_GOOD, *((k.encode(), v.encode()) for k, v in refusal.headers.items())]
             call.worker.figures.refused(refusal.error.code)
         if call.key is not None and call.worker.audit is not None:
@@ -73,7 +73,7 @@ class Web:
         await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
         await send({"type": "http.response.body", "body": body})
 
-    def _healthy(self, call: Call) -> bool:
+    def _healthy(self, call: Request) -> bool:
         """Whether BentoML may answer a health check.
 
         Raises:
@@ -81,12 +81,12 @@ class Web:
         """
         if call.scope["method"] not in {"GET", "HEAD"}:
             raise _not_allowed(HEALTH)
-        if call.scope["path"] == READY and call.worker.room.desk is None:
-            raise not_ready(call.worker.room)
+        if call.scope["path"] == READY_PATH and call.worker.room.desk is None:
+            raise not_ready_error(call.worker.room)
         return True
 
 
-async def _answered(call: Call, route: Route) -> bytes:
+async def _answered(call: Request, route: Route) -> bytes:
     """The answer's body, for who may have it."""
     method = call.scope["method"]
     if route.method and method != route.method and not (method == "HEAD" and route.method == "GET"):
@@ -96,7 +96,7 @@ async def _answered(call: Call, route: Route) -> bytes:
     return await route.answer(call)
 
 
-def _admit(call: Call, route: Route) -> None:
+def _admit(call: Request, route: Route) -> None:
     """Let a request in that carries a live key with the scope needed, and does not come too soon.
 
     Raises:
@@ -104,11 +104,11 @@ def _admit(call: Call, route: Route) -> None:
     """
     worker, room = call.worker, call.worker.room
     if room.keyring is None or worker.limits is None or worker.audit is None:
-        raise not_ready(room)
+        raise not_ready_error(room)
     given = call.headers.get(b"authorization")
     call.key = key = room.keyring.holder(None if given is None else given.decode("latin-1"))
     if key is None:
-        raise Refusal(
+        raise ApiError(
             HTTPStatus.UNAUTHORIZED,
             "no_key",
             "a live key is needed, as the header Authorization: Bearer …; make one: python -m serving key create",
@@ -116,38 +116,38 @@ def _admit(call: Call, route: Route) -> None:
         )
     wait = worker.limits.wait(key.key_id, time.monotonic())
     if wait:
-        raise Refusal(
+        raise ApiError(
             HTTPStatus.TOO_MANY_REQUESTS,
             "too_many",
             f"this key asks too often: wait {math.ceil(wait)} s",
             headers={"retry-after": str(math.ceil(wait))},
         )
     if not key.may(route.scope):
-        raise Refusal(HTTPStatus.FORBIDDEN, "no_scope", f"this needs a key with the scope {route.scope}")
+        raise ApiError(HTTPStatus.FORBIDDEN, "no_scope", f"this needs a key with the scope {route.scope}")
     if worker.audit.full:
         why = "the audit log can't be written, and nothing is answered without it"
-        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", why, headers={"retry-after": "5"})
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", why, headers={"retry-after": "5"})
 
 
-def _not_allowed(route: Route) -> Refusal:
+def _not_allowed(route: Route) -> ApiError:
     why = f"ask by {route.methods} here"
-    return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", why, headers={"allow": route.methods})
+    return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", why, headers={"allow": route.methods})
 
 
-def _refusal(error: Exception) -> Refusal:
+def _refusal(error: Exception) -> ApiError:
     """How an error is answered; one of ours is logged without its message, which may hold data."""
     match error:
-        case Refusal():
+        case ApiError():
             return error
         case GarrisonError():
-            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
         case _:
             where = "".join(traceback.format_tb(error.__traceback__))
             _log.error("a request failed with %s:\n%s", type(error).__name__, where)
-            return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "this is our fault, and is logged")
+            return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "this is our fault, and is logged")
 
 
-def _with_headers(send: Send, room: Room) -> Send:
+def _with_headers(send: Send, room: AppState) -> Send:
     """Adds to BentoML's answers what ours have, and whose champion another model stands in for."""
     fallen = ", ".join(room.fallbacks).encode()
 

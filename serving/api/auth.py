@@ -23,7 +23,7 @@ from features.state.database import Store
 from features.state.tables import API_KEYS
 
 SCOPES = ("score", "read", "ingest", "admin")
-DEFAULT = "score,read"
+DEFAULT_SCOPE = "score,read"
 _SHAPE = re.compile(r"garrison_([0-9a-f]{12})_([0-9a-f]{64})")
 
 
@@ -49,7 +49,7 @@ class Key:
         return frozenset(SCOPES) if "admin" in given else given
 
 
-def create(store: Store, name: str, scope: str = DEFAULT) -> str:
+def create_key(store: Store, name: str, scope: str = DEFAULT_SCOPE) -> str:
     """Make a key and store its hash. The text given back exists nowhere else: show it once.
 
     Args:
@@ -78,7 +78,7 @@ def create(store: Store, name: str, scope: str = DEFAULT) -> str:
     return f"garrison_{key_id}_{secret}"
 
 
-def keys(store: Store) -> list[Key]:
+def list_keys(store: Store) -> list[Key]:
     """All keys, oldest first, revoked ones among them."""
     query = sa.select(API_KEYS).order_by(API_KEYS.c.created_at, API_KEYS.c.key_id)
     with store.reading() as connection:
@@ -94,13 +94,13 @@ def keys(store: Store) -> list[Key]:
         ]
 
 
-def revoke(store: Store, key_id: str) -> None:
+def revoke_key(store: Store, key_id: str) -> None:
     """End a key, for good; one that is revoked already keeps its date.
 
     Raises:
         GarrisonError: There is no such key.
     """
-    known = {key.key_id: key for key in keys(store)}
+    known = {key.key_id: key for key in list_keys(store)}
     if key_id not in known:
         raise GarrisonError(f"there is no key {key_id}", hint="List them: python -m serving key list")
     live = (API_KEYS.c.key_id == key_id) & API_KEYS.c.revoked_at.is_(None)
@@ -126,7 +126,7 @@ class Keyring:
         Raises:
             GarrisonError: They can't be read.
         """
-        self._live = {key.key_id: key for key in keys(self._store) if key.revoked_at is None}
+        self._live = {key.key_id: key for key in list_keys(self._store) if key.revoked_at is None}
 
     def holder(self, header: str | None) -> Key | None:
         """The key that an Authorization header carries, None unless it is a live one."""

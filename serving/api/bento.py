@@ -34,15 +34,15 @@ class _Fronted(bentoml.Service):
 
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002  # BentoML's signature
         _light()
-        from serving.api.app import Web
+        from serving.api.app import HttpApp
 
-        return Web(super().to_asgi(is_main))
+        return HttpApp(super().to_asgi(is_main))
 
 
 @bentoml.service(
     name="garrison",
     service_class=_Fronted,
-    workers=environment.workers(),
+    workers=environment.worker_count(),
     # What happens is in our own /metrics and in the audit log.
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
@@ -52,12 +52,12 @@ class Garrison:
     """Churn and upsell scores, with their reasons."""
 
     def __init__(self) -> None:
-        from serving.api.app import Web
+        from serving.api.app import HttpApp
         from serving.api.worker import Worker
 
         # Nobody reads uvicorn's access log, but it is worked out as long as there is a handler above it.
         logging.getLogger("uvicorn.access").propagate = False
-        self._worker = Web.worker = Worker(environment.config())
+        self._worker = HttpApp.worker = Worker(environment.config_path())
         # What is loaded now stays for good: the collector need not walk it at every turn.
         gc.collect()
         gc.freeze()

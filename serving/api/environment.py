@@ -8,11 +8,11 @@ CONFIG = "GARRISON_CONFIG"
 WORKERS = "GARRISON_WORKERS"
 
 
-def config() -> str:
+def config_path() -> str:
     """The settings file."""
     return os.environ.get(CONFIG, "garrison.toml")
 
 
-def workers() -> int:
+def worker_count() -> int:
     """How many processes share the port."""
     return int(os.environ.get(WORKERS, "1"))

@@ -28,7 +28,7 @@ def serve(config: Path, host: str, port: int, workers: int | None = None) -> Non
         GarrisonError: The settings are wrong, or the port is taken.
     """
     settings = load_settings(config)
-    free(host, port)
+    check_port_free(host, port)
     os.environ[environment.CONFIG] = str(config)
     os.environ[environment.WORKERS] = str(workers or settings.serving.workers)
     # Nothing of a customer's goes to third parties, and nothing of ours into the user's home.
@@ -39,7 +39,7 @@ def serve(config: Path, host: str, port: int, workers: int | None = None) -> Non
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # our own interpreter, fixed words
 
 
-def free(host: str, port: int) -> None:
+def check_port_free(host: str, port: int) -> None:
     """Check that a port can be listened on.
 
     Raises:

@@ -33,7 +33,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 # Upper bounds, in seconds and in probability.
 SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 SCORES = tuple(round(0.05 * i, 2) for i in range(1, 21))
-PARITY_EACH = 60.0  # seconds between looks at the parity check's runs
+PARITY_READ_SECONDS = 60.0  # seconds between looks at the parity check's runs
 # Written by the parity check; here it is only read.
 
 Labels = tuple[str, ...]
@@ -68,7 +68,7 @@ class Histogram:
         return found
 
 
-class Figures:
+class Metrics:
     """What one worker has counted since it started.
 
     Args:
@@ -113,12 +113,12 @@ class Figures:
         with write_atomically(self._folder / f"{os.getppid()}-{os.getpid()}.json") as part:
             part.write_text(json.dumps(numbers), encoding="utf-8")
 
-    def summed(self) -> Figures:
+    def summed(self) -> Metrics:
         """Those of all workers of this server, of those that have ended as well: a sum never goes down."""
         self.save()
         if self._folder is None:
             return self
-        found = Figures()
+        found = Metrics()
         for file in self._folder.glob(f"{os.getppid()}-*.json"):
             with contextlib.suppress(OSError, ValueError):
                 found._add(json.loads(file.read_text(encoding="utf-8")))
@@ -156,7 +156,7 @@ class ParityStatus:
 
     def read(self, store: Store, now: float) -> None:
         """Look again, if it is time to; what can't be read stays as it was."""
-        if now - self.read_at < PARITY_EACH:
+        if now - self.read_at < PARITY_READ_SECONDS:
             return
         self.read_at = now
         query = sa.select(PARITY_RUNS.c.run_at, PARITY_RUNS.c.checked, PARITY_RUNS.c.mismatches)
@@ -166,7 +166,7 @@ class ParityStatus:
                 self.run_at, self.checked, self.mismatches = row
 
 
-def exposition(figures: Figures, room: AppState, parity: ParityStatus) -> bytes:
+def render_metrics(figures: Metrics, room: AppState, parity: ParityStatus) -> bytes:
     """All figures as Prometheus' text; reads files, so it belongs in a thread."""
     if room.desk is not None:
         parity.read(room.desk.store, time.monotonic())
@@ -185,7 +185,7 @@ class _Collected:
         return self.metrics
 
 
-def _counted(figures: Figures) -> Iterator[Metric]:
+def _counted(figures: Metrics) -> Iterator[Metric]:
     yield _counter("garrison_requests", "Requests answered.", ["route", "status"], figures.requests)
     yield _counter("garrison_errors", "Requests refused, by the error's code.", ["code"], figures.errors)
     yield _counter(

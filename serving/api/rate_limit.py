@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Limits:
+class RateLimiter:
     """One worker's share of what the keys may ask.
 
     A worker knows nothing of the others: it grants its even share, so that all of them together never grant more.

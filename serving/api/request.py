@@ -10,20 +10,20 @@ from http import HTTPStatus
 from starlette.types import Receive, Scope
 
 from serving.api.auth import Key
-from serving.api.state import Desk, Room
+from serving.api.state import AppState, ScoringContext
 from serving.api.worker import Worker
-from serving.schemas.errors import Refusal
+from serving.schemas.errors import ApiError
 
-READING = 3  # seconds that a request's body may take
-BODY = 8 * 2**20  # bytes
+READ_SECONDS = 3  # seconds that a request's body may take
+MAX_BODY_BYTES = 8 * 2**20  # bytes
 
 
-class Gone(Exception):  # noqa: N818  # no error: nobody is there to be answered
+class ClientDisconnected(Exception):  # noqa: N818  # no error: nobody is there to be answered
     """The request broke off."""
 
 
 @dataclass(slots=True)
-class Call:
+class Request:
     """One request under way.
 
     Args:
@@ -43,7 +43,7 @@ class Call:
     accounts: Sequence[str | None] = ()
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> ScoringContext:
         """Who scores.
 
         Raises:
@@ -51,7 +51,7 @@ class Call:
         """
         room = self.worker.room
         if room.desk is None:
-            raise not_ready(room)
+            raise not_ready_error(room)
         return room.desk
 
     async def body(self) -> bytes:
@@ -63,15 +63,15 @@ class Call:
         """
         kind = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind != b"application/json":
-            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no_json", "send JSON, as Content-Type: application/json")
+            raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no_json", "send JSON, as Content-Type: application/json")
         try:
-            async with asyncio.timeout(READING):
+            async with asyncio.timeout(READ_SECONDS):
                 return await self._read()
         except TimeoutError:
-            raise Refusal(
+            raise ApiError(
                 HTTPStatus.REQUEST_TIMEOUT,
                 "too_slow",
-                f"no whole request came in {READING} s",
+                f"no whole request came in {READ_SECONDS} s",
                 headers={"connection": "close"},
             ) from None
 
@@ -80,20 +80,20 @@ class Call:
         while True:
             message = await self.receive()
             if message["type"] != "http.request":
-                raise Gone
+                raise ClientDisconnected
             more: bytes = message.get("body", b"")
             read = read + more if read else more
-            if len(read) > BODY:
-                raise Refusal(
+            if len(read) > MAX_BODY_BYTES:
+                raise ApiError(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     "too_large",
-                    f"a request may be {BODY // 2**20} MiB long: send fewer accounts at a time",
+                    f"a request may be {MAX_BODY_BYTES // 2**20} MiB long: send fewer accounts at a time",
                     headers={"connection": "close"},
                 )
             if not message.get("more_body", False):
                 return read
 
 
-def not_ready(room: Room) -> Refusal:
+def not_ready_error(room: AppState) -> ApiError:
     """Nothing can be answered now."""
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", str(room.trouble))
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", str(room.trouble))

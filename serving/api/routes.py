@@ -10,26 +10,28 @@ from typing import Any
 from pydantic_core import to_json
 
 from serving.api import metrics
-from serving.api.request import Call, not_ready
-from serving.api.state import Desk
+from serving.api.request import Request, not_ready_error
+from serving.api.state import ScoringContext
 from serving.api.worker import Worker
 from serving.events import log
 from serving.schemas import event_requests
-from serving.schemas.errors import Refusal
-from serving.schemas.score_requests import Asked
+from serving.schemas.errors import ApiError
+from serving.schemas.score_requests import ScoreRequest
 
-SMALL = 2**16  # bytes that are read faster than a thread's turn takes
-ACCOUNTS = "/v1/accounts/"
-READY = "/readyz"
-JSON = (b"content-type", b"application/json")
+SMALL_BODY_BYTES = 2**16  # bytes that are read faster than a thread's turn takes
+ACCOUNTS_PREFIX = "/v1/accounts/"
+READY_PATH = "/readyz"
+JSON_CONTENT_TYPE = (b"content-type", b"application/json")
 
 Header = tuple[bytes, bytes]
 
 
-async def score(call: Call) -> bytes:
+async def score(call: Request) -> bytes:
     """Score accounts by id or from posted histories."""
     desk, body = call.desk, await call.body()
-    asked = desk.reader.read(body) if len(body) < SMALL else await call.worker.working(desk.reader.read, body)
+    asked = (
+        desk.reader.read(body) if len(body) < SMALL_BODY_BYTES else await call.worker.working(desk.reader.read, body)
+    )
     call.accounts = [_name(item) for item in asked.items]
     # All else would keep others waiting.
     quick = desk.answers.quick(asked)
@@ -38,50 +40,50 @@ async def score(call: Call) -> bytes:
     return to_json(results)
 
 
-async def account(call: Call) -> bytes:
+async def account(call: Request) -> bytes:
     """One account's scores, with those of before."""
-    desk, name = call.desk, call.scope["path"][len(ACCOUNTS) :]
+    desk, name = call.desk, call.scope["path"][len(ACCOUNTS_PREFIX) :]
     call.accounts = [name]
     return to_json(await call.worker.working(desk.account, name))
 
 
-async def model(call: Call) -> bytes:
+async def model(call: Request) -> bytes:
     """The models that score now; of each, why it is not the champion, where that can't be read."""
     return to_json(call.desk.model(call.worker.room.fallbacks))
 
 
-async def events(call: Call) -> bytes:
+async def events(call: Request) -> bytes:
     """Take what has happened into the log; it is on disk before this answers."""
     room, body = call.worker.room, await call.body()
     if room.settings is None or room.store is None or room.events is None:
-        raise not_ready(room)
+        raise not_ready_error(room)
     read = await call.worker.working(room.events.read, body)
     rows = [row for found in read.values() for row in found]
-    call.accounts = [row.content["account_id"] if isinstance(row, event_requests.Event) else None for row in rows]
+    call.accounts = [row.content["account_id"] if isinstance(row, event_requests.PostedEvent) else None for row in rows]
     return to_json(await call.worker.working(log.store_events, room.settings, room.store, read))
 
 
-async def document(call: Call) -> bytes:
+async def document(call: Request) -> bytes:
     """The OpenAPI document."""
     from serving.schemas import openapi
 
     worker = call.worker
     if worker.document is None:
         if worker.room.settings is None:
-            raise not_ready(worker.room)
-        worker.document = to_json(await worker.working(openapi.document, worker.room.settings))
+            raise not_ready_error(worker.room)
+        worker.document = to_json(await worker.working(openapi.build_document, worker.room.settings))
     return worker.document
 
 
-async def figures(call: Call) -> bytes:
+async def figures(call: Request) -> bytes:
     """What Prometheus reads."""
     worker = call.worker
-    return await worker.working(metrics.exposition, worker.figures, worker.room, worker.parity)
+    return await worker.working(metrics.render_metrics, worker.figures, worker.room, worker.parity)
 
 
-async def nowhere(_: Call) -> bytes:
+async def nowhere(_: Request) -> bytes:
     """There is nothing."""
-    raise Refusal(HTTPStatus.NOT_FOUND, "not_found", "not found here")
+    raise ApiError(HTTPStatus.NOT_FOUND, "not_found", "not found here")
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ class Route:
     name: str
     method: str
     scope: str
-    answer: Callable[[Call], Awaitable[bytes]]
-    kind: Header = JSON
+    answer: Callable[[Request], Awaitable[bytes]]
+    kind: Header = JSON_CONTENT_TYPE
 
     @property
     def methods(self) -> str:
@@ -118,18 +120,18 @@ ROUTES: Mapping[str, Route] = {
 }
 # BentoML answers these.
 HEALTH = Route("health", "GET", "", nowhere)
-NOWHERE = Route("none", "", "", nowhere)
-_HEALTH_PATHS = frozenset({"/healthz", "/livez", READY})
+UNKNOWN = Route("none", "", "", nowhere)
+_HEALTH_PATHS = frozenset({"/healthz", "/livez", READY_PATH})
 
 
-def find(path: str) -> Route:
+def find_route(path: str) -> Route:
     """The route of a path; NOWHERE where there is none."""
     found = ROUTES.get(path)
     if found is not None:
         return found
-    if path.startswith(ACCOUNTS) and len(path) > len(ACCOUNTS):
+    if path.startswith(ACCOUNTS_PREFIX) and len(path) > len(ACCOUNTS_PREFIX):
         return _ACCOUNT
-    return HEALTH if path in _HEALTH_PATHS else NOWHERE
+    return HEALTH if path in _HEALTH_PATHS else UNKNOWN
 
 
 def _name(item: Any) -> str | None:
@@ -139,7 +141,7 @@ def _name(item: Any) -> str | None:
     return item["account"]["account_id"] if isinstance(item, dict) else item.account_id
 
 
-def _count(worker: Worker, desk: Desk, asked: Asked, items: Sequence[Mapping[str, Any]]) -> None:
+def _count(worker: Worker, desk: ScoringContext, asked: ScoreRequest, items: Sequence[Mapping[str, Any]]) -> None:
     """Take scores, and values that no model knows, into the figures."""
     for item in items:
         for name, told in item.get("scores", {}).items():

@@ -14,12 +14,12 @@ from features.core.contract import EVENTS
 from features.core.errors import GarrisonError
 from features.settings import Settings
 from features.state.database import Store
-from serving.api.serialization import Item, Teller
-from serving.events.rescoring import Fresh
-from serving.parity.sampler import Sampler
-from serving.schemas.errors import Refusal
+from serving.api.serialization import Item, ResponseBuilder
+from serving.events.rescoring import Rescorer
+from serving.parity.sampler import ParitySampler
+from serving.schemas.errors import ApiError
 from serving.schemas.responses import Detail
-from serving.schemas.score_requests import Asked, Posted, Rejected
+from serving.schemas.score_requests import PostedAccount, RejectedAccount, ScoreRequest
 from serving.scoring import snapshot_store
 from serving.scoring.scorer import Rows, Scorer, load_champions
 from serving.scoring.snapshot_store import Online
@@ -30,7 +30,7 @@ _FEW = 4
 
 
 @dataclass(frozen=True)
-class Answers:
+class ScoreService:
     """One set of models and one snapshot; another set makes another of these, and takes its place whole.
 
     Args:
@@ -44,15 +44,15 @@ class Answers:
     settings: Settings
     scorer: Scorer
     online: Online
-    fresh: Fresh | None = None
-    sampler: Sampler | None = None
+    fresh: Rescorer | None = None
+    sampler: ParitySampler | None = None
 
     @classmethod
     def load(
         cls,
         settings: Settings,
         opened: Store | None = None,
-        sampler: Sampler | None = None,
+        sampler: ParitySampler | None = None,
         scorer: Scorer | None = None,
     ) -> Self:
         """With the newest snapshot.
@@ -69,16 +69,16 @@ class Answers:
         scorer = scorer or load_champions(settings)
         snapshot, fresh = Online.load(settings, scorer), None
         if opened is not None and snapshot.as_of is not None:
-            fresh = Fresh.of(settings, opened, snapshot.history, snapshot.as_of)
+            fresh = Rescorer.of(settings, opened, snapshot.history, snapshot.as_of)
         return cls(settings, scorer, snapshot, fresh, sampler)
 
     def warm(self) -> None:
         """Score a posted account that nobody has: the first one has all features compiled, which takes a second."""
-        account: Posted = {"account": {"account_id": "-", "created_at": 0}}
-        tables: Posted = {t: [] for t in EVENTS if t in self.settings.tables}
+        account: PostedAccount = {"account": {"account_id": "-", "created_at": 0}}
+        tables: PostedAccount = {t: [] for t in EVENTS if t in self.settings.tables}
         snapshot_store.posted(self.settings, self.scorer, [account | tables], datetime.now(UTC))
 
-    def quick(self, asked: Asked) -> bool:
+    def quick(self, asked: ScoreRequest) -> bool:
         """Whether it is answered faster than a thread's turn takes: by id, with next to nothing to be worked out."""
         ids = [item for item in asked.items if isinstance(item, str)]
         if len(ids) < len(asked.items) or (self.fresh is not None and self.fresh.among(ids)):
@@ -88,11 +88,11 @@ class Answers:
         places = [self.online.index[name] for name in ids if name in self.online.index]
         return len(ids) <= _FEW and self._teller.ready(places, drivers=asked.detail == "drivers")
 
-    def score(self, asked: Asked) -> dict[str, list[Item]]:
+    def score(self, asked: ScoreRequest) -> dict[str, list[Item]]:
         """Every item's scores, or what was wrong with it; its shape is `responses.Results`."""
         items: dict[int, Item] = {}
         for i, item in enumerate(asked.items):
-            if isinstance(item, Rejected):
+            if isinstance(item, RejectedAccount):
                 items[i] = _refused(item)
         by_id = {i: item for i, item in enumerate(asked.items) if isinstance(item, str)}
         items |= self._by_id(by_id, asked.as_of, asked.detail)
@@ -109,7 +109,7 @@ class Answers:
         """
         item = self._by_id({0: account_id}, None, "drivers")[0]
         if "error" in item:
-            raise Refusal(HTTPStatus.NOT_FOUND, item["error"]["code"], item["error"]["message"])
+            raise ApiError(HTTPStatus.NOT_FOUND, item["error"]["code"], item["error"]["message"])
         return item
 
     def model(self) -> Item:
@@ -162,7 +162,7 @@ class Answers:
                     self.sampler.offer(self.scorer, anew.rows, places=[0], history=key, position=anew.position)
         return found
 
-    def _posted(self, items: Mapping[int, Posted], as_of: datetime, detail: Detail) -> dict[int, Item]:
+    def _posted(self, items: Mapping[int, PostedAccount], as_of: datetime, detail: Detail) -> dict[int, Item]:
         """Posted accounts that give the same tables, in one query; one by one where that fails."""
         try:
             rows = snapshot_store.posted(self.settings, self.scorer, list(items.values()), as_of)
@@ -188,18 +188,18 @@ class Answers:
         return self._teller.advice(rows, places, stored=stored, drivers=detail == "drivers")
 
     @cached_property
-    def _teller(self) -> Teller:
-        return Teller(self.settings, self.scorer, self.online)
+    def _teller(self) -> ResponseBuilder:
+        return ResponseBuilder(self.settings, self.scorer, self.online)
 
 
-def _same_tables(items: Mapping[int, Posted]) -> list[dict[int, Posted]]:
-    groups: dict[tuple[str, ...], dict[int, Posted]] = {}
+def _same_tables(items: Mapping[int, PostedAccount]) -> list[dict[int, PostedAccount]]:
+    groups: dict[tuple[str, ...], dict[int, PostedAccount]] = {}
     for i, item in items.items():
         groups.setdefault(tuple(t for t in EVENTS if t in item), {})[i] = item
     return list(groups.values())
 
 
-def _names(items: Mapping[int, Posted]) -> dict[int, str]:
+def _names(items: Mapping[int, PostedAccount]) -> dict[int, str]:
     return {i: item["account"]["account_id"] for i, item in items.items()}
 
 
@@ -207,7 +207,7 @@ def _failed(account_id: str, code: str, message: str) -> Item:
     return {"account_id": account_id, "error": {"code": code, "message": message, "details": []}}
 
 
-def _refused(item: Rejected) -> Item:
+def _refused(item: RejectedAccount) -> Item:
     return {"account_id": item.account_id, "error": item.error.model_dump()}
 
 

@@ -178,7 +178,7 @@ class AppState:
 
 def _sampler(settings: Settings, opened: Store) -> ParitySampler:
     """That of one of the workers, who share the day's sample."""
-    return ParitySampler(opened, max(1, settings.serving.parity_sample // environment.workers()))
+    return ParitySampler(opened, max(1, settings.serving.parity_sample // environment.worker_count()))
 
 
 def _answers(room: AppState) -> tuple[ScoreService, dict[str, str]]:

@@ -16,15 +16,15 @@ import anyio
 import anyio.to_thread
 
 from serving.api import access_log, environment
-from serving.api.access_log import Audit
-from serving.api.metrics import Figures, Parity
-from serving.api.rate_limit import Limits
-from serving.api.state import Room
-from serving.schemas.errors import Refusal
+from serving.api.access_log import AccessLog
+from serving.api.metrics import Metrics, ParityStatus
+from serving.api.rate_limit import RateLimiter
+from serving.api.state import AppState
+from serving.schemas.errors import ApiError
 
 _log = logging.getLogger("bentoml.garrison")
-WORKING = 7  # seconds that work in a thread may take
-EACH = 1.0  # seconds between looks at what has changed
+WORK_SECONDS = 7  # seconds that work in a thread may take
+REFRESH_SECONDS = 1.0  # seconds between looks at what has changed
 
 Result = TypeVar("Result")
 
@@ -37,13 +37,13 @@ class Worker:
     """
 
     def __init__(self, config: str) -> None:
-        self.figures = Figures.shared()
-        self.parity = Parity()
-        self.limits: Limits | None = None
-        self.audit: Audit | None = None
+        self.figures = Metrics.shared()
+        self.parity = ParityStatus()
+        self.limits: RateLimiter | None = None
+        self.audit: AccessLog | None = None
         # The OpenAPI document, once somebody has asked for it.
         self.document: bytes | None = None
-        self.room = self._settled(Room.open(config))
+        self.room = self._settled(AppState.open(config))
         # More threads than processors would only make everyone wait; who waits too long is told so.
         self._turns = anyio.CapacityLimiter(os.cpu_count() or 1)
         self._task: asyncio.Task[None] | None = None
@@ -67,12 +67,12 @@ class Worker:
             Refusal: It took too long.
         """
         try:
-            async with asyncio.timeout(WORKING):
+            async with asyncio.timeout(WORK_SECONDS):
                 return await anyio.to_thread.run_sync(
                     partial(work, *given), abandon_on_cancel=True, limiter=self._turns
                 )
         except TimeoutError:
-            raise Refusal(
+            raise ApiError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "busy",
                 "too much to do at once: send fewer accounts, or try again",
@@ -101,12 +101,12 @@ class Worker:
                 await anyio.to_thread.run_sync(self.figures.save)
             except Exception as error:  # noqa: BLE001  # whatever it is, the next look may go well
                 _log.warning("what has changed could not be looked at: %s", type(error).__name__)
-            await asyncio.sleep(max(0.0, EACH - (time.monotonic() - began)))
+            await asyncio.sleep(max(0.0, REFRESH_SECONDS - (time.monotonic() - began)))
 
-    def _settled(self, room: Room) -> Room:
+    def _settled(self, room: AppState) -> AppState:
         if room.settings is not None and self.limits is None:
-            self.limits = Limits(room.settings.serving.per_minute, environment.workers())
-            self.audit = Audit(access_log.folder(room.settings))
+            self.limits = RateLimiter(room.settings.serving.per_minute, environment.worker_count())
+            self.audit = AccessLog(access_log.access_log_folder(room.settings))
         return room
 
     def _leave(self) -> None:

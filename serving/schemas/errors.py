@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pydantic import BaseModel, ConfigDict
 
 
-class Fault(BaseModel):
+class ErrorDetail(BaseModel):
     """One thing that is wrong with a request."""
 
     model_config = ConfigDict(frozen=True)
@@ -18,23 +18,23 @@ class Fault(BaseModel):
     message: str
 
 
-class Error(BaseModel):
+class ErrorBody(BaseModel):
     """What was wrong: a code for programs, a sentence for people, and where it was."""
 
     model_config = ConfigDict(frozen=True)
 
     code: str
     message: str
-    details: tuple[Fault, ...] = ()
+    details: tuple[ErrorDetail, ...] = ()
 
 
-class Envelope(BaseModel):
+class ErrorResponse(BaseModel):
     """The body of every answer that is no success."""
 
-    error: Error
+    error: ErrorBody
 
 
-class Refusal(Exception):  # noqa: N818  # not an error of the program: an answer
+class ApiError(Exception):  # not an error of the program: an answer
     """A request that is answered with an error.
 
     Args:
@@ -51,10 +51,10 @@ class Refusal(Exception):  # noqa: N818  # not an error of the program: an answe
         code: str,
         message: str,
         *,
-        details: Sequence[Fault] = (),
+        details: Sequence[ErrorDetail] = (),
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.error = Error(code=code, message=message, details=tuple(details))
+        self.error = ErrorBody(code=code, message=message, details=tuple(details))
         self.headers = headers or {}

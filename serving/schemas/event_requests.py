@@ -15,16 +15,22 @@ from features.core.contract import TABLES
 from features.settings import Settings
 from features.sources.posted_events import LATER, SOURCES
 from features.sources.validation import ORDERED
-from serving.schemas.errors import Error, Fault, Refusal
-from serving.schemas.score_requests import FAULTS, fault, row_type, sentence, typed_dict
+from serving.schemas.errors import ApiError, ErrorBody, ErrorDetail
+from serving.schemas.score_requests import (
+    MAX_DETAILS,
+    make_row_type,
+    make_strict_dict,
+    summarize_details,
+    to_error_detail,
+)
 
-ROWS = 1_000  # in one request, all tables together
+MAX_EVENTS = 1_000  # in one request, all tables together
 Content = dict[str, Any]
 _Id = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 @dataclass(frozen=True)
-class Event:
+class PostedEvent:
     """A row that was posted.
 
     Args:
@@ -51,18 +57,18 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedEvent:
     """A row that can't be taken as it was sent."""
 
     event_id: str | None
-    error: Error
+    error: ErrorBody
 
 
 # By table, in the order sent.
-Events = Mapping[str, Sequence[Event | Refused]]
+ParsedEvents = Mapping[str, Sequence[PostedEvent | RejectedEvent]]
 
 
-class Reader:
+class EventRequestReader:
     """Reads the postings of one company."""
 
     def __init__(self, settings: Settings) -> None:
@@ -70,25 +76,25 @@ class Reader:
         parts: dict[str, Any] = {}
         for table in SOURCES:
             columns = TABLES[table].columns
-            row: Any = row_type(f"Posted{table.title()}", columns)
+            row: Any = make_row_type(f"Posted{table.title()}", columns)
             ids = {"account_id": _Id} | ({"ticket_id": _Id} if table == "tickets" else {"event_id": _Id})
             # A class of the contract's cells, with ids that are short enough for any database's index.
-            row = typed_dict(row.__name__, {**row.__annotations__, **ids})
+            row = make_strict_dict(row.__name__, {**row.__annotations__, **ids})
             parts[table] = NotRequired[list[row]]
-        self._whole: TypeAdapter[dict[str, Any]] = TypeAdapter(typed_dict("EventsRequest", parts))
+        self._whole: TypeAdapter[dict[str, Any]] = TypeAdapter(make_strict_dict("EventsRequest", parts))
 
     @property
     def request(self) -> TypeAdapter[dict[str, Any]]:
         """The type of a request, for those who describe it."""
         return self._whole
 
-    def read(self, body: bytes) -> Events:
+    def read(self, body: bytes) -> ParsedEvents:
         """Read a request; what is wrong with one row stays with that row.
 
         Raises:
             Refusal: It is no JSON (400), or wrong as a whole (422).
         """
-        faults: dict[tuple[str, int], list[Fault]] = {}
+        faults: dict[tuple[str, int], list[ErrorDetail]] = {}
         try:
             good = self._whole.validate_json(body)
         except ValidationError as error:
@@ -99,50 +105,61 @@ class Reader:
             good = self._whole.validate_json(json.dumps(left))
         else:
             raw = good
-        if sum(map(len, raw.values())) > ROWS:
-            why = f"a request may have {ROWS:,} rows: send fewer at a time"
-            raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "too_many_rows", why)
+        if sum(map(len, raw.values())) > MAX_EVENTS:
+            why = f"a request may have {MAX_EVENTS:,} rows: send fewer at a time"
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "too_many_rows", why)
         return {table: list(self._rows(table, raw[table], good[table], faults)) for table in SOURCES if table in raw}
 
     def _rows(
-        self, table: str, raw: Sequence[Any], good: Sequence[Content], faults: Mapping[tuple[str, int], list[Fault]]
-    ) -> Iterator[Event | Refused]:
+        self,
+        table: str,
+        raw: Sequence[Any],
+        good: Sequence[Content],
+        faults: Mapping[tuple[str, int], list[ErrorDetail]],
+    ) -> Iterator[PostedEvent | RejectedEvent]:
         rest = iter(good)
         for i, sent in enumerate(raw):
             if (table, i) in faults:
-                yield refused(_named(table, sent), faults[table, i])
+                yield reject_event(_named(table, sent), faults[table, i])
                 continue
             row = next(rest)
             event = _event(table, row)
             found = list(_contradictions(event))
             if table not in self._mapped:
-                found = [Fault(at="", message=f"the settings map no table of {table}: there is nothing to add it to")]
-            yield refused(event.event_id, found) if found else event
+                found = [
+                    ErrorDetail(at="", message=f"the settings map no table of {table}: there is nothing to add it to")
+                ]
+            yield reject_event(event.event_id, found) if found else event
 
 
-def refused(event_id: str | None, faults: Sequence[Fault]) -> Refused:
+def reject_event(event_id: str | None, faults: Sequence[ErrorDetail]) -> RejectedEvent:
     """A row and what is wrong with it."""
-    return Refused(event_id, Error(code="invalid", message=sentence(list(faults)), details=tuple(faults[:FAULTS])))
+    return RejectedEvent(
+        event_id,
+        ErrorBody(code="invalid", message=summarize_details(list(faults)), details=tuple(faults[:MAX_DETAILS])),
+    )
 
 
-def _by_row(error: ValidationError) -> dict[tuple[str, int], list[Fault]]:
+def _by_row(error: ValidationError) -> dict[tuple[str, int], list[ErrorDetail]]:
     """The rows that are wrong.
 
     Raises:
         Refusal: Something else is wrong as well.
     """
-    rows: dict[tuple[str, int], list[Fault]] = {}
+    rows: dict[tuple[str, int], list[ErrorDetail]] = {}
     whole = []
     for found in error.errors(include_url=False, include_input=False, include_context=False):
         if found["type"] == "json_invalid":
-            raise Refusal(HTTPStatus.BAD_REQUEST, "no_json", found["msg"])
+            raise ApiError(HTTPStatus.BAD_REQUEST, "no_json", found["msg"])
         table, *where = found["loc"] or ("",)
         if where:
-            rows.setdefault((str(table), int(where[0])), []).append(fault(tuple(where[1:]), found))
+            rows.setdefault((str(table), int(where[0])), []).append(to_error_detail(tuple(where[1:]), found))
         else:
-            whole.append(fault(found["loc"], found))
+            whole.append(to_error_detail(found["loc"], found))
     if whole:
-        raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", sentence(whole), details=whole[:FAULTS])
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", summarize_details(whole), details=whole[:MAX_DETAILS]
+        )
     return rows
 
 
@@ -156,20 +173,20 @@ def _id(table: str) -> str:
     return "ticket_id" if table == "tickets" else "event_id"
 
 
-def _event(table: str, row: Content) -> Event:
+def _event(table: str, row: Content) -> PostedEvent:
     content = {
         column: f"{value:.4f}" if isinstance(value, Decimal) else value
         for column, value in row.items()
         if value is not None and column not in {"event_id", "known_at"}
     }
-    return Event(table, row[_id(table)], row.get("known_at"), content)
+    return PostedEvent(table, row[_id(table)], row.get("known_at"), content)
 
 
-def _contradictions(event: Event) -> Iterator[Fault]:
+def _contradictions(event: PostedEvent) -> Iterator[ErrorDetail]:
     """What the contract's checks of whole tables say of a row."""
     for column, value in ({_id(event.table): event.event_id} | event.content).items():
         if isinstance(value, str) and "\0" in value:
-            yield Fault(at=column, message="has the character NUL, which databases don't take")
+            yield ErrorDetail(at=column, message="has the character NUL, which databases don't take")
     for later, earlier in ORDERED:
         if later in event.content and event.content[later] < event.content.get(earlier, event.content[later]):
-            yield Fault(at=later, message=f"is before {earlier}")
+            yield ErrorDetail(at=later, message=f"is before {earlier}")

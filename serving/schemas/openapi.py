@@ -13,10 +13,10 @@ from pydantic_core.core_schema import DecimalSchema
 
 from features.settings import Settings
 from serving.schemas import event_requests, openapi_examples
-from serving.schemas.errors import Envelope
-from serving.schemas.openapi_examples import Examples
-from serving.schemas.responses import Account, Models, Received, Results
-from serving.schemas.score_requests import Reader
+from serving.schemas.errors import ErrorResponse
+from serving.schemas.openapi_examples import OpenApiExamples
+from serving.schemas.responses import AccountResponse, EventsResponse, ModelsResponse, ScoreResponse
+from serving.schemas.score_requests import ScoreRequestReader
 
 VERSION = "1"
 _JSON = "application/json"
@@ -83,7 +83,7 @@ _ROUTES: Mapping[tuple[str, str], _Route] = {
         "scored at the newest snapshot. A posted history is looked at from `as_of`, by default now; a table that is "
         "left out is a source not seen, an empty one a source that tells of no event.",
         "score",
-        Results,
+        ScoreResponse,
         (*_KEYED, *_READS),
     ),
     ("/v1/events", "post"): _Route(
@@ -93,7 +93,7 @@ _ROUTES: Mapping[tuple[str, str], _Route] = {
         "it is sent; a ticket may be sent again with its later course. What is accepted is on disk before the answer, "
         "and known from `received_at`. Each row has its fate, in the order sent: a bad one never fails the others.",
         "ingest",
-        Received,
+        EventsResponse,
         (*_KEYED, *_READS),
     ),
     ("/v1/accounts/{account_id}", "get"): _Route(
@@ -101,10 +101,10 @@ _ROUTES: Mapping[tuple[str, str], _Route] = {
         "One account's scores now, with their drivers, and those stored of it.",
         "",
         "read",
-        Account,
+        AccountResponse,
         (*_KEYED, HTTPStatus.NOT_FOUND),
     ),
-    ("/v1/model", "get"): _Route("model", "The models that score now.", "", "read", Models, _KEYED),
+    ("/v1/model", "get"): _Route("model", "The models that score now.", "", "read", ModelsResponse, _KEYED),
     ("/metrics", "get"): _Route("metrics", "Figures for Prometheus.", "", "read", "text/plain", _KEYED),
     ("/healthz", "get"): _Route("healthz", "Whether the service is alive.", "", None, "text/plain", _OPEN),
     ("/livez", "get"): _Route("livez", "The same.", "", None, "text/plain", _OPEN),
@@ -122,12 +122,15 @@ _ROUTES: Mapping[tuple[str, str], _Route] = {
 }
 
 
-def document(settings: Settings) -> dict[str, Any]:
+def build_document(settings: Settings) -> dict[str, Any]:
     """The document of one company's service: its accounts may have attributes of their own."""
     schemas: dict[str, Any] = {}
-    readers = {"score": Reader(settings).request, "events": event_requests.Reader(settings).request}
+    readers = {
+        "score": ScoreRequestReader(settings).request,
+        "events": event_requests.EventRequestReader(settings).request,
+    }
     bodies = {name: _taken(schemas, name, request) for name, request in readers.items()}
-    models: list[type[BaseModel]] = [Envelope]
+    models: list[type[BaseModel]] = [ErrorResponse]
     models += [route.answers for route in _ROUTES.values() if not isinstance(route.answers, str)]
     _, answers = models_json_schema(
         [(model, "serialization") for model in models],
@@ -135,7 +138,7 @@ def document(settings: Settings) -> dict[str, Any]:
         schema_generator=_Schemas,
     )
     schemas |= answers["$defs"]
-    given = openapi_examples.of(settings)
+    given = openapi_examples.build_examples(settings)
     paths: dict[str, dict[str, Any]] = {}
     for (path, method), route in _ROUTES.items():
         paths.setdefault(path, {})[method] = _operation(route, bodies.get(route.id), given)
@@ -146,7 +149,7 @@ def document(settings: Settings) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": {status.name: _refused(status) for status in openapi_examples.REFUSALS},
+            "responses": {status.name: _refused(status) for status in openapi_examples.ERROR_EXAMPLES},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": _KEY}},
         },
     }
@@ -170,7 +173,7 @@ def _taken(schemas: dict[str, Any], name: str, request: TypeAdapter[Any]) -> dic
     return {"$ref": f"{_SCHEMAS}{whole['title']}"}
 
 
-def _operation(route: _Route, body: Mapping[str, Any] | None, given: Examples) -> dict[str, Any]:
+def _operation(route: _Route, body: Mapping[str, Any] | None, given: OpenApiExamples) -> dict[str, Any]:
     needs = f"Needs a key with the scope `{route.scope}`." if route.scope else "Needs no key."
     made: dict[str, Any] = {
         "operationId": route.id,
@@ -189,7 +192,7 @@ def _operation(route: _Route, body: Mapping[str, Any] | None, given: Examples) -
     return made
 
 
-def _succeeded(route: _Route, given: Examples) -> dict[str, Any]:
+def _succeeded(route: _Route, given: OpenApiExamples) -> dict[str, Any]:
     if isinstance(route.answers, str):
         return {"description": "Done.", "content": {route.answers: {"schema": _BARE[route.answers]}}}
     schema = {"$ref": f"{_SCHEMAS}{route.answers.__name__}"}
@@ -198,7 +201,7 @@ def _succeeded(route: _Route, given: Examples) -> dict[str, Any]:
 
 
 def _refused(status: HTTPStatus) -> dict[str, Any]:
-    content = {_JSON: {"schema": {"$ref": f"{_SCHEMAS}Envelope"}, **_shown(openapi_examples.REFUSALS[status])}}
+    content = {_JSON: {"schema": {"$ref": f"{_SCHEMAS}Envelope"}, **_shown(openapi_examples.ERROR_EXAMPLES[status])}}
     made: dict[str, Any] = {"description": f"{status.phrase}.", "content": content}
     if status in _HEADERS:
         name, says = _HEADERS[status]

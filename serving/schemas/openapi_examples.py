@@ -11,23 +11,23 @@ from typing import Any
 from pydantic import BaseModel
 
 from features.settings import Settings
-from serving.schemas.errors import Envelope, Error, Fault
+from serving.schemas.errors import ErrorBody, ErrorDetail, ErrorResponse
 from serving.schemas.responses import (
-    Account,
-    Card,
-    Driver,
-    Failed,
-    Fate,
-    Models,
-    NextSale,
-    Past,
-    Received,
+    AccountResponse,
+    AccountScores,
+    EventsResponse,
+    EventStatus,
+    ExpectedSale,
+    FailedAccount,
+    ModelCard,
+    ModelsResponse,
     Recommendation,
-    Results,
-    Scored,
-    Snapshot,
+    ScoreDriver,
+    ScoreResponse,
+    ScoreTrend,
+    SnapshotInfo,
+    StoredScore,
     TargetScore,
-    Trend,
 )
 
 Named = Mapping[str, Any]
@@ -37,22 +37,22 @@ _SOURCES = ("tickets", "usage", "purchases")
 
 
 @dataclass(frozen=True)
-class Examples:
+class OpenApiExamples:
     """By operation: bodies and answers, by name."""
 
     requests: Mapping[str, Named]
     answers: Mapping[str, Named]
 
 
-def of(settings: Settings) -> Examples:
+def build_examples(settings: Settings) -> OpenApiExamples:
     """Examples with the targets and horizons of one company."""
     horizons = {target: max(found.horizons) for target, found in settings.targets.items()}
     scored = _scored(horizons)
     plain = {name: TargetScore(score=s.score, model=s.model) for name, s in scored.scores.items()}
     brief = _scored(horizons, scores=plain, value=None, tier=None, recommendation=None, next_sale=None)
-    error = Error(code="unknown_account", message="there is no such account in the newest snapshot")
-    failed = Failed(account_id="A-1002", error=error)
-    return Examples(
+    error = ErrorBody(code="unknown_account", message="there is no such account in the newest snapshot")
+    failed = FailedAccount(account_id="A-1002", error=error)
+    return OpenApiExamples(
         requests={
             "score": {
                 "by_id": {"accounts": ["A-1001", "A-1002"]},
@@ -63,8 +63,8 @@ def of(settings: Settings) -> Examples:
         },
         answers={
             "score": {
-                "drivers": _json(Results(results=(scored, failed))),
-                "scores_alone": _json(Results(results=(brief,))),
+                "drivers": _json(ScoreResponse(results=(scored, failed))),
+                "scores_alone": _json(ScoreResponse(results=(brief,))),
             },
             "events": {"fates": _json(_received())},
             "account": {"account": _json(_account(scored, horizons))},
@@ -108,18 +108,18 @@ _EVENTS = {
 }
 
 
-def _received() -> Received:
-    fault = Fault(at="amount", message="is not what was posted before")
-    conflict = Error(code="conflict", message="amount: is not what was posted before", details=(fault,))
-    return Received(
+def _received() -> EventsResponse:
+    fault = ErrorDetail(at="amount", message="is not what was posted before")
+    conflict = ErrorBody(code="conflict", message="amount: is not what was posted before", details=(fault,))
+    return EventsResponse(
         received_at=datetime(2026, 1, 2, 10, 5, 1, tzinfo=UTC),
-        tickets=(Fate(event_id="T-2", fate="accepted", error=None),),
-        usage=(Fate(event_id="U-91", fate="duplicate", error=None),),
-        purchases=(Fate(event_id="P-17", fate="conflict", error=conflict),),
+        tickets=(EventStatus(event_id="T-2", fate="accepted", error=None),),
+        usage=(EventStatus(event_id="U-91", fate="duplicate", error=None),),
+        purchases=(EventStatus(event_id="P-17", fate="conflict", error=conflict),),
     )
 
 
-def _scored(horizons: Mapping[str, int], **other: Any) -> Scored:
+def _scored(horizons: Mapping[str, int], **other: Any) -> AccountScores:
     whole: dict[str, Any] = {
         "account_id": "A-1001",
         "as_of": _AS_OF,
@@ -128,16 +128,16 @@ def _scored(horizons: Mapping[str, int], **other: Any) -> Scored:
         "value": 12_000.0,
         "tier": "B",
         "recommendation": Recommendation(do="act", withheld=False, why="the risk of leaving is high"),
-        "next_sale": NextSale(days=31.0, overdue=False),
+        "next_sale": ExpectedSale(days=31.0, overdue=False),
         "catalog": "7d1f0c2a",
         "sources_seen": _SOURCES,
         "sources_missing": (),
     }
-    return Scored(**whole | other)
+    return AccountScores(**whole | other)
 
 
 def _score(target: str, score: float) -> TargetScore:
-    driver = Driver(
+    driver = ScoreDriver(
         feature="usage_trend_30d",
         text="usage fell 62% against the month before",
         contribution=0.8,
@@ -150,23 +150,23 @@ def _score(target: str, score: float) -> TargetScore:
         base_rate=0.1,
         in_cohort=True,
         value=round(12_000 * score, 2),
-        trend=Trend(as_of=_BEFORE, score=score - 0.1, change=0.1, model=f"{target}-3"),
+        trend=ScoreTrend(as_of=_BEFORE, score=score - 0.1, change=0.1, model=f"{target}-3"),
         drivers=(driver,),
     )
 
 
-def _account(scored: Scored, horizons: Mapping[str, int]) -> Account:
+def _account(scored: AccountScores, horizons: Mapping[str, int]) -> AccountResponse:
     past = tuple(
-        Past(as_of=as_of, target=target, horizon=horizon, score=0.31, model=f"{target}-3")
+        StoredScore(as_of=as_of, target=target, horizon=horizon, score=0.31, model=f"{target}-3")
         for as_of in (_AS_OF, _BEFORE)
         for target, horizon in horizons.items()
     )
-    return Account(**vars(scored), history=past)
+    return AccountResponse(**vars(scored), history=past)
 
 
-def _models(horizons: Mapping[str, int]) -> Models:
+def _models(horizons: Mapping[str, int]) -> ModelsResponse:
     cards = {
-        target: Card(
+        target: ModelCard(
             version=f"{target}-3",
             run_id="4f6d8a1c",
             trained_at=datetime(2025, 12, 20, 3, tzinfo=UTC),
@@ -178,7 +178,9 @@ def _models(horizons: Mapping[str, int]) -> Models:
         )
         for target, horizon in horizons.items()
     }
-    return Models(models=cards, catalog="7d1f0c2a", snapshot=Snapshot(as_of=_AS_OF, accounts=1_204, sources=_SOURCES))
+    return ModelsResponse(
+        models=cards, catalog="7d1f0c2a", snapshot=SnapshotInfo(as_of=_AS_OF, accounts=1_204, sources=_SOURCES)
+    )
 
 
 def _json(answer: BaseModel) -> Any:
@@ -186,14 +188,14 @@ def _json(answer: BaseModel) -> Any:
 
 
 def _refusal(code: str, message: str, at: str | None = None) -> Named:
-    details = () if at is None else (Fault(at=at, message=message),)
+    details = () if at is None else (ErrorDetail(at=at, message=message),)
     said = f"{at}: {message}" if at else message
-    return {code: _json(Envelope(error=Error(code=code, message=said, details=details)))}
+    return {code: _json(ErrorResponse(error=ErrorBody(code=code, message=said, details=details)))}
 
 
 _BUSY = "too much to do at once: send fewer accounts, or try again"
 _NO_CHAMPION = "no model of Small Harbour is champion yet"
-REFUSALS: Mapping[HTTPStatus, Named] = {
+ERROR_EXAMPLES: Mapping[HTTPStatus, Named] = {
     HTTPStatus.BAD_REQUEST: _refusal("no_json", "Invalid JSON: EOF while parsing a value at line 1 column 13"),
     HTTPStatus.UNAUTHORIZED: _refusal("no_key", "a live key is needed, as the header Authorization: Bearer …"),
     HTTPStatus.FORBIDDEN: _refusal("no_scope", "this needs a key with the scope read"),

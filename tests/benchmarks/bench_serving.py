@@ -313,7 +313,7 @@ def main():
     run.run(settings, None, as_of=NOW, explain=score_table.Explain.ABOVE)
     names = tables_ids(options.accounts)
     with database.open(settings) as opened:
-        key = auth.create(opened, "bench")
+        key = auth.create_key(opened, "bench")
     if options.soak:
         soak(names, key, options.soak)
         return

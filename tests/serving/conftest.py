@@ -286,7 +286,7 @@ def served(harbour: Harbour, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The real server, in processes of its own, on a free port, after a batch run."""
     run.run(harbour.settings, None, as_of=NOW)
     with database.open(harbour.settings) as opened:
-        key = auth.create(opened, "tests")
+        key = auth.create_key(opened, "tests")
     with running(harbour, key, tmp_path_factory.mktemp("served") / "log") as found:
         yield found
 

@@ -15,7 +15,7 @@ import pytest
 from features.core.errors import GarrisonError
 from features.state import database
 from serving.api import auth
-from serving.client import LONGEST_WAIT, TRIES, AnswerError, Client
+from serving.client import MAX_RETRY_AFTER, MAX_TRIES, AnswerError, Client
 from serving.schemas.responses import AccountScores, Detail, FailedAccount
 from tests.support.waiting import wait_until
 
@@ -61,7 +61,7 @@ def test_an_account_and_the_models(client: Client) -> None:
 
 def test_events_are_sent_and_each_has_its_fate(served: Any) -> None:
     with database.open(served.harbour.settings) as opened:
-        key = auth.create(opened, "events", "ingest")
+        key = auth.create_key(opened, "events", "ingest")
     use = {"account_id": "not-there-yet", "event_id": "client-1", "used_at": "2023-06-01T00:00:00Z", "count": 2}
     with Client(served.url, key) as client:
         wait_until(lambda: allowed(client))
@@ -133,16 +133,16 @@ def test_what_may_pass_is_asked_again_and_said(first: Answer | None, caplog: pyt
         Client(url) as client,
     ):
         assert client.model().catalog == "c"
-    assert len(asked) == TRIES == 3
+    assert len(asked) == MAX_TRIES == 3
     assert [record.getMessage().startswith("asking again in ") for record in caplog.records] == [True, True]
 
 
 @pytest.mark.parametrize(
     ("answer", "times"),
     [
-        ((503, {"retry-after": "0"}, BUSY), TRIES),
+        ((503, {"retry-after": "0"}, BUSY), MAX_TRIES),
         ((503, {}, BUSY), 1),
-        ((503, {"retry-after": f"{LONGEST_WAIT + 1:.0f}"}, BUSY), 1),
+        ((503, {"retry-after": f"{MAX_RETRY_AFTER + 1:.0f}"}, BUSY), 1),
         ((429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, BUSY), 1),
         ((500, {"retry-after": "0"}, BUSY), 1),
         ((422, {"retry-after": "0"}, BUSY), 1),
@@ -162,7 +162,7 @@ def test_a_server_that_keeps_hanging_up_is_no_answer() -> None:
         pytest.raises(GarrisonError, match=r"no answer from .*make serve"),
     ):
         client.model()
-    assert len(asked) == TRIES
+    assert len(asked) == MAX_TRIES
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"error": "no"}', b""])

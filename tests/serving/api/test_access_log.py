@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from serving.api import access_log
-from serving.api.access_log import Audit
+from serving.api.access_log import AccessLog
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[Audit]:
-    made = Audit(tmp_path / "audit")
+def log(tmp_path: Path) -> Iterator[AccessLog]:
+    made = AccessLog(tmp_path / "audit")
     yield made
     made.close()
 
@@ -26,7 +26,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in sorted(folder.glob("*")) for line in file.read_bytes().splitlines()]
 
 
-def test_a_line_says_who_asked_for_whom_and_nothing_personal(log: Audit, tmp_path: Path) -> None:
+def test_a_line_says_who_asked_for_whom_and_nothing_personal(log: AccessLog, tmp_path: Path) -> None:
     log.put("0123456789ab", "score", 200, ["A-1", 'B"\n', None, "x" * 5_000])
     log.close()
     (line,) = lines(tmp_path / "audit")
@@ -40,12 +40,12 @@ def test_a_line_says_who_asked_for_whom_and_nothing_personal(log: Audit, tmp_pat
     }
 
 
-def test_lines_are_on_disk_within_seconds_without_a_close(log: Audit, tmp_path: Path) -> None:
+def test_lines_are_on_disk_within_seconds_without_a_close(log: AccessLog, tmp_path: Path) -> None:
     log.put("k", "score", 200, [])
     wait_until(lambda: lines(tmp_path / "audit"))
 
 
-def test_a_file_is_a_days_and_a_workers_and_its_owners_alone(log: Audit, tmp_path: Path) -> None:
+def test_a_file_is_a_days_and_a_workers_and_its_owners_alone(log: AccessLog, tmp_path: Path) -> None:
     log.put("k", "score", 200, [])
     log.close()
     (file,) = (tmp_path / "audit").iterdir()
@@ -53,7 +53,7 @@ def test_a_file_is_a_days_and_a_workers_and_its_owners_alone(log: Audit, tmp_pat
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_new_day_begins_a_new_file(log: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_day_begins_a_new_file(log: AccessLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Tomorrow(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> datetime:
@@ -67,12 +67,12 @@ def test_a_new_day_begins_a_new_file(log: Audit, tmp_path: Path, monkeypatch: py
     assert sorted(file.name[:4] for file in (tmp_path / "audit").iterdir())[1] == "2999"
 
 
-def test_what_the_disk_does_not_take_is_kept_and_written_once_it_does(log: Audit, tmp_path: Path) -> None:
+def test_what_the_disk_does_not_take_is_kept_and_written_once_it_does(log: AccessLog, tmp_path: Path) -> None:
     folder = tmp_path / "audit"
     folder.write_text("in the way")
     for i in range(3):
         log.put("k", "score", 200, [str(i)])
-    time.sleep(2 * access_log.EACH)  # let it fail
+    time.sleep(2 * access_log.WRITE_SECONDS)  # let it fail
     folder.unlink()
     log.put("k", "score", 200, ["3"])
     wait_until(lambda: folder.is_dir() and len(lines(folder)) == 4)
@@ -80,7 +80,7 @@ def test_what_the_disk_does_not_take_is_kept_and_written_once_it_does(log: Audit
 
 
 def test_a_queue_that_nobody_empties_is_full_until_it_is(
-    log: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: AccessLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access_log, "WAITING", 1_000)
     (tmp_path / "audit").write_text("in the way")
@@ -88,7 +88,7 @@ def test_a_queue_that_nobody_empties_is_full_until_it_is(
     for _ in range(20):
         log.put("k", "score", 200, ["A-1"])
     assert log.full
-    time.sleep(2 * access_log.EACH)
+    time.sleep(2 * access_log.WRITE_SECONDS)
     assert log.full
     (tmp_path / "audit").unlink()
     wait_until(lambda: not log.full)

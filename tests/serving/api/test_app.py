@@ -12,8 +12,8 @@ import pytest
 
 from features.state import database
 from serving.api import access_log, app, auth, request, worker
-from serving.api.app import Web
-from serving.api.state import Desk
+from serving.api.app import HttpApp
+from serving.api.state import ScoringContext
 from serving.api.worker import Worker
 from serving.batch import run
 from serving.scoring.score_table import Explain
@@ -48,23 +48,23 @@ def made(harbour: Any, now: Any) -> Any:
 def keys(made: Any) -> dict[str, str]:
     scopes = ("score", "read", "ingest", "admin", "score,read", "score,read,ingest")
     with database.open(made.settings) as opened:
-        return {scope: auth.create(opened, scope, scope) for scope in scopes}
+        return {scope: auth.create_key(opened, scope, scope) for scope in scopes}
 
 
 @pytest.fixture
 def desk(made: Any, keys: dict[str, str]) -> Iterator[Worker]:
     """A worker that knows the keys."""
     assert keys
-    Web.worker = Worker(str(made.config))
-    yield Web.worker
-    assert Web.worker.audit is not None
-    Web.worker.audit.close()
+    HttpApp.worker = Worker(str(made.config))
+    yield HttpApp.worker
+    assert HttpApp.worker.audit is not None
+    HttpApp.worker.audit.close()
 
 
 @asynccontextmanager
 async def client(key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    transport = httpx.ASGITransport(Web(healthy))
+    transport = httpx.ASGITransport(HttpApp(healthy))
     async with httpx.AsyncClient(transport=transport, base_url="http://s", headers=headers) as found:
         yield found
 
@@ -167,7 +167,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 @pytest.mark.usefixtures("desk")
 def test_work_that_takes_too_long_is_given_up(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "WORKING", 0.05)
-    monkeypatch.setattr(Desk, "account", lambda *_: time.sleep(0.5))
+    monkeypatch.setattr(ScoringContext, "account", lambda *_: time.sleep(0.5))
     response = ask("account", keys["read"])
     assert refusal(response) == (503, "busy")
     assert response.headers["retry-after"] == "1"
@@ -181,7 +181,7 @@ def test_a_fault_of_ours_is_told_without_a_word_of_what_was_sent(
         secret = "A-003 of Boatyard 3"
         raise ValueError(secret)
 
-    monkeypatch.setattr(Desk, "account", broken)
+    monkeypatch.setattr(ScoringContext, "account", broken)
     monkeypatch.setattr(app._log, "propagate", True)
     response = ask("account", keys["read"])
     assert refusal(response) == (500, "internal")
@@ -203,7 +203,7 @@ def test_a_request_that_breaks_off_is_not_answered_and_counts_as_none(desk: Work
 
     headers = [(b"authorization", f"Bearer {keys['score']}".encode()), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/v1/score", "headers": headers}
-    asyncio.run(Web(healthy)(scope, gone, sending))
+    asyncio.run(HttpApp(healthy)(scope, gone, sending))
     assert not sent
     assert not desk.figures.requests
 
@@ -214,11 +214,11 @@ def few(own_harbour: Any) -> Iterator[tuple[Worker, str]]:
     with own_harbour.config.open("a") as file:
         file.write("\n[serving]\nper_minute = 3\n")
     with database.open(own_harbour.settings) as opened:
-        key = auth.create(opened, "few")
-    Web.worker = Worker(str(own_harbour.config))
-    yield Web.worker, key
-    assert Web.worker.audit is not None
-    Web.worker.audit.close()
+        key = auth.create_key(opened, "few")
+    HttpApp.worker = Worker(str(own_harbour.config))
+    yield HttpApp.worker, key
+    assert HttpApp.worker.audit is not None
+    HttpApp.worker.audit.close()
 
 
 def test_a_key_that_asks_too_often_is_told_when_to_come_back(few: tuple[Worker, str]) -> None:
@@ -250,7 +250,7 @@ def test_each_request_with_a_key_has_its_line_in_the_audit_log(desk: Worker, mad
 
 
 def lines(settings: Any) -> list[dict[str, Any]]:
-    files = sorted(access_log.folder(settings).glob("*"), key=lambda file: file.stat().st_mtime)
+    files = sorted(access_log.access_log_folder(settings).glob("*"), key=lambda file: file.stat().st_mtime)
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
@@ -302,8 +302,8 @@ def test_what_stands_in_for_a_champion_is_said(own_harbour: Any) -> None:
     broken = Promotion(promotion_log.now(), "promote", "churn", "churn-2", "run-2", "artifacts/none", "a test")
     promotion_log.append(own_harbour.settings, broken)
     with database.open(own_harbour.settings) as opened:
-        key = auth.create(opened, "tests")
-    Web.worker = Worker(str(own_harbour.config))
+        key = auth.create_key(opened, "tests")
+    HttpApp.worker = Worker(str(own_harbour.config))
     ready, model = send("GET", "/readyz"), ask("model", key).json()
     assert (ready.status_code, ready.headers["x-garrison-fallback"]) == (200, "churn")
     assert "churn-2 can't be read, churn-1 serves" in model["models"]["churn"]["fallback"]
@@ -311,7 +311,7 @@ def test_what_stands_in_for_a_champion_is_said(own_harbour: Any) -> None:
 
 
 def test_a_worker_looks_for_what_is_new_by_itself(own_harbour: Any, monkeypatch: pytest.MonkeyPatch, now: Any) -> None:
-    monkeypatch.setattr("serving.api.state.FRESH", 0.05)
+    monkeypatch.setattr("serving.api.state.REFRESH_SECONDS", 0.05)
     monkeypatch.setattr(worker, "EACH", 0.05)
 
     async def seen() -> Any:

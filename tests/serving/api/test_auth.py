@@ -30,7 +30,7 @@ def ring(opened: database.Store) -> auth.Keyring:
 
 
 def test_a_key_is_known_by_its_holder_and_stored_only_as_a_hash(opened: database.Store, ring: auth.Keyring) -> None:
-    key = auth.create(opened, "billing")
+    key = auth.create_key(opened, "billing")
     ring.refresh()
     found = ring.holder(f"Bearer {key}")
     assert found is not None
@@ -41,11 +41,11 @@ def test_a_key_is_known_by_its_holder_and_stored_only_as_a_hash(opened: database
 
 
 def test_no_two_keys_are_alike(opened: database.Store) -> None:
-    assert len({auth.create(opened, "same") for _ in range(5)}) == 5
+    assert len({auth.create_key(opened, "same") for _ in range(5)}) == 5
 
 
 def test_what_is_no_live_key_holds_nothing(opened: database.Store, ring: auth.Keyring) -> None:
-    key = auth.create(opened, "billing")
+    key = auth.create_key(opened, "billing")
     ring.refresh()
     name, _, secret = key.rpartition("_")
     flipped = f"{name}_{secret[:-1]}{'0' if secret[-1] != '0' else '1'}"
@@ -67,21 +67,21 @@ def test_what_is_no_live_key_holds_nothing(opened: database.Store, ring: auth.Ke
 def test_a_revoked_key_is_dead_after_the_next_look_and_keeps_its_date(
     opened: database.Store, ring: auth.Keyring
 ) -> None:
-    key = auth.create(opened, "billing")
+    key = auth.create_key(opened, "billing")
     ring.refresh()
-    (record,) = auth.keys(opened)
-    auth.revoke(opened, record.key_id)
+    (record,) = auth.list_keys(opened)
+    auth.revoke_key(opened, record.key_id)
     ring.refresh()
     assert ring.holder(f"Bearer {key}") is None
-    revoked_at = auth.keys(opened)[0].revoked_at
-    auth.revoke(opened, record.key_id)
-    assert auth.keys(opened)[0].revoked_at == revoked_at
+    revoked_at = auth.list_keys(opened)[0].revoked_at
+    auth.revoke_key(opened, record.key_id)
+    assert auth.list_keys(opened)[0].revoked_at == revoked_at
 
 
 def test_the_keys_stay_in_force_while_the_database_is_away(
     opened: database.Store, ring: auth.Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = auth.create(opened, "billing")
+    key = auth.create_key(opened, "billing")
     ring.refresh()
 
     def away(_: database.Store) -> list[auth.Key]:
@@ -95,9 +95,9 @@ def test_the_keys_stay_in_force_while_the_database_is_away(
 
 def test_a_key_must_be_named_and_known(opened: database.Store) -> None:
     with pytest.raises(GarrisonError, match="needs a name"):
-        auth.create(opened, " ")
+        auth.create_key(opened, " ")
     with pytest.raises(GarrisonError, match=r"there is no key abc.*key list"):
-        auth.revoke(opened, "abc")
+        auth.revoke_key(opened, "abc")
 
 
 def test_the_commands_make_list_and_revoke_a_key(harbour: Any) -> None:

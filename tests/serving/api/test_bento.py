@@ -170,10 +170,10 @@ def test_without_a_live_key_there_is_nothing(served: Any, header: str | None, me
 
 def test_a_revoked_key_is_refused_within_seconds(served: Any) -> None:
     with database.open(served.harbour.settings) as opened:
-        key = auth.create(opened, "short-lived")
+        key = auth.create_key(opened, "short-lived")
         with Client(served.url, key) as client:
             wait_until(lambda: _status(client) == 200)
-            auth.revoke(opened, key.split("_")[1])
+            auth.revoke_key(opened, key.split("_")[1])
             wait_until(lambda: _status(client) == 401)
 
 
@@ -286,7 +286,7 @@ def test_a_server_without_a_champion_comes_up_and_says_what_is_missing(
 
     (own_harbour.settings.paths.mlruns / "small-harbour-promotions.jsonl").unlink()
     with database.open(own_harbour.settings) as opened:
-        headers = {"authorization": f"Bearer {auth.create(opened, 'tests')}"}
+        headers = {"authorization": f"Bearer {auth.create_key(opened, 'tests')}"}
 
     async def answers() -> list[httpx.Response]:
         service = Garrison.to_asgi()

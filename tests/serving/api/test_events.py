@@ -24,7 +24,7 @@ def test_the_next_score_by_id_sees_what_was_posted_and_batch_agrees(
 ) -> None:
     run.run(own_harbour.settings, None, as_of=now)
     with database.open(own_harbour.settings) as opened:
-        key = auth.create(opened, "test", "score,read,ingest")
+        key = auth.create_key(opened, "test", "score,read,ingest")
     with (
         start(own_harbour, key, tmp_path / "log") as served,
         httpx.Client(base_url=served.url, headers={"authorization": f"Bearer {key}"}, timeout=30) as http,
@@ -58,7 +58,7 @@ def test_the_next_score_by_id_sees_what_was_posted_and_batch_agrees(
 @pytest.mark.parametrize("scope", ["score", "read"])
 def test_a_key_without_the_scope_posts_nothing(own_harbour: Any, scope: str) -> None:
     with database.open(own_harbour.settings) as opened:
-        key = auth.create(opened, "test", scope)
+        key = auth.create_key(opened, "test", scope)
         holder = auth.Keyring(opened).holder(f"Bearer {key}")
     assert holder is not None
     assert not holder.may("ingest")

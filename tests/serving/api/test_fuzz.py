@@ -431,7 +431,7 @@ def sent(url: str, key: str, seed: int) -> tuple[Counter[int], list[str]]:
 def keys(served: Any) -> list[str]:
     """A key for each connection: one alone would be told that it asks too often."""
     with database.open(served.harbour.settings) as opened:
-        made = [auth.create(opened, f"fuzz {n}", "score,read,ingest") for n in range(CONNECTIONS)]
+        made = [auth.create_key(opened, f"fuzz {n}", "score,read,ingest") for n in range(CONNECTIONS)]
     deadline = time.monotonic() + 30
     while any(httpx.get(f"{served.url}/v1/model", headers={"authorization": f"Bearer {k}"}).is_error for k in made):
         assert time.monotonic() < deadline

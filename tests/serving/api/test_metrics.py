@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.api import metrics
-from serving.api.metrics import Figures, Parity, Spread, exposition
-from serving.api.state import Room
+from serving.api.metrics import Histogram, Metrics, ParityStatus, render_metrics
+from serving.api.state import AppState
 from serving.batch import run
 from serving.scoring.score_table import Explain
 
@@ -28,31 +28,31 @@ def read(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 @pytest.fixture
-def room(own_harbour: Any, now: Any) -> Iterator[Room]:
+def room(own_harbour: Any, now: Any) -> Iterator[AppState]:
     run.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
-    made = Room.open(str(own_harbour.config))
+    made = AppState.open(str(own_harbour.config))
     yield made
     assert made.store is not None
     made.store.close()
 
 
 def test_a_spread_counts_each_value_under_its_upper_bound() -> None:
-    spread = Spread((0.1, 1.0))
+    spread = Histogram((0.1, 1.0))
     for value in (0.05, 0.1, 0.5, 7.0):
         spread.add(value)
     assert spread.buckets() == [("0.1", 2.0), ("1.0", 3.0), ("+Inf", 4.0)]
     assert spread.total == pytest.approx(7.65)
 
 
-def test_what_was_counted_is_read_by_prometheus(room: Room) -> None:
-    figures = Figures()
+def test_what_was_counted_is_read_by_prometheus(room: AppState) -> None:
+    figures = Metrics()
     figures.answered("score", 200, 0.0015)
     figures.answered("score", 200, 0.3)
     figures.answered("score", 422, 0.0001)
     figures.refused("invalid")
     figures.scored("churn_90d", 0.37)
     figures.unseen["churn", "region"] += 2
-    found = read(exposition(figures, room, Parity()))
+    found = read(render_metrics(figures, room, ParityStatus()))
     assert found["garrison_requests_total", (("route", "score"), ("status", "200"))] == 2
     assert found["garrison_requests_total", (("route", "score"), ("status", "422"))] == 1
     assert found["garrison_errors_total", (("code", "invalid"),)] == 1
@@ -63,8 +63,8 @@ def test_what_was_counted_is_read_by_prometheus(room: Room) -> None:
     assert found["garrison_posted_unseen_total", (("column", "region"), ("target", "churn"))] == 2
 
 
-def test_the_models_and_the_snapshots_age_are_told(room: Room) -> None:
-    found = read(exposition(Figures(), room, Parity()))
+def test_the_models_and_the_snapshots_age_are_told(room: AppState) -> None:
+    found = read(render_metrics(Metrics(), room, ParityStatus()))
     versions = {dict(labels)["version"] for name, labels in found if name == "garrison_model_info"}
     assert versions == {"churn-1", "upsell-1"}
     assert room.desk is not None
@@ -79,7 +79,7 @@ def test_values_of_the_snapshot_that_training_never_saw_are_counted(own_harbour:
     text = accounts.read_text()
     accounts.write_text(text.replace(",north,", ",moon,"))
     run.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
-    found = read(exposition(Figures(), Room.open(str(own_harbour.config)), Parity()))
+    found = read(render_metrics(Metrics(), AppState.open(str(own_harbour.config)), ParityStatus()))
     expected = text.count(",north,")
     assert expected > 0
     for target in ("churn", "upsell"):
@@ -88,21 +88,21 @@ def test_values_of_the_snapshot_that_training_never_saw_are_counted(own_harbour:
 
 def test_without_a_model_there_are_figures_still(own_harbour: Any) -> None:
     (own_harbour.settings.paths.mlruns / "small-harbour-promotions.jsonl").unlink()
-    found = read(exposition(Figures(), Room.open(str(own_harbour.config)), Parity()))
+    found = read(render_metrics(Metrics(), AppState.open(str(own_harbour.config)), ParityStatus()))
     assert found["garrison_ready", ()] == 0
 
 
 def test_a_worker_tells_the_sums_of_all_workers_of_its_server(
-    tmp_path: Path, room: Room, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, room: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = Figures(tmp_path), Figures(tmp_path)
+    one, other = Metrics(tmp_path), Metrics(tmp_path)
     for figures, pid, seconds in ((one, 1, 0.003), (other, 2, 0.3)):
         monkeypatch.setattr(metrics.os, "getpid", lambda pid=pid: pid)
         figures.answered("score", 200, seconds)
         figures.refused("invalid")
         figures.save()
     (tmp_path / f"{os.getppid() + 1}-9.json").write_text("another server's")
-    found = read(exposition(other, room, Parity()))
+    found = read(render_metrics(other, room, ParityStatus()))
     assert found["garrison_requests_total", (("route", "score"), ("status", "200"))] == 2
     assert found["garrison_errors_total", (("code", "invalid"),)] == 2
     assert found["garrison_request_seconds_bucket", (("le", "0.004"), ("route", "score"))] == 1
@@ -110,15 +110,15 @@ def test_a_worker_tells_the_sums_of_all_workers_of_its_server(
 
 
 def test_half_a_file_of_another_worker_is_left_out(tmp_path: Path) -> None:
-    figures = Figures(tmp_path)
+    figures = Metrics(tmp_path)
     figures.refused("invalid")
     (tmp_path / f"{os.getppid()}-1.json").write_text(json.dumps({"requests": []})[:5])
     assert figures.summed().errors["invalid",] == 1
 
 
-def test_the_parity_checks_last_run_is_told_and_read_once_a_minute(room: Room) -> None:
-    parity = Parity()
-    assert "garrison_parity_mismatches" not in exposition(Figures(), room, parity).decode()
+def test_the_parity_checks_last_run_is_told_and_read_once_a_minute(room: AppState) -> None:
+    parity = ParityStatus()
+    assert "garrison_parity_mismatches" not in render_metrics(Metrics(), room, parity).decode()
     assert room.store is not None
     for run_at, mismatches in ((1_000_000, 0), (3_000_000, 4)):
         with room.store.writing() as connection:
@@ -126,8 +126,8 @@ def test_the_parity_checks_last_run_is_told_and_read_once_a_minute(room: Room) -
                 sa.text("INSERT INTO parity_runs (run_at, checked, mismatches) VALUES (:run_at, 200, :mismatches)"),
                 {"run_at": run_at, "mismatches": mismatches},
             )
-    assert "garrison_parity_mismatches" not in exposition(Figures(), room, parity).decode()
-    parity.read_at -= metrics.PARITY_EACH
-    found = read(exposition(Figures(), room, parity))
+    assert "garrison_parity_mismatches" not in render_metrics(Metrics(), room, parity).decode()
+    parity.read_at -= metrics.PARITY_READ_SECONDS
+    found = read(render_metrics(Metrics(), room, parity))
     assert (found["garrison_parity_mismatches", ()], found["garrison_parity_checked", ()]) == (4, 200)
     assert found["garrison_parity_run_timestamp_seconds", ()] == 3

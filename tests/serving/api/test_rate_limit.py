@@ -2,21 +2,21 @@ from __future__ import annotations
 
 import pytest
 
-from serving.api.rate_limit import Limits
+from serving.api.rate_limit import RateLimiter
 
 
-def granted(limits: Limits, key: str, now: float, asked: int) -> int:
+def granted(limits: RateLimiter, key: str, now: float, asked: int) -> int:
     return sum(limits.wait(key, now) == 0 for _ in range(asked))
 
 
 def test_a_minutes_share_may_come_at_once_and_no_more() -> None:
-    limits = Limits(60)
+    limits = RateLimiter(60)
     assert granted(limits, "a", 0.0, 100) == 60
     assert limits.wait("a", 0.0) == pytest.approx(1.0)
 
 
 def test_tokens_come_back_evenly_and_never_more_than_the_share() -> None:
-    limits = Limits(60)
+    limits = RateLimiter(60)
     granted(limits, "a", 0.0, 60)
     assert granted(limits, "a", 2.5, 10) == 2
     assert limits.wait("a", 2.5) == pytest.approx(0.5)
@@ -24,23 +24,23 @@ def test_tokens_come_back_evenly_and_never_more_than_the_share() -> None:
 
 
 def test_a_minute_of_asking_grants_no_more_than_the_share_and_what_comes_back_meanwhile() -> None:
-    limits = Limits(600)
+    limits = RateLimiter(600)
     assert sum(granted(limits, "a", t / 100, 1) for t in range(6_000)) == pytest.approx(1_200, abs=1)
 
 
 def test_keys_do_not_share_a_bucket() -> None:
-    limits = Limits(60)
+    limits = RateLimiter(60)
     granted(limits, "a", 0.0, 60)
     assert limits.wait("b", 0.0) == 0
 
 
 def test_workers_grant_together_what_one_would() -> None:
-    workers = [Limits(60, 4) for _ in range(4)]
+    workers = [RateLimiter(60, 4) for _ in range(4)]
     assert sum(granted(limits, "a", 0.0, 60) for limits in workers) == 60
 
 
 def test_who_waits_as_told_is_granted() -> None:
-    limits = Limits(1, 64)  # a share of less than one request
+    limits = RateLimiter(1, 64)  # a share of less than one request
     assert limits.wait("a", 0.0) == 0
     wait = limits.wait("a", 1.0)
     assert limits.wait("a", 1.0 + wait - 1.0) > 0

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from pydantic_core import to_json
 
-from serving.api.score_service import Answers
+from serving.api.score_service import ScoreService
 from serving.batch import run
-from serving.schemas.responses import Account, Models, Results
-from serving.schemas.score_requests import Asked, Reader
+from serving.schemas.responses import AccountResponse, ModelsResponse, ScoreResponse
+from serving.schemas.score_requests import ScoreRequest, ScoreRequestReader
 from serving.scoring.score_table import Explain
 
 EARLIER = datetime(2023, 12, 1, tzinfo=UTC)
@@ -31,18 +31,20 @@ def company(harbour: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def answers(company: Any) -> Answers:
-    return Answers.load(company[0])
+def answers(company: Any) -> ScoreService:
+    return ScoreService.load(company[0])
 
 
-def ask(answers: Answers, *items: Any, as_of: datetime | None = None, detail: Any = "drivers") -> list[dict[str, Any]]:
-    told = answers.score(Asked(as_of, detail, items))
-    Results.model_validate_json(to_json(told), strict=True)
+def ask(
+    answers: ScoreService, *items: Any, as_of: datetime | None = None, detail: Any = "drivers"
+) -> list[dict[str, Any]]:
+    told = answers.score(ScoreRequest(as_of, detail, items))
+    ScoreResponse.model_validate_json(to_json(told), strict=True)
     return json.loads(to_json(told))["results"]
 
 
 @pytest.mark.parametrize("detail", ["scores", "advice", "drivers"])
-def test_scores_by_id_are_the_batchs_to_the_last_bit(company: Any, answers: Answers, detail: str) -> None:
+def test_scores_by_id_are_the_batchs_to_the_last_bit(company: Any, answers: ScoreService, detail: str) -> None:
     table = company[1].results.table.to_pandas().set_index("account_id")
     for item in ask(answers, *IDS, detail=detail):
         for name, told in item["scores"].items():
@@ -50,7 +52,7 @@ def test_scores_by_id_are_the_batchs_to_the_last_bit(company: Any, answers: Answ
             assert ("drivers" in told) == (detail != "scores")
 
 
-def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, answers: Answers) -> None:
+def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, answers: ScoreService) -> None:
     settings, scored = company
     sent = pd.concat(list(run.frames(settings, scored.results))).set_index("account_id")
     for item in ask(answers, *IDS):
@@ -65,11 +67,11 @@ def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, answers: Answe
             assert "; ".join(d["text"] for d in item["scores"]["churn_90d"]["drivers"]) == row["drivers"]
 
 
-def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, answers: Answers) -> None:
+def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, answers: ScoreService) -> None:
     settings, _ = company
     stored = ask(answers, *IDS)
     assert answers.online.results is not None
-    bare = Answers(settings, answers.scorer, answers.online.__class__(**{**vars(answers.online), "results": None}))
+    bare = ScoreService(settings, answers.scorer, answers.online.__class__(**{**vars(answers.online), "results": None}))
     for before, now in zip(stored, ask(bare, *IDS), strict=True):
         for name, told in before["scores"].items():
             assert told["drivers"]
@@ -82,8 +84,8 @@ def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, answe
         assert before["scores"] == now["scores"]
 
 
-def test_a_posted_history_scores_as_its_id_does(harbour: Any, company: Any, answers: Answers) -> None:
-    reader, as_of = Reader(company[0]), company[1].results.as_of
+def test_a_posted_history_scores_as_its_id_does(harbour: Any, company: Any, answers: ScoreService) -> None:
+    reader, as_of = ScoreRequestReader(company[0]), company[1].results.as_of
     for detail in ("scores", "advice", "drivers"):
         items = [harbour.posted(i) for i in IDS]
         body = {"accounts": items, "as_of": as_of.isoformat(), "detail": detail}
@@ -99,9 +101,9 @@ def test_a_posted_history_scores_as_its_id_does(harbour: Any, company: Any, answ
             assert by_id == posted
 
 
-def test_a_history_newer_than_the_batch_is_told_how_its_score_has_moved(harbour: Any, answers: Answers) -> None:
+def test_a_history_newer_than_the_batch_is_told_how_its_score_has_moved(harbour: Any, answers: ScoreService) -> None:
     as_of = datetime(2024, 1, 11, tzinfo=UTC)
-    reader = Reader(answers.settings)
+    reader = ScoreRequestReader(answers.settings)
     body = json.dumps({"accounts": [harbour.posted("A-003")], "as_of": as_of.isoformat()}).encode()
     (item,) = answers.score(reader.read(body))["results"]
     (before,) = ask(answers, "A-003")
@@ -111,6 +113,6 @@ def test_a_history_newer_than_the_batch_is_told_how_its_score_has_moved(harbour:
     assert item["tier"] == before["tier"]
 
 
-def test_an_account_and_the_models_have_the_shapes_that_are_documented(answers: Answers) -> None:
-    Account.model_validate_json(to_json(answers.account("A-003") | {"history": []}), strict=True)
-    Models.model_validate_json(to_json(answers.model()), strict=True)
+def test_an_account_and_the_models_have_the_shapes_that_are_documented(answers: ScoreService) -> None:
+    AccountResponse.model_validate_json(to_json(answers.account("A-003") | {"history": []}), strict=True)
+    ModelsResponse.model_validate_json(to_json(answers.model()), strict=True)

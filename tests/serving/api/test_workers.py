@@ -37,7 +37,7 @@ def company(copied: Any, now: Any, tmp_path_factory: pytest.TempPathFactory) -> 
         file.write("\n[serving]\nper_minute = 1000000\n")
     run.run(harbour.settings, None, as_of=now, explain=Explain.NONE)
     with database.open(harbour.settings) as opened:
-        return harbour, auth.create(opened, "tests")
+        return harbour, auth.create_key(opened, "tests")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def asked(served: Any, **rest: Any) -> httpx.Response:
 
 
 def test_workers_share_the_port_and_tell_of_each_other(two: Any) -> None:
-    files = access_log.folder(two.harbour.settings)
+    files = access_log.access_log_folder(two.harbour.settings)
     before = set(files.glob("*"))
     sent = 0
 
@@ -179,7 +179,9 @@ def test_a_request_under_way_is_answered_before_the_service_ends(one: Any) -> No
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert b'"churn_90d"' in answer
     assert one.process.wait(30) == 0
-    assert b'"route":"score"' in b"".join(f.read_bytes() for f in access_log.folder(one.harbour.settings).glob("*"))
+    assert b'"route":"score"' in b"".join(
+        f.read_bytes() for f in access_log.access_log_folder(one.harbour.settings).glob("*")
+    )
     assert "ERROR" not in one.log.read_text()
 
 
