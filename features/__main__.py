@@ -25,7 +25,7 @@ from features.settings.load import load_settings
 from features.sources.history import History
 from features.sources.validation import Checked
 
-app = cli.app("History to features: samples, checks, snapshots and the catalog.")
+app = cli.create_app("History to features: samples, checks, snapshots and the catalog.")
 
 
 class Sample(StrEnum):
@@ -52,7 +52,7 @@ def sample(
 ) -> None:
     """Write a sample company's tables; a finished one is left as it is."""
     folder = out or Path("var/samples") / name.value
-    with cli.progress("accounts") as step:
+    with cli.show_progress("accounts") as step:
         if name is Sample.tidewater:
             from features.samples import tidewater
 
@@ -113,7 +113,7 @@ def _probed(history: History, settings: Settings, tried: Tried) -> Probed | None
     wanted = history.catalog.own if tried is Tried.own else history.features
     if not wanted:
         return None
-    with cli.spinner("probing features"):
+    with cli.show_spinner("probing features"):
         return leak_tests.probe(history, settings, wanted)
 
 
@@ -125,7 +125,7 @@ def build(
 ) -> None:
     """Write the snapshots of all accounts at one or more instants; those of a midnight, UTC, are built once."""
     settings, instants = load_settings(config), set(as_of)
-    with _opened(settings) as history, cli.progress("accounts") as step:
+    with _opened(settings) as history, cli.show_progress("accounts") as step:
         there = snapshot_cache.there(settings, history, instants)
         table = snapshot_cache.table(settings, history, as_of, progress=step)
     snapshots.write(table, out)
@@ -171,7 +171,7 @@ def _counted(summary: Any) -> str:
 
 
 def _opened(settings: Settings) -> History:
-    with cli.spinner("reading") as say:
+    with cli.show_spinner("reading") as say:
         return History.open(settings, progress=say)
 
 

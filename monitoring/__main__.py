@@ -15,7 +15,7 @@ from features.settings import cli
 from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
 from features.settings.load import load_settings
 
-app = cli.app("Scores to drift verdicts, alerts at the account's owner, and reports.")
+app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
 
 @app.command()
@@ -112,7 +112,7 @@ def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> Non
     """Compare the newest snapshot with the training snapshots: a verdict and a page."""
     from monitoring.drift import drift_report
 
-    with cli.spinner("comparing") as say:
+    with cli.show_spinner("comparing") as say:
         say("the newest snapshot with the training snapshots")
         result = drift_report.run(load_settings(config), as_of=as_of)
     print(*result.lines(), sep="\n")
@@ -131,10 +131,10 @@ def performance(config: Config = CONFIG, json: Json = None) -> None:
 
 @app.command()
 def report(
-    since: Annotated[datetime, typer.Option(parser=cli.parsed, metavar="DATE", help="Beginning of the period.")],
+    since: Annotated[datetime, typer.Option(parser=cli.parse_date, metavar="DATE", help="Beginning of the period.")],
     until: Annotated[
         datetime | None,
-        typer.Option(parser=cli.parsed, metavar="DATE", help="Its end; by default the newest scores."),
+        typer.Option(parser=cli.parse_date, metavar="DATE", help="Its end; by default the newest scores."),
     ] = None,
     config: Config = CONFIG,
     json: Json = None,

@@ -17,8 +17,8 @@ from features.settings import cli
 from features.settings.cli import CONFIG, AsOf, Config, Json
 from features.settings.load import load_settings
 
-app = cli.app("Models to scores: batch scoring, the HTTP service, its keys, and a client.")
-key_app = cli.app("Keys of the HTTP service.")
+app = cli.create_app("Models to scores: batch scoring, the HTTP service, its keys, and a client.")
+key_app = cli.create_app("Keys of the HTTP service.")
 app.add_typer(key_app, name="key")
 _SHOWN = 20  # differences that a command prints
 
@@ -46,7 +46,7 @@ def score(
 
     if to is None and (dry_run or everything or result):
         raise typer.BadParameter("--dry-run, --all and --result go with --to")
-    with cli.spinner("scoring:") as say:
+    with cli.show_spinner("scoring:") as say:
         scored = run.run(
             load_settings(config),
             to,
@@ -82,7 +82,7 @@ def show_fields(
     from features.state import database
     from serving.delivery import destinations
 
-    needs = destinations.needs(to, load_settings(config), create=create)
+    needs = destinations.list_fields(to, load_settings(config), create=create)
     table = Table("field", "type", "", title=f"Fields of {database.shown(to)}")
     for need in needs:
         table.add_row(need.name, need.type, "" if need.there else "made" if create else "missing")
@@ -137,7 +137,7 @@ def parity(config: Config = CONFIG, json: Json = None) -> None:
     from serving.parity import check
 
     settings = load_settings(config)
-    with database.open(settings) as opened, cli.spinner("working out again:"):
+    with database.open(settings) as opened, cli.show_spinner("working out again:"):
         found = check.check_parity(settings, opened)
     print(f"{found.checked:,} served scores were worked out again; {found.accounts:,} differ.")
     for why, count in found.skipped.items():

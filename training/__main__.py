@@ -1,34 +1,31 @@
-"""`python -m training`: train, judge, promote and roll back."""
+"""`python -m training`: fit, evaluate, promote and roll back models.
+
+Each command imports what it needs when it runs, so that `--help` answers at once.
+"""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from features.core.errors import GarrisonError, RegistryError, nearest
 from features.settings import Settings, cli
 from features.settings.cli import CONFIG, AsOf, Config, Json
-from features.settings.load import load
-from features.sources.history import History
-from training.diagnostics import leak_verdict
-from training.diagnostics.sample_size import Lacking
-from training.evaluation import compare as comparisons
-from training.evaluation import plots
-from training.fitting import backtest as backtests
-from training.fitting import cli_tables
-from training.fitting import fit as training
-from training.fitting.dask import cluster
-from training.fitting.fit import Fitted
-from training.fitting.tuning import Tuner
-from training.models.model import Bundle
-from training.registry import mlflow_registry, promotion_log
-from training.registry import model_card as cards
-from training.registry.promotion_log import Promotion
+from features.settings.load import load_settings
 
-app = cli.app("Features to models: train, judge beside baselines, promote, roll back.")
+if TYPE_CHECKING:
+    from training.diagnostics.sample_size import Lacking
+    from training.evaluation.evaluate import Evaluation
+    from training.fitting.fit import Fitted
+    from training.models.model import Bundle
+
+app = cli.create_app("Features to models: train, evaluate beside baselines, promote, roll back.")
 Reason = Annotated[str, typer.Option(help="Kept in the promotion log.")]
 
 
@@ -46,51 +43,70 @@ def fit(
     json: Json = None,
 ) -> None:
     """Train churn and upsell, log them to MLflow, print the evaluation beside the baselines."""
+    from features.sources.history import History
+    from training.diagnostics import leak_verdict
+    from training.fitting import cli_tables
+    from training.fitting import fit as training
+    from training.fitting.dask import cluster
+    from training.fitting.tuning import Tuner
+    from training.registry import mlflow_registry
+
     if dask and tune is not None:
         raise typer.BadParameter("--tune is for one machine: leave out --dask")
-    settings = load(config)
-    with History.open(settings) as history, cluster(dask) if dask else nullcontext() as held:
+    settings = load_settings(config)
+    with _steps("fit") as show, contextlib.ExitStack() as stack:
+        show("reading the tables")
+        history = stack.enter_context(History.open(settings))
+        held = stack.enter_context(cluster(dask)) if dask else None
         fingerprint = history.fingerprint()
         tuner = None if tune is None else Tuner(settings, fingerprint, tune)
-        fitted = training.fit(history, settings, as_of=as_of, champions=_champions(settings), choose=tuner, held=held)
-    _keep_test(settings, fitted)
-    cli_tables.evaluations({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
-    for what, lacking in _lacking(fitted).items():
-        print(f"{what}: insufficient, not trained: {'; '.join(lacking.reasons)}")
+        champions = _champions(settings)
+        fitted = training.fit(history, settings, as_of=as_of, champions=champions, choose=tuner, held=held, say=show)
+    _write_test_rows(settings, fitted)
+    evaluations = _evaluations(fitted)
+    cli_tables.evaluations(evaluations)
+    for name, lacking in _lacking(fitted).items():
+        print(f"{name}: insufficient, not trained: {'; '.join(lacking.reasons)}")
     # Written before a leak stops the run, too: scripts read the verdict there.
-    cli.write_json(json, {"run_id": None, "targets": _targets(fitted)})
-    leak_verdict.refuse({f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()})
-    if not any(f.outcomes for f in fitted.values()):
+    cli.write_json(json, {"run_id": None, "targets": _figures(fitted)})
+    leak_verdict.refuse(evaluations)
+    if not evaluations:
         print("Nothing could be trained, so nothing was registered.")
         return
-    run_id, registered = mlflow_registry.log(settings, fitted, fingerprint=fingerprint)
+    with cli.show_spinner("fit: logging to MLflow"):
+        run_id, registered = mlflow_registry.log(settings, fitted, fingerprint=fingerprint)
     for name, model in registered.items():
         print(f"{name}: registered as {model.version}, verdict {model.verdict}")
     print(f"Run {run_id}. To serve it: python -m training promote {run_id} --config {config}")
-    cli.write_json(json, {"run_id": run_id, "targets": _targets(fitted)})
+    cli.write_json(json, {"run_id": run_id, "targets": _figures(fitted)})
 
 
 @app.command()
 def backtest(
     config: Config = CONFIG,
-    origins: Annotated[int, typer.Option(min=1, help="The newest cutoffs to train and judge at.")] = 12,
+    origins: Annotated[int, typer.Option(min=1, help="The newest cutoffs to train and evaluate at.")] = 12,
     embargo: Annotated[int, typer.Option(min=0, help="Days between what is learned from and the cutoff.")] = 0,
     as_of: AsOf = None,
     json: Json = None,
 ) -> None:
-    """Train at many past cutoffs as one would have then, and judge each on what came."""
-    settings = load(config)
+    """Train at many past cutoffs as one would have then, and compare each model's scores with what came."""
+    from features.sources.history import History
+    from training.evaluation import plots
+    from training.fitting import backtest as backtests
+    from training.fitting import cli_tables
+
+    settings = load_settings(config)
     folder = settings.var / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    with History.open(settings) as history, cli.progress("backtest") as report:
-        done = backtests.backtest(history, settings, origins=origins, embargo=embargo, as_of=as_of, progress=report)
-    cli_tables.backtests(done)
-    for name, found in done.items():
+    with History.open(settings) as history, cli.show_progress("backtest") as report:
+        results = backtests.backtest(history, settings, origins=origins, embargo=embargo, as_of=as_of, progress=report)
+    cli_tables.backtests(results)
+    for name, result in results.items():
         file = folder / f"backtest_{name}.png"
-        plots.over_time(f"{name}: backtest", found.pooled.evaluation.by_cutoff).savefig(file)
-        found.pooled.test.to_parquet(folder / f"backtest_{name}.parquet", index=False)
+        plots.over_time(f"{name}: backtest", result.pooled.evaluation.by_cutoff).savefig(file)
+        result.pooled.test.to_parquet(folder / f"backtest_{name}.parquet", index=False)
         print(f"{name}: {file}")
-    cli.write_json(json, {"targets": {name: found.as_dict() for name, found in done.items()}})
+    cli.write_json(json, {"targets": {name: result.as_dict() for name, result in results.items()}})
 
 
 @app.command()
@@ -101,13 +117,19 @@ def compare(
     as_of: AsOf = None,
     json: Json = None,
 ) -> None:
-    """Hold two runs' models against each other on rows later than all that either learned from."""
-    settings = load(config)
-    a, b = (mlflow_registry.bundles(settings, run) for run in (run_a, run_b))
-    with History.open(settings) as history:
-        done = comparisons.compare(history, settings, a, b, as_of=as_of)
-    cli_tables.comparisons(done, run_a, run_b)
-    cli.write_json(json, {"a": run_a, "b": run_b, "targets": {name: c.as_dict() for name, c in done.items()}})
+    """Compare two runs' models on rows later than all that either learned from."""
+    from features.sources.history import History
+    from training.evaluation import compare as comparisons
+    from training.fitting import cli_tables
+    from training.registry import mlflow_registry
+
+    settings = load_settings(config)
+    with cli.show_spinner("compare"):
+        a, b = (mlflow_registry.bundles(settings, run) for run in (run_a, run_b))
+        with History.open(settings) as history:
+            results = comparisons.compare(history, settings, a, b, as_of=as_of)
+    cli_tables.comparisons(results, run_a, run_b)
+    cli.write_json(json, {"a": run_a, "b": run_b, "targets": {name: c.as_dict() for name, c in results.items()}})
 
 
 @app.command()
@@ -117,13 +139,22 @@ def promote(
     reason: Reason = "promoted by hand",
     force: Annotated[bool, typer.Option("--force", help="Whatever the checks say, but for a suspected leak.")] = False,
 ) -> None:
-    """Make a run's models the champions, those that pass every check."""
-    with cli.spinner("promote"):
-        promoted = mlflow_registry.promote(load(config), run, reason=reason, force=force)
-    for target, done in promoted.items():
-        print(f"{target}: {f'champion is {done.version}, since {done.at}' if isinstance(done, Promotion) else done}")
-        for name, said in done.checks.items() if isinstance(done, Promotion) else ():
-            print(f"  {name}: {said}")
+    """Make a run's models the champions, those that pass every check; exit with 1 if none does."""
+    from training.registry import mlflow_registry
+
+    with cli.show_spinner("promote"):
+        results = mlflow_registry.promote(load_settings(config), run, reason=reason, force=force)
+    refusals = {target: result for target, result in results.items() if isinstance(result, str)}
+    if len(refusals) == len(results):
+        reasons = "; ".join(f"{target}: {refusal}" for target, refusal in refusals.items())
+        raise RegistryError(f"nothing was promoted: {reasons}")
+    for target, result in results.items():
+        if isinstance(result, str):
+            print(f"{target}: {result}")
+            continue
+        print(f"{target}: champion is {result.version}, since {result.at}")
+        for name, outcome in result.checks.items():
+            print(f"  {name}: {outcome}")
 
 
 @app.command()
@@ -133,8 +164,10 @@ def rollback(
     reason: Reason = "rolled back by hand",
 ) -> None:
     """Make the champion before the present one champion again."""
-    done = mlflow_registry.rollback(load(config), target, reason=reason)
-    print(f"{target}: champion is {done.version} again")
+    from training.registry import mlflow_registry
+
+    promotion = mlflow_registry.rollback(load_settings(config), target, reason=reason)
+    print(f"{target}: champion is {promotion.version} again")
 
 
 @app.command()
@@ -145,46 +178,68 @@ def card(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it here; of one target alone.")] = None,
 ) -> None:
     """Write the model card, a page that needs nothing beside it."""
-    settings = load(config)
+    from training.registry import mlflow_registry
+    from training.registry import model_card as cards
+
+    settings = load_settings(config)
     if target not in {None, *settings.targets}:
         raise GarrisonError(f"there is no target {target}", hint=nearest(str(target), settings.targets))
     if out and not target:
         raise typer.BadParameter("name the target whose card is to be written there")
-    found = mlflow_registry.versions(settings, run)
-    for name in [target] if target else found:
-        if name not in found:
+    versions = mlflow_registry.versions(settings, run)
+    for name in [target] if target else versions:
+        if name not in versions:
             raise RegistryError(f"the run {run} has no model of {name}", hint="Name another with --run")
-        file = out or settings.var / "cards" / f"{found[name].version}.html"
-        print(f"{name}: {cards.copy(found[name].folder, file)}")
+        file = out or settings.var / "cards" / f"{versions[name].version}.html"
+        print(f"{name}: {cards.copy(versions[name].folder, file)}")
 
 
 @app.command()
 def champions(config: Config = CONFIG) -> None:
-    """Which models serve, since when and why."""
-    for p in promotion_log.current(load(config)).values():
+    """Show which models serve, since when and why."""
+    from training.registry import promotion_log
+
+    promotions = promotion_log.current(load_settings(config))
+    if not promotions:
+        print(f"No model is champion yet. Promote one: python -m training promote latest --config {config}")
+    for p in promotions.values():
         print(f"{p.target}: {p.version} since {p.at} ({p.action}: {p.reason}), run {p.run_id}")
 
 
+@contextlib.contextmanager
+def _steps(command: str) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows a step on standard error: above a spinner on a terminal, else as a plain line."""
+    console = Console(stderr=True)
+    with console.status(f"{command} …"):
+        yield lambda step: console.print(step, markup=False, highlight=False, soft_wrap=True)
+
+
 def _champions(settings: Settings) -> dict[str, Bundle]:
-    """The models that serve; none where one of them is broken, for then a new one is wanted all the more."""
+    """Load the models that serve; none if one of them is broken, so that a new one can be trained all the same."""
+    from training.registry import promotion_log
+
     try:
         return promotion_log.champions(settings)
     except RegistryError as error:
-        print(f"Judged without the champion: {error}")
+        sys.stderr.write(f"Evaluated without the champion: {error}\n")
         return {}
 
 
-def _targets(fitted: dict[str, Fitted]) -> dict[str, Any]:
-    judged = {f"{n}_{h}d": o.evaluation.as_dict() for n, f in fitted.items() for h, o in f.outcomes.items()}
-    return judged | {what: lacking.as_dict() for what, lacking in _lacking(fitted).items()}
+def _evaluations(fitted: dict[str, Fitted]) -> dict[str, Evaluation]:
+    return {f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()}
 
 
 def _lacking(fitted: dict[str, Fitted]) -> dict[str, Lacking]:
     return {f"{n}_{h}d": lacking for n, f in fitted.items() for h, lacking in f.lacking.items()}
 
 
-def _keep_test(settings: Settings, fitted: dict[str, Fitted]) -> None:
-    """The test rows with label and score, to look into and to hold against a sample's truth."""
+def _figures(fitted: dict[str, Fitted]) -> dict[str, Any]:
+    trained = {name: evaluation.as_dict() for name, evaluation in _evaluations(fitted).items()}
+    return trained | {name: lacking.as_dict() for name, lacking in _lacking(fitted).items()}
+
+
+def _write_test_rows(settings: Settings, fitted: dict[str, Fitted]) -> None:
+    """Write the test rows with label and score, to look into and to compare with a sample's truth."""
     folder = settings.var / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     for name, f in fitted.items():

@@ -1,18 +1,21 @@
-"""What the commands of all four folders share: options, how an error ends, results for machines."""
+"""Give the commands of all four folders their options, error lines, progress bars, tables and JSON results."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import progress as bars
+from rich import box
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
 
 from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
@@ -20,8 +23,12 @@ from features.core.progress import Progress
 from features.settings import instant
 
 
-def parsed(text: str) -> datetime:
-    """An option's date; a wrong one is wrong usage."""
+def parse_date(text: str) -> datetime:
+    """Return an option's date.
+
+    Raises:
+        typer.BadParameter: It is no ISO date, or a time without a zone: wrong usage.
+    """
     try:
         return instant(text)
     except ValueError as error:
@@ -32,19 +39,21 @@ Config = Annotated[Path, typer.Option("--config", help="The company's TOML file.
 CONFIG = Path("garrison.toml")
 AsOf = Annotated[
     datetime | None,
-    typer.Option("--as-of", parser=parsed, metavar="DATE", help="Look from here: ISO date, UTC."),
+    typer.Option("--as-of", parser=parse_date, metavar="DATE", help="Look from here: ISO date, UTC."),
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here too, for machines.")]
 
 
 AsOfs = Annotated[
     list[datetime],
-    typer.Option("--as-of", parser=parsed, metavar="DATE", help="Look from here: ISO date, UTC; give it repeatedly."),
+    typer.Option(
+        "--as-of", parser=parse_date, metavar="DATE", help="Look from here: ISO date, UTC; give it repeatedly."
+    ),
 ]
 
 
-def app(purpose: str) -> typer.Typer:
-    """A command group whose bare call shows its help."""
+def create_app(purpose: str) -> typer.Typer:
+    """Create a command group that shows its help when called without a command."""
     return typer.Typer(help=purpose, no_args_is_help=True, add_completion=False)
 
 
@@ -53,7 +62,7 @@ def run(commands: Callable[[], Any]) -> None:
     try:
         commands()
     except (GarrisonError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        _error_console().print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
@@ -61,34 +70,76 @@ def run(commands: Callable[[], Any]) -> None:
 
 
 @contextlib.contextmanager
-def spinner(what: str) -> Iterator[Progress]:
-    """Show the step under way on standard error, if it is a terminal."""
-    with _err().status(f"{what} …") as status:
+def show_spinner(task: str) -> Iterator[Progress]:
+    """Show the step under way on standard error, if that is a terminal; yields the callback for progress."""
+    with _error_console().status(f"{task} …") as status:
 
         def report(step: str, done: int = 0, total: int = 0, /) -> None:
             count = f" {done:,} of {total:,}" if total else ""
-            status.update(f"{what} {step}{count} …")
+            status.update(f"{task} {step}{count} …")
 
         yield report
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Progress]:
-    """Show a bar on standard error, if it is a terminal."""
-    console = _err()
-    columns = (bars.TextColumn(what), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
-    bar = bars.Progress(*columns, console=console, disable=not console.is_terminal)
-    with bar:
-        task = bar.add_task(what)
+def show_progress(task: str) -> Iterator[Progress]:
+    """Show a bar on standard error, if that is a terminal; yields the callback for progress."""
+    from rich import progress as bars
+
+    console = _error_console()
+    columns = (bars.TextColumn(task), bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+    with bars.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        bar_task = bar.add_task(task)
 
         def report(_step: str, done: int = 0, total: int = 0, /) -> None:
-            bar.update(task, completed=done, total=total)
+            bar.update(bar_task, completed=done, total=total)
 
         yield report
 
 
-def _err() -> Console:
+def _error_console() -> Console:
     return Console(stderr=True)
+
+
+def table(*columns: str, title: str | None = None, right: Collection[str] = ()) -> Table:
+    """Create a table for `print_table`, to be filled by `add_row`.
+
+    Args:
+        columns: The headings.
+        title: Stands above the table.
+        right: The headings of columns of numbers, which are aligned to the right and never broken.
+    """
+    made = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
+    )
+    for heading in columns:
+        is_number = heading in right
+        made.add_column(
+            heading, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold", vertical="top"
+        )
+    return made
+
+
+def print_table(table: Table) -> None:
+    """Print a table on standard output: as wide as the terminal, or uncut where the output goes elsewhere.
+
+    On a terminal that is too narrow, text wraps within its column; the first column, which names the row, wraps last.
+    Cells are plain text: brackets and colons in them are no markup.
+    """
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, emoji=False, width=_UNCUT)
+    unlimited = console.options.update_width(_UNCUT)
+    if table.columns and Measurement.get(console, unlimited, table).maximum > console.width:
+        first = table.columns[0]
+        cells = [first.header, *first.cells]
+        natural = max(Measurement.get(console, unlimited, cell).maximum for cell in cells)
+        first.width = min(natural, console.width // 2)
+    console.print(table)
+
+
+# Columns of characters that no table is wider than.
+_UNCUT = 10_000
 
 
 def write_json(file: Path | None, data: Mapping[str, Any]) -> None:
