@@ -49,11 +49,11 @@ class AccessLog:
         self._thread.start()
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether no line can be taken: nothing should be answered then."""
         return self._waiting >= MAX_WAITING_BYTES
 
-    def put(self, key_id: str, route: str, status: int, accounts: Sequence[str | None]) -> None:
+    def record(self, key_id: str, route: str, status: int, accounts: Sequence[str | None]) -> None:
         """Say that a request was answered.
 
         Args:

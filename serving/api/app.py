@@ -55,7 +55,7 @@ class HttpApp:
         status = 200
         try:
             if route is HEALTH and self._healthy(call):
-                await self._app(scope, receive, _with_headers(send, call.worker.room))
+                await self._app(scope, receive, _with_headers(send, call.worker.state))
                 return
             body = await _answered(call, route)
             headers = _GOOD if route.kind is JSON_CONTENT_TYPE else [route.kind, *_SECURE]
@@ -65,10 +65,10 @@ class HttpApp:
             refusal = _refusal(error)
             status, body = int(refusal.status), ErrorResponse(error=refusal.error).model_dump_json().encode()
             headers = [*_GOOD, *((k.encode(), v.encode()) for k, v in refusal.headers.items())]
-            call.worker.figures.refused(refusal.error.code)
-        if call.key is not None and call.worker.audit is not None:
-            call.worker.audit.put(call.key.key_id, route.name, status, call.accounts)
-        call.worker.figures.answered(route.name, status, time.perf_counter() - began)
+            call.worker.metrics.record_error(refusal.error.code)
+        if call.key is not None and call.worker.access_log is not None:
+            call.worker.access_log.record(call.key.key_id, route.name, status, call.accounts)
+        call.worker.metrics.record_request(route.name, status, time.perf_counter() - began)
         length = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
         await send({"type": "http.response.body", "body": body})
@@ -81,8 +81,8 @@ class HttpApp:
         """
         if call.scope["method"] not in {"GET", "HEAD"}:
             raise _not_allowed(HEALTH)
-        if call.scope["path"] == READY_PATH and call.worker.room.desk is None:
-            raise not_ready_error(call.worker.room)
+        if call.scope["path"] == READY_PATH and call.worker.state.scoring is None:
+            raise not_ready_error(call.worker.state)
         return True
 
 
@@ -102,11 +102,11 @@ def _admit(call: Request, route: Route) -> None:
     Raises:
         Refusal: It does not.
     """
-    worker, room = call.worker, call.worker.room
-    if room.keyring is None or worker.limits is None or worker.audit is None:
+    worker, room = call.worker, call.worker.state
+    if room.keyring is None or worker.rate_limiter is None or worker.access_log is None:
         raise not_ready_error(room)
     given = call.headers.get(b"authorization")
-    call.key = key = room.keyring.holder(None if given is None else given.decode("latin-1"))
+    call.key = key = room.keyring.find_key(None if given is None else given.decode("latin-1"))
     if key is None:
         raise ApiError(
             HTTPStatus.UNAUTHORIZED,
@@ -114,7 +114,7 @@ def _admit(call: Request, route: Route) -> None:
             "a live key is needed, as the header Authorization: Bearer …; make one: python -m serving key create",
             headers={"www-authenticate": "Bearer"},
         )
-    wait = worker.limits.wait(key.key_id, time.monotonic())
+    wait = worker.rate_limiter.acquire(key.key_id, time.monotonic())
     if wait:
         raise ApiError(
             HTTPStatus.TOO_MANY_REQUESTS,
@@ -122,9 +122,9 @@ def _admit(call: Request, route: Route) -> None:
             f"this key asks too often: wait {math.ceil(wait)} s",
             headers={"retry-after": str(math.ceil(wait))},
         )
-    if not key.may(route.scope):
+    if not key.has_scope(route.scope):
         raise ApiError(HTTPStatus.FORBIDDEN, "no_scope", f"this needs a key with the scope {route.scope}")
-    if worker.audit.full:
+    if worker.access_log.is_full:
         why = "the audit log can't be written, and nothing is answered without it"
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", why, headers={"retry-after": "5"})
 

@@ -38,7 +38,7 @@ class Key:
     created_at: datetime
     revoked_at: datetime | None
 
-    def may(self, scope: str) -> bool:
+    def has_scope(self, scope: str) -> bool:
         """Whether it has a scope; admin has all."""
         return scope in self.scopes
 
@@ -128,7 +128,7 @@ class Keyring:
         """
         self._live = {key.key_id: key for key in list_keys(self._store) if key.revoked_at is None}
 
-    def holder(self, header: str | None) -> Key | None:
+    def find_key(self, header: str | None) -> Key | None:
         """The key that an Authorization header carries, None unless it is a live one."""
         scheme, _, given = (header or "").partition(" ")
         match = _SHAPE.fullmatch(given.strip())

@@ -74,4 +74,4 @@ class Garrison:
 
     def __is_ready__(self) -> bool:
         """Whether there is a model to score with; BentoML answers /readyz by it."""
-        return self._worker.room.desk is not None
+        return self._worker.state.scoring is not None

@@ -89,16 +89,16 @@ class Metrics:
         place = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         return cls(Path(place) if place else None)
 
-    def answered(self, route: str, status: int, seconds: float) -> None:
+    def record_request(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""
         self.requests[route, status] += 1
         _spread(self.seconds, route, SECONDS).add(seconds)
 
-    def refused(self, code: str) -> None:
+    def record_error(self, code: str) -> None:
         """Count an error by its code."""
         self.errors[(code,)] += 1
 
-    def scored(self, name: str, score: float) -> None:
+    def record_score(self, name: str, score: float) -> None:
         """Count a score, such as that of churn_90d."""
         _spread(self.scores, name, SCORES).add(score)
 
@@ -113,7 +113,7 @@ class Metrics:
         with write_atomically(self._folder / f"{os.getppid()}-{os.getpid()}.json") as part:
             part.write_text(json.dumps(numbers), encoding="utf-8")
 
-    def summed(self) -> Metrics:
+    def sum_workers(self) -> Metrics:
         """Those of all workers of this server, of those that have ended as well: a sum never goes down."""
         self.save()
         if self._folder is None:
@@ -168,10 +168,10 @@ class ParityStatus:
 
 def render_metrics(figures: Metrics, room: AppState, parity: ParityStatus) -> bytes:
     """All figures as Prometheus' text; reads files, so it belongs in a thread."""
-    if room.desk is not None:
-        parity.read(room.desk.store, time.monotonic())
+    if room.scoring is not None:
+        parity.read(room.scoring.store, time.monotonic())
     registry = CollectorRegistry()
-    registry.register(_Collected([*_counted(figures.summed()), *_held(room), *_checked(parity)]))
+    registry.register(_Collected([*_counted(figures.sum_workers()), *_held(room), *_checked(parity)]))
     return generate_latest(registry)
 
 
@@ -200,12 +200,12 @@ def _counted(figures: Metrics) -> Iterator[Metric]:
 
 def _held(room: AppState) -> Iterator[Metric]:
     """What the models and the snapshot in memory say of themselves."""
-    yield _gauge("garrison_ready", "Whether there is a model to score with.", [], {(): room.desk is not None})
+    yield _gauge("garrison_ready", "Whether there is a model to score with.", [], {(): room.scoring is not None})
     fallen: dict[Labels, float] = {(target,): 1 for target in room.fallbacks}
     yield _gauge("garrison_fallback", "A champion that can't be read: the one before serves.", ["target"], fallen)
-    if room.desk is None:
+    if room.scoring is None:
         return
-    scorer, online = room.desk.answers.scorer, room.desk.answers.online
+    scorer, online = room.scoring.score_service.scorer, room.scoring.score_service.online
     about: dict[Labels, float] = {
         (t, b.version, b.run_id, scorer.catalog.version): 1 for t, b in scorer.bundles.items()
     }
@@ -213,7 +213,7 @@ def _held(room: AppState) -> Iterator[Metric]:
     if online.as_of is not None:
         age = time.time() - to_micros(online.as_of) / 1e6
         yield _gauge("garrison_snapshot_age_seconds", "From the snapshot's as_of to now.", [], {(): age})
-    unseen: dict[Labels, float] = {labels: count for labels, count in room.desk.unseen.items()}  # noqa: C416  # wider keys
+    unseen: dict[Labels, float] = {labels: count for labels, count in room.scoring.unseen.items()}  # noqa: C416  # wider keys
     yield _gauge(
         "garrison_snapshot_unseen",
         "Accounts of the snapshot with a value that a model never saw in training.",

@@ -20,7 +20,7 @@ class RateLimiter:
         # By key id: tokens left, and when they were counted. As many entries as there are live keys.
         self._left: dict[str, tuple[float, float]] = {}
 
-    def wait(self, key_id: str, now: float) -> float:
+    def acquire(self, key_id: str, now: float) -> float:
         """Take a token.
 
         Args:

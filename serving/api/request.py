@@ -43,16 +43,16 @@ class Request:
     accounts: Sequence[str | None] = ()
 
     @property
-    def desk(self) -> ScoringContext:
+    def scoring(self) -> ScoringContext:
         """Who scores.
 
         Raises:
             Refusal: Nothing can be scored now.
         """
-        room = self.worker.room
-        if room.desk is None:
+        room = self.worker.state
+        if room.scoring is None:
             raise not_ready_error(room)
-        return room.desk
+        return room.scoring
 
     async def body(self) -> bytes:
         """The JSON sent, read no further than it may be long.
@@ -96,4 +96,4 @@ class Request:
 
 def not_ready_error(room: AppState) -> ApiError:
     """Nothing can be answered now."""
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", str(room.trouble))
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", str(room.problem))

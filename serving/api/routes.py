@@ -28,39 +28,43 @@ Header = tuple[bytes, bytes]
 
 async def score(call: Request) -> bytes:
     """Score accounts by id or from posted histories."""
-    desk, body = call.desk, await call.body()
+    desk, body = call.scoring, await call.body()
     asked = (
-        desk.reader.read(body) if len(body) < SMALL_BODY_BYTES else await call.worker.working(desk.reader.read, body)
+        desk.reader.read(body)
+        if len(body) < SMALL_BODY_BYTES
+        else await call.worker.run_in_thread(desk.reader.read, body)
     )
     call.accounts = [_name(item) for item in asked.items]
     # All else would keep others waiting.
-    quick = desk.answers.quick(asked)
-    results = desk.answers.score(asked) if quick else await call.worker.working(desk.answers.score, asked)
+    quick = desk.score_service.is_quick(asked)
+    results = (
+        desk.score_service.score(asked) if quick else await call.worker.run_in_thread(desk.score_service.score, asked)
+    )
     _count(call.worker, desk, asked, results["results"])
     return to_json(results)
 
 
 async def account(call: Request) -> bytes:
     """One account's scores, with those of before."""
-    desk, name = call.desk, call.scope["path"][len(ACCOUNTS_PREFIX) :]
+    desk, name = call.scoring, call.scope["path"][len(ACCOUNTS_PREFIX) :]
     call.accounts = [name]
-    return to_json(await call.worker.working(desk.account, name))
+    return to_json(await call.worker.run_in_thread(desk.account, name))
 
 
 async def model(call: Request) -> bytes:
     """The models that score now; of each, why it is not the champion, where that can't be read."""
-    return to_json(call.desk.model(call.worker.room.fallbacks))
+    return to_json(call.scoring.model(call.worker.state.fallbacks))
 
 
 async def events(call: Request) -> bytes:
     """Take what has happened into the log; it is on disk before this answers."""
-    room, body = call.worker.room, await call.body()
+    room, body = call.worker.state, await call.body()
     if room.settings is None or room.store is None or room.events is None:
         raise not_ready_error(room)
-    read = await call.worker.working(room.events.read, body)
+    read = await call.worker.run_in_thread(room.events.read, body)
     rows = [row for found in read.values() for row in found]
     call.accounts = [row.content["account_id"] if isinstance(row, event_requests.PostedEvent) else None for row in rows]
-    return to_json(await call.worker.working(log.store_events, room.settings, room.store, read))
+    return to_json(await call.worker.run_in_thread(log.store_events, room.settings, room.store, read))
 
 
 async def document(call: Request) -> bytes:
@@ -69,16 +73,16 @@ async def document(call: Request) -> bytes:
 
     worker = call.worker
     if worker.document is None:
-        if worker.room.settings is None:
-            raise not_ready_error(worker.room)
-        worker.document = to_json(await worker.working(openapi.build_document, worker.room.settings))
+        if worker.state.settings is None:
+            raise not_ready_error(worker.state)
+        worker.document = to_json(await worker.run_in_thread(openapi.build_document, worker.state.settings))
     return worker.document
 
 
 async def figures(call: Request) -> bytes:
     """What Prometheus reads."""
     worker = call.worker
-    return await worker.working(metrics.render_metrics, worker.figures, worker.room, worker.parity)
+    return await worker.run_in_thread(metrics.render_metrics, worker.metrics, worker.state, worker.parity)
 
 
 async def nowhere(_: Request) -> bytes:
@@ -145,6 +149,6 @@ def _count(worker: Worker, desk: ScoringContext, asked: ScoreRequest, items: Seq
     """Take scores, and values that no model knows, into the figures."""
     for item in items:
         for name, told in item.get("scores", {}).items():
-            worker.figures.scored(name, told["score"])
+            worker.metrics.record_score(name, told["score"])
     for labels in desk.unseen_posted(asked):
-        worker.figures.unseen[labels] += 1
+        worker.metrics.unseen[labels] += 1

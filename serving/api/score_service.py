@@ -21,8 +21,8 @@ from serving.schemas.errors import ApiError
 from serving.schemas.responses import Detail
 from serving.schemas.score_requests import PostedAccount, RejectedAccount, ScoreRequest
 from serving.scoring import snapshot_store
-from serving.scoring.scorer import Rows, Scorer, load_champions
-from serving.scoring.snapshot_store import Online
+from serving.scoring.scorer import PreparedSnapshots, Scorer, load_champions
+from serving.scoring.snapshot_store import SnapshotStore
 
 _log = logging.getLogger("bentoml.garrison")
 # Accounts of which all is told in less time than a thread's turn takes.
@@ -43,8 +43,8 @@ class ScoreService:
 
     settings: Settings
     scorer: Scorer
-    online: Online
-    fresh: Rescorer | None = None
+    online: SnapshotStore
+    rescorer: Rescorer | None = None
     sampler: ParitySampler | None = None
 
     @classmethod
@@ -67,21 +67,21 @@ class ScoreService:
             GarrisonError: There is no champion, or something stored can't be read.
         """
         scorer = scorer or load_champions(settings)
-        snapshot, fresh = Online.load(settings, scorer), None
+        snapshot, fresh = SnapshotStore.load(settings, scorer), None
         if opened is not None and snapshot.as_of is not None:
             fresh = Rescorer.of(settings, opened, snapshot.history, snapshot.as_of)
         return cls(settings, scorer, snapshot, fresh, sampler)
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Score a posted account that nobody has: the first one has all features compiled, which takes a second."""
         account: PostedAccount = {"account": {"account_id": "-", "created_at": 0}}
         tables: PostedAccount = {t: [] for t in EVENTS if t in self.settings.tables}
-        snapshot_store.posted(self.settings, self.scorer, [account | tables], datetime.now(UTC))
+        snapshot_store.prepare_posted(self.settings, self.scorer, [account | tables], datetime.now(UTC))
 
-    def quick(self, asked: ScoreRequest) -> bool:
+    def is_quick(self, asked: ScoreRequest) -> bool:
         """Whether it is answered faster than a thread's turn takes: by id, with next to nothing to be worked out."""
         ids = [item for item in asked.items if isinstance(item, str)]
-        if len(ids) < len(asked.items) or (self.fresh is not None and self.fresh.among(ids)):
+        if len(ids) < len(asked.items) or (self.rescorer is not None and self.rescorer.has_new_events(ids)):
             return False
         if asked.detail == "scores":
             return True
@@ -147,11 +147,11 @@ class ScoreService:
     def _anew(self, items: Mapping[int, str], detail: Detail) -> dict[int, Item]:
         """The items of accounts with events after the snapshot, from their whole history."""
         found: dict[int, Item] = {}
-        if self.fresh is None or not self.fresh.among(items.values()):
+        if self.rescorer is None or not self.rescorer.has_new_events(items.values()):
             return found
         for i, name in items.items():
             try:
-                anew = self.fresh.anew(self.scorer, name)
+                anew = self.rescorer.rescore(self.scorer, name)
             except Exception as error:  # noqa: BLE001  # whatever it is, the other accounts get their scores
                 found[i] = _failed(name, "not_scored", _why(error))
                 continue
@@ -165,7 +165,7 @@ class ScoreService:
     def _posted(self, items: Mapping[int, PostedAccount], as_of: datetime, detail: Detail) -> dict[int, Item]:
         """Posted accounts that give the same tables, in one query; one by one where that fails."""
         try:
-            rows = snapshot_store.posted(self.settings, self.scorer, list(items.values()), as_of)
+            rows = snapshot_store.prepare_posted(self.settings, self.scorer, list(items.values()), as_of)
         except Exception as error:  # noqa: BLE001  # whatever it is, the other accounts get their scores
             if len(items) > 1:
                 found: dict[int, Item] = {}
@@ -181,7 +181,7 @@ class ScoreService:
             self.sampler.offer(self.scorer, rows, places=range(len(rows)), posted=posted)
         return {i: scored.get(name) or _too_young(name) for i, name in _names(items).items()}
 
-    def _told(self, rows: Rows, places: Sequence[int], detail: Detail, *, stored: bool) -> list[Item]:
+    def _told(self, rows: PreparedSnapshots, places: Sequence[int], detail: Detail, *, stored: bool) -> list[Item]:
         """Items of the rows at these places."""
         if detail == "scores":
             return self._teller.scores(rows, places, stored=stored)

@@ -17,9 +17,9 @@ from features.settings import Settings
 from serving.scoring import score_table
 from serving.scoring.advice import advise
 from serving.scoring.drivers import find_drivers
-from serving.scoring.score_table import Results
-from serving.scoring.scorer import Rows, Scorer
-from serving.scoring.snapshot_store import Online
+from serving.scoring.score_table import ScoreTable
+from serving.scoring.scorer import PreparedSnapshots, Scorer
+from serving.scoring.snapshot_store import SnapshotStore
 from training.decisions.value import Floats
 
 # JSON in the shape of `responses.Scored`.
@@ -41,9 +41,9 @@ class ResponseBuilder:
 
     settings: Settings
     scorer: Scorer
-    online: Online
+    online: SnapshotStore
 
-    def scores(self, rows: Rows, places: Sequence[int], *, stored: bool) -> list[Item]:
+    def scores(self, rows: PreparedSnapshots, places: Sequence[int], *, stored: bool) -> list[Item]:
         """The probabilities alone of the rows at these places.
 
         Args:
@@ -64,7 +64,7 @@ class ResponseBuilder:
             for i, place in zip(at, places, strict=True)
         ]
 
-    def advice(self, rows: Rows, places: Sequence[int], *, stored: bool, drivers: bool) -> list[Item]:
+    def advice(self, rows: PreparedSnapshots, places: Sequence[int], *, stored: bool, drivers: bool) -> list[Item]:
         """All that there is to tell of the rows at these places.
 
         Args:
@@ -105,15 +105,17 @@ class ResponseBuilder:
         columns = [said.table[f"{name}_drivers"] for name, *_ in self._names] if drivers else []
         return all(column[place].is_valid for column in columns for place in places)
 
-    def _worked_out(self, rows: Rows) -> list[dict[str, Any]]:
+    def _worked_out(self, rows: PreparedSnapshots) -> list[dict[str, Any]]:
         """What a batch would say of these rows, without drivers and trend."""
         scores = self.scorer.score(rows)
         advice = advise(self.settings, self.scorer, rows, scores)
-        found: list[dict[str, Any]] = score_table.table(self.scorer, rows, scores, advice, {}, None).to_pylist()
+        found: list[dict[str, Any]] = score_table.assemble_table(
+            self.scorer, rows, scores, advice, {}, None
+        ).to_pylist()
         return found
 
     def _drivers(
-        self, rows: Rows, places: Sequence[int], told: Sequence[Mapping[str, Any]]
+        self, rows: PreparedSnapshots, places: Sequence[int], told: Sequence[Mapping[str, Any]]
     ) -> dict[str, list[list[Item]]]:
         """By score the drivers of each row: those that the batch found, or else worked out now."""
         found: dict[str, list[list[Item]]] = {}
@@ -161,12 +163,12 @@ class ResponseBuilder:
 class _Last:
     """What was said of one account before."""
 
-    results: Results | None
+    results: ScoreTable | None
     place: int | None
     stored: bool
 
     @classmethod
-    def of(cls, online: Online, rows: Rows, i: int, *, stored: bool) -> Self:
+    def of(cls, online: SnapshotStore, rows: PreparedSnapshots, i: int, *, stored: bool) -> Self:
         results, place = online.results, online.index.get(rows.account_ids[i])
         # A posted history may look from before the stored scores.
         later = results is not None and from_micros(int(rows.as_of[i])) > results.as_of
@@ -207,7 +209,7 @@ def _advised(row: Mapping[str, Any]) -> Item:
     }
 
 
-def _when(rows: Rows, i: int, now: float) -> Item:
+def _when(rows: PreparedSnapshots, i: int, now: float) -> Item:
     micros = int(rows.as_of[i])
     return {
         "account_id": rows.account_ids[i],

@@ -41,7 +41,7 @@ class ScoringContext:
     """A room that can be asked."""
 
     reader: ScoreRequestReader
-    answers: ScoreService
+    score_service: ScoreService
     store: Store
 
     def account(self, account_id: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class ScoringContext:
         Raises:
             Refusal: There is no such account.
         """
-        now = self.answers.account(account_id)
+        now = self.score_service.account(account_id)
         before = [
             {
                 "as_of": from_micros(row["as_of"]),
@@ -65,7 +65,7 @@ class ScoringContext:
 
     def model(self, fallbacks: Mapping[str, str]) -> dict[str, Any]:
         """The models that score now, each with why it stands in for the champion, where it does."""
-        found = self.answers.model()
+        found = self.score_service.model()
         for target, why in fallbacks.items():
             found["models"][target]["fallback"] = why
         return found
@@ -73,7 +73,7 @@ class ScoringContext:
     @cached_property
     def unseen(self) -> dict[tuple[str, str], int]:
         """By target and text column, the snapshot's accounts with a value that the model never saw in training."""
-        rows, found = self.answers.online.rows, {}
+        rows, found = self.score_service.online.rows, {}
         for target, column, values in self._coded():
             if rows is not None and column in rows.texts:
                 there = pd.Series(rows.texts[column])
@@ -90,7 +90,7 @@ class ScoringContext:
                         yield target, column
 
     def _coded(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-        for target, bundle in self.answers.scorer.bundles.items():
+        for target, bundle in self.score_service.scorer.bundles.items():
             for column, values in bundle.categories.items():
                 yield target, column, values
 
@@ -120,8 +120,8 @@ class AppState:
     keyring: Keyring | None = None
     events: event_requests.EventRequestReader | None = None
     sampler: ParitySampler | None = None
-    desk: ScoringContext | None = None
-    trouble: str | None = None
+    scoring: ScoringContext | None = None
+    problem: str | None = None
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     seen: FileVersions = ()
 
@@ -140,8 +140,8 @@ class AppState:
             answers, fallbacks = _answers(room)
         except GarrisonError as error:
             _log.warning("nothing can be scored: %s", error)
-            return replace(room, trouble=str(error))
-        return replace(room, desk=ScoringContext(ScoreRequestReader(settings), answers, opened), fallbacks=fallbacks)
+            return replace(room, problem=str(error))
+        return replace(room, scoring=ScoringContext(ScoreRequestReader(settings), answers, opened), fallbacks=fallbacks)
 
     def close(self) -> None:
         """Have written what waits, and give back what it holds."""
@@ -151,29 +151,29 @@ class AppState:
             self.store.close()
 
     @property
-    def stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether it is time to look for new keys, models and snapshots."""
         return time.monotonic() - self.looked_at > REFRESH_SECONDS
 
-    def renewed(self) -> Self:
+    def refreshed(self) -> Self:
         """This room with the keys, models and snapshot of now; what can't be read stays as it was. Takes a while."""
         now = time.monotonic()
-        if self.desk is None or self.keyring is None:
+        if self.scoring is None or self.keyring is None:
             self.close()
             return type(self).open(self.config)
-        settings, desk, fallbacks = self.desk.answers.settings, self.desk, self.fallbacks
+        settings, desk, fallbacks = self.scoring.score_service.settings, self.scoring, self.fallbacks
         try:
             self.keyring.refresh()
             seen = _seen(settings)
             if seen != self.seen:
                 answers, fallbacks = _answers(self)
-                desk = replace(desk, answers=answers)
+                desk = replace(desk, score_service=answers)
         except GarrisonError as error:
             _log.warning("what was read before stays in force: %s", error)
             return replace(self, looked_at=now)
-        if desk is not self.desk:
+        if desk is not self.scoring:
             _log.info("new models or a new snapshot are in force")
-        return replace(self, desk=desk, fallbacks=fallbacks, seen=seen, looked_at=now)
+        return replace(self, scoring=desk, fallbacks=fallbacks, seen=seen, looked_at=now)
 
 
 def _sampler(settings: Settings, opened: Store) -> ParitySampler:
@@ -229,6 +229,6 @@ def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
 def _seen(settings: Settings) -> FileVersions:
     """The files behind the answers, and when they were written: any change means new models or a new snapshot."""
     models = [settings.paths.mlruns / p.bundle / "bundle.json" for p in promotion_log.current(settings).values()]
-    newest = score_table.newest(settings)
+    newest = score_table.find_newest(settings)
     files = [promotion_log.file(settings), *models, *([newest] if newest else [])]
     return tuple((str(file), file.stat().st_mtime_ns) for file in files if file.exists())

@@ -37,13 +37,13 @@ class Worker:
     """
 
     def __init__(self, config: str) -> None:
-        self.figures = Metrics.shared()
+        self.metrics = Metrics.shared()
         self.parity = ParityStatus()
-        self.limits: RateLimiter | None = None
-        self.audit: AccessLog | None = None
+        self.rate_limiter: RateLimiter | None = None
+        self.access_log: AccessLog | None = None
         # The OpenAPI document, once somebody has asked for it.
         self.document: bytes | None = None
-        self.room = self._settled(AppState.open(config))
+        self.state = self._settled(AppState.open(config))
         # More threads than processors would only make everyone wait; who waits too long is told so.
         self._turns = anyio.CapacityLimiter(os.cpu_count() or 1)
         self._task: asyncio.Task[None] | None = None
@@ -60,7 +60,7 @@ class Worker:
                 await self._task
         await anyio.to_thread.run_sync(self._leave)
 
-    async def working(self, work: Callable[..., Result], *given: Any) -> Result:
+    async def run_in_thread(self, work: Callable[..., Result], *given: Any) -> Result:
         """Work done in a thread, so that other requests go on meanwhile.
 
         Raises:
@@ -79,38 +79,38 @@ class Worker:
                 headers={"retry-after": "1"},
             ) from None
 
-    async def renew(self) -> None:
+    async def refresh(self) -> None:
         """Take in new keys, models and snapshots, where it is time to look."""
-        if self.room.stale:
-            self.room = self._settled(await anyio.to_thread.run_sync(self.room.renewed))
-        fresh = self.room.desk and self.room.desk.answers.fresh
+        if self.state.is_stale:
+            self.state = self._settled(await anyio.to_thread.run_sync(self.state.refreshed))
+        fresh = self.state.scoring and self.state.scoring.score_service.rescorer
         if fresh:
             # Here, so that a request pays for it only where something has come.
-            await anyio.to_thread.run_sync(fresh.renew)
+            await anyio.to_thread.run_sync(fresh.refresh)
 
     async def _run(self) -> None:
         warm = False
         while True:
             began = time.monotonic()
             try:
-                if self.room.desk is not None and not warm:
+                if self.state.scoring is not None and not warm:
                     # Beside the first requests, so that none of them waits for it.
                     warm = True
-                    await anyio.to_thread.run_sync(self.room.desk.answers.warm)
-                await self.renew()
-                await anyio.to_thread.run_sync(self.figures.save)
+                    await anyio.to_thread.run_sync(self.state.scoring.score_service.warm_up)
+                await self.refresh()
+                await anyio.to_thread.run_sync(self.metrics.save)
             except Exception as error:  # noqa: BLE001  # whatever it is, the next look may go well
                 _log.warning("what has changed could not be looked at: %s", type(error).__name__)
             await asyncio.sleep(max(0.0, REFRESH_SECONDS - (time.monotonic() - began)))
 
     def _settled(self, room: AppState) -> AppState:
-        if room.settings is not None and self.limits is None:
-            self.limits = RateLimiter(room.settings.serving.per_minute, environment.worker_count())
-            self.audit = AccessLog(access_log.access_log_folder(room.settings))
+        if room.settings is not None and self.rate_limiter is None:
+            self.rate_limiter = RateLimiter(room.settings.serving.per_minute, environment.worker_count())
+            self.access_log = AccessLog(access_log.access_log_folder(room.settings))
         return room
 
     def _leave(self) -> None:
-        if self.audit is not None:
-            self.audit.close()
-        self.room.close()
-        self.figures.save()
+        if self.access_log is not None:
+            self.access_log.close()
+        self.state.close()
+        self.metrics.save()

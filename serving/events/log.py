@@ -53,7 +53,7 @@ def store_events(
         seq, before = last.one_or_none() or (0, 0)
         received = max(to_micros(now or datetime.now(UTC)), before + 1)
         log = _Log(received, seq, _known(connection, events))
-        fates = {table: [log.fate(event) for event in rows] for table, rows in events.items()}
+        fates = {table: [log.record(event) for event in rows] for table, rows in events.items()}
         if log.added:
             connection.execute(sa.insert(EVENT_LOG), log.added)
     # Even where nothing was new: whoever wrote it first may have died before this.
@@ -68,7 +68,7 @@ class _Log:
         self._received, self._seq, self._known = received, seq, known
         self.added: list[dict[str, Any]] = []
 
-    def fate(self, event: PostedEvent | RejectedEvent) -> dict[str, Any]:
+    def record(self, event: PostedEvent | RejectedEvent) -> dict[str, Any]:
         """What becomes of an event; what is new is added."""
         if isinstance(event, PostedEvent):
             event = self._ahead(event) or event

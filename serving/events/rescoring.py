@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from features.core.contract import EVENTS, TABLES
 from features.core.errors import GarrisonError
 from features.core.timestamps import from_micros, to_micros
+from features.definitions.visibility_rule import ROWS, visible_from
 from features.settings import Settings
 from features.sources import posted_events
 from features.sources.history import History
@@ -34,9 +35,10 @@ from features.sources.posted_events import LATER, SOURCES
 from features.state.database import Store
 from features.state.tables import EVENT_LOG
 from serving.scoring import snapshot_store
-from serving.scoring.scorer import Rows, Scorer
+from serving.scoring.scorer import PreparedSnapshots, Scorer
 
 _log = logging.getLogger("bentoml.garrison")
+_EVENT = ("source", "known_at", "content")
 POLL_SECONDS = 1.0  # seconds between looks at the database
 _MOST = 2_000  # accounts whose rows are remembered
 
@@ -92,7 +94,7 @@ class RescoredAccount:
         position: The place in the log of events that it was read up to.
     """
 
-    rows: Rows
+    rows: PreparedSnapshots
     position: int
 
 
@@ -115,7 +117,7 @@ class Rescorer:
         self._newest: dict[str, int] = {}
         self._position, self._told, self._looked_at = history.kept.position if history.kept else 0, -1, 0.0
         self._rows: dict[str, RescoredAccount | None] = {}
-        self.renew()
+        self.refresh()
 
     @classmethod
     def of(cls, settings: Settings, opened: Store, key: str | None, as_of: datetime) -> Self | None:
@@ -134,11 +136,11 @@ class Rescorer:
         return cls(settings, opened, history, as_of)
 
     @property
-    def stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether something may have come since the last `renew`; takes a microsecond."""
         return self._mark.value != self._told or time.monotonic() - self._looked_at > POLL_SECONDS
 
-    def renew(self) -> None:
+    def refresh(self) -> None:
         """Take note of what has come since.
 
         Raises:
@@ -159,19 +161,19 @@ class Rescorer:
                 self._position = max(self._position, seq)
             self._told, self._looked_at = told, now
 
-    def among(self, account_ids: Iterable[str]) -> bool:
+    def has_new_events(self, account_ids: Iterable[str]) -> bool:
         """Whether one of these has; the log is asked where it is time to. Where it can't be, what is known holds."""
-        if self.stale:
+        if self.is_stale:
             told = self._mark.value
             try:
-                self.renew()
+                self.refresh()
             except GarrisonError as error:
                 _log.warning("what was posted of late is not seen: %s", error)
                 # Nothing can be posted meanwhile either; the next look is made in its time.
                 self._told, self._looked_at = told, time.monotonic()
         return bool(self._newest) and any(account_id in self._newest for account_id in account_ids)
 
-    def anew(self, scorer: Scorer, account_id: str) -> RescoredAccount | None:
+    def rescore(self, scorer: Scorer, account_id: str) -> RescoredAccount | None:
         """An account worked out from its history and its events; some milliseconds the first time.
 
         It is looked at from the first instant at which all its events are seen, and not before the snapshot's.
@@ -197,7 +199,7 @@ class Rescorer:
         if not tables["accounts"]:
             return None
         as_of = max(to_micros(self._as_of), find_seen_from(found))
-        rows = snapshot_store.ready(self._settings, scorer, tables, from_micros(as_of))
+        rows = snapshot_store.prepare_rows(self._settings, scorer, tables, from_micros(as_of))
         return RescoredAccount(rows, newest) if len(rows) else None
 
     def close(self) -> None:
@@ -262,8 +264,9 @@ def _joined(  # noqa: PLR0913  # all but the first four named
 
 def find_seen_from(revisions: pa.Table) -> int:
     """The first instant at which all of these events have happened and are known, in µs; 0 without any."""
-    latest = [0, *revisions["known_at"].to_pylist()]
-    for source, content in zip(revisions["source"].to_pylist(), revisions["content"].to_pylist(), strict=True):
+    latest = 0
+    for source, known_at, content in zip(*(revisions[c].to_pylist() for c in _EVENT), strict=True):
         row = json.loads(content)
-        latest += [row[c] + 1 for c in (str(TABLES[source].time), *LATER) if c in row]
-    return max(latest)
+        times = [row[c] for c in (str(TABLES[source].time), *LATER) if c in row]
+        latest = max([latest, known_at, *(visible_from(t, known_at, ROWS) for t in times)])
+    return latest

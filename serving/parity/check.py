@@ -20,7 +20,7 @@ from features.state.tables import PARITY_RUNS, SERVED
 from serving.events import rescoring
 from serving.parity import sampler
 from serving.scoring import snapshot_store
-from serving.scoring.scorer import Rows, Scorer
+from serving.scoring.scorer import PreparedSnapshots, Scorer
 from training.models.model import Bundle
 from training.registry import promotion_log
 
@@ -91,7 +91,7 @@ def check_parity(settings: Settings, opened: Store, *, now: datetime | None = No
         query = sa.select(SERVED).where(SERVED.c.checked_at.is_(None)).order_by(SERVED.c.served_at)
         served = [dict(row) for row in connection.execute(query).mappings()]
     checker, mismatches = _Checker(settings, opened), []
-    hindrances = {row["served_id"]: checker.hindrance(row) for row in served}
+    hindrances = {row["served_id"]: checker.find_skip_reason(row) for row in served}
     fates = {served_id: why for served_id, why in hindrances.items() if why}
     for rows in _alike(row for row in served if row["served_id"] not in fates):
         for served_id, found in checker.mismatches(rows):
@@ -137,7 +137,7 @@ class _Checker:
         self._bundle = cache(self._loaded)
         self._histories: dict[str, History | None] = {}
 
-    def hindrance(self, row: Mapping[str, Any]) -> str | None:
+    def find_skip_reason(self, row: Mapping[str, Any]) -> str | None:
         """Why a score can't be worked out again; None where it can."""
         if row["catalog"] != self._catalog.version:
             return "the features are defined otherwise since"
@@ -158,10 +158,10 @@ class _Checker:
             offline = {} if place is None else sampler.capture_scores(scorer, rows, place)
             yield row["served_id"], list(_different(scorer, row, offline))
 
-    def _rows(self, scorer: Scorer, served: Sequence[Mapping[str, Any]]) -> Rows:
+    def _rows(self, scorer: Scorer, served: Sequence[Mapping[str, Any]]) -> PreparedSnapshots:
         row, as_of = served[0], from_micros(served[0]["as_of"])
         if row["posted"] is not None:
-            return snapshot_store.posted(
+            return snapshot_store.prepare_posted(
                 self._settings, scorer, [sampler.parse_posted(self._settings, row["posted"])], as_of
             )
         history = self._history(row["history"])
@@ -172,7 +172,7 @@ class _Checker:
         with self._store.reading() as connection:
             came = rescoring.read_revisions(connection, history, accounts, until=row["position"])
         tables = rescoring.read_account_rows(self._settings, history, accounts, came)
-        return snapshot_store.ready(self._settings, scorer, tables, as_of)
+        return snapshot_store.prepare_rows(self._settings, scorer, tables, as_of)
 
     def _loaded(self, target: str, version: str) -> Bundle | None:
         log = [p for p in promotion_log.read(self._settings) if (p.target, p.version) == (target, version)]

@@ -29,7 +29,7 @@ from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import SERVED
 from serving.schemas.score_requests import PostedAccount
-from serving.scoring.scorer import Rows, Scorer
+from serving.scoring.scorer import PreparedSnapshots, Scorer
 
 _log = logging.getLogger("bentoml.garrison")
 _A_DAY = 86_400.0
@@ -65,7 +65,7 @@ class ParitySampler:
     def offer(  # noqa: PLR0913  # all but the first two named
         self,
         scorer: Scorer,
-        rows: Rows,
+        rows: PreparedSnapshots,
         *,
         places: Sequence[int],
         history: str | None = None,
@@ -155,7 +155,7 @@ def parse_posted(settings: Settings, text: str) -> PostedAccount:
     return posted
 
 
-def capture_scores(scorer: Scorer, rows: Rows, place: int) -> dict[str, Any]:
+def capture_scores(scorer: Scorer, rows: PreparedSnapshots, place: int) -> dict[str, Any]:
     """By target the model, its features' values and its probabilities by horizon; None is a missing value."""
     found = {}
     for target, bundle in scorer.bundles.items():

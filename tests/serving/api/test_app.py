@@ -40,7 +40,7 @@ async def healthy(_scope: Any, _receive: Any, send: Any) -> None:
 @pytest.fixture(scope="module")
 def made(harbour: Any, now: Any) -> Any:
     """A company that has been scored; its worker is each test's own."""
-    run.run(harbour.settings, None, as_of=now, explain=Explain.NONE)
+    run.score_accounts(harbour.settings, None, as_of=now, explain=Explain.NONE)
     return harbour
 
 
@@ -57,8 +57,8 @@ def desk(made: Any, keys: dict[str, str]) -> Iterator[Worker]:
     assert keys
     HttpApp.worker = Worker(str(made.config))
     yield HttpApp.worker
-    assert HttpApp.worker.audit is not None
-    HttpApp.worker.audit.close()
+    assert HttpApp.worker.access_log is not None
+    HttpApp.worker.access_log.close()
 
 
 @asynccontextmanager
@@ -149,7 +149,7 @@ def test_paths_that_are_near_a_route_are_none() -> None:
 def test_a_body_that_does_not_come_is_not_waited_for(
     name: str, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request, "READING", 0.1)
+    monkeypatch.setattr(request, "READ_SECONDS", 0.1)
     method, path, _ = ASKED[name]
 
     async def slow() -> AsyncIterator[bytes]:
@@ -166,7 +166,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 
 @pytest.mark.usefixtures("desk")
 def test_work_that_takes_too_long_is_given_up(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "WORKING", 0.05)
+    monkeypatch.setattr(worker, "WORK_SECONDS", 0.05)
     monkeypatch.setattr(ScoringContext, "account", lambda *_: time.sleep(0.5))
     response = ask("account", keys["read"])
     assert refusal(response) == (503, "busy")
@@ -205,7 +205,7 @@ def test_a_request_that_breaks_off_is_not_answered_and_counts_as_none(desk: Work
     scope = {"type": "http", "method": "POST", "path": "/v1/score", "headers": headers}
     asyncio.run(HttpApp(healthy)(scope, gone, sending))
     assert not sent
-    assert not desk.figures.requests
+    assert not desk.metrics.requests
 
 
 @pytest.fixture
@@ -217,8 +217,8 @@ def few(own_harbour: Any) -> Iterator[tuple[Worker, str]]:
         key = auth.create_key(opened, "few")
     HttpApp.worker = Worker(str(own_harbour.config))
     yield HttpApp.worker, key
-    assert HttpApp.worker.audit is not None
-    HttpApp.worker.audit.close()
+    assert HttpApp.worker.access_log is not None
+    HttpApp.worker.access_log.close()
 
 
 def test_a_key_that_asks_too_often_is_told_when_to_come_back(few: tuple[Worker, str]) -> None:
@@ -231,13 +231,13 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(few: tuple[Worker, 
 
 
 def test_each_request_with_a_key_has_its_line_in_the_audit_log(desk: Worker, made: Any, keys: dict[str, str]) -> None:
-    assert desk.audit is not None
+    assert desk.access_log is not None
     before = len(lines(made.settings))
     ask("score", keys["score"], json={"accounts": ["A-003", made.posted("A-004"), "nobody", 7]})
     ask("account", keys["read"])
     ask("model", keys["score"])
     ask("score")
-    desk.audit.close()
+    desk.access_log.close()
     found = lines(made.settings)[before:]
     ids = {scope: key.split("_")[1] for scope, key in keys.items()}
     assert [(line["route"], line["status"], line["key"], line["count"]) for line in found] == [
@@ -257,9 +257,9 @@ def lines(settings: Any) -> list[dict[str, Any]]:
 def test_nothing_is_scored_that_can_not_be_written_down(
     desk: Worker, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert desk.audit is not None
+    assert desk.access_log is not None
     assert ask("score", keys["score"]).status_code == 200
-    monkeypatch.setattr(access_log, "WAITING", 0)
+    monkeypatch.setattr(access_log, "MAX_WAITING_BYTES", 0)
     assert refusal(ask("score", keys["score"])) == (503, "unavailable")
 
 
@@ -280,16 +280,16 @@ def test_figures_tell_of_what_was_asked(desk: Worker, made: Any, keys: dict[str,
         'garrison_request_seconds_count{route="model"} 1.0',
     ):
         assert line in text, line
-    assert desk.figures.scores["churn_30d"].total > 0
+    assert desk.metrics.scores["churn_30d"].total > 0
 
 
 def test_events_are_taken_by_a_key_that_may_send_them(desk: Worker, made: Any, keys: dict[str, str]) -> None:
-    assert desk.audit is not None
+    assert desk.access_log is not None
     row = {"account_id": "not-there", "event_id": "use-1", "used_at": "2023-12-30T00:00:00Z", "feature": "charts"}
     answers = [ask("events", keys["ingest"], json={"usage": [row]}) for _ in range(2)]
     assert [answer.json()["usage"][0]["fate"] for answer in answers] == ["accepted", "duplicate"]
     assert refusal(ask("events", keys["ingest"], json={"rubbish": []})) == (422, "invalid")
-    desk.audit.close()
+    desk.access_log.close()
     last = lines(made.settings)[-3:]
     assert [(line["route"], line["status"], line["accounts"]) for line in last] == [
         ("events", 200, ["not-there"]),
@@ -312,19 +312,19 @@ def test_what_stands_in_for_a_champion_is_said(own_harbour: Any) -> None:
 
 def test_a_worker_looks_for_what_is_new_by_itself(own_harbour: Any, monkeypatch: pytest.MonkeyPatch, now: Any) -> None:
     monkeypatch.setattr("serving.api.state.REFRESH_SECONDS", 0.05)
-    monkeypatch.setattr(worker, "EACH", 0.05)
+    monkeypatch.setattr(worker, "REFRESH_SECONDS", 0.05)
 
     async def seen() -> Any:
         found = Worker(str(own_harbour.config))
         await found.start()
-        assert found.room.desk is not None
-        assert found.room.desk.answers.online.as_of is None
-        await asyncio.to_thread(run.run, own_harbour.settings, None, as_of=now, explain=Explain.NONE)
+        assert found.state.scoring is not None
+        assert found.state.scoring.score_service.online.as_of is None
+        await asyncio.to_thread(run.score_accounts, own_harbour.settings, None, as_of=now, explain=Explain.NONE)
         for _ in range(3_000):
-            if found.room.desk.answers.online.as_of == now:
+            if found.state.scoring.score_service.online.as_of == now:
                 break
             await asyncio.sleep(0.02)
-        assert found.room.desk.answers.online.as_of == now
+        assert found.state.scoring.score_service.online.as_of == now
         await found.close()
 
     asyncio.run(seen())

@@ -32,7 +32,7 @@ def ring(opened: database.Store) -> auth.Keyring:
 def test_a_key_is_known_by_its_holder_and_stored_only_as_a_hash(opened: database.Store, ring: auth.Keyring) -> None:
     key = auth.create_key(opened, "billing")
     ring.refresh()
-    found = ring.holder(f"Bearer {key}")
+    found = ring.find_key(f"Bearer {key}")
     assert found is not None
     assert (found.name, found.scope) == ("billing", "score,read")
     with opened.reading() as connection:
@@ -61,7 +61,7 @@ def test_what_is_no_live_key_holds_nothing(opened: database.Store, ring: auth.Ke
         f"Bearer {unknown}",
         "Bearer é",
     ):
-        assert ring.holder(header) is None, header
+        assert ring.find_key(header) is None, header
 
 
 def test_a_revoked_key_is_dead_after_the_next_look_and_keeps_its_date(
@@ -72,7 +72,7 @@ def test_a_revoked_key_is_dead_after_the_next_look_and_keeps_its_date(
     (record,) = auth.list_keys(opened)
     auth.revoke_key(opened, record.key_id)
     ring.refresh()
-    assert ring.holder(f"Bearer {key}") is None
+    assert ring.find_key(f"Bearer {key}") is None
     revoked_at = auth.list_keys(opened)[0].revoked_at
     auth.revoke_key(opened, record.key_id)
     assert auth.list_keys(opened)[0].revoked_at == revoked_at
@@ -90,7 +90,7 @@ def test_the_keys_stay_in_force_while_the_database_is_away(
     monkeypatch.setattr(auth, "keys", away)
     with pytest.raises(GarrisonError, match="away"):
         ring.refresh()
-    assert ring.holder(f"Bearer {key}") is not None
+    assert ring.find_key(f"Bearer {key}") is not None
 
 
 def test_a_key_must_be_named_and_known(opened: database.Store) -> None:

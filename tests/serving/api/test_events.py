@@ -14,7 +14,7 @@ from features.state import database
 from serving.api import auth
 from serving.batch import run
 from serving.scoring.scorer import load_champions
-from serving.scoring.snapshot_store import Snapshot
+from serving.scoring.snapshot_store import StoredSnapshot
 
 USES = [{"event_id": f"u{i}", "account_id": "A-003", "used_at": f"2023-12-30T1{i}:00:00Z"} for i in range(9)]
 
@@ -22,7 +22,7 @@ USES = [{"event_id": f"u{i}", "account_id": "A-003", "used_at": f"2023-12-30T1{i
 def test_the_next_score_by_id_sees_what_was_posted_and_batch_agrees(
     own_harbour: Any, start: Any, serving: Any, now: datetime, tmp_path: Path
 ) -> None:
-    run.run(own_harbour.settings, None, as_of=now)
+    run.score_accounts(own_harbour.settings, None, as_of=now)
     with database.open(own_harbour.settings) as opened:
         key = auth.create_key(opened, "test", "score,read,ingest")
     with (
@@ -45,7 +45,7 @@ def test_the_next_score_by_id_sees_what_was_posted_and_batch_agrees(
         assert http.post("/v1/score", json={"accounts": [own_harbour.posted("A-003")]}).is_success
     scorer = load_champions(own_harbour.settings)
     with History.open(own_harbour.settings) as history:
-        rows = Snapshot.take(own_harbour.settings, history, datetime.fromisoformat(after["as_of"])).rows(scorer)
+        rows = StoredSnapshot.take(own_harbour.settings, history, datetime.fromisoformat(after["as_of"])).rows(scorer)
     place = rows.account_ids.tolist().index("A-003")
     for target, scores in scorer.score(rows).items():
         for h, horizon in enumerate(scorer.bundles[target].horizons):
@@ -59,6 +59,6 @@ def test_the_next_score_by_id_sees_what_was_posted_and_batch_agrees(
 def test_a_key_without_the_scope_posts_nothing(own_harbour: Any, scope: str) -> None:
     with database.open(own_harbour.settings) as opened:
         key = auth.create_key(opened, "test", scope)
-        holder = auth.Keyring(opened).holder(f"Bearer {key}")
+        holder = auth.Keyring(opened).find_key(f"Bearer {key}")
     assert holder is not None
-    assert not holder.may("ingest")
+    assert not holder.has_scope("ingest")

@@ -29,7 +29,7 @@ def read(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 @pytest.fixture
 def room(own_harbour: Any, now: Any) -> Iterator[AppState]:
-    run.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
+    run.score_accounts(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
     made = AppState.open(str(own_harbour.config))
     yield made
     assert made.store is not None
@@ -46,11 +46,11 @@ def test_a_spread_counts_each_value_under_its_upper_bound() -> None:
 
 def test_what_was_counted_is_read_by_prometheus(room: AppState) -> None:
     figures = Metrics()
-    figures.answered("score", 200, 0.0015)
-    figures.answered("score", 200, 0.3)
-    figures.answered("score", 422, 0.0001)
-    figures.refused("invalid")
-    figures.scored("churn_90d", 0.37)
+    figures.record_request("score", 200, 0.0015)
+    figures.record_request("score", 200, 0.3)
+    figures.record_request("score", 422, 0.0001)
+    figures.record_error("invalid")
+    figures.record_score("churn_90d", 0.37)
     figures.unseen["churn", "region"] += 2
     found = read(render_metrics(figures, room, ParityStatus()))
     assert found["garrison_requests_total", (("route", "score"), ("status", "200"))] == 2
@@ -67,8 +67,8 @@ def test_the_models_and_the_snapshots_age_are_told(room: AppState) -> None:
     found = read(render_metrics(Metrics(), room, ParityStatus()))
     versions = {dict(labels)["version"] for name, labels in found if name == "garrison_model_info"}
     assert versions == {"churn-1", "upsell-1"}
-    assert room.desk is not None
-    as_of = room.desk.answers.online.as_of
+    assert room.scoring is not None
+    as_of = room.scoring.score_service.online.as_of
     assert as_of is not None
     assert found["garrison_snapshot_age_seconds", ()] == pytest.approx(time.time() - as_of.timestamp(), abs=60)
     assert found["garrison_ready", ()] == 1
@@ -78,7 +78,7 @@ def test_values_of_the_snapshot_that_training_never_saw_are_counted(own_harbour:
     accounts = own_harbour.config.with_name("accounts.csv")
     text = accounts.read_text()
     accounts.write_text(text.replace(",north,", ",moon,"))
-    run.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
+    run.score_accounts(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
     found = read(render_metrics(Metrics(), AppState.open(str(own_harbour.config)), ParityStatus()))
     expected = text.count(",north,")
     assert expected > 0
@@ -98,8 +98,8 @@ def test_a_worker_tells_the_sums_of_all_workers_of_its_server(
     one, other = Metrics(tmp_path), Metrics(tmp_path)
     for figures, pid, seconds in ((one, 1, 0.003), (other, 2, 0.3)):
         monkeypatch.setattr(metrics.os, "getpid", lambda pid=pid: pid)
-        figures.answered("score", 200, seconds)
-        figures.refused("invalid")
+        figures.record_request("score", 200, seconds)
+        figures.record_error("invalid")
         figures.save()
     (tmp_path / f"{os.getppid() + 1}-9.json").write_text("another server's")
     found = read(render_metrics(other, room, ParityStatus()))
@@ -111,9 +111,9 @@ def test_a_worker_tells_the_sums_of_all_workers_of_its_server(
 
 def test_half_a_file_of_another_worker_is_left_out(tmp_path: Path) -> None:
     figures = Metrics(tmp_path)
-    figures.refused("invalid")
+    figures.record_error("invalid")
     (tmp_path / f"{os.getppid()}-1.json").write_text(json.dumps({"requests": []})[:5])
-    assert figures.summed().errors["invalid",] == 1
+    assert figures.sum_workers().errors["invalid",] == 1
 
 
 def test_the_parity_checks_last_run_is_told_and_read_once_a_minute(room: AppState) -> None:

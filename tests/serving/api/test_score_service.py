@@ -26,8 +26,8 @@ def company(harbour: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     settings = harbour.settings.model_copy(
         update={"paths": harbour.settings.paths.model_copy(update={"var": tmp_path_factory.mktemp("var")})}
     )
-    run.run(settings, None, as_of=EARLIER, explain=Explain.NONE)
-    return settings, run.run(settings, None, as_of=EARLIER + timedelta(days=31))
+    run.score_accounts(settings, None, as_of=EARLIER, explain=Explain.NONE)
+    return settings, run.score_accounts(settings, None, as_of=EARLIER + timedelta(days=31))
 
 
 @pytest.fixture(scope="module")

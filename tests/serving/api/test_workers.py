@@ -35,7 +35,7 @@ def company(copied: Any, now: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     harbour = copied(tmp_path_factory.mktemp("workers") / "harbour")
     with harbour.config.open("a") as file:
         file.write("\n[serving]\nper_minute = 1000000\n")
-    run.run(harbour.settings, None, as_of=now, explain=Explain.NONE)
+    run.score_accounts(harbour.settings, None, as_of=now, explain=Explain.NONE)
     with database.open(harbour.settings) as opened:
         return harbour, auth.create_key(opened, "tests")
 

@@ -21,8 +21,8 @@ from serving.batch import run
 from serving.events import log, rescoring
 from serving.events.rescoring import RescoredAccount, Rescorer
 from serving.schemas import event_requests
-from serving.scoring.scorer import Rows, Scorer, load_champions
-from serving.scoring.snapshot_store import Snapshot
+from serving.scoring.scorer import PreparedSnapshots, Scorer, load_champions
+from serving.scoring.snapshot_store import StoredSnapshot
 
 AS_OF = datetime(2024, 1, 1, tzinfo=UTC)
 RECEIPT = AS_OF + timedelta(hours=9)
@@ -49,25 +49,25 @@ class Quay:
         assert found is not None
         return found
 
-    def offline(self, as_of: datetime) -> Rows:
+    def offline(self, as_of: datetime) -> PreparedSnapshots:
         """The whole company as batch sees it now."""
         with History.open(self.harbour.settings) as history:
-            return Snapshot.take(self.harbour.settings, history, as_of).rows(self.scorer)
+            return StoredSnapshot.take(self.harbour.settings, history, as_of).rows(self.scorer)
 
 
 @pytest.fixture
 def quay(own_harbour: Any) -> Iterator[Quay]:
-    run.run(own_harbour.settings, None, as_of=AS_OF)
+    run.score_accounts(own_harbour.settings, None, as_of=AS_OF)
     with History.open(own_harbour.settings) as history, database.open(own_harbour.settings) as opened:
         assert history.kept is not None
         yield Quay(own_harbour, opened, load_champions(own_harbour.settings), history.kept.key)
 
 
 @pytest.fixture
-def alike(quay: Quay) -> Callable[[Rescorer, str], Rows]:
+def alike(quay: Quay) -> Callable[[Rescorer, str], PreparedSnapshots]:
     """An account worked out anew, once it is found to be as batch has it at the same instant, bit for bit."""
 
-    def compared(found: Rescorer, account_id: str) -> Rows:
+    def compared(found: Rescorer, account_id: str) -> PreparedSnapshots:
         anew = worked_out(found, quay, account_id)
         whole = quay.offline(from_micros(int(anew.rows.as_of[0])))
         place = list(whole.account_ids).index(account_id)
@@ -85,8 +85,8 @@ def alike(quay: Quay) -> Callable[[Rescorer, str], Rows]:
 
 
 def worked_out(found: Rescorer, quay: Quay, account_id: str) -> RescoredAccount:
-    assert found.among([account_id])
-    anew = found.anew(quay.scorer, account_id)
+    assert found.has_new_events([account_id])
+    anew = found.rescore(quay.scorer, account_id)
     assert anew is not None
     return anew
 
@@ -97,15 +97,15 @@ def use(event_id: str, account_id: str = "A-003", at: str = "2023-12-31T10:00:00
 
 def test_an_account_without_new_events_is_left_to_the_snapshot(quay: Quay) -> None:
     found = quay.fresh()
-    assert not found.among(["A-003"])
+    assert not found.has_new_events(["A-003"])
     quay.post(usage=[use("u", "A-004")])
-    assert not found.among(["A-003", "nobody"])
-    assert found.among(["A-003", "A-004"])
-    assert found.anew(quay.scorer, "A-003") is None
+    assert not found.has_new_events(["A-003", "nobody"])
+    assert found.has_new_events(["A-003", "A-004"])
+    assert found.rescore(quay.scorer, "A-003") is None
 
 
 def test_a_score_by_id_sees_what_was_just_posted_and_batch_gives_the_same_bits(
-    quay: Quay, alike: Callable[[Rescorer, str], Rows]
+    quay: Quay, alike: Callable[[Rescorer, str], PreparedSnapshots]
 ) -> None:
     found = quay.fresh()
     ticket = {"ticket_id": "N", "account_id": "A-003", "opened_at": "2023-12-30T10:00:00Z", "priority": "urgent"}
@@ -118,7 +118,9 @@ def test_a_score_by_id_sees_what_was_just_posted_and_batch_gives_the_same_bits(
     assert not np.array_equal(rows.matrices["churn"][0], before.matrices["churn"][place], equal_nan=True)
 
 
-def test_a_ticket_of_the_table_is_resolved_by_a_post(quay: Quay, alike: Callable[[Rescorer, str], Rows]) -> None:
+def test_a_ticket_of_the_table_is_resolved_by_a_post(
+    quay: Quay, alike: Callable[[Rescorer, str], PreparedSnapshots]
+) -> None:
     unresolved = next(t for t in quay.harbour.rows["tickets"] if not t["resolved_at"] and t["opened_at"] < "2023-12")
     post = {k: unresolved[k] for k in ("ticket_id", "account_id", "opened_at", "first_response_at")}
     found = quay.fresh()
@@ -127,17 +129,17 @@ def test_a_ticket_of_the_table_is_resolved_by_a_post(quay: Quay, alike: Callable
 
 
 def test_events_posted_before_the_snapshot_are_in_it_and_those_after_come_on_top(
-    quay: Quay, alike: Callable[[Rescorer, str], Rows]
+    quay: Quay, alike: Callable[[Rescorer, str], PreparedSnapshots]
 ) -> None:
     ticket = {"ticket_id": "N", "account_id": "A-003", "opened_at": "2023-12-30T10:00:00Z", "escalated": False}
     bought = {"account_id": "A-003", "purchased_at": "2023-12-31", "amount": "12.5"}
     quay.post(tickets=[ticket], usage=[use("u", count=3)], purchases=[bought | {"event_id": "p1"}])
-    run.run(quay.harbour.settings, None, as_of=AS_OF + timedelta(days=1))
+    run.score_accounts(quay.harbour.settings, None, as_of=AS_OF + timedelta(days=1))
     with History.open(quay.harbour.settings) as history:
         assert history.kept is not None
         quay.key = history.kept.key
     found = quay.fresh()
-    assert not found.among(["A-003"])
+    assert not found.has_new_events(["A-003"])
     later = RECEIPT + timedelta(hours=1)
     more = ticket | {"resolved_at": "2024-01-01T09:00:00Z", "escalated": True}
     quay.post(tickets=[more], usage=[use("again", count=3)], purchases=[bought | {"event_id": "p2"}], at=later)
@@ -178,7 +180,7 @@ def test_what_was_worked_out_is_remembered_until_more_comes(quay: Quay) -> None:
 
 def test_an_account_that_is_newer_than_the_snapshot_is_scored_and_an_unknown_one_is_not(own_harbour: Any) -> None:
     old = datetime(2023, 6, 1, tzinfo=UTC)
-    run.run(own_harbour.settings, None, as_of=old)
+    run.score_accounts(own_harbour.settings, None, as_of=old)
     young = next(a["account_id"] for a in own_harbour.rows["accounts"] if a["created_at"] > "2023-06-02")
     with History.open(own_harbour.settings) as history, database.open(own_harbour.settings) as opened:
         assert history.kept is not None
@@ -187,8 +189,8 @@ def test_an_account_that_is_newer_than_the_snapshot_is_scored_and_an_unknown_one
         assert found is not None
         assert quay.post(usage=[use("a", young), use("b", "nobody")]) == ["accepted", "accepted"]
         assert worked_out(found, quay, young).rows.account_ids.tolist() == [young]
-        assert found.among(["nobody"])
-        assert found.anew(quay.scorer, "nobody") is None
+        assert found.has_new_events(["nobody"])
+        assert found.rescore(quay.scorer, "nobody") is None
 
 
 POST = """
@@ -207,10 +209,10 @@ with store.open(settings) as opened:
 def test_what_another_process_took_in_is_seen_at_once(quay: Quay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rescoring, "EACH", 1e9)  # so that only the other process's word can tell
     found = quay.fresh()
-    assert not found.stale
+    assert not found.is_stale
     subprocess.run([sys.executable, "-c", POST, str(quay.harbour.config)], check=True, timeout=120)
-    assert found.stale
-    assert found.among(["A-003"])
+    assert found.is_stale
+    assert found.has_new_events(["A-003"])
 
 
 def test_what_came_untold_is_found_by_looking(quay: Quay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,9 +220,9 @@ def test_what_came_untold_is_found_by_looking(quay: Quay, monkeypatch: pytest.Mo
     monkeypatch.setattr(rescoring, "tell", lambda _: None)
     monkeypatch.setattr(rescoring, "EACH", 1e9)
     quay.post(usage=[use("a")])
-    assert not found.among(["A-003"])
+    assert not found.has_new_events(["A-003"])
     monkeypatch.setattr(rescoring, "EACH", 0.0)
-    assert found.among(["A-003"])
+    assert found.has_new_events(["A-003"])
 
 
 def test_a_state_database_that_can_not_be_read_costs_no_score_by_id(
@@ -232,10 +234,10 @@ def test_a_state_database_that_can_not_be_read_costs_no_score_by_id(
     quay.post(usage=[use("b")])
     with monkeypatch.context() as patch:
         patch.setattr(Store, "reading", broken)
-        assert found.among(["A-003"])
-        assert found.anew(quay.scorer, "A-003") is first
+        assert found.has_new_events(["A-003"])
+        assert found.rescore(quay.scorer, "A-003") is first
         assert "what was posted of late is not seen" in caplog.text
-        assert not found.stale  # the next look is a second away
+        assert not found.is_stale  # the next look is a second away
     monkeypatch.setattr(rescoring, "EACH", 0.0)
     assert worked_out(found, quay, "A-003") is not first
 
@@ -246,7 +248,7 @@ def broken(_: Store) -> Any:
 
 
 def test_events_of_a_merged_account_reach_the_survivor(
-    own_harbour: Any, alike: Callable[[Rescorer, str], Rows], quay: Quay
+    own_harbour: Any, alike: Callable[[Rescorer, str], PreparedSnapshots], quay: Quay
 ) -> None:
     config, rows = own_harbour.config, own_harbour.rows
     merged = (AS_OF - timedelta(days=3)).isoformat()
@@ -260,15 +262,15 @@ def test_events_of_a_merged_account_reach_the_survivor(
     from features.settings.load import load_settings
 
     quay.harbour = type(own_harbour)(config, load_settings(config), rows)
-    run.run(quay.harbour.settings, None, as_of=AS_OF)
+    run.score_accounts(quay.harbour.settings, None, as_of=AS_OF)
     with History.open(quay.harbour.settings) as history:
         assert history.kept is not None
         quay.key = history.kept.key
     found = quay.fresh()
     quay.post(usage=[use("before", "A-005", "2023-12-20"), use("after", "A-005", "2023-12-30")])
     alike(found, "A-003")
-    assert found.among(["A-005"])
-    assert found.anew(quay.scorer, "A-005") is None  # it is no account any more
+    assert found.has_new_events(["A-005"])
+    assert found.rescore(quay.scorer, "A-005") is None  # it is no account any more
 
 
 def test_without_the_history_behind_the_snapshot_there_is_nothing_fresh(quay: Quay) -> None:
@@ -287,10 +289,10 @@ def test_nothing_that_was_seen_at_an_instant_comes_after_it(quay: Quay) -> None:
 
 
 def test_the_history_behind_the_newest_snapshot_is_kept_whatever_comes_after(quay: Quay) -> None:
-    run.run(quay.harbour.settings, None, as_of=AS_OF - timedelta(days=30))  # an older one is not the newest
+    run.score_accounts(quay.harbour.settings, None, as_of=AS_OF - timedelta(days=30))  # an older one is not the newest
     for n in range(2):
         quay.post(usage=[use(f"u{n}")])
         for file in (quay.harbour.settings.var / "history").glob("*.duckdb"):
             os.utime(file, (1, 1))
         quay.offline(AS_OF)
-    assert quay.fresh().among(["A-003"])
+    assert quay.fresh().has_new_events(["A-003"])

@@ -22,8 +22,8 @@ from serving.parity.sampler import SERVED, ParitySampler
 from serving.schemas import event_requests
 from serving.schemas.score_requests import ScoreRequestReader
 from serving.scoring import snapshot_store
-from serving.scoring.scorer import Rows, Scorer, load_champions
-from serving.scoring.snapshot_store import Online
+from serving.scoring.scorer import PreparedSnapshots, Scorer, load_champions
+from serving.scoring.snapshot_store import SnapshotStore
 
 AS_OF = datetime(2024, 1, 1, tzinfo=UTC)
 NOW = datetime(2024, 1, 2, tzinfo=UTC)
@@ -31,7 +31,7 @@ NOW = datetime(2024, 1, 2, tzinfo=UTC)
 
 @pytest.fixture
 def opened(own_harbour: Any) -> Iterator[Store]:
-    run.run(own_harbour.settings, None, as_of=AS_OF)
+    run.score_accounts(own_harbour.settings, None, as_of=AS_OF)
     with database.open(own_harbour.settings) as found:
         yield found
 
@@ -49,8 +49,8 @@ def history(own_harbour: Any, opened: Store) -> str:  # noqa: ARG001  # after th
 
 
 @pytest.fixture
-def rows(own_harbour: Any, opened: Store, scorer: Scorer) -> Rows:  # noqa: ARG001  # after the batch
-    found = Online.load(own_harbour.settings, scorer).rows
+def rows(own_harbour: Any, opened: Store, scorer: Scorer) -> PreparedSnapshots:  # noqa: ARG001  # after the batch
+    found = SnapshotStore.load(own_harbour.settings, scorer).rows
     assert found is not None
     return found
 
@@ -68,14 +68,14 @@ def served(opened: Store) -> list[dict[str, Any]]:
 
 
 def test_scores_by_id_and_of_posted_histories_come_out_the_same_offline(
-    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: Rows
+    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: PreparedSnapshots
 ) -> None:
     for place in (3, 5, 8):
         sampled(opened, scorer=scorer, rows=rows, places=[place], history=history)
     body = json.dumps({"accounts": [own_harbour.posted("A-003")], "as_of": "2023-11-05T10:00:00Z"})
     asked = ScoreRequestReader(own_harbour.settings).read(body.encode())
     assert asked.as_of is not None
-    found = snapshot_store.posted(own_harbour.settings, scorer, list(asked.items), asked.as_of)  # type: ignore[arg-type]  # posted
+    found = snapshot_store.prepare_posted(own_harbour.settings, scorer, list(asked.items), asked.as_of)  # type: ignore[arg-type]  # posted
     sampled(opened, scorer=scorer, rows=found, places=[0], posted={"A-003": asked.items[0]})
     checked = check.check_parity(own_harbour.settings, opened, now=NOW)
     assert (checked.checked, checked.skipped, checked.mismatches) == (4, {}, ())
@@ -96,18 +96,18 @@ def test_a_score_that_saw_events_is_worked_out_with_those_that_it_saw_alone(
         events = event_requests.EventRequestReader(settings).read(json.dumps({"usage": [use]}).encode())
         log.store_events(settings, opened, events, now=AS_OF)
         if name == "first":
-            assert found.among(["A-003"])
-            anew = found.anew(scorer, "A-003")
+            assert found.has_new_events(["A-003"])
+            anew = found.rescore(scorer, "A-003")
             assert anew is not None
             given = {"history": history, "position": anew.position}
             sampled(opened, scorer=scorer, rows=anew.rows, places=[0], **given)
-    run.run(settings, None, as_of=NOW)  # what was held is still there: used within the hour
+    run.score_accounts(settings, None, as_of=NOW)  # what was held is still there: used within the hour
     checked = check.check_parity(settings, opened)
     assert (checked.checked, checked.mismatches) == (1, ())
 
 
 def test_a_score_served_from_other_features_is_found_with_its_account_and_feature(
-    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: Rows
+    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: PreparedSnapshots
 ) -> None:
     column = scorer.bundles["churn"].features.index("usage_events_30d")
     wrong = rows.take([3, 4])
@@ -125,7 +125,7 @@ def test_a_score_served_from_other_features_is_found_with_its_account_and_featur
 
 
 def test_the_place_of_another_account_is_found(
-    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: Rows
+    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: PreparedSnapshots
 ) -> None:
     shifted = replace(rows, account_ids=rows.account_ids[[1, 0, *range(2, len(rows))]])
     sampled(opened, scorer=scorer, rows=shifted, places=[0], history=history)
@@ -134,7 +134,7 @@ def test_the_place_of_another_account_is_found(
 
 
 def test_what_can_not_be_worked_out_again_is_told_and_is_no_mismatch(
-    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: Rows
+    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: PreparedSnapshots
 ) -> None:
     sampled(opened, scorer=scorer, rows=rows, places=[0], history="0123456789abcdef")
     sampled(opened, scorer=scorer, rows=rows, places=[1], history=history)
@@ -150,7 +150,7 @@ def test_what_can_not_be_worked_out_again_is_told_and_is_no_mismatch(
 
 
 def test_no_more_is_kept_than_is_asked_for_and_no_person(
-    own_harbour: Any, opened: Store, scorer: Scorer, rows: Rows
+    own_harbour: Any, opened: Store, scorer: Scorer, rows: PreparedSnapshots
 ) -> None:
     now = [0.0]
     sampler = ParitySampler(opened, 50, lambda: now[0])
@@ -172,7 +172,7 @@ def test_no_more_is_kept_than_is_asked_for_and_no_person(
 
 
 def test_what_was_checked_long_ago_is_forgotten(
-    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: Rows
+    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: PreparedSnapshots
 ) -> None:
     sampled(opened, scorer=scorer, rows=rows, places=[0], history=history)
     check.check_parity(own_harbour.settings, opened, now=NOW)
@@ -182,7 +182,7 @@ def test_what_was_checked_long_ago_is_forgotten(
 
 
 def test_the_command_tells_and_its_status_says(  # noqa: PLR0913, PLR0917  # fixtures
-    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: Rows, serving: Any, tmp_path: Any
+    own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: PreparedSnapshots, serving: Any, tmp_path: Any
 ) -> None:
     sampled(opened, scorer=scorer, rows=rows, places=[3], history=history)
     done = serving("parity", "--config", own_harbour.config)
