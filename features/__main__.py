@@ -1,29 +1,25 @@
-"""`python -m features`: make a sample company, check the tables, build snapshots, read the catalog."""
+"""Run `python -m features`: make a sample company, check the tables, build snapshots, list the catalog."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from features.catalog import BUILT_IN, Catalog
-from features.catalog.markdown import renewed
-from features.core.atomic_write import write_atomically
 from features.core.errors import FeatureError
-from features.diagnostics import data_report, leak_tests
-from features.diagnostics.identity_report import Report, Some
-from features.diagnostics.leak_tests import Probed
-from features.engine import snapshot_cache, snapshots
 from features.settings import Settings, cli
 from features.settings.cli import CONFIG, AsOfs, Config, Json
 from features.settings.load import load_settings
-from features.sources.history import History
-from features.sources.validation import Checked
+
+# Ibis, pandas and DuckDB take a second to import: each command imports what it uses, so that --help is quick.
+if TYPE_CHECKING:
+    from features.catalog import Catalog
+    from features.diagnostics.identity_report import Report, Some
+    from features.diagnostics.leak_tests import Probed
+    from features.sources.history import History
+    from features.sources.validation import Checked
 
 app = cli.create_app("History to features: samples, checks, snapshots and the catalog.")
 
@@ -35,8 +31,8 @@ class Sample(StrEnum):
     completejourney = "completejourney"
 
 
-class Tried(StrEnum):
-    """Which features are probed for leaks."""
+class Probe(StrEnum):
+    """The features that are tested for leaks."""
 
     own = "own"
     all = "all"
@@ -50,7 +46,7 @@ def sample(
     months: Annotated[int, typer.Option(min=9, max=60, help="tidewater: months of history.")] = 24,
     seed: Annotated[int, typer.Option(help="tidewater: the same seed gives the same company.")] = 7,
 ) -> None:
-    """Write a sample company's tables; a finished one is left as it is."""
+    """Write a sample company's tables; a finished sample is left as it is."""
     folder = out or Path("var/samples") / name.value
     with cli.show_progress("accounts") as step:
         if name is Sample.tidewater:
@@ -61,7 +57,7 @@ def sample(
             from features.samples import completejourney
 
             summary = completejourney.write(folder)
-    print(f"{name.value} is in {folder}: {_counted(summary)}")
+    print(f"{name.value} is in {folder}: {_format_summary(summary)}")
     print(f"Its settings: docs/examples/{name.value}.toml, which looks in ${{GARRISON_DATA:-var/samples}}")
 
 
@@ -72,45 +68,49 @@ def oracle(
     truth: Annotated[Path, typer.Option(help="The sample's truth.")] = Path("var/samples/tidewater/truth"),
     json: Json = None,
 ) -> None:
-    """Hold a model of a synthetic sample against the true probabilities, the best that any model can reach."""
+    """Compare a model of a synthetic sample with the true probabilities, the best that any model can reach."""
     from features.samples import oracle
 
-    found = oracle.compare(scores, truth, target)
+    comparison = oracle.compare(scores, truth, target)
     print(
-        f"{target}: AUC {found.auc:.3f}, oracle {found.oracle_auc:.3f} on {found.rows:,} rows; "
-        f"AUC / oracle = {found.ratio:.3f}"
+        f"{target}: AUC {comparison.auc:.3f}, oracle {comparison.oracle_auc:.3f} on {comparison.rows:,} rows; "
+        f"AUC / oracle = {comparison.ratio:.3f}"
     )
-    cli.write_json(json, vars(found) | {"ratio": found.ratio})
+    cli.write_json(json, vars(comparison) | {"ratio": comparison.ratio})
 
 
 @app.command()
 def check(
     config: Config = CONFIG,
     features: Annotated[
-        Tried, typer.Option("--features", help="Which to probe for leaks: the company's own, or all.")
-    ] = Tried.own,
+        Probe, typer.Option("--features", help="Which to probe for leaks: the company's own, or all.")
+    ] = Probe.own,
     json: Json = None,
 ) -> None:
-    """Read and check every table: rows, dates, gaps, quarantine with reasons, who is who, what looks like a leak."""
+    """Read and check every table: rows, dates, gaps, quarantine with reasons, identities, suspected leaks."""
+    from features.diagnostics import data_report
+
     settings = load_settings(config)
-    with _opened(settings) as history:
+    with _open_history(settings) as history:
         _print_checked(history.checked)
-        probed = _probed(history, settings, features)
-        found = data_report.of(history, settings, probed)
-    _print_matches(found.identity)
-    for line in found.lines():
+        probed = _probe(history, settings, features)
+        report = data_report.of(history, settings, probed)
+    _print_matches(report.identity)
+    for line in report.lines():
         print(line)
-    page = data_report.page(found, settings.var / "check.html")
+    page = data_report.page(report, settings.var / "check.html")
     print(f"The report: {page}")
-    cli.write_json(json, found.as_dict() | {"page": str(page)})
+    cli.write_json(json, report.as_dict() | {"page": str(page)})
     if probed and probed.leaks:
         leaking = dict.fromkeys(leak.feature for leak in probed.leaks)
-        do = "Date each fact of its stream by when it came, and say when it was known"
-        raise FeatureError(f"features leak: {', '.join(leaking)}", found=str(probed.leaks[0]), hint=do)
+        hint = "Date each fact of its stream by the time it happened, and say when it became known"
+        raise FeatureError(f"features leak: {', '.join(leaking)}", found=str(probed.leaks[0]), hint=hint)
 
 
-def _probed(history: History, settings: Settings, tried: Tried) -> Probed | None:
-    wanted = history.catalog.own if tried is Tried.own else history.features
+def _probe(history: History, settings: Settings, chosen: Probe) -> Probed | None:
+    from features.diagnostics import leak_tests
+
+    wanted = history.catalog.own if chosen is Probe.own else history.features
     if not wanted:
         return None
     with cli.show_spinner("probing features"):
@@ -124,26 +124,32 @@ def build(
     config: Config = CONFIG,
 ) -> None:
     """Write the snapshots of all accounts at one or more instants; those of a midnight, UTC, are built once."""
+    from features.engine import snapshot_cache, snapshots
+
     settings, instants = load_settings(config), set(as_of)
-    with _opened(settings) as history, cli.show_progress("accounts") as step:
-        there = snapshot_cache.there(settings, history, instants)
+    with _open_history(settings) as history, cli.show_progress("accounts") as step:
+        cached = snapshot_cache.there(settings, history, instants)
         table = snapshot_cache.table(settings, history, as_of, progress=step)
     snapshots.write(table, out)
     print(f"{table.num_rows:,} snapshots of {table.num_columns - 2} features in {out}")
-    print(f"Of {len(instants)} instants {len(there)} were there already, {len(instants) - len(there)} built")
+    print(f"{len(instants)} instants: {len(cached)} from the cache, {len(instants) - len(cached)} built")
 
 
 @app.command(name="catalog")
 def show_catalog(
     config: Annotated[
-        Path | None, typer.Option("--config", help="A company's TOML file: its own features too, then.")
+        Path | None, typer.Option("--config", help="A company's TOML file, to list its own features too.")
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Renew this page's catalog; what stands above it is kept.")
+        Path | None, typer.Option(metavar="FILE", help="Rewrite the catalog of this page; the text above it is kept.")
     ] = None,
     json: Json = None,
 ) -> None:
-    """Every feature: name, sentence, window, source."""
+    """List every feature: name, sentence, window, source."""
+    from features.catalog import BUILT_IN, Catalog
+    from features.catalog.markdown import renewed
+    from features.core.atomic_write import write_atomically
+
     catalog = Catalog.of(load_settings(config)) if config else BUILT_IN
     features = catalog.features
     if markdown:
@@ -157,52 +163,56 @@ def show_catalog(
 
 
 def _print_catalog(catalog: Catalog) -> None:
-    table = Table("feature", "what it is", "window", "source", "unit", title=f"Catalog {catalog.version}")
+    table = cli.table("feature", "what it is", "window", "source", "unit", title=f"Catalog {catalog.version}")
     for f in catalog.features.values():
-        source = ", ".join(f.sources) or "accounts"
-        table.add_row(f.name, escape(f.sentence), f"{f.window} d" if f.window else "", source, escape(f.unit))
-    Console().print(table)
+        window = f"{f.window} d" if f.window else ""
+        table.add_row(f.name, f.sentence, window, ", ".join(f.sources) or "accounts", f.unit)
+    cli.print_table(table)
 
 
-def _counted(summary: Any) -> str:
-    """A sample's figures: whole numbers of rows, shares as per cent."""
+def _format_summary(summary: Any) -> str:
+    """Return a sample's figures in words: whole numbers of rows, shares as per cent."""
     figures = vars(summary).items()
     return ", ".join(f"{v:,} {k}" if isinstance(v, int) else f"{k} {v:.1%}" for k, v in figures if v is not None)
 
 
-def _opened(settings: Settings) -> History:
-    with cli.show_spinner("reading") as say:
-        return History.open(settings, progress=say)
+def _open_history(settings: Settings) -> History:
+    from features.sources.history import History
+
+    with cli.show_spinner("reading") as report:
+        return History.open(settings, progress=report)
 
 
 def _print_checked(checked: tuple[Checked, ...]) -> None:
-    table = Table("table", "rows", "kept", "first", "last", "quarantined because")
+    table = cli.table("table", "rows", "kept", "first", "last", "quarantined because", right=("rows", "kept"))
     for c in checked:
-        because = "; ".join(f"{why} ({n:,})" for why, n in c.reasons.items())
+        reasons = "; ".join(f"{reason} ({n:,})" for reason, n in c.reasons.items())
         first, last = (t.date().isoformat() if t else "" for t in (c.first, c.last))
-        table.add_row(c.table, f"{c.rows:,}", f"{c.kept:,}", first, last, because)
-    Console().print(table)
+        table.add_row(c.table, f"{c.rows:,}", f"{c.kept:,}", first, last, reasons)
+    cli.print_table(table)
     for c in checked:
         if c.quarantine:
             print(f"The bad rows of {c.table}, as they came: {c.quarantine}")
 
 
-def _print_matches(who: Report) -> None:
-    table = Table("table", "ids of", "rows", "matched", "rate", "of no account", "of several accounts")
-    for t in who.tables:
+def _print_matches(report: Report) -> None:
+    numbers = ("rows", "matched", "rate")
+    table = cli.table("table", "ids of", *numbers, "of no account", "of several accounts", right=numbers)
+    for t in report.tables:
         rate = "" if t.rate is None else f"{t.rate:.1%}"
-        table.add_row(t.table, t.system, f"{t.rows:,}", f"{t.matched:,}", rate, _some(t.orphans), _some(t.conflicts))
-    if who.tables:
-        Console().print(table)
-    for what, some in who.remarks():
-        print(f"{some.count:,} {what}: {', '.join(some.examples)}{', …' * (some.count > len(some.examples))}")
-    if who.children.count:
-        print(f"{who.children.count:,} accounts have a parent, {who.parents.count:,} accounts are one")
+        orphans, conflicts = _format_examples(t.orphans), _format_examples(t.conflicts)
+        table.add_row(t.table, t.system, f"{t.rows:,}", f"{t.matched:,}", rate, orphans, conflicts)
+    if report.tables:
+        cli.print_table(table)
+    for remark, some in report.remarks():
+        print(f"{some.count:,} {remark}: {', '.join(some.examples)}{', …' * (some.count > len(some.examples))}")
+    if report.children.count:
+        print(f"{report.children.count:,} accounts have a parent, {report.parents.count:,} accounts are one")
 
 
-def _some(some: Some) -> str:
-    shown = escape(", ".join(some.examples))  # an id in brackets is no style
-    return f"{some.count:,} ({shown})" if shown else f"{some.count:,}"
+def _format_examples(some: Some) -> str:
+    examples = ", ".join(some.examples)
+    return f"{some.count:,} ({examples})" if examples else f"{some.count:,}"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def run(company):
     """Run the command in the company's folder; gives (exit status, standard output, standard error)."""
 
     def features(*words):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
         line = [sys.executable, "-m", "features", *map(str, words)]
         done = subprocess.run(
             line, cwd=company.folder, env=environment, text=True, capture_output=True, timeout=120, check=False
@@ -87,13 +87,13 @@ def test_build_writes_a_whole_file_the_same_on_every_run(company, run):
     file = company.folder / "new" / "s.parquet"
     frame = pd.read_parquet(file)
     said = f"4 snapshots of {frame.shape[1] - 2} features in new/s.parquet"
-    assert out.splitlines() == [said, "Of 2 instants 0 were there already, 2 built"]
+    assert out.splitlines() == [said, "2 instants: 0 from the cache, 2 built"]
     assert frame["account_id"].tolist() == ["A", "B"] * 2
     assert frame["as_of"].astype(str).tolist() == ["2024-01-06 11:00:00+00:00"] * 2 + ["2024-02-01 00:00:00+00:00"] * 2
     assert frame["orders_in_all"].tolist() == [1, 1, 1, 1]
     first = file.read_bytes()
     # That of noon is built each time.
-    assert run(*words)[1].splitlines() == [said, "Of 2 instants 1 were there already, 1 built"]
+    assert run(*words)[1].splitlines() == [said, "2 instants: 1 from the cache, 1 built"]
     assert file.read_bytes() == first
     assert [f.name for f in file.parent.iterdir()] == ["s.parquet"]
 
@@ -140,3 +140,20 @@ def test_the_catalog_needs_no_company_and_lists_every_feature(company, run):
     listed = json.loads((company.folder / "catalog.json").read_text())
     assert listed["version"] == BUILT_IN.version
     assert [f["name"] for f in listed["features"]] == list(FEATURES)
+
+
+def test_a_piped_catalog_cuts_no_name_and_no_sentence(run):
+    _, out, _ = run("catalog")
+    lines = out.splitlines()
+    for feature in FEATURES.values():
+        (line,) = (line for line in lines if line.startswith(f"{feature.name} "))
+        assert feature.sentence in line
+
+
+def test_help_imports_neither_ibis_nor_pandas_nor_duckdb():
+    line = [sys.executable, "-X", "importtime", "-m", "features", "--help"]
+    done = subprocess.run(line, cwd=ROOT, text=True, capture_output=True, timeout=60, check=True)
+    assert "build" in done.stdout
+    imported = {entry.rsplit("|", 1)[-1].strip() for entry in done.stderr.splitlines()}
+    assert "features.settings.cli" in imported
+    assert not imported & {"ibis", "pandas", "duckdb", "pyarrow"}
