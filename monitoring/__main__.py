@@ -26,6 +26,8 @@ def alert(
     json: Json = None,
 ) -> None:
     """Open, continue and close episodes from the stored scores; messages go to the outbox."""
+    from features.engine import snapshots
+    from features.sources.history import History
     from features.state import database
     from monitoring import cli_output
     from monitoring.alerts import lifecycle, queries, routing
@@ -35,20 +37,23 @@ def alert(
     settings = load_settings(config)
     champions = promotion_log.champions(settings)
     limits = queries.thresholds(champions, settings)
-    passage = check.check(settings, as_of=as_of, champion=champions[queries.TARGET].version)
-    if passage.state == "closed":
-        raise GarrisonError(
-            "no alerts may go out now", found="; ".join(passage.reasons), hint="Bring the data up to date"
-        )
     with closing(database.open(settings)) as state:
-        outcome = lifecycle.run(
-            settings,
-            state,
-            limits=limits,
-            contacts=lambda accounts: routing.contacts(settings, accounts),
-            as_of=as_of,
-            dry_run=dry_run,
-        )
+        scored = queries.find_scores(state, as_of, settings.alert_horizon)
+        with History.open(settings) as history:
+            gate = check.check(settings, history, model=champions[queries.TARGET], scored=scored, as_of=as_of)
+            if gate.state == "closed":
+                hint = "Bring the data up to date and score again"
+                if as_of is None:
+                    hint += f", or give --as-of {snapshots.latest(history):%Y-%m-%d} to look from the data's end"
+                raise GarrisonError("no alerts may go out now", found="; ".join(gate.reasons), hint=hint)
+            outcome = lifecycle.run(
+                settings,
+                state,
+                limits=limits,
+                contacts=lambda accounts: routing.contacts(history, accounts),
+                as_of=scored,
+                dry_run=dry_run,
+            )
     print(*cli_output.of_alerts(outcome, dry_run=dry_run), sep="\n")
     write_json(json, cli_output.alerts_data(outcome, dry_run=dry_run))
 

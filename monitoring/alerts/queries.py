@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from features.core.errors import GarrisonError
 from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
+from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, SCORES
 from monitoring.alerts.message import Earlier
 
@@ -122,6 +123,12 @@ def chosen(connection: sa.Connection, as_of: datetime | None, horizon: int) -> i
             hint=f"Run `python -m serving score --as-of {day(at)}` first",
         )
     return at
+
+
+def find_scores(state: Store, as_of: datetime | None, horizon: int) -> datetime:
+    """Return the `as_of` of the scores to work on; see `chosen`."""
+    with state.reading() as connection:
+        return from_micros(chosen(connection, as_of, horizon))
 
 
 def processed(connection: sa.Connection, at: int) -> bool:

@@ -6,9 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from features.core.errors import GarrisonError
-from features.settings import Alerts, Settings
+from features.settings import Alerts
+
+if TYPE_CHECKING:  # who only delivers needs no address book, and no wait for its imports
+    from features.sources.history import History
 
 # What a browser accepts as one e-mail address (HTML standard, "valid e-mail address"): no display name, no
 # list, no quoting, no route, and so no way to smuggle in a second recipient.
@@ -65,25 +69,16 @@ def fallback(alerts: Alerts) -> str | None:
     return address(alerts.fallback_owner)
 
 
-def contacts(settings: Settings, accounts: Collection[str]) -> dict[str, Contact]:
-    """What the company's accounts table says of these accounts; no other table is read.
-
-    Raises:
-        SourceError: The table can't be read.
-        QualityError: Too many of its rows are bad.
-    """
+def contacts(history: History, accounts: Collection[str]) -> dict[str, Contact]:
+    """Return the names and owners that the accounts table holds of these accounts."""
     import pandas as pd
 
-    from features.sources.history import History
-
-    alone = settings.model_copy(update={"tables": {"accounts": settings.tables["accounts"]}})
-    with History.open(alone) as history:
-        found = history.query(
-            "SELECT account_id, name, owner_email FROM accounts WHERE account_id IN (SELECT wanted FROM asked)",
-            asked=pd.DataFrame({"wanted": list(accounts)}, dtype="str"),
-        )
-    rows = found.astype(object).where(found.notna(), None).itertuples(index=False, name=None)
-    return {account: Contact(name, owner) for account, name, owner in rows}
+    rows = history.query(
+        "SELECT account_id, name, owner_email FROM accounts WHERE account_id IN (SELECT account_id FROM wanted)",
+        wanted=pd.DataFrame({"account_id": list(accounts)}, dtype="str"),
+    )
+    plain = rows.astype(object).where(rows.notna(), None).itertuples(index=False, name=None)
+    return {account: Contact(name, owner) for account, name, owner in plain}
 
 
 def route(stakes: Iterable[Stake], contacts: Mapping[str, Contact], alerts: Alerts) -> dict[str, Route]:

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from features.catalog import BUILT_IN, Catalog
+from features.core.errors import GarrisonError
 from features.core.html import render_template, write_page
 from monitoring.drift.binning import Binned, cut, noise
 from monitoring.drift.schema_checks import Sound, examine
@@ -175,7 +177,13 @@ def _harmless(text: str) -> str:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Evidently with its usage reports switched off, and without its libraries' warnings."""
+    """Switch off Evidently's usage reports, and its libraries' warnings.
+
+    Raises:
+        GarrisonError: Evidently is not installed.
+    """
+    if find_spec("evidently") is None:
+        raise GarrisonError("Evidently is not installed", hint="Install it: pip install 'garrison[monitoring]'")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

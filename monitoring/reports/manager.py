@@ -15,6 +15,7 @@ from features.core.errors import GarrisonError
 from features.core.html import render_template, write_page
 from features.core.timestamps import from_micros
 from features.settings import Settings
+from features.sources.history import History
 from features.state import database
 from features.state.database import Store
 from features.state.tables import EPISODES
@@ -136,7 +137,8 @@ def run(settings: Settings, *, since: datetime, until: datetime | None = None) -
         episodes = _episodes(state, *ends)
     lead = settings.churn.lead_days
     report = compare(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon, lead=lead)
-    report = named(report, lambda accounts: routing.contacts(settings, accounts))
+    with History.open(settings) as history:
+        report = named(report, lambda accounts: routing.contacts(history, accounts))
     file = settings.var / "reports" / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
     return report, page(report, file, company=settings.company.name, currency=settings.company.currency)
 

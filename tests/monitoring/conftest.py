@@ -73,10 +73,18 @@ columns = {{ account_id = "id", created_at = "created", name = "name", owner_ema
 [tables.purchases]
 source = "purchases"
 columns = {{ account_id = "id", purchased_at = "at", amount = "amount" }}
+{tables}
 [churn]
 cohort = {{ kind = "active" }}
 label = {{ kind = "no_purchase" }}
 horizons = [90]
+"""
+USAGE = """
+[sources.usage]
+path = "usage.csv"
+[tables.usage]
+source = "usage"
+columns = { account_id = "id", used_at = "at" }
 """
 
 
@@ -89,9 +97,10 @@ class Company:
 
     def __init__(self, folder, url=None):
         self.folder, self.file, self.url, self.limits = folder, folder / "garrison.toml", url, LIMITS
+        self.tables = ""
         self.alerts = {"per_owner": 10, "folder": str(folder / "letters")}
         self.accounts({a: f"{a.lower()}@owners.test" for a in "ABCDE"})
-        (folder / "purchases.csv").write_text("id,at,amount\nA,2024-01-05,10\nA,2024-12-31,10\n")
+        self.purchases([f"A,{at:%Y-%m-%d},10" for at in pd.date_range("2024-01-02", "2024-12-31", freq="7D")])
         self.configure()
         self.state = database.open(self.settings)
 
@@ -99,7 +108,9 @@ class Company:
         self.alerts = {k: v for k, v in (self.alerts | alerts).items() if v is not None}
         lines = [f"{k} = {_toml(v)}" for k, v in self.alerts.items()]
         url = "" if self.url is None else f'state_url = "{self.url}"\n'
-        self.file.write_text(url + TOML.format(folder=self.folder) + "[alerts]\n" + "\n".join(lines) + "\n")
+        self.file.write_text(
+            url + TOML.format(folder=self.folder, tables=self.tables) + "[alerts]\n" + "\n".join(lines) + "\n"
+        )
         self.settings = load_settings(self.file)
         return self.settings
 
@@ -116,6 +127,16 @@ class Company:
         self.owners, self.names = owners, names or {a: f"Company {a}" for a in owners}
         rows = [f'{a},2023-01-01,"{self.names[a]}","{owner or ""}"' for a, owner in owners.items()]
         (self.folder / "accounts.csv").write_text("id,created,name,owner\n" + "\n".join(rows) + "\n")
+
+    def purchases(self, rows):
+        """Write the purchases: "account,date,amount" each; by default A buys every Tuesday of 2024."""
+        (self.folder / "purchases.csv").write_text("\n".join(["id,at,amount", *rows]) + "\n")
+
+    def usage(self, rows):
+        """Write the usage, "account,date" each, and map its table."""
+        (self.folder / "usage.csv").write_text("\n".join(["id,at", *rows]) + "\n")
+        self.tables = USAGE
+        self.configure()
 
     def contacts(self, accounts):
         return {a: Contact(self.names[a], self.owners[a]) for a in accounts if a in self.owners}
@@ -145,8 +166,11 @@ class Company:
         given = {"limits": LIMITS, "contacts": self.contacts, **rest}
         return lifecycle.run(self.settings, self.state, as_of=at, **given)
 
-    def promote(self):
-        """Make a real model champion whose thresholds are those of `limits`."""
+    def promote(self, *, reads=("spend_90d",), **reference):
+        """Make a real model champion whose thresholds are those of `limits`.
+
+        `reads` are its features, of which it looks at the first alone; `reference` further columns of its training.
+        """
         rows = pd.DataFrame({"spend_90d": np.arange(40.0)})
         labels = (rows["spend_90d"] < 20).astype(int)
         quiet = {"objective": "binary", "min_data_in_leaf": 5, "verbosity": -1, "num_threads": 1}
@@ -154,8 +178,9 @@ class Company:
         # The riskiest 5 % reached 0.6, the riskiest 10 % 0.4.
         reached = np.interp(np.linspace(0, 1, 1001), [0, 0.9, 0.95, 1], [0, LIMITS.leave, LIMITS.enter, 1])
         head = Head(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, tuple(reached.tolist()))
-        parts = {"features": ("spend_90d",), "categories": {}, "sources": ("purchases",), "catalog": "c"}
-        bundle = Bundle(target="churn", **parts, trained_at=day("2024-05-01"), heads=(head,), order=1, reference=rows)
+        parts = {"features": reads, "categories": {}, "sources": ("purchases",), "catalog": "c"}
+        rest = {"heads": (head,), "order": 1, "reference": rows.assign(**reference)}
+        bundle = Bundle(target="churn", **parts, trained_at=day("2024-05-01"), **rest)
         bundle.save(self.settings.paths.mlruns / "bundle")
         at = promotion_log.now()
         made = promotion_log.Promotion(at, "promote", "churn", LIMITS.model, "run", "bundle", "for the tests")

@@ -1,7 +1,9 @@
 """The commands as typed: what they print, write and end with."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -46,7 +48,7 @@ def test_alert_then_deliver_then_episodes(company, post, say):
 def test_a_dry_run_prints_and_writes_nothing(company, say):
     company.promote()
     company.score(AT, {"A": 0.7})
-    assert "Dry run: nothing is written." in say("alert", "--dry-run")
+    assert "Dry run: nothing is written." in say("alert", "--as-of", AT, "--dry-run")
     assert (company.rows(EPISODES), company.rows(OUTBOX)) == ([], [])
 
 
@@ -97,6 +99,61 @@ def test_the_mailbox_command_takes_the_alerts(company, say, start, free_port):
 def test_stale_data_wake_nobody(company, say):
     company.promote()
     company.score("2025-02-01", {"A": 0.7})
-    with pytest.raises(GarrisonError, match="the data are stale: the newest event is 32 days old"):
+    with pytest.raises(
+        GarrisonError, match=r"purchases is stale: its last event is of 2024-12-31, 32 days before"
+    ) as e:
         say("alert", "--as-of", "2025-02-01")
+    assert "its longest silence before was 7 days" in str(e.value)
     assert company.rows(EPISODES) == []
+
+
+def test_without_as_of_data_are_held_against_the_clock(company, say):
+    company.promote()
+    company.score("2025-01-01", {"A": 0.7})
+    with pytest.raises(GarrisonError, match=r"purchases is stale.*give --as-of 2025-01-01 to look from the data's end"):
+        say("alert")
+    today = datetime.now(UTC).date()
+    company.purchases([f"A,{today - timedelta(days=d)},10" for d in (20, 10, 1)])
+    company.score(today.isoformat(), {"A": 0.7})
+    assert "1 opened" in say("alert")
+
+
+def test_one_table_that_stopped_closes_the_gate_though_another_goes_on(company, say):
+    company.promote()
+    company.usage([f"A,{at:%Y-%m-%d}" for at in pd.date_range("2024-01-01", "2024-10-31")])
+    company.score("2025-01-01", {"A": 0.7})
+    with pytest.raises(GarrisonError, match="usage is stale: its last event is of 2024-10-31, 62 days") as caught:
+        say("alert", "--as-of", "2025-01-01")
+    assert "purchases" not in str(caught.value)
+    company.usage([f"A,{at:%Y-%m-%d}" for at in pd.date_range("2024-01-01", "2024-12-31")])
+    assert "1 opened" in say("alert", "--as-of", "2025-01-01")
+
+
+def test_columns_that_the_model_does_not_read_are_no_drift_and_close_no_gate(company, say):
+    company.promote(rank_spend_90d=0.5, parent_tickets_90d=1.0)
+    company.score(AT, {"A": 0.7})
+    out = say("drift", "--as-of", AT)
+    assert "Broken" not in out
+    assert "rank_spend_90d" not in out
+    assert "1 opened" in say("alert", "--as-of", AT)
+
+
+def test_a_column_gone_that_the_model_reads_is_broken_and_closes_the_gate(company, say):
+    company.promote(reads=("spend_90d", "seats"), seats=3.0)
+    company.score(AT, {"A": 0.7})
+    out = say("drift", "--as-of", AT)
+    assert "Broken: 1 thing is wrong" in out
+    assert "seats: is not in the snapshot" in out
+    with pytest.raises(GarrisonError, match=r"the snapshot is broken: seats: is not in the snapshot.*Bring the data"):
+        say("alert", "--as-of", AT)
+    assert company.rows(EPISODES) == []
+
+
+def test_drift_alone_closes_no_gate(company, say):
+    owners = {f"a{n:03}": "o@owners.test" for n in range(90)}
+    company.accounts(owners)
+    company.purchases([f"{a},2024-05-{1 + n % 31:02},{9_000 + n}" for n, a in enumerate(owners)])
+    company.promote()
+    company.score(AT, {"a001": 0.7})
+    assert "Drifted" in say("drift", "--as-of", AT)
+    assert "1 opened" in say("alert", "--as-of", AT)

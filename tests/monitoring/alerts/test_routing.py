@@ -2,6 +2,7 @@ import pytest
 
 from features.core.errors import GarrisonError
 from features.settings import Alerts
+from features.sources.history import History
 from monitoring.alerts.routing import Contact, Stake, address, contacts, route
 
 
@@ -62,8 +63,8 @@ def test_a_fallback_owner_that_is_no_plain_address_is_an_error_that_names_the_ke
         route([Stake("A", 0.9, 1.0)], {}, Alerts(fallback_owner="desk@x.test, b@x.test"))
 
 
-def test_contacts_are_read_from_the_accounts_table_alone(company):
+def test_contacts_are_read_from_the_accounts_table(company):
     company.accounts({"A": "a@owners.test", "B": None, "C": "c@owners.test"}, {"A": "Ähm & Co", "B": "B", "C": "C"})
-    (company.folder / "purchases.csv").write_text("no,such,columns\n1,2,3\n")
-    found = contacts(company.settings, ["A", "B", "Z"])
-    assert found == {"A": Contact("Ähm & Co", "a@owners.test"), "B": Contact("B", None)}
+    with History.open(company.settings) as history:
+        known = contacts(history, ["A", "B", "Z"])
+    assert known == {"A": Contact("Ähm & Co", "a@owners.test"), "B": Contact("B", None)}

@@ -168,24 +168,3 @@ def test_evidently_may_not_report_usage():
 
     assert os.environ["DO_NOT_TRACK"] == "1"
     assert not event_logger.is_enabled()
-
-
-def test_a_run_compares_the_cohort_with_the_champions_reference(company):
-    owners = {f"a{n:03}": "o@owners.test" for n in range(90)}
-    company.accounts(owners)
-    bought = [f"{a},2024-05-{1 + n % 28:02},{n % 40}" for n, a in enumerate(owners)]
-    (company.folder / "purchases.csv").write_text("id,at,amount\n" + "\n".join(bought) + "\n")
-    company.promote()
-    watch = evidently.run(company.settings)
-    verdict = watch.verdicts["churn"]
-    assert (verdict.rows, verdict.reference_rows) == (90, 40)
-    assert {"spend_90d", "score churn 90 days"} == {c.name for c in verdict.columns}
-    assert "churn-1" in watch.pages["churn"].read_text()
-    assert watch.pages["churn"].name == "2024-05-29-churn.html"
-    assert "churn, as of 2024-05-29" in "\n".join(watch.lines())
-    assert json.loads(json.dumps(watch.as_dict(), allow_nan=False))["targets"]["churn"]["state"] == "stable"
-
-
-def test_a_run_without_a_champion_says_what_to_do(company):
-    with pytest.raises(evidently.RegistryError, match="training fit"):
-        evidently.run(company.settings)

@@ -1,43 +1,59 @@
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from monitoring.drift.schema_checks import Finding
-from monitoring.drift.verdict import Column, Verdict
-from monitoring.gate.check import decide
+from monitoring.gate.check import Silence, decide
 
-NOW = datetime(2024, 6, 1, tzinfo=UTC)
-MOVED = Column("spend_90d", "number", psi=0.9, threshold=0.1, bins=10, missing=(0.0, 0.0), typical=(1.0, 2.0))
-
-
-def verdict(*findings):
-    return Verdict((MOVED,), findings, rows=100, reference_rows=100)
+NOW = date(2024, 6, 1)
+BROKEN = Finding("plan", "is empty", breaks=True)
+NEW = Finding("plan", "is new since training", breaks=False)
 
 
-def gate(**changed):
-    given = {"as_of": NOW, "newest_event": NOW - timedelta(days=1), "champion": "churn-1", "drift": verdict()}
-    return decide(**given | changed)
+def silence(days, **rest):
+    return Silence("usage", NOW, NOW - timedelta(days=days), **{"longest": 1} | rest)
 
 
-@pytest.mark.parametrize("drift", [None, verdict(), verdict(Finding("plan", "is new since training", breaks=False))])
-def test_alerts_go_out_when_nothing_speaks_against_them_and_also_under_drift(drift):
-    assert gate(drift=drift).state == "open"
-    assert gate(drift=drift).lines() == ("Alerts may go out.",)
+@pytest.mark.parametrize("findings", [(), (NEW,)])
+def test_alerts_go_out_when_nothing_speaks_against_them(findings):
+    gate = decide([silence(1)], findings)
+    assert gate.state == "open"
+    assert gate.lines() == ("Alerts may go out.",)
 
 
 def test_a_broken_snapshot_closes_it_and_says_what_is_broken():
-    closed = gate(drift=verdict(Finding("plan", "is empty", breaks=True), Finding("x", "is new", breaks=False)))
-    assert closed.state == "closed"
-    assert closed.reasons == ("the snapshot is broken: plan: is empty",)
+    gate = decide([silence(1)], (BROKEN, NEW))
+    assert gate.state == "closed"
+    assert gate.reasons == ("the snapshot is broken: plan: is empty",)
 
 
-@pytest.mark.parametrize(("age", "state"), [(7, "open"), (8, "closed")])
-def test_stale_data_close_it(age, state):
-    assert gate(newest_event=NOW - timedelta(days=age)).state == state
-    assert gate(newest_event=NOW - timedelta(days=age), stale_days=30).state == "open"
+@pytest.mark.parametrize(
+    ("days", "rest", "state"),
+    [
+        (7, {}, "open"),
+        (8, {}, "closed"),
+        (8, {"longest": 8}, "open"),
+        (31, {"longest": 30}, "closed"),
+        (10, {"lag": 3}, "open"),
+        (11, {"lag": 3}, "closed"),
+    ],
+)
+def test_a_silence_longer_than_any_before_and_than_a_week_closes_it(days, rest, state):
+    assert decide([silence(1), silence(days, **rest)], ()).state == state
 
 
-def test_without_a_champion_or_any_event_it_is_closed_and_all_reasons_are_told():
-    closed = gate(champion=None, newest_event=None)
-    assert closed.as_dict() == {"state": "closed", "reasons": ("no model is champion", "there is no event at all")}
-    assert len(closed.lines()) == 3
+def test_the_reason_names_the_table_its_last_event_and_its_usual_silence():
+    assert decide([silence(31, longest=12)], ()).reasons == (
+        (
+            "usage is stale: its last event is of 2024-05-01, 31 days before 2024-06-01; "
+            "its longest silence before was 12 days, 12 are allowed"
+        ),
+    )
+
+
+def test_a_table_without_events_and_no_table_at_all_close_it_and_all_reasons_are_given():
+    gate = decide([Silence("usage", NOW, None), silence(40)], (BROKEN,))
+    assert gate.as_dict()["state"] == "closed"
+    assert gate.reasons[0] == "usage has no event before 2024-06-01"
+    assert len(gate.lines()) == 4
+    assert decide([], ()).reasons == ("no event table is mapped",)

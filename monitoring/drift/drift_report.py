@@ -1,0 +1,98 @@
+"""Compare the scored accounts with each champion's training rows: a verdict and a page for each target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.core.errors import RegistryError
+from features.engine import snapshots
+from features.settings import Settings
+from features.sources.history import History
+from monitoring.drift.evidently import Scores, check, page
+from monitoring.drift.verdict import Verdict
+from serving.scoring.snapshot_store import StoredSnapshot
+from training.models.model import Bundle
+from training.registry import promotion_log
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """Drift of each target's champion at one `as_of`.
+
+    Args:
+        as_of: Of the snapshot.
+        verdicts: By target.
+        pages: By target.
+    """
+
+    as_of: datetime
+    verdicts: Mapping[str, Verdict]
+    pages: Mapping[str, Path]
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines for the terminal."""
+        for target, verdict in self.verdicts.items():
+            yield f"{target}, as of {self.as_of:%Y-%m-%d}"
+            yield from (f"  {line}" for line in verdict.lines())
+            yield f"  page: {self.pages[target]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        targets = {t: v.as_dict() | {"page": str(self.pages[t])} for t, v in self.verdicts.items()}
+        return {"as_of": self.as_of.isoformat(), "targets": targets}
+
+
+def run(settings: Settings, *, as_of: datetime | None = None) -> DriftReport:
+    """Compare the cohort at `as_of` with each champion's training rows, and write a page for each.
+
+    Args:
+        settings: The company's.
+        as_of: By default the midnight that ends the last day with an event.
+
+    Raises:
+        GarrisonError: There is no champion, or no account at `as_of`.
+    """
+    champions = promotion_log.champions(settings)
+    if not champions:
+        raise RegistryError("no model is champion", hint="Run `python -m training fit`, then `… promote RUN`")
+    with History.open(settings) as history:
+        snapshot = StoredSnapshot.take(settings, history, as_of or snapshots.latest(history))
+    verdicts, pages = {}, {}
+    for target, model in champions.items():
+        reference, current = select_model_columns(model, snapshot)
+        about: dict[str, Any] = {"seed": settings.training.seed, "scores": _score(model, reference, current)}
+        verdicts[target] = check(reference, current, **about)
+        file = settings.var / "drift" / f"{snapshot.as_of:%Y-%m-%d}-{target}.html"
+        heading = f"{settings.company.name}: {target} model {model.version}, accounts as of {snapshot.as_of:%Y-%m-%d}"
+        about |= {"file": file, "heading": heading, "catalog": history.catalog}
+        pages[target] = page(verdicts[target], reference, current, **about)
+    return DriftReport(snapshot.as_of, verdicts, pages)
+
+
+def select_model_columns(model: Bundle, snapshot: StoredSnapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the training rows and the scored cohort, each with only the columns that the model reads.
+
+    Models registered earlier store further columns in their reference, such as ranks among peers, which no served
+    snapshot has.
+    """
+    eligible = snapshot.in_cohort.get(model.target)
+    cohort = snapshot.frame if eligible is None else snapshot.frame[np.asarray(eligible, dtype=bool)]
+    reference, current = (f[[c for c in model.features if c in f]] for f in (model.reference, cohort))
+    return reference, current
+
+
+def _score(model: Bundle, reference: pd.DataFrame, current: pd.DataFrame) -> Scores:
+    """Return the champion's scores of both frames; none where a frame lacks a column or has no rows."""
+    for frame in (reference, current):
+        if frame.empty or not set(model.features).issubset(frame.columns):
+            return {}
+    before, now = (model.probabilities(model.matrix(frame)) for frame in (reference, current))
+    names = [f"score {model.target} {days} days" for days in model.horizons]
+    return {name: (before[:, at], now[:, at]) for at, name in enumerate(names)}
