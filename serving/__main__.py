@@ -47,7 +47,7 @@ def score(
     if to is None and (dry_run or everything or result):
         raise typer.BadParameter("--dry-run, --all and --result go with --to")
     with cli.show_spinner("scoring:") as say:
-        scored = run.run(
+        scored = run.score_accounts(
             load_settings(config),
             to,
             as_of=as_of,

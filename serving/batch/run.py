@@ -22,12 +22,12 @@ from features.sources import table_cache
 from features.sources.history import History
 from features.state import database
 from serving.delivery import deliver, destinations
-from serving.delivery.deliver import Delivered
+from serving.delivery.deliver import DeliveryReport
 from serving.scoring import score_table, snapshot_store, tiers
 from serving.scoring.advice import CHURN
-from serving.scoring.score_table import Earlier, Explain, Results, scored
+from serving.scoring.score_table import Explain, PreviousScores, ScoreTable, build_table
 from serving.scoring.scorer import Scorer, load_champions
-from serving.scoring.snapshot_store import Keeper, Snapshot
+from serving.scoring.snapshot_store import SnapshotWriter, StoredSnapshot
 
 # Rows that go to a destination at a time.
 CHUNK = 50_000
@@ -41,7 +41,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchRun:
     """What a run scored.
 
     Args:
@@ -52,9 +52,9 @@ class Batch:
     """
 
     scorer: Scorer
-    results: Results
+    results: ScoreTable
     written: int
-    delivered: Delivered | None = None
+    delivered: DeliveryReport | None = None
 
     def summary(self) -> dict[str, Any]:
         """For machines."""
@@ -74,7 +74,7 @@ class Batch:
         }
 
 
-def run(  # noqa: PLR0913  # all but the first two named
+def score_accounts(  # noqa: PLR0913  # all but the first two named
     settings: Settings,
     to: str | None,
     *,
@@ -84,7 +84,7 @@ def run(  # noqa: PLR0913  # all but the first two named
     everything: bool = False,
     result: Path | None = None,
     progress: Progress | None = None,
-) -> Batch:
+) -> BatchRun:
     """Score every account created before `as_of`.
 
     Accounts are worked on some at a time; what is kept of each until the end is its results alone. The order is:
@@ -106,27 +106,29 @@ def run(  # noqa: PLR0913  # all but the first two named
     """
     tell = progress or _silent
     if to is not None:
-        destinations.check(to, settings)
+        destinations.check_destination(to, settings)
     scorer = load_champions(settings)
     with database.open(settings) as state:
         tell("history")
         with History.open(settings) as history:
             if to is not None:
-                destinations.check_rows(to, history.size())
+                destinations.check_capacity(to, history.size())
             found = _scored(settings, history, scorer, as_of or snapshots.latest(history), explain=explain, tell=tell)
-        found.write(score_table.folder(settings))
-        newest = score_table.newest(settings) == score_table.file(score_table.folder(settings), found.as_of)
+        found.write(score_table.scores_folder(settings))
+        newest = score_table.find_newest(settings) == score_table.file_at(
+            score_table.scores_folder(settings), found.as_of
+        )
         if newest and history.kept:
             table_cache.hold(settings, history.kept.key)
-        written = state.write_scores(_told(records(found), found.table.num_rows * len(found.names), tell))
+        written = state.write_scores(_told(build_records(found), found.table.num_rows * len(found.names), tell))
         if to is None:
-            return Batch(scorer, found, written)
+            return BatchRun(scorer, found, written)
         tell("destination")
-        chunks = frames(settings, found)
+        chunks = build_frames(settings, found)
         delivered = deliver.deliver(
             settings, state, chunks, to, dry_run=dry_run, everything=everything, result=result, tell=tell
         )
-    return Batch(scorer, found, written, delivered)
+    return BatchRun(scorer, found, written, delivered)
 
 
 def _silent(step: str, done: int = 0, of: int = 0) -> None:
@@ -135,13 +137,13 @@ def _silent(step: str, done: int = 0, of: int = 0) -> None:
 
 def _scored(  # noqa: PLR0913  # all but the first three named
     settings: Settings, history: History, scorer: Scorer, as_of: datetime, *, explain: Explain, tell: Progress
-) -> Results:
+) -> ScoreTable:
     """Every account's results; its snapshot is stored on the way."""
     run, accounts = uuid.uuid4().hex, history.size()
-    earlier = Earlier.than(score_table.folder(settings), as_of)
+    earlier = PreviousScores.than(score_table.scores_folder(settings), as_of)
     said: list[pa.Table] = []
     sides: list[pd.DataFrame] = []
-    with Keeper(snapshot_store.folder(settings), as_of, run) as keeper:
+    with SnapshotWriter(snapshot_store.snapshots_folder(settings), as_of, run) as keeper:
         tell("scores", 0, accounts)
         for part, told in _told_of(settings, history, scorer, as_of=as_of, explain=explain, earlier=earlier):
             keeper.add(part)
@@ -149,7 +151,7 @@ def _scored(  # noqa: PLR0913  # all but the first three named
             tell("scores", sum(part.num_rows for part in said), accounts)
             sides.append(part.frame[["account_id", *(c for c in tiers.WANTED if c in part.frame)]])
     classes = tiers.classify(pd.concat(sides, ignore_index=True)).table["tier"]
-    return Results(
+    return ScoreTable(
         as_of=as_of,
         run=run,
         models={target: bundle.version for target, bundle in scorer.bundles.items()},
@@ -162,19 +164,25 @@ def _scored(  # noqa: PLR0913  # all but the first three named
 
 
 def _told_of(  # noqa: PLR0913  # all but the first three named
-    settings: Settings, history: History, scorer: Scorer, *, as_of: datetime, explain: Explain, earlier: Earlier | None
-) -> Iterator[tuple[Snapshot, pa.Table]]:
+    settings: Settings,
+    history: History,
+    scorer: Scorer,
+    *,
+    as_of: datetime,
+    explain: Explain,
+    earlier: PreviousScores | None,
+) -> Iterator[tuple[StoredSnapshot, pa.Table]]:
     """Some accounts at a time, in the order of ids, and what is told of them."""
     if history.engine.kind == "spark":
         from serving.batch import spark
 
-        yield from spark.parts(settings, history, scorer, as_of=as_of, explain=explain, earlier=earlier)
+        yield from spark.score_parts(settings, history, scorer, as_of=as_of, explain=explain, earlier=earlier)
         return
-    for part in Snapshot.parts(settings, history, as_of):
-        yield part, scored(settings, scorer, part.rows(scorer), explain=explain, earlier=earlier)
+    for part in StoredSnapshot.parts(settings, history, as_of):
+        yield part, build_table(settings, scorer, part.rows(scorer), explain=explain, earlier=earlier)
 
 
-def records(found: Results) -> Iterator[tuple[Any, ...]]:
+def build_records(found: ScoreTable) -> Iterator[tuple[Any, ...]]:
     """The rows of the store's table of scores, each in the order of its columns."""
     scored_at, as_of = to_micros(datetime.now(UTC)), to_micros(found.as_of)
     shared = (found.catalog, ",".join(found.sources))
@@ -195,7 +203,7 @@ def _told(rows: Iterator[tuple[Any, ...]], of: int, tell: Progress) -> Iterator[
         yield row
 
 
-def frames(settings: Settings, found: Results) -> Iterator[pd.DataFrame]:
+def build_frames(settings: Settings, found: ScoreTable) -> Iterator[pd.DataFrame]:
     """One row an account, for people and CRMs; some accounts at a time.
 
     Yields:

@@ -22,34 +22,40 @@ from features.settings import Engine, Settings
 from features.sources.history import History
 from serving.scoring import score_table
 from serving.scoring.advice import clear_outside_cohort
-from serving.scoring.score_table import Earlier, Explain
+from serving.scoring.score_table import Explain, PreviousScores
 from serving.scoring.scorer import Scorer
-from serving.scoring.snapshot_store import Snapshot
+from serving.scoring.snapshot_store import StoredSnapshot
 from training.models.model import Bundle
 
 
-def parts(  # noqa: PLR0913  # all but the first three named
-    settings: Settings, history: History, scorer: Scorer, *, as_of: datetime, explain: Explain, earlier: Earlier | None
-) -> Iterator[tuple[Snapshot, pa.Table]]:
+def score_parts(  # noqa: PLR0913  # all but the first three named
+    settings: Settings,
+    history: History,
+    scorer: Scorer,
+    *,
+    as_of: datetime,
+    explain: Explain,
+    earlier: PreviousScores | None,
+) -> Iterator[tuple[StoredSnapshot, pa.Table]]:
     """Some accounts at a time, in the order of ids, and what is told of them: the bits of `results.scored`.
 
     Raises:
         GarrisonError: No account had been created by then, or Spark can't be reached or failed.
     """
-    scoring = Scoring(settings, scorer.bundles, scorer.catalog.files, history.sources, explain)
+    scoring = SparkScoring(settings, scorer.bundles, scorer.catalog.files, history.sources, explain)
     with spark.mapped(history.engine, history, as_of, scoring, packages=(features, training, serving)) as (
         tables,
         told,
     ):
         done = 0
-        for part in Snapshot.parts(settings, history, as_of, tables):
+        for part in StoredSnapshot.parts(settings, history, as_of, tables):
             count = len(part.frame)
             yield part, _placed(told.slice(done, count), part, earlier)
             done += count
 
 
 @dataclass(frozen=True)
-class Scoring:
+class SparkScoring:
     """`results.scored` as it is sent to Spark's workers; called with some accounts' snapshots, it scores them.
 
     Who was eligible and what the last scores were is as large as the company and known here: it is left out.
@@ -71,7 +77,7 @@ class Scoring:
     def __call__(self, frame: pd.DataFrame) -> pa.Table:
         """Columns as `Results.table` has them, without the tier; null in those of what is left out."""
         scorer = Scorer(self.bundles, Catalog.of(self.settings, self.files))
-        return score_table.scored(self.settings, scorer, scorer.rows(frame, self.sources), explain=self.explain)
+        return score_table.build_table(self.settings, scorer, scorer.rows(frame, self.sources), explain=self.explain)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent: models as text and numbers, and nothing that may hold a password."""
@@ -87,7 +93,7 @@ def _plain(bundle: Bundle) -> Bundle:
     return replace(bundle, heads=tuple(replace(head) for head in bundle.heads), reference=bundle.reference.iloc[:0])
 
 
-def _placed(told: pa.Table, part: Snapshot, earlier: Earlier | None) -> pa.Table:
+def _placed(told: pa.Table, part: StoredSnapshot, earlier: PreviousScores | None) -> pa.Table:
     """With what the workers did not know: the last scores, and who was eligible."""
     account_ids = part.frame["account_id"].tolist()
     if told["account_id"].to_pylist() != account_ids:

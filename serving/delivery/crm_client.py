@@ -19,8 +19,8 @@ import pandas as pd
 
 from features.core.errors import DeliveryError
 from serving.delivery import crm_fields
-from serving.delivery.crm_fields import Field, Kind
-from serving.delivery.destination import Row, StoppedError
+from serving.delivery.crm_fields import CrmField, FieldKind
+from serving.delivery.destination import OutgoingRecord, StoppedError
 
 _BUSY = frozenset({429, 500, 502, 503, 504})
 # Seconds: the longest wait of our own, and the longest that we let a cloud impose.
@@ -29,14 +29,14 @@ _LONGEST, _IMPOSED = 60.0, 900.0
 Answer = TypeVar("Answer")
 
 
-class Cloud(ABC):
+class CrmClient(ABC):
     """A CRM whose accounts have fields of ours; not asked for what it holds: that would cost as much as sending."""
 
     remembers = False
-    _fields: tuple[Field, ...] = ()
+    _fields: tuple[CrmField, ...] = ()
 
     @abstractmethod
-    def check(self, columns: Mapping[str, Kind]) -> None:
+    def check(self, columns: Mapping[str, FieldKind]) -> None:
         """See that the fields for these columns are there and of the right types, and keep them.
 
         Raises:
@@ -45,11 +45,11 @@ class Cloud(ABC):
 
     def prepare(self, frame: pd.DataFrame, *, dry_run: bool) -> None:  # noqa: ARG002  # as all destinations have it
         """The same for a frame's columns."""
-        self.check(crm_fields.kinds(frame))
+        self.check(crm_fields.infer_kinds(frame))
 
-    def rows(self, frame: pd.DataFrame) -> list[Row]:
+    def rows(self, frame: pd.DataFrame) -> list[OutgoingRecord]:
         """By our fields."""
-        return crm_fields.rows(frame, self._fields)
+        return crm_fields.build_records(frame, self._fields)
 
     def held(self, accounts: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002  # as all destinations have it
         """Nothing."""
@@ -61,7 +61,7 @@ class Cloud(ABC):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often to try, and how long to wait in between.
 
     Args:
@@ -100,7 +100,7 @@ class Patience:
             else:
                 if found.status_code not in _BUSY:
                     return found
-                why, asked = f"HTTP {found.status_code}", retry_after(found.headers.get("Retry-After"))
+                why, asked = f"HTTP {found.status_code}", parse_retry_after(found.headers.get("Retry-After"))
             if asked > _IMPOSED:
                 raise StoppedError(
                     f"{who} asks to be left alone for {asked:.0f} s", found=why, hint="Run it again later"
@@ -110,7 +110,7 @@ class Patience:
         raise StoppedError(f"{who} did not answer in {self.tries} tries", found=why, hint="Run it again later")
 
 
-def retry_after(header: str | None) -> float:
+def parse_retry_after(header: str | None) -> float:
     """Seconds to wait: the header gives them, or a date. 0 without it."""
     if not header:
         return 0.0
@@ -125,7 +125,7 @@ def retry_after(header: str | None) -> float:
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
-def secret(name: str) -> str:
+def read_secret(name: str) -> str:
     """An environment variable that must be there.
 
     Raises:

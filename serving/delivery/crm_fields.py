@@ -12,21 +12,21 @@ import pandas as pd
 
 from features.core.errors import DeliveryError, nearest
 from features.settings import Settings
-from serving.delivery.destination import Row, digest
+from serving.delivery.destination import OutgoingRecord, compute_digest
 
 KEY = "account_id"
 AS_OF = "as_of"
 
-Cloud = Literal["salesforce", "hubspot"]
+CrmName = Literal["salesforce", "hubspot"]
 # share: 0 to 1; change: of a share, so from -1 to 1; text: up to 255 characters; long: up to 5,000.
-Kind = Literal["share", "change", "money", "number", "instant", "flag", "text", "long"]
+FieldKind = Literal["share", "change", "money", "number", "instant", "flag", "text", "long"]
 
 # Digits after the point: finer changes than these are no news to a CRM.
 _DIGITS: dict[str, int] = {"share": 4, "change": 4, "money": 2, "number": 4}
 _LENGTHS: dict[str, int] = {"text": 255, "long": 5_000}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
-_KINDS: dict[str, Kind] = {
+_KINDS: dict[str, FieldKind] = {
     AS_OF: "instant",
     "value": "money",
     "value_at_risk": "money",
@@ -46,7 +46,7 @@ _OWN = re.compile(r"hs_|hubspot_|lifecyclestage|createdate|ownername|notes_|num_
 
 
 @dataclass(frozen=True)
-class Field:
+class CrmField:
     """One of a CRM's fields.
 
     Args:
@@ -58,7 +58,7 @@ class Field:
 
     column: str
     name: str
-    kind: Kind
+    kind: FieldKind
     length: int
 
     @property
@@ -67,21 +67,21 @@ class Field:
         return f"Garrison {self.column.replace('_', ' ')}"[:40]
 
 
-def expected(settings: Settings) -> dict[str, Kind]:
+def list_expected_columns(settings: Settings) -> dict[str, FieldKind]:
     """The columns of a batch, `account_id` aside, and what they hold."""
-    scores: dict[str, Kind] = {}
+    scores: dict[str, FieldKind] = {}
     for target, wanted in settings.targets.items():
         for horizon in wanted.horizons:
             scores |= {f"{target}_{horizon}d": "share", f"{target}_{horizon}d_trend": "change"}
     return {AS_OF: _KINDS[AS_OF], **scores, **_KINDS}
 
 
-def kinds(frame: pd.DataFrame) -> dict[str, Kind]:
+def infer_kinds(frame: pd.DataFrame) -> dict[str, FieldKind]:
     """The columns of a frame, `account_id` aside, and what they hold."""
     return {str(c): _kind(str(c), frame[c]) for c in frame.columns if c != KEY}
 
 
-def _kind(column: str, values: pd.Series[Any]) -> Kind:
+def _kind(column: str, values: pd.Series[Any]) -> FieldKind:
     if column in _KINDS:
         return _KINDS[column]
     if re.fullmatch(r"[a-z]+_\d+d", column):
@@ -95,7 +95,7 @@ def _kind(column: str, values: pd.Series[Any]) -> Kind:
     return "instant" if isinstance(values.dtype, pd.DatetimeTZDtype) else "long"
 
 
-def mapped(settings: Settings, cloud: Cloud, columns: Mapping[str, Kind]) -> tuple[Field, ...]:
+def map_fields(settings: Settings, cloud: CrmName, columns: Mapping[str, FieldKind]) -> tuple[CrmField, ...]:
     """The fields that a CRM gets, in the order of the columns.
 
     Args:
@@ -107,12 +107,12 @@ def mapped(settings: Settings, cloud: Cloud, columns: Mapping[str, Kind]) -> tup
         DeliveryError: The settings name an unknown column, a standard field, or one field twice.
     """
     crm = settings.crm
-    known = set(columns) | set(expected(settings))
+    known = set(columns) | set(list_expected_columns(settings))
     for column in (*crm.columns, *crm.fields):
         if column not in known:
             raise DeliveryError("[crm] names a column there is not", found=column, hint=nearest(column, known))
     found = tuple(
-        Field(c, crm.fields.get(c) or name_of(crm.prefix, c, cloud), kind, _LENGTHS.get(kind, 0))
+        CrmField(c, crm.fields.get(c) or build_field_name(crm.prefix, c, cloud), kind, _LENGTHS.get(kind, 0))
         for c, kind in columns.items()
         if not crm.columns or c in crm.columns or c == AS_OF
     )
@@ -126,7 +126,7 @@ def mapped(settings: Settings, cloud: Cloud, columns: Mapping[str, Kind]) -> tup
     return found
 
 
-def name_of(prefix: str, column: str, cloud: Cloud) -> str:
+def build_field_name(prefix: str, column: str, cloud: CrmName) -> str:
     """garrison_churn_90d in HubSpot, Garrison_Churn_90d__c in Salesforce."""
     name = prefix + column
     if cloud == "hubspot":
@@ -134,7 +134,7 @@ def name_of(prefix: str, column: str, cloud: Cloud) -> str:
     return "_".join(part[:1].upper() + part[1:] for part in name.split("_") if part) + "__c"
 
 
-def _allowed(field: Field, cloud: Cloud) -> None:
+def _allowed(field: CrmField, cloud: CrmName) -> None:
     if cloud == "salesforce":
         standard = not field.name.endswith("__c")
     else:
@@ -147,7 +147,7 @@ def _allowed(field: Field, cloud: Cloud) -> None:
         )
 
 
-def narrowed(fields: Iterable[Field], lengths: Mapping[str, int]) -> tuple[Field, ...]:
+def limit_lengths(fields: Iterable[CrmField], lengths: Mapping[str, int]) -> tuple[CrmField, ...]:
     """The same fields, no longer than the CRM's are.
 
     Args:
@@ -159,7 +159,7 @@ def narrowed(fields: Iterable[Field], lengths: Mapping[str, int]) -> tuple[Field
     )
 
 
-def rows(frame: pd.DataFrame, fields: Iterable[Field]) -> list[Row]:
+def build_records(frame: pd.DataFrame, fields: Iterable[CrmField]) -> list[OutgoingRecord]:
     """A frame's rows as a CRM takes them, in its order.
 
     Numbers are rounded, texts cut to their fields; None where there is nothing. A row's digest leaves out `as_of`: that
@@ -171,17 +171,18 @@ def rows(frame: pd.DataFrame, fields: Iterable[Field]) -> list[Row]:
     instant = [field.name for field in wanted if field.column == AS_OF]
     values = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
     return [
-        Row(str(account), row, digest(row, without=instant)) for account, row in zip(frame[KEY], values, strict=True)
+        OutgoingRecord(str(account), row, compute_digest(row, without=instant))
+        for account, row in zip(frame[KEY], values, strict=True)
     ]
 
 
-def _values(column: pd.Series[Any], field: Field) -> Iterator[Any]:
+def _values(column: pd.Series[Any], field: CrmField) -> Iterator[Any]:
     there = column.notna()
     for value, is_there in zip(column, there, strict=True):
         yield _value(value, field) if is_there else None
 
 
-def _value(value: Any, field: Field) -> Any:
+def _value(value: Any, field: CrmField) -> Any:
     if field.kind in _DIGITS:
         number = round(float(value), _DIGITS[field.kind]) + 0.0  # no negative zero
         return number if math.isfinite(number) else None

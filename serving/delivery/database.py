@@ -12,14 +12,14 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from features.core.errors import DeliveryError
 from features.state import database
-from serving.delivery.crm_fields import Kind
-from serving.delivery.destination import SENT, Job, Need, Outcome, Row, digest
+from serving.delivery.crm_fields import FieldKind
+from serving.delivery.destination import SENT, FieldStatus, JobCallback, OutgoingRecord, RecordOutcome, compute_digest
 
 TABLE = "garrison_scores"
 KEY, AS_OF = "account_id", "as_of"
 
 
-class Database:
+class DatabaseDestination:
     """One table. Rows of accounts that are not scored any more stay, with the `as_of` that they were scored at.
 
     Args:
@@ -37,9 +37,9 @@ class Database:
         self._there: set[str] = set()
         self.key = f"{self._store.engine.url.render_as_string(hide_password=True)}#{self._name}"
 
-    def needs(self, columns: Mapping[str, Kind], *, create: bool = False) -> list[Need]:
+    def needs(self, columns: Mapping[str, FieldKind], *, create: bool = False) -> list[FieldStatus]:
         """The columns of the table; makes the table, or the columns that it lacks, if asked."""
-        kinds: dict[Kind, Any] = {
+        kinds: dict[FieldKind, Any] = {
             "flag": sa.Boolean,
             "instant": sa.DateTime(timezone=True),
             "text": sa.Text,
@@ -50,7 +50,7 @@ class Database:
         there, dialect = self._columns(), self._store.engine.dialect
         if create:
             self._create()
-        return [Need(c.name, c.type.compile(dialect), c.name in there) for c in self._table.columns]
+        return [FieldStatus(c.name, c.type.compile(dialect), c.name in there) for c in self._table.columns]
 
     def _columns(self) -> set[str]:
         """Those of the table; none where there is no table."""
@@ -95,18 +95,18 @@ class Database:
                 hint=f"Its key must be {KEY}: name another table behind the URL, or drop this one",
             )
 
-    def rows(self, frame: pd.DataFrame) -> list[Row]:
+    def rows(self, frame: pd.DataFrame) -> list[OutgoingRecord]:
         """As Python's own values, None where there is none."""
         objects = frame.astype(object).where(frame.notna(), None)
         for column in frame.select_dtypes("datetimetz"):
             objects[column] = [None if pd.isna(at) else at.to_pydatetime() for at in frame[column]]
         names = [str(column) for column in objects]
         found = (dict(zip(names, row, strict=True)) for row in objects.itertuples(index=False, name=None))
-        return [Row(str(row[KEY]), row, digest(row, without=(AS_OF,))) for row in found]
+        return [OutgoingRecord(str(row[KEY]), row, compute_digest(row, without=(AS_OF,))) for row in found]
 
     def held(self, accounts: Sequence[str]) -> Mapping[str, str]:
         """From the table itself, so that what others did to it is seen."""
-        return {row[KEY]: digest(row, without=(AS_OF,)) for row in self._read(accounts)}
+        return {row[KEY]: compute_digest(row, without=(AS_OF,)) for row in self._read(accounts)}
 
     def before(self, account_id: str) -> Mapping[str, Any] | None:
         """The account's row."""
@@ -126,7 +126,7 @@ class Database:
                 ]
         return found
 
-    def send(self, rows: Sequence[Row], job: Job) -> list[Outcome]:
+    def send(self, rows: Sequence[OutgoingRecord], job: JobCallback) -> list[RecordOutcome]:
         """In one transaction; where the database refuses a row for its values, halves of it, down to that row."""
         try:
             with self._store.writing() as connection:
@@ -139,14 +139,14 @@ class Database:
                     raise DeliveryError(what, found=_said(error)) from error
         except _RefusedError as refusal:
             if len(rows) == 1:
-                return [Outcome("refused", str(refusal))]
+                return [RecordOutcome("refused", str(refusal))]
             half = len(rows) // 2
             return self.send(rows[:half], job) + self.send(rows[half:], job)
         return [SENT] * len(rows)
 
-    def found(self, job: str, rows: Sequence[Row]) -> list[Outcome]:  # noqa: ARG002  # as all destinations have it
+    def found(self, job: str, rows: Sequence[OutgoingRecord]) -> list[RecordOutcome]:  # noqa: ARG002  # as all destinations have it
         """There are no jobs here."""
-        return [Outcome("failed", "a database knows no jobs")] * len(rows)
+        return [RecordOutcome("failed", "a database knows no jobs")] * len(rows)
 
     def close(self) -> None:
         """Give its connections back."""

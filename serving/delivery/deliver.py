@@ -19,8 +19,8 @@ from features.core.errors import DeliveryError
 from features.settings import Settings
 from features.state.database import Store, shown
 from serving.delivery import destinations, files
-from serving.delivery.crm_client import Patience
-from serving.delivery.destination import Row, StoppedError
+from serving.delivery.crm_client import RetryPolicy
+from serving.delivery.destination import OutgoingRecord, StoppedError
 from serving.delivery.destinations import Destination
 from serving.delivery.ledger import Ledger
 
@@ -34,7 +34,7 @@ Tell = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class Change:
+class RecordChange:
     """What a delivery would change of an account: by field, the value there and the new one."""
 
     account_id: str
@@ -42,7 +42,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Delivered:
+class DeliveryReport:
     """What a delivery did, or what it would do.
 
     Args:
@@ -58,7 +58,7 @@ class Delivered:
     to: str
     fates: Mapping[str, int]
     recovered: int = 0
-    changes: tuple[Change, ...] = ()
+    changes: tuple[RecordChange, ...] = ()
     dry_run: bool = False
     stopped: str = ""
     result: Path | None = None
@@ -110,7 +110,7 @@ def deliver(  # noqa: PLR0913  # all but the first four named
     everything: bool = False,
     result: Path | None = None,
     tell: Tell | None = None,
-) -> Delivered:
+) -> DeliveryReport:
     """Bring a destination up to date.
 
     Args:
@@ -133,16 +133,16 @@ def deliver(  # noqa: PLR0913  # all but the first four named
     with _fates(result, tell or _silent) as fates:
         if destinations.is_file(to):
             _whole(Path(to), chunks, fates, dry_run=dry_run)
-            return Delivered(to, dict(fates.counts), dry_run=dry_run, result=result)
-        destination = destinations.open(to, settings)
+            return DeliveryReport(to, dict(fates.counts), dry_run=dry_run, result=result)
+        destination = destinations.open_destination(to, settings)
         try:
             ledger = Ledger(store, destination.key, remembers=not destination.remembers)
-            run = _Run(destination, ledger, fates, Patience(settings.crm.tries, settings.crm.wait_s))
+            run = _Run(destination, ledger, fates, RetryPolicy(settings.crm.tries, settings.crm.wait_s))
             if dry_run:
                 changes = run.look(chunks)
-                return Delivered(shown(to), dict(fates.counts), changes=changes, dry_run=True, result=result)
+                return DeliveryReport(shown(to), dict(fates.counts), changes=changes, dry_run=True, result=result)
             run.deliver(chunks, everything=everything)
-            return Delivered(shown(to), dict(fates.counts), run.recovered, stopped=run.stopped, result=result)
+            return DeliveryReport(shown(to), dict(fates.counts), run.recovered, stopped=run.stopped, result=result)
         finally:
             destination.close()
 
@@ -195,7 +195,7 @@ def _whole(file: Path, chunks: Iterable[pd.DataFrame], fates: _Fates, *, dry_run
 class _Run:
     """One delivery to one destination that remembers accounts."""
 
-    def __init__(self, destination: Destination, ledger: Ledger, fates: _Fates, patience: Patience) -> None:
+    def __init__(self, destination: Destination, ledger: Ledger, fates: _Fates, patience: RetryPolicy) -> None:
         self._destination, self._ledger, self._fates, self._patience = destination, ledger, fates, patience
         self._memory: Any = destination if destination.remembers else ledger
         self.recovered = 0
@@ -205,7 +205,7 @@ class _Run:
         """Send what has changed, as many rows at a time as the destination takes."""
         began_at = time.time_ns() // 1000
         self._recover()
-        waiting: list[Row] = []
+        waiting: list[OutgoingRecord] = []
         try:
             for rows, held in self._prepared(chunks, dry_run=False):
                 same = {row.account_id for row in rows if not everything and held.get(row.account_id) == row.digest}
@@ -219,9 +219,9 @@ class _Run:
         finally:
             self._ledger.ran(began_at, self._fates.counts)
 
-    def look(self, chunks: Iterable[pd.DataFrame]) -> tuple[Change, ...]:
+    def look(self, chunks: Iterable[pd.DataFrame]) -> tuple[RecordChange, ...]:
         """What `deliver` would change: all of it counted, the first rows field by field."""
-        changes: list[Change] = []
+        changes: list[RecordChange] = []
         for rows, held in self._prepared(chunks, dry_run=True):
             for row in rows:
                 there = held.get(row.account_id)
@@ -233,7 +233,7 @@ class _Run:
 
     def _prepared(
         self, chunks: Iterable[pd.DataFrame], *, dry_run: bool
-    ) -> Iterator[tuple[list[Row], Mapping[str, str]]]:
+    ) -> Iterator[tuple[list[OutgoingRecord], Mapping[str, str]]]:
         ready = False
         for chunk in chunks:
             if not ready:
@@ -250,7 +250,7 @@ class _Run:
             self._ledger.settle(rows, confirmed=taken, quarantined={})
             self.recovered += len(taken)
 
-    def _send(self, rows: Sequence[Row]) -> None:
+    def _send(self, rows: Sequence[OutgoingRecord]) -> None:
         """Send rows until each is confirmed, refused, or has been tried often enough."""
         waiting, tries = list(rows), 0
         while waiting and not self.stopped:
@@ -281,6 +281,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
 
 
-def _change(row: Row, before: Mapping[str, Any]) -> Change:
+def _change(row: OutgoingRecord, before: Mapping[str, Any]) -> RecordChange:
     names = [name for name, value in row.content.items() if before.get(name) != value]
-    return Change(row.account_id, {name: (before.get(name), row.content[name]) for name in names})
+    return RecordChange(row.account_id, {name: (before.get(name), row.content[name]) for name in names})

@@ -13,11 +13,11 @@ import pandas as pd
 from features.core.errors import DeliveryError
 
 # Told the id of a job before any row goes into it.
-Job = Callable[[str], None]
+JobCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class OutgoingRecord:
     """An account's values, ready for JSON, by the destination's field names.
 
     Args:
@@ -32,18 +32,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RecordOutcome:
     """sent: confirmed by the destination; refused: it will never take this row; failed: it may, another time."""
 
     fate: Literal["sent", "refused", "failed"]
     reason: str = ""
 
 
-SENT = Outcome("sent")
+SENT = RecordOutcome("sent")
 
 
 @dataclass(frozen=True)
-class Need:
+class FieldStatus:
     """A field that scores need at a destination, its type there, and whether it was there."""
 
     name: str
@@ -75,7 +75,7 @@ class Destination(Protocol):
             DeliveryError: It hasn't, or not one of the right kind.
         """
 
-    def rows(self, frame: pd.DataFrame) -> list[Row]:
+    def rows(self, frame: pd.DataFrame) -> list[OutgoingRecord]:
         """The rows of a frame, in its order."""
 
     def held(self, accounts: Sequence[str]) -> Mapping[str, str]:
@@ -84,21 +84,21 @@ class Destination(Protocol):
     def before(self, account_id: str) -> Mapping[str, Any] | None:
         """What it holds of one account."""
 
-    def send(self, rows: Sequence[Row], job: Job) -> list[Outcome]:
+    def send(self, rows: Sequence[OutgoingRecord], job: JobCallback) -> list[RecordOutcome]:
         """Hand rows over; one outcome each, in their order.
 
         Raises:
             StoppedError: It takes nothing now. Which rows it took is then unknown.
         """
 
-    def found(self, job: str, rows: Sequence[Row]) -> list[Outcome]:
+    def found(self, job: str, rows: Sequence[OutgoingRecord]) -> list[RecordOutcome]:
         """What became of the rows of a job whose sender died."""
 
     def close(self) -> None:
         """Give its connections back."""
 
 
-def digest(values: Mapping[str, Any], *, without: Iterable[str] = ()) -> str:
+def compute_digest(values: Mapping[str, Any], *, without: Iterable[str] = ()) -> str:
     """Of all values but those named."""
     left = set(without)
     kept = {name: value for name, value in values.items() if name not in left}

@@ -7,18 +7,28 @@ from pathlib import Path
 from features.core.errors import GarrisonError
 from features.settings import Settings
 from serving.delivery import crm_fields, files
-from serving.delivery.database import Database
-from serving.delivery.destination import Destination, Need
-from serving.delivery.hubspot import HubSpot
-from serving.delivery.salesforce import Salesforce
+from serving.delivery.database import DatabaseDestination
+from serving.delivery.destination import Destination, FieldStatus
+from serving.delivery.hubspot import HubSpotDestination
+from serving.delivery.salesforce import SalesforceDestination
 
-__all__ = ["Database", "Destination", "HubSpot", "Salesforce", "check", "check_rows", "is_file", "needs", "open"]
+__all__ = [
+    "DatabaseDestination",
+    "Destination",
+    "HubSpotDestination",
+    "SalesforceDestination",
+    "check_capacity",
+    "check_destination",
+    "is_file",
+    "list_fields",
+    "open_destination",
+]
 
 _FILES = {".csv", ".parquet", ".xlsx"}
-Remote = Database | HubSpot | Salesforce
+Remote = DatabaseDestination | HubSpotDestination | SalesforceDestination
 
 
-def check(to: str, settings: Settings) -> None:
+def check_destination(to: str, settings: Settings) -> None:
     """Whether there is such a destination, ready for the scores; said before the work, not after it.
 
     A cloud is asked for its fields, a database is not touched.
@@ -28,15 +38,15 @@ def check(to: str, settings: Settings) -> None:
     """
     if is_file(to):
         return
-    destination = open(to, settings)
+    destination = open_destination(to, settings)
     try:
-        if not isinstance(destination, Database):
-            destination.check(crm_fields.expected(settings))
+        if not isinstance(destination, DatabaseDestination):
+            destination.check(crm_fields.list_expected_columns(settings))
     finally:
         destination.close()
 
 
-def needs(to: str, settings: Settings, *, create: bool = False) -> list[Need]:
+def list_fields(to: str, settings: Settings, *, create: bool = False) -> list[FieldStatus]:
     """The fields that scores need there, and whether they were there.
 
     Args:
@@ -49,9 +59,9 @@ def needs(to: str, settings: Settings, *, create: bool = False) -> list[Need]:
     """
     if is_file(to):
         raise GarrisonError("a file has no fields to be made", found=to, hint="Name a database, salesforce or hubspot")
-    destination = open(to, settings)
+    destination = open_destination(to, settings)
     try:
-        return destination.needs(crm_fields.expected(settings), create=create)
+        return destination.needs(crm_fields.list_expected_columns(settings), create=create)
     finally:
         destination.close()
 
@@ -61,28 +71,28 @@ def is_file(to: str) -> bool:
     return "://" not in to and Path(to).suffix.lower() in _FILES
 
 
-def check_rows(to: str, rows: int) -> None:
+def check_capacity(to: str, rows: int) -> None:
     """Whether it can hold so many rows; said before they are scored.
 
     Raises:
         DeliveryError: It is an Excel file, and they are too many.
     """
     if is_file(to):
-        files.check_rows(Path(to), rows)
+        files.check_capacity(Path(to), rows)
 
 
-def open(to: str, settings: Settings) -> Remote:  # noqa: A001  # read as destinations.open
+def open_destination(to: str, settings: Settings) -> Remote:
     """A database's table, or a CRM.
 
     Raises:
         GarrisonError: There is no such destination, or the settings or a secret for it are missing.
     """
     if "://" in to:
-        return Database(to)
+        return DatabaseDestination(to)
     if to == "salesforce":
-        return Salesforce(settings)
+        return SalesforceDestination(settings)
     if to == "hubspot":
-        return HubSpot(settings)
+        return HubSpotDestination(settings)
     raise GarrisonError(
         f"--to {to} is no destination",
         hint="Name a file that ends in .csv, .parquet or .xlsx, a database: sqlite:///file.db#table, "

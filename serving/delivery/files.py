@@ -40,7 +40,7 @@ def write(file: Path, chunks: Iterable[pd.DataFrame]) -> None:
         raise DeliveryError(f"{file} can't be written", found=str(error.strerror or error)) from error
 
 
-def check_rows(file: Path, rows: int) -> None:
+def check_capacity(file: Path, rows: int) -> None:
     """Whether a file can hold so many rows.
 
     Raises:
@@ -104,7 +104,7 @@ def _excel(part: Path) -> Iterator[Write]:
 
     def add(chunk: pd.DataFrame) -> None:
         nonlocal at
-        check_rows(part.with_name(part.name.partition(".xlsx")[0] + ".xlsx"), max(at - 1, 0) + len(chunk))
+        check_capacity(part.with_name(part.name.partition(".xlsx")[0] + ".xlsx"), max(at - 1, 0) + len(chunk))
         if at == 0:
             book.set_properties({"created": _first_instant(chunk)})
             sheet.write_row(0, 0, list(chunk.columns))

@@ -11,9 +11,9 @@ import httpx
 from features.core.errors import DeliveryError
 from features.settings import Settings
 from serving.delivery import crm_fields
-from serving.delivery.crm_client import Cloud, Patience, secret
-from serving.delivery.crm_fields import Field
-from serving.delivery.destination import SENT, Job, Need, Outcome, Row, StoppedError
+from serving.delivery.crm_client import CrmClient, RetryPolicy, read_secret
+from serving.delivery.crm_fields import CrmField
+from serving.delivery.destination import SENT, FieldStatus, JobCallback, OutgoingRecord, RecordOutcome, StoppedError
 
 _GROUP = "garrison"
 _FLAGS = [{"label": "Yes", "value": "true"}, {"label": "No", "value": "false"}]
@@ -30,7 +30,7 @@ _TYPES: dict[str, tuple[str, str]] = {
 }
 
 
-class HubSpot(Cloud):
+class HubSpotDestination(CrmClient):
     """The portal that the settings name. Nothing is asked of it before it is used."""
 
     size = 100  # what one batch may hold
@@ -38,8 +38,8 @@ class HubSpot(Cloud):
     def __init__(self, settings: Settings) -> None:
         own = settings.crm.hubspot
         self._settings, self._own = settings, own
-        self._patience = Patience(settings.crm.tries, settings.crm.wait_s)
-        headers = {"authorization": f"Bearer {secret(own.token_env)}"}
+        self._patience = RetryPolicy(settings.crm.tries, settings.crm.wait_s)
+        headers = {"authorization": f"Bearer {read_secret(own.token_env)}"}
         self._http = httpx.Client(base_url=own.url, headers=headers, timeout=60)
         self.key = f"hubspot {urlsplit(own.url).netloc} {own.object}"
 
@@ -47,18 +47,18 @@ class HubSpot(Cloud):
         """The properties of the object, by name."""
         return {p["name"]: p for p in self._said(self._ask("GET", self._properties)).get("results", ())}
 
-    def needs(self, columns: Mapping[str, crm_fields.Kind], *, create: bool = False) -> list[Need]:
+    def needs(self, columns: Mapping[str, crm_fields.FieldKind], *, create: bool = False) -> list[FieldStatus]:
         """The properties for these columns, the one of the account's id first; makes the missing ones if asked."""
-        wanted, there = crm_fields.mapped(self._settings, "hubspot", columns), self.there()
+        wanted, there = crm_fields.map_fields(self._settings, "hubspot", columns), self.there()
         if create:
             self._create(wanted, there)
         key = self._own.id_property
         return [
-            Need(key, "string, unique", key in there),
-            *(Need(f.name, " as ".join(dict.fromkeys(_TYPES[f.kind])), f.name in there) for f in wanted),
+            FieldStatus(key, "string, unique", key in there),
+            *(FieldStatus(f.name, " as ".join(dict.fromkeys(_TYPES[f.kind])), f.name in there) for f in wanted),
         ]
 
-    def _create(self, wanted: Sequence[Field], there: Mapping[str, Any]) -> None:
+    def _create(self, wanted: Sequence[CrmField], there: Mapping[str, Any]) -> None:
         """In a group of ours."""
         made = self._ask("POST", f"{self._properties}/groups", {"name": _GROUP, "label": "Garrison"})
         if made.status_code != httpx.codes.CONFLICT:  # it was there
@@ -74,9 +74,9 @@ class HubSpot(Cloud):
     def _make(self, definition: Mapping[str, Any]) -> None:
         self._said(self._ask("POST", self._properties, {**definition, "groupName": _GROUP}))
 
-    def check(self, columns: Mapping[str, crm_fields.Kind]) -> None:
+    def check(self, columns: Mapping[str, crm_fields.FieldKind]) -> None:
         """HubSpot turns a number into text unasked: so types count too."""
-        wanted = crm_fields.mapped(self._settings, "hubspot", columns)
+        wanted = crm_fields.map_fields(self._settings, "hubspot", columns)
         there = self.there()
         missing = [name for name in (self._own.id_property, *(f.name for f in wanted)) if name not in there]
         wrong = [f.name for f in wanted if f.name in there and not _fits(f, there[f.name])]
@@ -91,23 +91,25 @@ class HubSpot(Cloud):
             )
         self._fields = wanted
 
-    def found(self, job: str, rows: Sequence[Row]) -> list[Outcome]:  # noqa: ARG002  # as all destinations have it
+    def found(self, job: str, rows: Sequence[OutgoingRecord]) -> list[RecordOutcome]:  # noqa: ARG002  # as all destinations have it
         """There are no jobs here."""
-        return [Outcome("failed", "HubSpot knows no jobs")] * len(rows)
+        return [RecordOutcome("failed", "HubSpot knows no jobs")] * len(rows)
 
-    def send(self, rows: Sequence[Row], job: Job) -> list[Outcome]:
+    def send(self, rows: Sequence[OutgoingRecord], job: JobCallback) -> list[RecordOutcome]:
         """One batch; where HubSpot refuses it whole for the sake of a row, halves of it, down to that row."""
         path = f"/crm/v3/objects/{self._own.object}/batch/upsert"
         answer = self._ask("POST", path, {"inputs": [self._input(i, row) for i, row in enumerate(rows)]})
         if answer.status_code not in {httpx.codes.BAD_REQUEST, httpx.codes.CONFLICT}:
             return self._outcomes(rows, self._said(answer))
         if len(rows) == 1:
-            fate = Outcome("refused" if answer.status_code == httpx.codes.BAD_REQUEST else "failed", _message(answer))
+            fate = RecordOutcome(
+                "refused" if answer.status_code == httpx.codes.BAD_REQUEST else "failed", _message(answer)
+            )
             return [fate]
         half = len(rows) // 2
         return self.send(rows[:half], job) + self.send(rows[half:], job)
 
-    def _input(self, position: int, row: Row) -> dict[str, Any]:
+    def _input(self, position: int, row: OutgoingRecord) -> dict[str, Any]:
         properties = {name: _text(value) for name, value in row.content.items()}
         return {
             "idProperty": self._own.id_property,
@@ -116,13 +118,13 @@ class HubSpot(Cloud):
             "properties": properties,
         }
 
-    def _outcomes(self, rows: Sequence[Row], said: Mapping[str, Any]) -> list[Outcome]:
+    def _outcomes(self, rows: Sequence[OutgoingRecord], said: Mapping[str, Any]) -> list[RecordOutcome]:
         """By position; a row that the answer does not name may or may not have arrived, so it is sent again."""
         positions = {str(i): i for i in range(len(rows))}
         accounts = {row.account_id: i for i, row in enumerate(rows)}
         errors = said.get("errors") or []
         why = next((str(e.get("message")) for e in errors), "")
-        found = [Outcome("failed", f"not in HubSpot's answer. {why}".strip())] * len(rows)
+        found = [RecordOutcome("failed", f"not in HubSpot's answer. {why}".strip())] * len(rows)
         for result in said.get("results") or []:
             place = positions.get(str(result.get("objectWriteTraceId")))
             if place is None:
@@ -134,7 +136,7 @@ class HubSpot(Cloud):
             context = error.get("context") or {}
             for place in (positions.get(str(trace)) for trace in context.get("objectWriteTraceId", ())):
                 if place is not None:
-                    found[place] = Outcome(fate, str(error.get("message"))[:300])  # type: ignore[arg-type]  # one of both
+                    found[place] = RecordOutcome(fate, str(error.get("message"))[:300])  # type: ignore[arg-type]  # one of both
         return found
 
     @property
@@ -182,6 +184,6 @@ def _text(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
 
 
-def _fits(field: Field, there: Mapping[str, Any]) -> bool:
+def _fits(field: CrmField, there: Mapping[str, Any]) -> bool:
     allowed = {_TYPES[field.kind][0]} | ({"enumeration"} if field.kind == "flag" else set())
     return there.get("type") in allowed and not there.get("hubspotDefined")

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from features.state.database import Store, upsert
 from features.state.tables import DELIVERIES, DELIVERY_JOBS, DELIVERY_QUARANTINE, DELIVERY_RUNS
-from serving.delivery.destination import Row
+from serving.delivery.destination import OutgoingRecord
 
 # Accounts a query.
 _CHUNK = 1_000
@@ -52,26 +52,30 @@ class Ledger:
             )
             return found
 
-    def begin(self, job: str, rows: Sequence[Row]) -> None:
+    def begin(self, job: str, rows: Sequence[OutgoingRecord]) -> None:
         """Note that these rows are about to go into a job."""
         with self.store.writing() as connection:
             upsert(connection, DELIVERY_JOBS, (self._row(row) | {"job": job} for row in rows))
 
-    def under_way(self) -> dict[str, list[Row]]:
+    def under_way(self) -> dict[str, list[OutgoingRecord]]:
         """Jobs whose rows' fates are unknown, and those rows."""
         query = (
             sa.select(DELIVERY_JOBS)
             .where(DELIVERY_JOBS.c.destination == self.destination)
             .order_by(DELIVERY_JOBS.c.account_id)
         )
-        jobs: dict[str, list[Row]] = {}
+        jobs: dict[str, list[OutgoingRecord]] = {}
         with self.store.reading() as connection:
             for row in connection.execute(query):
-                jobs.setdefault(row.job, []).append(Row(row.account_id, row.sent, row.hash))
+                jobs.setdefault(row.job, []).append(OutgoingRecord(row.account_id, row.sent, row.hash))
         return jobs
 
     def settle(
-        self, rows: Sequence[Row], *, confirmed: Sequence[Row], quarantined: Mapping[str, tuple[str, int]]
+        self,
+        rows: Sequence[OutgoingRecord],
+        *,
+        confirmed: Sequence[OutgoingRecord],
+        quarantined: Mapping[str, tuple[str, int]],
     ) -> None:
         """Write down the fates of rows, all or none.
 
@@ -100,7 +104,7 @@ class Ledger:
         with self.store.writing() as connection:
             upsert(connection, DELIVERY_RUNS, [row | {name: fates.get(name, 0) for name in names}])
 
-    def _row(self, row: Row) -> dict[str, Any]:
+    def _row(self, row: OutgoingRecord) -> dict[str, Any]:
         return {
             "destination": self.destination,
             "account_id": row.account_id,

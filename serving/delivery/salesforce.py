@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from features.core.errors import DeliveryError
 from features.settings import Settings
 from serving.delivery import crm_fields
-from serving.delivery.crm_client import Cloud, Patience, secret
-from serving.delivery.crm_fields import Field
-from serving.delivery.destination import SENT, Job, Need, Outcome, Row, StoppedError
-from serving.delivery.salesforce_session import Session
+from serving.delivery.crm_client import CrmClient, RetryPolicy, read_secret
+from serving.delivery.crm_fields import CrmField
+from serving.delivery.destination import SENT, FieldStatus, JobCallback, OutgoingRecord, RecordOutcome, StoppedError
+from serving.delivery.salesforce_session import SalesforceSession
 
 # Seconds that a job may take, and between two looks at most.
 PATIENCE, _LOOK = 7_200, 30.0
@@ -59,7 +59,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-class Salesforce(Cloud):
+class SalesforceDestination(CrmClient):
     """The org that the settings name. Nothing is asked of it before it is used."""
 
     size = 10_000
@@ -72,10 +72,10 @@ class Salesforce(Cloud):
                 hint='Add [crm.salesforce] instance_url = "https://….my.salesforce.com"',
             )
         for name in (own.token_env,) if own.token_env else (own.client_id_env, own.client_secret_env):
-            secret(name)
+            read_secret(name)
         self._settings, self._own, self._url = settings, own, own.instance_url
-        self._patience = Patience(settings.crm.tries, settings.crm.wait_s)
-        self._session = Session(self._url, settings, self._patience)
+        self._patience = RetryPolicy(settings.crm.tries, settings.crm.wait_s)
+        self._session = SalesforceSession(self._url, settings, self._patience)
         self.key = f"salesforce {urlsplit(self._url).netloc} {own.object}"
 
     @cached_property
@@ -99,18 +99,18 @@ class Salesforce(Cloud):
             found = self._client.restful(f"sobjects/{self._own.object}/describe") or {}
         return {field["name"]: field for field in found.get("fields", ())}
 
-    def needs(self, columns: Mapping[str, crm_fields.Kind], *, create: bool = False) -> list[Need]:
+    def needs(self, columns: Mapping[str, crm_fields.FieldKind], *, create: bool = False) -> list[FieldStatus]:
         """The custom fields for these columns, the one of the account's id first; makes the missing ones if asked."""
-        wanted, there = crm_fields.mapped(self._settings, "salesforce", columns), self.there()
+        wanted, there = crm_fields.map_fields(self._settings, "salesforce", columns), self.there()
         if create:
             self._create(wanted, there)
         key = self._own.external_id
         return [
-            Need(key, "Text(255), external id, unique", key in there),
-            *(Need(field.name, _type(field), field.name in there) for field in wanted),
+            FieldStatus(key, "Text(255), external id, unique", key in there),
+            *(FieldStatus(field.name, _type(field), field.name in there) for field in wanted),
         ]
 
-    def _create(self, wanted: Sequence[Field], there: Mapping[str, Any]) -> None:
+    def _create(self, wanted: Sequence[CrmField], there: Mapping[str, Any]) -> None:
         """By the Tooling API."""
         identity = {"type": "Text", "length": 255, "externalId": True, "unique": True, "caseSensitive": True}
         metadata = {self._own.external_id: identity | {"label": "Garrison account id"}} | {
@@ -121,9 +121,9 @@ class Salesforce(Cloud):
             with _explained():
                 self._client.toolingexecute("sobjects/CustomField", method="POST", data=body)
 
-    def check(self, columns: Mapping[str, crm_fields.Kind]) -> None:
+    def check(self, columns: Mapping[str, crm_fields.FieldKind]) -> None:
         """How long the fields are is kept as well."""
-        wanted = crm_fields.mapped(self._settings, "salesforce", columns)
+        wanted = crm_fields.map_fields(self._settings, "salesforce", columns)
         there = self.there()
         missing = [name for name in (self._own.external_id, *(f.name for f in wanted)) if name not in there]
         wrong = [f.name for f in wanted if f.name in there and not _fits(f, there[f.name])]
@@ -136,11 +136,11 @@ class Salesforce(Cloud):
                 ),
                 hint="python -m serving fields --to salesforce --create, and let the API's user see them",
             )
-        self._fields = crm_fields.narrowed(
+        self._fields = crm_fields.limit_lengths(
             wanted, {name: int(field.get("length") or 0) for name, field in there.items()}
         )
 
-    def send(self, rows: Sequence[Row], job: Job) -> list[Outcome]:
+    def send(self, rows: Sequence[OutgoingRecord], job: JobCallback) -> list[RecordOutcome]:
         """One job: made, noted, filled, closed, waited for."""
         with _explained():
             made = self._bulk.create_job("upsert", external_id_field=self._own.external_id)
@@ -150,10 +150,10 @@ class Salesforce(Cloud):
                 self._close(made["id"])
             except _errors() as error:
                 self._abort(made["id"])
-                return [Outcome("failed", f"the upload failed: {_reason(error)}")] * len(rows)
+                return [RecordOutcome("failed", f"the upload failed: {_reason(error)}")] * len(rows)
             return self._outcomes(made["id"], rows)
 
-    def found(self, job: str, rows: Sequence[Row]) -> list[Outcome]:
+    def found(self, job: str, rows: Sequence[OutgoingRecord]) -> list[RecordOutcome]:
         """A job that was never closed is given up, and none of its rows was taken; of any other, the results count."""
         from simple_salesforce.exceptions import SalesforceResourceNotFound
 
@@ -161,10 +161,10 @@ class Salesforce(Cloud):
             try:
                 state = self._bulk.get_job(job, False)["state"]
             except SalesforceResourceNotFound:
-                return [Outcome("failed", "its job is gone")] * len(rows)
+                return [RecordOutcome("failed", "its job is gone")] * len(rows)
             if state == "Open":
                 self._abort(job)
-                return [Outcome("failed", "its job was cut off")] * len(rows)
+                return [RecordOutcome("failed", "its job was cut off")] * len(rows)
             return self._outcomes(job, rows)
 
     def _close(self, job: str) -> None:
@@ -181,7 +181,7 @@ class Salesforce(Cloud):
         except _errors():
             return  # Salesforce removes it after seven days, and without data it does nothing
 
-    def _outcomes(self, job: str, rows: Sequence[Row]) -> list[Outcome]:
+    def _outcomes(self, job: str, rows: Sequence[OutgoingRecord]) -> list[RecordOutcome]:
         """Row by row from the job's results; they come in any order, with the external id beside each."""
         info = self._wait(job)
         key = self._own.external_id
@@ -196,7 +196,7 @@ class Salesforce(Cloud):
             if row.account_id in failed
             else SENT
             if row.account_id in taken
-            else Outcome("failed", str(why))
+            else RecordOutcome("failed", str(why))
             for row in rows
         ]
 
@@ -218,7 +218,7 @@ class Salesforce(Cloud):
         self._session.close()
 
 
-def _csv(rows: Sequence[Row], external_id: str) -> str:
+def _csv(rows: Sequence[OutgoingRecord], external_id: str) -> str:
     """The external id once, then our fields; #N/A empties a field, where an empty cell would leave it as it is."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -232,18 +232,18 @@ def _cell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _type(field: Field) -> str:
+def _type(field: CrmField) -> str:
     metadata = _METADATA[field.kind]
     sizes = [str(metadata[key]) for key in ("precision", "scale", "length") if key in metadata]
     return metadata["type"] + (f"({', '.join(sizes)})" if sizes else "")
 
 
-def _fits(field: Field, there: Mapping[str, Any]) -> bool:
+def _fits(field: CrmField, there: Mapping[str, Any]) -> bool:
     return there.get("type") in _TYPES.get(field.kind, _NUMBERS) and bool(there.get("updateable", True))
 
 
-def _refusal(error: str) -> Outcome:
-    return Outcome("refused" if error.partition(":")[0].strip() in _FINAL else "failed", error)
+def _refusal(error: str) -> RecordOutcome:
+    return RecordOutcome("refused" if error.partition(":")[0].strip() in _FINAL else "failed", error)
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 import requests
 
 from features.settings import Settings
-from serving.delivery.crm_client import Patience, secret
+from serving.delivery.crm_client import RetryPolicy, read_secret
 from serving.delivery.destination import StoppedError
 
 _TIMEOUT = 120  # seconds for one request
 
 
-class Session(requests.Session):
+class SalesforceSession(requests.Session):
     """It has patience, and logs in again once when a token has expired."""
 
-    def __init__(self, url: str, settings: Settings, patience: Patience) -> None:
+    def __init__(self, url: str, settings: Settings, patience: RetryPolicy) -> None:
         super().__init__()
         self._url, self._salesforce, self._patience = url, settings.crm.salesforce, patience
         self._token = ""
@@ -27,12 +27,12 @@ class Session(requests.Session):
         """Take the token of the environment, or fetch one for the client id and secret."""
         own = self._salesforce
         if own.token_env:
-            self._token = secret(own.token_env)
+            self._token = read_secret(own.token_env)
             return
         form = {
             "grant_type": "client_credentials",
-            "client_id": secret(own.client_id_env),
-            "client_secret": secret(own.client_secret_env),
+            "client_id": read_secret(own.client_id_env),
+            "client_secret": read_secret(own.client_secret_env),
         }
         self._token = ""
         answer = self._patient("POST", f"{self._url}/services/oauth2/token", data=form)

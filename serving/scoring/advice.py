@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.settings import Settings
-from serving.scoring.scorer import Rows, Scorer
+from serving.scoring.scorer import PreparedSnapshots, Scorer
 from training.decisions import value
 from training.decisions.recommendation import Recommended, recommend
 from training.decisions.timing import NextSale, next_sale, time_to_churn
@@ -38,7 +38,7 @@ class Advice:
     leaves: Floats
 
 
-def advise(settings: Settings, scorer: Scorer, rows: Rows, scores: Mapping[str, Floats]) -> Advice:
+def advise(settings: Settings, scorer: Scorer, rows: PreparedSnapshots, scores: Mapping[str, Floats]) -> Advice:
     """Read the scores of n accounts.
 
     Risk is high from the score at which alerts stay open (`alerts.leave_share`), and a sale is likely from the score
@@ -85,7 +85,7 @@ def clear_outside_cohort(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
 
 
 def _worth(
-    settings: Settings, scorer: Scorer, rows: Rows, scores: Mapping[str, Floats]
+    settings: Settings, scorer: Scorer, rows: PreparedSnapshots, scores: Mapping[str, Floats]
 ) -> Iterator[tuple[tuple[str, int], Floats]]:
     for target, bundle in scorer.bundles.items():
         for h, head in enumerate(bundle.heads):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.scoring.scorer import Rows
+from serving.scoring.scorer import PreparedSnapshots
 from training.decisions.value import Floats
 from training.models.model import Bundle
 
@@ -22,7 +22,7 @@ MOST = 3
 
 
 @dataclass(frozen=True)
-class Driver:
+class ScoreDriver:
     """One family's part in one score, told by the feature in it that did most.
 
     Args:
@@ -46,7 +46,9 @@ class Driver:
         return asdict(self)
 
 
-def find_drivers(bundle: Bundle, rows: Rows, scores: Floats, horizon: int) -> list[tuple[Driver, ...]]:
+def find_drivers(
+    bundle: Bundle, rows: PreparedSnapshots, scores: Floats, horizon: int
+) -> list[tuple[ScoreDriver, ...]]:
     """At most `MOST` drivers of each row's score, the strongest first, one of a family.
 
     A family's contribution is the sum of its features': where two of them cancel out, neither is a reason. Drivers
@@ -75,7 +77,7 @@ def find_drivers(bundle: Bundle, rows: Rows, scores: Floats, horizon: int) -> li
     ]
 
 
-def _families(bundle: Bundle, rows: Rows) -> list[Indices]:
+def _families(bundle: Bundle, rows: PreparedSnapshots) -> list[Indices]:
     """The places of each family's features."""
     found: dict[str, list[int]] = {}
     for place, name in enumerate(bundle.features):
@@ -89,12 +91,12 @@ def _folded(parts: Floats, families: list[Indices]) -> Floats:
 
 
 def _driver(  # noqa: PLR0913, PLR0917  # a row's family, and all that is known of it
-    bundle: Bundle, rows: Rows, i: int, places: Indices, towards: Floats, contribution: float
-) -> Driver:
+    bundle: Bundle, rows: PreparedSnapshots, i: int, places: Indices, towards: Floats, contribution: float
+) -> ScoreDriver:
     """Row i's family, in the words of the feature that did most for the score's side."""
     j = int(places[np.argmax(towards[places])])
     feature = rows.catalog.feature(bundle.features[j])
-    return Driver(
+    return ScoreDriver(
         feature=bundle.features[j],
         family=feature.family,
         text=feature.says(_value(bundle, rows, i, j)),
@@ -104,7 +106,7 @@ def _driver(  # noqa: PLR0913, PLR0917  # a row's family, and all that is known 
     )
 
 
-def _value(bundle: Bundle, rows: Rows, i: int, j: int) -> Any:
+def _value(bundle: Bundle, rows: PreparedSnapshots, i: int, j: int) -> Any:
     """Feature j of row i as the snapshot had it: for text, that is not the number that the model reads."""
     name = bundle.features[j]
     if name not in rows.texts:

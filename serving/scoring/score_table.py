@@ -20,11 +20,11 @@ from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
 from features.settings import Settings
 from serving.scoring.advice import Advice, advise, clear_outside_cohort
-from serving.scoring.drivers import Driver, find_drivers
-from serving.scoring.scorer import Rows, Scorer
+from serving.scoring.drivers import ScoreDriver, find_drivers
+from serving.scoring.scorer import PreparedSnapshots, Scorer
 from training.decisions.value import Floats
 
-Explained = Mapping[tuple[str, int], Sequence[tuple[Driver, ...] | None]]
+DriversByScore = Mapping[tuple[str, int], Sequence[tuple[ScoreDriver, ...] | None]]
 _ABOUT = b"garrison"
 
 
@@ -37,7 +37,7 @@ class Explain(StrEnum):
 
 
 @dataclass(frozen=True)
-class Results:
+class ScoreTable:
     """One run's results, a row an account in the order of ids.
 
     Args:
@@ -60,7 +60,7 @@ class Results:
     horizons: Mapping[str, tuple[int, ...]]
     catalog: str
     sources: tuple[str, ...]
-    before: Earlier | None
+    before: PreviousScores | None
     table: pa.Table
 
     @property
@@ -74,7 +74,7 @@ class Results:
         about |= {"horizons": self.horizons, "catalog": self.catalog, "sources": self.sources}
         about["before"] = self.before and [self.before.as_of.isoformat(), self.before.models]
         table = self.table.replace_schema_metadata({_ABOUT: json.dumps(about).encode()})
-        with write_atomically(file(folder, self.as_of)) as part:
+        with write_atomically(file_at(folder, self.as_of)) as part:
             pq.write_table(table, part, compression="zstd", compression_level=1)
 
     @classmethod
@@ -95,7 +95,7 @@ class Results:
                 horizons={target: tuple(days) for target, days in about["horizons"].items()},
                 catalog=about["catalog"],
                 sources=tuple(about["sources"]),
-                before=before and Earlier(datetime.fromisoformat(before[0]), before[1], pd.Index([]), {}),
+                before=before and PreviousScores(datetime.fromisoformat(before[0]), before[1], pd.Index([]), {}),
                 table=table.replace_schema_metadata(None),
             )
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
@@ -105,7 +105,7 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousScores:
     """The scores of the last run before.
 
     Args:
@@ -123,10 +123,10 @@ class Earlier:
     @classmethod
     def than(cls, folder: Path, as_of: datetime) -> Self | None:
         """Those of the newest run that looked from before `as_of`; None where there is none."""
-        there = [path for path in folder.glob("*.parquet") if path < file(folder, as_of)]
+        there = [path for path in folder.glob("*.parquet") if path < file_at(folder, as_of)]
         if not there:
             return None
-        found = Results.read(max(there))
+        found = ScoreTable.read(max(there))
         scores = {name: found.table[name].to_numpy() for name in found.names}
         return cls(found.as_of, found.models, pd.Index(found.table["account_id"].to_pylist()), scores)
 
@@ -136,40 +136,45 @@ class Earlier:
         return {name: np.where(places >= 0, scores[places], np.nan) for name, scores in self.scores.items()}
 
 
-def folder(settings: Settings) -> Path:
+def scores_folder(settings: Settings) -> Path:
     """Where the company's results are stored."""
     return settings.var / "scores"
 
 
-def newest(settings: Settings) -> Path | None:
+def find_newest(settings: Settings) -> Path | None:
     """The newest results; the snapshot behind them has the same name. None before the first."""
-    return max(folder(settings).glob("*.parquet"), default=None)
+    return max(scores_folder(settings).glob("*.parquet"), default=None)
 
 
-def file(folder: Path, as_of: datetime) -> Path:
+def file_at(folder: Path, as_of: datetime) -> Path:
     """Where the results, or in another folder the snapshot, of one instant lie."""
     return folder / f"{as_of:%Y-%m-%dT%H%M%SZ}.parquet"
 
 
-def scored(
-    settings: Settings, scorer: Scorer, rows: Rows, *, explain: Explain, earlier: Earlier | None = None
+def build_table(
+    settings: Settings,
+    scorer: Scorer,
+    rows: PreparedSnapshots,
+    *,
+    explain: Explain,
+    earlier: PreviousScores | None = None,
 ) -> pa.Table:
     """What is told of some accounts; columns as `Results.table` has them, without the tier."""
     scores = scorer.score(rows)
     advice = advise(settings, scorer, rows, scores)
-    return table(scorer, rows, scores, advice, _explained(scorer, rows, scores, explain), earlier)
+    return assemble_table(scorer, rows, scores, advice, _explained(scorer, rows, scores, explain), earlier)
 
 
 def _explained(
-    scorer: Scorer, rows: Rows, scores: Mapping[str, Floats], explain: Explain
-) -> dict[tuple[str, int], list[tuple[Driver, ...] | None]]:
+    scorer: Scorer, rows: PreparedSnapshots, scores: Mapping[str, Floats], explain: Explain
+) -> dict[tuple[str, int], list[tuple[ScoreDriver, ...] | None]]:
     """Drivers by target and horizon, None for those who are not to be explained."""
     every = {}
     for target, bundle in scorer.bundles.items():
         for h, horizon in enumerate(bundle.horizons):
             above = scores[target][:, h] > bundle.base_rates[horizon]
             wanted = {Explain.ABOVE: above, Explain.ALL: above | True, Explain.NONE: above & False}[explain]
-            found: list[tuple[Driver, ...] | None] = [None] * len(rows)
+            found: list[tuple[ScoreDriver, ...] | None] = [None] * len(rows)
             which = np.flatnonzero(wanted)
             if len(which):
                 told = find_drivers(bundle, rows.take(which), scores[target][which], horizon)
@@ -179,13 +184,13 @@ def _explained(
     return every
 
 
-def table(  # noqa: PLR0913, PLR0917  # all that is known of some accounts
+def assemble_table(  # noqa: PLR0913, PLR0917  # all that is known of some accounts
     scorer: Scorer,
-    rows: Rows,
+    rows: PreparedSnapshots,
     scores: Mapping[str, Floats],
     advice: Advice,
-    explained: Explained,
-    earlier: Earlier | None,
+    explained: DriversByScore,
+    earlier: PreviousScores | None,
 ) -> pa.Table:
     """What is told of some accounts, without the tier, which needs them all; columns as `Results.table` has them."""
     before = earlier.of(rows.account_ids.tolist()) if earlier else {}
@@ -203,7 +208,7 @@ def table(  # noqa: PLR0913, PLR0917  # all that is known of some accounts
     return pa.table(clear_outside_cohort(columns | _advised(rows, advice)))
 
 
-def _advised(rows: Rows, advice: Advice) -> dict[str, pa.Array]:
+def _advised(rows: PreparedSnapshots, advice: Advice) -> dict[str, pa.Array]:
     done, sale = advice.recommended, advice.sale
     unknown = np.full(len(rows), np.nan)
     return {
@@ -217,7 +222,7 @@ def _advised(rows: Rows, advice: Advice) -> dict[str, pa.Array]:
     }
 
 
-def _json(drivers: tuple[Driver, ...]) -> str:
+def _json(drivers: tuple[ScoreDriver, ...]) -> str:
     return to_json([driver.as_dict() for driver in drivers]).decode()
 
 

@@ -25,7 +25,7 @@ WANTED = (*value.WANTED, *recommendation.WANTED, *timing.WANTED)
 
 
 @dataclass(frozen=True)
-class Rows:
+class PreparedSnapshots:
     """Snapshots made ready for the models; row i of every part is the same account at the same `as_of`.
 
     Args:
@@ -53,9 +53,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.account_ids)
 
-    def take(self, which: Sequence[int] | slice | npt.NDArray[np.intp]) -> Rows:
+    def take(self, which: Sequence[int] | slice | npt.NDArray[np.intp]) -> PreparedSnapshots:
         """These rows alone, in this order."""
-        return Rows(
+        return PreparedSnapshots(
             account_ids=self.account_ids[which],
             as_of=self.as_of[which],
             value=self.value[which],
@@ -85,7 +85,7 @@ class Scorer:
         frame: Columns,
         sources: Iterable[str],
         in_cohort: Mapping[str, npt.NDArray[np.bool_]] | None = None,
-    ) -> Rows:
+    ) -> PreparedSnapshots:
         """Make snapshots ready for the models.
 
         Features of sources that are not there count as missing values: the score says which it has seen.
@@ -103,7 +103,7 @@ class Scorer:
         account_ids = np.asarray(frame["account_id"], dtype=object)
         gone = sorted(c for c in wanted - set(frame) if set(self.catalog.feature(c).sources) - there)
         whole = {c: frame[c] for c in frame} | dict.fromkeys(gone, np.full(len(account_ids), np.nan))
-        return Rows(
+        return PreparedSnapshots(
             account_ids=account_ids,
             as_of=np.asarray(frame["as_of"].astype("int64")),
             value=value.yearly(frame),
@@ -115,7 +115,7 @@ class Scorer:
             catalog=self.catalog,
         )
 
-    def score(self, rows: Rows) -> dict[str, Floats]:
+    def score(self, rows: PreparedSnapshots) -> dict[str, Floats]:
         """Calibrated probabilities by target, shape (n, horizons), in the order of the bundle's horizons."""
         return self.probabilities(rows.matrices)
 

@@ -21,8 +21,8 @@ from features.engine import snapshots
 from features.settings import Settings
 from features.sources.history import History
 from serving.scoring import score_table
-from serving.scoring.score_table import Results
-from serving.scoring.scorer import WANTED, Rows, Scorer
+from serving.scoring.score_table import ScoreTable
+from serving.scoring.scorer import WANTED, PreparedSnapshots, Scorer
 from training.targets import cohorts
 
 # Columns of a stored snapshot that say who was eligible; no feature's name has a dot.
@@ -32,7 +32,7 @@ _ABOUT = b"garrison"
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class StoredSnapshot:
     """Some or all of one company's accounts at one instant, as batch scoring saw them.
 
     Args:
@@ -100,8 +100,8 @@ class Snapshot:
         Raises:
             GarrisonError: The file is not one.
         """
-        newest = score_table.newest(settings)
-        return cls.read(folder(settings) / newest.name, wanted) if newest else None
+        newest = score_table.find_newest(settings)
+        return cls.read(snapshots_folder(settings) / newest.name, wanted) if newest else None
 
     @classmethod
     def read(cls, file: Path, wanted: Collection[str] | None = None) -> Self:
@@ -132,24 +132,24 @@ class Snapshot:
             **behind,
         )
 
-    def rows(self, scorer: Scorer) -> Rows:
+    def rows(self, scorer: Scorer) -> PreparedSnapshots:
         """Ready for the models."""
         return scorer.rows(self.frame, self.sources, self.in_cohort)
 
 
-class Keeper:
+class SnapshotWriter:
     """Stores the parts of a snapshot as one file under its `as_of`, whole or not at all: a context."""
 
     def __init__(self, folder: Path, as_of: datetime, run: str) -> None:
         self._run = run
-        self._replacing = write_atomically(score_table.file(folder, as_of))
+        self._replacing = write_atomically(score_table.file_at(folder, as_of))
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
         self._part = self._replacing.__enter__()
         return self
 
-    def add(self, part: Snapshot) -> None:
+    def add(self, part: StoredSnapshot) -> None:
         """Write some more accounts."""
         columns = {COHORT + target: eligible for target, eligible in part.in_cohort.items()}
         table = pa.Table.from_pandas(part.frame.assign(**columns), preserve_index=False)
@@ -176,7 +176,7 @@ class Keeper:
 
 
 @dataclass(frozen=True)
-class Online:
+class SnapshotStore:
     """The newest scored snapshot in memory, row by account id.
 
     Args:
@@ -189,9 +189,9 @@ class Online:
     """
 
     as_of: datetime | None
-    rows: Rows | None
+    rows: PreparedSnapshots | None
     index: Mapping[str, int]
-    results: Results | None = None
+    results: ScoreTable | None = None
     history: str | None = None
     position: int = 0
 
@@ -202,19 +202,19 @@ class Online:
         Raises:
             GarrisonError: They can't be read, or lack what a model wants.
         """
-        newest = score_table.newest(settings)
+        newest = score_table.find_newest(settings)
         if newest is None:
             return cls(None, None, {})
         wanted = {*WANTED, *(name for bundle in scorer.bundles.values() for name in bundle.features)}
-        snapshot = Snapshot.read(folder(settings) / newest.name, wanted)
-        said, rows = Results.read(newest), snapshot.rows(scorer)
+        snapshot = StoredSnapshot.read(snapshots_folder(settings) / newest.name, wanted)
+        said, rows = ScoreTable.read(newest), snapshot.rows(scorer)
         index = {account: i for i, account in enumerate(rows.account_ids)}
         # A batch that was killed between the two files has left a newer snapshot than what was said.
         fitting = said if said.run == snapshot.run else None
         return cls(snapshot.as_of, rows, index, fitting, snapshot.history, snapshot.position)
 
 
-def folder(settings: Settings) -> Path:
+def snapshots_folder(settings: Settings) -> Path:
     """Where the company's snapshots are stored."""
     return settings.var / "snapshots"
 
@@ -233,7 +233,9 @@ def _eligible(members: Mapping[str, pd.Index], ids: np.ndarray) -> dict[str, np.
     return {target: index.get_indexer(ids) >= 0 for target, index in members.items()}
 
 
-def posted(settings: Settings, scorer: Scorer, accounts: Sequence[Mapping[str, Any]], as_of: datetime) -> Rows:
+def prepare_posted(
+    settings: Settings, scorer: Scorer, accounts: Sequence[Mapping[str, Any]], as_of: datetime
+) -> PreparedSnapshots:
     """Posted accounts, ready for the models; those created at or after `as_of` have no row.
 
     Args:
@@ -246,12 +248,12 @@ def posted(settings: Settings, scorer: Scorer, accounts: Sequence[Mapping[str, A
     tables: dict[str, list[Mapping[str, Any]]] = {"accounts": [a["account"] for a in accounts]}
     for table in (t for t in EVENTS if t in accounts[0]):
         tables[table] = [row for a in accounts for row in _events(settings, table, a)]
-    return ready(settings, scorer, tables, as_of)
+    return prepare_rows(settings, scorer, tables, as_of)
 
 
-def ready(
+def prepare_rows(
     settings: Settings, scorer: Scorer, tables: Mapping[str, Sequence[Mapping[str, Any]]], as_of: datetime
-) -> Rows:
+) -> PreparedSnapshots:
     """Canonical rows of a few accounts, by table, ready for the models; those created at or after `as_of` have none."""
     with History.posted(settings, tables, scorer.catalog) as history:
         found = snapshots.columns(history, as_of)

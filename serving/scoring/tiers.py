@@ -27,7 +27,7 @@ _HARD = ("urgent_tickets_90d", "escalated_tickets_90d", "reopened_tickets_90d")
 
 
 @dataclass(frozen=True)
-class Tiers:
+class TierTable:
     """Each account's tier, and the sides it was taken from.
 
     Args:
@@ -55,7 +55,7 @@ class Tiers:
         }
 
 
-def classify(frame: pd.DataFrame) -> Tiers:
+def classify(frame: pd.DataFrame) -> TierTable:
     """Give each account its tier.
 
     The five sides, each ranked among the accounts given, the best last:
@@ -89,7 +89,7 @@ def classify(frame: pd.DataFrame) -> Tiers:
     table.insert(0, "worth", worth)
     table.insert(0, "tier", _classes(worth))
     table.insert(0, "account_id", frame["account_id"])
-    return Tiers(table.reset_index(drop=True), left_out)
+    return TierTable(table.reset_index(drop=True), left_out)
 
 
 def _classes(worth: pd.Series) -> pd.Series:

@@ -76,7 +76,7 @@ def whole(folder, _accounts):
     """The whole job."""
     settings, to = load_settings(Path(folder) / "garrison.toml"), str(Path(folder) / "scores.parquet")
     given = {"as_of": NOW, "explain": score_table.Explain.NONE}
-    seconds, _ = measure.seconds(lambda: run.run(settings, to, **given))
+    seconds, _ = measure.seconds(lambda: run.score_accounts(settings, to, **given))
     measure.answer(seconds=seconds)
 
 

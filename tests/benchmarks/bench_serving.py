@@ -180,7 +180,7 @@ def rival():
 
 def beside(settings, names, key, options):
     """By id: ours and the rival in turns."""
-    answers = snapshot_store.Online.load(settings, load_champions(settings))
+    answers = snapshot_store.SnapshotStore.load(settings, load_champions(settings))
     matrix = answers.rows.matrices["churn"]
     np.savez(RIVAL / "rows.npz", ids=np.array(answers.rows.account_ids.tolist()), matrix=matrix)
     found = {"ours": [], "rival": []}
@@ -207,8 +207,8 @@ def beside(settings, names, key, options):
 
 def forget(settings):
     """Have the service predict by id: what the batch said is of another run than the snapshot."""
-    said = score_table.Results.read(score_table.newest(settings))
-    dataclasses.replace(said, run="another").write(score_table.folder(settings))
+    said = score_table.ScoreTable.read(score_table.find_newest(settings))
+    dataclasses.replace(said, run="another").write(score_table.scores_folder(settings))
 
 
 def same(our_port, rival_port, names, key):
@@ -310,7 +310,7 @@ def main():
     settings = founded(FOLDER, options.accounts)
     RIVAL.mkdir()
     (RIVAL / "booster.txt").write_text(promotion_log.champions(settings)["churn"].heads[0].text, encoding="utf-8")
-    run.run(settings, None, as_of=NOW, explain=score_table.Explain.ABOVE)
+    run.score_accounts(settings, None, as_of=NOW, explain=score_table.Explain.ABOVE)
     names = tables_ids(options.accounts)
     with database.open(settings) as opened:
         key = auth.create_key(opened, "bench")
@@ -321,7 +321,7 @@ def main():
     forget(settings)
     anew = beside(settings, names, key, options)
     figures |= {f"predicting_{name}": value for name, value in anew.items() if not name.startswith("rival")}
-    run.run(settings, None, as_of=NOW, explain=score_table.Explain.ABOVE)
+    run.score_accounts(settings, None, as_of=NOW, explain=score_table.Explain.ABOVE)
     figures |= alone(settings, names, key, options)
     figures |= starting(options) | bench_batch.figures(options.batch_accounts)
     measure.write("serving", figures, ["bentoml", "fastapi", "httptools", "lightgbm", "uvicorn", "uvloop"])

@@ -284,7 +284,7 @@ class Served:
 @pytest.fixture(scope="session")
 def served(harbour: Harbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The real server, in processes of its own, on a free port, after a batch run."""
-    run.run(harbour.settings, None, as_of=NOW)
+    run.score_accounts(harbour.settings, None, as_of=NOW)
     with database.open(harbour.settings) as opened:
         key = auth.create_key(opened, "tests")
     with running(harbour, key, tmp_path_factory.mktemp("served") / "log") as found:

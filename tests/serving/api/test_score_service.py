@@ -54,7 +54,7 @@ def test_scores_by_id_are_the_batchs_to_the_last_bit(company: Any, answers: Scor
 
 def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, answers: ScoreService) -> None:
     settings, scored = company
-    sent = pd.concat(list(run.frames(settings, scored.results))).set_index("account_id")
+    sent = pd.concat(list(run.build_frames(settings, scored.results))).set_index("account_id")
     for item in ask(answers, *IDS):
         row = sent.loc[item["account_id"]]
         assert (item["tier"], item["recommendation"]["do"]) == (row["tier"], row["recommendation"])

@@ -18,8 +18,8 @@ from features.state import database
 from features.state.tables import SCORES
 from serving.batch import run
 from serving.scoring import score_table
-from serving.scoring.score_table import Explain, Results
-from serving.scoring.snapshot_store import Snapshot
+from serving.scoring.score_table import Explain, ScoreTable
+from serving.scoring.snapshot_store import StoredSnapshot
 
 COLUMNS = [
     "account_id",
@@ -68,7 +68,7 @@ def stored(settings: Any) -> list[tuple[Any, ...]]:
 
 
 def test_every_account_is_scored_into_the_store_and_the_file(harbour: Any, now: datetime, tmp_path: Path) -> None:
-    scored = run.run(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
+    scored = run.score_accounts(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
     frame = pd.read_parquet(tmp_path / "s.parquet")
     assert list(frame) == COLUMNS
     assert frame["account_id"].tolist() == sorted(a["account_id"] for a in harbour.rows["accounts"])
@@ -86,7 +86,7 @@ def test_every_account_is_scored_into_the_store_and_the_file(harbour: Any, now: 
 def test_by_default_those_above_the_base_rate_are_explained(own_harbour: Any, now: datetime) -> None:
     settings = own_harbour.settings
     for explain, expected in ((Explain.ABOVE, None), (Explain.ALL, True), (Explain.NONE, False)):
-        scored = run.run(settings, None, as_of=now, explain=explain)
+        scored = run.score_accounts(settings, None, as_of=now, explain=explain)
         for name, (target, horizon) in scored.results.names.items():
             table = scored.results.table
             above = table[name].to_numpy() > scored.scorer.bundles[target].base_rates[horizon]
@@ -95,7 +95,7 @@ def test_by_default_those_above_the_base_rate_are_explained(own_harbour: Any, no
 
 
 def test_each_account_is_told_what_to_do_and_what_is_at_stake(harbour: Any, now: datetime, tmp_path: Path) -> None:
-    scored = run.run(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
+    scored = run.score_accounts(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
     frame, table = pd.read_parquet(tmp_path / "s.parquet"), scored.results.table.to_pandas()
     known = frame["value"].notna()
     assert known.any()
@@ -115,7 +115,7 @@ def test_the_trend_is_the_change_since_the_last_run_before(own_harbour: Any, tmp
     # Whatever order they are run in: the one before is the one that looks from before.
     for day in (days[0], days[2], days[1], days[2]):
         to = f"{tmp_path}/{day:%m}.parquet"
-        run.run(own_harbour.settings, to, as_of=day, explain=Explain.NONE)
+        run.score_accounts(own_harbour.settings, to, as_of=day, explain=Explain.NONE)
         frames.append(pd.read_parquet(to).set_index("account_id"))
     first, _, second, third = frames
     assert first["churn_90d_trend"].isna().all()
@@ -126,11 +126,11 @@ def test_the_trend_is_the_change_since_the_last_run_before(own_harbour: Any, tmp
 
 
 def test_parts_score_as_the_whole_does(own_harbour: Any, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run.run(own_harbour.settings, None, as_of=now).results
-    kept = Snapshot.newest(own_harbour.settings)
+    whole = run.score_accounts(own_harbour.settings, None, as_of=now).results
+    kept = StoredSnapshot.newest(own_harbour.settings)
     monkeypatch.setattr("features.engine.snapshots._ACCOUNTS", 7)
-    parts = run.run(own_harbour.settings, None, as_of=now).results
-    again = Snapshot.newest(own_harbour.settings)
+    parts = run.score_accounts(own_harbour.settings, None, as_of=now).results
+    again = StoredSnapshot.newest(own_harbour.settings)
     assert parts.table.drop_columns(sorted(c for c in parts.table.column_names if c.endswith("_before"))).equals(
         whole.table.drop_columns(sorted(c for c in whole.table.column_names if c.endswith("_before")))
     )
@@ -140,7 +140,7 @@ def test_parts_score_as_the_whole_does(own_harbour: Any, now: datetime, monkeypa
 
 
 def test_the_default_instant_ends_the_last_day_with_an_event(own_harbour: Any) -> None:
-    scored = run.run(own_harbour.settings, None, explain=Explain.NONE)
+    scored = run.score_accounts(own_harbour.settings, None, explain=Explain.NONE)
     rows = own_harbour.rows
     last = max([r["used_at"] for r in rows["usage"]] + [r["opened_at"] for r in rows["tickets"]])
     as_of = scored.results.as_of
@@ -168,7 +168,7 @@ def test_a_second_run_changes_nothing(
 
     seen = []
     for _ in range(2):
-        run.run(own_harbour.settings, to, as_of=now, explain=Explain.NONE)
+        run.score_accounts(own_harbour.settings, to, as_of=now, explain=Explain.NONE)
         seen.append((stored(own_harbour.settings), delivered()))
     assert seen[0] == seen[1]
     assert len(seen[0][0]) == 3 * len(own_harbour.rows["accounts"])
@@ -179,9 +179,9 @@ def test_a_run_that_was_killed_is_mended_by_running_it_again(own_harbour: Any, t
     assert subprocess.run(line, timeout=120, check=False).returncode == -signal.SIGKILL
     assert stored(own_harbour.settings) == []  # 150 rows had been written, none is there
     assert not (tmp_path / "s.csv").exists()
-    run.run(own_harbour.settings, str(tmp_path / "s.csv"))
+    run.score_accounts(own_harbour.settings, str(tmp_path / "s.csv"))
     mended = stored(own_harbour.settings)
-    run.run(own_harbour.settings, str(tmp_path / "again.csv"))
+    run.score_accounts(own_harbour.settings, str(tmp_path / "again.csv"))
     assert len(mended) == 3 * len(own_harbour.rows["accounts"])
     assert stored(own_harbour.settings) == mended
     assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
@@ -189,9 +189,9 @@ def test_a_run_that_was_killed_is_mended_by_running_it_again(own_harbour: Any, t
 
 
 def test_the_snapshot_is_kept_as_it_was_scored(own_harbour: Any, now: datetime) -> None:
-    run.run(own_harbour.settings, None, as_of=datetime(2023, 12, 1, tzinfo=UTC), explain=Explain.NONE)
-    scored = run.run(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
-    newest = Snapshot.newest(own_harbour.settings)
+    run.score_accounts(own_harbour.settings, None, as_of=datetime(2023, 12, 1, tzinfo=UTC), explain=Explain.NONE)
+    scored = run.score_accounts(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
+    newest = StoredSnapshot.newest(own_harbour.settings)
     assert newest is not None
     assert (newest.as_of, newest.sources) == (now, ("tickets", "usage", "purchases"))
     again, table = scored.scorer.score(newest.rows(scored.scorer)), scored.results.table
@@ -204,27 +204,27 @@ def test_the_snapshot_is_kept_as_it_was_scored(own_harbour: Any, now: datetime) 
 def test_a_file_that_is_no_snapshot_is_named(own_harbour: Any, tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "2024.parquet")
     with pytest.raises(GarrisonError, match=r"2024\.parquet is not a stored snapshot"):
-        Snapshot.read(tmp_path / "2024.parquet")
+        StoredSnapshot.read(tmp_path / "2024.parquet")
     with pytest.raises(GarrisonError, match=r"2024\.parquet holds no scores"):
-        Results.read(tmp_path / "2024.parquet")
-    shutil.rmtree(score_table.folder(own_harbour.settings), ignore_errors=True)
-    assert Snapshot.newest(own_harbour.settings) is None
+        ScoreTable.read(tmp_path / "2024.parquet")
+    shutil.rmtree(score_table.scores_folder(own_harbour.settings), ignore_errors=True)
+    assert StoredSnapshot.newest(own_harbour.settings) is None
 
 
 def test_without_a_champion_there_is_nothing_to_score_with(own_harbour: Any, now: datetime) -> None:
     (own_harbour.settings.paths.mlruns / "small-harbour-promotions.jsonl").unlink()
     with pytest.raises(GarrisonError, match=r"no model of Small Harbour is champion.*training promote"):
-        run.run(own_harbour.settings, None, as_of=now)
+        run.score_accounts(own_harbour.settings, None, as_of=now)
 
 
 def test_before_the_first_account_there_is_nobody_to_score(harbour: Any) -> None:
     with pytest.raises(GarrisonError, match="nobody to score at 2020-01-01"):
-        run.run(harbour.settings, None, as_of=datetime(2020, 1, 1, tzinfo=UTC))
+        run.score_accounts(harbour.settings, None, as_of=datetime(2020, 1, 1, tzinfo=UTC))
 
 
 def test_an_unknown_destination_is_refused_before_the_work(harbour: Any) -> None:
     with pytest.raises(GarrisonError, match="is no destination"):
-        run.run(harbour.settings, "scores.doc", as_of=datetime(2020, 1, 1, tzinfo=UTC))
+        run.score_accounts(harbour.settings, "scores.doc", as_of=datetime(2020, 1, 1, tzinfo=UTC))
 
 
 def test_the_command_prints_what_it_did_and_writes_it_for_machines(

@@ -23,12 +23,12 @@ from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
 from serving.batch import run, spark
-from serving.batch.run import Batch
-from serving.batch.spark import Scoring
+from serving.batch.run import BatchRun
+from serving.batch.spark import SparkScoring
 from serving.scoring import score_table
-from serving.scoring.score_table import Earlier, Explain
+from serving.scoring.score_table import Explain, PreviousScores
 from serving.scoring.scorer import load_champions
-from serving.scoring.snapshot_store import Snapshot
+from serving.scoring.snapshot_store import StoredSnapshot
 
 java = pytest.mark.skipif(
     os.environ.get("CI") != "true" and shutil.which("java") is None, reason="there is no java for Spark to run on"
@@ -100,10 +100,10 @@ def settings(harbour: Any, tmp_path_factory: pytest.TempPathFactory) -> Settings
 class Twice:
     """One company's batch with each engine; the snapshot is the one that Spark gave."""
 
-    here: Batch
-    there: Batch
-    snapshot: Snapshot
-    earlier: Earlier | None
+    here: BatchRun
+    there: BatchRun
+    snapshot: StoredSnapshot
+    earlier: PreviousScores | None
     stored: tuple[list[Any], list[Any]]
     left: list[Path]
 
@@ -111,12 +111,12 @@ class Twice:
 @pytest.fixture(scope="module")
 def twice(settings: Settings, now: datetime, tmp_path_factory: pytest.TempPathFactory) -> Twice:
     shared = tmp_path_factory.mktemp("shared")
-    run.run(settings, None, as_of=now - timedelta(days=30), explain=Explain.NONE)
-    here = run.run(settings, None, as_of=now, explain=Explain.ALL)
+    run.score_accounts(settings, None, as_of=now - timedelta(days=30), explain=Explain.NONE)
+    here = run.score_accounts(settings, None, as_of=now, explain=Explain.ALL)
     stored = scores(settings, now)
     engine = Engine(kind="spark", master="local[2]", folder=shared, options=LOCAL)
-    there = run.run(settings.model_copy(update={"engine": engine}), None, as_of=now, explain=Explain.ALL)
-    snapshot, earlier = Snapshot.newest(settings), Earlier.than(score_table.folder(settings), now)
+    there = run.score_accounts(settings.model_copy(update={"engine": engine}), None, as_of=now, explain=Explain.ALL)
+    snapshot, earlier = StoredSnapshot.newest(settings), PreviousScores.than(score_table.scores_folder(settings), now)
     assert snapshot
     assert snapshot.run == there.results.run
     return Twice(here, there, snapshot, earlier, (stored, scores(settings, now)), list(shared.iterdir()))
@@ -132,7 +132,7 @@ def scores(settings: Settings, now: datetime) -> list[Any]:
 def test_spark_scores_the_same_snapshot_to_the_same_bits(settings: Settings, twice: Twice) -> None:
     scorer = twice.there.scorer
     rows = twice.snapshot.rows(scorer)
-    wanted = score_table.scored(settings, scorer, rows, explain=Explain.ALL, earlier=twice.earlier)
+    wanted = score_table.build_table(settings, scorer, rows, explain=Explain.ALL, earlier=twice.earlier)
     assert twice.there.results.table.drop_columns("tier").equals(wanted)
 
 
@@ -187,8 +187,8 @@ def test_executors_of_their_own_score_what_lacks_sources(
 ) -> None:
     scorer = load_champions(settings)
     few.engine = Engine(kind="spark", master="local-cluster[2,1,512]", folder=tmp_path, options=LOCAL | EXECUTORS)
-    [(part, told)] = spark.parts(settings, few, scorer, as_of=now, explain=Explain.ABOVE, earlier=None)
-    assert told.equals(score_table.scored(settings, scorer, part.rows(scorer), explain=Explain.ABOVE))
+    [(part, told)] = spark.score_parts(settings, few, scorer, as_of=now, explain=Explain.ABOVE, earlier=None)
+    assert told.equals(score_table.build_table(settings, scorer, part.rows(scorer), explain=Explain.ABOVE))
     assert told.num_rows == 20
     assert 0 < told["churn_90d_drivers"].null_count < 20
     assert {part.sources, scorer.missing("churn", part.sources)} == {("tickets",), ("usage", "purchases")}
@@ -203,7 +203,7 @@ def test_workers_without_the_libraries_are_told_in_one_line(
     bare.chmod(0o755)
     options = LOCAL | {"spark.pyspark.python": str(bare)}
     few.engine = Engine(kind="spark", master="local[1]", folder=tmp_path, options=options)
-    parts = spark.parts(settings, few, load_champions(settings), as_of=now, explain=Explain.NONE, earlier=None)
+    parts = spark.score_parts(settings, few, load_champions(settings), as_of=now, explain=Explain.NONE, earlier=None)
     with pytest.raises(GarrisonError, match="Python failed on Spark's workers") as told:
         next(parts)
     assert "No module named" in str(told.value)
@@ -220,13 +220,13 @@ def test_a_model_that_the_snapshots_do_not_serve_is_told_before_spark_starts(
     few.engine = Engine(kind="spark")
     monkeypatch.setattr(engine_spark, "_started", None)
     with pytest.raises(GarrisonError, match="colour"):
-        next(spark.parts(settings, few, scorer, as_of=now, explain=Explain.NONE, earlier=None))
+        next(spark.score_parts(settings, few, scorer, as_of=now, explain=Explain.NONE, earlier=None))
 
 
-def scoring(settings: Settings, explain: Explain = Explain.ALL) -> Scoring:
+def scoring(settings: Settings, explain: Explain = Explain.ALL) -> SparkScoring:
     scorer = load_champions(settings)
     sources = ("tickets", "usage", "purchases")
-    return Scoring(settings, scorer.bundles, scorer.catalog.files, sources, explain)
+    return SparkScoring(settings, scorer.bundles, scorer.catalog.files, sources, explain)
 
 
 def test_what_is_sent_to_workers_holds_no_password_and_no_data(settings: Settings, now: datetime) -> None:

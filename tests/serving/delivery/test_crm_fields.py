@@ -24,13 +24,13 @@ COLUMNS: Any = {"as_of": "instant", "churn_90d": "share", "value": "money", "dri
 
 
 def names(cloud: Any, **crm: Any) -> dict[str, str]:
-    return {field.column: field.name for field in crm_fields.mapped(settings(**crm), cloud, COLUMNS)}
+    return {field.column: field.name for field in crm_fields.map_fields(settings(**crm), cloud, COLUMNS)}
 
 
 def test_every_column_of_a_batch_is_expected(own_harbour: Any, now: Any, tmp_path: Any) -> None:
-    run.run(own_harbour.settings, f"{tmp_path}/s.parquet", as_of=now, explain=Explain.NONE)
-    found = crm_fields.kinds(pd.read_parquet(tmp_path / "s.parquet"))
-    expected = crm_fields.expected(own_harbour.settings)
+    run.score_accounts(own_harbour.settings, f"{tmp_path}/s.parquet", as_of=now, explain=Explain.NONE)
+    found = crm_fields.infer_kinds(pd.read_parquet(tmp_path / "s.parquet"))
+    expected = crm_fields.list_expected_columns(own_harbour.settings)
     assert {name: expected.get(name) for name in found} == found
     assert set(expected) == set(found)
 
@@ -91,7 +91,7 @@ def test_values_are_made_ready_for_the_crm() -> None:
             "drivers": ["a\x00b" + "x" * 6_000, ""],
         }
     )
-    first, second = crm_fields.rows(frame, crm_fields.mapped(settings(), "hubspot", COLUMNS))
+    first, second = crm_fields.build_records(frame, crm_fields.map_fields(settings(), "hubspot", COLUMNS))
     drivers = first.content["garrison_drivers"]
     assert (drivers[:2], len(drivers), drivers[-1]) == ("ab", 5_000, "…")
     assert first.content["garrison_as_of"] == "2024-01-01T06:30:00.123Z"
@@ -103,7 +103,9 @@ def test_values_are_made_ready_for_the_crm() -> None:
 def test_the_instant_alone_makes_no_row_a_changed_one() -> None:
     def row(as_of: str, score: float) -> str:
         frame = pd.DataFrame({"account_id": ["a"], "as_of": pd.to_datetime([as_of], utc=True), "churn_90d": [score]})
-        return crm_fields.rows(frame, crm_fields.mapped(settings(), "hubspot", crm_fields.kinds(frame)))[0].digest
+        return crm_fields.build_records(
+            frame, crm_fields.map_fields(settings(), "hubspot", crm_fields.infer_kinds(frame))
+        )[0].digest
 
     assert row("2024-01-01", 0.5) == row("2024-02-01", 0.500001)
     assert row("2024-01-01", 0.5) != row("2024-01-01", 0.51)

@@ -50,7 +50,7 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     with FakeSalesforce() if request.param == "salesforce" else FakeHubSpot() as server:
         place = {"instance_url": server.url} if request.param == "salesforce" else {"url": server.url}
         crm = Crm.model_validate({"wait_s": 0.01, "tries": 3, "columns": ["churn_90d"], request.param: place})
-        destinations.needs(request.param, _settings(crm), create=True)
+        destinations.list_fields(request.param, _settings(crm), create=True)
         yield request.param, server, crm
 
 

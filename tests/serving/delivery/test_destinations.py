@@ -100,10 +100,10 @@ def test_a_text_longer_than_a_cell_is_cut(write: Callable[..., None], tmp_path: 
 def test_more_rows_than_a_sheet_holds_are_refused_before_and_while_they_are_written(
     write: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    destinations.check_rows(f"{tmp_path}/s.xlsx", files.EXCEL_ROWS)
-    destinations.check_rows(f"{tmp_path}/s.csv", 2 * files.EXCEL_ROWS)
+    destinations.check_capacity(f"{tmp_path}/s.xlsx", files.EXCEL_ROWS)
+    destinations.check_capacity(f"{tmp_path}/s.csv", 2 * files.EXCEL_ROWS)
     with pytest.raises(DeliveryError, match=r"1,048,576 rows, where a sheet holds 1,048,575.*\.parquet"):
-        destinations.check_rows(f"{tmp_path}/s.xlsx", files.EXCEL_ROWS + 1)
+        destinations.check_capacity(f"{tmp_path}/s.xlsx", files.EXCEL_ROWS + 1)
     monkeypatch.setattr(files, "EXCEL_ROWS", 4)
     write(tmp_path / "s.xlsx", frame(), frame())
     held = (tmp_path / "s.xlsx").read_bytes()
@@ -143,10 +143,10 @@ def test_a_table_is_made_updated_and_widened(
     assert bool(found[0]["in_cohort"]) is True
     write(f"{url}#other table", frame())
     assert len(rows(url, "other table")) == 2
-    needs = {need.name: need.there for need in destinations.needs(url, settings)}
+    needs = {need.name: need.there for need in destinations.list_fields(url, settings)}
     assert (needs["churn_30d"], needs["tier"]) == (True, False)
-    destinations.needs(url, settings, create=True)
-    assert all(need.there for need in destinations.needs(url, settings))
+    destinations.list_fields(url, settings, create=True)
+    assert all(need.there for need in destinations.list_fields(url, settings))
     assert rows(url)[0]["tier"] is None
 
 
@@ -167,12 +167,12 @@ def test_a_table_with_another_key_is_refused_and_left_as_it_was(
 @pytest.mark.parametrize("to", ["scores.xls", "scores", "mysql://host/name", "nothing://", "Salesforce"])
 def test_an_unknown_destination_is_named(to: str, settings: Any) -> None:
     with pytest.raises(GarrisonError, match=r"\.csv|sqlite:///"):
-        destinations.check(to, settings)
+        destinations.check_destination(to, settings)
 
 
 def test_a_file_has_no_fields_to_be_made(settings: Any) -> None:
     with pytest.raises(GarrisonError, match="a file has no fields"):
-        destinations.needs("scores.csv", settings)
+        destinations.list_fields("scores.csv", settings)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "xlsx"])

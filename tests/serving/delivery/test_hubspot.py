@@ -12,7 +12,7 @@ from features.core.errors import DeliveryError
 from features.settings import Crm
 from features.state import database
 from serving.delivery import destinations
-from serving.delivery.deliver import Delivered, deliver
+from serving.delivery.deliver import DeliveryReport, deliver
 from tests.support.fake_hubspot import TOKEN, FakeHubSpot, refusal
 from tests.support.fake_server import Answer, Trap
 
@@ -57,13 +57,13 @@ def ready(portal: FakeHubSpot, settings: Any) -> FakeHubSpot:
 
 
 @pytest.fixture
-def send(settings: Any) -> Iterator[Callable[..., Delivered]]:
+def send(settings: Any) -> Iterator[Callable[..., DeliveryReport]]:
     with database.open(settings) as opened:
         yield lambda *chunks, **more: deliver(settings, opened, chunks, "hubspot", **more)
 
 
 def test_rows_arrive_a_hundred_at_a_time_and_then_only_what_changed(
-    ready: FakeHubSpot, send: Callable[..., Delivered]
+    ready: FakeHubSpot, send: Callable[..., DeliveryReport]
 ) -> None:
     assert send(frame(250)).fates == {"sent": 250}
     assert ready.count(UPSERT) == 3
@@ -84,7 +84,7 @@ def test_rows_arrive_a_hundred_at_a_time_and_then_only_what_changed(
 
 @pytest.mark.parametrize("traced", [True, False])
 def test_partial_failures_are_found_row_by_row(
-    ready: FakeHubSpot, send: Callable[..., Delivered], tmp_path: Path, *, traced: bool
+    ready: FakeHubSpot, send: Callable[..., DeliveryReport], tmp_path: Path, *, traced: bool
 ) -> None:
     ready.traced = traced
     ready.errors = {
@@ -101,7 +101,7 @@ def test_partial_failures_are_found_row_by_row(
 
 
 def test_a_row_that_spoils_its_batch_is_found_and_the_others_arrive(
-    ready: FakeHubSpot, send: Callable[..., Delivered], tmp_path: Path
+    ready: FakeHubSpot, send: Callable[..., DeliveryReport], tmp_path: Path
 ) -> None:
     ready.spoilers = {"h003", "h077"}
     assert send(frame(100), result=tmp_path / "fates.csv").fates == {"sent": 98, "quarantined": 2}
@@ -112,7 +112,7 @@ def test_a_row_that_spoils_its_batch_is_found_and_the_others_arrive(
 
 
 def test_a_row_that_the_answer_leaves_out_is_not_taken_for_sent(
-    ready: FakeHubSpot, send: Callable[..., Delivered]
+    ready: FakeHubSpot, send: Callable[..., DeliveryReport]
 ) -> None:
     ready.forgotten = {"h001"}
     assert send(frame()).fates == {"sent": 2, "quarantined": 1}
@@ -121,7 +121,7 @@ def test_a_row_that_the_answer_leaves_out_is_not_taken_for_sent(
 
 
 def test_a_429_is_waited_out_as_long_as_it_says(
-    ready: FakeHubSpot, send: Callable[..., Delivered], monkeypatch: pytest.MonkeyPatch
+    ready: FakeHubSpot, send: Callable[..., DeliveryReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr("serving.delivery.crm_client.Patience.wait", lambda _, _tried, asked=0.0: slept.append(asked))
@@ -132,7 +132,7 @@ def test_a_429_is_waited_out_as_long_as_it_says(
 
 
 def test_a_cloud_that_stays_away_ends_the_delivery_and_the_next_takes_the_rest(
-    ready: FakeHubSpot, send: Callable[..., Delivered], tmp_path: Path
+    ready: FakeHubSpot, send: Callable[..., DeliveryReport], tmp_path: Path
 ) -> None:
     ready.traps = [Trap(UPSERT, refusal("down", 503, "DOWN"), after=1, times=3)]
     delivered = send(frame(300), result=tmp_path / "fates.csv")
@@ -145,7 +145,7 @@ def test_a_cloud_that_stays_away_ends_the_delivery_and_the_next_takes_the_rest(
 
 
 def test_being_told_to_stay_away_for_hours_ends_the_delivery(
-    ready: FakeHubSpot, send: Callable[..., Delivered]
+    ready: FakeHubSpot, send: Callable[..., DeliveryReport]
 ) -> None:
     ready.traps = [Trap(UPSERT, Answer(429, SLOW_DOWN.body, {"Retry-After": "40000"}))]
     delivered = send(frame())
@@ -158,35 +158,35 @@ def test_a_token_that_is_refused_is_told_without_it(
 ) -> None:
     monkeypatch.setenv("HUBSPOT_TOKEN", "pat-old")
     with pytest.raises(DeliveryError, match=r"HTTP 401.*Check the token in HUBSPOT_TOKEN") as caught:
-        destinations.check("hubspot", settings)
+        destinations.check_destination("hubspot", settings)
     assert "pat-old" not in str(caught.value)
     assert ready.writes == {}
 
 
-def test_a_number_is_never_put_into_a_text_property(ready: FakeHubSpot, send: Callable[..., Delivered]) -> None:
+def test_a_number_is_never_put_into_a_text_property(ready: FakeHubSpot, send: Callable[..., DeliveryReport]) -> None:
     ready.properties["garrison_churn_90d"]["type"] = "string"
     with pytest.raises(DeliveryError, match="garrison_churn_90d is a string"):
         send(frame())
     assert ready.writes == {}
 
 
-def test_a_property_of_hubspots_own_is_refused(ready: FakeHubSpot, send: Callable[..., Delivered]) -> None:
+def test_a_property_of_hubspots_own_is_refused(ready: FakeHubSpot, send: Callable[..., DeliveryReport]) -> None:
     ready.properties["garrison_value"]["hubspotDefined"] = True
     with pytest.raises(DeliveryError, match="garrison_value is a number or HubSpot's own"):
         send(frame())
 
 
 def test_the_properties_are_made_once(portal: FakeHubSpot, settings: Any) -> None:
-    assert not any(need.there for need in destinations.needs("hubspot", settings))
-    destinations.needs("hubspot", settings, create=True)
-    assert all(need.there for need in destinations.needs("hubspot", settings))
+    assert not any(need.there for need in destinations.list_fields("hubspot", settings))
+    destinations.list_fields("hubspot", settings, create=True)
+    assert all(need.there for need in destinations.list_fields("hubspot", settings))
     assert portal.properties["garrison_account_id"]["hasUniqueValue"]
     assert portal.properties["garrison_as_of"]["type"] == "datetime"
     assert [option["value"] for option in portal.properties["garrison_in_cohort"]["options"]] == ["true", "false"]
     posted = portal.count("POST /crm/v3/properties/companies$")
-    destinations.needs("hubspot", settings, create=True)
+    destinations.list_fields("hubspot", settings, create=True)
     assert portal.count("POST /crm/v3/properties/companies$") == posted
-    destinations.check("hubspot", settings)
+    destinations.check_destination("hubspot", settings)
 
 
 def test_the_commands_make_the_properties_score_into_them_and_tell_what_failed(

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from features.state import database
 from features.state.tables import DELIVERIES, DELIVERY_JOBS, DELIVERY_QUARANTINE, DELIVERY_RUNS
-from serving.delivery.destination import Row, digest
+from serving.delivery.destination import OutgoingRecord, compute_digest
 from serving.delivery.ledger import Ledger
 
 
-def row(account_id: str, score: float = 0.5) -> Row:
+def row(account_id: str, score: float = 0.5) -> OutgoingRecord:
     content = {"churn": score, "why": "Rückgang"}
-    return Row(account_id, content, digest(content))
+    return OutgoingRecord(account_id, content, compute_digest(content))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -75,7 +75,7 @@ def test_a_row_leaves_quarantine_when_it_is_taken(opened: database.Store) -> Non
 
 def test_the_digest_leaves_out_what_it_is_told_to() -> None:
     first, later = {"churn": 0.5, "as_of": "2024-01-01"}, {"churn": 0.5, "as_of": "2024-02-01"}
-    assert digest(first, without=["as_of"]) == digest(later, without=["as_of"])
-    assert digest(first) != digest(later)
-    assert digest({"a": 1, "b": None}) == digest({"b": None, "a": 1})
-    assert digest({"a": 1}) != digest({"a": "1"})
+    assert compute_digest(first, without=["as_of"]) == compute_digest(later, without=["as_of"])
+    assert compute_digest(first) != compute_digest(later)
+    assert compute_digest({"a": 1, "b": None}) == compute_digest({"b": None, "a": 1})
+    assert compute_digest({"a": 1}) != compute_digest({"a": "1"})

@@ -12,7 +12,7 @@ from features.core.errors import DeliveryError
 from features.settings import Crm
 from features.state import database
 from serving.delivery import destinations
-from serving.delivery.deliver import Delivered, deliver
+from serving.delivery.deliver import DeliveryReport, deliver
 from serving.delivery.ledger import Ledger
 from tests.support.fake_salesforce import EXPIRED, FakeSalesforce
 from tests.support.fake_server import Answer, Trap
@@ -58,12 +58,14 @@ def ready(org: FakeSalesforce, settings: Any) -> FakeSalesforce:
 
 
 @pytest.fixture
-def send(settings: Any) -> Iterator[Callable[..., Delivered]]:
+def send(settings: Any) -> Iterator[Callable[..., DeliveryReport]]:
     with database.open(settings) as opened:
         yield lambda *chunks, **more: deliver(settings, opened, chunks, "salesforce", **more)
 
 
-def test_rows_arrive_and_the_next_time_only_what_changed(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
+def test_rows_arrive_and_the_next_time_only_what_changed(
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport]
+) -> None:
     assert send(frame()).fates == {"sent": 3}
     assert ready.records["Ä-0"] == {
         "Name": "Boatyard Ä-0",
@@ -84,7 +86,7 @@ def test_rows_arrive_and_the_next_time_only_what_changed(ready: FakeSalesforce, 
     assert send(later, everything=True).fates == {"sent": 3}
 
 
-def test_a_value_that_is_gone_is_emptied(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
+def test_a_value_that_is_gone_is_emptied(ready: FakeSalesforce, send: Callable[..., DeliveryReport]) -> None:
     send(frame(1))
     gone = frame(1)
     gone["value"] = [float("nan")]
@@ -92,14 +94,16 @@ def test_a_value_that_is_gone_is_emptied(ready: FakeSalesforce, send: Callable[.
     assert "Garrison_Value__c" not in ready.records["Ä-0"]
 
 
-def test_the_external_id_stands_once_in_what_is_sent(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
+def test_the_external_id_stands_once_in_what_is_sent(
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport]
+) -> None:
     send(frame())
     header = next(iter(ready.jobs.values()))["csv"].splitlines()[0].split(",")
     assert header.count("Garrison_Account_Id__c") == 1
 
 
 def test_rows_that_failed_in_silence_are_found_and_tried_again(
-    ready: FakeSalesforce, send: Callable[..., Delivered], tmp_path: Path
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport], tmp_path: Path
 ) -> None:
     ready.errors = {
         "Ä-0": ["UNABLE_TO_LOCK_ROW:unable to obtain exclusive access"],
@@ -124,14 +128,16 @@ def test_rows_that_failed_in_silence_are_found_and_tried_again(
 @pytest.mark.parametrize(
     "where", ["POST .*ingest$", "PUT .*batches", "PATCH", r"GET .*ingest/\w+$", "GET .*Results", "describe", "token"]
 )
-def test_a_503_in_the_middle_is_waited_out(ready: FakeSalesforce, send: Callable[..., Delivered], where: str) -> None:
+def test_a_503_in_the_middle_is_waited_out(
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport], where: str
+) -> None:
     ready.traps = [Trap(where, BUSY, times=2)]
     assert send(frame()).fates == {"sent": 3}
     assert set(ready.writes.values()) == {1}
 
 
 def test_retry_after_is_kept_to(
-    ready: FakeSalesforce, send: Callable[..., Delivered], monkeypatch: pytest.MonkeyPatch
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr("serving.delivery.crm_client.Patience.wait", lambda _, _tried, asked=0.0: slept.append(asked))
@@ -140,14 +146,14 @@ def test_retry_after_is_kept_to(
     assert slept == [7.0]
 
 
-def test_an_expired_token_costs_one_new_login(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
+def test_an_expired_token_costs_one_new_login(ready: FakeSalesforce, send: Callable[..., DeliveryReport]) -> None:
     ready.traps = [Trap("PUT", EXPIRED)]
     assert send(frame()).fates == {"sent": 3}
     assert ready.count("oauth2/token") == 2
 
 
 def test_a_token_that_stays_refused_ends_the_delivery(
-    ready: FakeSalesforce, send: Callable[..., Delivered], tmp_path: Path
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport], tmp_path: Path
 ) -> None:
     ready.traps = [Trap("POST .*ingest$", EXPIRED, times=99)]
     delivered = send(frame(), frame(5), result=tmp_path / "fates.csv")
@@ -159,14 +165,14 @@ def test_a_token_that_stays_refused_ends_the_delivery(
     assert len(pd.read_csv(tmp_path / "fates.csv")) == 8
 
 
-def test_a_lost_answer_to_the_close_does_no_harm(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
+def test_a_lost_answer_to_the_close_does_no_harm(ready: FakeSalesforce, send: Callable[..., DeliveryReport]) -> None:
     ready.traps = [Trap("PATCH", BUSY, deaf=True)]
     assert send(frame()).fates == {"sent": 3}
     assert set(ready.writes.values()) == {1}
 
 
 def test_a_job_that_salesforce_fails_is_told_with_its_reason(
-    ready: FakeSalesforce, send: Callable[..., Delivered], tmp_path: Path
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport], tmp_path: Path
 ) -> None:
     ready.on("PUT", lambda: ready.fields.pop("Garrison_Value__c", None))  # gone since we looked
     assert send(frame(), result=tmp_path / "fates.csv").fates == {"quarantined": 3}
@@ -175,7 +181,7 @@ def test_a_job_that_salesforce_fails_is_told_with_its_reason(
 
 
 def test_a_job_cut_off_before_its_upload_is_given_up(
-    ready: FakeSalesforce, send: Callable[..., Delivered], settings: Any
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport], settings: Any
 ) -> None:
     ready.traps = [Trap("PUT", BUSY, times=3)]
     assert send(frame()).fates == {"failed": 3}
@@ -187,7 +193,9 @@ def test_a_job_cut_off_before_its_upload_is_given_up(
         assert Ledger(opened, destinations.Salesforce(settings).key).under_way() == {}
 
 
-def test_a_job_cut_off_after_its_upload_is_found_again(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
+def test_a_job_cut_off_after_its_upload_is_found_again(
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport]
+) -> None:
     ready.errors = {"Ä-1": ["UNABLE_TO_LOCK_ROW:locked"]}
     ready.traps = [Trap(r"GET .*ingest/\w+$", BUSY, times=3)]
     assert send(frame()).fates == {"failed": 3}
@@ -197,7 +205,7 @@ def test_a_job_cut_off_after_its_upload_is_found_again(ready: FakeSalesforce, se
 
 
 def test_missing_and_wrong_fields_are_named_before_anything_is_sent(
-    ready: FakeSalesforce, send: Callable[..., Delivered], settings: Any
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport], settings: Any
 ) -> None:
     del ready.fields["Garrison_Drivers__c"]
     ready.fields["Garrison_Value__c"]["type"] = "string"
@@ -206,21 +214,21 @@ def test_missing_and_wrong_fields_are_named_before_anything_is_sent(
     with pytest.raises(
         DeliveryError, match=r"no field Garrison_Drivers__c.*no field Garrison_Tier__c|Garrison_Tier__c"
     ):
-        destinations.check("salesforce", settings)
+        destinations.check_destination("salesforce", settings)
     assert ready.jobs == {}
 
 
-def test_a_shorter_field_gets_a_shorter_text(ready: FakeSalesforce, send: Callable[..., Delivered]) -> None:
+def test_a_shorter_field_gets_a_shorter_text(ready: FakeSalesforce, send: Callable[..., DeliveryReport]) -> None:
     ready.fields["Garrison_Drivers__c"]["length"] = 10
     send(frame(1))
     assert ready.records["Ä-0"]["Garrison_Drivers__c"] == "Nutzung f…"
 
 
 def test_the_fields_are_made_with_their_types(org: FakeSalesforce, settings: Any) -> None:
-    before = destinations.needs("salesforce", settings)
+    before = destinations.list_fields("salesforce", settings)
     assert not any(need.there for need in before)
-    destinations.needs("salesforce", settings, create=True)
-    assert all(need.there for need in destinations.needs("salesforce", settings))
+    destinations.list_fields("salesforce", settings, create=True)
+    assert all(need.there for need in destinations.list_fields("salesforce", settings))
     made = {name: field["metadata"] for name, field in org.fields.items() if "metadata" in field}
     assert made["Garrison_Account_Id__c"]["externalId"]
     assert made["Garrison_Account_Id__c"]["unique"]
@@ -232,13 +240,13 @@ def test_the_fields_are_made_with_their_types(org: FakeSalesforce, settings: Any
         "required": False,
     }
     posts = org.count("CustomField")
-    destinations.needs("salesforce", settings, create=True)
+    destinations.list_fields("salesforce", settings, create=True)
     assert org.count("CustomField") == posts  # nothing is made twice
-    destinations.check("salesforce", settings)
+    destinations.check_destination("salesforce", settings)
 
 
 def test_a_dry_run_sends_nothing_and_shows_what_would_change(
-    ready: FakeSalesforce, send: Callable[..., Delivered]
+    ready: FakeSalesforce, send: Callable[..., DeliveryReport]
 ) -> None:
     send(frame())
     jobs = len(ready.jobs)
@@ -255,14 +263,14 @@ def test_a_dry_run_sends_nothing_and_shows_what_would_change(
 def test_wrong_credentials_are_told_without_the_secret(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALESFORCE_CLIENT_SECRET", "hunter2")
     with pytest.raises(DeliveryError, match=r"does not let us in.*invalid client credentials") as caught:
-        destinations.check("salesforce", settings)
+        destinations.check_destination("salesforce", settings)
     assert "hunter2" not in str(caught.value)
     monkeypatch.delenv("SALESFORCE_CLIENT_SECRET")
     with pytest.raises(DeliveryError, match="SALESFORCE_CLIENT_SECRET is not set"):
-        destinations.check("salesforce", settings)
+        destinations.check_destination("salesforce", settings)
 
 
 def test_without_an_address_there_is_nothing_to_deliver_to() -> None:
     bare = SimpleNamespace(crm=Crm(), targets={})
     with pytest.raises(DeliveryError, match="instance_url"):
-        destinations.check("salesforce", bare)  # type: ignore[arg-type]
+        destinations.check_destination("salesforce", bare)  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ from features.catalog import BUILT_IN
 from features.core.errors import GarrisonError
 from features.engine import snapshots
 from features.sources.history import History
-from serving.scoring.drivers import Driver, _driver, _folded, find_drivers
-from serving.scoring.scorer import Rows, Scorer, load_champions
+from serving.scoring.drivers import ScoreDriver, _driver, _folded, find_drivers
+from serving.scoring.scorer import PreparedSnapshots, Scorer, load_champions
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def frame(harbour: Any, now: datetime) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def rows(scorer: Scorer, frame: pd.DataFrame) -> Rows:
+def rows(scorer: Scorer, frame: pd.DataFrame) -> PreparedSnapshots:
     return scorer.rows(frame, ("tickets", "usage", "purchases"))
 
 
@@ -36,10 +36,12 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[t], other[t]) for t in one)
 
 
-def test_a_row_scores_the_same_bits_alone_as_among_others(scorer: Scorer, rows: Rows) -> None:
+def test_a_row_scores_the_same_bits_alone_as_among_others(scorer: Scorer, rows: PreparedSnapshots) -> None:
     whole = scorer.score(rows)
     assert len(rows) > 800
-    thousands = Rows(**{**vars(rows), "matrices": {t: np.tile(m, (3, 1)) for t, m in rows.matrices.items()}})
+    thousands = PreparedSnapshots(
+        **{**vars(rows), "matrices": {t: np.tile(m, (3, 1)) for t, m in rows.matrices.items()}}
+    )
     big = scorer.score(thousands)  # large enough for LightGBM's threads
     for target, scores in whole.items():
         assert np.array_equal(big[target], np.tile(scores, (3, 1)))
@@ -47,12 +49,14 @@ def test_a_row_scores_the_same_bits_alone_as_among_others(scorer: Scorer, rows: 
         assert same(scorer.score(rows.take([i])), {t: s[[i]] for t, s in whole.items()}), i
 
 
-def test_the_order_of_a_snapshots_columns_means_nothing(scorer: Scorer, frame: pd.DataFrame, rows: Rows) -> None:
+def test_the_order_of_a_snapshots_columns_means_nothing(
+    scorer: Scorer, frame: pd.DataFrame, rows: PreparedSnapshots
+) -> None:
     turned = scorer.rows(frame[list(frame.columns)[::-1]], rows.sources)
     assert same(scorer.score(turned), scorer.score(rows))
 
 
-def test_scores_are_probabilities_that_never_fall_with_the_horizon(scorer: Scorer, rows: Rows) -> None:
+def test_scores_are_probabilities_that_never_fall_with_the_horizon(scorer: Scorer, rows: PreparedSnapshots) -> None:
     churn = scorer.score(rows)["churn"]
     assert churn.shape == (len(rows), 2)
     assert ((churn > 0) & (churn < 1)).all()
@@ -85,13 +89,13 @@ def test_the_value_is_the_recurring_revenue_or_else_the_spend_by_the_year(scorer
     assert np.isnan(value[3])
 
 
-def explained(scorer: Scorer, rows: Rows) -> Iterator[tuple[bool, tuple[Driver, ...]]]:
+def explained(scorer: Scorer, rows: PreparedSnapshots) -> Iterator[tuple[bool, tuple[ScoreDriver, ...]]]:
     bundle, scores = scorer.bundles["churn"], scorer.score(rows)["churn"]
     above = scores[:, 1] > bundle.base_rates[90]
     yield from zip(above, find_drivers(bundle, rows, scores, 90), strict=True)
 
 
-def test_drivers_are_few_of_different_families_and_on_the_scores_side(scorer: Scorer, rows: Rows) -> None:
+def test_drivers_are_few_of_different_families_and_on_the_scores_side(scorer: Scorer, rows: PreparedSnapshots) -> None:
     sides = set()
     for above, drivers in explained(scorer, rows.take(slice(0, 200))):
         sides.add(bool(above))
@@ -104,7 +108,7 @@ def test_drivers_are_few_of_different_families_and_on_the_scores_side(scorer: Sc
     assert sides == {True, False}
 
 
-def test_a_drivers_contribution_is_that_of_its_whole_family(scorer: Scorer, rows: Rows) -> None:
+def test_a_drivers_contribution_is_that_of_its_whole_family(scorer: Scorer, rows: PreparedSnapshots) -> None:
     bundle, few = scorer.bundles["churn"], rows.take(slice(0, 50))
     contributions = bundle.contributions(few.matrices["churn"], 90)
     families = np.array([few.catalog.feature(f).family for f in bundle.features])
@@ -127,7 +131,7 @@ def test_features_of_one_family_that_cancel_out_are_no_reason() -> None:
     assert folded.tolist() == [[0.0, 0.5], [2.0, 0.5]]
 
 
-def test_a_rows_drivers_are_the_same_bits_alone_as_among_others(scorer: Scorer, rows: Rows) -> None:
+def test_a_rows_drivers_are_the_same_bits_alone_as_among_others(scorer: Scorer, rows: PreparedSnapshots) -> None:
     some = rows.take(slice(0, 10))
     together = [drivers for _, drivers in explained(scorer, some)]
     assert together == [d for i in range(10) for _, d in explained(scorer, some.take([i]))]
@@ -139,7 +143,9 @@ def test_every_built_in_driver_is_in_words_with_a_number() -> None:
             assert any(c.isdigit() for c in feature.says(value)), feature.name
 
 
-def test_a_driver_speaks_of_the_value_in_the_snapshot(scorer: Scorer, frame: pd.DataFrame, rows: Rows) -> None:
+def test_a_driver_speaks_of_the_value_in_the_snapshot(
+    scorer: Scorer, frame: pd.DataFrame, rows: PreparedSnapshots
+) -> None:
     found = [d for _, drivers in explained(scorer, rows.take([0, 1, 2])) for d in drivers if d.feature == "seats"]
     seats = frame["seats"].head(3).astype(int).astype(str).tolist()
     assert found
