@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
+from features.core.auc import auc
 from features.core.contract import TABLES
 from features.definitions.feature import DAY
 from features.sources.history import History
@@ -83,25 +83,21 @@ def alone(values: pd.Series, answers: np.ndarray) -> Alone:
         answers: (n,) of 0 and 1.
     """
     there = values.notna().to_numpy()
-    by_presence = auc(there.astype("float64"), answers)
+    by_presence = separation(there.astype("float64"), answers)
     if pd.api.types.is_numeric_dtype(values):
         numbers = values.to_numpy(dtype="float64", na_value=np.nan)
-        by_value = max(auc(np.nan_to_num(numbers, nan=end), answers) for end in (-np.inf, np.inf))
+        by_value = max(separation(np.nan_to_num(numbers, nan=end), answers) for end in (-np.inf, np.inf))
     else:
-        by_value = auc(_rates(values, answers), answers, either=False)
+        by_value = auc(answers, _rates(values, answers), undefined=0.5)
     if by_presence >= by_value:
         return Alone(by_presence, "whether it is there")
     return Alone(by_value, "its value")
 
 
-def auc(scores: np.ndarray, answers: np.ndarray, *, either: bool = True) -> float:
-    """Area under the ROC curve, ties counting half; 0.5 where a class is missing. The better direction if `either`."""
-    ones = answers.sum()
-    zeros = len(answers) - ones
-    if not (ones and zeros):
-        return 0.5
-    found = float((rankdata(scores)[answers == 1].sum() - ones * (ones + 1) / 2) / (ones * zeros))
-    return max(found, 1 - found) if either else found
+def separation(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the AUC of scores or of their negatives, whichever is higher; 0.5 where a class is missing."""
+    area = auc(labels, scores, undefined=0.5)
+    return max(area, 1 - area)
 
 
 def attributes(history: History) -> pd.DataFrame:

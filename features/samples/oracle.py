@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import rankdata
 
+from features.core.auc import auc
 from features.core.errors import GarrisonError
 
 
@@ -57,11 +57,6 @@ def compare(scores: Path, truth: Path, target: str) -> Comparison:
         missing = int(both[f"p_{target}"].isna().sum())
         raise GarrisonError(f"{missing:,} of {len(both):,} tested rows have no truth", hint="Is it the same sample?")
     label = both["label"].to_numpy()
-    return Comparison(target, len(both), _auc(label, both["score"]), _auc(label, both[f"p_{target}"]))
-
-
-def _auc(label: pd.Series, score: pd.Series) -> float:
-    """Area under the ROC curve by the rank sum: the Mann-Whitney statistic over its maximum."""
-    ranks, positive = rankdata(score), label == 1
-    n, m = int(positive.sum()), int((~positive).sum())
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+    return Comparison(
+        target, len(both), auc(label, both["score"].to_numpy()), auc(label, both[f"p_{target}"].to_numpy())
+    )

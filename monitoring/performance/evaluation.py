@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss
 
+from features.core.auc import auc
 from features.core.errors import GarrisonError
 from features.core.timestamps import from_micros, to_datetimes, to_micros
 from features.settings import Settings
@@ -136,14 +137,14 @@ def estimate(scores: Floats) -> Estimate:
     doubt = scores * (1 - scores)
     expected, spread = float(scores.sum()), 1.96 * math.sqrt(doubt.sum())
     low, high = max(0.0, expected - spread), min(float(len(scores)), expected + spread)
-    auc, pairs = None, expected * (len(scores) - expected)
+    area, pairs = None, expected * (len(scores) - expected)
     # An account makes no pair with itself.
     if pairs - doubt.sum() > 1e-9:
         outcomes = np.repeat([1, 0], len(scores))
         weights = np.concatenate([scores, 1 - scores])
-        ordered = roc_auc_score(outcomes, np.tile(scores, 2), sample_weight=weights) * pairs - doubt.sum() / 2
-        auc = float(ordered / (pairs - doubt.sum()))
-    return Estimate(len(scores), expected, low, high, auc, float(doubt.mean()))
+        ordered = auc(outcomes, np.tile(scores, 2), weights) * pairs - doubt.sum() / 2
+        area = float(ordered / (pairs - doubt.sum()))
+    return Estimate(len(scores), expected, low, high, area, float(doubt.mean()))
 
 
 def realise(scores: Floats, answers: Floats) -> Outcome:
@@ -157,8 +158,8 @@ def realise(scores: Floats, answers: Floats) -> Outcome:
         answers: (n,) of 0 and 1.
     """
     positives = int(answers.sum())
-    auc = float(roc_auc_score(answers, scores)) if 0 < positives < len(answers) else None
-    return Outcome(len(answers), positives, auc, float(brier_score_loss(answers, scores)))
+    area = auc(answers, scores) if 0 < positives < len(answers) else None
+    return Outcome(len(answers), positives, area, float(brier_score_loss(answers, scores)))
 
 
 def run(settings: Settings) -> Performance:

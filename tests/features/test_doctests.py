@@ -8,6 +8,7 @@ import importlib
 import pytest
 
 MODULES = (
+    "features.core.auc",
     "features.definitions.feature",
     "features.settings.load",
 )

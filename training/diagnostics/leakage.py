@@ -25,10 +25,13 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
+from features.core.auc import auc
 from features.core.contract import TABLES
+from features.core.sql_text import SqlText
 from features.core.timestamps import from_micros, to_datetimes, to_micros_column
 from features.definitions.feature import DAY, Feature
-from features.diagnostics.target_leakage import alone, attributes, auc
+from features.definitions.visibility_rule import SQL, is_visible, visible_from
+from features.diagnostics.target_leakage import alone, attributes, separation
 from features.engine import snapshots
 from features.settings import Churn, Upsell
 from features.sources.history import History
@@ -135,7 +138,7 @@ class Probe:
     def _of_sources(self, rows: pd.DataFrame, answers: np.ndarray) -> Iterator[tuple[str, str]]:
         for source in self._history.sources:
             ever, recent = _present(self._history, source, rows)
-            if (found := auc(ever.astype("float64"), answers)) >= _SOURCE_AUC:
+            if (found := separation(ever.astype("float64"), answers)) >= _SOURCE_AUC:
                 yield source, f"whether an account has rows in {source} alone tells the label (AUC {found:.3f})"
             for there, when in ((ever, "with"), (recent, f"with the last {_RECENT_DAYS} days")):
                 accounts = rows["account_id"][there & (answers == 1)].nunique()
@@ -257,18 +260,19 @@ def _pure(share: float, least: float, answers: np.ndarray, where: np.ndarray) ->
 
 def _present(history: History, source: str, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Whether each row's account has an event of the source before `as_of`, known at it: ever, and in 30 days."""
-    time = TABLES[source].time
-    first = history.query(f"SELECT account_id, min(greatest({time} + 1, known_at)) AS seen FROM {source} GROUP BY 1")  # noqa: S608  # the contract's own names
-    seen = rows["account_id"].map(first.set_index("account_id")["seen"]).to_numpy(dtype="float64")
+    time, known_at = SqlText(TABLES[source].time), SqlText("known_at")
+    since = visible_from(time, known_at, SQL)
+    first = history.query(f"SELECT account_id, min({since}) AS since FROM {source} GROUP BY 1")  # noqa: S608  # the contract's own names
+    visible_since = rows["account_id"].map(first.set_index("account_id")["since"]).to_numpy(dtype="float64")
     as_ofs = to_micros_column(rows["as_of"]).to_numpy()
     recent = history.query(
         f"SELECT DISTINCT account_id, as_of FROM {source} JOIN cutoffs "  # noqa: S608  # the contract's own names
-        f"ON {time} < as_of AND {time} >= as_of - {_RECENT_DAYS * DAY} AND known_at <= as_of",
+        f"ON {is_visible(time, known_at, 'as_of')} AND {time} >= as_of - {_RECENT_DAYS * DAY}",
         cutoffs=pd.DataFrame({"as_of": np.unique(as_ofs)}),
     )
     recent = recent.assign(as_of=to_datetimes(recent["as_of"]))
     there = rows[["account_id", "as_of"]].merge(recent.assign(there=True), on=["account_id", "as_of"], how="left")
-    return seen <= as_ofs, there["there"].notna().to_numpy()
+    return visible_since <= as_ofs, there["there"].notna().to_numpy()
 
 
 def _reached(matrix: np.ndarray, answers: np.ndarray, accounts: pd.Series) -> float:
@@ -278,7 +282,7 @@ def _reached(matrix: np.ndarray, answers: np.ndarray, accounts: pd.Series) -> fl
     for fold in range(_FOLDS):
         asked = folds == fold
         scores[asked] = _fitted(matrix[~asked], answers[~asked]).predict(matrix[asked], num_threads=1)
-    return auc(scores, answers, either=False)
+    return auc(answers, scores, undefined=0.5)
 
 
 def _fitted(matrix: np.ndarray, answers: np.ndarray) -> lgb.Booster:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.core.auc import auc_of_counts
 from training.evaluation import calibration_error
 from training.evaluation.profit import RETENTION, Stakes, expected_maximum
 
@@ -51,7 +52,7 @@ class Ranking:
 
     def auc(self, weights: np.ndarray | None = None) -> float:
         """Area under the ROC curve; NaN where a class has no weight."""
-        return _area(*self._counts(self._weights(weights)))
+        return auc_of_counts(*self._counts(self._weights(weights)))
 
     def ap(self, weights: np.ndarray | None = None) -> float:
         """Average precision; NaN without positives."""
@@ -70,7 +71,7 @@ class Ranking:
         captured = _captured(good, rows)
         profit = expected_maximum(good[::-1], rows[::-1], self._stakes)
         return [
-            _area(good, rows),
+            auc_of_counts(good, rows),
             _precision(good, rows),
             brier,
             1 - brier / (base * (1 - base)),
@@ -96,13 +97,6 @@ class Ranking:
         if self._worth is None:
             return float("nan")
         return _captured(self._by_score(weight * self._worth), rows)[SHARES.index(10)]
-
-
-def _area(good: np.ndarray, rows: np.ndarray) -> float:
-    bad = rows - good
-    pairs = good.sum() * bad.sum()
-    # A positive beats the negatives below it, and half of those that tie with it.
-    return float(good @ (bad.sum() - np.cumsum(bad) + bad / 2) / pairs) if pairs else float("nan")
 
 
 def _precision(good: np.ndarray, rows: np.ndarray) -> float:
