@@ -1,14 +1,13 @@
-"""The audit log: who asked for whose scores, a line of JSON for each request that carried a live key.
+"""Writes the access log: who asked for whose scores, a line of JSON for each request with a valid key.
 
-A request puts its line on a queue and waits for nothing; a thread writes what is there, every second and at the end.
-A line is never dropped: where the disk takes none for so long that the queue is full, the service refuses to score.
+A request only queues its line; a thread writes the lines every second and at the end. No line is ever dropped: if the
+disk takes none for so long that the queue is full, the service refuses to score.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,95 +16,84 @@ from pathlib import Path
 from pydantic_core import to_json
 
 from features.settings import Settings
+from serving.background_writer import BackgroundWriter
 
 _log = logging.getLogger("bentoml.garrison")
-# Bytes of lines that may wait: minutes of full load.
+# Minutes of full load.
 MAX_WAITING_BYTES = 32 * 2**20
-WRITE_SECONDS = 1.0  # seconds between writes
-_LONGEST = 200  # characters of an account id; what is longer is none
+WRITE_SECONDS = 1.0
+_MAX_ID = 200  # characters; nothing longer is an account id
 
 
 def access_log_folder(settings: Settings) -> Path:
-    """Where a company's audit files lie: one a day and worker, kept until somebody removes them."""
+    """Return the folder of a company's files, one for each day and worker; they are never removed."""
     return settings.var / "audit"
 
 
 class AccessLog:
-    """One worker's audit log; close it, so that what waits is written.
+    """One worker's access log; close it, so that waiting lines are written.
 
     Args:
-        place: Its folder; made.
+        folder: Where its files lie; it is made if it is missing.
     """
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        self._lines: list[bytes] = []
-        self._waiting = 0
-        self._second, self._said = 0, ""
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._troubled = False
-        self._thread = threading.Thread(target=self._run, name="garrison-audit", daemon=True)
-        self._thread.start()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # Each counter is changed by one thread alone, so neither needs a lock.
+        self._queued_bytes, self._written_bytes = 0, 0
+        self._second, self._second_text = 0, ""
+        self._has_failed = False
+        self._writer = BackgroundWriter("garrison-access-log", self._write, WRITE_SECONDS)
 
     @property
     def is_full(self) -> bool:
-        """Whether no line can be taken: nothing should be answered then."""
-        return self._waiting >= MAX_WAITING_BYTES
+        """Return whether no line can be taken; no request should be answered then."""
+        return self._queued_bytes - self._written_bytes >= MAX_WAITING_BYTES
 
     def record(self, key_id: str, route: str, status: int, accounts: Sequence[str | None]) -> None:
-        """Say that a request was answered.
+        """Queue the line of an answered request; call it from one thread only.
 
         Args:
-            key_id: Whose key it carried; the name stays in the state database.
-            route: Its route's name.
+            key_id: Of the request's key; the key's name stays in the state database.
+            route: The route's name.
             status: HTTP status.
             accounts: Ids of the accounts asked for; None for an item that gave none.
         """
         now = time.time()
         second = int(now)
         if second != self._second:
-            self._second, self._said = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        names = to_json([name and name[:_LONGEST] for name in accounts]).decode()
-        at = f"{self._said}.{int(1000 * (now - second)):03}Z"
-        # Nothing of ours needs JSON's escapes.
-        line = f'{{"at":"{at}","key":"{key_id}","route":"{route}","status":{status},"count":{len(accounts)},'
-        written = f'{line}"accounts":{names}}}\n'.encode()
-        with self._lock:
-            self._lines.append(written)
-            self._waiting += len(written)
+            self._second = second
+            self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        ids = to_json([account_id and account_id[:_MAX_ID] for account_id in accounts]).decode()
+        at = f"{self._second_text}.{int(1000 * (now - second)):03}Z"
+        # None of our own values needs JSON's escapes.
+        start = f'{{"at":"{at}","key":"{key_id}","route":"{route}","status":{status},"count":{len(accounts)},'
+        line = f'{start}"accounts":{ids}}}\n'.encode()
+        self._queued_bytes += len(line)
+        self._writer.put(line)
 
     def close(self) -> None:
         """Write what waits, and stop."""
-        self._over.set()
-        self._thread.join()
+        self._writer.close()
 
-    def _run(self) -> None:
-        left = b""
-        while not self._over.wait(WRITE_SECONDS):
-            left = self._write(left)
-        self._write(left)
-
-    def _write(self, left: bytes) -> bytes:
-        """Write what waits; gives what the disk did not take."""
-        with self._lock:
-            lines, self._lines = self._lines, []
-        left += b"".join(lines)
-        if not left:
-            return left
+    def _write(self, lines: list[bytes]) -> list[bytes]:
+        """Append lines to today's file; return what the disk did not take, which may begin within a line."""
+        rest = b"".join(lines)
         try:
-            self._place.mkdir(parents=True, exist_ok=True)
-            file = self._place / f"{datetime.now(UTC):%Y-%m-%d}.{os.getpid()}.jsonl"
-            opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / f"{datetime.now(UTC):%Y-%m-%d}.{os.getpid()}.jsonl"
+            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                while left:
-                    left = left[os.write(opened, left) :]
+                while rest:
+                    written = os.write(file, rest)
+                    self._written_bytes += written
+                    rest = rest[written:]
             finally:
-                os.close(opened)
+                os.close(file)
         except OSError as error:
-            if not self._troubled:
-                _log.error("the audit log can't be written, and scores end when its queue is full: %s", error.strerror)
-        self._troubled = bool(left)
-        with self._lock:
-            self._waiting = len(left) + sum(map(len, self._lines))
-        return left
+            if not self._has_failed:
+                _log.error(
+                    "the access log can't be written: %s. Once its queue is full, requests are refused", error.strerror
+                )
+        self._has_failed = bool(rest)
+        return [rest] if rest else []

@@ -1,12 +1,14 @@
-"""How often a key may ask: a bucket of tokens for each, filled evenly."""
+"""Limits how many requests each key may send."""
 
 from __future__ import annotations
 
+from serving.pacing import TokenBucket
+
 
 class RateLimiter:
-    """One worker's share of what the keys may ask.
+    """One worker's share of the requests that each key may send.
 
-    A worker knows nothing of the others: it grants its even share, so that all of them together never grant more.
+    A worker knows nothing of the others. It grants its even share, so that all of them together never grant more.
 
     Args:
         per_minute: Requests of one key in a minute, all workers together; as many may come at once.
@@ -15,23 +17,25 @@ class RateLimiter:
 
     def __init__(self, per_minute: int, workers: int = 1) -> None:
         share = per_minute / workers
-        self._most = max(share, 1.0)
-        self._rate = share / 60
-        # By key id: tokens left, and when they were counted. As many entries as there are live keys.
-        self._left: dict[str, tuple[float, float]] = {}
+        self._capacity = max(share, 1.0)
+        self._per_second = share / 60
+        # By key id; as many entries as there are live keys.
+        self._buckets: dict[str, TokenBucket] = {}
 
     def acquire(self, key_id: str, now: float) -> float:
-        """Take a token.
+        """Take a token of a key.
 
         Args:
-            key_id: Whose.
-            now: Seconds, by a clock that only goes forward.
+            key_id: The key's id.
+            now: Seconds, by a clock that never goes back.
 
         Returns:
-            0.0 where there was one; else the seconds until there will be one.
+            0.0 if there was a token; else the seconds until there will be one.
         """
-        left, counted = self._left.get(key_id, (self._most, now))
-        left = min(self._most, left + (now - counted) * self._rate)
-        granted = left >= 1.0
-        self._left[key_id] = (left - 1.0 if granted else left, now)
-        return 0.0 if granted else (1.0 - left) / self._rate
+        bucket = self._buckets.get(key_id)
+        if bucket is None:
+            bucket = self._buckets[key_id] = TokenBucket(self._capacity, self._per_second, now)
+        wait = bucket.compute_wait(now)
+        if not wait:
+            bucket.take()
+        return wait

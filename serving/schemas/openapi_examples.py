@@ -22,7 +22,7 @@ from serving.schemas.responses import (
     ModelCard,
     ModelsResponse,
     Recommendation,
-    ScoreDriver,
+    ResponseDriver,
     ScoreResponse,
     ScoreTrend,
     SnapshotInfo,
@@ -137,7 +137,7 @@ def _scored(horizons: Mapping[str, int], **other: Any) -> AccountScores:
 
 
 def _score(target: str, score: float) -> TargetScore:
-    driver = ScoreDriver(
+    driver = ResponseDriver(
         feature="usage_trend_30d",
         text="usage fell 62% against the month before",
         contribution=0.8,

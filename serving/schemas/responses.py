@@ -17,7 +17,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ScoreDriver(_Answer):
+class ResponseDriver(_Answer):
     """One of at most three reasons of a score."""
 
     feature: str
@@ -47,7 +47,7 @@ class TargetScore(_Answer):
     # The company's currency: revenue at risk for churn, the expected gain for upsell.
     value: FiniteFloat | None = None
     trend: ScoreTrend | None = None
-    drivers: tuple[ScoreDriver, ...] | None = None
+    drivers: tuple[ResponseDriver, ...] | None = None
 
 
 class Recommendation(_Answer):
