@@ -26,7 +26,7 @@ class Channel(Protocol):
     name: str
     repeatable: bool
 
-    def offer(self, message: Message) -> None:
+    def prepare(self, message: Message) -> None:
         """Prepare the hand-over; nothing has been accepted after it.
 
         Raises:
@@ -34,7 +34,7 @@ class Channel(Protocol):
             DeliveryError: The channel takes no messages at all now.
         """
 
-    def hand_over(self, message: Message) -> None:
+    def commit(self, message: Message) -> None:
         """Hand over the message last offered.
 
         Raises:
@@ -75,7 +75,7 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def offer(self, message: Message) -> None:
+    def prepare(self, message: Message) -> None:
         """Write the whole file, under a name that no reader looks for."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ class Folder:
                 hint="All messages stay in the outbox; make it writable and run `python -m monitoring deliver` again",
             ) from error
 
-    def hand_over(self, message: Message) -> None:
+    def commit(self, message: Message) -> None:
         """Give the file its name, at once."""
         try:
             self._part(message).replace(self._folder / f"{message.id}.eml")

@@ -96,7 +96,7 @@ def _sending(settings: Settings, store: Store, now: int) -> Iterator[str]:
 
 def _send(store: Store, channel: Channel, message: Message, now: int) -> str:
     try:
-        channel.offer(message)
+        channel.prepare(message)
     except Refused as refusal:
         return _put_back(store, message, now, why=str(refusal))
     # From the next commit until the one after it, a crash leaves the message's fate unknown: nothing else is
@@ -105,7 +105,7 @@ def _send(store: Store, channel: Channel, message: Message, now: int) -> str:
         channel.close()
         return PENDING
     try:
-        channel.hand_over(message)
+        channel.commit(message)
     except Refused as refusal:
         return _put_back(store, message, now, why=str(refusal))
     except Unknown as unknown:

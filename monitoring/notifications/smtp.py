@@ -1,72 +1,81 @@
-"""E-mail: the adapter to Apprise, whose SMTP session connects, secures the line and logs in.
+"""E-mail by SMTP, one message at a time, in two steps that tell a refusal from an uncertain answer.
 
-Apprise's own notification is not used: it answers sent or not sent alone, so a connection lost after the last
-byte would be sent again; it names each try with a new Message-ID; and it writes recipients into the log.
+Python's `sendmail` does not separate the two: a connection lost after the last byte would be sent again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import smtplib
-from typing import Any
-
-from apprise.plugins.email.smtp import AppriseSMTPController
+import ssl
 
 from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Email
 from monitoring.notifications.email_message import Message, Refused, Unknown, compose, plain_sender
 
-_MODES = {"starttls": "starttls", "tls": "ssl", "none": "insecure"}
 # Seconds to wait for any answer, and for the last one (RFC 5321, 4.5.3.2.6): the longer, the less in doubt.
-_PATIENCE, _LAST_PATIENCE = 30, 600
-_FAILURES = (OSError, smtplib.SMTPException, RuntimeError)
+_TIMEOUT, _LAST_TIMEOUT = 30, 600
+_FAILURES = (OSError, smtplib.SMTPException)
+_HINT = "All messages stay in the outbox; run `python -m monitoring deliver` again once that is mended"
 
 
-class Session(AppriseSMTPController):
-    """An open SMTP session that tells a refusal from an unknown fate."""
+class Session:
+    """An open SMTP session, logged in."""
 
-    midway = False
+    def __init__(self, smtp: smtplib.SMTP) -> None:
+        self._smtp = smtp
+        self._is_midway = False
 
-    def offer(self, sender: str, recipient: str) -> None:
-        """Everything short of the message: MAIL, RCPT and DATA."""
+    def prepare(self, sender: str, recipient: str) -> None:
+        """Send all that comes before the message: MAIL, RCPT and DATA.
+
+        Raises:
+            Refused: The server does not take it, or the connection was lost.
+        """
         try:
-            self._socket.ehlo_or_helo_if_needed()
-            self._accepted(self._socket.mail(sender))
-            self._accepted(self._socket.rcpt(recipient))
-            self._accepted(self._socket.docmd("DATA"), wanted=3)
-            self.midway = True
+            self._smtp.ehlo_or_helo_if_needed()
+            _check(self._smtp.mail(sender))
+            _check(self._smtp.rcpt(recipient))
+            _check(self._smtp.docmd("DATA"), wanted=3)
+            self._is_midway = True
         except _FAILURES as error:
             raise Refused(f"the connection was lost: {type(error).__name__}") from error
 
-    def hand_over(self, content: bytes) -> None:
-        """The message itself, up to the server's answer."""
+    def commit(self, content: bytes) -> None:
+        """Send the message and wait for the server's answer.
+
+        Raises:
+            Refused: The server did not take it, or its end did not leave this machine.
+            Unknown: The connection was lost before the answer.
+        """
         # RFC 5321, 4.5.2: a dot that begins a line is doubled, one alone ends the message.
         stuffed = re.sub(rb"(?m)^\.", b"..", content)
         try:
-            self._socket.sock.settimeout(_LAST_PATIENCE)
-            self._socket.send(stuffed + b".\r\n")
+            self._set_timeout(_LAST_TIMEOUT)
+            self._smtp.send(stuffed + b".\r\n")
         except _FAILURES as error:
             # The end did not even leave this machine, so no server can have accepted the message.
             raise Refused(f"the connection was lost: {type(error).__name__}") from error
         try:
-            answer = self._socket.getreply()
+            answer = self._smtp.getreply()
         except _FAILURES as error:
             raise Unknown("the connection was lost before the server's answer") from error
-        self.midway = False
-        self._accepted(answer)
-        self._socket.sock.settimeout(_PATIENCE)
+        self._is_midway = False
+        _check(answer)
+        self._set_timeout(_TIMEOUT)
 
     def close(self) -> None:
-        """Take leave; hang up without a word in the midst of a message, which the server then forgets."""
-        if self.midway:
-            self._socket.close()
-        self.__exit__(None, None, None)
+        """End the session; in the midst of a message just hang up, and the server forgets the message."""
+        if self._is_midway:
+            self._smtp.close()
+        else:
+            _quit(self._smtp)
 
-    def _accepted(self, answer: tuple[int, bytes], *, wanted: int = 2) -> None:
-        code, text = answer
-        if code // 100 != wanted:
-            raise Refused(f"the server said {code} {text.decode('utf-8', 'replace')}")
+    def _set_timeout(self, seconds: int) -> None:
+        if self._smtp.sock is not None:
+            self._smtp.sock.settimeout(seconds)
 
 
 class Mail:
@@ -78,25 +87,27 @@ class Mail:
     def __init__(self, email: Email) -> None:
         self._email = email
         self._sender = plain_sender(email.sender)
-        self._session: Any = None
+        self._session: Session | None = None
 
-    def offer(self, message: Message) -> None:
+    def prepare(self, message: Message) -> None:
         """Connect where needed, and announce the message."""
         if self._session is None:
-            self._session = _connected(self._email)
+            self._session = _open(self._email)
         try:
-            self._session.offer(self._sender, message.recipient)
+            self._session.prepare(self._sender, message.recipient)
         except Refused as refusal:
             self.close()
-            raise Refused(_unnamed(refusal, message)) from refusal
+            raise Refused(_hide_recipient(refusal, message)) from refusal
 
-    def hand_over(self, message: Message) -> None:
+    def commit(self, message: Message) -> None:
         """Send the message and wait for the server's answer."""
+        if self._session is None:
+            raise Refused("the session is closed")
         try:
-            self._session.hand_over(compose(message, self._email.sender))
+            self._session.commit(compose(message, self._email.sender))
         except (Refused, Unknown) as answer:
             self.close()
-            raise type(answer)(_unnamed(answer, message)) from answer
+            raise type(answer)(_hide_recipient(answer, message)) from answer
 
     def close(self) -> None:
         """Hang up."""
@@ -105,47 +116,68 @@ class Mail:
             self._session = None
 
 
-def _unnamed(answer: Exception, message: Message) -> str:
-    """The answer on one line, without the recipient, whom servers like to repeat."""
+def _check(answer: tuple[int, bytes], *, wanted: int = 2) -> None:
+    """Raise Refused unless the answer's code is of the hundred wanted."""
+    code, text = answer
+    if code // 100 != wanted:
+        raise Refused(f"the server said {code} {text.decode('utf-8', 'replace')}")
+
+
+def _hide_recipient(answer: Exception, message: Message) -> str:
+    """Return the answer on one line, without the recipient, whom servers like to repeat."""
     return " ".join(str(answer).replace(message.recipient, "the owner").split())[:300]
 
 
-def _connected(email: Email) -> Session:
-    """An open session.
+def _open(email: Email) -> Session:
+    """Open a session.
 
     Raises:
         GarrisonError: The environment lacks the user or password.
-        DeliveryError: No server answers there, or it lets us not in.
+        DeliveryError: No server answers there, or it refuses the session.
     """
-    user, password = _secret(email.user_env, "user_env"), _secret(email.password_env, "password_env")
+    user, password = _read_secret(email.user_env, "user_env"), _read_secret(email.password_env, "password_env")
     if (user is None) != (password is None):
         raise GarrisonError("alerts.email names only one of user_env and password_env", hint="Name both or neither")
-    session = Session(
-        host=email.host,
-        port=email.port,
-        secure_mode=_MODES[email.security],
-        user=user,
-        password=password,
-        socket_connect_timeout=_PATIENCE,
-    )
-    do = "All messages stay in the outbox; run `python -m monitoring deliver` again once that is mended"
     where = f"{email.host}:{email.port}"
     try:
-        session.__enter__()
+        return Session(_connect(email, user, password))
     except smtplib.SMTPAuthenticationError as error:
         raise DeliveryError(
-            f"the SMTP server {where} refuses the user and password", found=f"code {error.smtp_code}", hint=do
+            f"the SMTP server {where} refuses the user and password", found=f"code {error.smtp_code}", hint=_HINT
         ) from None
     except smtplib.SMTPException as error:
         why = f"{type(error).__name__}, with alerts.email.security = {email.security!r}"
-        raise DeliveryError(f"the SMTP server {where} does not take us in", found=why, hint=do) from None
-    except (OSError, RuntimeError) as error:
-        there = str(error) or type(error).__name__
-        raise DeliveryError(f"no SMTP server can be reached at {where}", found=there, hint=do) from None
-    return session
+        raise DeliveryError(f"the SMTP server {where} refuses the session", found=why, hint=_HINT) from None
+    except OSError as error:
+        why = str(error) or type(error).__name__
+        raise DeliveryError(f"no SMTP server can be reached at {where}", found=why, hint=_HINT) from None
 
 
-def _secret(variable: str | None, key: str) -> str | None:
+def _connect(email: Email, user: str | None, password: str | None) -> smtplib.SMTP:
+    """Connect, secure the line as the settings say, and log in; certificates are verified."""
+    context = ssl.create_default_context()
+    if email.security == "tls":
+        smtp: smtplib.SMTP = smtplib.SMTP_SSL(email.host, email.port, timeout=_TIMEOUT, context=context)
+    else:
+        smtp = smtplib.SMTP(email.host, email.port, timeout=_TIMEOUT)
+    try:
+        if email.security == "starttls":
+            smtp.starttls(context=context)
+        if user and password:
+            smtp.login(user, password)
+    except _FAILURES:
+        _quit(smtp)
+        raise
+    return smtp
+
+
+def _quit(smtp: smtplib.SMTP) -> None:
+    with contextlib.suppress(*_FAILURES):
+        smtp.quit()
+    smtp.close()
+
+
+def _read_secret(variable: str | None, key: str) -> str | None:
     if variable is None:
         return None
     if not (value := os.environ.get(variable)):

@@ -273,10 +273,10 @@ def test_a_message_that_another_deliverer_has_claimed_is_not_handed_over(company
     class Other(channels.Folder):
         """Between our offer and our claim, another deliverer claims the message."""
 
-        def offer(self, message):
+        def prepare(self, message):
             assert outbox._change(company.state, message.id, "pending", state="sending")
 
-        def hand_over(self, message):
+        def commit(self, message):
             pytest.fail(f"{message.id} was handed over")
 
     [message] = outbox._due(company.state, FAR)

@@ -25,8 +25,8 @@ def email_to(post, **rest):
 def send(email):
     mail = Mail(email)
     try:
-        mail.offer(MESSAGE)
-        mail.hand_over(MESSAGE)
+        mail.prepare(MESSAGE)
+        mail.commit(MESSAGE)
     finally:
         mail.close()
 
@@ -133,18 +133,18 @@ def test_credentials_that_are_not_set_are_named(post, monkeypatch):
 def test_one_session_serves_several_messages(post):
     mail = Mail(email_to(post))
     for _ in range(3):
-        mail.offer(MESSAGE)
-        mail.hand_over(MESSAGE)
+        mail.prepare(MESSAGE)
+        mail.commit(MESSAGE)
     mail.close()
     assert len(post.received) == 3
 
 
 def test_a_message_offered_and_not_handed_over_reaches_nobody(post):
     mail = Mail(email_to(post))
-    mail.offer(MESSAGE)
+    mail.prepare(MESSAGE)
     mail.close()
-    mail.offer(MESSAGE)
-    mail.hand_over(MESSAGE)
+    mail.prepare(MESSAGE)
+    mail.commit(MESSAGE)
     mail.close()
     assert len(post.received) == 1
 
