@@ -5,7 +5,7 @@ CONFIG ?= garrison.toml
 
 .PHONY: help
 help:  ## show this list
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 .venv/.installed: requirements.lock
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Garrison needs Python 3.11 or newer, python3 is %d.%d" % sys.version_info[:2])'
@@ -30,7 +30,11 @@ demo: setup  ## the whole main job on sample data (DATA=completejourney: on real
 .PHONY: test
 test: setup-spark lint  ## all tests, and lint
 	@# Tests run one process a core: libraries that start a thread a core as well would wait for each other.
-	OMP_NUM_THREADS=1 $(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(if $(CI),--durations=30)
+
+.PHONY: test-nightly
+test-nightly: setup-spark  ## the property tests alone, on many new examples; prints how to repeat a failure
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m hypothesis --hypothesis-profile nightly
 
 .PHONY: lint
 lint: setup  ## format, lint, types, layers
@@ -66,7 +70,7 @@ bench-training: setup  ## training on 5,000,000 rows of 150 features, beside pla
 
 .PHONY: lock
 lock: setup  ## renew the lock file from pyproject.toml
-	.venv/bin/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-annotate --no-header \
+	.venv/bin/uv pip compile pyproject.toml --extra monitoring --group dev --universal --generate-hashes --no-annotate --no-header \
 	  --python-version 3.11 --quiet --output-file requirements.lock
 	.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --generate-hashes \
 	  --no-annotate --no-header --python-version 3.11 --quiet --output-file requirements-spark.lock

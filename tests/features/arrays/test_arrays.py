@@ -9,20 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from features import catalog
 from features.arrays.kernels import Beyond, small
 from features.arrays.tables import Rows
-from features.definitions.feature import DAY, Ask, Stream
-from features.definitions.sql_expression import by_stream, numbered
+from features.definitions.feature import DAY, Stream, WindowedMeasure
+from features.definitions.sql_expression import declare_numbered_table, group_by_stream
 from features.engine import facts, snapshots
 from features.sources.history import History
 from tests.support import adversarial_history
 from tests.support.adversarial_history import AS_OFS, generated, settings
+from tests.support.property_tests import examples
 
-ASKS = by_stream(catalog.BUILT_IN.present(("tickets", "usage", "purchases", "touches")))
+ASKS = group_by_stream(catalog.BUILT_IN.present(("tickets", "usage", "purchases", "touches")))
 ROW = {"account_id": "a", "known_at": 0}
 TICKET = ROW | {"ticket_id": "1", "opened_at": 0}
 PURCHASE = ROW | {"purchased_at": 0, "amount": Decimal(1)}
@@ -99,7 +99,7 @@ def test_only_some_accounts_since_an_instant_are_read(name):
 
 
 @given(st.randoms(use_true_random=False))
-@examples(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(12, suppress_health_check=[HealthCheck.too_slow])
 def test_facts_of_any_rows_are_those_of_the_database(draw):
     tables = {
         "tickets": adversarial_history.ticket,
@@ -160,7 +160,7 @@ def test_what_arrays_do_not_tell_exactly_the_database_is_asked(name, tables):
     [
         lambda t: t.limit(1),
         lambda t: t.distinct(),
-        lambda t: t.join(numbered("usage"), "account_id"),
+        lambda t: t.join(declare_numbered_table("usage"), "account_id"),
         lambda t: t.group_by("account_id").agg(x=t.amount.mean()),
         lambda t: t.group_by("account_id").agg(x=t.amount.sum(where=t.paid)),
         lambda t: t.agg(x=t.amount.sum()),
@@ -184,7 +184,7 @@ def test_what_arrays_do_not_tell_exactly_the_database_is_asked(name, tables):
 )
 def test_what_arrays_do_not_know_is_beyond_them(rows):
     with pytest.raises(Beyond):
-        Rows(rows(numbered("purchases")))
+        Rows(rows(declare_numbered_table("purchases")))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_what_arrays_do_not_know_is_beyond_them(rows):
     ],
 )
 def test_values_that_arrays_do_not_know_are_beyond_them(value):
-    purchases = numbered("purchases")
+    purchases = declare_numbered_table("purchases")
     rows = Rows(purchases.select(x=value(purchases)))
     with (
         History.posted(
@@ -235,7 +235,7 @@ def own(t):
 def test_operations_of_ones_own_are_those_of_the_database():
     tables = tame(generated(9))
     tables["purchases"] = [row for row in tables["purchases"] if row["billing_months"] != 0]
-    purchases = numbered("purchases")
+    purchases = declare_numbered_table("purchases")
     rows = purchases.select("account_id", **own(purchases))
     sql = ibis.to_sql(rows, dialect="duckdb")
     with History.posted(settings(), tables) as history:
@@ -263,7 +263,7 @@ def test_a_group_of_nulls_is_one():
         return t.group_by("account_id", "quantity").agg(x=t.amount.sum(), y=t.margin.sum())
 
     with History.posted(settings(), tables) as history:
-        found = Rows(rows(numbered("purchases"))).run(history.arrays)
+        found = Rows(rows(declare_numbered_table("purchases"))).run(history.arrays)
     assert (found["x"] == [60_000]).all()
     assert np.isnan(found["y"]).all()
     assert len(found["quantity"]) == 1
@@ -271,7 +271,7 @@ def test_a_group_of_nulls_is_one():
 
 def test_a_stream_of_ones_own_that_arrays_do_not_know_is_read_all_the_same():
     own = Stream("own", "purchases", lambda t: t.mutate(t=t.purchased_at, known=t.known_at, x=t.product.length()))
-    asks = [Ask(own.sum("x"), None, 0)]
+    asks = [WindowedMeasure(own.sum("x"), None, 0)]
     with History.posted(settings(), posted(purchases=[PURCHASE | {"product": "berth"}])) as history:
         found = facts.read(history, own, asks, accounts=(0, 0), since=-1)
     assert found.values["own_sum_x"].tolist() == [5]  # noqa: PD011  # no frame's

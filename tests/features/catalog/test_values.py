@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
 from features.catalog import BUILT_IN
 from features.core.contract import EVENTS
 from features.core.timestamps import to_micros
+from tests.support.property_tests import examples
 
 DAY = 86_400_000_000
 AS_OF = to_micros(datetime(2024, 7, 1, tzinfo=UTC))
@@ -274,9 +275,7 @@ histories = st.fixed_dictionaries(
 lists = st.lists(histories, max_size=4).map(lambda rows: {t: [row[t] for row in rows] for t in EVENTS})
 
 
-@settings(
-    max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+@examples(15, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(accounts=st.lists(lists, min_size=8, max_size=8))
 def test_no_feature_is_ever_infinite(snapshot, accounts):
     tables = {t: [] for t in EVENTS}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -17,6 +17,7 @@ from features.diagnostics import identity_report
 from features.engine import snapshots
 from features.sources import identity
 from features.sources.history import History
+from tests.support.property_tests import examples
 
 WHO = "system,external_id,account_id,valid_from,valid_until"
 MERGED = "account_id,created_at,merged_into,merged_at"
@@ -413,7 +414,7 @@ lags = st.sampled_from([timedelta(0), timedelta(days=3), timedelta(days=90)])
 facts = st.tuples(st.sampled_from("AB"), moments, lags, st.none() | st.integers(0, 90))
 histories = st.lists(st.lists(facts, min_size=1, max_size=8), min_size=6, max_size=6)
 quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-few = settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=quiet)
+few = examples(6, phases=[Phase.generate], suppress_health_check=quiet)
 
 
 def tell(company, pairs, *, merge=None, name=lambda account, _: account):

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from schemathesis import GenerationMode
 from schemathesis.core import NotSet
 from schemathesis.specs.openapi.definitions import OPENAPI_31
@@ -22,6 +22,7 @@ from features.state import database
 from serving.api import auth, routes
 from serving.schemas import openapi
 from serving.schemas.responses import AccountResponse, ModelsResponse, ScoreResponse
+from tests.support.property_tests import examples
 from tests.support.waiting import wait_until
 
 Document = dict[str, Any]
@@ -171,7 +172,7 @@ def test_a_body_against_the_schema_is_refused_whole_or_in_the_item_that_is_wrong
         session.headers["authorization"] = f"Bearer {served.key}"
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-        @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+        @examples(150, suppress_health_check=list(HealthCheck))
         def asked(case: schemathesis.Case) -> None:
             nonlocal refused
             if not isinstance(case.body, NotSet | bytes) and not valid(document, request, case.body):

@@ -9,13 +9,14 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from features.core.timestamps import to_micros
 from serving.schemas import score_requests
 from serving.schemas.errors import ApiError
 from serving.schemas.score_requests import RejectedAccount, ScoreRequest, ScoreRequestReader
+from tests.support.property_tests import examples
 
 ACCOUNT = {"account_id": "x", "created_at": "2023-05-01"}
 JSON = st.recursive(
@@ -176,9 +177,7 @@ def test_nan_is_no_number(reader: ScoreRequestReader) -> None:
 
 
 @given(JSON)
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@examples(300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_comes_is_read_or_refused(reader: ScoreRequestReader, value: Any) -> None:
     for body in (json.dumps(value), json.dumps({"accounts": value}), json.dumps({"accounts": [value, "good"]})):
         try:
@@ -189,9 +188,7 @@ def test_whatever_comes_is_read_or_refused(reader: ScoreRequestReader, value: An
 
 
 @given(st.binary(max_size=40), st.integers(0, 200))
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@examples(200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_good_body_with_rubbish_in_it_is_read_or_refused(reader: ScoreRequestReader, rubbish: bytes, at: int) -> None:
     body = json.dumps(
         {"accounts": ["a", {"account": ACCOUNT, "usage": [{"used_at": "2023-06-01", "count": 2}]}]}

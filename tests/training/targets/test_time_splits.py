@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from features.core.errors import LabelError
@@ -21,9 +21,9 @@ def on(text):
 
 
 def planned(training, *, days, longest=None, began=BEGAN, until=UNTIL):
-    found = time_splits.cutoffs(training, all_began=began, data_until=until)
-    start = time_splits.start_of_test(training, found, longest=longest or days, data_until=until)
-    return time_splits.plan(found, days=days, start=start, data_until=until)
+    found = time_splits.list_cutoffs(training, all_began=began, data_until=until)
+    start = time_splits.find_test_start(training, found, longest=longest or days, data_until=until)
+    return time_splits.build_plan(found, days=days, start=start, data_until=until)
 
 
 @st.composite
@@ -46,7 +46,6 @@ def plans(given_training):
         assume(False)
 
 
-@settings(derandomize=True, deadline=None)
 @given(trainings())
 def test_no_label_of_training_looks_into_the_test_of_any_horizon(drawn):
     made = plans(drawn)
@@ -54,14 +53,12 @@ def test_no_label_of_training_looks_into_the_test_of_any_horizon(drawn):
     assert all(cutoff + timedelta(days=plan.days) <= first_test for plan in made for cutoff in plan.train)
 
 
-@settings(derandomize=True, deadline=None)
 @given(trainings())
 def test_no_label_of_the_early_part_looks_into_the_late_part(drawn):
     for plan in plans(drawn):
         assert all(cutoff + timedelta(days=plan.days) <= plan.late[0] for cutoff in plan.early)
 
 
-@settings(derandomize=True, deadline=None)
 @given(trainings())
 def test_every_label_of_a_plan_is_mature(drawn):
     until = drawn[2]
@@ -69,7 +66,6 @@ def test_every_label_of_a_plan_is_mature(drawn):
         assert all(cutoff + timedelta(days=plan.days) <= until for cutoff in (*plan.train, *plan.test))
 
 
-@settings(derandomize=True, deadline=None)
 @given(trainings())
 def test_the_parts_are_ascending_and_the_early_and_late_are_of_the_training(drawn):
     for plan in plans(drawn):
@@ -104,13 +100,13 @@ def test_a_test_that_begins_between_cutoffs_keeps_labels_out_of_its_first_days()
 
 
 def test_months_begin_at_midnight_utc_on_the_first():
-    found = time_splits.cutoffs(Training(first=on("2023-11-02")), all_began=BEGAN, data_until=on("2024-03-01"))
+    found = time_splits.list_cutoffs(Training(first=on("2023-11-02")), all_began=BEGAN, data_until=on("2024-03-01"))
     assert found == (on("2023-12-01"), on("2024-01-01"), on("2024-02-01"), on("2024-03-01"))
 
 
 def test_weeks_begin_on_mondays_and_month_beginnings_are_there_too():
     training = Training(every="week", first=on("2024-02-20"), last=on("2024-03-04"))
-    found = time_splits.cutoffs(training, all_began=BEGAN, data_until=UNTIL)
+    found = time_splits.list_cutoffs(training, all_began=BEGAN, data_until=UNTIL)
     assert found == (on("2024-02-26"), on("2024-03-01"), on("2024-03-04"))
 
 
@@ -123,20 +119,20 @@ def test_months_alone_are_tested_on_however_densely_training_looks():
 
 
 def test_a_first_cutoff_that_is_asked_for_is_one_of_them():
-    found = time_splits.cutoffs(Training(first=on("2023-02-01")), all_began=BEGAN, data_until=UNTIL)
+    found = time_splits.list_cutoffs(Training(first=on("2023-02-01")), all_began=BEGAN, data_until=UNTIL)
     assert found[0] == on("2023-02-01")
 
 
 def test_without_a_first_cutoff_they_begin_90_days_after_every_source_has_begun():
-    assert time_splits.cutoffs(Training(), all_began=on("2023-01-01"), data_until=UNTIL)[0] == on("2023-04-01")
-    assert time_splits.cutoffs(Training(), all_began=on("2023-01-01") + timedelta(1), data_until=UNTIL)[0] == on(
+    assert time_splits.list_cutoffs(Training(), all_began=on("2023-01-01"), data_until=UNTIL)[0] == on("2023-04-01")
+    assert time_splits.list_cutoffs(Training(), all_began=on("2023-01-01") + timedelta(1), data_until=UNTIL)[0] == on(
         "2023-05-01"
     )
 
 
 def test_there_is_no_cutoff_after_the_data_end():
     training = Training(last=on("2030-01-01"))
-    assert time_splits.cutoffs(training, all_began=BEGAN, data_until=on("2024-05-20"))[-1] == on("2024-05-01")
+    assert time_splits.list_cutoffs(training, all_began=BEGAN, data_until=on("2024-05-20"))[-1] == on("2024-05-01")
 
 
 def test_too_short_a_history_is_an_error_that_counts_what_there_was():
@@ -151,7 +147,7 @@ def test_too_short_a_history_is_an_error_that_counts_what_there_was():
 
 def test_no_cutoff_at_all_is_an_error_too():
     with pytest.raises(LabelError, match="0 cutoffs"):
-        time_splits.plan((), days=30, start=None, data_until=UNTIL)
+        time_splits.build_plan((), days=30, start=None, data_until=UNTIL)
 
 
 def test_a_plan_says_its_parts_in_one_sentence():
