@@ -1,8 +1,6 @@
 """The point-in-time engine as one relational expression, for engines that speak SQL: Spark, PostgreSQL, DuckDB.
 
-The time rules hold here as in `engine.window_aggregates`. A feature at `as_of` sees the facts with `t < as_of` and
-`known <= as_of`; its window is `[as_of - w, as_of)`. What stands open or in force (a stream with `until`) is
-seen until `until`, inclusive: an end exactly at `as_of` belongs to the label.
+Which facts a feature sees at `as_of` is said by `definitions.visibility_rule`; its window is `[as_of - w, as_of)`.
 
 Sums are over whole numbers and decimals, so a feature has one value in any order of rows: the query run over
 one posted account gives the same bits as over all accounts at once.
@@ -18,10 +16,11 @@ import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
 from features.core.contract import TABLES, stored
-from features.definitions.feature import DAY, Ask, At, Feature, Stream
+from features.definitions.feature import DAY, Feature, FeatureContext, Stream, WindowedMeasure
+from features.definitions.visibility_rule import IBIS, exists, is_visible
 
 
-def expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
+def build_expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
     """The snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`, its rows in no order.
 
     Args:
@@ -35,21 +34,20 @@ def expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]
     # PostgreSQL makes no float of a flag, nor any number but this.
     flags = {name: accounts[name].cast("int32") for name, kind in attributes if kind == "boolean"}
     accounts = accounts.mutate(**flags) if flags else accounts
-    there = [accounts.created_at < cutoffs.as_of, (accounts.merged_at > cutoffs.as_of).fill_null(True)]
-    spine = accounts.join(cutoffs, there)
-    for stream, asks in by_stream(features).items():
+    spine = accounts.join(cutoffs, exists(accounts.created_at, accounts.merged_at, cutoffs.as_of, IBIS))
+    for stream, asks in group_by_stream(features).items():
         for name, measured in _measured(stream, asks, cutoffs):
             # Keys get names of their own, so that the joins stay one flat chain: a nested query plans far longer.
             account, instant = f"account_of_{name}", f"as_of_{name}"
             measured = measured.rename({account: "account_id", instant: "as_of"})  # noqa: PLW2901
             same = [spine.account_id == measured[account], spine.as_of == measured[instant]]
             spine = spine.left_join(measured, same)
-    return _alike(selected(spine, features, attributes))
+    return _alike(select_features(spine, features, attributes))
 
 
-def selected(measured: ir.Table, features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
+def select_features(measured: ir.Table, features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
     """The snapshots out of a table of accounts' columns, `as_of`, and measures under their asks' columns."""
-    columns = {f.name: f.formula(At(measured)).cast("float64") for f in features}
+    columns = {f.name: f.formula(FeatureContext(measured)).cast("float64") for f in features}
     described = {n: measured[n] if kind == "string" else measured[n].cast("float64") for n, kind in attributes}
     return measured.select("account_id", "as_of", **columns, **described)
 
@@ -70,16 +68,16 @@ def _alike(table: ir.Table) -> ir.Table:
     return table.op().replace(said).to_expr()
 
 
-def by_stream(features: Iterable[Feature]) -> dict[Stream, list[Ask]]:
+def group_by_stream(features: Iterable[Feature]) -> dict[Stream, list[WindowedMeasure]]:
     """Each measure in each window once, under the stream it reads."""
-    asks = {ask.column: ask for f in features for ask in f.asks.values()}
-    found: dict[Stream, list[Ask]] = {}
+    asks = {ask.column: ask for f in features for ask in f.windowed_measures.values()}
+    found: dict[Stream, list[WindowedMeasure]] = {}
     for ask in asks.values():
         found.setdefault(ask.measure.stream, []).append(ask)
     return found
 
 
-def _measured(stream: Stream, asks: list[Ask], cutoffs: ir.Table) -> Iterator[tuple[str, ir.Table]]:
+def _measured(stream: Stream, asks: list[WindowedMeasure], cutoffs: ir.Table) -> Iterator[tuple[str, ir.Table]]:
     """Tables of (account_id, as_of) to the values of a stream's measures, each with a name."""
     facts = _facts(stream, asks, cutoffs)
     keys = ["account_id", "as_of"]
@@ -97,21 +95,20 @@ def _measured(stream: Stream, asks: list[Ask], cutoffs: ir.Table) -> Iterator[tu
         yield f"{stream.name}_{column}", values.group_by(keys).agg(**counted)
 
 
-def _facts(stream: Stream, asks: list[Ask], cutoffs: ir.Table) -> ir.Table:
-    """The stream's facts beside each `as_of` that sees them: the time rules themselves."""
-    rows = stream.rows(canonical(stream.table))
-    seen = [rows.t < cutoffs.as_of, rows.known <= cutoffs.as_of]
-    if "until" in rows.columns:
-        seen.append(rows.until >= cutoffs.as_of)
+def _facts(stream: Stream, asks: list[WindowedMeasure], cutoffs: ir.Table) -> ir.Table:
+    """Join the stream's facts to each `as_of` at which they are visible."""
+    rows = stream.rows(declare_table(stream.table))
+    until = rows.until if "until" in rows.columns else None
+    conditions = [is_visible(rows.t, rows.known, cutoffs.as_of, until)]
     spans = [None if a.days is None else a.before + a.days for a in asks]
     if None not in spans:
-        seen.append(rows.t >= cutoffs.as_of - max(s for s in spans if s is not None) * DAY)
-    facts = rows.join(cutoffs, seen)
+        conditions.append(rows.t >= cutoffs.as_of - max(s for s in spans if s is not None) * DAY)
+    facts = rows.join(cutoffs, conditions)
     # Days are counted back from `as_of`, so that a window of whole days holds whole days.
     return facts.mutate(day=(facts.as_of - 1 - facts.t) // DAY)
 
 
-def _inside(facts: ir.Table, ask: Ask) -> ir.BooleanValue | None:
+def _inside(facts: ir.Table, ask: WindowedMeasure) -> ir.BooleanValue | None:
     """Whether a fact is inside the window, and one that the measure asks for; None for all facts."""
     conditions = []
     if ask.days is not None:
@@ -123,7 +120,7 @@ def _inside(facts: ir.Table, ask: Ask) -> ir.BooleanValue | None:
     return ibis.and_(*conditions) if conditions else None
 
 
-def _aggregate(facts: ir.Table, ask: Ask) -> ir.Scalar:
+def _aggregate(facts: ir.Table, ask: WindowedMeasure) -> ir.Scalar:
     where, column = _inside(facts, ask), facts[ask.measure.column]
     match ask.measure.how:
         case "sum":
@@ -138,12 +135,12 @@ def _aggregate(facts: ir.Table, ask: Ask) -> ir.Scalar:
             return column.max(where=where)
 
 
-def canonical(table: str) -> ir.Table:
+def declare_table(table: str) -> ir.Table:
     """A canonical table, unbound: all its contract columns, those not mapped being null."""
     return ibis.table({name: stored(column) for name, column in TABLES[table].columns.items()}, name=table)
 
 
-def numbered(table: str) -> ir.Table:
+def declare_numbered_table(table: str) -> ir.Table:
     """The same under the name `numbered_…`, its accounts by their numbers."""
     columns = {name: stored(column) for name, column in TABLES[table].columns.items()}
     return ibis.table(columns | {"account_id": "int32"}, name=f"numbered_{table}")

@@ -12,8 +12,14 @@ import ibis
 import ibis.expr.types as ir
 
 from features.definitions.feature import DAY, Stream
-
-NEVER = 2**62  # µs, far beyond any event
+from features.definitions.visibility_rule import (
+    IBIS,
+    NEVER,
+    Opening,
+    outcome_event_time,
+    outcome_known_at,
+    visible_from,
+)
 
 
 def add_months(instant: ir.Value, months: ir.Value) -> ir.Value:
@@ -27,7 +33,7 @@ def add_months(instant: ir.Value, months: ir.Value) -> ir.Value:
     return later.epoch_seconds().cast("int64") * 1_000_000 + clock
 
 
-def rounded(value: ir.Value) -> ir.Value:
+def round_half_away(value: ir.Value) -> ir.Value:
     """The nearest whole number, halves away from zero: engines' own `round` differ there."""
     whole = (value.abs() + 0.5).floor().cast("int64")
     return ibis.ifelse(value < 0, -whole, whole)
@@ -41,39 +47,28 @@ def _opened(table: ir.Table) -> ir.Table:
     return table.mutate(t=table.opened_at, known=table.known_at)
 
 
-def _told(table: ir.Table, column: str) -> ir.Value:
-    """When a later fact of a ticket is known: where nothing says, as long after it as its opening took to be told."""
-    first = table.first_known_at.fill_null(table.known_at)  # a merge tells the survivor late, but not the company
-    told = table[column.replace("_at", "_known_at")].fill_null(table[column] + (first - table.opened_at))
-    return ibis.greatest(table.known_at, told)
+def _outcome(table: ir.Table, column: str) -> tuple[ir.Value, ir.Value]:
+    """Return the instant of a ticket's response or resolution, and when it became known."""
+    opening = Opening(table.opened_at, table.known_at, table.first_known_at)
+    known_at = outcome_known_at(opening, table[column], table[column.replace("_at", "_known_at")], IBIS)
+    return outcome_event_time(opening, table[column], IBIS), known_at
 
 
 def _answered(table: ir.Table) -> ir.Table:
     rows = table.filter(table.first_response_at.notnull())
-    return rows.mutate(
-        # A clock that is off may date an answer before its ticket; no fact comes before the ticket does.
-        t=ibis.greatest(rows.first_response_at, rows.opened_at),
-        known=_told(rows, "first_response_at"),
-        waited=rows.first_response_at - rows.opened_at,
-    )
+    t, known = _outcome(rows, "first_response_at")
+    return rows.mutate(t=t, known=known, waited=rows.first_response_at - rows.opened_at)
 
 
 def _resolved(table: ir.Table) -> ir.Table:
     rows = table.filter(table.resolved_at.notnull())
-    return rows.mutate(
-        t=ibis.greatest(rows.resolved_at, rows.opened_at),
-        known=_told(rows, "resolved_at"),
-        took=rows.resolved_at - rows.opened_at,
-    )
+    t, known = _outcome(rows, "resolved_at")
+    return rows.mutate(t=t, known=known, took=rows.resolved_at - rows.opened_at)
 
 
 def _until(table: ir.Table, column: str) -> ir.Value:
-    """The last `as_of` at which a ticket still waits for one of its later facts.
-
-    What has come is before `as_of`, and known at it. So that is the fact itself, or the last instant before it
-    is known.
-    """
-    return ibis.ifelse(table[column].isnull(), NEVER, ibis.greatest(table[column], _told(table, column) - 1))
+    """Return the last `as_of` at which a ticket still waits for its response or resolution: before that is visible."""
+    return ibis.ifelse(table[column].isnull(), NEVER, visible_from(*_outcome(table, column), IBIS) - 1)
 
 
 def _open(table: ir.Table) -> ir.Table:
@@ -138,12 +133,12 @@ def _billed(table: ir.Table) -> ir.Table:
     months = ibis.greatest(terms.billing_months.fill_null(0), 0)
     by_months = ibis.least(add_months(terms.t, months), terms.term_ends_at)
     # Whole ten-thousandths: a decimal divided would become a float, whose sum depends on the order of rows.
-    tenths = rounded(terms.amount.cast("float64") * 10_000).cast("float64")
-    term_months = ibis.greatest(rounded(terms.length / (30.4375 * DAY)), 1).cast("float64")
+    tenths = round_half_away(terms.amount.cast("float64") * 10_000).cast("float64")
+    term_months = ibis.greatest(round_half_away(terms.length / (30.4375 * DAY)), 1).cast("float64")
     divisor = ibis.ifelse(months > 0, months.cast("float64"), term_months)
     return terms.mutate(
         until=ibis.ifelse(months > 0, by_months, terms.term_ends_at),
-        monthly=rounded(tenths / divisor),
+        monthly=round_half_away(tenths / divisor),
     )
 
 

@@ -19,13 +19,15 @@ import pandas as pd
 from features.catalog import Catalog
 from features.core.contract import TABLES, TIME
 from features.core.errors import FeatureError
+from features.core.sql_text import SqlText
 from features.core.timestamps import from_micros
 from features.definitions.feature import DAY, Feature
-from features.diagnostics.perturbations import LATER, Tables, only_seen, otherwise
+from features.definitions.visibility_rule import has_happened, is_known
+from features.diagnostics.perturbations import LATER, Tables, perturb_future, truncate_future
 from features.engine import snapshots
 from features.settings import Settings
 from features.sources.history import History
-from features.sources.mapping import first_line
+from features.sources.mapping import summarize_error
 
 Variant = Callable[[Tables, int], Tables]
 
@@ -118,8 +120,8 @@ def _halved(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant 
 
 
 _VARIANTS: tuple[tuple[Variant, str], ...] = (
-    (only_seen, "with all deleted that came or became known later"),
-    (otherwise, "with all changed that came or became known later"),
+    (truncate_future, "with all deleted that came or became known later"),
+    (perturb_future, "with all changed that came or became known later"),
     (_turned, "with the rows in another order"),
     (_halved, "with other accounts left out"),
 )
@@ -150,7 +152,7 @@ class _Trial:
                 try:
                     self._built([one], tables, as_ofs)
                 except _FAILURES as error:
-                    there, do = first_line(error), "Correct the stream that it is measured on"
+                    there, do = summarize_error(error), "Correct the stream that it is measured on"
                     raise FeatureError(f"the feature {one.name} can't be computed", found=there, hint=do) from error
             raise
 
@@ -216,7 +218,8 @@ def _sample(history: History, sources: Sequence[str], as_ofs: Sequence[int], cou
     """Numbers of accounts, those first of which most sources have something that was still to be told."""
     each = []
     for s in sources:
-        pending = " OR ".join(f"({TABLES[s].time} < {a} AND {_last(s)} > {a})" for a in as_ofs)
+        time, last = SqlText(TABLES[s].time), SqlText(_last(s))
+        pending = " OR ".join(f"({has_happened(time, a)} AND NOT {is_known(last, a)})" for a in as_ofs)
         shown = f"account_no, max(CASE WHEN {pending} THEN 1 ELSE 0 END) AS p, count(*) AS n"
         each.append(f"SELECT {shown} FROM {s} GROUP BY 1")  # noqa: S608  # the contract's own names
     found = history.query(

@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from features.core.contract import DECIMAL, FLAG, TABLES, TIME, WHOLE, Column
+from features.definitions import visibility_rule
 from features.definitions.feature import DAY
+from features.definitions.visibility_rule import ROWS, Opening
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -18,31 +20,30 @@ _LATER_DAYS = 3
 LATER = MappingProxyType({"first_response_at": (), "resolved_at": ("csat", "reopened", "escalated")})
 
 
-def seen(table: str, row: Row, as_of: int) -> bool:
-    """Whether a row has come, and is known."""
-    return bool(row[str(TABLES[table].time)] < as_of and row["known_at"] <= as_of)
+def is_visible(table: str, row: Row, as_of: int) -> bool:
+    """Return whether a row's event can be seen at `as_of`."""
+    return bool(visibility_rule.is_visible(row[str(TABLES[table].time)], row["known_at"], as_of))
 
 
-def told(ticket: Row, when: int, as_of: int, own: int | None = None) -> bool:
-    """Whether a later fact of a ticket has come and is known.
+def is_outcome_visible(ticket: Row, when: int, as_of: int, own: int | None = None) -> bool:
+    """Return whether a ticket's response or resolution can be seen.
 
     Args:
         ticket: A row.
-        when: The fact's instant.
+        when: When the response or resolution came.
         as_of: Where is looked from.
-        own: When it became known; where nothing says, as late as the opening did.
+        own: When it became known, where that is recorded.
     """
-    first = ticket["known_at"] if ticket.get("first_known_at") is None else ticket["first_known_at"]
-    known = max(ticket["known_at"], when + first - ticket["opened_at"] if own is None else own)
-    return bool(max(when, ticket["opened_at"]) < as_of and known <= as_of)
+    opening = Opening(ticket["opened_at"], ticket["known_at"], ticket.get("first_known_at"))
+    return bool(visibility_rule.is_outcome_visible(opening, when, own, as_of, ROWS))
 
 
-def only_seen(tables: Tables, as_of: int) -> Tables:
+def truncate_future(tables: Tables, as_of: int) -> Tables:
     """The history as it could be known then."""
     return _altered(tables, as_of, lambda table, row: None, lambda row, when: None)  # noqa: ARG005  # all is forgotten
 
 
-def otherwise(tables: Tables, as_of: int) -> Tables:
+def perturb_future(tables: Tables, as_of: int) -> Tables:
     """The history with another future: later and other values."""
     later = as_of + _LATER_DAYS * DAY
     return _altered(
@@ -59,7 +60,7 @@ def _altered(
         found[table] = []
         for row in tables[table]:
             kept: Row | None = row
-            if not seen(table, row, as_of):
+            if not is_visible(table, row, as_of):
                 kept = unseen(table, row)
             elif table == "tickets":
                 kept = row | {column: untold(row, column) for column in _untold(row, as_of)}
@@ -69,7 +70,9 @@ def _altered(
 
 def _untold(ticket: Row, as_of: int) -> Iterator[str]:
     for when, outcome in LATER.items():
-        if ticket[when] is None or not told(ticket, ticket[when], as_of, ticket.get(when.replace("_at", "_known_at"))):
+        if ticket[when] is None or not is_outcome_visible(
+            ticket, ticket[when], as_of, ticket.get(when.replace("_at", "_known_at"))
+        ):
             yield from (when, *outcome)
 
 

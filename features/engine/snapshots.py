@@ -24,8 +24,8 @@ from features.arrays.formulas import Program
 from features.core.atomic_write import write_atomically
 from features.core.progress import Progress
 from features.core.timestamps import from_micros, sort_unique_micros, to_micros
-from features.definitions.feature import DAY, Ask, At, Feature, Stream
-from features.definitions.sql_expression import by_stream
+from features.definitions.feature import DAY, Feature, FeatureContext, Stream, WindowedMeasure
+from features.definitions.sql_expression import group_by_stream
 from features.definitions.visibility_rule import ARRAYS, NEVER, exists
 from features.engine import facts, peer_features, window_aggregates
 from features.sources.history import History
@@ -178,13 +178,15 @@ def _created(accounts: pa.Table, as_ofs: np.ndarray) -> np.ndarray:
 @cache
 def _compiled(
     features: tuple[Feature, ...], attributes: tuple[tuple[str, str], ...]
-) -> tuple[dict[Stream, list[Ask]], Program]:
+) -> tuple[dict[Stream, list[WindowedMeasure]], Program]:
     """What is measured, and formulas over measures and accounts' columns: of features, and of numeric attributes."""
-    asks = {column: "float64" for f in features for column in f.asks}
+    asks = {column: "float64" for f in features for column in f.windowed_measures}
     numeric = dict.fromkeys(_numeric(attributes), "float64")
     measured = ibis.table({"created_at": "float64", "as_of": "float64", **asks, **numeric}, name="measured")
-    formulas = {f.name: f.formula(At(measured)) for f in features} | {name: measured[name] for name in numeric}
-    return by_stream(features), Program(formulas)
+    formulas = {f.name: f.formula(FeatureContext(measured)) for f in features} | {
+        name: measured[name] for name in numeric
+    }
+    return group_by_stream(features), Program(formulas)
 
 
 def _numeric(attributes: tuple[tuple[str, str], ...]) -> list[str]:

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from features.definitions.feature import DAY, Ask
+from features.definitions.feature import DAY, WindowedMeasure
+from features.definitions.visibility_rule import ARRAYS, is_visible, visible_from
 from features.engine.facts import NOTHING, Facts
 
 _EVER = -(2**30)  # a day before any fact
@@ -20,10 +21,8 @@ _NO_DAY = 2**20  # what days are counted from where they are values: none is bel
 _Window = tuple[int, int]
 
 
-def measured(facts: Facts, asks: Sequence[Ask], as_ofs: np.ndarray, accounts: int) -> dict[str, np.ndarray]:
-    """The measures asked for: the time rules themselves.
-
-    A fact is seen at `as_of` if `t < as_of`, `known <= as_of` and, where it has one, `until >= as_of`.
+def measured(facts: Facts, asks: Sequence[WindowedMeasure], as_ofs: np.ndarray, accounts: int) -> dict[str, np.ndarray]:
+    """Return the measures asked for, of the facts that `definitions.visibility_rule` lets each instant see.
 
     Args:
         facts: Of one stream.
@@ -47,33 +46,40 @@ def measured(facts: Facts, asks: Sequence[Ask], as_ofs: np.ndarray, accounts: in
     return found
 
 
-def _standing(facts: Facts, asks: Sequence[Ask], as_ofs: np.ndarray, accounts: int) -> dict[str, np.ndarray]:
+def _standing(
+    facts: Facts, asks: Sequence[WindowedMeasure], as_ofs: np.ndarray, accounts: int
+) -> dict[str, np.ndarray]:
     """Of facts that cease to count: each instant sees others."""
     assert facts.until is not None
     each = []
     for as_of in as_ofs:
-        seen = (facts.t < as_of) & (facts.known <= as_of) & (facts.until >= as_of)
-        slices = _Slices(facts[np.flatnonzero(seen)], asks, np.array([as_of]), accounts)
+        visible = is_visible(facts.t, facts.known, as_of, facts.until)
+        slices = _Slices(facts[np.flatnonzero(visible)], asks, np.array([as_of]), accounts)
         each.append({a.column: slices.value(a) for a in asks})
     return {a.column: np.concatenate([values[a.column] for values in each]) for a in asks}
 
 
-def _lasting(facts: Facts, asks: Sequence[Ask], as_ofs: np.ndarray, accounts: int) -> dict[str, np.ndarray]:
-    """Of facts that stay: those known by the first instant after them at once, those known later each in its turn."""
+def _lasting(facts: Facts, asks: Sequence[WindowedMeasure], as_ofs: np.ndarray, accounts: int) -> dict[str, np.ndarray]:
+    """Measure facts that stay: the timely ones for all instants at once, the late ones for one instant after another.
+
+    The visibility rule holds here by sorting. A fact is visible from the instant `visible_from` on. It is timely if
+    that is no later than the first instant after its `t`: then a window that ends at an instant before or at `as_of`
+    holds exactly the visible facts, and `_Slices` cuts it by `t` alone.
+    """
     after = np.searchsorted(as_ofs, facts.t, side="right")
-    known = np.searchsorted(as_ofs, facts.known, side="left")
-    late = np.flatnonzero((known > after) & (known < len(as_ofs)))
-    timely = known <= after
+    first = np.searchsorted(as_ofs, visible_from(facts.t, facts.known, ARRAYS), side="left")
+    late = np.flatnonzero((first > after) & (first < len(as_ofs)))
+    timely = first <= after
     slices = _Slices(facts if timely.all() else facts[np.flatnonzero(timely)], asks, as_ofs, accounts)
     found = {a.column: slices.value(a) for a in asks}
     for k in range(len(as_ofs) if len(late) else 0):
-        more = _Slices(facts[late[known[late] <= k]], asks, as_ofs[k : k + 1], accounts)
+        more = _Slices(facts[late[first[late] <= k]], asks, as_ofs[k : k + 1], accounts)
         for ask in asks:
             _join(found[ask.column][k], ask, slices, more)
     return found
 
 
-def _join(into: np.ndarray, ask: Ask, slices: _Slices, more: _Slices) -> None:
+def _join(into: np.ndarray, ask: WindowedMeasure, slices: _Slices, more: _Slices) -> None:
     """Add to one instant's values those of facts that were late."""
     match ask.measure.how:
         case "distinct":
@@ -89,7 +95,7 @@ def _join(into: np.ndarray, ask: Ask, slices: _Slices, more: _Slices) -> None:
 class _Slices:
     """Facts that every instant after them sees, cut at the edges of all the windows asked for."""
 
-    def __init__(self, facts: Facts, asks: Sequence[Ask], as_ofs: np.ndarray, accounts: int) -> None:
+    def __init__(self, facts: Facts, asks: Sequence[WindowedMeasure], as_ofs: np.ndarray, accounts: int) -> None:
         self._facts, self._asks, self._accounts = facts, asks, accounts
         clock = as_ofs[0] % DAY
         self._day = (facts.t - clock) // DAY
@@ -101,7 +107,7 @@ class _Slices:
         self._values: dict[str, _Values] = {}
         self._counted: dict[str, dict[_Window, np.ndarray]] = {}
 
-    def value(self, ask: Ask) -> np.ndarray:
+    def value(self, ask: WindowedMeasure) -> np.ndarray:
         """One measure in its window, not scaled yet, (k, accounts): whole numbers, or float64 where null can be."""
         if ask.measure.how in {"min", "max"}:
             return self._extremes(ask)
@@ -109,14 +115,14 @@ class _Slices:
             return self._different(ask)
         return self._sums(ask)
 
-    def new_values(self, ask: Ask, known: _Slices) -> np.ndarray:
+    def new_values(self, ask: WindowedMeasure, known: _Slices) -> np.ndarray:
         """How many different values there are in the window, at one instant, that are not `known`: (accounts,)."""
         ((first, end),) = zip(*self._window(ask), strict=True)
         account, code = self._valued(ask).inside(first, end)
         new = ~known._valued(ask).holds(account, code, first, end)  # of the same class
         return np.bincount(account[new], minlength=self._accounts)
 
-    def _window(self, ask: Ask) -> tuple[np.ndarray, np.ndarray]:
+    def _window(self, ask: WindowedMeasure) -> tuple[np.ndarray, np.ndarray]:
         """The window's first day, and the day that ends it, at each instant: (k,) each."""
         end = self._today - ask.before
         return (np.full_like(end, _EVER) if ask.days is None else end - ask.days), end
@@ -129,7 +135,7 @@ class _Slices:
         ends = np.cumsum(np.bincount(cells, minlength=self._accounts * width)).reshape(self._accounts, width)
         return np.ascontiguousarray(ends[:, :-1].T)
 
-    def _between(self, table: np.ndarray, ask: Ask) -> tuple[np.ndarray, np.ndarray]:
+    def _between(self, table: np.ndarray, ask: WindowedMeasure) -> tuple[np.ndarray, np.ndarray]:
         """The table's rows at the beginning and at the end of the window, (k, accounts) each."""
         if (ask.days, ask.before) not in self._cuts:
             first, end = (self._edges.searchsorted(days) for days in self._window(ask))
@@ -137,7 +143,7 @@ class _Slices:
         first, end = self._cuts[ask.days, ask.before]
         return table[first], table[end]
 
-    def _sums(self, ask: Ask) -> np.ndarray:
+    def _sums(self, ask: WindowedMeasure) -> np.ndarray:
         name = ask.measure.name
         if ask.measure.how == "count" and name not in self._facts.values:
             begin, end = self._between(self._positions, ask)
@@ -157,7 +163,7 @@ class _Slices:
         first[1:] = (account[1:] != account[:-1]) | (day[1:] != day[:-1])
         return first
 
-    def _extremes(self, ask: Ask) -> np.ndarray:
+    def _extremes(self, ask: WindowedMeasure) -> np.ndarray:
         begin, end = self._between(self._positions, ask)
         least, nothing = ask.measure.how == "min", NOTHING[ask.measure.how]
         if ask.measure.name in self._facts.values:
@@ -170,14 +176,14 @@ class _Slices:
             found = padded[begin] if least else padded[end - 1]
         return np.where((begin == end) | (found == nothing), np.nan, found.astype("float64"))
 
-    def _different(self, ask: Ask) -> np.ndarray:
+    def _different(self, ask: WindowedMeasure) -> np.ndarray:
         name = ask.measure.name
         if name not in self._counted:
             windows = {w for a in self._asks if a.measure.name == name for w in zip(*self._window(a), strict=True)}
             self._counted[name] = self._valued(ask).counts(windows, self._accounts)
         return np.stack([self._counted[name][w] for w in zip(*self._window(ask), strict=True)])
 
-    def _valued(self, ask: Ask) -> _Values:
+    def _valued(self, ask: WindowedMeasure) -> _Values:
         name = ask.measure.name
         if name not in self._values:
             codes = self._day + _NO_DAY if ask.measure.column == "day" else self._facts.values[name]

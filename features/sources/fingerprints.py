@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from features.core.contract import EVENTS, TABLES
+from features.core.sql_text import SqlText
 from features.definitions.feature import DAY
+from features.definitions.visibility_rule import SQL, Opening, outcome_event_time, outcome_known_at, visible_from
 
 # A number changes when an account of an earlier id comes; the others are of no snapshot.
 _UNSEEN = {
@@ -29,14 +31,20 @@ def days(table: str) -> Iterator[str]:
         yield _query(table, "hash(r)", "created_at")
         yield _query(table, "hash(account_id, merged_at)", "merged_at - 1", source="merges")
     elif table == "tickets":
-        yield _query(table, _hash("opened"), "greatest(opened_at, known_at - 1)")
-        for later in ("first_response_at", "resolved_at"):
-            own = later.replace("_at", "_known_at")
-            told = f"greatest(known_at, coalesce({own}, {later} + coalesce(first_known_at, known_at) - opened_at))"
-            when = f"{later} - {later} + greatest({later}, opened_at, {told} - 1)"  # null where it never came
-            yield _query(table, _hash(later), when)
+        yield _query(table, _hash("opened"), _last_hidden("opened_at", "known_at"))
+        opening = Opening(*map(SqlText, ("opened_at", "known_at", "first_known_at")))
+        for column in ("first_response_at", "resolved_at"):
+            at, own_known_at = SqlText(column), SqlText(column.replace("_at", "_known_at"))
+            known_at = outcome_known_at(opening, at, own_known_at, SQL)
+            last_hidden = _last_hidden(outcome_event_time(opening, at, SQL), known_at)
+            yield _query(table, _hash(column), f"{at} - {at} + {last_hidden}")  # null where it never came
     elif table in EVENTS:
-        yield _query(table, "hash(r)", f"greatest({TABLES[table].time}, known_at - 1)")
+        yield _query(table, "hash(r)", _last_hidden(TABLES[table].time, "known_at"))
+
+
+def _last_hidden(event_time: object, known_at: object) -> str:
+    """Return SQL of the last instant at which an event is not visible yet."""
+    return str(visible_from(SqlText(event_time), SqlText(known_at), SQL) - 1)
 
 
 def _hash(which: str) -> str:

@@ -17,9 +17,11 @@ import sqlalchemy as sa
 
 from features.core.contract import TABLES, stored
 from features.core.errors import SourceError
+from features.core.sql_text import SqlText
+from features.definitions.visibility_rule import SQL, Opening, reported_at
 from features.settings import Settings
 from features.sources import identity
-from features.sources.mapping import first_line, quoted, text
+from features.sources.mapping import quote_identifier, quote_literal, summarize_error
 from features.state.tables import EVENT_LOG
 
 # The tables whose rows may come so.
@@ -100,7 +102,7 @@ def rows(settings: Settings, table: str, revisions: str = _VIEW) -> str:
 def waiting(table: str, revisions: str = _VIEW) -> str:
     """SQL that counts the events of unknown accounts."""
     return (
-        f"SELECT count(DISTINCT event_id) FROM {revisions} WHERE source = {text(table)} "
+        f"SELECT count(DISTINCT event_id) FROM {revisions} WHERE source = {quote_literal(table)} "
         "AND account_id NOT IN (SELECT account_id FROM main.accounts)"
     )
 
@@ -148,11 +150,11 @@ _EARLIER = (
 
 def _tickets(own: str, posted: str) -> str:
     replaced = [_EARLIER.format(own="o", k="p.known_at", f="p.first_known_at")]
+    opening = Opening(*map(SqlText, ("o.opened_at", "o.known_at", "o.first_known_at")))
     for column in LATER:
         told = column.replace("_at", "_known_at")
-        by_lag = f"o.{column} + coalesce(o.first_known_at, o.known_at) - o.opened_at"
         same = f"CASE WHEN p.{column} = o.{column} THEN p.{told} END"
-        both = f"least(coalesce(o.{told}, {by_lag}), {same})"
+        both = f"least({reported_at(opening, SqlText(f'o.{column}'), SqlText(f'o.{told}'), SQL)}, {same})"
         mine = f"o.{column} IS NOT NULL"
         replaced.append(
             f"CASE WHEN p.ticket_id IS NULL THEN o.{told} WHEN {mine} THEN {both} ELSE p.{told} END AS {told}"
@@ -185,8 +187,16 @@ def _same(settings: Settings, table: str) -> Iterator[str]:
     mapped = settings.tables[table].columns
     given = [c for c in TABLES[table].columns if c in mapped and c not in {"known_at", "account_id"}]
     needed = [c for c in given if TABLES[table].columns[c].needed]
-    alike = [f"(p.{quoted(c)} IS NULL OR p.{quoted(c)} = near.{quoted(c)})" for c in given if c not in needed]
-    whole = ["near.account_id = p.account_id", *(f"near.{quoted(c)} = p.{quoted(c)}" for c in needed), *alike]
+    alike = [
+        f"(p.{quote_identifier(c)} IS NULL OR p.{quote_identifier(c)} = near.{quote_identifier(c)})"
+        for c in given
+        if c not in needed
+    ]
+    whole = [
+        "near.account_id = p.account_id",
+        *(f"near.{quote_identifier(c)} = p.{quote_identifier(c)}" for c in needed),
+        *alike,
+    ]
     if not _by_order(settings, table):
         yield " AND ".join(whole)
         return
@@ -202,11 +212,11 @@ def _folded(table: str, revisions: str) -> str:
     made = {"known_at": "min(known_at)", "first_known_at": "NULL", "event_id": "any_value(event_id)"}
     made |= {c.replace("_at", "_known_at"): f"min(known_at) FILTER ((content->>'$.{c}') IS NOT NULL)" for c in LATER}
     latest = f"(SELECT *, arg_max(content, revision) OVER (PARTITION BY event_id) AS told FROM {revisions} "
-    latest += f"WHERE source = {text(table)})"
+    latest += f"WHERE source = {quote_literal(table)})"
     columns = []
     for name, column in contract.columns.items():
         value = made.get(name, f"any_value(told->>'$.{name}')")
-        columns.append(f"CAST({value} AS {_SQL_TYPES[stored(column)]}) AS {quoted(name)}")
+        columns.append(f"CAST({value} AS {_SQL_TYPES[stored(column)]}) AS {quote_identifier(name)}")
     return f"SELECT {', '.join(columns)} FROM {latest} GROUP BY event_id"
 
 
@@ -241,7 +251,7 @@ def _reading(settings: Settings) -> Iterator[sa.Connection | None]:
             yield connection if sa.inspect(connection).has_table(EVENT_LOG.name) else None
     except sa.exc.DBAPIError as error:
         shown_url = url.render_as_string(hide_password=True)
-        there = re.sub(r"password=\S+", "password=…", first_line(error.orig or error))
+        there = re.sub(r"password=\S+", "password=…", summarize_error(error.orig or error))
         raise SourceError(f"the events in {shown_url} can't be read", found=there) from None
     finally:
         engine.dispose()

@@ -30,7 +30,7 @@ from features.definitions.visibility_rule import ROWS, visible_from
 from features.settings import Settings
 from features.sources import posted_events
 from features.sources.history import History
-from features.sources.mapping import text
+from features.sources.mapping import quote_literal
 from features.sources.posted_events import LATER, SOURCES
 from features.state.database import Store
 from features.state.tables import EVENT_LOG
@@ -236,7 +236,7 @@ def read_account_rows(
         account_ids: Whose rows.
         revisions: As `features.sources.posted_events.revisions` reads them.
     """
-    mine = f"account_id IN ({', '.join(map(text, account_ids))})"
+    mine = f"account_id IN ({', '.join(map(quote_literal, account_ids))})"
     found: dict[str, list[dict[str, Any]]] = {}
     with history.cursor() as cursor:
         for table in (t for t in history.tables if t != "identities"):

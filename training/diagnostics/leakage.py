@@ -36,12 +36,12 @@ from features.engine import snapshots
 from features.settings import Churn, Upsell
 from features.sources.history import History
 from training.diagnostics import lifespans
-from training.diagnostics.leak_verdict import Found
-from training.models.matrix import drawn, joined
-from training.models.model import Bundle
-from training.targets.cohorts import eligible
-from training.targets.labels import labels, mature_until
-from training.targets.time_splits import Plan
+from training.diagnostics.leak_verdict import LeakFindings
+from training.models.matrix import join_snapshots, sample_rows
+from training.models.model import Model
+from training.targets.cohorts import find_eligible
+from training.targets.labels import compute_labels, compute_mature_until
+from training.targets.time_splits import TimePlan
 
 _ATTRIBUTE_AUC, _SOURCE_AUC, _FEATURE_AUC = 0.95, 0.90, 0.98
 _ATTRIBUTE_SHARE, _SOURCE_SHARE, _LIFT, _COVERED = 0.95, 0.8, 3.0, 0.1
@@ -68,7 +68,7 @@ _PARAMETERS = {
 }
 
 
-class Probe:
+class LeakProbe:
     """Looks at one trained target.
 
     Args:
@@ -84,7 +84,7 @@ class Probe:
         self,
         history: History,
         target: Churn | Upsell,
-        bundle: Bundle,
+        bundle: Model,
         *,
         keys: pd.DataFrame,
         rows: Callable[[np.ndarray], pd.DataFrame],
@@ -94,7 +94,7 @@ class Probe:
         self._until, self._catalog = data_until, history.catalog
         self._attributes = attributes(history)
 
-    def found(self, horizon: int, plan: Plan, test: pd.DataFrame) -> Found:
+    def found(self, horizon: int, plan: TimePlan, test: pd.DataFrame) -> LeakFindings:
         """All that is suspicious of one horizon.
 
         Args:
@@ -113,18 +113,18 @@ class Probe:
         suspects |= dict(self._of_features(frame, answers))
         hidden, said = self._hidden(frame, answers, plan, horizon)
         rest = self._rest(frame, answers, [*suspects]) if suspects else ""
-        doubts, remarks = lifespans.found(self._history, self._target.label, data_until=self._until)
-        return Found(
+        doubts, remarks = lifespans.find_problems(self._history, self._target.label, data_until=self._until)
+        return LeakFindings(
             {name: f"{sentence}. {rest}" for name, sentence in {**hidden, **suspects}.items()},
             (*said, *remarks, *self._drifted(plan)),
             doubts,
             self._catalog,
         )
 
-    def _of_attributes(self, horizon: int, plan: Plan) -> Iterator[tuple[str, str]]:
-        last = mature_until(self._target, horizon, self._until)
-        rows = eligible(self._history, self._target.cohort, sorted({*plan.test, last}))
-        rows = rows.assign(label=labels(self._history, self._target, horizon, rows, data_until=self._until))
+    def _of_attributes(self, horizon: int, plan: TimePlan) -> Iterator[tuple[str, str]]:
+        last = compute_mature_until(self._target, horizon, self._until)
+        rows = find_eligible(self._history, self._target.cohort, sorted({*plan.test, last}))
+        rows = rows.assign(label=compute_labels(self._history, self._target, horizon, rows, data_until=self._until))
         known = rows[rows["label"].notna()]
         for asked in (known.groupby("account_id").tail(1), known[known["as_of"] == last]):
             answers = asked["label"].to_numpy(dtype="float64")
@@ -132,18 +132,18 @@ class Probe:
                 continue
             columns = asked[["account_id"]].merge(self._attributes, on="account_id", how="left")
             for name in columns.columns.drop("account_id"):
-                if said := _attribute(columns[name], answers):
+                if said := _describe_attribute(columns[name], answers):
                     yield name, f"the account's {name}, as it stands at the export, {said}"
 
     def _of_sources(self, rows: pd.DataFrame, answers: np.ndarray) -> Iterator[tuple[str, str]]:
         for source in self._history.sources:
-            ever, recent = _present(self._history, source, rows)
+            ever, recent = _find_present(self._history, source, rows)
             if (found := separation(ever.astype("float64"), answers)) >= _SOURCE_AUC:
                 yield source, f"whether an account has rows in {source} alone tells the label (AUC {found:.3f})"
             for there, when in ((ever, "with"), (recent, f"with the last {_RECENT_DAYS} days")):
                 accounts = rows["account_id"][there & (answers == 1)].nunique()
                 share = float(answers[there].mean()) if there.any() else 0.0
-                if accounts >= _FEWEST and _pure(share, _SOURCE_SHARE, answers, there):
+                if accounts >= _FEWEST and _is_pure(share, _SOURCE_SHARE, answers, there):
                     usual = f"against {answers.mean():.1%} of all: it is there only near the label"
                     yield source, f"of the accounts {when} rows in {source}, {share:.0%} come true, {usual}"
 
@@ -152,14 +152,14 @@ class Probe:
         # Where ends are recorded in a table of their own, the contract's terms may still tell them.
         told = {self._target.label.table, "purchases" if self._target.label.kind == "ended" else ""}
         for name in self._bundle.features:
-            if name in described or told & set(self._catalog.feature(name).sources):
+            if name in described or told & set(self._catalog.find_feature(name).sources):
                 continue
             found = alone(frame[name], answers)
             if found.auc >= _FEATURE_AUC:
                 yield name, f"{found.by} alone tells the label (AUC {found.auc:.3f})"
 
     def _hidden(
-        self, frame: pd.DataFrame, answers: np.ndarray, plan: Plan, horizon: int
+        self, frame: pd.DataFrame, answers: np.ndarray, plan: TimePlan, horizon: int
     ) -> tuple[dict[str, str], tuple[str, ...]]:
         """The same rows without the newest days before `as_of`, on models of their own, cross-validated by account."""
         days = min(_HIDDEN_DAYS, horizon)
@@ -171,7 +171,7 @@ class Probe:
             return {}, ()
         now, then = self._bundle.matrix(frame.iloc[both["now"]]), self._bundle.matrix(earlier.iloc[both["then"]])
         ids = both["account_id"]
-        with_them, without = _reached(now, answers, ids), _reached(then, answers, ids)
+        with_them, without = _cross_validate(now, answers, ids), _cross_validate(then, answers, ids)
         if without - 0.5 >= _KEPT * (with_them - 0.5) or with_them < 0.7:
             return {}, ()
         said = f"without the newest {days} days before each cutoff the AUC falls from {with_them:.3f} to {without:.3f}"
@@ -183,14 +183,14 @@ class Probe:
         """The snapshots of the frame's accounts at other instants."""
         ids = frame["account_id"].unique()
         wanted = pd.concat([pd.DataFrame({"account_id": ids}).assign(as_of=pd.Timestamp(a)) for a in as_ofs])
-        return joined((part for a in as_ofs for part in snapshots.parts(self._history, a)), wanted)
+        return join_snapshots((part for a in as_ofs for part in snapshots.parts(self._history, a)), wanted)
 
     def _newest(self, now: np.ndarray, then: np.ndarray, answers: np.ndarray, ids: pd.Series) -> str:
         """The source whose newest days bring back most of what hiding all of them took."""
         back = {}
         for source in self._history.sources:
-            its = [source in self._catalog.feature(f).sources for f in self._bundle.features]
-            back[source] = _reached(np.where(its, now, then), answers, ids)
+            its = [source in self._catalog.find_feature(f).sources for f in self._bundle.features]
+            back[source] = _cross_validate(np.where(its, now, then), answers, ids)
         return max(back, key=lambda source: back[source])
 
     def _rest(self, frame: pd.DataFrame, answers: np.ndarray, names: list[str]) -> str:
@@ -198,38 +198,40 @@ class Probe:
         left = [
             i
             for i, f in enumerate(self._bundle.features)
-            if f not in names and not set(names) & set(self._catalog.feature(f).sources)
+            if f not in names and not set(names) & set(self._catalog.find_feature(f).sources)
         ]
         if not left or min(answers.sum(), (1 - answers).sum()) < _FEWEST:
             return "Nothing else is there to tell it"
-        found = _reached(self._bundle.matrix(frame)[:, left], answers, frame["account_id"])
+        found = _cross_validate(self._bundle.matrix(frame)[:, left], answers, frame["account_id"])
         return f"All the rest reach {found:.3f} together"
 
-    def _drifted(self, plan: Plan) -> tuple[str, ...]:
+    def _drifted(self, plan: TimePlan) -> tuple[str, ...]:
         """The columns by which the newest snapshot can be told from the training's."""
         began = from_micros(self._history.all_began)
         described = {name for name, _ in self._history.attributes}
         # A feature that looks back further than the data reach grows with them, and one over all the past by itself.
         reach = (plan.train[0] - began).days
-        feature = self._catalog.feature
-        fit = [i for i, f in enumerate(self._bundle.features) if f in described or _within(feature(f), reach)]
+        feature = self._catalog.find_feature
+        fit = [i for i, f in enumerate(self._bundle.features) if f in described or _is_within(feature(f), reach)]
         as_ofs = self._keys["as_of"]
         parts = (np.flatnonzero(part) for part in (as_ofs.isin(plan.train), as_ofs == as_ofs.max()))
-        old, new = (self._rows(drawn(part, min(len(part), _MOST_ROWS // 5), seed=7)) for part in parts)
+        old, new = (self._rows(sample_rows(part, min(len(part), _MOST_ROWS // 5), seed=7)) for part in parts)
         if not fit or min(len(old), len(new)) < _POSITIVES:
             return ()
         both = pd.concat([old, new], ignore_index=True)
         is_new = np.repeat([0.0, 1.0], [len(old), len(new)])
         matrix = self._bundle.matrix(both)[:, fit]
-        found = _reached(matrix, is_new, both["account_id"])
+        found = _cross_validate(matrix, is_new, both["account_id"])
         if found < _DRIFT_AUC:
             return ()
-        gain = pd.Series(_fitted(matrix, is_new).feature_importance("gain"), [self._bundle.features[i] for i in fit])
+        gain = pd.Series(
+            _fit_booster(matrix, is_new).feature_importance("gain"), [self._bundle.features[i] for i in fit]
+        )
         top = ", ".join(gain.sort_values(ascending=False, kind="stable").index[:3])
         return (f"the newest snapshot can be told from the training's (AUC {found:.2f}), most of all by {top}",)
 
 
-def _attribute(values: pd.Series, answers: np.ndarray) -> str:
+def _describe_attribute(values: pd.Series, answers: np.ndarray) -> str:
     """What is suspicious of an attribute's values, one an account, in words; empty if nothing is."""
     found = alone(values, answers)
     if found.auc >= _ATTRIBUTE_AUC:
@@ -241,24 +243,24 @@ def _attribute(values: pd.Series, answers: np.ndarray) -> str:
         candidates += [(f"is {v!r}", (values == v).to_numpy()) for v in common[common >= _FEWEST].index[:100]]
     for what, where in candidates:
         share = float(answers[where].mean()) if where.any() else 0.0
-        if answers[where].sum() >= _FEWEST and _pure(share, _ATTRIBUTE_SHARE, answers, where):
+        if answers[where].sum() >= _FEWEST and _is_pure(share, _ATTRIBUTE_SHARE, answers, where):
             return f"tells the label: where it {what}, {share:.0%} come true, against {answers.mean():.1%} of all"
     return ""
 
 
-def _within(feature: Feature, reach: int) -> bool:
+def _is_within(feature: Feature, reach: int) -> bool:
     """Whether a feature looks back over windows alone, none of them further than so many days."""
-    back = [None if a.days is None else a.before + a.days for a in feature.asks.values()]
+    back = [None if a.days is None else a.before + a.days for a in feature.windowed_measures.values()]
     return bool(back) and all(days is not None and days <= reach for days in back)
 
 
-def _pure(share: float, least: float, answers: np.ndarray, where: np.ndarray) -> bool:
+def _is_pure(share: float, least: float, answers: np.ndarray, where: np.ndarray) -> bool:
     """Whether nearly all of these rows come true, far more than usual, and not just a few of those that do."""
     covered = answers[where].sum() / max(1.0, answers.sum())
     return bool(share >= least and share >= _LIFT * answers.mean() and covered >= _COVERED)
 
 
-def _present(history: History, source: str, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _find_present(history: History, source: str, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Whether each row's account has an event of the source before `as_of`, known at it: ever, and in 30 days."""
     time, known_at = SqlText(TABLES[source].time), SqlText("known_at")
     since = visible_from(time, known_at, SQL)
@@ -275,15 +277,15 @@ def _present(history: History, source: str, rows: pd.DataFrame) -> tuple[np.ndar
     return visible_since <= as_ofs, there["there"].notna().to_numpy()
 
 
-def _reached(matrix: np.ndarray, answers: np.ndarray, accounts: pd.Series) -> float:
+def _cross_validate(matrix: np.ndarray, answers: np.ndarray, accounts: pd.Series) -> float:
     """AUC of a small model on rows of accounts that it has not learned from, in three folds."""
     folds = pd.factorize(accounts, sort=True)[0] % _FOLDS
     scores = np.empty(len(answers))
     for fold in range(_FOLDS):
         asked = folds == fold
-        scores[asked] = _fitted(matrix[~asked], answers[~asked]).predict(matrix[asked], num_threads=1)
+        scores[asked] = _fit_booster(matrix[~asked], answers[~asked]).predict(matrix[asked], num_threads=1)
     return auc(answers, scores, undefined=0.5)
 
 
-def _fitted(matrix: np.ndarray, answers: np.ndarray) -> lgb.Booster:
+def _fit_booster(matrix: np.ndarray, answers: np.ndarray) -> lgb.Booster:
     return lgb.train(_PARAMETERS, lgb.Dataset(matrix, answers, params={"verbosity": -1}), num_boost_round=_TREES)

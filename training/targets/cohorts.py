@@ -15,32 +15,33 @@ from features.arrays.kernels import Beyond
 from features.arrays.tables import Rows
 from features.core.timestamps import sort_unique_micros, to_datetimes, to_micros
 from features.definitions.feature import DAY
-from features.definitions.sql_expression import canonical, numbered
-from features.definitions.streams import NEVER, PURCHASES, TERMS, USAGE
+from features.definitions.sql_expression import declare_numbered_table, declare_table
+from features.definitions.streams import PURCHASES, TERMS, USAGE
+from features.definitions.visibility_rule import ARRAYS, IBIS, NEVER, exists, is_visible
 from features.settings import Cohort
 from features.sources.history import History
 
 
-def eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd.DataFrame:
+def find_eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd.DataFrame:
     """The cohort at each instant.
 
     Returns:
         account_id, as_of (datetime64[us, UTC]); sorted by as_of and account_id, no row twice.
     """
     cutoffs = pd.DataFrame({"as_of": sort_unique_micros(as_ofs)}, dtype="int64")
-    frame = history.query(_query(cohort), cutoffs=cutoffs)
+    frame = history.query(_compile_query(cohort), cutoffs=cutoffs)
     return frame.assign(as_of=to_datetimes(frame["as_of"]))
 
 
-def ids(history: History, cohort: Cohort, as_of: datetime) -> np.ndarray:
+def find_eligible_ids(history: History, cohort: Cohort, as_of: datetime) -> np.ndarray:
     """The accounts in the cohort at one instant: (n,) text as objects, each once."""
-    found = _on_arrays(history, cohort, to_micros(as_of)) if history.arrays else None
-    return eligible(history, cohort, [as_of])["account_id"].to_numpy(dtype=object) if found is None else found
+    found = _find_ids_on_arrays(history, cohort, to_micros(as_of)) if history.arrays else None
+    return find_eligible(history, cohort, [as_of])["account_id"].to_numpy(dtype=object) if found is None else found
 
 
-def _on_arrays(history: History, cohort: Cohort, as_of: int) -> np.ndarray | None:
+def _find_ids_on_arrays(history: History, cohort: Cohort, as_of: int) -> np.ndarray | None:
     """The same of posted accounts without the database; None where it must be asked."""
-    rows, tables = _rows(cohort), history.arrays
+    rows, tables = _compile_arrays(cohort), history.arrays
     if rows is None or tables is None:
         return None
     try:
@@ -48,14 +49,14 @@ def _on_arrays(history: History, cohort: Cohort, as_of: int) -> np.ndarray | Non
         created, merged, number = (tables.column("accounts", c) for c in ("created_at", "merged_at", "account_id"))
     except Beyond:
         return None
-    stands = (found["t"] < as_of) & (found["known"] <= as_of) & (found["until"] >= as_of)
-    there = (created < as_of) & ~(merged <= as_of) & np.isin(number, found["account_id"][stands])
-    return tables.tables["accounts"]["account_id"].to_numpy()[there]
+    members = found["account_id"][is_visible(found["t"], found["known"], as_of, found["until"])]
+    is_member = exists(created, merged, as_of, ARRAYS) & np.isin(number, members)
+    return tables.tables["accounts"]["account_id"].to_numpy()[is_member]
 
 
 @cache
-def _rows(cohort: Cohort) -> Rows | None:
-    members = _MEMBERS[cohort.kind](cohort, numbered(cohort.table))
+def _compile_arrays(cohort: Cohort) -> Rows | None:
+    members = _MEMBERS[cohort.kind](cohort, declare_numbered_table(cohort.table))
     try:
         return Rows(members.select("account_id", "t", "known", "until"))
     except Beyond:
@@ -63,62 +64,65 @@ def _rows(cohort: Cohort) -> Rows | None:
 
 
 @cache
-def _query(cohort: Cohort) -> str:
+def _compile_query(cohort: Cohort) -> str:
     """Compiled once: a service asks for each posted account."""
     instants = ibis.table({"as_of": "int64"}, name="cutoffs")
-    facts = _MEMBERS[cohort.kind](cohort, canonical(cohort.table))
-    stands = [facts.t < instants.as_of, facts.known <= instants.as_of, facts.until >= instants.as_of]
-    members = facts.join(instants, stands)
-    # Created by then and not yet merged, as every snapshot is: a purchase may be older than its account's record.
-    accounts = canonical("accounts")
-    there = [members.account_id == accounts.account_id, members.as_of > accounts.created_at]
-    members = members.semi_join(accounts, [*there, accounts.merged_at.isnull() | (members.as_of < accounts.merged_at)])
+    facts = _MEMBERS[cohort.kind](cohort, declare_table(cohort.table))
+    members = facts.join(instants, is_visible(facts.t, facts.known, instants.as_of, facts.until))
+    # As for every snapshot, the account exists: a purchase may be older than its account's record.
+    accounts = declare_table("accounts")
+    has_row = exists(accounts.created_at, accounts.merged_at, members.as_of, IBIS)
+    members = members.semi_join(accounts, [members.account_id == accounts.account_id, has_row])
     rows = members.select("account_id", "as_of").distinct().order_by("as_of", "account_id")
     return ibis.to_sql(rows, dialect="duckdb")
 
 
-def of_products(rows: ir.Table, products: Sequence[str]) -> ir.Table:
+def filter_products(rows: ir.Table, products: Sequence[str]) -> ir.Table:
     """Only the rows of some products; of all where none are named."""
     return rows.filter(rows["product"].isin(list(products))) if products else rows
 
 
-def bought() -> ir.Table:
+def select_purchases() -> ir.Table:
     """Purchases in the plain sense: refunds and negative amounts are none, a purchase for nothing is one."""
-    purchases = canonical("purchases")
+    purchases = declare_table("purchases")
     return purchases.filter((purchases.kind != "refund") | purchases.kind.isnull(), purchases.amount >= 0)
 
 
-def used() -> ir.Table:
+def select_usage() -> ir.Table:
     """Usage in the plain sense, with `t` and `known`: a row that counts 0 uses is none."""
-    return _uses(canonical("usage"))
+    return _filter_uses(declare_table("usage"))
 
 
-def _uses(usage: ir.Table) -> ir.Table:
+def _filter_uses(usage: ir.Table) -> ir.Table:
     rows = USAGE.rows(usage)
     return rows.filter(rows["count"] > 0)
 
 
-# Each gives facts with `t`, `known` and `until`: at `as_of` an account is in with one that stands then, as in
-# `features.engine.window_aggregates`.
+# Each gives facts with `t`, `known` and `until`: an account is in the cohort at `as_of` if one of them is visible then.
 
 
-def _in_force(cohort: Cohort, purchases: ir.Table) -> ir.Table:
-    return of_products(TERMS.rows(purchases), cohort.products)
+def _select_in_force(cohort: Cohort, purchases: ir.Table) -> ir.Table:
+    return filter_products(TERMS.rows(purchases), cohort.products)
 
 
-def _active(cohort: Cohort, purchases: ir.Table) -> ir.Table:
-    rows = of_products(PURCHASES.rows(purchases), cohort.products)
+def _select_active(cohort: Cohort, purchases: ir.Table) -> ir.Table:
+    rows = filter_products(PURCHASES.rows(purchases), cohort.products)
     return rows.mutate(until=rows.t + cohort.within_days * DAY)
 
 
-def _lifetime(_: Cohort, lifetimes: ir.Table) -> ir.Table:
+def _select_lifetime(_: Cohort, lifetimes: ir.Table) -> ir.Table:
     started = lifetimes.started_at
     return lifetimes.mutate(t=started, known=started, until=lifetimes.ended_at.fill_null(NEVER))
 
 
-def _using(cohort: Cohort, usage: ir.Table) -> ir.Table:
-    rows = _uses(usage)
+def _select_using(cohort: Cohort, usage: ir.Table) -> ir.Table:
+    rows = _filter_uses(usage)
     return rows.mutate(until=rows.t + cohort.within_days * DAY)
 
 
-_MEMBERS = {"in_force": _in_force, "active": _active, "lifetime": _lifetime, "using": _using}
+_MEMBERS = {
+    "in_force": _select_in_force,
+    "active": _select_active,
+    "lifetime": _select_lifetime,
+    "using": _select_using,
+}

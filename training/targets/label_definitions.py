@@ -18,15 +18,16 @@ import ibis
 import ibis.expr.types as ir
 
 from features.definitions.feature import DAY
-from features.definitions.sql_expression import canonical
+from features.definitions.sql_expression import declare_table
 from features.definitions.streams import BILLED, TERMS
+from features.definitions.visibility_rule import has_happened, is_in_force
 from features.settings import ChurnLabel, UpsellLabel
-from training.targets.cohorts import bought, of_products, used
-from training.targets.merges import own, told, versions
+from training.targets.cohorts import filter_products, select_purchases, select_usage
+from training.targets.merges import build_versions, exclude_copies, told
 
 
 @dataclass(frozen=True)
-class Kind:
+class LabelKind:
     """One kind of label.
 
     Args:
@@ -41,89 +42,89 @@ class Kind:
     order: int
 
 
-def ended(asked: ir.Table, _: ChurnLabel) -> ir.Table:
+def label_ended(asked: ir.Table, _: ChurnLabel) -> ir.Table:
     """Leaving as the company records it: `ended_at` of a row in `lifetimes` lies in the window.
 
     Lead: an account with an end inside the lead is not asked. An account that left and came back has two rows in
     `lifetimes`, and each end counts; rows of one unbroken spell are to be joined by the table's query.
     """
-    return _leaves(asked, canonical("lifetimes"), "ended_at")
+    return _label_first(asked, declare_table("lifetimes"), "ended_at")
 
 
-def lapse(asked: ir.Table, label: ChurnLabel) -> ir.Table:
+def label_lapse(asked: ir.Table, label: ChurnLabel) -> ir.Table:
     """Contractual churn: in the window a term ends, and none follows within `grace_days`; see `lapses`.
 
     Coming back within the grace is not churn. Lead: an account that lapsed inside the lead is not asked.
     """
-    return _leaves(asked, lapses(label), "lapsed_at")
+    return _label_first(asked, find_lapses(label), "lapsed_at")
 
 
-def no_purchase(asked: ir.Table, label: ChurnLabel) -> ir.Table:
+def label_no_purchase(asked: ir.Table, label: ChurnLabel) -> ir.Table:
     """Churn without a contract: not one purchase in the window. A refund is no purchase; one for nothing is.
 
     Lead: purchases inside it neither save an account nor lose it; all are asked.
     """
-    found = _any(asked, own(of_products(bought(), label.products)), "purchased_at")
+    found = _label_any(asked, exclude_copies(filter_products(select_purchases(), label.products)), "purchased_at")
     return found.mutate(label=1.0 - found.label)
 
 
-def no_usage(asked: ir.Table, _: ChurnLabel) -> ir.Table:
+def label_no_usage(asked: ir.Table, _: ChurnLabel) -> ir.Table:
     """Usage churn: not one use in the window. A row that counts 0 uses is none.
 
     Lead: uses inside it neither save an account nor lose it; all are asked.
     """
-    found = _any(asked, own(used()), "used_at")
+    found = _label_any(asked, exclude_copies(select_usage()), "used_at")
     return found.mutate(label=1.0 - found.label)
 
 
-def downgrade(asked: ir.Table, label: ChurnLabel) -> ir.Table:
+def label_downgrade(asked: ir.Table, label: ChurnLabel) -> ir.Table:
     """Monthly recurring revenue in force at the window's end is below `ratio` times that at `as_of`, but not gone.
 
     Asked only of accounts with recurring revenue at `as_of`. Those with none left at the window's end are not asked
     either: they have left, which is another question (`lapse`), so that the score is the chance among those who stay.
     Lead: whose revenue is already down or gone when the lead ends is not asked.
     """
-    revenue = _recurring(asked, label.products)
+    revenue = _sum_recurring(asked, label.products)
     lower = revenue.after < label.ratio * revenue.before
     already = revenue.between < label.ratio * revenue.before
     kept = revenue.filter((revenue.before > 0) & (revenue.after > 0) & ~(already & (revenue.start > revenue.as_of)))
     return kept.select("row", label=lower.cast("float64"))
 
 
-def expansion(asked: ir.Table, label: UpsellLabel) -> ir.Table:
+def label_expansion(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     """A purchase of kind expansion in the window. Gain: the amount of those purchases.
 
     Lead: expansions inside it don't count; the account may well expand again, and is asked.
     """
-    purchases = own(of_products(canonical("purchases"), label.products))
-    return _bought(asked, purchases.filter(purchases.kind == "expansion"))
+    purchases = exclude_copies(filter_products(declare_table("purchases"), label.products))
+    return _label_purchases(asked, purchases.filter(purchases.kind == "expansion"))
 
 
-def new_product(asked: ir.Table, label: UpsellLabel) -> ir.Table:
+def label_new_product(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     """A product that the account had never bought before is bought in the window. Gain: the amount of its purchases.
 
     Refunds are no purchases, and a purchase without a product is of none. Lead: what is bought inside it is had by
     the time the window starts, and so not new; the account is asked.
     """
-    found = of_products(bought(), label.products)
-    found = versions(found.filter(found["product"].notnull()))
+    found = filter_products(select_purchases(), label.products)
+    found = build_versions(found.filter(found["product"].notnull()))
     first = found.purchased_at.min().over(ibis.window(group_by=["account_id", "since", "product"]))
-    return _bought(asked, found.mutate(first=first))
+    return _label_purchases(asked, found.mutate(first=first))
 
 
-def spend_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
+def label_spend_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     """Money spent in the window is above `ratio` times that of as long a time before `as_of`. Gain: the difference.
 
     Refunds lower the spend on both sides. Asked only of accounts with spend in that time before. Lead: what is spent
     inside it counts on neither side.
     """
-    purchases = of_products(canonical("purchases"), label.products)
+    purchases = filter_products(declare_table("purchases"), label.products)
     since = asked.as_of - (asked.end - asked.start)
     near = [purchases.purchased_at >= since, purchases.purchased_at < asked.end, told(purchases, asked.as_of)]
     facts = asked.join(purchases, [asked.account_id == purchases.account_id, *near])
     at = facts.purchased_at
     spent = facts.group_by("row").agg(
-        before=facts.amount.sum(where=at < facts.as_of).cast("float64").fill_null(0.0),
+        before=facts.amount.sum(where=has_happened(at, facts.as_of)).cast("float64").fill_null(0.0),
         after=facts.amount.sum(where=at >= facts.start).cast("float64").fill_null(0.0),
     )
     asked_of = spent.filter(spent.before > 0)
@@ -131,13 +132,13 @@ def spend_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     return asked_of.select("row", label=up.cast("float64"), gain=asked_of.after - asked_of.before)
 
 
-def recurring_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
+def label_recurring_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     """Monthly recurring revenue in force at the window's end is above `ratio` times that at `as_of`.
 
     Gain: the difference, by the year. Asked only of accounts with recurring revenue at `as_of`: a first term is a
     sale, not an upsell. Lead: whose revenue is already up when the lead ends is not asked.
     """
-    revenue = _recurring(asked, label.products)
+    revenue = _sum_recurring(asked, label.products)
     up = revenue.after > label.ratio * revenue.before
     already = revenue.between > label.ratio * revenue.before
     kept = revenue.filter((revenue.before > 0) & ~(already & (revenue.start > revenue.as_of)))
@@ -145,22 +146,22 @@ def recurring_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     return kept.select("row", label=up.cast("float64"), gain=gain)
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+LABEL_KINDS: Mapping[str, LabelKind] = MappingProxyType(
     {
-        "ended": Kind(ended, order=1),
-        "lapse": Kind(lapse, order=1),
-        "no_purchase": Kind(no_purchase, order=-1),
-        "no_usage": Kind(no_usage, order=-1),
-        "downgrade": Kind(downgrade, order=0),
-        "expansion": Kind(expansion, order=1),
-        "new_product": Kind(new_product, order=1),
-        "spend_up": Kind(spend_up, order=0),
-        "recurring_up": Kind(recurring_up, order=0),
+        "ended": LabelKind(label_ended, order=1),
+        "lapse": LabelKind(label_lapse, order=1),
+        "no_purchase": LabelKind(label_no_purchase, order=-1),
+        "no_usage": LabelKind(label_no_usage, order=-1),
+        "downgrade": LabelKind(label_downgrade, order=0),
+        "expansion": LabelKind(label_expansion, order=1),
+        "new_product": LabelKind(label_new_product, order=1),
+        "spend_up": LabelKind(label_spend_up, order=0),
+        "recurring_up": LabelKind(label_recurring_up, order=0),
     }
 )
 
 
-def lapses(label: ChurnLabel) -> ir.Table:
+def find_lapses(label: ChurnLabel) -> ir.Table:
     """(account_id, lapsed_at, since, until): each end of coverage by terms that no term follows within the grace.
 
     Ends as they look from an `as_of` in `[since, until)`, which is always but for survivors of a merge.
@@ -168,9 +169,9 @@ def lapses(label: ChurnLabel) -> ir.Table:
     A term follows once it has both started and been bought: one that is bought later and dated back comes too late,
     as it would for anyone who looked when the grace was over.
     """
-    terms = of_products(TERMS.rows(canonical("purchases")), label.products)
+    terms = filter_products(TERMS.rows(declare_table("purchases")), label.products)
     terms = terms.select("account_id", "known_at", "first_known_at", starts=terms.t, ends=terms.until)
-    terms, keys, order = versions(terms), ["account_id", "since"], ["starts", "ends"]
+    terms, keys, order = build_versions(terms), ["account_id", "since"], ["starts", "ends"]
     covered = terms.ends.max().over(ibis.window(group_by=keys, order_by=order, preceding=None, following=0))
     after = terms.starts.lead().over(ibis.window(group_by=keys, order_by=order))
     spans = terms.mutate(lapsed_at=covered, after=after)
@@ -178,14 +179,14 @@ def lapses(label: ChurnLabel) -> ir.Table:
     return spans.filter(gone).select("account_id", "lapsed_at", "since", "until")
 
 
-def _seen(asked: ir.Table, facts: ir.Table) -> list[ir.BooleanValue]:
+def _join_on_version(asked: ir.Table, facts: ir.Table) -> list[ir.BooleanValue]:
     """Join of rows and their accounts' facts, where there are several versions of these the one that holds."""
     same = asked.account_id == facts.account_id
     holds = [facts.since <= asked.as_of, facts.until > asked.as_of] if "since" in facts.columns else []
     return [same, *holds]
 
 
-def _any(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
+def _label_any(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
     """(row, label): 1 where the account has a fact in the window."""
     near = [asked.account_id == facts.account_id, facts[instant] >= asked.start, facts[instant] < asked.end]
     hit = asked.join(facts, near).select("row").distinct().mutate(hit=1.0)
@@ -193,34 +194,33 @@ def _any(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
     return joined.select(joined.row, label=joined.hit.fill_null(0.0))
 
 
-def _leaves(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
+def _label_first(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
     """(row, label): 1 where the account has a fact in the window, not asked where it has one inside the lead."""
     near = [facts[instant] >= asked.as_of, facts[instant] < asked.end]
-    found = asked.join(facts, [*_seen(asked, facts), *near])
+    found = asked.join(facts, [*_join_on_version(asked, facts), *near])
     first = found.group_by("row").agg(first=found[instant].min())
     joined = asked.left_join(first, "row")
     here = ibis.ifelse(joined.first >= joined.start, 1.0, ibis.null("float64"))
     return joined.select(joined.row, label=ibis.ifelse(joined.first.isnull(), 0.0, here))
 
 
-def _bought(asked: ir.Table, purchases: ir.Table) -> ir.Table:
+def _label_purchases(asked: ir.Table, purchases: ir.Table) -> ir.Table:
     """(row, label, gain): 1 where there are purchases in the window; where they have a `first`, that is in it too."""
     new = [purchases.first >= asked.start] if "first" in purchases.columns else []
     near = [purchases.purchased_at >= asked.start, purchases.purchased_at < asked.end, *new]
-    found = asked.join(purchases, [*_seen(asked, purchases), *near])
+    found = asked.join(purchases, [*_join_on_version(asked, purchases), *near])
     hit = found.group_by("row").agg(money=found.amount.sum().cast("float64"))
     joined = asked.left_join(hit, "row")
     return joined.select(joined.row, label=joined.money.notnull().cast("float64"), gain=joined.money.fill_null(0.0))
 
 
-def _recurring(asked: ir.Table, products: tuple[str, ...]) -> ir.Table:
+def _sum_recurring(asked: ir.Table, products: tuple[str, ...]) -> ir.Table:
     """Each row's monthly recurring revenue in force: `before` at `as_of`, `between` at start, `after` at end."""
-    billed = of_products(BILLED.rows(canonical("purchases")), products)
+    billed = filter_products(BILLED.rows(declare_table("purchases")), products)
     near = [billed.t < asked.end, billed.until >= asked.as_of, told(billed, asked.as_of)]
     facts = asked.join(billed, [asked.account_id == billed.account_id, *near])
-    # An end exactly at an instant is still in force there, as it is for features.
     levels = {
-        name: facts.monthly.sum(where=(facts.t < facts[at]) & (facts.until >= facts[at])).fill_null(0)
+        name: facts.monthly.sum(where=is_in_force(facts.t, facts.until, facts[at])).fill_null(0)
         for name, at in (("before", "as_of"), ("between", "start"), ("after", "end"))
     }
     return facts.group_by(["row", "as_of", "start"]).agg(**levels)

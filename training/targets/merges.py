@@ -10,28 +10,29 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from features.definitions.visibility_rule import is_known
 from features.sources.history import History
 
 _EVER, _NEVER = -(2**62), 2**62  # µs, before and after any `as_of`
 
 
-def merged_at(history: History) -> pd.Series:
+def read_merge_times(history: History) -> pd.Series:
     """When accounts were merged into others, in µs (float64): by account_id, of those that were."""
     found = history.query("SELECT account_id, merged_at FROM accounts WHERE merged_at IS NOT NULL")
     return found.set_index("account_id")["merged_at"].astype("float64")
 
 
-def own(facts: ir.Table) -> ir.Table:
+def exclude_copies(facts: ir.Table) -> ir.Table:
     """Without the copies: all that can lie ahead."""
     return facts.filter(facts.first_known_at.isnull())
 
 
 def told(facts: ir.Table, as_of: ir.Value) -> ir.BooleanValue:
     """Whether a fact is the account's own, or a copy that it has been told of by `as_of`."""
-    return facts.first_known_at.isnull() | (facts.known_at <= as_of)
+    return facts.first_known_at.isnull() | is_known(facts.known_at, as_of)
 
 
-def versions(facts: ir.Table) -> ir.Table:
+def build_versions(facts: ir.Table) -> ir.Table:
     """The facts with `since` and `until`: as they look from any `as_of` in `[since, until)`.
 
     For what is made of several of an account's facts, such as by a window function. An account without copies has
@@ -42,7 +43,7 @@ def versions(facts: ir.Table) -> ir.Table:
     tellings = tellings.mutate(until=tellings.since.lead().over(group_by="account_id", order_by="since"))
     later = tellings.join(facts, [tellings.account_id == facts.account_id, told(facts, tellings.since)])
     first = tellings.group_by("account_id").agg(until=tellings.since.min())
-    before = own(facts).mutate(since=ibis.literal(_EVER, "int64")).left_join(first, "account_id")
+    before = exclude_copies(facts).mutate(since=ibis.literal(_EVER, "int64")).left_join(first, "account_id")
     columns = [*facts.columns, "since", "until"]
     every = before.select(columns).union(later.select(columns))
     return every.mutate(until=every.until.fill_null(_NEVER))

@@ -213,7 +213,11 @@ def test_moving_all_times_and_as_of_alike_moves_no_feature(snapshot, past, shift
     frame = snapshot(tables, AS_OF, AS_OF + shift)
     at = {(row.account_id, to_micros(row.as_of.to_pydatetime())): i for i, row in enumerate(frame.itertuples())}
     # An invoice counts for calendar months, which are not all as long.
-    by_months = {f.name for f in catalog.FEATURES.values() if any(a.measure.stream is BILLED for a in f.asks.values())}
+    by_months = {
+        f.name
+        for f in catalog.FEATURES.values()
+        if any(a.measure.stream is BILLED for a in f.windowed_measures.values())
+    }
     for n in range(len(past)):
         found = moved(frame, at[f"base{n}", AS_OF], at[f"moved{n}", AS_OF + shift])
         assert found.keys() <= (by_months if billed else set()), found
@@ -240,7 +244,7 @@ def test_one_account_alone_gives_the_same_bits_as_all_together(snapshot, past):
 
 def assert_same_bits(one, other):
     assert list(one["account_id"]) == list(other["account_id"])
-    names = [f.name for f in catalog.BUILT_IN.present(TIME)]
+    names = [f.name for f in catalog.BUILT_IN.select_account_features(TIME)]
     bits = [frame[names].to_numpy(dtype="float64").view("int64") for frame in (one, other)]
     assert (bits[0] == bits[1]).all()
 
