@@ -35,10 +35,10 @@ def alert(
     from training.registry import promotion_log
 
     settings = load_settings(config)
-    champions = promotion_log.champions(settings)
-    limits = queries.thresholds(champions, settings)
+    champions = promotion_log.load_champions(settings)
+    limits = queries.find_thresholds(champions, settings)
     with closing(database.open(settings)) as state:
-        scored = queries.find_scores(state, as_of, settings.alert_horizon)
+        scored = queries.find_scored_as_of(state, as_of, settings.alert_horizon)
         with History.open(settings) as history:
             gate = check.check(settings, history, model=champions[queries.TARGET], scored=scored, as_of=as_of)
             if gate.state == "closed":
@@ -50,7 +50,7 @@ def alert(
                 settings,
                 state,
                 limits=limits,
-                contacts=lambda accounts: routing.contacts(history, accounts),
+                contacts=lambda accounts: routing.read_contacts(history, accounts),
                 as_of=scored,
                 dry_run=dry_run,
             )

@@ -20,10 +20,10 @@ from features.settings.cli import CONFIG, AsOf, Config, Json
 from features.settings.load import load_settings
 
 if TYPE_CHECKING:
-    from training.diagnostics.sample_size import Lacking
+    from training.diagnostics.sample_size import InsufficientData
     from training.evaluation.evaluate import Evaluation
-    from training.fitting.fit import Fitted
-    from training.models.model import Bundle
+    from training.fitting.fit import FittedTarget
+    from training.models.model import Model
 
 app = cli.create_app("Features to models: train, evaluate beside baselines, promote, roll back.")
 Reason = Annotated[str, typer.Option(help="Kept in the promotion log.")]
@@ -47,7 +47,7 @@ def fit(
     from training.diagnostics import leak_verdict
     from training.fitting import cli_tables
     from training.fitting import fit as training
-    from training.fitting.dask import cluster
+    from training.fitting.dask import connect_cluster
     from training.fitting.tuning import Tuner
     from training.registry import mlflow_registry
 
@@ -57,24 +57,24 @@ def fit(
     with _steps("fit") as show, contextlib.ExitStack() as stack:
         show("reading the tables")
         history = stack.enter_context(History.open(settings))
-        held = stack.enter_context(cluster(dask)) if dask else None
+        held = stack.enter_context(connect_cluster(dask)) if dask else None
         fingerprint = history.fingerprint()
         tuner = None if tune is None else Tuner(settings, fingerprint, tune)
         champions = _champions(settings)
         fitted = training.fit(history, settings, as_of=as_of, champions=champions, choose=tuner, held=held, say=show)
     _write_test_rows(settings, fitted)
     evaluations = _evaluations(fitted)
-    cli_tables.evaluations(evaluations)
+    cli_tables.print_evaluations(evaluations)
     for name, lacking in _lacking(fitted).items():
         print(f"{name}: insufficient, not trained: {'; '.join(lacking.reasons)}")
     # Written before a leak stops the run, too: scripts read the verdict there.
     cli.write_json(json, {"run_id": None, "targets": _figures(fitted)})
-    leak_verdict.refuse(evaluations)
+    leak_verdict.raise_on_leak(evaluations)
     if not evaluations:
         print("Nothing could be trained, so nothing was registered.")
         return
     with cli.show_spinner("fit: logging to MLflow"):
-        run_id, registered = mlflow_registry.log(settings, fitted, fingerprint=fingerprint)
+        run_id, registered = mlflow_registry.log_run(settings, fitted, fingerprint=fingerprint)
     for name, model in registered.items():
         print(f"{name}: registered as {model.version}, verdict {model.verdict}")
     print(f"Run {run_id}. To serve it: python -m training promote {run_id} --config {config}")
@@ -100,10 +100,10 @@ def backtest(
     folder.mkdir(parents=True, exist_ok=True)
     with History.open(settings) as history, cli.show_progress("backtest") as report:
         results = backtests.backtest(history, settings, origins=origins, embargo=embargo, as_of=as_of, progress=report)
-    cli_tables.backtests(results)
+    cli_tables.print_backtests(results)
     for name, result in results.items():
         file = folder / f"backtest_{name}.png"
-        plots.over_time(f"{name}: backtest", result.pooled.evaluation.by_cutoff).savefig(file)
+        plots.draw_over_time(f"{name}: backtest", result.pooled.evaluation.by_cutoff).savefig(file)
         result.pooled.test.to_parquet(folder / f"backtest_{name}.parquet", index=False)
         print(f"{name}: {file}")
     cli.write_json(json, {"targets": {name: result.as_dict() for name, result in results.items()}})
@@ -125,10 +125,10 @@ def compare(
 
     settings = load_settings(config)
     with cli.show_spinner("compare"):
-        a, b = (mlflow_registry.bundles(settings, run) for run in (run_a, run_b))
+        a, b = (mlflow_registry.load_models(settings, run) for run in (run_a, run_b))
         with History.open(settings) as history:
             results = comparisons.compare(history, settings, a, b, as_of=as_of)
-    cli_tables.comparisons(results, run_a, run_b)
+    cli_tables.print_comparisons(results, run_a, run_b)
     cli.write_json(json, {"a": run_a, "b": run_b, "targets": {name: c.as_dict() for name, c in results.items()}})
 
 
@@ -186,12 +186,12 @@ def card(
         raise GarrisonError(f"there is no target {target}", hint=nearest(str(target), settings.targets))
     if out and not target:
         raise typer.BadParameter("name the target whose card is to be written there")
-    versions = mlflow_registry.versions(settings, run)
+    versions = mlflow_registry.find_versions(settings, run)
     for name in [target] if target else versions:
         if name not in versions:
             raise RegistryError(f"the run {run} has no model of {name}", hint="Name another with --run")
         file = out or settings.var / "cards" / f"{versions[name].version}.html"
-        print(f"{name}: {cards.copy(versions[name].folder, file)}")
+        print(f"{name}: {cards.copy_card(versions[name].folder, file)}")
 
 
 @app.command()
@@ -199,7 +199,7 @@ def champions(config: Config = CONFIG) -> None:
     """Show which models serve, since when and why."""
     from training.registry import promotion_log
 
-    promotions = promotion_log.current(load_settings(config))
+    promotions = promotion_log.read_current(load_settings(config))
     if not promotions:
         print(f"No model is champion yet. Promote one: python -m training promote latest --config {config}")
     for p in promotions.values():
@@ -214,31 +214,31 @@ def _steps(command: str) -> Iterator[Callable[[str], None]]:
         yield lambda step: console.print(step, markup=False, highlight=False, soft_wrap=True)
 
 
-def _champions(settings: Settings) -> dict[str, Bundle]:
+def _champions(settings: Settings) -> dict[str, Model]:
     """Load the models that serve; none if one of them is broken, so that a new one can be trained all the same."""
     from training.registry import promotion_log
 
     try:
-        return promotion_log.champions(settings)
+        return promotion_log.load_champions(settings)
     except RegistryError as error:
         sys.stderr.write(f"Evaluated without the champion: {error}\n")
         return {}
 
 
-def _evaluations(fitted: dict[str, Fitted]) -> dict[str, Evaluation]:
+def _evaluations(fitted: dict[str, FittedTarget]) -> dict[str, Evaluation]:
     return {f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()}
 
 
-def _lacking(fitted: dict[str, Fitted]) -> dict[str, Lacking]:
+def _lacking(fitted: dict[str, FittedTarget]) -> dict[str, InsufficientData]:
     return {f"{n}_{h}d": lacking for n, f in fitted.items() for h, lacking in f.lacking.items()}
 
 
-def _figures(fitted: dict[str, Fitted]) -> dict[str, Any]:
+def _figures(fitted: dict[str, FittedTarget]) -> dict[str, Any]:
     trained = {name: evaluation.as_dict() for name, evaluation in _evaluations(fitted).items()}
     return trained | {name: lacking.as_dict() for name, lacking in _lacking(fitted).items()}
 
 
-def _write_test_rows(settings: Settings, fitted: dict[str, Fitted]) -> None:
+def _write_test_rows(settings: Settings, fitted: dict[str, FittedTarget]) -> None:
     """Write the test rows with label and score, to look into and to compare with a sample's truth."""
     folder = settings.var / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, SCORES
-from monitoring.alerts.message import Earlier
+from monitoring.alerts.message import EarlierScore
 
 TARGET = "churn"
 # Accounts named in one statement.
@@ -31,7 +31,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Score:
+class StoredScore:
     """One account's stored score at the `as_of` in hand."""
 
     account_id: str
@@ -43,7 +43,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Episode:
+class OpenEpisode:
     """An open episode, as the run before left it."""
 
     id: str
@@ -52,7 +52,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AlertState:
     """All that the lifecycle looks at.
 
     Args:
@@ -61,13 +61,13 @@ class Standing:
         considered: Number of accounts in the cohort.
     """
 
-    scores: Sequence[Score]
-    episodes: Sequence[Episode]
+    scores: Sequence[StoredScore]
+    episodes: Sequence[OpenEpisode]
     considered: int
 
 
 class Champion(Protocol):
-    """What alerts ask of the model that serves: a `training.models.model.Bundle`, which takes long to import."""
+    """What alerts ask of the model that serves: a `training.models.model.Model`, which takes long to import."""
 
     @property
     def version(self) -> str:
@@ -81,7 +81,7 @@ class Champion(Protocol):
         """The score that the riskiest `share` of the calibration period reached."""
 
 
-def thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresholds:
+def find_thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresholds:
     """Where episodes open and close, after the champion's calibration period.
 
     Raises:
@@ -101,7 +101,7 @@ def thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresho
     return Thresholds(bundle.version, *(bundle.threshold(horizon, share) for share in shares))
 
 
-def chosen(connection: sa.Connection, as_of: datetime | None, horizon: int) -> int:
+def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horizon: int) -> int:
     """The instant to work on (µs): the one asked for, or the newest that has scores.
 
     Raises:
@@ -118,20 +118,20 @@ def chosen(connection: sa.Connection, as_of: datetime | None, horizon: int) -> i
     there = sa.select(SCORES.c.account_id).where(_kind(horizon), SCORES.c.as_of == at).limit(1)
     if connection.scalar(there) is None:
         raise GarrisonError(
-            f"there are no {TARGET} scores over {horizon} days as of {day(at)}",
-            found="none at all" if newest is None else f"the newest are of {day(newest)}",
-            hint=f"Run `python -m serving score --as-of {day(at)}` first",
+            f"there are no {TARGET} scores over {horizon} days as of {format_instant(at)}",
+            found="none at all" if newest is None else f"the newest are of {format_instant(newest)}",
+            hint=f"Run `python -m serving score --as-of {format_instant(at)}` first",
         )
     return at
 
 
-def find_scores(state: Store, as_of: datetime | None, horizon: int) -> datetime:
+def find_scored_as_of(state: Store, as_of: datetime | None, horizon: int) -> datetime:
     """Return the `as_of` of the scores to work on; see `chosen`."""
     with state.reading() as connection:
-        return from_micros(chosen(connection, as_of, horizon))
+        return from_micros(find_scored_instant(connection, as_of, horizon))
 
 
-def processed(connection: sa.Connection, at: int) -> bool:
+def is_processed(connection: sa.Connection, at: int) -> bool:
     """Whether alerts have been raised at this instant (µs) before.
 
     Raises:
@@ -140,14 +140,14 @@ def processed(connection: sa.Connection, at: int) -> bool:
     last = connection.scalar(sa.select(sa.func.max(ALERT_RUNS.c.as_of)).where(ALERT_RUNS.c.target == TARGET))
     if last is not None and last > at:
         raise GarrisonError(
-            f"alerts can't go back to {day(at)}",
-            found=f"they have been raised as of {day(last)}",
+            f"alerts can't go back to {format_instant(at)}",
+            found=f"they have been raised as of {format_instant(last)}",
             hint="Name a later --as-of, or none for the newest scores",
         )
     return last == at
 
 
-def read(connection: sa.Connection, at: int, horizon: int, *, thresholds: Thresholds) -> Standing:
+def read_alert_state(connection: sa.Connection, at: int, horizon: int, *, thresholds: Thresholds) -> AlertState:
     """How accounts stand at an instant (µs).
 
     Raises:
@@ -157,25 +157,27 @@ def read(connection: sa.Connection, at: int, horizon: int, *, thresholds: Thresh
     models = sorted(connection.scalars(sa.select(SCORES.c.model).where(*here).distinct()))
     if models != [thresholds.model]:
         raise GarrisonError(
-            f"the scores as of {day(at)} are not all of the champion {thresholds.model}, whose thresholds hold",
+            f"the scores as of {format_instant(at)} are not all of the champion {thresholds.model}, whose thresholds hold",
             found=f"scores of {', '.join(models)}",
-            hint=f"Run `python -m serving score --as-of {day(at)}` again",
+            hint=f"Run `python -m serving score --as-of {format_instant(at)}` again",
         )
     is_open = (EPISODES.c.target == TARGET) & EPISODES.c.closed_as_of.is_(None)
     in_episode = SCORES.c.account_id.in_(sa.select(EPISODES.c.account_id).where(is_open))
-    moving = sa.select(*(SCORES.c[f.name] for f in fields(Score))).where(
+    moving = sa.select(*(SCORES.c[f.name] for f in fields(StoredScore))).where(
         *here, (SCORES.c.score >= thresholds.enter) | in_episode
     )
-    episodes = sa.select(*(EPISODES.c[f.name] for f in fields(Episode))).where(is_open)
+    episodes = sa.select(*(EPISODES.c[f.name] for f in fields(OpenEpisode))).where(is_open)
     eligible = sa.select(sa.func.count()).select_from(SCORES).where(*here, SCORES.c.in_cohort.is_(True))
-    return Standing(
-        [Score(*row) for row in connection.execute(moving)],
-        [Episode(*row) for row in connection.execute(episodes.order_by(EPISODES.c.account_id))],
+    return AlertState(
+        [StoredScore(*row) for row in connection.execute(moving)],
+        [OpenEpisode(*row) for row in connection.execute(episodes.order_by(EPISODES.c.account_id))],
         connection.scalar(eligible) or 0,
     )
 
 
-def earlier(connection: sa.Connection, accounts: Sequence[str], at: int, *, horizon: int) -> Mapping[str, Earlier]:
+def read_earlier_scores(
+    connection: sa.Connection, accounts: Sequence[str], at: int, *, horizon: int
+) -> Mapping[str, EarlierScore]:
     """Each account's last score before an instant (µs); none for those that have none."""
     found = {}
     for start in range(0, len(accounts), _CHUNK):
@@ -184,11 +186,11 @@ def earlier(connection: sa.Connection, accounts: Sequence[str], at: int, *, hori
         keys = sa.tuple_(SCORES.c.account_id, SCORES.c.as_of).in_(last.group_by(SCORES.c.account_id))
         query = sa.select(SCORES.c.account_id, SCORES.c.score, SCORES.c.as_of, SCORES.c.model)
         for account, score, as_of, model in connection.execute(query.where(*mine, keys)):
-            found[account] = Earlier(score, from_micros(as_of), model)
+            found[account] = EarlierScore(score, from_micros(as_of), model)
     return found
 
 
-def day(at: int) -> str:
+def format_instant(at: int) -> str:
     """An instant (µs) as the command line takes it: the date alone at midnight UTC."""
     when = from_micros(at)
     return when.date().isoformat() if at % 86_400_000_000 == 0 else when.isoformat()

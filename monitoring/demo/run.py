@@ -166,7 +166,7 @@ class _Demo:
 
     def churn_serves(self) -> bool:
         """Whether a churn model was good enough to be promoted."""
-        return "churn" in promotion_log.current(load_settings(self._config))
+        return "churn" in promotion_log.read_current(load_settings(self._config))
 
     def _riskiest(self) -> str:
         import pandas as pd

@@ -18,7 +18,7 @@ from features.sources.history import History
 from monitoring.drift.evidently import Scores, check, page
 from monitoring.drift.verdict import Verdict
 from serving.scoring.snapshot_store import StoredSnapshot
-from training.models.model import Bundle
+from training.models.model import Model
 from training.registry import promotion_log
 
 
@@ -59,7 +59,7 @@ def run(settings: Settings, *, as_of: datetime | None = None) -> DriftReport:
     Raises:
         GarrisonError: There is no champion, or no account at `as_of`.
     """
-    champions = promotion_log.champions(settings)
+    champions = promotion_log.load_champions(settings)
     if not champions:
         raise RegistryError("no model is champion", hint="Run `python -m training fit`, then `… promote RUN`")
     with History.open(settings) as history:
@@ -76,7 +76,7 @@ def run(settings: Settings, *, as_of: datetime | None = None) -> DriftReport:
     return DriftReport(snapshot.as_of, verdicts, pages)
 
 
-def select_model_columns(model: Bundle, snapshot: StoredSnapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
+def select_model_columns(model: Model, snapshot: StoredSnapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the training rows and the scored cohort, each with only the columns that the model reads.
 
     Models registered earlier store further columns in their reference, such as ranks among peers, which no served
@@ -88,7 +88,7 @@ def select_model_columns(model: Bundle, snapshot: StoredSnapshot) -> tuple[pd.Da
     return reference, current
 
 
-def _score(model: Bundle, reference: pd.DataFrame, current: pd.DataFrame) -> Scores:
+def _score(model: Model, reference: pd.DataFrame, current: pd.DataFrame) -> Scores:
     """Return the champion's scores of both frames; none where a frame lacks a column or has no rows."""
     for frame in (reference, current):
         if frame.empty or not set(model.features).issubset(frame.columns):

@@ -18,7 +18,7 @@ from monitoring.drift.drift_report import select_model_columns
 from monitoring.drift.schema_checks import Finding, examine
 from serving.scoring import score_table, snapshot_store
 from serving.scoring.snapshot_store import StoredSnapshot
-from training.models.model import Bundle
+from training.models.model import Model
 
 # A silence of so many days closes the gate for no table: weekends and holidays are as long.
 LEAST_DAYS = 7
@@ -77,7 +77,7 @@ class Silence:
 
 
 def check(
-    settings: Settings, history: History, *, model: Bundle, scored: datetime, as_of: datetime | None = None
+    settings: Settings, history: History, *, model: Model, scored: datetime, as_of: datetime | None = None
 ) -> Gate:
     """Open or close the gate for one run, after the history and the snapshot that was scored.
 
@@ -133,7 +133,7 @@ def _read_silence(settings: Settings, history: History, table: str, now: datetim
     )
 
 
-def _load(settings: Settings, history: History, model: Bundle, scored: datetime) -> StoredSnapshot:
+def _load(settings: Settings, history: History, model: Model, scored: datetime) -> StoredSnapshot:
     """Load the snapshot behind the scores; where it is not stored here, take it again."""
     file = score_table.file_at(snapshot_store.snapshots_folder(settings), scored)
     if file.exists():

@@ -22,8 +22,8 @@ from features.state import database
 from features.state.database import Store
 from features.state.tables import SCORES
 from training.decisions.value import Floats
-from training.models.dataset import data_until
-from training.targets.labels import labels, mature_until
+from training.models.dataset import find_data_until
+from training.targets.labels import compute_labels, compute_mature_until
 
 
 @dataclass(frozen=True)
@@ -169,15 +169,15 @@ def run(settings: Settings) -> Performance:
         GarrisonError: There are no scores in the store.
     """
     with database.open(settings) as state, History.open(settings) as history:
-        until = data_until(history, settings)
+        until = find_data_until(history, settings)
         estimated, realised = [], []
         for target, horizon, as_ofs in _kinds(state, settings):
             estimated.append(_scored(_rows(state, target, horizon, as_ofs[-1])))
             rule = settings.targets[target]
-            last = to_micros(mature_until(rule, horizon, until))
+            last = to_micros(compute_mature_until(rule, horizon, until))
             for rows in (_rows(state, target, horizon, a) for a in as_ofs if a <= last):
                 asked = rows[["account_id"]].assign(as_of=to_datetimes(rows["as_of"]))
-                answers = labels(history, rule, horizon, asked, data_until=until)
+                answers = compute_labels(history, rule, horizon, asked, data_until=until)
                 known = answers.notna().to_numpy()
                 if known.any():
                     realised.append(_scored(rows[known], answers[known].to_numpy()))

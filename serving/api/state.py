@@ -1,4 +1,4 @@
-"""What one server process holds: the company's settings, its keys, and the models and snapshot that answer."""
+"""Holds what one server process scores with: settings, keys, models and the newest snapshot; reloads what changed."""
 
 from __future__ import annotations
 
@@ -22,74 +22,75 @@ from features.state.database import Store
 from serving.api import environment
 from serving.api.auth import Keyring
 from serving.api.score_service import ScoreService
+from serving.pacing import DueTimer
 from serving.parity.sampler import ParitySampler
 from serving.schemas import event_requests
+from serving.schemas.responses import StoredScore
 from serving.schemas.score_requests import ScoreRequest, ScoreRequestReader
 from serving.scoring import score_table
 from serving.scoring.scorer import Scorer
-from training.models.model import Bundle
+from training.models.model import Model
 from training.registry import promotion_log
 
 _log = logging.getLogger("bentoml.garrison")
-# Seconds after which new keys, models and snapshots are looked for; so long may a revoked key still be served.
+# Between looks for new keys, models and snapshots; a revoked key may be served for so long.
 REFRESH_SECONDS = 5.0
 FileVersions = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
 class ScoringContext:
-    """A room that can be asked."""
+    """What it takes to score: a reader of requests, a score service, and the state database."""
 
     reader: ScoreRequestReader
     score_service: ScoreService
     store: Store
 
-    def account(self, account_id: str) -> dict[str, Any]:
-        """One account's scores, and those stored of it, newest first.
+    def get_account(self, account_id: str) -> dict[str, Any]:
+        """Return an account's scores and those stored of it, newest first; its shape is `AccountResponse`.
 
         Raises:
-            Refusal: There is no such account.
+            ApiError: There is no such account.
         """
-        now = self.score_service.account(account_id)
-        before = [
-            {
-                "as_of": from_micros(row["as_of"]),
-                "target": row["target"],
-                "horizon": row["horizon"],
-                "score": row["score"],
-                "model": row["model"],
-            }
+        item = self.score_service.score_account(account_id)
+        history = [
+            {name: row[name] for name in StoredScore.model_fields} | {"as_of": from_micros(row["as_of"])}
             for row in self.store.account_scores(account_id)
         ]
-        return now | {"history": before}
+        return item | {"history": history}
 
-    def model(self, fallbacks: Mapping[str, str]) -> dict[str, Any]:
-        """The models that score now, each with why it stands in for the champion, where it does."""
-        found = self.score_service.model()
+    def describe_models(self, fallbacks: Mapping[str, str]) -> dict[str, Any]:
+        """Return the models that score, each with the reason if it stands in for the champion.
+
+        Args:
+            fallbacks: By target, why the champion does not score.
+        """
+        models = self.score_service.describe_models()
         for target, why in fallbacks.items():
-            found["models"][target]["fallback"] = why
-        return found
+            models["models"][target]["fallback"] = why
+        return models
 
     @cached_property
     def unseen(self) -> dict[tuple[str, str], int]:
-        """By target and text column, the snapshot's accounts with a value that the model never saw in training."""
-        rows, found = self.score_service.online.rows, {}
-        for target, column, values in self._coded():
+        """Return, by target and text column, how many accounts have a value that the model never saw in training."""
+        rows, counts = self.score_service.snapshot.rows, {}
+        for target, column, known_values in self._text_columns():
             if rows is not None and column in rows.texts:
-                there = pd.Series(rows.texts[column])
-                found[target, column] = int((there.notna() & ~there.isin(values)).sum())
-        return found
+                values = pd.Series(rows.texts[column])
+                counts[target, column] = int((values.notna() & ~values.isin(known_values)).sum())
+        return counts
 
-    def unseen_posted(self, asked: ScoreRequest) -> Iterator[tuple[str, str]]:
-        """Target and text column of each posted value that the model never saw in training."""
-        for item in asked.items:
+    def find_unseen(self, request: ScoreRequest) -> Iterator[tuple[str, str]]:
+        """Yield target and text column of each posted value that the model never saw in training."""
+        for item in request.items:
             if isinstance(item, dict):
-                for target, column, values in self._coded():
+                for target, column, known_values in self._text_columns():
                     value = item["account"].get(column)
-                    if value is not None and value not in values:
+                    if value is not None and value not in known_values:
                         yield target, column
 
-    def _coded(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    def _text_columns(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield target, column and known values of each text column of each model."""
         for target, bundle in self.score_service.scorer.bundles.items():
             for column, values in bundle.categories.items():
                 yield target, column, values
@@ -97,24 +98,24 @@ class ScoringContext:
 
 @dataclass(frozen=True)
 class AppState:
-    """A server process's state. It opens whatever is missing, and says what: a server must come up to tell.
+    """A server process's state; it can be had even if something is missing, so that the server can say what.
 
     Args:
         config: The settings file.
-        settings: What it says; None where it can't be read.
-        store: The state database; None where it can't be opened.
-        keyring: Who may ask; None as well then.
-        events: Reads what is posted to the log of events; None as well then.
-        sampler: Keeps some of what is served, for the parity check; None as well then.
-        desk: Answers; None where there is trouble.
-        trouble: Why nothing can be scored, None where all is well.
+        timer: When to look for new keys, models and snapshots.
+        settings: Read from the file; None if it can't be read.
+        store: The state database; None if it can't be opened.
+        keyring: The valid keys; None as well then.
+        events: Reads posted events; None as well then.
+        sampler: Keeps a sample of served scores for the parity check; None as well then.
+        scoring: Scores; None if there is a problem.
+        problem: Why nothing can be scored; None if all is well.
         fallbacks: By target, why the model before the champion serves in its place.
-        seen: What the models and the snapshot were read from.
-        looked_at: When, by the monotonic clock.
+        versions: Of the files that models and snapshot were read from.
     """
 
     config: str
-    looked_at: float
+    timer: DueTimer
     settings: Settings | None = None
     store: Store | None = None
     keyring: Keyring | None = None
@@ -123,102 +124,97 @@ class AppState:
     scoring: ScoringContext | None = None
     problem: str | None = None
     fallbacks: Mapping[str, str] = field(default_factory=dict)
-    seen: FileVersions = ()
+    versions: FileVersions = ()
 
     @classmethod
     def open(cls, config: str) -> Self:
-        """With what the settings in the file `config` point to."""
-        room = cls(config, time.monotonic())
+        """Load everything that a settings file points to; what fails becomes the state's problem."""
+        state = cls(config, DueTimer(REFRESH_SECONDS, time.monotonic()))
         try:
             settings = load.load_settings(Path(config))
-            room = replace(room, settings=settings, seen=_seen(settings))
-            opened = database.open(settings)
-            room = replace(
-                room, store=opened, keyring=Keyring(opened), events=event_requests.EventRequestReader(settings)
-            )
-            room = replace(room, sampler=_sampler(settings, opened))
-            answers, fallbacks = _answers(room)
+            state = replace(state, settings=settings, versions=_read_file_versions(settings))
+            store = database.open(settings)
+            events = event_requests.EventRequestReader(settings)
+            state = replace(state, store=store, keyring=Keyring(store), events=events)
+            # The workers share the day's sample.
+            share = max(1, settings.serving.parity_sample // environment.worker_count())
+            state = replace(state, sampler=ParitySampler(store, share))
+            score_service, fallbacks = _load_score_service(settings, state)
         except GarrisonError as error:
             _log.warning("nothing can be scored: %s", error)
-            return replace(room, problem=str(error))
-        return replace(room, scoring=ScoringContext(ScoreRequestReader(settings), answers, opened), fallbacks=fallbacks)
+            return replace(state, problem=str(error))
+        scoring = ScoringContext(ScoreRequestReader(settings), score_service, store)
+        return replace(state, scoring=scoring, fallbacks=fallbacks)
 
     def close(self) -> None:
-        """Have written what waits, and give back what it holds."""
+        """Write what waits, and close the state database."""
         if self.sampler is not None:
             self.sampler.close()
         if self.store is not None:
             self.store.close()
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether it is time to look for new keys, models and snapshots."""
-        return time.monotonic() - self.looked_at > REFRESH_SECONDS
-
-    def refreshed(self) -> Self:
-        """This room with the keys, models and snapshot of now; what can't be read stays as it was. Takes a while."""
-        now = time.monotonic()
+    def refresh(self) -> Self:
+        """Return this state with the newest keys, models and snapshot; what can't be read stays. Takes a while."""
+        timer = DueTimer(REFRESH_SECONDS, time.monotonic())
         if self.scoring is None or self.keyring is None:
             self.close()
             return type(self).open(self.config)
-        settings, desk, fallbacks = self.scoring.score_service.settings, self.scoring, self.fallbacks
+        settings, scoring, fallbacks = self.scoring.score_service.settings, self.scoring, self.fallbacks
         try:
             self.keyring.refresh()
-            seen = _seen(settings)
-            if seen != self.seen:
-                answers, fallbacks = _answers(self)
-                desk = replace(desk, score_service=answers)
+            versions = _read_file_versions(settings)
+            if versions != self.versions:
+                score_service, fallbacks = _load_score_service(settings, self)
+                scoring = replace(scoring, score_service=score_service)
         except GarrisonError as error:
-            _log.warning("what was read before stays in force: %s", error)
-            return replace(self, looked_at=now)
-        if desk is not self.scoring:
-            _log.info("new models or a new snapshot are in force")
-        return replace(self, scoring=desk, fallbacks=fallbacks, seen=seen, looked_at=now)
+            _log.warning("reload failed, keeping the previous model and snapshot: %s", error)
+            return replace(self, timer=timer)
+        if scoring is not self.scoring:
+            _log.info("a new model or snapshot was loaded")
+        return replace(self, scoring=scoring, fallbacks=fallbacks, versions=versions, timer=timer)
 
 
-def _sampler(settings: Settings, opened: Store) -> ParitySampler:
-    """That of one of the workers, who share the day's sample."""
-    return ParitySampler(opened, max(1, settings.serving.parity_sample // environment.worker_count()))
+def _load_score_service(settings: Settings, state: AppState) -> tuple[ScoreService, dict[str, str]]:
+    """Load the champions and the newest snapshot.
 
-
-def _answers(room: AppState) -> tuple[ScoreService, dict[str, str]]:
-    """Answers of the champions; of the champion before, and why, for a target whose champion can't be read.
+    Returns:
+        The service, and by target why the model before the champion serves, if the champion can't be read.
 
     Raises:
-        GarrisonError: Neither can be read, or there is none, or the snapshot can't be read.
+        GarrisonError: Neither can be read, there is no champion, or the snapshot can't be read.
     """
-    assert room.settings is not None  # it has been read by now
     fallbacks: dict[str, str] = {}
     try:
-        answers = ScoreService.load(room.settings, room.store, room.sampler)
+        score_service = ScoreService.load(settings, state.store, state.sampler)
     except RegistryError:
-        bundles, fallbacks = _readable(room.settings)
+        bundles, fallbacks = _load_readable_models(settings)
         if not fallbacks:
             raise
-        scorer = Scorer(bundles, Catalog.of(room.settings))
-        answers = ScoreService.load(room.settings, room.store, room.sampler, scorer)
-    _use(answers.scorer)
-    return answers, fallbacks
+        scorer = Scorer(bundles, Catalog.for_company(settings))
+        score_service = ScoreService.load(settings, state.store, state.sampler, scorer)
+    _warm_up(score_service.scorer)
+    return score_service, fallbacks
 
 
-def _use(scorer: Scorer) -> None:
-    """Have made now what is made at first use, and would keep the first request waiting: boosters, a fingerprint."""
+def _warm_up(scorer: Scorer) -> None:
+    """Build now what is built at first use (boosters, the catalog's version), so that no request waits for it."""
     for bundle in scorer.bundles.values():
         bundle.probabilities(np.full((1, len(bundle.features)), np.nan))
-    _log.debug("features %s", scorer.catalog.version)
+    _log.debug("catalog %s", scorer.catalog.version)
 
 
-def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
+def _load_readable_models(settings: Settings) -> tuple[dict[str, Model], dict[str, str]]:
+    """Load the champions, or the models before them; return them, and by target why a champion was replaced."""
     bundles, fallbacks = {}, {}
-    for target, champion in promotion_log.current(settings).items():
+    for target, champion in promotion_log.read_current(settings).items():
         if target not in settings.targets:
             continue
         try:
-            bundles[target] = promotion_log.bundle(settings, champion)
+            bundles[target] = promotion_log.load_model(settings, champion)
         except RegistryError as error:
             try:
-                before = promotion_log.before(settings, target)
-                bundles[target] = promotion_log.bundle(settings, before)
+                before = promotion_log.find_previous(settings, target)
+                bundles[target] = promotion_log.load_model(settings, before)
             except RegistryError:
                 raise error from None
             fallbacks[target] = f"{champion.version} can't be read, {before.version} serves: {error}"
@@ -226,9 +222,9 @@ def _readable(settings: Settings) -> tuple[dict[str, Bundle], dict[str, str]]:
     return bundles, fallbacks
 
 
-def _seen(settings: Settings) -> FileVersions:
-    """The files behind the answers, and when they were written: any change means new models or a new snapshot."""
-    models = [settings.paths.mlruns / p.bundle / "bundle.json" for p in promotion_log.current(settings).values()]
+def _read_file_versions(settings: Settings) -> FileVersions:
+    """Return path and time of change of each file behind the scores; a change means a new model or snapshot."""
+    models = [settings.paths.mlruns / p.bundle / "bundle.json" for p in promotion_log.read_current(settings).values()]
     newest = score_table.find_newest(settings)
-    files = [promotion_log.file(settings), *models, *([newest] if newest else [])]
+    files = [promotion_log.locate_log(settings), *models, *([newest] if newest else [])]
     return tuple((str(file), file.stat().st_mtime_ns) for file in files if file.exists())

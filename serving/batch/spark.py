@@ -25,7 +25,7 @@ from serving.scoring.advice import clear_outside_cohort
 from serving.scoring.score_table import Explain, PreviousScores
 from serving.scoring.scorer import Scorer
 from serving.scoring.snapshot_store import StoredSnapshot
-from training.models.model import Bundle
+from training.models.model import Model
 
 
 def score_parts(  # noqa: PLR0913  # all but the first three named
@@ -69,14 +69,14 @@ class SparkScoring:
     """
 
     settings: Settings
-    bundles: Mapping[str, Bundle]
+    bundles: Mapping[str, Model]
     files: tuple[File, ...]
     sources: tuple[str, ...]
     explain: Explain
 
     def __call__(self, frame: pd.DataFrame) -> pa.Table:
         """Columns as `Results.table` has them, without the tier; null in those of what is left out."""
-        scorer = Scorer(self.bundles, Catalog.of(self.settings, self.files))
+        scorer = Scorer(self.bundles, Catalog.for_company(self.settings, self.files))
         return score_table.build_table(self.settings, scorer, scorer.rows(frame, self.sources), explain=self.explain)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class SparkScoring:
         }
 
 
-def _plain(bundle: Bundle) -> Bundle:
+def _plain(bundle: Model) -> Model:
     """Without the booster that a head keeps once it was asked, and without the sample of the training snapshots."""
     return replace(bundle, heads=tuple(replace(head) for head in bundle.heads), reference=bundle.reference.iloc[:0])
 

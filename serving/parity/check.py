@@ -21,7 +21,7 @@ from serving.events import rescoring
 from serving.parity import sampler
 from serving.scoring import snapshot_store
 from serving.scoring.scorer import PreparedSnapshots, Scorer
-from training.models.model import Bundle
+from training.models.model import Model
 from training.registry import promotion_log
 
 _CHECKED_DAYS = 30  # that what was checked is kept
@@ -133,7 +133,7 @@ class _Checker:
 
     def __init__(self, settings: Settings, opened: Store) -> None:
         self._settings, self._store = settings, opened
-        self._catalog = Catalog.of(settings)
+        self._catalog = Catalog.for_company(settings)
         self._bundle = cache(self._loaded)
         self._histories: dict[str, History | None] = {}
 
@@ -174,9 +174,9 @@ class _Checker:
         tables = rescoring.read_account_rows(self._settings, history, accounts, came)
         return snapshot_store.prepare_rows(self._settings, scorer, tables, as_of)
 
-    def _loaded(self, target: str, version: str) -> Bundle | None:
-        log = [p for p in promotion_log.read(self._settings) if (p.target, p.version) == (target, version)]
-        return promotion_log.bundle(self._settings, log[-1]) if log else None
+    def _loaded(self, target: str, version: str) -> Model | None:
+        log = [p for p in promotion_log.read_promotions(self._settings) if (p.target, p.version) == (target, version)]
+        return promotion_log.load_model(self._settings, log[-1]) if log else None
 
     def _history(self, key: str) -> History | None:
         if key not in self._histories:

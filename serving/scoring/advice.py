@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from features.settings import Settings
 from serving.scoring.scorer import PreparedSnapshots, Scorer
 from training.decisions import value
-from training.decisions.recommendation import Recommended, recommend
-from training.decisions.timing import NextSale, next_sale, time_to_churn
+from training.decisions.recommendation import Recommendations, recommend
+from training.decisions.timing import NextSale, estimate_time_to_churn, predict_next_sale
 from training.decisions.value import Floats
 
 CHURN, UPSELL = "churn", "upsell"
@@ -33,7 +33,7 @@ class Advice:
     """
 
     worth: Mapping[tuple[str, int], Floats]
-    recommended: Recommended
+    recommended: Recommendations
     sale: NextSale | None
     leaves: Floats
 
@@ -58,12 +58,12 @@ def advise(settings: Settings, scorer: Scorer, rows: PreparedSnapshots, scores: 
         horizon = settings.alert_horizon if settings.alert_horizon in churn.horizons else churn.horizons[-1]
         risk = scores[CHURN][:, churn.horizons.index(horizon)]
         risky = churn.threshold(horizon, settings.alerts.leave_share)
-        told = time_to_churn(churn.horizons, scores[CHURN], lead=settings.churn.lead_days, order=churn.order)
+        told = estimate_time_to_churn(churn.horizons, scores[CHURN], lead=settings.churn.lead_days, order=churn.order)
         leaves = told.expected
     if upsell:
         chance, horizon = scores[UPSELL][:, -1], upsell.horizons[-1]
         promising = upsell.threshold(horizon, settings.alerts.leave_share)
-        sale = next_sale(rows.about, upsell.rhythm) if upsell.rhythm else None
+        sale = predict_next_sale(rows.about, upsell.rhythm) if upsell.rhythm else None
     done = recommend(rows.about, risk, chance, risky=risky, promising=promising)
     return Advice(dict(_worth(settings, scorer, rows, scores)), done, sale, leaves)
 
@@ -91,6 +91,6 @@ def _worth(
         for h, head in enumerate(bundle.heads):
             if target == CHURN:
                 days = settings.churn.value_days
-                yield (target, head.horizon), value.at_risk(rows.about, scores[target][:, h], days=days)
+                yield (target, head.horizon), value.compute_revenue_at_risk(rows.about, scores[target][:, h], days=days)
             elif head.uplift:
-                yield (target, head.horizon), value.upsell(rows.about, scores[target][:, h], head.uplift)
+                yield (target, head.horizon), value.compute_upsell_value(rows.about, scores[target][:, h], head.uplift)

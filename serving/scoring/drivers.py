@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from serving.scoring.scorer import PreparedSnapshots
 from training.decisions.value import Floats
-from training.models.model import Bundle
+from training.models.model import Model
 
 Indices = npt.NDArray[np.intp]
 
@@ -46,9 +46,7 @@ class ScoreDriver:
         return asdict(self)
 
 
-def find_drivers(
-    bundle: Bundle, rows: PreparedSnapshots, scores: Floats, horizon: int
-) -> list[tuple[ScoreDriver, ...]]:
+def find_drivers(bundle: Model, rows: PreparedSnapshots, scores: Floats, horizon: int) -> list[tuple[ScoreDriver, ...]]:
     """At most `MOST` drivers of each row's score, the strongest first, one of a family.
 
     A family's contribution is the sum of its features': where two of them cancel out, neither is a reason. Drivers
@@ -77,11 +75,11 @@ def find_drivers(
     ]
 
 
-def _families(bundle: Bundle, rows: PreparedSnapshots) -> list[Indices]:
+def _families(bundle: Model, rows: PreparedSnapshots) -> list[Indices]:
     """The places of each family's features."""
     found: dict[str, list[int]] = {}
     for place, name in enumerate(bundle.features):
-        found.setdefault(rows.catalog.feature(name).family, []).append(place)
+        found.setdefault(rows.catalog.find_feature(name).family, []).append(place)
     return [np.array(places, dtype=np.intp) for places in found.values()]
 
 
@@ -91,22 +89,22 @@ def _folded(parts: Floats, families: list[Indices]) -> Floats:
 
 
 def _driver(  # noqa: PLR0913, PLR0917  # a row's family, and all that is known of it
-    bundle: Bundle, rows: PreparedSnapshots, i: int, places: Indices, towards: Floats, contribution: float
+    bundle: Model, rows: PreparedSnapshots, i: int, places: Indices, towards: Floats, contribution: float
 ) -> ScoreDriver:
     """Row i's family, in the words of the feature that did most for the score's side."""
     j = int(places[np.argmax(towards[places])])
-    feature = rows.catalog.feature(bundle.features[j])
+    feature = rows.catalog.find_feature(bundle.features[j])
     return ScoreDriver(
         feature=bundle.features[j],
         family=feature.family,
-        text=feature.says(_value(bundle, rows, i, j)),
+        text=feature.describe(_value(bundle, rows, i, j)),
         contribution=float(contribution),
         actionable=feature.actionable,
         play=feature.play,
     )
 
 
-def _value(bundle: Bundle, rows: PreparedSnapshots, i: int, j: int) -> Any:
+def _value(bundle: Model, rows: PreparedSnapshots, i: int, j: int) -> Any:
     """Feature j of row i as the snapshot had it: for text, that is not the number that the model reads."""
     name = bundle.features[j]
     if name not in rows.texts:

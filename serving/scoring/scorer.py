@@ -16,12 +16,12 @@ from features.catalog import Catalog
 from features.core.errors import GarrisonError
 from features.settings import Settings
 from training.decisions import recommendation, timing, value
-from training.decisions.value import Columns, Floats
-from training.models.model import Bundle, Column
+from training.decisions.value import Floats, SnapshotColumns
+from training.models.model import ColumnValues, Model
 from training.registry import promotion_log
 
 # Columns of a snapshot that are read besides the models' own.
-WANTED = (*value.WANTED, *recommendation.WANTED, *timing.WANTED)
+WANTED = (*value.COLUMNS, *recommendation.COLUMNS, *timing.COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PreparedSnapshots:
     Args:
         account_ids: Text, shape (n,).
         as_of: Whole µs, shape (n,).
-        value: Revenue at stake a year, after `training.decisions.value.yearly`, NaN where nothing tells; shape (n,).
+        value: Revenue at stake a year, by `training.decisions.value.compute_yearly_revenue`; NaN where unknown; (n,).
         about: The columns `WANTED`, NaN where their source isn't there; each of shape (n,).
         matrices: By target, what its model reads: float64, shape (n, features).
         texts: By column, the text attributes, None where not recorded; shape (n,).
@@ -77,12 +77,12 @@ class Scorer:
         catalog: The features that there are.
     """
 
-    bundles: Mapping[str, Bundle]
+    bundles: Mapping[str, Model]
     catalog: Catalog
 
     def rows(
         self,
-        frame: Columns,
+        frame: SnapshotColumns,
         sources: Iterable[str],
         in_cohort: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     ) -> PreparedSnapshots:
@@ -101,13 +101,13 @@ class Scorer:
         there = set(sources)
         wanted = {name for bundle in self.bundles.values() for name in bundle.features}
         account_ids = np.asarray(frame["account_id"], dtype=object)
-        gone = sorted(c for c in wanted - set(frame) if set(self.catalog.feature(c).sources) - there)
+        gone = sorted(c for c in wanted - set(frame) if set(self.catalog.find_feature(c).sources) - there)
         whole = {c: frame[c] for c in frame} | dict.fromkeys(gone, np.full(len(account_ids), np.nan))
         return PreparedSnapshots(
             account_ids=account_ids,
             as_of=np.asarray(frame["as_of"].astype("int64")),
-            value=value.yearly(frame),
-            about={name: value.column(frame, name) for name in WANTED},
+            value=value.compute_yearly_revenue(frame),
+            about={name: value.read_column(frame, name) for name in WANTED},
             matrices={target: bundle.matrix(whole) for target, bundle in self.bundles.items()},
             texts={c: _texts(frame[c]) for c in frame if c != "account_id" and _is_text(frame[c])},
             in_cohort=in_cohort or {},
@@ -128,13 +128,13 @@ class Scorer:
         return tuple(s for s in self.bundles[target].sources if s not in set(sources))
 
 
-def _is_text(column: Column) -> bool:
+def _is_text(column: ColumnValues) -> bool:
     if isinstance(column, np.ndarray):
         return column.dtype == object
     return bool(pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column))
 
 
-def _texts(column: Column) -> npt.NDArray[np.object_]:
+def _texts(column: ColumnValues) -> npt.NDArray[np.object_]:
     texts = np.array(column, dtype=object)
     texts[pd.isna(texts)] = None
     return texts
@@ -146,10 +146,10 @@ def load_champions(settings: Settings) -> Scorer:
     Raises:
         GarrisonError: There is none.
     """
-    bundles = promotion_log.champions(settings)
+    bundles = promotion_log.load_champions(settings)
     if not bundles:
         raise GarrisonError(
             f"no model of {settings.company.name} is champion yet",
             hint="Train one and promote it: python -m training fit, then python -m training promote RUN",
         )
-    return Scorer(bundles, Catalog.of(settings))
+    return Scorer(bundles, Catalog.for_company(settings))

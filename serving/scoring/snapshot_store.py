@@ -222,7 +222,7 @@ def snapshots_folder(settings: Settings) -> Path:
 def _members(settings: Settings, history: History, as_of: datetime) -> dict[str, np.ndarray]:
     """By target, the ids of its cohort; targets whose tables are not there are left out."""
     return {
-        name: cohorts.ids(history, target.cohort, as_of)
+        name: cohorts.find_eligible_ids(history, target.cohort, as_of)
         for name, target in settings.targets.items()
         if target.cohort.table in history.tables
     }

@@ -55,7 +55,7 @@ def company(folder, accounts):
 def parts(folder, _accounts):
     """The two parts that nobody can do without."""
     settings, file = load_settings(Path(folder) / "garrison.toml"), Path(folder) / "build.parquet"
-    bundle = promotion_log.champions(settings)["churn"]
+    bundle = promotion_log.load_champions(settings)["churn"]
 
     def build():
         with History.open(settings) as history:

@@ -22,7 +22,7 @@ from features.settings.load import load_settings
 from features.sources.history import History
 from training.evaluation.evaluate import evaluate
 from training.fitting import fit
-from training.models.trainer import learned
+from training.models.trainer import fit_undated
 
 FOLDER = Path("var/bench/quality")
 SAMPLES = FOLDER / "samples"
@@ -107,7 +107,7 @@ def plain(name, prepare):
     dummies = pd.get_dummies(frame.fillna(0.0), columns=texts).to_numpy(dtype="float64")
     scores, logistic = np.empty(len(frame)), np.empty(len(frame))
     for learn, judge in StratifiedKFold(10, shuffle=True, random_state=7).split(matrix, answers):
-        scores[judge] = learned(matrix[learn], answers[learn], coded=coded).probabilities(matrix[judge])
+        scores[judge] = fit_undated(matrix[learn], answers[learn], coded=coded).probabilities(matrix[judge])
         rival = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(dummies[learn], answers[learn])
         logistic[judge] = rival.predict_proba(dummies[judge])[:, 1]
     rivals = {"base_rate": np.full(len(frame), answers.mean()), "logistic": logistic}

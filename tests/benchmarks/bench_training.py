@@ -23,7 +23,7 @@ from features.sources.history import History
 from training.evaluation import baselines
 from training.fitting import fit
 from training.models import dataset, hyperparameters
-from training.models.model import Bundle
+from training.models.model import Model
 from training.models.trainer import Trainer
 from training.targets import labels
 
@@ -107,7 +107,7 @@ def make(rows):
     random, found = np.random.default_rng(8), settings()
     with History.open(found) as history:
         there = {f.name: f for f in history.features}
-        names = sorted(there, key=lambda n: (n not in baselines.NEEDS, n))[: FEATURES - len(TEXTS)]
+        names = sorted(there, key=lambda n: (n not in baselines.COLUMNS, n))[: FEATURES - len(TEXTS)]
         files = snapshot_cache._files(found, history, MONTHS)
     causes = random.choice(len(names), CAUSES, replace=False)
     kept = [name for name in there if name in names]
@@ -163,11 +163,11 @@ def plain(until):
     """One booster on the rows of the training, binned from batches of the frame, then from one matrix of numpy's."""
     found = settings()
     with History.open(found) as history:
-        data = dataset.dataset(history, found, "churn", tuple(MONTHS), UNTIL)
-        answers = labels.labels(history, found.churn, 90, data.frame, data_until=UNTIL).to_numpy()
-    bundle = Bundle.load(FOLDER / "bundle")
+        data = dataset.load_dataset(history, found, "churn", tuple(MONTHS), UNTIL)
+        answers = labels.compute_labels(history, found.churn, 90, data.frame, data_until=UNTIL).to_numpy()
+    bundle = Model.load(FOLDER / "bundle")
     rows = np.flatnonzero((data.frame["as_of"] <= pd.Timestamp(until)).to_numpy() & ~np.isnan(answers))
-    given = hyperparameters.default(found, found.churn, bundle)
+    given = hyperparameters.build_target_hyperparameters(found, found.churn, bundle)
     trainer = Trainer(data.matrix(bundle), answers, coded=bundle.coded, recipe=given)
     in_batches, booster = measure.seconds(lambda: trainer.booster(rows).model_to_string())
     matrix, known, count = trainer.matrix[rows], answers[rows], len(data.frame)

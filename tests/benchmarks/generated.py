@@ -11,7 +11,7 @@ from features.engine import snapshots
 from features.settings.load import load_settings
 from features.sources.history import History
 from training.models.calibration import Calibrator
-from training.models.model import Bundle, Head, quantiles
+from training.models.model import HorizonModel, Model, compute_quantiles
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
@@ -71,8 +71,10 @@ def founded(folder, accounts):
     (folder / "garrison.toml").write_text(toml, encoding="utf-8")
     settings = load_settings(folder / "garrison.toml")
     learn(settings).save(settings.paths.mlruns / "artifacts" / "churn")
-    made = Promotion(promotion_log.now(), "promote", "churn", "churn-1", "run-1", "artifacts/churn", "to be measured")
-    promotion_log.append(settings, made)
+    made = Promotion(
+        promotion_log.format_now(), "promote", "churn", "churn-1", "run-1", "artifacts/churn", "to be measured"
+    )
+    promotion_log.append_promotion(settings, made)
     return settings
 
 
@@ -129,7 +131,7 @@ def learn(settings):
     with History.open(settings) as history:
         frame = snapshots.build(history, [NOW])
         sources, version = history.sources, history.catalog.version
-        beside = {f.name for f in history.catalog.beside(sources)}
+        beside = {f.name for f in history.catalog.select_peer_features(sources)}
     frame = frame.sample(min(len(frame), 10_000), random_state=7)
     numbers = [c for c in frame if c not in {"account_id", "as_of", *beside} and frame[c].notna().any()]
     numbers = [c for c in numbers if pd.api.types.is_numeric_dtype(frame[c])][:FEATURES]
@@ -138,15 +140,15 @@ def learn(settings):
     options = {"objective": "binary", "num_leaves": 31, "learning_rate": 0.05, "verbosity": -1, "seed": 1}
     booster = lgb.train(options, lgb.Dataset(matrix, labels), TREES)
     same = Calibrator(slope=1.0, intercept=0.0)
-    spread = quantiles(booster.predict(matrix))
-    return Bundle(
+    spread = compute_quantiles(booster.predict(matrix))
+    return Model(
         target="churn",
         features=tuple(numbers),
         categories={},
         sources=sources,
         catalog=version,
         trained_at=NOW,
-        heads=(Head(90, booster.model_to_string(), same, float(labels.mean()), spread),),
+        heads=(HorizonModel(90, booster.model_to_string(), same, float(labels.mean()), spread),),
         order=1,
         reference=frame[numbers].head(50),
         run_id="run-1",

@@ -26,7 +26,7 @@ from monitoring.alerts.queries import Thresholds
 from monitoring.alerts.routing import Contact
 from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
-from training.models.model import Bundle, Head
+from training.models.model import HorizonModel, Model
 from training.registry import promotion_log
 
 LIMITS = Thresholds("churn-1", enter=0.6, leave=0.4)
@@ -177,14 +177,14 @@ class Company:
         booster = lgb.train(quiet, lgb.Dataset(rows, labels), num_boost_round=2)
         # The riskiest 5 % reached 0.6, the riskiest 10 % 0.4.
         reached = np.interp(np.linspace(0, 1, 1001), [0, 0.9, 0.95, 1], [0, LIMITS.leave, LIMITS.enter, 1])
-        head = Head(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, tuple(reached.tolist()))
+        head = HorizonModel(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, tuple(reached.tolist()))
         parts = {"features": reads, "categories": {}, "sources": ("purchases",), "catalog": "c"}
         rest = {"heads": (head,), "order": 1, "reference": rows.assign(**reference)}
-        bundle = Bundle(target="churn", **parts, trained_at=day("2024-05-01"), **rest)
+        bundle = Model(target="churn", **parts, trained_at=day("2024-05-01"), **rest)
         bundle.save(self.settings.paths.mlruns / "bundle")
-        at = promotion_log.now()
+        at = promotion_log.format_now()
         made = promotion_log.Promotion(at, "promote", "churn", LIMITS.model, "run", "bundle", "for the tests")
-        promotion_log.append(self.settings, made)
+        promotion_log.append_promotion(self.settings, made)
 
     def rows(self, table, *columns):
         with self.state.reading() as connection:

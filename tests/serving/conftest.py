@@ -33,7 +33,7 @@ from serving.batch import run
 from serving.client import Client
 from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
-from training.models.model import Bundle, Head, quantiles
+from training.models.model import HorizonModel, Model, compute_quantiles
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
@@ -167,16 +167,16 @@ def write(folder: Path, rows: Tables) -> Path:
     return folder / "garrison.toml"
 
 
-def bundle(settings: Settings, target: str) -> Bundle:
+def bundle(settings: Settings, target: str) -> Model:
     """A real, small model on real snapshots; what it predicts is of no account here."""
     as_ofs = [NOW - timedelta(days=days) for days in (120, 90, 60)]
     with History.open(settings) as history:
         frame = snapshots.build(history, as_ofs)
         sources, version = history.sources, history.catalog.version
-        beside = {f.name for f in history.catalog.beside(sources)}
+        beside = {f.name for f in history.catalog.select_peer_features(sources)}
     names = tuple(c for c in frame if c not in {"account_id", "as_of", *beside})
     text = {"region": ("north", "south", "west")}
-    bare = Bundle(
+    bare = Model(
         target=target,
         features=names,
         categories=text,
@@ -207,8 +207,10 @@ def bundle(settings: Settings, target: str) -> Bundle:
         )
         calibrator = Calibrator(slope=0.9, intercept=-0.1)
         raw = calibrator(booster.predict(matrix, raw_score=True))
-        heads.append(Head(horizon, booster.model_to_string(), calibrator, float(labels.mean()), quantiles(raw)))
-    return Bundle(**{**vars(bare), "heads": tuple(heads)})
+        heads.append(
+            HorizonModel(horizon, booster.model_to_string(), calibrator, float(labels.mean()), compute_quantiles(raw))
+        )
+    return Model(**{**vars(bare), "heads": tuple(heads)})
 
 
 @dataclass(frozen=True)
@@ -260,9 +262,9 @@ def _harbour(folder: Path, like: Harbour | None = None) -> Harbour:
         else:
             bundle(settings, target).save(place)
         made = Promotion(
-            promotion_log.now(), "promote", target, f"{target}-1", "run-1", f"artifacts/{target}", "a test"
+            promotion_log.format_now(), "promote", target, f"{target}-1", "run-1", f"artifacts/{target}", "a test"
         )
-        promotion_log.append(settings, made)
+        promotion_log.append_promotion(settings, made)
     return Harbour(config, settings, rows)
 
 

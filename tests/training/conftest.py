@@ -20,7 +20,7 @@ from features.settings.load import load_settings
 from features.sources.history import History
 from training.evaluation import plots
 from training.fitting import fit
-from training.fitting.fit import Fitted
+from training.fitting.fit import FittedTarget
 from training.registry import mlflow_registry
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
@@ -105,7 +105,7 @@ class Company:
             toml = toml.replace(old, new)
         return Company(folder, {**self.tables, **tables}, toml).write()
 
-    def fit(self, **rest: Any) -> dict[str, Fitted]:
+    def fit(self, **rest: Any) -> dict[str, FittedTarget]:
         with History.open(self.settings) as history:
             return fit.fit(history, self.settings, say=lambda _: None, **rest)
 
@@ -115,7 +115,7 @@ class Logged:
     """A company with two runs in MLflow: the first with a signal, the second without one for upsell."""
 
     settings: Settings
-    fitted: dict[str, Fitted]
+    fitted: dict[str, FittedTarget]
     first: str
     second: str
 
@@ -200,12 +200,12 @@ def company(tmp_path_factory) -> Company:
 
 
 @pytest.fixture(scope="session")
-def fitted(company) -> dict[str, Fitted]:
+def fitted(company) -> dict[str, FittedTarget]:
     return company.fit()
 
 
 @pytest.fixture(scope="session")
-def sound(fitted) -> dict[str, Fitted]:
+def sound(fitted) -> dict[str, FittedTarget]:
     """The same, with a calibration that stops no promotion: in so small a company it is as chance will have it."""
     return {
         name: replace(
@@ -220,13 +220,13 @@ def logged(company, sound, tmp_path_factory) -> Logged:
     """Where its runs were logged; tests that change the registry work on a copy, see `registered`."""
     elsewhere = company.vary(tmp_path_factory.mktemp("logged"))
     settings = elsewhere.settings
-    first, _ = mlflow_registry.log(settings, sound, fingerprint="0123456789abcdef")
+    first, _ = mlflow_registry.log_run(settings, sound, fingerprint="0123456789abcdef")
     upsell = sound["upsell"]
     judged = {h: replace(o, evaluation=replace(o.evaluation, verdict="no_signal")) for h, o in upsell.outcomes.items()}
     again = {**sound, "upsell": replace(upsell, outcomes=judged)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "figures", lambda *_: ())  # the first run's are enough to look at
-        second, _ = mlflow_registry.log(settings, again, fingerprint="fedcba9876543210")
+        patch.setattr(plots, "draw_figures", lambda *_: ())  # the first run's are enough to look at
+        second, _ = mlflow_registry.log_run(settings, again, fingerprint="fedcba9876543210")
     return Logged(settings, sound, first, second)
 
 

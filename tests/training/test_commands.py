@@ -30,8 +30,8 @@ def trained(company, sound, tmp_path_factory):
     done = run("fit", "--config", elsewhere.file, "--json", file)
     assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "figures", lambda *_: ())
-        mlflow_registry.log(elsewhere.settings, sound, fingerprint="0")
+        patch.setattr(plots, "draw_figures", lambda *_: ())
+        mlflow_registry.log_run(elsewhere.settings, sound, fingerprint="0")
     return elsewhere, done, json.loads(file.read_text())
 
 
@@ -65,6 +65,15 @@ def test_fit_prints_the_evaluation_beside_the_baselines_and_how_to_promote(train
     for word in ("AUC (95 %)", "recency", "rfm_logistic", "churn: registered as churn-1, verdict signal"):
         assert word in done.stdout
     assert f"python -m training promote {written['run_id']}" in done.stdout
+    steps = done.stderr.splitlines()
+    assert steps[0] == "reading the tables"
+    for beginning in (
+        "snapshots at ",
+        "churn, 30 days: train ",
+        "churn: looking for leaks",
+        "upsell: looking for leaks",
+    ):
+        assert any(step.startswith(beginning) for step in steps)
     assert "Traceback" not in done.stderr
 
 
@@ -85,7 +94,7 @@ def test_the_latest_runs_models_are_promoted_and_listed(trained, own):
         "upsell: champion is upsell-2",
     ]
     assert "  champion: passed: there is no champion yet" in lines
-    run_id = promotion_log.champions(own)["churn"].run_id
+    run_id = promotion_log.load_champions(own)["churn"].run_id
     assert run_id != trained[2]["run_id"]
     listed = run("champions", "--config", own.file)
     assert (listed.returncode, listed.stderr) == (0, "")
@@ -95,15 +104,31 @@ def test_the_latest_runs_models_are_promoted_and_listed(trained, own):
     assert datetime.fromisoformat(first.split()[3]).tzinfo is not None
 
 
-def test_a_model_no_better_than_the_champion_stays_a_challenger_and_the_command_says_why(trained, own):
+def test_promoting_only_models_that_stay_challengers_fails_and_says_why(trained, own):
     mlflow_registry.promote(own, trained[2]["run_id"], reason="the first", force=True)
     done = run("promote", "latest", "--config", own.file)
+    line = refused(done)
+    assert done.stdout == ""
+    assert line.startswith("error: nothing was promoted: ")
+    for target in ("churn", "upsell"):
+        assert f"{target}: {target}-2 stays a challenger: champion: mean AUC +0.0000 against {target}-1" in line
+    assert promotion_log.read_current(own)["churn"].version == "churn-1"
+
+
+def test_a_challenger_beside_a_promoted_model_is_no_failure(trained, own):
+    mlflow_registry.promote(own, trained[2]["run_id"], reason="the first", force=True)
+    lines = promotion_log.locate_log(own).read_text().splitlines(keepends=True)
+    promotion_log.locate_log(own).write_text("".join(line for line in lines if '"churn"' not in line))
+    done = run("promote", "latest", "--config", own.file)
     assert (done.returncode, done.stderr) == (0, "")
-    for line, target in zip(done.stdout.splitlines(), ("churn", "upsell"), strict=True):
-        assert line.startswith(
-            f"{target}: {target}-2 stays a challenger: champion: mean AUC +0.0000 against {target}-1"
-        )
-    assert promotion_log.current(own)["churn"].version == "churn-1"
+    assert done.stdout.startswith("churn: champion is churn-2, since ")
+    assert "\nupsell: upsell-2 stays a challenger: champion: " in done.stdout
+
+
+def test_without_a_champion_the_list_says_so(company):
+    done = run("champions", "--config", company.file)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("No model is champion yet. Promote one: python -m training promote latest")
 
 
 def test_the_card_of_a_model_is_written_where_it_is_asked_for(trained, own):
@@ -116,7 +141,7 @@ def test_the_card_of_a_model_is_written_where_it_is_asked_for(trained, own):
         assert f"Small Quay: {target} model" in file.read_text()
     page = own.folder / "here.html"
     assert run("card", "churn", "--config", own.file, "--run", "latest", "--out", page).returncode == 0
-    assert promotion_log.current(own)["churn"].run_id not in page.read_text()
+    assert promotion_log.read_current(own)["churn"].run_id not in page.read_text()
     assert "there is no target chrun" in refused(run("card", "chrun", "--config", own.file))
     assert run("card", "--config", own.file, "--out", page).returncode == 2
 
@@ -124,10 +149,10 @@ def test_the_card_of_a_model_is_written_where_it_is_asked_for(trained, own):
 def test_a_rollback_puts_the_earlier_champion_back(trained, own):
     for run_id in (trained[2]["run_id"], "latest"):
         mlflow_registry.promote(own, run_id, reason="better", force=True)
-    assert promotion_log.current(own)["churn"].version == "churn-2"
+    assert promotion_log.read_current(own)["churn"].version == "churn-2"
     done = run("rollback", "churn", "--config", own.file, "--reason", "worse")
     assert (done.returncode, done.stdout, done.stderr) == (0, "churn: champion is churn-1 again\n", "")
-    assert promotion_log.current(own)["churn"].reason == "worse"
+    assert promotion_log.read_current(own)["churn"].reason == "worse"
 
 
 def refused(done):
@@ -156,7 +181,7 @@ def test_a_locked_database_is_one_clear_line(own):
         other.execute("BEGIN EXCLUSIVE")
         line = refused(run("promote", "latest", "--config", own.file))
     assert "database is locked" in line
-    assert promotion_log.read(own) == []
+    assert promotion_log.read_promotions(own) == []
 
 
 def test_a_day_that_is_no_date_is_wrong_usage():

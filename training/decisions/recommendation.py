@@ -11,19 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from training.decisions.value import Columns, Floats, column
+from training.decisions.value import Floats, SnapshotColumns, read_column
 
 Flags = npt.NDArray[np.bool_]
 # Where it stands, and its words for the account in that row.
-Reason = tuple[Flags, Callable[[np.intp], str]]
+Objection = tuple[Flags, Callable[[np.intp], str]]
 
 ACT, SELL, LEAVE_ALONE = "act", "sell", "leave_alone"
 # What is read of a snapshot.
-WANTED = ("open_urgent_tickets", "escalated_tickets_90d", "csat_90d")
+COLUMNS = ("open_urgent_tickets", "escalated_tickets_90d", "csat_90d")
 
 
 @dataclass(frozen=True)
-class Recommended:
+class Recommendations:
     """What to do with n accounts.
 
     Args:
@@ -38,14 +38,14 @@ class Recommended:
 
 
 def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
-    frame: Columns,
+    frame: SnapshotColumns,
     churn: Floats,
     upsell: Floats,
     *,
     risky: float,
     promising: float,
     least_csat: float | None = None,
-) -> Recommended:
+) -> Recommendations:
     """The recommendation for each account, in words.
 
     A risky account is to be acted on, and a promising one to be sold to if nothing stands against it. Against a sale
@@ -61,40 +61,44 @@ def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
         least_csat: On the source's own scale; None asks for none.
     """
     at_risk, likely = churn >= risky, upsell >= promising
-    against = _against(frame, churn, at_risk, least_csat=least_csat)
+    against = _find_objections(frame, churn, at_risk, least_csat=least_csat)
     stands = np.any([hit for hit, _ in against], axis=0)
     withheld, sold = likely & stands, likely & ~stands
-    why = np.select([at_risk, sold], ["the risk of leaving is high", _SATISFIED], _quiet(churn, upsell)).astype(object)
+    why = np.select(
+        [at_risk, sold], ["the risk of leaving is high", _SATISFIED], _explain_leave_alone(churn, upsell)
+    ).astype(object)
     for i in np.flatnonzero(withheld):
         why[i] = "a sale is likely, but is withheld: " + "; ".join(words(i) for hit, words in against if hit[i])
-    return Recommended(np.select([at_risk, sold], [ACT, SELL], LEAVE_ALONE).astype(object), withheld, why)
+    return Recommendations(np.select([at_risk, sold], [ACT, SELL], LEAVE_ALONE).astype(object), withheld, why)
 
 
 _SATISFIED = "a sale is likely, the risk of leaving is not high, and nothing else stands against it"
 
 
-def _quiet(churn: Floats, upsell: Floats) -> npt.NDArray[np.object_]:
+def _explain_leave_alone(churn: Floats, upsell: Floats) -> npt.NDArray[np.object_]:
     """Why an account is left alone of which neither score is high."""
     risk = np.where(np.isnan(churn), "the risk of leaving is not known", "the risk of leaving is not high")
     sale = np.where(np.isnan(upsell), "whether a sale is likely is not known", "a sale is not likely")
     return np.array([f"{r}, and {s}" for r, s in zip(risk, sale, strict=True)], dtype=object)
 
 
-def _against(frame: Columns, churn: Floats, at_risk: Flags, *, least_csat: float | None) -> tuple[Reason, ...]:
+def _find_objections(
+    frame: SnapshotColumns, churn: Floats, at_risk: Flags, *, least_csat: float | None
+) -> tuple[Objection, ...]:
     """All that can stand against a sale."""
-    urgent, escalated, csat = (column(frame, c) for c in WANTED)
+    urgent, escalated, csat = (read_column(frame, c) for c in COLUMNS)
     low = csat < (-np.inf if least_csat is None else least_csat)
     return (
         (at_risk, lambda _: "the risk of leaving is high"),
         (np.isnan(churn), lambda _: "the risk of leaving is not known"),
-        (urgent > 0, lambda i: _counted(float(urgent[i]), "urgent ticket stands open", "urgent tickets stand open")),
+        (urgent > 0, lambda i: _count(float(urgent[i]), "urgent ticket stands open", "urgent tickets stand open")),
         (
             escalated > 0,
-            lambda i: _counted(float(escalated[i]), "escalated ticket", "escalated tickets") + " in 90 days",
+            lambda i: _count(float(escalated[i]), "escalated ticket", "escalated tickets") + " in 90 days",
         ),
         (low, lambda i: f"CSAT of 90 days is {csat[i]:.1f}, below {least_csat:g}"),
     )
 
 
-def _counted(number: float, one: str, many: str) -> str:
+def _count(number: float, one: str, many: str) -> str:
     return f"{number:.0f} {one if number == 1 else many}"

@@ -14,16 +14,16 @@ import pandas as pd
 from features.core.timestamps import to_micros, to_micros_column
 from features.definitions.feature import DAY
 from features.sources.history import History
-from training.decisions.value import Columns, Floats, column
-from training.targets.cohorts import bought
-from training.targets.merges import merged_at, own
+from training.decisions.value import Floats, SnapshotColumns, read_column
+from training.targets.cohorts import select_purchases
+from training.targets.merges import exclude_copies, read_merge_times
 
 # What is read of a snapshot.
-WANTED = ("orders_in_all", "days_between_orders", "days_since_purchase")
+COLUMNS = ("orders_in_all", "days_between_orders", "days_since_purchase")
 
 
 @dataclass(frozen=True)
-class Leaving:
+class ChurnTiming:
     """When n accounts would leave.
 
     Args:
@@ -40,7 +40,7 @@ class Leaving:
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class PurchaseRhythm:
     """How a company's accounts buy, as plain numbers.
 
     Args:
@@ -69,7 +69,7 @@ class NextSale:
 
 
 @dataclass(frozen=True)
-class Judged:
+class NextSaleErrors:
     """How well next sales were foretold.
 
     Args:
@@ -85,7 +85,9 @@ class Judged:
     early: float
 
 
-def time_to_churn(horizons: Sequence[int], probabilities: Floats, *, lead: int = 0, order: int = 1) -> Leaving:
+def estimate_time_to_churn(
+    horizons: Sequence[int], probabilities: Floats, *, lead: int = 0, order: int = 1
+) -> ChurnTiming:
     """The curve of leaving over the horizons, and the times that it tells.
 
     Between the horizons the chance is taken to grow evenly, from 0 when the lead ends.
@@ -100,7 +102,7 @@ def time_to_churn(horizons: Sequence[int], probabilities: Floats, *, lead: int =
     edges = np.concatenate([[0.0], np.asarray(horizons, dtype=np.float64)]) + lead
     if order != 1:
         unknown = np.full(len(probabilities), np.nan)
-        return Leaving(edges[1:], np.asarray(probabilities, dtype=np.float64), unknown, unknown)
+        return ChurnTiming(edges[1:], np.asarray(probabilities, dtype=np.float64), unknown, unknown)
     curve = np.maximum.accumulate(probabilities, axis=1)
     left = np.column_stack([np.zeros(len(curve)), curve])
     steps = np.diff(left, axis=1)
@@ -110,10 +112,10 @@ def time_to_churn(horizons: Sequence[int], probabilities: Floats, *, lead: int =
         rows, before = np.arange(len(left)), np.maximum(at - 1, 0)
         part = (0.5 - left[rows, before]) / (left[rows, at] - left[rows, before])
         median = np.where(at > 0, edges[before] + part * (edges[at] - edges[before]), np.nan)
-    return Leaving(edges[1:], curve, expected, median)
+    return ChurnTiming(edges[1:], curve, expected, median)
 
 
-def days_to_sale(history: History, rows: pd.DataFrame, *, within: int, data_until: datetime) -> Floats:
+def compute_days_to_sale(history: History, rows: pd.DataFrame, *, within: int, data_until: datetime) -> Floats:
     """Days from each `as_of` to the account's next purchase; refunds are none.
 
     Args:
@@ -128,7 +130,10 @@ def days_to_sale(history: History, rows: pd.DataFrame, *, within: int, data_unti
     """
     asked = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
     asked["as_of"] = to_micros_column(rows["as_of"]).to_numpy()
-    table, sales = ibis.table({"row": "int64", "account_id": "string", "as_of": "int64"}, name="asked"), own(bought())
+    table, sales = (
+        ibis.table({"row": "int64", "account_id": "string", "as_of": "int64"}, name="asked"),
+        exclude_copies(select_purchases()),
+    )
     near = [table.account_id == sales.account_id, sales.purchased_at >= table.as_of]
     coming = table.join(sales, [*near, sales.purchased_at < table.as_of + within * DAY])
     query = coming.group_by("row").agg(days=(coming.purchased_at - coming.as_of).min())
@@ -136,11 +141,13 @@ def days_to_sale(history: History, rows: pd.DataFrame, *, within: int, data_unti
     days = found.reindex(asked["row"]).to_numpy(dtype="float64") / DAY
     days[np.isnan(days)] = np.inf
     end = asked["as_of"] + within * DAY
-    days[((end > to_micros(data_until)) | (asked["account_id"].map(merged_at(history)) < end)).to_numpy()] = np.nan
+    days[((end > to_micros(data_until)) | (asked["account_id"].map(read_merge_times(history)) < end)).to_numpy()] = (
+        np.nan
+    )
     return days
 
 
-def fit(frame: pd.DataFrame, actual: Floats) -> Rhythm | None:
+def fit_rhythm(frame: pd.DataFrame, actual: Floats) -> PurchaseRhythm | None:
     """Learn the company's rhythm from training snapshots, by moments.
 
     An account's gaps are taken as exponential with a mean of its own, and the means as inverse gamma over the company:
@@ -157,32 +164,34 @@ def fit(frame: pd.DataFrame, actual: Floats) -> Rhythm | None:
         None where no account has ordered twice.
     """
     newest = frame.sort_values("as_of").groupby("account_id").tail(1)
-    number, total, _ = _past(newest)
+    number, total, _ = _read_orders(newest)
     number, means = number[number > 0], total[number > 0] / number[number > 0]
     gap = float(means.mean()) if len(means) else 0.0
     if gap <= 0:
         return None
     noise = float((1 / number).mean())
     varied = max((float(means.var()) - gap**2 * noise) / (1 + noise), 0.01 * gap**2)
-    plain = Rhythm(gap, 1 + gap**2 / varied, 1.0)
-    ratio = actual / next_sale(frame, plain).days
+    plain = PurchaseRhythm(gap, 1 + gap**2 / varied, 1.0)
+    ratio = actual / predict_next_sale(frame, plain).days
     scale = float(np.median(ratio[~np.isnan(ratio)])) if (~np.isnan(ratio)).any() else 1.0
     # Where most never buy again in the days looked at, the middle can't be told.
-    return Rhythm(gap, plain.weight, scale if 0 < scale < np.inf else 1.0)
+    return PurchaseRhythm(gap, plain.weight, scale if 0 < scale < np.inf else 1.0)
 
 
-def next_sale(frame: Columns, rhythm: Rhythm) -> NextSale:
+def predict_next_sale(frame: SnapshotColumns, rhythm: PurchaseRhythm) -> NextSale:
     """When each account's next sale is due.
 
     The days of silence since the last order count as a gap not yet over: the longer it lasts, the later the next one.
     """
-    number, total, silent = _past(frame)
+    number, total, silent = _read_orders(frame)
     prior, pieces = rhythm.weight * rhythm.gap, rhythm.weight + number
     days = rhythm.scale * (prior + total + silent) / pieces
     return NextSale(days, silent > (prior + total) / pieces)
 
 
-def judge(frame: pd.DataFrame, actual: Floats, rhythm: Rhythm, *, within: int) -> Judged | None:
+def evaluate_next_sales(
+    frame: pd.DataFrame, actual: Floats, rhythm: PurchaseRhythm, *, within: int
+) -> NextSaleErrors | None:
     """Set what was foretold beside what came, on later snapshots than `fit` saw.
 
     Args:
@@ -194,9 +203,9 @@ def judge(frame: pd.DataFrame, actual: Floats, rhythm: Rhythm, *, within: int) -
     Returns:
         None where nothing can be judged.
     """
-    number, total, silent = _past(frame)
+    number, total, silent = _read_orders(frame)
     own = np.where(number > 0, total / np.maximum(number, 1), rhythm.gap)
-    told = next_sale(frame, rhythm).days
+    told = predict_next_sale(frame, rhythm).days
     known = ~np.isnan(actual) & ~np.isnan(told)
     if not known.any():
         return None
@@ -206,11 +215,11 @@ def judge(frame: pd.DataFrame, actual: Floats, rhythm: Rhythm, *, within: int) -
         return float(np.median(np.abs(np.minimum(days[known], within) - came)))
 
     early = float((actual[known] < told[known]).mean())
-    return Judged(int(known.sum()), error(told), error(np.maximum(own - silent, 0.0)), early)
+    return NextSaleErrors(int(known.sum()), error(told), error(np.maximum(own - silent, 0.0)), early)
 
 
-def _past(frame: Columns) -> tuple[Floats, Floats, Floats]:
+def _read_orders(frame: SnapshotColumns) -> tuple[Floats, Floats, Floats]:
     """Each account's number of gaps between orders, their sum in days, and the days since the last order."""
-    orders, gap, silent = (column(frame, name) for name in WANTED)
+    orders, gap, silent = (read_column(frame, name) for name in COLUMNS)
     number = np.maximum(np.nan_to_num(orders) - 1, 0.0)
     return number, number * np.nan_to_num(gap), silent

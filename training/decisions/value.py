@@ -12,9 +12,9 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 # n snapshots: a frame, or some of its columns as arrays, with the same names.
-Columns: TypeAlias = pd.DataFrame | Mapping[str, Floats]
+SnapshotColumns: TypeAlias = pd.DataFrame | Mapping[str, Floats]
 # What the functions here read of a snapshot.
-WANTED = ("days_since_first_purchase", "spend_365d", "recurring_revenue_year")
+COLUMNS = ("days_since_first_purchase", "spend_365d", "recurring_revenue_year")
 
 _YEAR = 365.0
 # A first order of last week is no rate yet: the spend of a young account is spread over so many days at least.
@@ -34,7 +34,7 @@ class Uplift:
     amount: float
 
 
-def yearly(frame: Columns) -> Floats:
+def compute_yearly_revenue(frame: SnapshotColumns) -> Floats:
     """The revenue that each account brings in a year at its present rate.
 
     That is the recurring revenue of the terms in force; without any, the spend of 365 days, by the year: divided by
@@ -46,13 +46,13 @@ def yearly(frame: Columns) -> Floats:
     Returns:
         (n,) in the company's currency a year, 0 or more; NaN where there is neither a term in force nor any purchase.
     """
-    bought_for = np.clip(column(frame, "days_since_first_purchase"), _LEAST_DAYS, _YEAR)
-    spend = column(frame, "spend_365d") * (_YEAR / bought_for)
-    recurring = column(frame, "recurring_revenue_year")
+    bought_for = np.clip(read_column(frame, "days_since_first_purchase"), _LEAST_DAYS, _YEAR)
+    spend = read_column(frame, "spend_365d") * (_YEAR / bought_for)
+    recurring = read_column(frame, "recurring_revenue_year")
     return np.maximum(np.where(np.isnan(recurring), spend, recurring), 0.0)
 
 
-def at_risk(frame: Columns, probability: Floats, *, days: int = 365) -> Floats:
+def compute_revenue_at_risk(frame: SnapshotColumns, probability: Floats, *, days: int = 365) -> Floats:
     """Expected revenue at risk: the probability of leaving times the revenue of the `days` after leaving.
 
     What leaving costs is what would have come after it. Revenue until then, such as that of a term still to run,
@@ -67,17 +67,17 @@ def at_risk(frame: Columns, probability: Floats, *, days: int = 365) -> Floats:
     Returns:
         (n,) in the company's currency; NaN where the account's revenue or its probability is not known.
     """
-    return np.asarray(probability * yearly(frame) * (days / _YEAR), dtype=np.float64)
+    return np.asarray(probability * compute_yearly_revenue(frame) * (days / _YEAR), dtype=np.float64)
 
 
-def uplift(gains: Floats, labels: Floats, frame: Columns) -> Uplift | None:
+def fit_uplift(gains: Floats, labels: Floats, frame: SnapshotColumns) -> Uplift | None:
     """What the positives of the training rows gained, to be kept with the model.
 
     The share is the sum of gains over the sum of yearly revenue: a mean of each account's own share would be ruled by
     those who had hardly any revenue.
 
     Args:
-        gains: (n,) as `training.targets.labels.gains` gives them.
+        gains: (n,) as `training.targets.labels.compute_gains` gives them.
         labels: (n,) of 1, 0 and NaN.
         frame: The n snapshots.
 
@@ -87,13 +87,13 @@ def uplift(gains: Floats, labels: Floats, frame: Columns) -> Uplift | None:
     positive = (labels == 1) & ~np.isnan(gains)
     if not positive.any():
         return None
-    revenue = yearly(frame)
+    revenue = compute_yearly_revenue(frame)
     known = positive & (revenue > 0)
     share = float(gains[known].sum() / revenue[known].sum()) if known.any() else None
     return Uplift(share, float(gains[positive].mean()))
 
 
-def upsell(frame: Columns, probability: Floats, learned: Uplift) -> Floats:
+def compute_upsell_value(frame: SnapshotColumns, probability: Floats, learned: Uplift) -> Floats:
     """Expected upsell value: the probability times what such an upsell brought in training.
 
     Args:
@@ -104,13 +104,13 @@ def upsell(frame: Columns, probability: Floats, learned: Uplift) -> Floats:
     Returns:
         (n,) in the company's currency: money inside the horizon, or a year of it where the label is `recurring_up`.
     """
-    revenue = yearly(frame)
+    revenue = compute_yearly_revenue(frame)
     share = np.nan if learned.share is None else learned.share
     gain = np.where((revenue > 0) & ~np.isnan(share), revenue * share, learned.amount)
     return np.asarray(probability * gain, dtype=np.float64)
 
 
-def column(frame: Columns, name: str) -> Floats:
+def read_column(frame: SnapshotColumns, name: str) -> Floats:
     """A column of snapshots; NaN throughout where its source is not there."""
     if name in frame:
         return np.asarray(frame[name], dtype=np.float64)

@@ -13,7 +13,7 @@ _SUSPECT = "suspect "
 
 
 @dataclass(frozen=True)
-class Found:
+class LeakFindings:
     """What the probe says of one target and horizon.
 
     Args:
@@ -32,19 +32,21 @@ class Found:
         """The evaluation with the verdict and reasons that follow; what the settings trust is only remarked on."""
         every = {**self.suspects, **(self.doubts or {})}
         stops = {**self.suspects, **((self.doubts or {}) if evaluation.verdict == "signal" else {})}
-        trusted = tuple(n for n in every if {n, *self.catalog.feature(n).sources} & set(trusted))
+        trusted = tuple(n for n in every if {n, *self.catalog.find_feature(n).sources} & set(trusted))
         stops = {name: said for name, said in stops.items() if name not in trusted}
         said = [f"{_SUSPECT}{name}: {sentence}" for name, sentence in stops.items()]
-        rest = [f"{sentence} ({_standing(name, trusted)})" for name, sentence in every.items() if name not in stops]
+        rest = [
+            f"{sentence} ({_explain_trust(name, trusted)})" for name, sentence in every.items() if name not in stops
+        ]
         reasons = (*said, *evaluation.reasons, *rest, *self.remarks)
         return replace(evaluation, verdict=LEAK if stops else evaluation.verdict, reasons=reasons)
 
 
-def _standing(name: str, trusted: tuple[str, ...]) -> str:
+def _explain_trust(name: str, trusted: tuple[str, ...]) -> str:
     return f"training.trusted names {name}" if name in trusted else "the labels may be wrong"
 
 
-def refuse(evaluations: dict[str, Evaluation]) -> None:
+def raise_on_leak(evaluations: dict[str, Evaluation]) -> None:
     """Stop a run in which a leak is suspected.
 
     Args:

@@ -14,7 +14,7 @@ from features.core.timestamps import to_micros
 from features.definitions.feature import DAY
 from features.settings import ChurnLabel, UpsellLabel
 from features.sources.history import History
-from training.targets.label_definitions import lapses
+from training.targets.label_definitions import find_lapses
 
 # Clocks, time zones and ends recorded by the day make two days of difference; an account that is seen two weeks after
 # its end can have been seen by now.
@@ -25,7 +25,7 @@ _AFTER_SHARE, _AFTER_ACCOUNTS = 0.1, 10
 _GROWTH, _LIVES, _SHORTEST_DAYS, _SPREAD = 0.5, 200, 14, (0.4, 0.6)
 
 
-def found(
+def find_problems(
     history: History, label: ChurnLabel | UpsellLabel, *, data_until: datetime
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """What speaks against the recorded ends, by source, and remarks; nothing where the label records no ends.
@@ -35,28 +35,28 @@ def found(
     after leaving must say so (`training.trusted = ["usage"]`). Tickets and purchases after the end are remarked on.
     """
     until = min(history.last_event, to_micros(data_until) - 1)
-    lived = _lives(history, label, until)
+    lived = _read_lifespans(history, label, until)
     doubts, remarks = {}, []
     if lived is None:
         return {}, ()
     for source in history.sources:
-        if said := _after(history, source, lived, until):
+        if said := _describe_events_after_end(history, source, lived, until):
             if source == "usage":
                 doubts[source] = said
             else:
                 remarks.append(said)
-        remarks += _spread(history, source, lived)
+        remarks += _describe_even_spread(history, source, lived)
     return doubts, tuple(remarks)
 
 
-def _lives(history: History, label: ChurnLabel | UpsellLabel, last: int) -> pd.DataFrame | None:
+def _read_lifespans(history: History, label: ChurnLabel | UpsellLabel, last: int) -> pd.DataFrame | None:
     """account_id, started, until (its end, or the data's), gone; µs. None where the label records no ends."""
     if label.kind == "ended":
         sql = f"""SELECT account_id, min(started_at) AS started,
                         CASE WHEN count(ended_at) = count(*) THEN max(ended_at) END AS ended
                  FROM lifetimes WHERE started_at <= {last} GROUP BY 1"""  # noqa: S608  # a number
     elif isinstance(label, ChurnLabel) and label.kind == "lapse":
-        ends = ibis.to_sql(lapses(label), dialect="duckdb")
+        ends = ibis.to_sql(find_lapses(label), dialect="duckdb")
         sql = f"""SELECT account_id, created_at AS started, ended FROM accounts LEFT JOIN
                   (SELECT account_id, max(lapsed_at) AS ended FROM ({ends}) GROUP BY 1) USING (account_id)"""  # noqa: S608  # Ibis' own
     else:
@@ -65,7 +65,7 @@ def _lives(history: History, label: ChurnLabel | UpsellLabel, last: int) -> pd.D
     return history.query(f"{lived} ORDER BY account_id")
 
 
-def _after(history: History, source: str, lived: pd.DataFrame, until: int) -> str:
+def _describe_events_after_end(history: History, source: str, lived: pd.DataFrame, until: int) -> str:
     left = lived[lived["gone"] & (lived["until"] <= until - _SEEN_DAYS * DAY)]
     time = TABLES[source].time
     sql = f"SELECT account_id, max({time}) AS last FROM {source} WHERE {time} <= {until} GROUP BY 1"  # noqa: S608  # the contract's own names
@@ -80,7 +80,7 @@ def _after(history: History, source: str, lived: pd.DataFrame, until: int) -> st
     )
 
 
-def _spread(history: History, source: str, lived: pd.DataFrame) -> Iterator[str]:
+def _describe_even_spread(history: History, source: str, lived: pd.DataFrame) -> Iterator[str]:
     """A remark where long lives hold hardly more events than short ones, evenly spread."""
     time = TABLES[source].time
     sql = f"""SELECT any_value(gone) AS gone, any_value(until - started) AS days, count({time}) AS events,
@@ -93,7 +93,7 @@ def _spread(history: History, source: str, lived: pd.DataFrame) -> Iterator[str]
     for gone, group in each.groupby("gone"):
         if len(group) < _LIVES or not _SPREAD[0] <= group["place"].mean() <= _SPREAD[1]:
             continue
-        grown = _growth(group["days"].to_numpy(dtype="float64"), group["events"].to_numpy(dtype="float64"))
+        grown = _estimate_growth(group["days"].to_numpy(dtype="float64"), group["events"].to_numpy(dtype="float64"))
         if grown < _GROWTH:
             whose = "accounts that left" if gone else "accounts that stay"
             yield (
@@ -103,7 +103,7 @@ def _spread(history: History, source: str, lived: pd.DataFrame) -> Iterator[str]
             )
 
 
-def _growth(days: np.ndarray, events: np.ndarray) -> float:
+def _estimate_growth(days: np.ndarray, events: np.ndarray) -> float:
     """The power of the length of life by which the mean number of events grows, longest third against shortest."""
     order = np.argsort(days, kind="stable")
     short, *_, long = np.array_split(order, 3)

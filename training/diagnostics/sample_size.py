@@ -12,7 +12,7 @@ from features.core.contract import TABLES
 from features.core.timestamps import to_micros
 from features.sources.history import History
 from training.evaluation.evaluate import Evaluation
-from training.targets.time_splits import Plan
+from training.targets.time_splits import TimePlan
 
 # With fewer, a model of a hundred columns learns their accidents, and no figure on them means anything.
 FEWEST_POSITIVES = 30
@@ -22,7 +22,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Lacking:
+class InsufficientData:
     """A target and horizon that could not be trained at all.
 
     Args:
@@ -44,7 +44,7 @@ class Lacking:
 
 
 @dataclass(frozen=True)
-class Sufficiency:
+class SampleSizeCheck:
     """What the check of one target and horizon says.
 
     Args:
@@ -53,7 +53,7 @@ class Sufficiency:
         reasons: What is too little for that, in sentences.
     """
 
-    impossible: Lacking | None
+    impossible: InsufficientData | None
     enough: bool
     reasons: tuple[str, ...]
 
@@ -63,7 +63,7 @@ class Sufficiency:
         return replace(evaluation, verdict=verdict, reasons=(*self.reasons, *evaluation.reasons, *remarks))
 
 
-def check(what: str, answers: np.ndarray, as_ofs: pd.Series, plan: Plan) -> Sufficiency:
+def check_sample_size(what: str, answers: np.ndarray, as_ofs: pd.Series, plan: TimePlan) -> SampleSizeCheck:
     """Count the positives of each part of a plan.
 
     Args:
@@ -76,19 +76,21 @@ def check(what: str, answers: np.ndarray, as_ofs: pd.Series, plan: Plan) -> Suff
     known = {part: answers[as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(answers)] for part, cutoffs in parts.items()}
     # Without any row to learn from the cohort is at fault, which training says itself.
     looked = [part for part in known if part != "train" and len(known["train"])]
-    one_class = [_one_class(what, part, known[part], parts[part]) for part in looked]
+    one_class = [_describe_one_class(what, part, known[part], parts[part]) for part in looked]
     reasons = tuple(sentence for sentence in one_class if sentence)
     if reasons:
         test = known["test"]
-        return Sufficiency(Lacking(len(test), int(test.sum()), reasons), enough=False, reasons=reasons)
+        return SampleSizeCheck(InsufficientData(len(test), int(test.sum()), reasons), enough=False, reasons=reasons)
     # The test is counted where it is judged.
     positives = int(known["train"].sum())
     few = (f"{what} has only {positives} positives to learn from: {FEWEST_POSITIVES} are needed",)
     enough = positives >= FEWEST_POSITIVES
-    return Sufficiency(None, enough=enough, reasons=() if enough else few)
+    return SampleSizeCheck(None, enough=enough, reasons=() if enough else few)
 
 
-def remarks(history: History, features: tuple[str, ...], accounts: pd.Series, data_until: datetime) -> tuple[str, ...]:
+def describe_gaps(
+    history: History, features: tuple[str, ...], accounts: pd.Series, data_until: datetime
+) -> tuple[str, ...]:
     """What is short, though a model can be trained: histories against windows, and accounts without a source.
 
     Args:
@@ -101,30 +103,33 @@ def remarks(history: History, features: tuple[str, ...], accounts: pd.Series, da
     return tuple(
         sentence
         for source in history.sources
-        for sentence in (_too_short(history, source, features, data_until), _absent(history, source, ids, data_until))
+        for sentence in (
+            _describe_short_history(history, source, features, data_until),
+            _describe_absent_accounts(history, source, ids, data_until),
+        )
         if sentence
     )
 
 
-_SPOKEN = {"early": "of the first part of the training", "late": "of the calibration", "test": "of the test"}
+_PART_NAMES = {"early": "of the first part of the training", "late": "of the calibration", "test": "of the test"}
 
 
-def _one_class(what: str, part: str, answers: np.ndarray, cutoffs: tuple[datetime, ...]) -> str:
+def _describe_one_class(what: str, part: str, answers: np.ndarray, cutoffs: tuple[datetime, ...]) -> str:
     positives = int(answers.sum())
     if 0 < positives < len(answers):
         return ""
     return (
-        f"the labels of {what} are of one class only in the cutoffs {_SPOKEN[part]}, {cutoffs[0]:%Y-%m-%d} to "
+        f"the labels of {what} are of one class only in the cutoffs {_PART_NAMES[part]}, {cutoffs[0]:%Y-%m-%d} to "
         f"{cutoffs[-1]:%Y-%m-%d}: {positives} positives among {len(answers)} rows"
     )
 
 
-def _too_short(history: History, source: str, features: tuple[str, ...], data_until: datetime) -> str:
+def _describe_short_history(history: History, source: str, features: tuple[str, ...], data_until: datetime) -> str:
     first = history.query(f"SELECT min({TABLES[source].time}) AS t FROM {source}")["t"].iloc[0]  # noqa: S608  # the contract's own names
     if pd.isna(first):
         return f"{source} has no rows"
     days = (to_micros(data_until) - int(first)) / _DAY
-    used = {f: history.catalog.feature(f) for f in features}
+    used = {f: history.catalog.find_feature(f) for f in features}
     windows = {name: f.window for name, f in used.items() if source in f.sources}
     beyond = {f: w for f, w in windows.items() if w and 2 * w > days}
     if not beyond:
@@ -137,7 +142,7 @@ def _too_short(history: History, source: str, features: tuple[str, ...], data_un
     )
 
 
-def _absent(history: History, source: str, accounts: pd.Index, data_until: datetime) -> str:
+def _describe_absent_accounts(history: History, source: str, accounts: pd.Index, data_until: datetime) -> str:
     sql = f"SELECT DISTINCT account_id FROM {source} WHERE {TABLES[source].time} < {to_micros(data_until)}"  # noqa: S608  # the contract's own names
     seen = history.query(sql)["account_id"]
     absent = int((~accounts.isin(seen)).sum())

@@ -24,13 +24,13 @@ _FEW = (
 )
 _WINDOWS = (30, 60, 90, 180, 365)  # days, of the features named spend_
 # What they look at, where it is there.
-NEEDS = frozenset({*_FEW, *bg_nbd.NEEDS, *(f"spend_{w}d" for w in _WINDOWS)})
+COLUMNS = frozenset({*_FEW, *bg_nbd.COLUMNS, *(f"spend_{w}d" for w in _WINDOWS)})
 _LONG_AGO = 10_000.0  # days; what never happened
 _BUYERS = 20_000  # accounts that four parameters are fitted on
 _FEWEST_BUYERS = 50
 
 
-def rivals(  # noqa: PLR0913  # all but the rows themselves named
+def score_baselines(  # noqa: PLR0913  # all but the rows themselves named
     train: pd.DataFrame,
     labels: np.ndarray,
     test: pd.DataFrame,
@@ -51,31 +51,33 @@ def rivals(  # noqa: PLR0913  # all but the rows themselves named
         lead: Days before they begin.
         seed: Of the sample of accounts that BG/NBD is fitted on.
     """
-    silent = recency(test)
+    silent = compute_recency(test)
     found = {
         "base_rate": np.full(len(test), labels.mean()),
         "recency": silent if target == "churn" else -silent,
-        "rfm_logistic": _logistic(train, labels, test),
+        "rfm_logistic": _score_logistic(train, labels, test),
     }
-    model = buying(train, seed=seed)
+    model = fit_purchase_model(train, seed=seed)
     if model is None:
         return found
-    rank = _lapsing if target == "churn" else _growing
+    rank = _score_lapse if target == "churn" else _score_growth
     return found | {"bg_nbd": rank(model, test, horizon, lead)}
 
 
-def buying(train: pd.DataFrame, *, seed: int) -> bg_nbd.BgNbd | None:
+def fit_purchase_model(train: pd.DataFrame, *, seed: int) -> bg_nbd.BgNbd | None:
     """BG/NBD as the newest snapshot of each account tells; None without purchases, or with too few who bought."""
-    if not {*bg_nbd.NEEDS} <= {*train.columns}:
+    if not {*bg_nbd.COLUMNS} <= {*train.columns}:
         return None
     newest = train.sort_values("as_of", kind="stable").drop_duplicates("account_id", keep="last")
     bought = newest[newest["orders_in_all"] > 0]
     if len(bought) < _FEWEST_BUYERS:
         return None
-    return bg_nbd.fit(bg_nbd.Buyers.of(bought.sample(_BUYERS, random_state=seed) if len(bought) > _BUYERS else bought))
+    return bg_nbd.fit_bg_nbd(
+        bg_nbd.Buyers.of(bought.sample(_BUYERS, random_state=seed) if len(bought) > _BUYERS else bought)
+    )
 
 
-def _lapsing(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
+def _score_lapse(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
     """The chance of no order within the horizon; who never ordered is sure not to."""
     bought = (test["orders_in_all"] > 0).to_numpy()
     found = np.ones(len(test))
@@ -83,7 +85,7 @@ def _lapsing(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -
     return found
 
 
-def _growing(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
+def _score_growth(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
     """Money expected within the horizon, orders of the account's usual size, against as long a time before."""
     bought = (test["orders_in_all"] > 0).to_numpy()
     found = np.zeros(len(test))
@@ -99,13 +101,13 @@ def _growing(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -
     return found
 
 
-def recency(frame: pd.DataFrame) -> np.ndarray:
+def compute_recency(frame: pd.DataFrame) -> np.ndarray:
     """Days since the account was last heard of, by whatever source: usage, ticket or purchase."""
     there = [c for c in _RECENCY if c in frame]
     return frame[there].min(axis=1).fillna(_LONG_AGO).to_numpy(dtype="float64")
 
 
-def _logistic(train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame) -> np.ndarray:
+def _score_logistic(train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame) -> np.ndarray:
     """Recency, frequency and money, by logarithms, in a logistic regression."""
     columns = [c for c in _FEW if c in train]
     model = make_pipeline(

@@ -9,10 +9,10 @@ import pandas as pd
 
 ROUNDS = 200
 
-Measure = Callable[[np.ndarray], list[float]]
+Statistic = Callable[[np.ndarray], list[float]]
 
 
-def weights(accounts: np.ndarray, *, seed: int) -> Iterator[np.ndarray]:
+def draw_weights(accounts: np.ndarray, *, seed: int) -> Iterator[np.ndarray]:
     """How often each row counts in each of 200 draws of accounts, each drawn with all its rows.
 
     An account's rows are no independent witnesses; that rows of one cutoff share a season is not in the draws.
@@ -32,16 +32,16 @@ def weights(accounts: np.ndarray, *, seed: int) -> Iterator[np.ndarray]:
         yield drawn.astype("float64")[codes]
 
 
-def draws(labels: np.ndarray, accounts: np.ndarray, measure: Measure, *, seed: int) -> np.ndarray:
+def bootstrap_figures(labels: np.ndarray, accounts: np.ndarray, measure: Statistic, *, seed: int) -> np.ndarray:
     """What a measure of row weights gives on each draw; draws in which one class is missing are left out.
 
     Returns:
         (draws, figures).
     """
-    return np.array([measure(w) for w in weights(accounts, seed=seed) if 0 < w @ labels < w.sum()])
+    return np.array([measure(w) for w in draw_weights(accounts, seed=seed) if 0 < w @ labels < w.sum()])
 
 
-def interval(drawn: np.ndarray) -> tuple[float, float]:
+def compute_interval(drawn: np.ndarray) -> tuple[float, float]:
     """The 95 % interval of one figure's draws; NaN ones are left out, and all NaN gives NaN."""
     there = drawn[~np.isnan(drawn)]
     low, high = np.quantile(there, [0.025, 0.975]) if len(there) else (np.nan, np.nan)

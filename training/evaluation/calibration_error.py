@@ -16,7 +16,7 @@ _Z = float(norm.ppf(0.975))
 
 
 @dataclass(frozen=True)
-class Bins:
+class CalibrationBins:
     """Ten bins of equal size, from low to high scores.
 
     Args:
@@ -70,30 +70,32 @@ class Bins:
         return np.add.reduceat(amounts, self.edges)
 
 
-def bins(labels: np.ndarray, scores: np.ndarray) -> Bins:
+def make_bins(labels: np.ndarray, scores: np.ndarray) -> CalibrationBins:
     """Divide rows by their score; as many bins as rows where there are fewer than ten."""
     order = np.argsort(scores, kind="stable")
     sizes = [len(b) for b in np.array_split(order, min(_BINS, len(order)))]
-    return Bins(order, np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(int), scores[order], labels[order])
+    return CalibrationBins(
+        order, np.concatenate([[0], np.cumsum(sizes[:-1])]).astype(int), scores[order], labels[order]
+    )
 
 
-def reliability(labels: np.ndarray, scores: np.ndarray, accounts: np.ndarray) -> pd.DataFrame:
+def compute_reliability(labels: np.ndarray, scores: np.ndarray, accounts: np.ndarray) -> pd.DataFrame:
     """Ten bins of equal size: rows, mean score, share of positives, low and high end of its 95 % interval.
 
     The interval is Wilson's, on as many independent rows as those of the bin's accounts are worth.
     Source: Korn and Graubard, "Confidence intervals for proportions with small expected number of positive
     counts estimated from survey data", Survey Methodology 24 (1998).
     """
-    found = bins(labels, scores)
+    found = make_bins(labels, scores)
     rows = []
     for places in np.split(found.order, found.edges[1:]):
         share = float(labels[places].mean())
-        low, high = _wilson(share, _worth(labels[places] - share, accounts[places]))
+        low, high = _wilson(share, _effective_rows(labels[places] - share, accounts[places]))
         rows.append((len(places), float(scores[places].mean()), share, low, high))
     return pd.DataFrame(rows, columns=["rows", "score", "share", "low", "high"])
 
 
-def _worth(residuals: np.ndarray, accounts: np.ndarray) -> float:
+def _effective_rows(residuals: np.ndarray, accounts: np.ndarray) -> float:
     """Number of independent rows that would give the share this variance; where there is none, that of accounts."""
     codes, names = pd.factorize(accounts)
     clustered = float((np.bincount(codes, residuals) ** 2).sum())

@@ -14,23 +14,23 @@ from features.core.errors import LabelError
 from features.settings import Settings
 from features.sources.history import History
 from training.evaluation import bootstrap, calibration_error
-from training.evaluation.holdout import about
-from training.evaluation.metrics import FIGURES, Ranking
+from training.evaluation.holdout import describe_accounts
+from training.evaluation.metrics import FIGURES, RankedScores
 from training.evaluation.profit import RETENTION, UPSELL
-from training.evaluation.segments import FEW, divided
+from training.evaluation.segments import FEWEST_ROWS, iterate_segments
 from training.models import dataset
 from training.models.dataset import Dataset
-from training.models.model import Bundle
-from training.targets.labels import days_needed, labels
-from training.targets.time_splits import tested
+from training.models.model import Model
+from training.targets.labels import compute_days_needed, compute_labels
+from training.targets.time_splits import select_test_cutoffs
 
-_TOLD = ("auc", "ap", "brier", "profit")
+_FIGURES = ("auc", "ap", "brier", "profit")
 # Less is better.
 _LOSSES = frozenset({"brier"})
 
 
 @dataclass(frozen=True)
-class Difference:
+class FigureDifference:
     """One figure of two models.
 
     Args:
@@ -65,7 +65,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentDifference:
     """The AUCs of two models on some rows.
 
     Args:
@@ -80,7 +80,7 @@ class Segment:
     value: str
     rows: int
     positives: int
-    auc: Difference | None
+    auc: FigureDifference | None
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
@@ -88,7 +88,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ModelComparison:
     """One target and horizon of two models.
 
     Args:
@@ -104,10 +104,10 @@ class Comparison:
     rows: int
     base_rate: float
     cutoffs: tuple[datetime, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[FigureDifference, ...]
     ece: tuple[float, float]
     ece_noise: tuple[float, float]
-    segments: tuple[Segment, ...]
+    segments: tuple[SegmentDifference, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
@@ -124,11 +124,11 @@ class Comparison:
 def compare(
     history: History,
     settings: Settings,
-    a: Mapping[str, Bundle],
-    b: Mapping[str, Bundle],
+    a: Mapping[str, Model],
+    b: Mapping[str, Model],
     *,
     as_of: datetime | None = None,
-) -> dict[str, Comparison]:
+) -> dict[str, ModelComparison]:
     """Compare two runs' models on every cutoff that is later than all that either learned from.
 
     Args:
@@ -144,27 +144,27 @@ def compare(
     Raises:
         LabelError: They have nothing in common, or there are no labels later than what they learned from.
     """
-    until = dataset.data_until(history, settings, as_of)
+    until = dataset.find_data_until(history, settings, as_of)
     shared = [name for name in settings.targets if name in a and name in b]
-    cutoffs = {name: _later(settings, name, history, (a[name], b[name]), until) for name in shared}
+    cutoffs = {name: _find_later_cutoffs(settings, name, history, (a[name], b[name]), until) for name in shared}
     every = tuple(sorted({c for found in cutoffs.values() for c in found}))
-    results: dict[str, Comparison] = {}
-    frames = dict(dataset.datasets(history, settings, every, until, say=lambda _: None)) if every else {}
+    results: dict[str, ModelComparison] = {}
+    frames = dict(dataset.load_datasets(history, settings, every, until, say=lambda _: None)) if every else {}
     for name, data in frames.items():
         if name in shared:
-            results |= _target(history, settings, name, data, (a[name], b[name]), cutoffs[name])
+            results |= _compare_target(history, settings, name, data, (a[name], b[name]), cutoffs[name])
     if not results:
         raise LabelError(
             "the two models can't be compared: there is no horizon of theirs with labels later than both learned from",
-            found=f"data until {until:%Y-%m-%d}; {_learned(a, b, shared)}",
+            found=f"data until {until:%Y-%m-%d}; {_describe_learned_until(a, b, shared)}",
             hint="Train both with --as-of an earlier day, or wait for more labels",
         )
     return results
 
 
-def paired(  # noqa: PLR0913  # all that two models' test is made of
+def compare_scores(  # noqa: PLR0913  # all that two models' test is made of
     target: str, test: pd.DataFrame, a: np.ndarray, b: np.ndarray, *, beside: pd.DataFrame, seed: int
-) -> Comparison:
+) -> ModelComparison:
     """Two models' scores of the same rows.
 
     Args:
@@ -176,29 +176,29 @@ def paired(  # noqa: PLR0913  # all that two models' test is made of
         seed: Of the bootstrap.
     """
     answers, accounts = test["label"].to_numpy(), test["account_id"].to_numpy()
-    rankings = [Ranking(answers, scores, stakes=RETENTION if target == "churn" else UPSELL) for scores in (a, b)]
-    parts = [_Rows(*part, answers, a, b) for part in divided(beside) if part[0] != "as_of"]
+    rankings = [RankedScores(answers, scores, stakes=RETENTION if target == "churn" else UPSELL) for scores in (a, b)]
+    parts = [_SegmentPair(*part, answers, a, b) for part in iterate_segments(beside) if part[0] != "as_of"]
 
     def measure(weights: np.ndarray) -> list[float]:
         first, second = (np.array(r.figures(weights)) for r in rankings)
         return [*(second - first), *(p.lead(weights) for p in parts)]
 
-    drawn = bootstrap.draws(answers, accounts, measure, seed=seed)
+    drawn = bootstrap.bootstrap_figures(answers, accounts, measure, seed=seed)
     one, other = (dict(zip(FIGURES, r.figures(), strict=True)) for r in rankings)
-    ends = {name: bootstrap.interval(drawn[:, i]) for i, name in enumerate(FIGURES)}
-    bins = [calibration_error.bins(answers, scores) for scores in (a, b)]
-    return Comparison(
+    ends = {name: bootstrap.compute_interval(drawn[:, i]) for i, name in enumerate(FIGURES)}
+    bins = [calibration_error.make_bins(answers, scores) for scores in (a, b)]
+    return ModelComparison(
         rows=len(test),
         base_rate=float(answers.mean()),
         cutoffs=tuple(c.to_pydatetime() for c in sorted(test["as_of"].unique())),
-        differences=tuple(Difference(name, one[name], other[name], *ends[name]) for name in _TOLD),
+        differences=tuple(FigureDifference(name, one[name], other[name], *ends[name]) for name in _FIGURES),
         ece=(bins[0].error(), bins[1].error()),
         ece_noise=(bins[0].noise(accounts, seed=seed), bins[1].noise(accounts, seed=seed)),
         segments=tuple(p.told(column) for p, column in zip(parts, drawn[:, len(FIGURES) :].T, strict=True)),
     )
 
 
-class _Rows:
+class _SegmentPair:
     """Both models on some of the rows."""
 
     def __init__(  # noqa: PLR0913, PLR0917  # an attribute's value, its rows, and all that is known of them
@@ -207,9 +207,9 @@ class _Rows:
         self._by, self._value, self._places = by, value, places
         mine = answers[places]
         self._positives = int(mine.sum())
-        self._pair: tuple[Ranking, Ranking] | None = None
-        if min(self._positives, len(places) - self._positives) >= FEW:
-            self._pair = (Ranking(mine, a[places]), Ranking(mine, b[places]))
+        self._pair: tuple[RankedScores, RankedScores] | None = None
+        if min(self._positives, len(places) - self._positives) >= FEWEST_ROWS:
+            self._pair = (RankedScores(mine, a[places]), RankedScores(mine, b[places]))
 
     def lead(self, weights: np.ndarray) -> float:
         if not self._pair:
@@ -217,40 +217,40 @@ class _Rows:
         first, second = (r.auc(weights[self._places]) for r in self._pair)
         return second - first
 
-    def told(self, drawn: np.ndarray) -> Segment:
+    def told(self, drawn: np.ndarray) -> SegmentDifference:
         found = None
         if self._pair:
             first, second = (r.auc() for r in self._pair)
-            found = Difference("auc", first, second, *bootstrap.interval(drawn))
-        return Segment(self._by, self._value, len(self._places), self._positives, found)
+            found = FigureDifference("auc", first, second, *bootstrap.compute_interval(drawn))
+        return SegmentDifference(self._by, self._value, len(self._places), self._positives, found)
 
 
-def _target(  # noqa: PLR0913, PLR0917  # the whole of what a target is made of
+def _compare_target(  # noqa: PLR0913, PLR0917  # the whole of what a target is made of
     history: History,
     settings: Settings,
     name: str,
     data: Dataset,
-    pair: tuple[Bundle, Bundle],
+    pair: tuple[Model, Model],
     cutoffs: tuple[datetime, ...],
-) -> dict[str, Comparison]:
+) -> dict[str, ModelComparison]:
     frame = data.frame[data.frame["as_of"].isin(cutoffs)]
     scores = [bundle.probabilities(bundle.matrix(frame)) for bundle in pair]
     found = {}
     for horizon in sorted(set(pair[0].horizons) & set(pair[1].horizons)):
         target = settings.targets[name]
-        answers = labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
+        answers = compute_labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
         known = ~np.isnan(answers)
         if not 0 < answers[known].sum() < known.sum():
             continue
         test = frame.loc[known, ["account_id", "as_of"]].assign(label=answers[known])
         a, b = (s[known, bundle.horizons.index(horizon)] for s, bundle in zip(scores, pair, strict=True))
-        beside = about(frame[known])
-        found[f"{name}_{horizon}d"] = paired(name, test, a, b, beside=beside, seed=settings.training.seed)
+        beside = describe_accounts(frame[known])
+        found[f"{name}_{horizon}d"] = compare_scores(name, test, a, b, beside=beside, seed=settings.training.seed)
     return found
 
 
-def _later(
-    settings: Settings, name: str, history: History, pair: tuple[Bundle, Bundle], until: datetime
+def _find_later_cutoffs(
+    settings: Settings, name: str, history: History, pair: tuple[Model, Model], until: datetime
 ) -> tuple[datetime, ...]:
     """The cutoffs at which neither model knew an answer, and of which one horizon at least is mature."""
     ends = [b.learned_until for b in pair]
@@ -258,12 +258,12 @@ def _later(
     if None in ends or not horizons:
         return ()
     learned = max(e for e in ends if e)
-    days = min(days_needed(settings.targets[name], h) for h in horizons)
-    found = dataset.found_cutoffs(history, settings, until)
-    return tested(found, days=days, start=learned, data_until=until)
+    days = min(compute_days_needed(settings.targets[name], h) for h in horizons)
+    found = dataset.list_cutoffs(history, settings, until)
+    return select_test_cutoffs(found, days=days, start=learned, data_until=until)
 
 
-def _learned(a: Mapping[str, Bundle], b: Mapping[str, Bundle], shared: list[str]) -> str:
+def _describe_learned_until(a: Mapping[str, Model], b: Mapping[str, Model], shared: list[str]) -> str:
     if not shared:
         return f"targets {', '.join(a) or 'none'} and {', '.join(b) or 'none'}"
     said = [str(bundle.learned_until or "unknown")[:10] for name in shared for bundle in (a[name], b[name])]

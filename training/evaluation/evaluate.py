@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from training.evaluation import bootstrap, calibration_error
-from training.evaluation.metrics import FIGURES, Ranking
+from training.evaluation.metrics import FIGURES, RankedScores
 from training.evaluation.profit import RETENTION, Stakes
-from training.evaluation.segments import Part, Rows, divided
+from training.evaluation.segments import SegmentFigures, SegmentRows, iterate_segments
 
 _GOOD_ERROR = 0.02
 
 
 @dataclass(frozen=True)
-class Baseline:
+class BaselineFigures:
     """A simple rival's figures on the same rows."""
 
     auc: float
@@ -77,9 +77,9 @@ class Evaluation:
     profit: float
     profit_share: float
     intervals: dict[str, tuple[float, float]]
-    baselines: dict[str, Baseline]
-    by_segment: tuple[Part, ...]
-    by_cutoff: tuple[Part, ...]
+    baselines: dict[str, BaselineFigures]
+    by_segment: tuple[SegmentFigures, ...]
+    by_cutoff: tuple[SegmentFigures, ...]
     verdict: str
     reasons: tuple[str, ...]
 
@@ -125,24 +125,24 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
         champion: (n,) scores of the model that serves now.
         stakes: Of the campaign whose profit is told.
     """
-    model = Ranking(labels, scores, values=values, stakes=stakes)
+    model = RankedScores(labels, scores, values=values, stakes=stakes)
     others = {**rivals, **({} if champion is None else {"champion": champion})}
-    ranked = {name: Ranking(labels, s) for name, s in others.items()}
-    baselines = {name: Baseline(r.auc(), r.ap()) for name, r in ranked.items()}
-    parts = [Rows(*part, labels, scores) for part in divided(about)]
+    ranked = {name: RankedScores(labels, s) for name, s in others.items()}
+    baselines = {name: BaselineFigures(r.auc(), r.ap()) for name, r in ranked.items()}
+    parts = [SegmentRows(*part, labels, scores) for part in iterate_segments(about)]
 
     def measure(weights: np.ndarray) -> list[float]:
         rest = [ranked[name].auc(weights) for name in rivals]
         return [*model.figures(weights), *rest, *(p.auc(weights) for p in parts)]
 
-    drawn = bootstrap.draws(labels, accounts, measure, seed=seed)
+    drawn = bootstrap.bootstrap_figures(labels, accounts, measure, seed=seed)
     own, theirs, apart = np.split(drawn, [len(FIGURES), len(FIGURES) + len(rivals)], axis=1)
     figures = dict(zip(FIGURES, model.figures(), strict=True))
-    intervals = _intervals(figures, own)
+    intervals = _compute_intervals(figures, own)
     best = max(rivals, key=lambda name: baselines[name].auc)
-    lead, _ = bootstrap.interval(own[:, 0] - theirs[:, list(rivals).index(best)])
+    lead, _ = bootstrap.compute_interval(own[:, 0] - theirs[:, list(rivals).index(best)])
     low, high = intervals["auc"]
-    verdict, reason = _verdict(low, lead, best, positives=int(labels.sum()))
+    verdict, reason = _reach_verdict(low, lead, best, positives=int(labels.sum()))
     told = [p.told(drawn) for p, drawn in zip(parts, apart.T, strict=True)]
     plain: dict[str, float | None] = {n: None if np.isnan(f) else f for n, f in figures.items()}
     return Evaluation(
@@ -151,7 +151,7 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
         auc_low=low,
         auc_high=high,
         lead_low=lead,
-        ece_noise=calibration_error.bins(labels, scores).noise(accounts, seed=seed),
+        ece_noise=calibration_error.make_bins(labels, scores).noise(accounts, seed=seed),
         intervals=intervals,
         baselines=baselines,
         by_segment=tuple(p for p in told if p.by != "as_of"),
@@ -162,16 +162,18 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
     )
 
 
-def _intervals(figures: dict[str, float], drawn: np.ndarray) -> dict[str, tuple[float, float]]:
+def _compute_intervals(figures: dict[str, float], drawn: np.ndarray) -> dict[str, tuple[float, float]]:
     """The 95 % interval of each figure that there is."""
-    found = {name: bootstrap.interval(drawn[:, i]) for i, name in enumerate(figures) if not np.isnan(figures[name])}
+    found = {
+        name: bootstrap.compute_interval(drawn[:, i]) for i, name in enumerate(figures) if not np.isnan(figures[name])
+    }
     # A draw adds its own noise to the sample's, and this error only grows by noise: its draws lie as far above
     # the figure as the figure above the truth.
     low, high = (2 * figures["ece"] - end for end in found["ece"][::-1])
     return found | {"ece": (max(0.0, min(low, figures["ece"])), max(high, figures["ece"]))}
 
 
-def _verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str, str]:
+def _reach_verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str, str]:
     if positives < 30:
         return "insufficient", f"only {positives} positives in the test: no figure on them can be trusted"
     if low <= 0.5:

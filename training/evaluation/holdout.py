@@ -11,7 +11,7 @@ from features.core.errors import LabelError
 from training.evaluation import baselines, evaluate
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.profit import RETENTION, UPSELL
-from training.models.model import Bundle
+from training.models.model import Model
 from training.targets import time_splits
 
 _KEYS = ["account_id", "as_of"]
@@ -21,7 +21,7 @@ _CHAMPION = "champion"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class HoldoutResult:
     """One target and horizon after training.
 
     Args:
@@ -32,23 +32,23 @@ class Outcome:
         about: as_of, the account's attributes, and `value`, its worth in money, where the data tell.
     """
 
-    plan: time_splits.Plan
+    plan: time_splits.TimePlan
     evaluation: Evaluation
     test: pd.DataFrame
     rivals: pd.DataFrame
     about: pd.DataFrame
 
 
-def judge(  # noqa: PLR0913  # all but the first three named
+def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
     target: str,
     frame: pd.DataFrame,
-    plan: time_splits.Plan,
+    plan: time_splits.TimePlan,
     *,
     horizon: int,
     seed: int,
     lead: int = 0,
     champion: np.ndarray | None = None,
-) -> Outcome:
+) -> HoldoutResult:
     """Figures on the test.
 
     Args:
@@ -74,15 +74,17 @@ def judge(  # noqa: PLR0913  # all but the first three named
             hint="Set an earlier training.test_from, or look at the label in the TOML",
         )
     answers = train["label"].to_numpy()
-    rivals = baselines.rivals(train, answers, test, target=target, horizon=horizon, lead=lead, seed=seed)
+    rivals = baselines.score_baselines(train, answers, test, target=target, horizon=horizon, lead=lead, seed=seed)
     if champion is not None:
         rivals[_CHAMPION] = champion[tested]
-    return of(target, plan, test[[*_KEYS, "label", "score"]], pd.DataFrame(rivals), about(test), seed=seed)
+    return evaluate_scores(
+        target, plan, test[[*_KEYS, "label", "score"]], pd.DataFrame(rivals), describe_accounts(test), seed=seed
+    )
 
 
-def of(  # noqa: PLR0913  # all that a test is made of
-    target: str, plan: time_splits.Plan, test: pd.DataFrame, rivals: pd.DataFrame, about: pd.DataFrame, *, seed: int
-) -> Outcome:
+def evaluate_scores(  # noqa: PLR0913  # all that a test is made of
+    target: str, plan: time_splits.TimePlan, test: pd.DataFrame, rivals: pd.DataFrame, about: pd.DataFrame, *, seed: int
+) -> HoldoutResult:
     """Figures on test rows whose scores are all there; arguments as those of Outcome, and the target's name."""
     labels, scores, accounts = (test[c].to_numpy() for c in ("label", "score", "account_id"))
     evaluation = evaluate.evaluate(
@@ -96,16 +98,16 @@ def of(  # noqa: PLR0913  # all that a test is made of
         champion=rivals[_CHAMPION].to_numpy() if _CHAMPION in rivals else None,
         stakes=RETENTION if target == "churn" else UPSELL,
     )
-    return Outcome(plan, evaluation, test, rivals, about)
+    return HoldoutResult(plan, evaluation, test, rivals, about)
 
 
-def used(frame: pd.DataFrame) -> list[str]:
+def list_columns(frame: pd.DataFrame) -> list[str]:
     """The columns of snapshots that a judgement looks at."""
-    wanted = {*_KEYS, *_VALUES, *baselines.NEEDS, "tier"}
+    wanted = {*_KEYS, *_VALUES, *baselines.COLUMNS, "tier"}
     return [c for c in frame if c in wanted or not pd.api.types.is_numeric_dtype(frame[c])]
 
 
-def about(rows: pd.DataFrame) -> pd.DataFrame:
+def describe_accounts(rows: pd.DataFrame) -> pd.DataFrame:
     """What snapshots tell of the accounts beside the features: as_of, text attributes, `tier`, `value`."""
     texts = [c for c in rows if c not in _KEYS and (c == "tier" or not pd.api.types.is_numeric_dtype(rows[c]))]
     found = rows[["as_of", *texts]]
@@ -113,7 +115,7 @@ def about(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(value=rows[worth]) if worth else found
 
 
-def comparable(champion: Bundle, plan: time_splits.Plan, horizon: int) -> bool:
+def is_comparable(champion: Model, plan: time_splits.TimePlan, horizon: int) -> bool:
     """Whether a champion has scores that may be compared: it did not learn from the test."""
     learned = champion.learned_until
     return horizon in champion.horizons and learned is not None and learned <= plan.test[0]

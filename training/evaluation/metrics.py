@@ -6,7 +6,7 @@ import numpy as np
 
 from features.core.auc import auc_of_counts
 from training.evaluation import calibration_error
-from training.evaluation.profit import RETENTION, Stakes, expected_maximum
+from training.evaluation.profit import RETENTION, Stakes, compute_maximum_profit
 
 SHARES = (5, 10, 20)  # % of the rows, highest score first
 FIGURES = (
@@ -23,7 +23,7 @@ FIGURES = (
 )
 
 
-class Ranking:
+class RankedScores:
     """Rows by their score, sorted once, for figures under any row weights; rows of one score are a tie.
 
     Args:
@@ -46,7 +46,7 @@ class Ranking:
         ranked = scores[self._order]
         self._ties = np.flatnonzero(np.concatenate([[True], np.diff(ranked) != 0]))
         self._errors = (ranked - self._labels) ** 2
-        self._bins = calibration_error.bins(labels, scores)
+        self._bins = calibration_error.make_bins(labels, scores)
         worth = None if values is None else np.nan_to_num(values, nan=0.0).clip(0.0)[self._order] * self._labels
         self._worth = worth if worth is not None and worth.any() else None
 
@@ -56,7 +56,7 @@ class Ranking:
 
     def ap(self, weights: np.ndarray | None = None) -> float:
         """Average precision; NaN without positives."""
-        return _precision(*self._counts(self._weights(weights)))
+        return _compute_average_precision(*self._counts(self._weights(weights)))
 
     def figures(self, weights: np.ndarray | None = None) -> list[float]:
         """Those named in FIGURES, in that order; NaN where one has no meaning.
@@ -68,11 +68,11 @@ class Ranking:
         good, rows = self._counts(weight)
         base = good.sum() / rows.sum()
         brier = float(weight @ self._errors / rows.sum())
-        captured = _captured(good, rows)
-        profit = expected_maximum(good[::-1], rows[::-1], self._stakes)
+        captured = _compute_capture(good, rows)
+        profit = compute_maximum_profit(good[::-1], rows[::-1], self._stakes)
         return [
             auc_of_counts(good, rows),
-            _precision(good, rows),
+            _compute_average_precision(good, rows),
             brier,
             1 - brier / (base * (1 - base)),
             self._bins.error(weights),
@@ -96,16 +96,16 @@ class Ranking:
     def _value_captured(self, weight: np.ndarray, rows: np.ndarray) -> float:
         if self._worth is None:
             return float("nan")
-        return _captured(self._by_score(weight * self._worth), rows)[SHARES.index(10)]
+        return _compute_capture(self._by_score(weight * self._worth), rows)[SHARES.index(10)]
 
 
-def _precision(good: np.ndarray, rows: np.ndarray) -> float:
+def _compute_average_precision(good: np.ndarray, rows: np.ndarray) -> float:
     there = rows > 0
     precision = np.cumsum(good[there]) / np.cumsum(rows[there])
     return float(good[there] @ precision / good.sum()) if good.sum() else float("nan")
 
 
-def _captured(amounts: np.ndarray, rows: np.ndarray) -> list[float]:
+def _compute_capture(amounts: np.ndarray, rows: np.ndarray) -> list[float]:
     """Share of an amount among the highest 5, 10 and 20 % of the rows; of a tie, its part."""
     reached, caught = (np.concatenate([[0.0], np.cumsum(x)]) for x in (rows, amounts))
     if not caught[-1]:

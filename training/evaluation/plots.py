@@ -9,28 +9,32 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from training.evaluation.calibration_error import reliability
-from training.evaluation.holdout import Outcome
-from training.evaluation.segments import Part
+from training.evaluation.calibration_error import compute_reliability
+from training.evaluation.holdout import HoldoutResult
+from training.evaluation.segments import SegmentFigures
 
 
-def figures(name: str, outcome: Outcome) -> Iterator[tuple[str, Any]]:
+def draw_figures(name: str, outcome: HoldoutResult) -> Iterator[tuple[str, Any]]:
     """(file name, matplotlib Figure) for each picture of one target and horizon, such as churn_90d."""
-    for kind, draw in (("calibration", _calibration), ("lift", _lift), ("precision_recall", _precision_recall)):
-        figure, axes = _empty(f"{name}: {kind.replace('_', '-')}")
+    for kind, draw in (
+        ("calibration", _draw_calibration),
+        ("lift", _draw_lift),
+        ("precision_recall", _draw_precision_recall),
+    ):
+        figure, axes = _create_figure(f"{name}: {kind.replace('_', '-')}")
         draw(axes, outcome)
         yield f"{name}_{kind}.png", figure
-    yield f"{name}_stability.png", over_time(f"{name}: stability", outcome.evaluation.by_cutoff)
+    yield f"{name}_stability.png", draw_over_time(f"{name}: stability", outcome.evaluation.by_cutoff)
 
 
-def over_time(title: str, cutoffs: tuple[Part, ...]) -> Any:
+def draw_over_time(title: str, cutoffs: tuple[SegmentFigures, ...]) -> Any:
     """A matplotlib Figure of AUC with its interval and base rate at each cutoff; none is drawn without an AUC."""
-    figure, axes = _empty(title)
+    figure, axes = _create_figure(title)
     days = [date.fromisoformat(p.value) for p in cutoffs]
     judged = [(d, p.auc, p.auc_low, p.auc_high) for d, p in zip(days, cutoffs, strict=True) if p.auc is not None]
     if judged:
         at, auc, low, high = (np.array(column) for column in zip(*judged, strict=True))
-        axes.errorbar(at, auc, yerr=_distances(auc, low, high), marker="o", capsize=3, label="AUC, 95 %")
+        axes.errorbar(at, auc, yerr=_compute_error_bars(auc, low, high), marker="o", capsize=3, label="AUC, 95 %")
     axes.plot(days, [p.base_rate for p in cutoffs], marker="s", color="tab:orange", label="base rate")
     axes.plot(days, [p.score for p in cutoffs], color="tab:orange", linestyle=":", label="mean score")
     axes.axhline(0.5, color="grey", linestyle=":", label="by chance")
@@ -40,7 +44,7 @@ def over_time(title: str, cutoffs: tuple[Part, ...]) -> Any:
     return figure
 
 
-def _empty(title: str) -> tuple[Any, Any]:
+def _create_figure(title: str) -> tuple[Any, Any]:
     # Figure without pyplot: no display, no global state, nothing to close.
     from matplotlib.figure import Figure
 
@@ -51,23 +55,23 @@ def _empty(title: str) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _distances(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+def _compute_error_bars(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
     """Lengths of error bars; an end that noise put past the middle has none."""
     return [np.maximum(middle - low, 0), np.maximum(high - middle, 0)]
 
 
-def _calibration(axes: Any, outcome: Outcome) -> None:
-    bins = reliability(*(outcome.test[c].to_numpy() for c in ("label", "score", "account_id")))
+def _draw_calibration(axes: Any, outcome: HoldoutResult) -> None:
+    bins = compute_reliability(*(outcome.test[c].to_numpy() for c in ("label", "score", "account_id")))
     top = max(bins["score"].max(), bins["high"].max()) * 1.05
     axes.plot([0, top], [0, top], color="grey", linestyle=":", label="as often as it says")
-    bars = _distances(bins["share"].to_numpy(), bins["low"].to_numpy(), bins["high"].to_numpy())
+    bars = _compute_error_bars(bins["share"].to_numpy(), bins["low"].to_numpy(), bins["high"].to_numpy())
     told = f"test, 95 %; ECE {outcome.evaluation.ece:.3f}, noise to {outcome.evaluation.ece_noise:.3f}"
     axes.errorbar(bins["score"], bins["share"], yerr=bars, marker="o", capsize=3, label=told)
     axes.set(xlabel="mean score of a tenth of the rows", ylabel="share that came true")
     axes.legend()
 
 
-def _lift(axes: Any, outcome: Outcome) -> None:
+def _draw_lift(axes: Any, outcome: HoldoutResult) -> None:
     labels = outcome.test["label"].to_numpy()[np.argsort(-outcome.test["score"].to_numpy(), kind="stable")]
     shares = np.arange(1, len(labels) + 1) / len(labels)
     axes.plot(shares, np.cumsum(labels) / labels.sum(), label=f"lift at 10 %: {outcome.evaluation.lift_10:.1f}")
@@ -76,7 +80,7 @@ def _lift(axes: Any, outcome: Outcome) -> None:
     axes.legend()
 
 
-def _precision_recall(axes: Any, outcome: Outcome) -> None:
+def _draw_precision_recall(axes: Any, outcome: HoldoutResult) -> None:
     precision, recall, _ = precision_recall_curve(outcome.test["label"], outcome.test["score"])
     axes.plot(recall, precision, label=f"average precision {outcome.evaluation.ap:.3f}")
     axes.axhline(outcome.evaluation.base_rate, color="grey", linestyle=":", label="base rate")

@@ -38,7 +38,7 @@ UPSELL = Stakes(offer=0.0)
 
 
 @dataclass(frozen=True)
-class Profit:
+class MaximumProfit:
     """The best that a ranking can earn.
 
     Args:
@@ -50,7 +50,7 @@ class Profit:
     share: float
 
 
-def expected_maximum(positives: np.ndarray, rows: np.ndarray, stakes: Stakes) -> Profit:
+def compute_maximum_profit(positives: np.ndarray, rows: np.ndarray, stakes: Stakes) -> MaximumProfit:
     """The expected maximum profit measure for churn (EMPC).
 
     For one chance of a yes, g, contacting an account that is a positive with probability p earns
@@ -81,4 +81,4 @@ def expected_maximum(positives: np.ndarray, rows: np.ndarray, stakes: Stakes) ->
     worth = 1.0 - betainc(stakes.alpha, stakes.beta, least)
     mean = stakes.alpha / (stakes.alpha + stakes.beta)
     yes = mean * (1.0 - betainc(stakes.alpha + 1.0, stakes.beta, least))
-    return Profit(float(share @ (gain * chance * yes - lost * worth)), float(share @ worth))
+    return MaximumProfit(float(share @ (gain * chance * yes - lost * worth)), float(share @ worth))

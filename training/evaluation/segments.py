@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from training.evaluation import bootstrap
-from training.evaluation.metrics import Ranking
+from training.evaluation.metrics import RankedScores
 
-FEW = 10  # rows of either class: below it an AUC says nothing
+FEWEST_ROWS = 10  # rows of either class: below it an AUC says nothing
 _MOST_VALUES = 12
 _KEYS = ("account_id", "as_of")
 
 
 @dataclass(frozen=True)
-class Part:
+class SegmentFigures:
     """Figures on some of the test rows.
 
     Args:
@@ -50,7 +50,7 @@ class Part:
         return {**vars(self), "base_rate": self.base_rate}
 
 
-def divided(about: pd.DataFrame | None) -> Iterator[tuple[str, str, np.ndarray]]:
+def iterate_segments(about: pd.DataFrame | None) -> Iterator[tuple[str, str, np.ndarray]]:
     """(attribute, value, places of its rows) of each cutoff and of each attribute with 2 to 12 values.
 
     An attribute is a text column, or `tier`; rows without a value belong to none.
@@ -59,22 +59,22 @@ def divided(about: pd.DataFrame | None) -> Iterator[tuple[str, str, np.ndarray]]
         return
     for column in about:
         if column == "as_of":
-            yield from _each(about[column], lambda value: f"{value:%Y-%m-%d}")
-        elif _names(about[column]) and 2 <= about[column].nunique() <= _MOST_VALUES:
-            yield from _each(about[column], str)
+            yield from _iterate_values(about[column], lambda value: f"{value:%Y-%m-%d}")
+        elif _is_dividing(about[column]) and 2 <= about[column].nunique() <= _MOST_VALUES:
+            yield from _iterate_values(about[column], str)
 
 
-def _names(column: pd.Series) -> bool:
+def _is_dividing(column: pd.Series) -> bool:
     return column.name == "tier" or (column.name not in _KEYS and not pd.api.types.is_numeric_dtype(column))
 
 
-def _each(column: pd.Series, name: Callable[[object], str]) -> Iterator[tuple[str, str, np.ndarray]]:
+def _iterate_values(column: pd.Series, name: Callable[[object], str]) -> Iterator[tuple[str, str, np.ndarray]]:
     codes, values = pd.factorize(column, sort=True)
     for code, value in enumerate(values):
         yield str(column.name), name(value), np.flatnonzero(codes == code)
 
 
-class Rows:
+class SegmentRows:
     """Some of the test rows, for an AUC of their own on each draw.
 
     Args:
@@ -89,16 +89,16 @@ class Rows:
         self._by, self._value, self._places = by, value, places
         self._labels, self._scores = labels[places], scores[places]
         positives = int(self._labels.sum())
-        enough = min(positives, len(places) - positives) >= FEW
-        self._ranking = Ranking(self._labels, self._scores) if enough else None
+        enough = min(positives, len(places) - positives) >= FEWEST_ROWS
+        self._ranking = RankedScores(self._labels, self._scores) if enough else None
 
     def auc(self, weights: np.ndarray) -> float:
         """On a draw of the whole test; NaN where either class has too few rows."""
         return self._ranking.auc(weights[self._places]) if self._ranking else float("nan")
 
-    def told(self, drawn: np.ndarray) -> Part:
+    def told(self, drawn: np.ndarray) -> SegmentFigures:
         """The figures, with the interval of the draws' AUCs."""
-        low, high = bootstrap.interval(drawn)
+        low, high = bootstrap.compute_interval(drawn)
         found = (self._ranking.auc(), low, high) if self._ranking else (None, None, None)
         rows, positives, score = len(self._places), int(self._labels.sum()), float(self._scores.mean())
-        return Part(self._by, self._value, rows, positives, score, *found)
+        return SegmentFigures(self._by, self._value, rows, positives, score, *found)

@@ -15,16 +15,16 @@ from features.settings import Churn, Settings, Upsell
 from features.sources.history import History
 from training.evaluation import holdout
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.holdout import Outcome
+from training.evaluation.holdout import HoldoutResult
 from training.fitting import fit
 from training.models import dataset
 from training.models.dataset import Dataset
 from training.targets import time_splits
-from training.targets.labels import days_needed
+from training.targets.labels import compute_days_needed
 
 
 @dataclass(frozen=True)
-class Origin:
+class BacktestOrigin:
     """One cutoff at which a model was trained and its scores were held against what came.
 
     Args:
@@ -34,7 +34,7 @@ class Origin:
     """
 
     as_of: datetime
-    plan: time_splits.Plan
+    plan: time_splits.TimePlan
     evaluation: Evaluation
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,9 +56,9 @@ class Backtest:
         pooled: Of the rows of all origins together: each scored by a model that could not know its answer.
     """
 
-    origins: tuple[Origin, ...]
+    origins: tuple[BacktestOrigin, ...]
     skipped: tuple[tuple[datetime, str], ...]
-    pooled: Outcome
+    pooled: HoldoutResult
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: the pooled figures by the names of the command contract, and those of each origin."""
@@ -92,30 +92,30 @@ def backtest(  # noqa: PLR0913  # all but the first two named
     Raises:
         LabelError: At no cutoff is there enough before it to learn from.
     """
-    until = dataset.data_until(history, settings, as_of)
-    cutoffs = dataset.found_cutoffs(history, settings, until)
+    until = dataset.find_data_until(history, settings, as_of)
+    cutoffs = dataset.list_cutoffs(history, settings, until)
     asked = [
-        (name, horizon, tuple(plans(target, horizon, cutoffs, until, embargo=embargo))[-origins:])
+        (name, horizon, tuple(iterate_plans(target, horizon, cutoffs, until, embargo=embargo))[-origins:])
         for name, target in settings.targets.items()
         for horizon in sorted(set(target.horizons))
     ]
     done, of = 0, sum(len(found) for _, _, found in asked)
     results = {}
-    frames = dict(dataset.datasets(history, settings, cutoffs, until, say=lambda _: None))
+    frames = dict(dataset.load_datasets(history, settings, cutoffs, until, say=lambda _: None))
     for name, horizon, found in asked:
-        judged: list[Outcome | str] = []
+        judged: list[HoldoutResult | str] = []
         for plan in found:
-            judged.append(_at(history, settings, name, frames[name], horizon, plan))
+            judged.append(_fit_origin(history, settings, name, frames[name], horizon, plan))
             done += 1
             progress("models", done, of)
         what = f"{name}_{horizon}d"
-        results[what] = _pooled(what, name, list(zip(found, judged, strict=True)), settings.training.seed)
+        results[what] = _pool(what, name, list(zip(found, judged, strict=True)), settings.training.seed)
     return results
 
 
-def plans(
+def iterate_plans(
     target: Churn | Upsell, horizon: int, cutoffs: tuple[datetime, ...], until: datetime, *, embargo: int = 0
-) -> Iterator[time_splits.Plan]:
+) -> Iterator[time_splits.TimePlan]:
     """The plan of each possible origin, ascending: its test is the origin, and all it learns from was known by then.
 
     Args:
@@ -125,22 +125,22 @@ def plans(
         until: The instant the data are complete until.
         embargo: Days between the end of the last label learned from and the origin.
     """
-    days = days_needed(target, horizon)
+    days = compute_days_needed(target, horizon)
     for origin in cutoffs:
         known_by = origin - timedelta(days=embargo)
         # The origin itself is never learned from: a label takes a day at least.
         within = tuple(c for c in cutoffs if c <= known_by or c == origin)
         try:
-            found = time_splits.plan(within, days=days, start=known_by, data_until=until)
+            found = time_splits.build_plan(within, days=days, start=known_by, data_until=until)
         except LabelError:
             continue  # too early, or its label is not mature
         if origin in found.test:
             yield replace(found, test=(origin,))
 
 
-def _at(  # noqa: PLR0913, PLR0917  # the whole of what a model is made of
-    history: History, settings: Settings, name: str, data: Dataset, horizon: int, plan: time_splits.Plan
-) -> Outcome | str:
+def _fit_origin(  # noqa: PLR0913, PLR0917  # the whole of what a model is made of
+    history: History, settings: Settings, name: str, data: Dataset, horizon: int, plan: time_splits.TimePlan
+) -> HoldoutResult | str:
     """One origin's outcome, or why there is none."""
     used = data.frame["as_of"].isin([*plan.train, *plan.test])
     own = replace(data, frame=data.frame[used].reset_index(drop=True), cutoffs=(*plan.train, *plan.test))
@@ -150,9 +150,9 @@ def _at(  # noqa: PLR0913, PLR0917  # the whole of what a model is made of
         return str(error)
 
 
-def _pooled(what: str, name: str, judged: list[tuple[time_splits.Plan, Outcome | str]], seed: int) -> Backtest:
+def _pool(what: str, name: str, judged: list[tuple[time_splits.TimePlan, HoldoutResult | str]], seed: int) -> Backtest:
     skipped = tuple((plan.test[0], outcome) for plan, outcome in judged if isinstance(outcome, str))
-    outcomes = [outcome for _, outcome in judged if isinstance(outcome, Outcome)]
+    outcomes = [outcome for _, outcome in judged if isinstance(outcome, HoldoutResult)]
     if not outcomes:
         raise LabelError(
             f"there is no cutoff at which {what} could be trained and judged",
@@ -163,6 +163,6 @@ def _pooled(what: str, name: str, judged: list[tuple[time_splits.Plan, Outcome |
     last = outcomes[-1].plan
     plan = replace(last, test=tuple(o.plan.test[0] for o in outcomes))
     # A rival that had too little to learn from at some origin has no score there, and none in the pool.
-    pooled = holdout.of(name, plan, test, rivals.dropna(axis=1), about, seed=seed)
-    origins = tuple(Origin(o.plan.test[0], o.plan, o.evaluation) for o in outcomes)
+    pooled = holdout.evaluate_scores(name, plan, test, rivals.dropna(axis=1), about, seed=seed)
+    origins = tuple(BacktestOrigin(o.plan.test[0], o.plan, o.evaluation) for o in outcomes)
     return Backtest(origins, skipped, pooled)

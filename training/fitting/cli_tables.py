@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from training.evaluation.compare import Comparison, Difference
+from training.evaluation.compare import FigureDifference, ModelComparison
 from training.evaluation.evaluate import Evaluation
 from training.fitting.backtest import Backtest
 
@@ -27,7 +27,7 @@ _WEAK = 5  # segments that are named
 _SHORT = 12  # characters of a run's id
 
 
-def evaluations(found: Mapping[str, Evaluation]) -> None:
+def print_evaluations(found: Mapping[str, Evaluation]) -> None:
     """One row for each target and horizon, then why each verdict."""
     _print(("target", *_HEAD), ((name, *_cells(e)) for name, e in found.items()))
     for name, e in found.items():
@@ -35,7 +35,7 @@ def evaluations(found: Mapping[str, Evaluation]) -> None:
             print(f"{name}: {reason}")
 
 
-def backtests(found: Mapping[str, Backtest]) -> None:
+def print_backtests(found: Mapping[str, Backtest]) -> None:
     """For each target and horizon a row for each origin, and the pooled figures last."""
     for name, done in found.items():
         rows = [(f"{o.as_of:%Y-%m-%d}", *_cells(o.evaluation)) for o in done.origins]
@@ -46,7 +46,7 @@ def backtests(found: Mapping[str, Backtest]) -> None:
             print(f"{name}: {reason}")
 
 
-def comparisons(found: Mapping[str, Comparison], a: str, b: str) -> None:
+def print_comparisons(found: Mapping[str, ModelComparison], a: str, b: str) -> None:
     """One row for each figure, then the segments whose difference chance alone would not explain."""
     a, b = a[:_SHORT], b[:_SHORT]
     for name, done in found.items():
@@ -60,7 +60,7 @@ def comparisons(found: Mapping[str, Comparison], a: str, b: str) -> None:
             print(f"{name}: {s.by} {s.value} ({s.rows:,} rows): AUC {', '.join(_difference(s.auc, a, b)[1:])}")
 
 
-def _difference(found: Difference | None, a: str, b: str) -> tuple[str, ...]:
+def _difference(found: FigureDifference | None, a: str, b: str) -> tuple[str, ...]:
     assert found
     better = {"a": a, "b": b, "": "neither"}[found.better]
     ends = f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})"

@@ -26,12 +26,12 @@ from features.core.errors import GarrisonError, LabelError
 from features.engine import snapshot_cache
 from features.settings import Settings
 from features.sources.history import History
-from training.evaluation.holdout import used
+from training.evaluation.holdout import list_columns
 from training.fitting import upsell_statistics
 from training.models.dataset import Dataset
-from training.models.linear import enough
-from training.models.matrix import Callbacks, Matrix, Places, joined
-from training.models.model import Bundle
+from training.models.linear import thin_rows
+from training.models.matrix import Callbacks, Matrix, RowIndices, join_snapshots
+from training.models.model import Model
 from training.targets import cohorts
 
 _READ = 100_000  # rows at once
@@ -51,25 +51,25 @@ class Cluster:
 
     def __call__(
         self, history: History, settings: Settings, name: str, cutoffs: tuple[datetime, ...], until: datetime
-    ) -> Spread:
+    ) -> ClusterDataset:
         """One target's cohort's snapshots; those that are not kept yet are built here first.
 
         Raises:
             LabelError: The cohort is empty at every cutoff.
         """
-        members = cohorts.eligible(history, settings.targets[name].cohort, cutoffs)
+        members = cohorts.find_eligible(history, settings.targets[name].cohort, cutoffs)
         files = snapshot_cache.kept(settings, history, cutoffs)
-        parts = [_part(files[as_of], its["account_id"]) for as_of, its in members.groupby("as_of")]
+        parts = [_find_rows(files[as_of], its["account_id"]) for as_of, its in members.groupby("as_of")]
         if not sum(len(part.rows) for part in parts):
             raise LabelError(f"the cohort of {name} is empty at every cutoff", hint=f"Look at [{name}] cohort")
         whole = pq.read_schema(parts[0].file).empty_table().to_pandas()
-        narrow = [c for c in whole if c in {*used(whole), *upsell_statistics.READ}]
-        tables = (table for part in parts for table in _tables(part.file, narrow))
-        return Spread(joined(tables, members), cutoffs, until, self.client, tuple(parts), whole)
+        narrow = [c for c in whole if c in {*list_columns(whole), *upsell_statistics.COLUMNS}]
+        tables = (table for part in parts for table in _iterate_batches(part.file, narrow))
+        return ClusterDataset(join_snapshots(tables, members), cutoffs, until, self.client, tuple(parts), whole)
 
 
 @contextlib.contextmanager
-def cluster(address: str) -> Iterator[Cluster]:
+def connect_cluster(address: str) -> Iterator[Cluster]:
     """The cluster whose scheduler is at an address such as tcp://10.0.0.5:8786.
 
     Raises:
@@ -88,7 +88,7 @@ def cluster(address: str) -> Iterator[Cluster]:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _SnapshotPart:
     """One cutoff's snapshots.
 
     Args:
@@ -101,7 +101,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class Spread(Dataset):
+class ClusterDataset(Dataset):
     """Snapshots that workers read.
 
     Args:
@@ -111,22 +111,22 @@ class Spread(Dataset):
     """
 
     client: Any
-    parts: tuple[_Part, ...]
+    parts: tuple[_SnapshotPart, ...]
     whole: pd.DataFrame
 
-    def rows(self, places: Places) -> pd.DataFrame:
+    def rows(self, places: RowIndices) -> pd.DataFrame:
         """The rows at these places, with every column, fetched from the workers."""
         order, asked = [], []
         for part, rows, where in self.divided(places):
-            asked.append(self.client.submit(_frame, part.file, part.rows[rows]))
+            asked.append(self.client.submit(_read_rows, part.file, part.rows[rows]))
             order.append(where)
-        return pd.concat([self.whole, *self.client.gather(asked)]).iloc[_back(order)].set_axis(places)
+        return pd.concat([self.whole, *self.client.gather(asked)]).iloc[_restore_order(order)].set_axis(places)
 
-    def columns(self, places: Places) -> Iterator[tuple[str, pd.Series]]:
+    def columns(self, places: RowIndices) -> Iterator[tuple[str, pd.Series]]:
         """Each column's name and values at an even part of these places: what varies, varies there."""
-        yield from self.rows(enough(places)).items()
+        yield from self.rows(thin_rows(places)).items()
 
-    def matrix(self, bundle: Bundle) -> Matrix:
+    def matrix(self, bundle: Model) -> Matrix:
         """A model's columns of all rows, which stay on the cluster.
 
         Raises:
@@ -134,9 +134,9 @@ class Spread(Dataset):
         """
         bundle.columns(self.whole)
         # What a matrix is made by, and no more, is sent to the workers.
-        return _Distant(self, replace(bundle, heads=(), reference=pd.DataFrame()))
+        return _ClusterMatrix(self, replace(bundle, heads=(), reference=pd.DataFrame()))
 
-    def divided(self, places: Places) -> Iterator[tuple[_Part, Places, Places]]:
+    def divided(self, places: RowIndices) -> Iterator[tuple[_SnapshotPart, RowIndices, RowIndices]]:
         """(part, which of its rows, which of the places they are), of the parts that have any of the places."""
         ends = self._ends
         owner = np.searchsorted(ends, places, side="right")
@@ -150,34 +150,34 @@ class Spread(Dataset):
         return np.cumsum([len(part.rows) for part in self.parts])
 
 
-class _Distant(Matrix):
+class _ClusterMatrix(Matrix):
     """A matrix whose rows the workers make, and learn from."""
 
-    def __init__(self, spread: Spread, bundle: Bundle, places: Places | None = None) -> None:
+    def __init__(self, spread: ClusterDataset, bundle: Model, places: RowIndices | None = None) -> None:
         self._spread, self._bundle = spread, bundle
         self._own = np.arange(len(spread.frame)) if places is None else places
 
     def __len__(self) -> int:
         return len(self._own)
 
-    def __getitem__(self, places: Places) -> np.ndarray:
-        return self.applied(_same, places)
+    def __getitem__(self, places: RowIndices) -> np.ndarray:
+        return self.applied(_identity, places)
 
-    def only(self, places: Places) -> Matrix:
-        return _Distant(self._spread, self._bundle, self._own[places])
+    def only(self, places: RowIndices) -> Matrix:
+        return _ClusterMatrix(self._spread, self._bundle, self._own[places])
 
-    def applied(self, function: Callable[[np.ndarray], np.ndarray], places: Places) -> np.ndarray:
+    def applied(self, function: Callable[[np.ndarray], np.ndarray], places: RowIndices) -> np.ndarray:
         client, order, asked = self._spread.client, [], []
         shared = client.scatter([function], broadcast=True, hash=False)[0]
         for part, rows, where in self._spread.divided(self._own[places]):
-            asked.append(client.submit(_applied, shared, part.file, part.rows[rows], self._bundle, pure=False))
+            asked.append(client.submit(_apply, shared, part.file, part.rows[rows], self._bundle, pure=False))
             order.append(where)
-        return np.concatenate(client.gather(asked))[_back(order)]
+        return np.concatenate(client.gather(asked))[_restore_order(order)]
 
     def booster(  # noqa: PLR0913  # as that of a matrix in memory
         self,
         answers: np.ndarray,
-        places: Places,
+        places: RowIndices,
         *,
         coded: Sequence[int],
         parameters: Mapping[str, Any],
@@ -193,7 +193,7 @@ class _Distant(Matrix):
             )
         blocks, labels = [], []
         for part, rows, where in self._spread.divided(self._own[places]):
-            block = delayed(_matrix)(part.file, part.rows[rows], self._bundle)
+            block = delayed(_build_matrix)(part.file, part.rows[rows], self._bundle)
             blocks.append(da.from_delayed(block, (len(rows), len(self._bundle.features)), dtype="float64"))
             labels.append(da.from_array(answers[places[where]], chunks=-1))
         given = {name: value for name, value in parameters.items() if name != "num_threads"}
@@ -206,33 +206,33 @@ class _Distant(Matrix):
             return model.fit(matrix, known, categorical_feature=[*coded]).booster_
 
 
-def _part(file: Path, accounts: pd.Series) -> _Part:
+def _find_rows(file: Path, accounts: pd.Series) -> _SnapshotPart:
     ids = pq.read_table(file, columns=["account_id"], partitioning=None)["account_id"].cast(pa.string())
-    return _Part(file.absolute(), np.flatnonzero(pc.is_in(ids, value_set=pa.array(accounts, pa.string()))))
+    return _SnapshotPart(file.absolute(), np.flatnonzero(pc.is_in(ids, value_set=pa.array(accounts, pa.string()))))
 
 
-def _tables(file: Path, columns: list[str]) -> Iterator[pa.Table]:
+def _iterate_batches(file: Path, columns: list[str]) -> Iterator[pa.Table]:
     with pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(_READ, columns=columns):
             yield pa.Table.from_batches([batch])
 
 
-def _frame(file: Path, rows: np.ndarray, columns: list[str] | None = None) -> pd.DataFrame:
+def _read_rows(file: Path, rows: np.ndarray, columns: list[str] | None = None) -> pd.DataFrame:
     return pq.read_table(file, columns=columns, partitioning=None).take(rows).to_pandas()
 
 
-def _matrix(file: Path, rows: np.ndarray, bundle: Bundle) -> np.ndarray:
-    return bundle.matrix(_frame(file, rows, [*bundle.features]))
+def _build_matrix(file: Path, rows: np.ndarray, bundle: Model) -> np.ndarray:
+    return bundle.matrix(_read_rows(file, rows, [*bundle.features]))
 
 
-def _applied(function: Callable[[np.ndarray], np.ndarray], file: Path, rows: np.ndarray, bundle: Bundle) -> np.ndarray:
-    return function(_matrix(file, rows, bundle))
+def _apply(function: Callable[[np.ndarray], np.ndarray], file: Path, rows: np.ndarray, bundle: Model) -> np.ndarray:
+    return function(_build_matrix(file, rows, bundle))
 
 
-def _same(matrix: np.ndarray) -> np.ndarray:
+def _identity(matrix: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _back(order: list[np.ndarray]) -> np.ndarray:
+def _restore_order(order: list[np.ndarray]) -> np.ndarray:
     """Where each place's row is among those that came part by part."""
     return np.argsort(np.concatenate(order)) if order else np.empty(0, dtype="int64")

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from features.settings import Settings
-from training.evaluation.metrics import Ranking
-from training.models.hyperparameters import Recipe, Task
+from training.evaluation.metrics import RankedScores
+from training.models.hyperparameters import Hyperparameters, TuningTask
 from training.models.trainer import Trainer
-from training.targets.time_splits import Plan
+from training.targets.time_splits import TimePlan
 
 # (lowest, highest, whether searched by ratio); whole numbers where both ends are. Around the defaults, which fit
 # most data: a wider space needs more trials than a user waits for.
@@ -35,7 +35,7 @@ _SPACE: dict[str, tuple[float, float, bool]] = {
 }
 _FEWEST = 10  # rows of either class to learn from, and to judge by
 
-Rows = tuple[np.ndarray, np.ndarray]
+FoldRows = tuple[np.ndarray, np.ndarray]
 
 
 class _OutOfTime(Exception):  # noqa: N818  # it ends a trial, and no user ever sees it
@@ -56,32 +56,32 @@ class Tuner:
     fingerprint: str
     minutes: float
 
-    def __call__(self, task: Task, recipe: Recipe) -> Recipe:
+    def __call__(self, task: TuningTask, recipe: Hyperparameters) -> Hyperparameters:
         """The best recipe found for a target so far, by the mean AUC over its horizons and their folds.
 
         Args:
             task: What there is to learn from.
             recipe: The default; its other parameters are kept.
         """
-        judged = list(_folds(task))
+        judged = list(_iterate_folds(task))
         if not judged:
             return replace(recipe, tuned="not tuned: the training has too few positives to judge trials by")
         with self._study(task, recipe) as study:
             before, began = len(study.trials), time.monotonic()
             until = began + self.minutes * 60 / len(self.settings.targets)
-            if not any(_is(trial, recipe) for trial in _done(study)):
-                study.enqueue_trial(_searched(recipe))
-                study.optimize(lambda trial: _auc(task, _suggested(trial, recipe), judged), n_trials=1)
+            if not any(_is_trial_of(trial, recipe) for trial in _list_finished(study)):
+                study.enqueue_trial(_locate_in_space(recipe))
+                study.optimize(lambda trial: _evaluate_trial(task, _suggest(trial, recipe), judged), n_trials=1)
             while time.monotonic() < until:
                 study.optimize(
-                    lambda trial: _auc(task, _suggested(trial, recipe), judged, until=until),
+                    lambda trial: _evaluate_trial(task, _suggest(trial, recipe), judged, until=until),
                     n_trials=1,
                     catch=(_OutOfTime,),
                 )
-            return _best(study, recipe, new=len(study.trials) - before, minutes=(time.monotonic() - began) / 60)
+            return _choose_best(study, recipe, new=len(study.trials) - before, minutes=(time.monotonic() - began) / 60)
 
     @contextlib.contextmanager
-    def _study(self, task: Task, recipe: Recipe) -> Iterator[Any]:
+    def _study(self, task: TuningTask, recipe: Hyperparameters) -> Iterator[Any]:
         import optuna
 
         # Its log would tell each trial; the end of one that ran out of time, with a traceback.
@@ -99,7 +99,7 @@ class Tuner:
             storage.remove_session()
             storage.engine.dispose()
 
-    def _same(self, task: Task, recipe: Recipe) -> str:
+    def _same(self, task: TuningTask, recipe: Hyperparameters) -> str:
         """16 hexadecimal digits of all that trials must share to be held against each other."""
         plans = {h: plan.sentence() for h, (plan, _) in task.asked.items()}
         target = self.settings.targets[task.name].model_dump(mode="json")
@@ -107,13 +107,13 @@ class Tuner:
         return hashlib.sha256(json.dumps([*parts, recipe.trees], default=str).encode()).hexdigest()[:16]
 
 
-def _folds(task: Task) -> Iterator[tuple[int, Rows]]:
+def _iterate_folds(task: TuningTask) -> Iterator[tuple[int, FoldRows]]:
     """(horizon, (places to learn from, places to judge by)): the last quarter of the training, and the one before it.
 
     No label that is learned from reaches into the cutoffs judged by.
     """
     for horizon, (plan, answers) in task.asked.items():
-        for learned, later in _parts(plan):
+        for learned, later in _split_training(plan):
             rows = tuple(
                 np.flatnonzero(task.as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(answers))
                 for cutoffs in (learned, later)
@@ -122,24 +122,26 @@ def _folds(task: Task) -> Iterator[tuple[int, Rows]]:
                 yield horizon, (rows[0], rows[1])
 
 
-def _parts(plan: Plan) -> Iterator[tuple[tuple[datetime, ...], tuple[datetime, ...]]]:
+def _split_training(plan: TimePlan) -> Iterator[tuple[tuple[datetime, ...], tuple[datetime, ...]]]:
     yield plan.early, plan.late
     before = plan.train[: -len(plan.late)]
     later = before[-len(plan.late) :]
     yield tuple(c for c in before if c + timedelta(days=plan.days) <= later[0]), later
 
 
-def _auc(task: Task, recipe: Recipe, judged: list[tuple[int, Rows]], *, until: float | None = None) -> float:
+def _evaluate_trial(
+    task: TuningTask, recipe: Hyperparameters, judged: list[tuple[int, FoldRows]], *, until: float | None = None
+) -> float:
     found = []
     for horizon, (learned, later) in judged:
         answers = task.asked[horizon][1]
         trainer = Trainer(task.matrix, answers, coded=task.bundle.coded, recipe=recipe)
-        booster = trainer.booster(learned, [_stop(until)] if until else None)
-        found.append(Ranking(answers[later], trainer.raw(booster, later)).auc())
+        booster = trainer.booster(learned, [_stop_at(until)] if until else None)
+        found.append(RankedScores(answers[later], trainer.raw(booster, later)).auc())
     return float(np.mean(found))
 
 
-def _stop(until: float) -> Callable[[Any], None]:
+def _stop_at(until: float) -> Callable[[Any], None]:
     def after_a_tree(_: Any) -> None:
         if time.monotonic() > until:
             raise _OutOfTime
@@ -147,39 +149,39 @@ def _stop(until: float) -> Callable[[Any], None]:
     return after_a_tree
 
 
-def _suggested(trial: Any, recipe: Recipe) -> Recipe:
+def _suggest(trial: Any, recipe: Hyperparameters) -> Hyperparameters:
     chosen = {}
     for name, (low, high, log) in _SPACE.items():
         suggest = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
         chosen[name] = suggest(name, low, high, log=log)
-    return _with(recipe, chosen)
+    return _replace_parameters(recipe, chosen)
 
 
-def _with(recipe: Recipe, chosen: dict[str, Any], tuned: str = "") -> Recipe:
+def _replace_parameters(recipe: Hyperparameters, chosen: dict[str, Any], tuned: str = "") -> Hyperparameters:
     rest = {name: value for name, value in chosen.items() if name != "trees"}
     return replace(recipe, parameters={**recipe.parameters, **rest}, trees=chosen["trees"], tuned=tuned)
 
 
-def _searched(recipe: Recipe) -> dict[str, Any]:
+def _locate_in_space(recipe: Hyperparameters) -> dict[str, Any]:
     """A recipe's place in the space."""
     return {name: recipe.trees if name == "trees" else recipe.parameters[name] for name in _SPACE}
 
 
-def _is(trial: Any, recipe: Recipe) -> bool:
-    return bool(trial.params == _searched(recipe))
+def _is_trial_of(trial: Any, recipe: Hyperparameters) -> bool:
+    return bool(trial.params == _locate_in_space(recipe))
 
 
-def _done(study: Any) -> list[Any]:
+def _list_finished(study: Any) -> list[Any]:
     return [trial for trial in study.trials if trial.value is not None]
 
 
-def _best(study: Any, recipe: Recipe, *, new: int, minutes: float) -> Recipe:
-    done = _done(study)
-    default = next(trial for trial in done if _is(trial, recipe))
+def _choose_best(study: Any, recipe: Hyperparameters, *, new: int, minutes: float) -> Hyperparameters:
+    done = _list_finished(study)
+    default = next(trial for trial in done if _is_trial_of(trial, recipe))
     best = max(done, key=lambda trial: trial.value)
     spent = f"{new} trials in {minutes:.1f} minutes, {len(done)} finished in all"
     said = f"mean AUC on later months of the training {best.value:.4f}, with the defaults {default.value:.4f}"
     if best.value <= default.value:
         return replace(recipe, tuned=f"{spent}: none was better than the defaults ({said})")
     told = ", ".join(f"{name} {value:.4g}" for name, value in best.params.items())
-    return _with(recipe, best.params, f"{spent}: {said}: {told}")
+    return _replace_parameters(recipe, best.params, f"{spent}: {said}: {told}")

@@ -13,14 +13,14 @@ from features.settings import Churn, Upsell
 from features.sources.history import History
 from training.decisions import timing, value
 from training.decisions.value import Floats
-from training.models.model import Bundle
-from training.targets.labels import gains
+from training.models.model import Model
+from training.targets.labels import compute_gains
 
-READ = ("account_id", "as_of", *value.WANTED, *timing.WANTED)
+COLUMNS = ("account_id", "as_of", *value.COLUMNS, *timing.COLUMNS)
 
 
-def told(  # noqa: PLR0913  # all but the first two named
-    bundle: Bundle,
+def add_upsell_statistics(  # noqa: PLR0913  # all but the first two named
+    bundle: Model,
     target: Churn | Upsell,
     *,
     history: History,
@@ -28,7 +28,7 @@ def told(  # noqa: PLR0913  # all but the first two named
     learned: Mapping[int, np.ndarray],
     answers: Mapping[int, Floats],
     data_until: datetime,
-) -> Bundle:
+) -> Model:
     """The bundle with the uplift of each head and the rhythm of sales; one of churn as it is.
 
     Args:
@@ -44,15 +44,15 @@ def told(  # noqa: PLR0913  # all but the first two named
         return bundle
     heads = []
     for head in bundle.heads:
-        rows = frame[_there(frame)].iloc[learned[head.horizon]]
-        gained = gains(history, target, head.horizon, rows, data_until=data_until).to_numpy()
-        uplift = value.uplift(gained, answers[head.horizon][learned[head.horizon]], rows)
+        rows = frame[_list_columns(frame)].iloc[learned[head.horizon]]
+        gained = compute_gains(history, target, head.horizon, rows, data_until=data_until).to_numpy()
+        uplift = value.fit_uplift(gained, answers[head.horizon][learned[head.horizon]], rows)
         heads.append(replace(head, uplift=uplift))
     # `rows` are those of the longest horizon: within it the sales are known.
     within = bundle.horizons[-1]
-    actual = timing.days_to_sale(history, rows, within=within, data_until=data_until)
-    return replace(bundle, heads=tuple(heads), rhythm=timing.fit(rows, actual))
+    actual = timing.compute_days_to_sale(history, rows, within=within, data_until=data_until)
+    return replace(bundle, heads=tuple(heads), rhythm=timing.fit_rhythm(rows, actual))
 
 
-def _there(frame: pd.DataFrame) -> list[str]:
-    return [column for column in READ if column in frame]
+def _list_columns(frame: pd.DataFrame) -> list[str]:
+    return [column for column in COLUMNS if column in frame]

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import betaln, expit, gammaln, hyp2f1
 
-NEEDS = ("orders_in_all", "days_since_first_purchase", "days_since_purchase")
+COLUMNS = ("orders_in_all", "days_since_first_purchase", "days_since_purchase")
 _BOUND = 10.0  # of the parameters' logarithms
 # Pulls a parameter that the data leave open, as the dropout's where nobody orders twice, back to 1.
 _PENALTY = 1e-3
@@ -39,7 +39,7 @@ class Buyers:
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Self:
         """From snapshots with the columns NEEDS of accounts that have ordered."""
-        orders, age, since = (frame[c].to_numpy(dtype="float64") for c in NEEDS)
+        orders, age, since = (frame[c].to_numpy(dtype="float64") for c in COLUMNS)
         # Two orders in one instant are one visit to the model: without any time between them nothing was repeated.
         repeats = np.where(age > since, np.maximum(orders - 1, 0), 0.0)
         return cls(repeats, np.maximum(age - since, 0.0), age)
@@ -116,7 +116,7 @@ class BgNbd:
         return np.where(x > 0, log, -np.inf)
 
 
-def fit(buyers: Buyers) -> BgNbd:
+def fit_bg_nbd(buyers: Buyers) -> BgNbd:
     """The parameters of greatest likelihood (equation 6), with a penalty too small to be seen where data speak.
 
     Args:
@@ -126,14 +126,14 @@ def fit(buyers: Buyers) -> BgNbd:
     x, last, age = buyers.repeats, buyers.last / scale, buyers.age / scale
 
     def loss(logs: np.ndarray) -> float:
-        return _penalised(logs, x, last, age)
+        return _compute_penalised_loss(logs, x, last, age)
 
     best = minimize(loss, np.zeros(4), method="L-BFGS-B", bounds=[(-_BOUND, _BOUND)] * 4)
     r, alpha, a, b = np.exp(best.x)
     return BgNbd(float(r), float(alpha) * scale, float(a), float(b))
 
 
-def _penalised(logs: np.ndarray, x: np.ndarray, last: np.ndarray, age: np.ndarray) -> float:
+def _compute_penalised_loss(logs: np.ndarray, x: np.ndarray, last: np.ndarray, age: np.ndarray) -> float:
     r, alpha, a, b = np.exp(logs)
     bought = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
     stayed = betaln(a, b + x) - betaln(a, b) - (r + x) * np.log(alpha + age)

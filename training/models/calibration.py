@@ -26,7 +26,7 @@ class Calibrator:
         return expit(self.slope * log_odds + self.intercept)
 
 
-def fit(log_odds: np.ndarray, labels: np.ndarray) -> Calibrator:
+def fit_calibrator(log_odds: np.ndarray, labels: np.ndarray) -> Calibrator:
     """The calibrator of greatest likelihood on rows later than those the model learned from.
 
     Args:
@@ -46,7 +46,7 @@ def fit(log_odds: np.ndarray, labels: np.ndarray) -> Calibrator:
     return Calibrator(float(np.exp(best.x[0])), float(best.x[1]))
 
 
-def share(trees: np.ndarray, linear: np.ndarray, labels: np.ndarray) -> float:
+def choose_linear_weight(trees: np.ndarray, linear: np.ndarray, labels: np.ndarray) -> float:
     """How much of the log-odds the second of two models should have, in tenths, the rest being the first's.
 
     Of greatest likelihood once calibrated, but drawn to a half: one later period is one witness, and two models
@@ -60,14 +60,14 @@ def share(trees: np.ndarray, linear: np.ndarray, labels: np.ndarray) -> float:
 
     def loss(part: float) -> float:
         blended = (1 - part) * trees + part * linear
-        probability = fit(blended, labels)(blended).clip(1e-15, 1 - 1e-15)
+        probability = fit_calibrator(blended, labels)(blended).clip(1e-15, 1 - 1e-15)
         likelihood = np.mean(np.log(np.where(labels == 1, probability, 1 - probability)))
         return float(_DRAWN * (part - 0.5) ** 2 - likelihood)
 
     return min((tenths / 10 for tenths in range(11)), key=loss)
 
 
-def centred(calibrator: Calibrator, log_odds: np.ndarray, rate: float) -> Calibrator:
+def recentre(calibrator: Calibrator, log_odds: np.ndarray, rate: float) -> Calibrator:
     """The same slope, with the intercept at which the mean probability is `rate`.
 
     For a model that has since learned from the calibration's rows too: it knows their base rate, and an

@@ -15,16 +15,16 @@ from features.core.timestamps import from_micros
 from features.engine import snapshot_cache, snapshots
 from features.settings import Settings
 from features.sources.history import History
-from training.models.matrix import Matrix, joined
-from training.models.model import Bundle
+from training.models.matrix import Matrix, join_snapshots
+from training.models.model import Model
 from training.targets import cohorts, time_splits
 
 # Features that need other accounts' rows: one posted account has none beside it.
-_BESIDE = frozenset(name for name, f in FEATURES.items() if f.beside)
+_PEER_FEATURES = frozenset(name for name, f in FEATURES.items() if f.scope)
 _MOST_CATEGORIES = 200
 
 Say = Callable[[str], None]
-Held = Callable[[History, Settings, str, tuple[datetime, ...], datetime], "Dataset"]
+DatasetLoader = Callable[[History, Settings, str, tuple[datetime, ...], datetime], "Dataset"]
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,24 @@ class Dataset:
         """Each column's name and its values at these places, one column at a time."""
         return ((name, self.frame[name].iloc[places]) for name in self.frame)
 
-    def matrix(self, bundle: Bundle) -> Matrix:
+    def matrix(self, bundle: Model) -> Matrix:
         """A model's columns of all rows."""
         return Matrix(bundle.columns(self.frame))
 
 
-def found_cutoffs(history: History, settings: Settings, until: datetime) -> tuple[datetime, ...]:
+def list_cutoffs(history: History, settings: Settings, until: datetime) -> tuple[datetime, ...]:
     """All cutoffs of the company, ascending.
 
     Raises:
         LabelError: There is none.
     """
-    found = time_splits.cutoffs(settings.training, all_began=from_micros(history.all_began), data_until=until)
+    found = time_splits.list_cutoffs(settings.training, all_began=from_micros(history.all_began), data_until=until)
     if not found:
         raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", hint="Set an earlier training.first")
     return found
 
 
-def datasets(
+def load_datasets(
     history: History, settings: Settings, cutoffs: tuple[datetime, ...], until: datetime, *, say: Say
 ) -> Iterator[tuple[str, Dataset]]:
     """Each target's name and its cohort's snapshots.
@@ -76,47 +76,49 @@ def datasets(
     """
     say(f"snapshots at {len(cutoffs)} cutoffs")
     for name in settings.targets:
-        yield name, dataset(history, settings, name, cutoffs, until)
+        yield name, load_dataset(history, settings, name, cutoffs, until)
 
 
-def dataset(history: History, settings: Settings, name: str, cutoffs: tuple[datetime, ...], until: datetime) -> Dataset:
+def load_dataset(
+    history: History, settings: Settings, name: str, cutoffs: tuple[datetime, ...], until: datetime
+) -> Dataset:
     """One target's cohort's snapshots.
 
     Raises:
         LabelError: The cohort is empty at every cutoff.
     """
-    members = cohorts.eligible(history, settings.targets[name].cohort, cutoffs)
-    frame = joined(snapshot_cache.parts(settings, history, cutoffs), members)
+    members = cohorts.find_eligible(history, settings.targets[name].cohort, cutoffs)
+    frame = join_snapshots(snapshot_cache.parts(settings, history, cutoffs), members)
     if frame.empty:
         raise LabelError(f"the cohort of {name} is empty at every cutoff", hint=f"Look at [{name}] cohort")
     return Dataset(frame, cutoffs, until)
 
 
-def data_until(history: History, settings: Settings, as_of: datetime | None = None) -> datetime:
+def find_data_until(history: History, settings: Settings, as_of: datetime | None = None) -> datetime:
     """The instant the data are complete until: as configured, or the end of the last day with an event."""
     until = settings.company.data_until or snapshots.latest(history)
     return min(until, as_of) if as_of else until
 
 
-def described(columns: Iterable[tuple[str, pd.Series]]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+def select_features(columns: Iterable[tuple[str, pd.Series]]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """The features that vary, and the categories of those that are text.
 
     One that never varies tells nothing, such as that of a column that isn't mapped.
     """
     features, categories = [], {}
     for name, values in columns:
-        if name not in {"account_id", "as_of", *_BESIDE} and _varies(values):
+        if name not in {"account_id", "as_of", *_PEER_FEATURES} and _is_varying(values):
             features.append(name)
             if not pd.api.types.is_numeric_dtype(values):
-                categories[name] = _categories(values)
+                categories[name] = _list_categories(values)
     return tuple(features), categories
 
 
-def _varies(column: pd.Series) -> bool:
+def _is_varying(column: pd.Series) -> bool:
     values = column.to_numpy()
     return bool((column.notna() != pd.notna(values[0])).any() or (values[pd.notna(values)] != values[0]).any())
 
 
-def _categories(values: pd.Series) -> tuple[str, ...]:
+def _list_categories(values: pd.Series) -> tuple[str, ...]:
     """Those of a text column, the commonest first; rare ones beyond the most that are kept are unseen."""
     return tuple(values.value_counts().sort_index(kind="stable").nlargest(_MOST_CATEGORIES).index)

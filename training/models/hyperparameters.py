@@ -12,7 +12,7 @@ import pandas as pd
 from features.catalog import Catalog
 from features.settings import Churn, Settings, Upsell
 from training.models.matrix import Matrix
-from training.models.model import Bundle
+from training.models.model import Model
 from training.targets import time_splits
 
 # One set for all data: small, strongly regularised trees, slowly learned. Rows of one account follow each other
@@ -39,7 +39,7 @@ TREES = 150
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Hyperparameters:
     """How the boosters of one target are trained.
 
     Args:
@@ -59,7 +59,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Task:
+class TuningTask:
     """What one target learns from: the rows at cutoffs of the training, and no other.
 
     Args:
@@ -71,32 +71,32 @@ class Task:
     """
 
     name: str
-    bundle: Bundle
+    bundle: Model
     matrix: Matrix | np.ndarray
     as_ofs: pd.Series
-    asked: Mapping[int, tuple[time_splits.Plan, np.ndarray]]
+    asked: Mapping[int, tuple[time_splits.TimePlan, np.ndarray]]
 
 
-Choose = Callable[[Task, Recipe], Recipe]
+HyperparameterChooser = Callable[[TuningTask, Hyperparameters], Hyperparameters]
 
 
-def plain(features: int, *, seed: int) -> Recipe:
+def build_hyperparameters(features: int, *, seed: int) -> Hyperparameters:
     """The recipe for a matrix of so many columns, of which nothing more is known."""
     fraction = min(1.0, max(0.1, _FEATURES_A_TREE / max(features, 1)))
-    return Recipe(PARAMETERS | {"feature_fraction": fraction, "seed": seed})
+    return Hyperparameters(PARAMETERS | {"feature_fraction": fraction, "seed": seed})
 
 
-def default(settings: Settings, target: Churn | Upsell, bundle: Bundle) -> Recipe:
+def build_target_hyperparameters(settings: Settings, target: Churn | Upsell, bundle: Model) -> Hyperparameters:
     """The recipe for a target without tuning, its constraints among the parameters.
 
     Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
     That holds for leaving alone: who is about to leave does not downgrade first, and of upsell the catalog says
     nothing. Text columns have no direction.
     """
-    recipe = plain(len(bundle.features), seed=settings.training.seed)
+    recipe = build_hyperparameters(len(bundle.features), seed=settings.training.seed)
     leaving = isinstance(target, Churn) and target.label.kind != "downgrade"
-    catalog = Catalog.of(settings)
-    directions = [0 if f in bundle.categories else catalog.feature(f).direction for f in bundle.features]
+    catalog = Catalog.for_company(settings)
+    directions = [0 if f in bundle.categories else catalog.find_feature(f).direction for f in bundle.features]
     if not (settings.training.monotone and leaving and any(directions)):
         return recipe
     # The looser methods gain nothing here (AUC 0.844 by each on the sample, as without constraints), and with a

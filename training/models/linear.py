@@ -20,7 +20,7 @@ _AT_ONCE = 50_000  # rows, so that many need no second copy of the matrix
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearModel:
     """Log-odds as a sum of terms, one a feature: weight x its distance from the mean in standard deviations.
 
     Distances are of sign(x) log(1 + |x|); where a value is missing its term is 0, as at the mean. `centres`,
@@ -35,7 +35,7 @@ class Linear:
     def terms(self, matrix: np.ndarray) -> np.ndarray:
         """Each feature's share of the log-odds, (n, features)."""
         centres, scales, weights = self._arrays
-        return _distances(matrix, centres, scales) * weights
+        return _compute_distances(matrix, centres, scales) * weights
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
         """(n,): the same bits for a row alone and among others, for each row is summed in the same order."""
@@ -53,9 +53,9 @@ class Linear:
         return np.array(self.centres), np.array(self.scales), np.array(self.weights)
 
 
-def fit(
+def fit_linear(
     matrix: np.ndarray, labels: np.ndarray, *, left_out: Sequence[int] = (), directions: Sequence[int] = ()
-) -> Linear:
+) -> LinearModel:
     """The weights of least penalised log-loss.
 
     Args:
@@ -64,11 +64,11 @@ def fit(
         left_out: Columns that are codes of text: their weights are 0.
         directions: By column, 1 where the log-odds may not fall with it, -1 where they may not rise; none: free.
     """
-    matrix, labels = enough(matrix), enough(labels)
-    logs = _logs(matrix)
+    matrix, labels = thin_rows(matrix), thin_rows(labels)
+    logs = _compute_logs(matrix)
     logs[:, list(left_out)] = np.nan
-    centres, scales = _moments(logs)
-    distances = _clipped(logs, centres, scales)
+    centres, scales = _compute_moments(logs)
+    distances = _standardise(logs, centres, scales)
     spans = {0: (None, None), 1: (0.0, None), -1: (None, 0.0)}
     bounds = [spans[d] for d in directions] or [spans[0]] * matrix.shape[1]
 
@@ -84,19 +84,19 @@ def fit(
 
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[spans[0], *bounds], options={"maxiter": 500})
     intercept, *weights = best.x.tolist()
-    return Linear(intercept, tuple(centres.tolist()), tuple(scales.tolist()), tuple(weights))
+    return LinearModel(intercept, tuple(centres.tolist()), tuple(scales.tolist()), tuple(weights))
 
 
-def enough(rows: np.ndarray) -> np.ndarray:
+def thin_rows(rows: np.ndarray) -> np.ndarray:
     """All rows; of very many an even part, no more than some hundred weights need. A part of the part is itself."""
     return rows[:: -(-len(rows) // _MOST_ROWS)]
 
 
-def _logs(matrix: np.ndarray) -> np.ndarray:
+def _compute_logs(matrix: np.ndarray) -> np.ndarray:
     return np.copysign(np.log1p(np.abs(matrix)), matrix)
 
 
-def _moments(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compute_moments(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of what is there; of what never is, or never varies, 0 and 1."""
     there = ~np.isnan(logs)
     count = np.maximum(there.sum(axis=0), 1)
@@ -105,10 +105,10 @@ def _moments(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centres, np.where(scales > 1e-9, scales, 1.0)
 
 
-def _distances(matrix: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    return _clipped(_logs(matrix), centres, scales)
+def _compute_distances(matrix: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    return _standardise(_compute_logs(matrix), centres, scales)
 
 
-def _clipped(logs: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def _standardise(logs: np.ndarray, centres: np.ndarray, scales: np.ndarray) -> np.ndarray:
     distances = np.clip((logs - centres) / scales, -_FURTHEST, _FURTHEST)
     return np.where(np.isnan(distances), 0.0, distances)

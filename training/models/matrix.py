@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 _AT_ONCE = 25_000  # rows
 
-Places = np.ndarray
+RowIndices = np.ndarray
 Callbacks = list[Callable[..., Any]] | None
 
 
@@ -29,7 +29,7 @@ class Matrix:
         places: (m,) the matrix's rows among the n; by default all, in their order.
     """
 
-    def __init__(self, columns: Sequence[np.ndarray], places: Places | None = None) -> None:
+    def __init__(self, columns: Sequence[np.ndarray], places: RowIndices | None = None) -> None:
         self._columns, self._places = columns, places
 
     @classmethod
@@ -42,7 +42,7 @@ class Matrix:
             return len(self._places)
         return len(self._columns[0]) if self._columns else 0
 
-    def __getitem__(self, places: Places) -> np.ndarray:
+    def __getitem__(self, places: RowIndices) -> np.ndarray:
         """(k, features): the rows at these places."""
         places = places if self._places is None else self._places[places]
         rows = np.empty((len(places), len(self._columns)))
@@ -50,11 +50,11 @@ class Matrix:
             rows[:, column] = values[places]
         return rows
 
-    def only(self, places: Places) -> Matrix:
+    def only(self, places: RowIndices) -> Matrix:
         """The rows at these places as a matrix of their own, without a copy of them."""
         return Matrix(self._columns, places if self._places is None else self._places[places])
 
-    def applied(self, function: Callable[[np.ndarray], np.ndarray], places: Places) -> np.ndarray:
+    def applied(self, function: Callable[[np.ndarray], np.ndarray], places: RowIndices) -> np.ndarray:
         """What a function of rows, each by itself, makes of those at these places: one or more numbers a row.
 
         Args:
@@ -67,7 +67,7 @@ class Matrix:
     def booster(  # noqa: PLR0913  # all but the first two named
         self,
         answers: np.ndarray,
-        places: Places,
+        places: RowIndices,
         *,
         coded: Sequence[int],
         parameters: Mapping[str, Any],
@@ -93,7 +93,7 @@ class _Batches(lgb.Sequence):
 
     batch_size = _AT_ONCE
 
-    def __init__(self, matrix: Matrix, places: Places) -> None:
+    def __init__(self, matrix: Matrix, places: RowIndices) -> None:
         self._matrix, self._places = matrix, places
         self._start, self._batch = -1, np.empty((0, 0))
 
@@ -118,12 +118,12 @@ class _Binned(lgb.Dataset):
         return dict(self.params or {})
 
 
-def drawn(places: Places, number: int, *, seed: int) -> Places:
+def sample_rows(places: RowIndices, number: int, *, seed: int) -> RowIndices:
     """So many of the places at random, those of the rows that `DataFrame.sample` gives."""
     return pd.Series(places).sample(number, random_state=seed).to_numpy()
 
 
-def joined(parts: Iterable[pa.Table], members: pd.DataFrame) -> pd.DataFrame:
+def join_snapshots(parts: Iterable[pa.Table], members: pd.DataFrame) -> pd.DataFrame:
     """The members' snapshots as one frame; no more than a part is in memory beside it.
 
     Args:
@@ -142,7 +142,7 @@ def joined(parts: Iterable[pa.Table], members: pd.DataFrame) -> pd.DataFrame:
         if names and part.column_names != names:
             message = f"snapshots differ in their columns: {sorted({*names} ^ {*part.column_names})}"
             raise ValueError(message)
-        names, rows = part.column_names, _wanted(part, wanted)
+        names, rows = part.column_names, _find_wanted_rows(part, wanted)
         for name, column in zip(names, part.columns, strict=True):
             if pa.types.is_floating(column.type):
                 # As long as it may get: what is never written to takes no memory.
@@ -151,11 +151,11 @@ def joined(parts: Iterable[pa.Table], members: pd.DataFrame) -> pd.DataFrame:
             else:
                 others.setdefault(name, []).append(column.take(pa.array(rows)))
         count += len(rows)
-    columns = {name: numbers[name][:count] if name in numbers else _joined(others[name]) for name in names}
+    columns = {name: numbers[name][:count] if name in numbers else _join_chunks(others[name]) for name in names}
     return pd.DataFrame(columns, copy=False)
 
 
-def _wanted(part: pa.Table, wanted: Mapping[Any, pa.Array]) -> np.ndarray:
+def _find_wanted_rows(part: pa.Table, wanted: Mapping[Any, pa.Array]) -> np.ndarray:
     """The places of the wanted accounts' rows in a part."""
     if not part.num_rows:
         return np.empty(0, dtype="int64")
@@ -163,5 +163,5 @@ def _wanted(part: pa.Table, wanted: Mapping[Any, pa.Array]) -> np.ndarray:
     return np.flatnonzero(pc.is_in(part["account_id"].cast(pa.string()), value_set=ids).to_numpy())
 
 
-def _joined(columns: list[pa.ChunkedArray]) -> pd.Series:
+def _join_chunks(columns: list[pa.ChunkedArray]) -> pd.Series:
     return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type).to_pandas()

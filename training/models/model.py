@@ -16,17 +16,17 @@ import numpy as np
 import pandas as pd
 
 from features.core.errors import RegistryError
-from training.decisions.timing import Rhythm
+from training.decisions.timing import PurchaseRhythm
 from training.decisions.value import Uplift
 from training.models.calibration import Calibrator
-from training.models.linear import Linear
+from training.models.linear import LinearModel
 
-Column: TypeAlias = "pd.Series[Any] | np.ndarray"
+ColumnValues: TypeAlias = "pd.Series[Any] | np.ndarray"
 _QUANTILES = 1001
 
 
 @dataclass(frozen=True)
-class Head:
+class HorizonModel:
     """One horizon's model.
 
     Args:
@@ -45,7 +45,7 @@ class Head:
     calibrator: Calibrator
     base_rate: float
     quantiles: tuple[float, ...]
-    linear: Linear | None = None
+    linear: LinearModel | None = None
     share: float = 0.0
     uplift: Uplift | None = None
 
@@ -60,8 +60,8 @@ class Head:
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
         """Before calibration, (n,)."""
-        trees = self.booster.predict(matrix, raw_score=True, num_threads=_threads(matrix))
-        return blended(trees, self.linear.log_odds(matrix), self.share) if self.linear else trees
+        trees = self.booster.predict(matrix, raw_score=True, num_threads=_count_threads(matrix))
+        return blend(trees, self.linear.log_odds(matrix), self.share) if self.linear else trees
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
         """Each feature's share of the log-odds, (n, features).
@@ -69,12 +69,12 @@ class Head:
         Source: TreeSHAP, Lundberg et al., "Consistent individualized feature attribution for tree ensembles"; the
         additive part's terms are its own.
         """
-        trees = self.booster.predict(matrix, pred_contrib=True, num_threads=_threads(matrix))[:, :-1]
-        return blended(trees, self.linear.terms(matrix), self.share) if self.linear else trees
+        trees = self.booster.predict(matrix, pred_contrib=True, num_threads=_count_threads(matrix))[:, :-1]
+        return blend(trees, self.linear.terms(matrix), self.share) if self.linear else trees
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bundle:
+class Model:
     """All that is needed to score one target.
 
     Args:
@@ -99,10 +99,10 @@ class Bundle:
     sources: tuple[str, ...]
     catalog: str
     trained_at: datetime
-    heads: tuple[Head, ...]
+    heads: tuple[HorizonModel, ...]
     order: int
     reference: pd.DataFrame = field(repr=False)
-    rhythm: Rhythm | None = None
+    rhythm: PurchaseRhythm | None = None
     learned_until: datetime | None = None
     run_id: str = ""
     version: str = ""
@@ -122,7 +122,7 @@ class Bundle:
         """Share of positives in training, by horizon."""
         return {h.horizon: h.base_rate for h in self.heads}
 
-    def matrix(self, frame: pd.DataFrame | Mapping[str, Column]) -> np.ndarray:
+    def matrix(self, frame: pd.DataFrame | Mapping[str, ColumnValues]) -> np.ndarray:
         """The model's columns of snapshots, a frame or its columns, text as codes.
 
         Returns:
@@ -136,7 +136,7 @@ class Bundle:
             return np.ascontiguousarray(np.column_stack(columns))
         return np.empty((len(frame if isinstance(frame, pd.DataFrame) else frame["account_id"]), 0))
 
-    def columns(self, frame: pd.DataFrame | Mapping[str, Column]) -> list[np.ndarray]:
+    def columns(self, frame: pd.DataFrame | Mapping[str, ColumnValues]) -> list[np.ndarray]:
         """The same, column by column: (n,) float64 each, numbers as they lie in the frame."""
         missing = [c for c in self.features if c not in frame]
         if missing:
@@ -145,7 +145,8 @@ class Bundle:
                 hint="Restore the source that gave them, or train again",
             )
         return [
-            _codes(frame[c], self.categories[c]) if c in self.categories else _floats(frame[c]) for c in self.features
+            _encode(frame[c], self.categories[c]) if c in self.categories else _read_floats(frame[c])
+            for c in self.features
         ]
 
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
@@ -164,7 +165,7 @@ class Bundle:
         quantiles = self.head(horizon).quantiles
         return float(np.interp(1 - share, np.linspace(0, 1, len(quantiles)), quantiles))
 
-    def head(self, horizon: int) -> Head:
+    def head(self, horizon: int) -> HorizonModel:
         """One horizon's model.
 
         Raises:
@@ -180,7 +181,10 @@ class Bundle:
         """Write bundle.json, a text file for each booster and reference.parquet into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         plain = {k: v for k, v in vars(self).items() if k not in {"heads", "reference", "version"}}
-        heads = [{k: v for k, v in asdict(h).items() if k != "text"} | {"digest": _digest(h.text)} for h in self.heads]
+        heads = [
+            {k: v for k, v in asdict(h).items() if k != "text"} | {"digest": _compute_digest(h.text)}
+            for h in self.heads
+        ]
         until = self.learned_until.isoformat() if self.learned_until else None
         rhythm = asdict(self.rhythm) if self.rhythm else None
         manifest = {
@@ -204,7 +208,7 @@ class Bundle:
         """
         try:
             manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-            heads = tuple(_head(folder, h) for h in manifest.pop("heads"))
+            heads = tuple(_load_horizon_model(folder, h) for h in manifest.pop("heads"))
             manifest |= {
                 "features": tuple(manifest["features"]),
                 "sources": tuple(manifest["sources"]),
@@ -212,7 +216,7 @@ class Bundle:
                 "trained_at": datetime.fromisoformat(manifest["trained_at"]),
             }
             rhythm = manifest.pop("rhythm", None)
-            manifest["rhythm"] = Rhythm(**rhythm) if rhythm else None
+            manifest["rhythm"] = PurchaseRhythm(**rhythm) if rhythm else None
             until = manifest.pop("learned_until", None)
             manifest["learned_until"] = datetime.fromisoformat(until) if until else None
             reference = pd.read_parquet(folder / "reference.parquet")
@@ -221,11 +225,11 @@ class Bundle:
             raise RegistryError(f"{folder} is not a whole model", found=str(error), hint="Promote another") from error
 
 
-def _head(folder: Path, manifest: dict[str, Any]) -> Head:
+def _load_horizon_model(folder: Path, manifest: dict[str, Any]) -> HorizonModel:
     file = folder / f"booster_{manifest['horizon']}d.txt"
     text = file.read_text(encoding="utf-8")
     # LightGBM ends the process, with no error to catch, on a text that was cut short.
-    if _digest(text) != manifest["digest"]:
+    if _compute_digest(text) != manifest["digest"]:
         message = f"{file.name} is not the text that was saved"
         raise ValueError(message)
     del manifest["digest"]
@@ -233,36 +237,36 @@ def _head(folder: Path, manifest: dict[str, Any]) -> Head:
     manifest |= {
         "calibrator": Calibrator(**manifest["calibrator"]),
         "quantiles": tuple(manifest["quantiles"]),
-        "linear": Linear.of(linear) if linear else None,
+        "linear": LinearModel.of(linear) if linear else None,
         "uplift": Uplift(**uplift) if uplift else None,
     }
-    return Head(text=text, **manifest)
+    return HorizonModel(text=text, **manifest)
 
 
-def _threads(matrix: np.ndarray) -> int:
+def _count_threads(matrix: np.ndarray) -> int:
     """One for a few rows, which take less time than waking the others; 0, all cores, for many."""
     return 1 if len(matrix) < 20_000 else 0
 
 
-def _digest(text: str) -> str:
+def _compute_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def blended(trees: np.ndarray, linear: np.ndarray, share: float) -> np.ndarray:
+def blend(trees: np.ndarray, linear: np.ndarray, share: float) -> np.ndarray:
     """Log-odds of two models, or their parts, as one; `share` is the second's."""
     return (1.0 - share) * trees + share * linear
 
 
-def quantiles(scores: np.ndarray) -> tuple[float, ...]:
+def compute_quantiles(scores: np.ndarray) -> tuple[float, ...]:
     """Scores at 1,001 even shares, for `Bundle.threshold`."""
     return tuple(np.quantile(scores, np.linspace(0, 1, _QUANTILES)).tolist())
 
 
-def _floats(column: Column) -> np.ndarray:
+def _read_floats(column: ColumnValues) -> np.ndarray:
     return column if isinstance(column, np.ndarray) else column.to_numpy(dtype="float64")
 
 
-def _codes(column: Column, values: tuple[str, ...]) -> np.ndarray:
+def _encode(column: ColumnValues, values: tuple[str, ...]) -> np.ndarray:
     places = {value: float(place) for place, value in enumerate(values)}
     if isinstance(column, np.ndarray):
         return np.array([places.get(value, np.nan) for value in column])
@@ -271,11 +275,11 @@ def _codes(column: Column, values: tuple[str, ...]) -> np.ndarray:
 
 def _load_pyfunc(path: str) -> _Scorer:
     """What MLflow calls to load the model as a Python function."""
-    return _Scorer(Bundle.load(Path(path)))
+    return _Scorer(Model.load(Path(path)))
 
 
 class _Scorer:
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Model) -> None:
         self._bundle = bundle
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:

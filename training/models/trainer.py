@@ -11,10 +11,10 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from training.models import calibration, linear
-from training.models.hyperparameters import Recipe, plain
-from training.models.linear import Linear
+from training.models.hyperparameters import Hyperparameters, build_hyperparameters
+from training.models.linear import LinearModel
 from training.models.matrix import Callbacks, Matrix
-from training.models.model import Head, blended, quantiles
+from training.models.model import HorizonModel, blend, compute_quantiles
 
 _FEW_ROWS = 100_000
 _CALIBRATION_SHARE = 0.25
@@ -31,7 +31,7 @@ class Trainer:
     """
 
     def __init__(
-        self, matrix: Matrix | np.ndarray, answers: np.ndarray, *, coded: Sequence[int], recipe: Recipe
+        self, matrix: Matrix | np.ndarray, answers: np.ndarray, *, coded: Sequence[int], recipe: Hyperparameters
     ) -> None:
         self.matrix = Matrix.of(matrix) if isinstance(matrix, np.ndarray) else matrix
         self._answers, self._coded = answers, list(coded)
@@ -39,7 +39,7 @@ class Trainer:
         self._parameters = {**recipe.parameters, "num_threads": 1 if len(matrix) < _FEW_ROWS else 0}
         self._trees = recipe.trees
 
-    def head(self, horizon: int, *, early: np.ndarray, late: np.ndarray, train: np.ndarray) -> Head:
+    def head(self, horizon: int, *, early: np.ndarray, late: np.ndarray, train: np.ndarray) -> HorizonModel:
         """The deployed model of one horizon, learned from all of `train` and calibrated on later rows than `early`.
 
         Args:
@@ -50,11 +50,11 @@ class Trainer:
         """
         # Judged on later months than it learned from: how far which part's log-odds can be believed.
         parts = self._parts(early, late)
-        share = calibration.share(*parts, self._answers[late])
-        log_odds = blended(*parts, share)
-        believed = calibration.fit(log_odds, self._answers[late])
+        share = calibration.choose_linear_weight(*parts, self._answers[late])
+        log_odds = blend(*parts, share)
+        believed = calibration.fit_calibrator(log_odds, self._answers[late])
         # What is deployed has learned from those months too.
-        head = Head(
+        head = HorizonModel(
             horizon=horizon,
             text=self.booster(train).model_to_string(),
             calibrator=believed,
@@ -63,8 +63,8 @@ class Trainer:
             linear=self._linear(train) if share else None,
             share=share,
         )
-        calibrator = calibration.centred(believed, self.matrix.applied(head.log_odds, train), head.base_rate)
-        return replace(head, calibrator=calibrator, quantiles=quantiles(calibrator(log_odds)))
+        calibrator = calibration.recentre(believed, self.matrix.applied(head.log_odds, train), head.base_rate)
+        return replace(head, calibrator=calibrator, quantiles=compute_quantiles(calibrator(log_odds)))
 
     def booster(self, rows: np.ndarray, callbacks: Callbacks = None) -> lgb.Booster:
         """Trained on the rows at these places."""
@@ -86,15 +86,20 @@ class Trainer:
         trees = self.raw(self.booster(early), late)
         return trees, self.matrix.applied(self._linear(early).log_odds, late)
 
-    def _linear(self, rows: np.ndarray) -> Linear:
+    def _linear(self, rows: np.ndarray) -> LinearModel:
         directions = self._parameters.get("monotone_constraints", ())
-        some = linear.enough(rows)
-        return linear.fit(self.matrix[some], self._answers[some], left_out=self._coded, directions=directions)
+        some = linear.thin_rows(rows)
+        return linear.fit_linear(self.matrix[some], self._answers[some], left_out=self._coded, directions=directions)
 
 
-def learned(
-    matrix: np.ndarray, answers: np.ndarray, *, coded: Sequence[int] = (), recipe: Recipe | None = None, seed: int = 7
-) -> Head:
+def fit_undated(
+    matrix: np.ndarray,
+    answers: np.ndarray,
+    *,
+    coded: Sequence[int] = (),
+    recipe: Hyperparameters | None = None,
+    seed: int = 7,
+) -> HorizonModel:
     """The model of rows without times, calibrated on a quarter of them drawn at random.
 
     Args:
@@ -106,5 +111,5 @@ def learned(
     """
     rows = np.arange(len(answers))
     early, late = train_test_split(rows, test_size=_CALIBRATION_SHARE, stratify=answers, random_state=seed)
-    trainer = Trainer(matrix, answers, coded=coded, recipe=recipe or plain(matrix.shape[1], seed=seed))
+    trainer = Trainer(matrix, answers, coded=coded, recipe=recipe or build_hyperparameters(matrix.shape[1], seed=seed))
     return trainer.head(0, early=early, late=late, train=rows)

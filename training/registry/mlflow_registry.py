@@ -18,18 +18,18 @@ import pandas as pd
 from features.core.errors import RegistryError
 from features.settings import Settings
 from training.evaluation import plots
-from training.fitting.fit import Fitted
+from training.fitting.fit import FittedTarget
 from training.models import hyperparameters
-from training.models.model import Bundle
+from training.models.model import Model
 from training.registry import model_card, promotion_checks, promotion_log
-from training.registry.promotion_checks import Check
+from training.registry.promotion_checks import PromotionCheck
 from training.registry.promotion_log import Promotion
 
 _REQUIREMENTS = ["lightgbm", "numpy", "pandas", "scipy"]
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredModel:
     """One target's model in the registry.
 
     Args:
@@ -43,7 +43,9 @@ class Registered:
     verdict: str
 
 
-def log(settings: Settings, fitted: dict[str, Fitted], *, fingerprint: str) -> tuple[str, dict[str, Registered]]:
+def log_run(
+    settings: Settings, fitted: dict[str, FittedTarget], *, fingerprint: str
+) -> tuple[str, dict[str, RegisteredModel]]:
     """Record one training as an MLflow run and register its models.
 
     Everything is written before the first version is registered: a run that is killed leaves no half model.
@@ -54,28 +56,28 @@ def log(settings: Settings, fitted: dict[str, Fitted], *, fingerprint: str) -> t
     Raises:
         RegistryError: MLflow's database can't be used, or its folder has been moved.
     """
-    with _mlflow(settings) as mlflow:
-        _refuse_moved(mlflow, settings)
-        return _log(mlflow, settings, fitted, fingerprint=fingerprint)
+    with _open_mlflow(settings) as mlflow:
+        _check_not_moved(mlflow, settings)
+        return _log_run(mlflow, settings, fitted, fingerprint=fingerprint)
 
 
-def _log(
-    mlflow: Any, settings: Settings, fitted: dict[str, Fitted], *, fingerprint: str
-) -> tuple[str, dict[str, Registered]]:
+def _log_run(
+    mlflow: Any, settings: Settings, fitted: dict[str, FittedTarget], *, fingerprint: str
+) -> tuple[str, dict[str, RegisteredModel]]:
     with mlflow.start_run() as run:
         mlflow.set_tags({"data_fingerprint": fingerprint, "company": settings.company.name})
         mlflow.log_params(
             {**hyperparameters.PARAMETERS, "trees": hyperparameters.TREES, "seed": settings.training.seed}
         )
         mlflow.log_text(settings.file.read_text(encoding="utf-8"), "garrison.toml")
-        about = model_card.About(settings, fingerprint, run.info.run_id)
+        about = model_card.CardContext(settings, fingerprint, run.info.run_id)
         models = {name: _log_target(mlflow, about, name, f) for name, f in fitted.items() if f.outcomes}
         return run.info.run_id, {n: _register(mlflow, settings, n, m, fitted[n]) for n, m in models.items()}
 
 
-def _log_target(mlflow: Any, about: model_card.About, name: str, fitted: Fitted) -> Any:
+def _log_target(mlflow: Any, about: model_card.CardContext, name: str, fitted: FittedTarget) -> Any:
     pictures: dict[int, list[Any]] = {}
-    mlflow.log_params({f"{name}_{k}": v for k, v in _different(fitted).items()})
+    mlflow.log_params({f"{name}_{k}": v for k, v in _list_changed_parameters(fitted).items()})
     for horizon, outcome in fitted.outcomes.items():
         what = f"{name}_{horizon}d"
         plain = outcome.evaluation.as_dict()
@@ -84,24 +86,24 @@ def _log_target(mlflow: Any, about: model_card.About, name: str, fitted: Fitted)
             mlflow.log_metrics({f"{what}_{rival}_auc": figures.auc, f"{what}_{rival}_ap": figures.ap})
         mlflow.log_params({f"{what}_plan": outcome.plan.sentence()})
         mlflow.set_tag(f"{what}_verdict", outcome.evaluation.verdict)
-        for file, figure in plots.figures(what, outcome):
+        for file, figure in plots.draw_figures(what, outcome):
             mlflow.log_figure(figure, f"plots/{file}")
             pictures.setdefault(horizon, []).append(figure)
     bundle = replace(fitted.bundle, run_id=about.run_id)
-    page = model_card.render(about, name, fitted, pictures)
+    page = model_card.render_card(about, name, fitted, pictures)
     mlflow.log_text(page, f"cards/{name}.html")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # An input example would put a row of the data beside the model; the signature is given outright.
         warnings.filterwarnings("ignore", message=".*input example.*")
         place = Path(folder) / "bundle"
         bundle.save(place)
-        promotion_checks.keep(bundle, fitted.figures(), place)
+        promotion_checks.write_evidence(bundle, fitted.figures(), place)
         (place / model_card.FILE).write_text(page, encoding="utf-8")
         model = mlflow.pyfunc.log_model(
             name=name,
             loader_module="training.models.model",
             data_path=str(place),
-            signature=_signature(bundle),
+            signature=_build_signature(bundle),
             pip_requirements=_REQUIREMENTS,
         )
     if model.signature is None:
@@ -109,7 +111,7 @@ def _log_target(mlflow: Any, about: model_card.About, name: str, fitted: Fitted)
     return model
 
 
-def _different(fitted: Fitted) -> dict[str, Any]:
+def _list_changed_parameters(fitted: FittedTarget) -> dict[str, Any]:
     """Where the target's recipe is another than the default: what was tuned, and which features are constrained."""
     known = {**hyperparameters.PARAMETERS, "trees": hyperparameters.TREES}
     own = {**fitted.recipe.parameters, "trees": fitted.recipe.trees}
@@ -118,7 +120,7 @@ def _different(fitted: Fitted) -> dict[str, Any]:
     return differ | {k: v for k, v in told.items() if v}
 
 
-def _signature(bundle: Bundle) -> Any:
+def _build_signature(bundle: Model) -> Any:
     from mlflow.models import infer_signature
 
     # One row with a hole: all columns float64, so that a missing value is always welcome.
@@ -127,7 +129,7 @@ def _signature(bundle: Bundle) -> Any:
     return infer_signature(inputs, outputs)
 
 
-def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: Fitted) -> Registered:
+def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: FittedTarget) -> RegisteredModel:
     client = mlflow.MlflowClient()
     registered = f"{settings.company.slug}-{name}"
     verdicts = [o.evaluation.verdict for o in fitted.outcomes.values()]
@@ -144,7 +146,7 @@ def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: Fi
     with contextlib.redirect_stderr(io.StringIO()):
         found = mlflow.register_model(model.model_uri, registered, tags=tags)
     client.set_registered_model_alias(registered, "challenger", found.version)
-    return Registered(f"{name}-{found.version}", str(bundle), verdict)
+    return RegisteredModel(f"{name}-{found.version}", str(bundle), verdict)
 
 
 def promote(settings: Settings, run: str, *, reason: str, force: bool = False) -> dict[str, Promotion | str]:
@@ -163,19 +165,19 @@ def promote(settings: Settings, run: str, *, reason: str, force: bool = False) -
         RegistryError: There is no such run, or it has no models.
         GarrisonError: There are champions to hold them against, and the company's tables can't be read.
     """
-    present = promotion_log.current(settings)
-    found = versions(settings, run)
+    present = promotion_log.read_current(settings)
+    found = find_versions(settings, run)
     new = {t: f.folder for t, f in found.items() if t not in present or present[t].version != f.version}
-    judged = promotion_checks.outcomes(settings, new, present)
-    with _mlflow(settings) as mlflow:
+    judged = promotion_checks.run_checks(settings, new, present)
+    with _open_mlflow(settings) as mlflow:
         client = mlflow.MlflowClient()
         done: dict[str, Promotion | str] = {}
         for target, version in found.items():
             if target not in judged:
-                _crown(client, settings, target, version.version)
+                _move_champion_alias(client, settings, target, version.version)
                 done[target] = present[target]
                 continue
-            against = list(promotion_checks.refused(judged[target]))
+            against = list(promotion_checks.list_failed(judged[target]))
             if against and (not force or any(c.final for c in against)):
                 told = "; ".join(f"{c.name}: {c.said}" for c in against)
                 done[target] = f"{version.version} stays a challenger: {told}"
@@ -185,17 +187,19 @@ def promote(settings: Settings, run: str, *, reason: str, force: bool = False) -
 
 
 def _promote(  # noqa: PLR0913  # all but the first four named
-    settings: Settings, client: Any, found: Version, target: str, *, reason: str, judged: tuple[Check, ...]
+    settings: Settings, client: Any, found: ModelVersion, target: str, *, reason: str, judged: tuple[PromotionCheck, ...]
 ) -> Promotion:
-    _crown(client, settings, target, found.version)
+    _move_champion_alias(client, settings, target, found.version)
     told = {c.name: f"{'passed' if c.passed else 'refused, and forced'}: {c.said}" for c in judged}
     place = str(found.folder.relative_to(settings.paths.mlruns))
-    promotion = Promotion(promotion_log.now(), "promote", target, found.version, found.run_id, place, reason, told)
-    promotion_log.append(settings, promotion)
+    promotion = Promotion(
+        promotion_log.format_now(), "promote", target, found.version, found.run_id, place, reason, told
+    )
+    promotion_log.append_promotion(settings, promotion)
     return promotion
 
 
-def _crown(client: Any, settings: Settings, target: str, version: str) -> None:
+def _move_champion_alias(client: Any, settings: Settings, target: str, version: str) -> None:
     """Move the alias `champion`; a challenger that becomes champion is none any more."""
     name, number = f"{settings.company.slug}-{target}", version.rpartition("-")[2]
     client.set_registered_model_alias(name, "champion", number)
@@ -204,7 +208,7 @@ def _crown(client: Any, settings: Settings, target: str, version: str) -> None:
 
 
 @dataclass(frozen=True)
-class Version:
+class ModelVersion:
     """One target's model of a run.
 
     Args:
@@ -218,7 +222,7 @@ class Version:
     folder: Path
 
 
-def versions(settings: Settings, run: str) -> dict[str, Version]:
+def find_versions(settings: Settings, run: str) -> dict[str, ModelVersion]:
     """A run's models by target.
 
     Args:
@@ -229,19 +233,19 @@ def versions(settings: Settings, run: str) -> dict[str, Version]:
     Raises:
         RegistryError: There is no such run, or it has no models.
     """
-    with _mlflow(settings) as mlflow:
+    with _open_mlflow(settings) as mlflow:
         client = mlflow.MlflowClient()
         names = {target: f"{settings.company.slug}-{target}" for target in settings.targets}
         every = {t: client.search_model_versions(f"name = '{name}'") for t, name in names.items()}
         if run == "latest":
-            run = _latest(mlflow, settings, {v.run_id for found in every.values() for v in found})
+            run = _find_latest_run(mlflow, settings, {v.run_id for found in every.values() for v in found})
         found = {}
         for target, its in every.items():
             for v in its:
                 # A search does not tell aliases.
                 if run == v.run_id or run in client.get_model_version(names[target], v.version).aliases:
                     folder = settings.paths.mlruns / v.tags["bundle"]
-                    found[target] = Version(f"{target}-{v.version}", v.run_id, folder)
+                    found[target] = ModelVersion(f"{target}-{v.version}", v.run_id, folder)
                     break
     if not found:
         raise RegistryError(
@@ -251,24 +255,24 @@ def versions(settings: Settings, run: str) -> dict[str, Version]:
     return found
 
 
-def bundles(settings: Settings, run: str) -> dict[str, Bundle]:
+def load_models(settings: Settings, run: str) -> dict[str, Model]:
     """A run's models by target, loaded; arguments and errors as those of `versions`."""
-    return {t: Bundle.load(v.folder, version=v.version) for t, v in versions(settings, run).items()}
+    return {t: Model.load(v.folder, version=v.version) for t, v in find_versions(settings, run).items()}
 
 
 def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:
     """Make the champion before the present one champion again."""
-    earlier = promotion_log.before(settings, target)
+    earlier = promotion_log.find_previous(settings, target)
     # It must load before it may serve.
-    promotion_log.bundle(settings, earlier)
-    with _mlflow(settings) as mlflow:
-        _crown(mlflow.MlflowClient(), settings, target, earlier.version)
-    promotion = replace(earlier, at=promotion_log.now(), action="rollback", reason=reason, checks={})
-    promotion_log.append(settings, promotion)
+    promotion_log.load_model(settings, earlier)
+    with _open_mlflow(settings) as mlflow:
+        _move_champion_alias(mlflow.MlflowClient(), settings, target, earlier.version)
+    promotion = replace(earlier, at=promotion_log.format_now(), action="rollback", reason=reason, checks={})
+    promotion_log.append_promotion(settings, promotion)
     return promotion
 
 
-def _latest(mlflow: Any, settings: Settings, known: set[str]) -> str:
+def _find_latest_run(mlflow: Any, settings: Settings, known: set[str]) -> str:
     """The newest run that ended well, of those that have models."""
     runs = mlflow.search_runs(
         experiment_names=[settings.company.slug],
@@ -284,7 +288,7 @@ def _latest(mlflow: Any, settings: Settings, known: set[str]) -> str:
     )
 
 
-def _refuse_moved(mlflow: Any, settings: Settings) -> None:
+def _check_not_moved(mlflow: Any, settings: Settings) -> None:
     """Refuse a database whose folder was moved: MLflow would go on writing to where it was made."""
     made = Path(mlflow.get_experiment_by_name(settings.company.slug).artifact_location.removeprefix("file://"))
     if made.resolve() != settings.paths.mlruns.resolve() / "artifacts":
@@ -296,7 +300,7 @@ def _refuse_moved(mlflow: Any, settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _mlflow(settings: Settings) -> Iterator[Any]:
+def _open_mlflow(settings: Settings) -> Iterator[Any]:
     """MLflow on this company's database; its errors become ours."""
     # No figures to third parties, and no noise of hints, progress bars, and traces of errors that become ours.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -21,10 +21,10 @@ from features.core.contract import EVENTS
 from features.core.errors import RegistryError
 from features.settings import Churn, Cohort, Settings, Upsell
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.holdout import Outcome
-from training.evaluation.segments import Part
-from training.fitting.fit import Fitted
-from training.models.model import Bundle
+from training.evaluation.holdout import HoldoutResult
+from training.evaluation.segments import SegmentFigures
+from training.fitting.fit import FittedTarget
+from training.models.model import Model
 from training.targets import labels
 
 FILE = "card.html"
@@ -62,7 +62,7 @@ _COHORTS = {
 
 
 @dataclass(frozen=True)
-class About:
+class CardContext:
     """What all cards of one run share.
 
     Args:
@@ -77,7 +77,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Family:
+class FamilyEffect:
     """What features that say much the same do to the score together.
 
     Args:
@@ -97,7 +97,7 @@ class Family:
     direction: str
 
 
-def render(about: About, target: str, fitted: Fitted, pictures: Mapping[int, Sequence[Any]]) -> str:
+def render_card(about: CardContext, target: str, fitted: FittedTarget, pictures: Mapping[int, Sequence[Any]]) -> str:
     """The page.
 
     Args:
@@ -107,7 +107,7 @@ def render(about: About, target: str, fitted: Fitted, pictures: Mapping[int, Seq
         pictures: matplotlib Figures by horizon, as `training.evaluation.plots` draws them.
     """
     asked = about.settings.targets[target]
-    bundle, catalog = fitted.bundle, Catalog.of(about.settings)
+    bundle, catalog = fitted.bundle, Catalog.for_company(about.settings)
     described = set(about.settings.attributes())
     return html.render_template(
         _TEMPLATE,
@@ -116,13 +116,13 @@ def render(about: About, target: str, fitted: Fitted, pictures: Mapping[int, Seq
         bundle=bundle,
         target=target,
         purpose=_PURPOSES[target],
-        definition=definition(asked),
-        cohort=cohort(asked.cohort),
+        definition=describe_label(asked),
+        cohort=describe_cohort(asked.cohort),
         missing=[source for source in EVENTS if source not in bundle.sources],
-        outcomes={h: _horizon(o, pictures.get(h, ())) for h, o in fitted.outcomes.items()},
+        outcomes={h: _summarise_horizon(o, pictures.get(h, ())) for h, o in fitted.outcomes.items()},
         lacking=fitted.lacking,
-        families={h: families(bundle, h, catalog)[:_SHOWN] for h in bundle.horizons},
-        limits=list(_limits(fitted)),
+        families={h: rank_families(bundle, h, catalog)[:_SHOWN] for h in bundle.horizons},
+        limits=list(_iterate_limits(fitted)),
         exported=[f for f in bundle.features if f in described],
         recipe=fitted.recipe,
         constrained=fitted.recipe.constrained(bundle.features),
@@ -130,7 +130,7 @@ def render(about: About, target: str, fitted: Fitted, pictures: Mapping[int, Seq
     )
 
 
-def copy(folder: Path, file: Path) -> Path:
+def copy_card(folder: Path, file: Path) -> Path:
     """Write the card that lies in a bundle's folder to a file, whole or not at all.
 
     Raises:
@@ -145,45 +145,45 @@ def copy(folder: Path, file: Path) -> Path:
     return html.write_page(file, page)
 
 
-def definition(target: Churn | Upsell) -> str:
+def describe_label(target: Churn | Upsell) -> str:
     """What counts as coming true, with this company's settings of it."""
     own = target.label.model_dump(exclude_defaults=True, exclude={"kind"})
     said = [f"{name} = {value}" for name, value in own.items()]
     said += [f"lead_days = {target.lead_days}"] if target.lead_days else []
-    return labels.definition(target).replace("`", "") + (f" Here {', '.join(said)}." if said else "")
+    return labels.describe_definition(target).replace("`", "") + (f" Here {', '.join(said)}." if said else "")
 
 
-def cohort(asked: Cohort) -> str:
+def describe_cohort(asked: Cohort) -> str:
     """Who is scored, in words."""
     products = f", of {', '.join(asked.products)} alone" if asked.products else ""
     return _COHORTS[asked.kind].format(days=asked.within_days) + products
 
 
-def weak(evaluation: Evaluation) -> tuple[Part, ...]:
+def find_weak_segments(evaluation: Evaluation) -> tuple[SegmentFigures, ...]:
     """The segments in which the model ranks worse than among all, beyond chance: the whole interval lies below."""
     return tuple(p for p in evaluation.by_segment if p.auc_high is not None and p.auc_high < evaluation.auc)
 
 
-def families(bundle: Bundle, horizon: int, catalog: Catalog) -> list[Family]:
+def rank_families(bundle: Model, horizon: int, catalog: Catalog) -> list[FamilyEffect]:
     """What moves the scores of one horizon, the strongest first, on rows of the bundle's reference."""
     among = len(bundle.reference)
     rows = bundle.reference.iloc[np.linspace(0, among - 1, min(among, _ROWS)).astype(int)]
     parts = bundle.contributions(bundle.matrix(rows), horizon)
-    names = [catalog.feature(f).family for f in bundle.features]
+    names = [catalog.find_feature(f).family for f in bundle.features]
     found = []
     for name in dict.fromkeys(names):
         its = [i for i, n in enumerate(names) if n == name]
         leader = max(its, key=lambda i: np.abs(parts[:, i]).mean())
         column = bundle.features[leader]
         strength = float(np.abs(parts[:, its].sum(axis=1)).mean())
-        direction = _direction(rows[column], parts[:, leader])
-        found.append(Family(name, strength, 0.0, column, catalog.feature(column).sentence, direction))
+        direction = _describe_direction(rows[column], parts[:, leader])
+        found.append(FamilyEffect(name, strength, 0.0, column, catalog.find_feature(column).sentence, direction))
     total = sum(f.strength for f in found) or 1.0
     ranked = sorted(found, key=lambda f: -f.strength)
-    return [Family(**{**vars(f), "share": f.strength / total}) for f in ranked if f.strength]
+    return [FamilyEffect(**{**vars(f), "share": f.strength / total}) for f in ranked if f.strength]
 
 
-def _direction(values: pd.Series, parts: np.ndarray) -> str:
+def _describe_direction(values: pd.Series, parts: np.ndarray) -> str:
     there = values.notna().to_numpy()
     if not pd.api.types.is_numeric_dtype(values):
         means = pd.Series(parts[there]).groupby(values[there].to_numpy(dtype=object)).mean().sort_values()
@@ -197,20 +197,20 @@ def _direction(values: pd.Series, parts: np.ndarray) -> str:
     return "more of it raises the score" if found > 0 else "more of it lowers the score"
 
 
-def _horizon(outcome: Outcome, figures: Sequence[Any]) -> dict[str, Any]:
+def _summarise_horizon(outcome: HoldoutResult, figures: Sequence[Any]) -> dict[str, Any]:
     e = outcome.evaluation
     known = {n: getattr(e, n) for n in _FIGURES}
     return {
         "plan": outcome.plan.sentence(),
         "evaluation": e,
         "figures": [(_FIGURES[n], v, e.intervals.get(n)) for n, v in known.items() if v is not None],
-        "weak": weak(e),
+        "weak": find_weak_segments(e),
         "unknown": [p for p in e.by_segment if p.auc is None],
-        "pictures": [_inline(figure) for figure in figures],
+        "pictures": [_encode_figure(figure) for figure in figures],
     }
 
 
-def _limits(fitted: Fitted) -> Iterator[tuple[str, str]]:
+def _iterate_limits(fitted: FittedTarget) -> Iterator[tuple[str, str]]:
     """(reason, the horizons of which it is said), each once."""
     said: dict[str, list[str]] = {}
     for what, found in fitted.figures().items():
@@ -219,7 +219,7 @@ def _limits(fitted: Fitted) -> Iterator[tuple[str, str]]:
     yield from ((reason, ", ".join(whats)) for reason, whats in said.items())
 
 
-def _inline(figure: Any) -> str:
+def _encode_figure(figure: Any) -> str:
     """A figure as the address of a picture that is in the address itself."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=80)

@@ -29,10 +29,10 @@ from features.core.errors import LabelError, RegistryError
 from features.settings import Settings
 from features.sources.history import History
 from training.diagnostics.leak_verdict import LEAK
-from training.diagnostics.sample_size import Lacking
-from training.evaluation.compare import Comparison, compare
+from training.diagnostics.sample_size import InsufficientData
+from training.evaluation.compare import ModelComparison, compare
 from training.evaluation.evaluate import Evaluation
-from training.models.model import Bundle
+from training.models.model import Model
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
@@ -43,7 +43,7 @@ _MUCH_WORSE = 0.05
 
 
 @dataclass(frozen=True)
-class Check:
+class PromotionCheck:
     """One check's outcome.
 
     Args:
@@ -60,7 +60,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Held:
+class ChampionComparison:
     """The candidate held against the champion.
 
     Args:
@@ -71,12 +71,12 @@ class Held:
     """
 
     champion: str = ""
-    found: Mapping[str, Comparison] = field(default_factory=dict)
+    found: Mapping[str, ModelComparison] = field(default_factory=dict)
     why: str = "there is no champion yet"
     passed: bool = True
 
 
-def keep(bundle: Bundle, figures: Mapping[str, Evaluation | Lacking], folder: Path) -> None:
+def write_evidence(bundle: Model, figures: Mapping[str, Evaluation | InsufficientData], folder: Path) -> None:
     """Write what promotion looks at beside a saved bundle: the figures, and probabilities of rows of its reference.
 
     Args:
@@ -86,14 +86,14 @@ def keep(bundle: Bundle, figures: Mapping[str, Evaluation | Lacking], folder: Pa
     """
     plain = {what: found.as_dict() for what, found in figures.items()}
     (folder / _FIGURES).write_text(json.dumps(plain, indent=1, allow_nan=False), encoding="utf-8")
-    frame = _rows(bundle)
+    frame = _select_rows(bundle)
     scores = pd.DataFrame(bundle.probabilities(bundle.matrix(frame)), columns=[f"{h}d" for h in bundle.horizons])
     scores.to_parquet(folder / _PARITY, index=False)
 
 
-def outcomes(
+def run_checks(
     settings: Settings, candidates: Mapping[str, Path], present: Mapping[str, Promotion]
-) -> dict[str, tuple[Check, ...]]:
+) -> dict[str, tuple[PromotionCheck, ...]]:
     """Every check of every candidate, by target.
 
     Args:
@@ -105,22 +105,26 @@ def outcomes(
         RegistryError: A candidate's folder is not a whole bundle.
         GarrisonError: There are champions to hold them against, and the company's tables can't be read.
     """
-    bundles = {target: Bundle.load(folder) for target, folder in candidates.items()}
-    held = against(settings, bundles, present)
-    return {target: checks(candidates[target], bundle, held[target]) for target, bundle in bundles.items()}
+    bundles = {target: Model.load(folder) for target, folder in candidates.items()}
+    held = compare_with_champions(settings, bundles, present)
+    return {target: check_candidate(candidates[target], bundle, held[target]) for target, bundle in bundles.items()}
 
 
-def against(settings: Settings, bundles: Mapping[str, Bundle], present: Mapping[str, Promotion]) -> dict[str, Held]:
+def compare_with_champions(
+    settings: Settings, bundles: Mapping[str, Model], present: Mapping[str, Promotion]
+) -> dict[str, ChampionComparison]:
     """Hold each candidate against the champion of its target; without any champion no table is read."""
     rivals = [target for target in bundles if target in present]
     if not rivals:
-        return dict.fromkeys(bundles, Held())
+        return dict.fromkeys(bundles, ChampionComparison())
     with History.open(settings) as history:
-        found = {target: _held(history, settings, bundles[target], present[target]) for target in rivals}
-    return dict.fromkeys(bundles, Held()) | found
+        found = {
+            target: _compare_with_champion(history, settings, bundles[target], present[target]) for target in rivals
+        }
+    return dict.fromkeys(bundles, ChampionComparison()) | found
 
 
-def checks(folder: Path, bundle: Bundle, held: Held) -> tuple[Check, ...]:
+def check_candidate(folder: Path, bundle: Model, held: ChampionComparison) -> tuple[PromotionCheck, ...]:
     """All checks of one candidate.
 
     Args:
@@ -132,46 +136,52 @@ def checks(folder: Path, bundle: Bundle, held: Held) -> tuple[Check, ...]:
         figures = json.loads((folder / _FIGURES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return (
-            Check("verdict", passed=False, said="its folder has no figures: it is of an older version, train again"),
+            PromotionCheck(
+                "verdict", passed=False, said="its folder has no figures: it is of an older version, train again"
+            ),
         )
     return (
-        _verdict(figures),
-        _champion(held),
-        _calibration(figures, held),
-        _segments(held),
-        _parity(folder, bundle),
+        _check_verdict(figures),
+        _check_champion(held),
+        _check_calibration(figures, held),
+        _check_segments(held),
+        _check_parity(folder, bundle),
     )
 
 
-def _held(history: History, settings: Settings, candidate: Bundle, present: Promotion) -> Held:
+def _compare_with_champion(
+    history: History, settings: Settings, candidate: Model, present: Promotion
+) -> ChampionComparison:
     target, version = candidate.target, present.version
     try:
-        champion = promotion_log.bundle(settings, present)
+        champion = promotion_log.load_model(settings, present)
         if not set(champion.horizons) & set(candidate.horizons):
-            return Held(version, why=f"the champion {version} has no horizon of the candidate's")
+            return ChampionComparison(version, why=f"the champion {version} has no horizon of the candidate's")
         if champion.learned_until is None:
-            return Held(version, why=f"the champion {version} does not say until when it learned")
+            return ChampionComparison(version, why=f"the champion {version} does not say until when it learned")
         found = compare(history, settings, {target: champion}, {target: candidate})
     except LabelError as error:
-        return Held(version, why=f"it can't be held against the champion {version}: {error}", passed=False)
+        return ChampionComparison(
+            version, why=f"it can't be held against the champion {version}: {error}", passed=False
+        )
     except RegistryError as error:
-        return Held(version, why=f"the champion {version} can't score the data as they are now: {error}")
-    return Held(version, found, why="")
+        return ChampionComparison(version, why=f"the champion {version} can't score the data as they are now: {error}")
+    return ChampionComparison(version, found, why="")
 
 
-def _verdict(figures: Mapping[str, Any]) -> Check:
+def _check_verdict(figures: Mapping[str, Any]) -> PromotionCheck:
     without = {what: found for what, found in figures.items() if found["verdict"] != "signal"}
     if not without:
         leads = [f"{what}: {found['reasons'][0]}" for what, found in figures.items()]
-        return Check("verdict", passed=True, said="; ".join(leads))
+        return PromotionCheck("verdict", passed=True, said="; ".join(leads))
     said = [f"{what} is {found['verdict']} ({next(iter(found['reasons']), '')})" for what, found in without.items()]
     leak = any(found["verdict"] == LEAK for found in without.values())
-    return Check("verdict", passed=False, said="; ".join(said), final=leak)
+    return PromotionCheck("verdict", passed=False, said="; ".join(said), final=leak)
 
 
-def _champion(held: Held) -> Check:
+def _check_champion(held: ChampionComparison) -> PromotionCheck:
     if not held.found:
-        return Check("champion", passed=held.passed, said=held.why)
+        return PromotionCheck("champion", passed=held.passed, said=held.why)
     every = [(what, d) for what, found in held.found.items() for d in found.differences]
     lead = float(np.mean([d.difference for _, d in every if d.figure == "auc"]))
     worse = [(what, d) for what, d in every if d.figure in {"auc", "ap", "brier"} and d.better == "a"]
@@ -180,10 +190,10 @@ def _champion(held: Held) -> Check:
     said = f"mean AUC {lead:+.4f} against {held.champion} on {rows} later than both learned from: " + "; ".join(
         f"{what} {d.figure} {d.a:.4f} to {d.b:.4f} ({d.low:+.4f} to {d.high:+.4f})" for what, d in told
     )
-    return Check("champion", passed=lead > 0 and not worse, said=said)
+    return PromotionCheck("champion", passed=lead > 0 and not worse, said=said)
 
 
-def _calibration(figures: Mapping[str, Any], held: Held) -> Check:
+def _check_calibration(figures: Mapping[str, Any], held: ChampionComparison) -> PromotionCheck:
     own = {what: (f["ece"], f["ece_noise"], None) for what, f in figures.items() if "ece_noise" in f}
     later = {what: (c.ece[1], c.ece_noise[1], c.ece[0]) for what, c in held.found.items()}
     every = {**own, **later}
@@ -192,50 +202,56 @@ def _calibration(figures: Mapping[str, Any], held: Held) -> Check:
         f"{what} {ece:.3f}, noise up to {noise:.3f}" + ("" if his is None else f", {held.champion} {his:.3f}")
         for what, (ece, noise, his) in (bad or every).items()
     ]
-    return Check("calibration", passed=bool(every) and not bad, said=f"calibration error of {'; '.join(said)}")
+    return PromotionCheck("calibration", passed=bool(every) and not bad, said=f"calibration error of {'; '.join(said)}")
 
 
-def _segments(held: Held) -> Check:
+def _check_segments(held: ChampionComparison) -> PromotionCheck:
     known = [(what, s, s.auc) for what, found in held.found.items() for s in found.segments if s.auc]
     worse = [(what, s, d) for what, s, d in known if d.high < 0 and d.difference <= -_MUCH_WORSE]
     if not worse:
         said = f"none of {len(known)} is much worse than with {held.champion}" if known else "none to compare"
-        return Check("segments", passed=True, said=said)
+        return PromotionCheck("segments", passed=True, said=said)
     told = (
         f"{what}, {s.by} {s.value} ({s.rows:,} rows): AUC {d.a:.3f} to {d.b:.3f} ({d.low:+.3f} to {d.high:+.3f})"
         for what, s, d in worse
     )
-    return Check("segments", passed=False, said="; ".join(told))
+    return PromotionCheck("segments", passed=False, said="; ".join(told))
 
 
-def _parity(folder: Path, bundle: Bundle) -> Check:
+def _check_parity(folder: Path, bundle: Model) -> PromotionCheck:
     try:
         expected = pd.read_parquet(folder / _PARITY).to_numpy()
     except (OSError, ValueError) as error:
-        return Check("parity", passed=False, said=f"the probabilities it was judged with can't be read: {error}")
-    frame = _rows(bundle)
+        return PromotionCheck(
+            "parity", passed=False, said=f"the probabilities it was judged with can't be read: {error}"
+        )
+    frame = _select_rows(bundle)
     batch = bundle.probabilities(bundle.matrix(frame))
     if batch.shape != expected.shape:
-        return Check("parity", passed=False, said=f"{batch.shape} probabilities, {expected.shape} when it was judged")
-    alone = np.concatenate([bundle.probabilities(bundle.matrix(frame.iloc[[i]])) for i in _spread(len(frame), _ALONE)])
-    apart = _apart(batch, expected) + _apart(alone, expected[_spread(len(frame), _ALONE)])
+        return PromotionCheck(
+            "parity", passed=False, said=f"{batch.shape} probabilities, {expected.shape} when it was judged"
+        )
+    alone = np.concatenate(
+        [bundle.probabilities(bundle.matrix(frame.iloc[[i]])) for i in _spread_evenly(len(frame), _ALONE)]
+    )
+    apart = _count_different(batch, expected) + _count_different(alone, expected[_spread_evenly(len(frame), _ALONE)])
     said = f"{apart} of {len(batch)} rows in batch and {len(alone)} alone differ from when it was judged"
-    return Check("parity", passed=apart == 0, said=said)
+    return PromotionCheck("parity", passed=apart == 0, said=said)
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> int:
+def _count_different(one: np.ndarray, other: np.ndarray) -> int:
     return int((one != other).any(axis=1).sum())
 
 
-def _rows(bundle: Bundle) -> pd.DataFrame:
-    return bundle.reference.iloc[_spread(len(bundle.reference), _ROWS)]
+def _select_rows(bundle: Model) -> pd.DataFrame:
+    return bundle.reference.iloc[_spread_evenly(len(bundle.reference), _ROWS)]
 
 
-def _spread(among: int, most: int) -> np.ndarray:
+def _spread_evenly(among: int, most: int) -> np.ndarray:
     """So many places, evenly from the first to the last."""
     return np.linspace(0, among - 1, min(among, most)).astype(int)
 
 
-def refused(found: Iterable[Check]) -> Iterator[Check]:
+def list_failed(found: Iterable[PromotionCheck]) -> Iterator[PromotionCheck]:
     """Those that stop a promotion."""
     return (check for check in found if not check.passed)

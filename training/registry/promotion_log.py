@@ -14,7 +14,7 @@ from pathlib import Path
 
 from features.core.errors import RegistryError
 from features.settings import Settings
-from training.models.model import Bundle
+from training.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,23 @@ class Promotion:
     checks: dict[str, str] = field(default_factory=dict)
 
 
-def now() -> str:
+def format_now() -> str:
     """This second, in ISO."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def file(settings: Settings) -> Path:
+def locate_log(settings: Settings) -> Path:
     """Where the log lies."""
     return settings.paths.mlruns / f"{settings.company.slug}-promotions.jsonl"
 
 
-def read(settings: Settings) -> list[Promotion]:
+def read_promotions(settings: Settings) -> list[Promotion]:
     """All promotions, the oldest first; a last line that a kill cut short is no promotion.
 
     Raises:
         RegistryError: A whole line can't be read.
     """
-    path = file(settings)
+    path = locate_log(settings)
     if not path.exists():
         return []
     whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
@@ -70,9 +70,9 @@ def read(settings: Settings) -> list[Promotion]:
         ) from error
 
 
-def append(settings: Settings, promotion: Promotion) -> None:
+def append_promotion(settings: Settings, promotion: Promotion) -> None:
     """Add a line, and have it on disk before returning."""
-    path = file(settings)
+    path = locate_log(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     whole = text.rpartition("\n")[0] + "\n" if "\n" in text else ""
@@ -84,36 +84,38 @@ def append(settings: Settings, promotion: Promotion) -> None:
     part.replace(path)
 
 
-def current(settings: Settings) -> dict[str, Promotion]:
+def read_current(settings: Settings) -> dict[str, Promotion]:
     """The promotion in force, by target."""
-    return {p.target: p for p in read(settings)}
+    return {p.target: p for p in read_promotions(settings)}
 
 
-def champions(settings: Settings) -> dict[str, Bundle]:
+def load_champions(settings: Settings) -> dict[str, Model]:
     """The models that serve, by target; a target without one is missing.
 
     Raises:
         RegistryError: A champion's folder is gone or not whole.
     """
-    return {target: bundle(settings, p) for target, p in current(settings).items() if target in settings.targets}
+    return {
+        target: load_model(settings, p) for target, p in read_current(settings).items() if target in settings.targets
+    }
 
 
-def bundle(settings: Settings, promotion: Promotion) -> Bundle:
+def load_model(settings: Settings, promotion: Promotion) -> Model:
     """The model that a promotion made champion.
 
     Raises:
         RegistryError: Its folder is gone or not whole.
     """
-    return Bundle.load(settings.paths.mlruns / promotion.bundle, version=promotion.version)
+    return Model.load(settings.paths.mlruns / promotion.bundle, version=promotion.version)
 
 
-def before(settings: Settings, target: str) -> Promotion:
+def find_previous(settings: Settings, target: str) -> Promotion:
     """The last champion of a target that was another than the present one.
 
     Raises:
         RegistryError: There was none.
     """
-    log = [p for p in read(settings) if p.target == target]
+    log = [p for p in read_promotions(settings) if p.target == target]
     for promotion in reversed(log):
         if promotion.version != log[-1].version:
             return promotion

@@ -17,11 +17,11 @@ from features.core.timestamps import to_micros, to_micros_column
 from features.definitions.feature import DAY
 from features.settings import Churn, ChurnLabel, Upsell
 from features.sources.history import History
-from training.targets.label_definitions import KINDS
-from training.targets.merges import merged_at
+from training.targets.label_definitions import LABEL_KINDS
+from training.targets.merges import read_merge_times
 
 
-def labels(
+def compute_labels(
     history: History, target: Churn | Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime
 ) -> pd.Series:
     """The label of each row.
@@ -36,45 +36,47 @@ def labels(
     Returns:
         float64 on the index of `rows`: 1.0, 0.0 or NaN.
     """
-    return _answers(history, target, horizon, rows, data_until=data_until)["label"].rename(None)
+    return _query_labels(history, target, horizon, rows, data_until=data_until)["label"].rename(None)
 
 
-def gains(history: History, target: Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime) -> pd.Series:
+def compute_gains(
+    history: History, target: Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime
+) -> pd.Series:
     """The money that came of each row's upsell, as its kind defines it; arguments as of `labels`.
 
     Returns:
         float64 on the index of `rows`, in the company's currency; NaN where the label is.
     """
-    return _answers(history, target, horizon, rows, data_until=data_until)["gain"].rename(None)
+    return _query_labels(history, target, horizon, rows, data_until=data_until)["gain"].rename(None)
 
 
-def order(target: Churn | Upsell) -> int:
+def find_order(target: Churn | Upsell) -> int:
     """How the chance moves with a longer horizon: +1 never falls, -1 never rises, 0 neither."""
-    return KINDS[target.label.kind].order
+    return LABEL_KINDS[target.label.kind].order
 
 
-def definition(target: Churn | Upsell) -> str:
+def describe_definition(target: Churn | Upsell) -> str:
     """What the target's label says, in a paragraph."""
-    return " ".join((inspect.getdoc(KINDS[target.label.kind].answer) or "").split())
+    return " ".join((inspect.getdoc(LABEL_KINDS[target.label.kind].answer) or "").split())
 
 
-def micros_needed(target: Churn | Upsell, horizon: int) -> int:
+def compute_micros_needed(target: Churn | Upsell, horizon: int) -> int:
     """How long after `as_of` the data must reach for the label to be mature, in µs."""
-    return days_needed(target, horizon) * DAY
+    return compute_days_needed(target, horizon) * DAY
 
 
-def days_needed(target: Churn | Upsell, horizon: int) -> int:
+def compute_days_needed(target: Churn | Upsell, horizon: int) -> int:
     """The lead, the horizon, and the grace in which a lapsed account may come back, in days."""
     grace = target.label.grace_days if isinstance(target.label, ChurnLabel) and target.label.kind == "lapse" else 0
     return target.lead_days + horizon + grace
 
 
-def mature_until(target: Churn | Upsell, horizon: int, data_until: datetime) -> datetime:
+def compute_mature_until(target: Churn | Upsell, horizon: int, data_until: datetime) -> datetime:
     """The last `as_of` whose labels are mature."""
-    return data_until - timedelta(days=days_needed(target, horizon))
+    return data_until - timedelta(days=compute_days_needed(target, horizon))
 
 
-def _answers(
+def _query_labels(
     history: History, target: Churn | Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime
 ) -> pd.DataFrame:
     """`label`, and `gain` for upsell, on the index of `rows`."""
@@ -84,11 +86,11 @@ def _answers(
     asked["end"] = asked["start"] + horizon * DAY
     instants = dict.fromkeys(("row", "as_of", "start", "end"), "int64")
     table = ibis.table({"account_id": "string", **instants}, name="asked")
-    answered = KINDS[target.label.kind].answer(table, target.label)
+    answered = LABEL_KINDS[target.label.kind].answer(table, target.label)
     found = history.query(ibis.to_sql(answered, dialect="duckdb"), asked=asked)
     values = found.set_index("row").reindex(asked["row"]).astype("float64")
-    mature = asked["as_of"] + micros_needed(target, horizon)
+    mature = asked["as_of"] + compute_micros_needed(target, horizon)
     # What a merged account would have done after the merge, the survivor does.
-    merged = asked["account_id"].map(merged_at(history))
+    merged = asked["account_id"].map(read_merge_times(history))
     values[((mature > to_micros(data_until)) | (merged < mature)).to_numpy()] = float("nan")
     return values.set_axis(rows.index)

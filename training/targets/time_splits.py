@@ -18,7 +18,7 @@ _CALIBRATION_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Plan:
+class TimePlan:
     """The cutoffs of one target and horizon.
 
     Args:
@@ -44,7 +44,7 @@ class Plan:
         return f"{', '.join(parts)}; labels look {self.days} days ahead"
 
 
-def cutoffs(training: Training, *, all_began: datetime, data_until: datetime) -> tuple[datetime, ...]:
+def list_cutoffs(training: Training, *, all_began: datetime, data_until: datetime) -> tuple[datetime, ...]:
     """All cutoffs of the plan, at midnight UTC: month beginnings, and with `every = "week"` Mondays too.
 
     Without `training.first` they begin 90 days after every source has begun, so that the early ones have a past.
@@ -55,11 +55,11 @@ def cutoffs(training: Training, *, all_began: datetime, data_until: datetime) ->
     return tuple(
         day
         for day in takewhile(lambda day: day <= last, days)
-        if day >= first and (_begins_month(day) or (training.every == "week" and day.weekday() == 0))
+        if day >= first and (_is_month_start(day) or (training.every == "week" and day.weekday() == 0))
     )
 
 
-def start_of_test(
+def find_test_start(
     training: Training, found: tuple[datetime, ...], *, longest: int, data_until: datetime
 ) -> datetime | None:
     """Where the test of every horizon of a target begins; None where no label is mature.
@@ -77,7 +77,7 @@ def start_of_test(
     return training.test_from or (mature[-max(1, round(len(mature) * _TEST_SHARE))] if mature else None)
 
 
-def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data_until: datetime) -> Plan:
+def build_plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data_until: datetime) -> TimePlan:
     """Divide the cutoffs for labels that take `days` to mature, with the test from `start` on.
 
     Raises:
@@ -85,7 +85,7 @@ def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data
     """
     span = timedelta(days=days)
     mature = [c for c in found if c + span <= data_until]
-    test = tested(mature, days=days, start=start, data_until=data_until) if start else ()
+    test = select_test_cutoffs(mature, days=days, start=start, data_until=data_until) if start else ()
     train = [c for c in mature if start and c + span <= start]
     late = train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :]
     early = [c for c in train if c + span <= late[0]] if late else []
@@ -96,17 +96,19 @@ def plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data
             f"{len(train)} before the test, {len(early)} before the calibration",
             hint="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
         )
-    return Plan(days, tuple(train), tuple(early), tuple(late), test)
+    return TimePlan(days, tuple(train), tuple(early), tuple(late), test)
 
 
-def tested(found: Sequence[datetime], *, days: int, start: datetime, data_until: datetime) -> tuple[datetime, ...]:
+def select_test_cutoffs(
+    found: Sequence[datetime], *, days: int, start: datetime, data_until: datetime
+) -> tuple[datetime, ...]:
     """The cutoffs from `start` on with labels that are mature after `days`.
 
     Months alone are tested on, however densely training looks: figures then compare.
     """
     span = timedelta(days=days)
-    return tuple(c for c in found if c >= start and c + span <= data_until and _begins_month(c))
+    return tuple(c for c in found if c >= start and c + span <= data_until and _is_month_start(c))
 
 
-def _begins_month(day: datetime) -> bool:
+def _is_month_start(day: datetime) -> bool:
     return day.day == 1

@@ -71,4 +71,4 @@ def test_models_do_not_learn_from_other_accounts_rows(frame):
     from training.models import dataset
 
     found = frame().reset_index()
-    assert not [c for c in dataset.described(found.items())[0] if c.startswith(("rank_", "parent_"))]
+    assert not [c for c in dataset.select_features(found.items())[0] if c.startswith(("rank_", "parent_"))]

@@ -299,8 +299,8 @@ def test_events_are_taken_by_a_key_that_may_send_them(desk: Worker, made: Any, k
 
 
 def test_what_stands_in_for_a_champion_is_said(own_harbour: Any) -> None:
-    broken = Promotion(promotion_log.now(), "promote", "churn", "churn-2", "run-2", "artifacts/none", "a test")
-    promotion_log.append(own_harbour.settings, broken)
+    broken = Promotion(promotion_log.format_now(), "promote", "churn", "churn-2", "run-2", "artifacts/none", "a test")
+    promotion_log.append_promotion(own_harbour.settings, broken)
     with database.open(own_harbour.settings) as opened:
         key = auth.create_key(opened, "tests")
     HttpApp.worker = Worker(str(own_harbour.config))

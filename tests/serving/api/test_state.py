@@ -45,8 +45,8 @@ def test_a_new_snapshot_is_in_force_without_a_restart(room: AppState, own_harbou
 
 
 def test_a_new_champion_is_in_force_without_a_restart(room: AppState, own_harbour: Any) -> None:
-    made = Promotion(promotion_log.now(), "promote", "churn", "churn-2", "run-2", "artifacts/churn", "a test")
-    promotion_log.append(own_harbour.settings, made)
+    made = Promotion(promotion_log.format_now(), "promote", "churn", "churn-2", "run-2", "artifacts/churn", "a test")
+    promotion_log.append_promotion(own_harbour.settings, made)
     assert version(room) == "churn-1"
     assert version(room.refreshed()) == "churn-2"
 
@@ -58,8 +58,8 @@ def test_what_can_not_be_read_leaves_what_was_read_before(room: AppState, own_ha
 
 
 def test_a_champion_that_can_not_be_read_leaves_its_place_to_the_one_before(own_harbour: Any, room: AppState) -> None:
-    made = Promotion(promotion_log.now(), "promote", "churn", "churn-2", "run-2", "artifacts/none", "a test")
-    promotion_log.append(own_harbour.settings, made)
+    made = Promotion(promotion_log.format_now(), "promote", "churn", "churn-2", "run-2", "artifacts/none", "a test")
+    promotion_log.append_promotion(own_harbour.settings, made)
     for found in (room.refreshed(), AppState.open(str(own_harbour.config))):
         assert found.scoring is not None
         assert (version(found), found.problem) == ("churn-1", None)
@@ -82,8 +82,8 @@ def test_without_a_champion_that_can_be_read_nothing_is_scored_and_it_is_said(ow
 
 def test_a_champion_is_back_once_its_files_are(own_harbour: Any, room: AppState) -> None:
     artifacts = own_harbour.settings.paths.mlruns / "artifacts"
-    made = Promotion(promotion_log.now(), "promote", "churn", "churn-2", "run-2", "artifacts/late", "a test")
-    promotion_log.append(own_harbour.settings, made)
+    made = Promotion(promotion_log.format_now(), "promote", "churn", "churn-2", "run-2", "artifacts/late", "a test")
+    promotion_log.append_promotion(own_harbour.settings, made)
     fallen = room.refreshed()
     assert set(fallen.fallbacks) == {"churn"}
     shutil.copytree(artifacts / "churn", artifacts / "late")
@@ -92,7 +92,7 @@ def test_a_champion_is_back_once_its_files_are(own_harbour: Any, room: AppState)
 
 
 def test_trouble_is_over_once_its_cause_is(own_harbour: Any) -> None:
-    log = promotion_log.file(own_harbour.settings)
+    log = promotion_log.locate_log(own_harbour.settings)
     kept = log.read_text()
     log.unlink()
     room = AppState.open(str(own_harbour.config))

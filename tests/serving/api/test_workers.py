@@ -113,8 +113,8 @@ def test_a_new_champion_takes_over_and_no_request_is_dropped(two: Any) -> None:
     for thread in threads:
         thread.start()
     wait_until(lambda: seen[200, "churn-1"] > 200)
-    made = Promotion(promotion_log.now(), "promote", "churn", "churn-2", "run-2", "artifacts/churn-2", "a test")
-    promotion_log.append(two.harbour.settings, made)
+    made = Promotion(promotion_log.format_now(), "promote", "churn", "churn-2", "run-2", "artifacts/churn-2", "a test")
+    promotion_log.append_promotion(two.harbour.settings, made)
     wait_until(lambda: seen[200, "churn-2"] > 200)
 
     def settled() -> bool:

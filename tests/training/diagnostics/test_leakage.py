@@ -13,7 +13,7 @@ import pytest
 
 from features.core.errors import GarrisonError
 from training.diagnostics import lifespans
-from training.diagnostics.leak_verdict import LEAK, Found, refuse
+from training.diagnostics.leak_verdict import LEAK, LeakFindings, raise_on_leak
 from training.registry import mlflow_registry
 
 from .conftest import START
@@ -147,7 +147,7 @@ def test_fit_stops_with_the_suspects_name_and_registers_nothing(answered):
 
 def test_a_model_with_a_suspected_leak_is_never_promoted(answered, tmp_path):
     company = answered.vary(tmp_path)
-    run, registered = mlflow_registry.log(company.settings, company.fit(), fingerprint="0")
+    run, registered = mlflow_registry.log_run(company.settings, company.fit(), fingerprint="0")
     assert registered["churn"].verdict == LEAK
     for force in (False, True):
         for asked in (run, "latest"):
@@ -186,7 +186,7 @@ def lived(posted, slim, *, ahead):
     usage.append(("A001", START + 460 * DAY))
     accounts = [(f"A{number:03d}", START) for number in range(400)]
     history = posted(accounts=accounts, usage=usage, lifetimes=lifetimes)
-    return lifespans.found(history, slim.settings.churn.label, data_until=START + 461 * DAY)[1]
+    return lifespans.find_problems(history, slim.settings.churn.label, data_until=START + 461 * DAY)[1]
 
 
 def test_events_spread_over_a_life_that_was_known_ahead_are_remarked_on(posted, slim):
@@ -197,8 +197,8 @@ def test_events_spread_over_a_life_that_was_known_ahead_are_remarked_on(posted, 
 
 def test_an_error_names_every_suspect_once(fitted):
     e = fitted["churn"].outcomes[30].evaluation
-    bad = Found({"status": "it is the answer"}).applied(e, ())
+    bad = LeakFindings({"status": "it is the answer"}).applied(e, ())
     with pytest.raises(GarrisonError) as raised:
-        refuse({"churn_30d": bad, "churn_60d": bad, "upsell_30d": e})
+        raise_on_leak({"churn_30d": bad, "churn_60d": bad, "upsell_30d": e})
     assert str(raised.value).count("suspect status") == 1
-    refuse({"churn_30d": e})
+    raise_on_leak({"churn_30d": e})

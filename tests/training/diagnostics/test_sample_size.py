@@ -14,16 +14,16 @@ import pytest
 from features.core.timestamps import from_micros
 from training.diagnostics import sample_size
 from training.registry import mlflow_registry
-from training.targets.time_splits import Plan
+from training.targets.time_splits import TimePlan
 
 MONTHS = tuple(datetime(2023, m, 1, tzinfo=UTC) for m in range(1, 7))
-PLAN = Plan(30, train=MONTHS[:4], early=MONTHS[:2], late=MONTHS[2:4], test=MONTHS[4:])
+PLAN = TimePlan(30, train=MONTHS[:4], early=MONTHS[:2], late=MONTHS[2:4], test=MONTHS[4:])
 
 
 def checked(*positives, rows=50):
     """The check of so many positives in each month."""
     answers = np.concatenate([np.repeat([1.0, 0.0], [p, rows - p]) for p in positives])
-    return sample_size.check("churn_30d", answers, pd.Series(np.repeat(MONTHS, rows)), PLAN)
+    return sample_size.check_sample_size("churn_30d", answers, pd.Series(np.repeat(MONTHS, rows)), PLAN)
 
 
 def test_enough_positives_are_enough():
@@ -54,7 +54,7 @@ def test_one_class_in_a_part_is_named_with_its_cutoffs(positives, part, rows):
 def test_rows_without_a_label_are_not_counted():
     answers = np.concatenate([np.repeat([1.0, 0.0, np.nan], [1, 9, 40]) for _ in MONTHS])
     answers[-100:][answers[-100:] == 1] = np.nan
-    found = sample_size.check("churn_30d", answers, pd.Series(np.repeat(MONTHS, 50)), PLAN)
+    found = sample_size.check_sample_size("churn_30d", answers, pd.Series(np.repeat(MONTHS, 50)), PLAN)
     assert (found.impossible.rows, found.impossible.positives) == (18, 0)
 
 
@@ -63,7 +63,7 @@ def test_a_short_history_names_the_features_that_look_beyond_it(posted):
     history = posted(accounts=[("A", start)], purchases=[("A", start)], usage=[("A", start)])
     until = datetime(2023, 7, 1, tzinfo=UTC)
     features = ("tenure_days", "orders_90d", "orders_180d", "usage_events_90d")
-    [remark] = sample_size.remarks(history, features, pd.Series(["A"]), until)
+    [remark] = sample_size.describe_gaps(history, features, pd.Series(["A"]), until)
     assert remark.startswith("purchases reaches back 181 days, less than twice the longest window used, 180 days: ")
     assert remark.endswith("look further back than the data reach: orders_180d")
 
@@ -72,7 +72,7 @@ def test_accounts_with_nothing_from_a_source_are_counted_by_account(posted):
     start = datetime(2023, 1, 1, tzinfo=UTC)
     history = posted(accounts=[(a, start) for a in "ABC"], usage=[("A", start)])
     asked = pd.Series(["A", "B", "C", "C"])
-    assert sample_size.remarks(history, (), asked, from_micros(history.last_event + 1)) == (
+    assert sample_size.describe_gaps(history, (), asked, from_micros(history.last_event + 1)) == (
         "2 of the 3 accounts have nothing in usage: its features say little of them",
     )
 

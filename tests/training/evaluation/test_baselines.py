@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from training.evaluation import baselines
-from training.evaluation.baselines import recency
+from training.evaluation.baselines import compute_recency
 from training.models import bg_nbd
 
 
@@ -34,14 +34,14 @@ def buyers(rows, *, seed=1):
 
 
 def rivals(train, labels, test, *, target="churn", lead=0):
-    return baselines.rivals(train, labels, test, target=target, horizon=90, lead=lead)
+    return baselines.score_baselines(train, labels, test, target=target, horizon=90, lead=lead)
 
 
 def test_recency_is_the_days_since_whichever_source_was_last_heard():
     frame = pd.DataFrame(
         {"days_since_usage": [9.0, np.nan, np.nan], "days_since_ticket": [3.0, 4.0, np.nan], "spend_90d": [0.0, 0, 0]}
     )
-    assert recency(frame).tolist() == [3.0, 4.0, 10_000.0]
+    assert compute_recency(frame).tolist() == [3.0, 4.0, 10_000.0]
 
 
 def test_silence_speaks_for_churn_and_against_upsell():
@@ -92,7 +92,7 @@ def test_where_there_are_purchases_bg_nbd_stands_beside():
     train, test = buyers(300), buyers(100, seed=2)
     labels = (train["days_since_purchase"] > 60).to_numpy(dtype=float)
     churn = rivals(train, labels, test)["bg_nbd"]
-    model = baselines.buying(train, seed=0)
+    model = baselines.fit_purchase_model(train, seed=0)
     assert np.array_equal(churn, model.silent(bg_nbd.Buyers.of(test), 90))
     upsell = rivals(train, labels, test, target="upsell")["bg_nbd"]
     assert np.array_equal(upsell, model.expected(bg_nbd.Buyers.of(test), 90))
@@ -101,7 +101,7 @@ def test_where_there_are_purchases_bg_nbd_stands_beside():
 def test_bg_nbd_looks_ahead_from_the_end_of_the_lead():
     train, test = buyers(300), buyers(100, seed=2)
     labels = (train["days_since_purchase"] > 60).to_numpy(dtype=float)
-    model, asked = baselines.buying(train, seed=0), bg_nbd.Buyers.of(test)
+    model, asked = baselines.fit_purchase_model(train, seed=0), bg_nbd.Buyers.of(test)
     for target, told in (("churn", model.silent), ("upsell", model.expected)):
         found = rivals(train, labels, test, target=target, lead=30)["bg_nbd"]
         assert np.array_equal(found, told(asked, 90, lead=30))
@@ -112,7 +112,7 @@ def test_bg_nbd_learns_from_the_newest_snapshot_of_each_account_alone():
     train = buyers(300)
     older = train["as_of"] < train["as_of"].max()
     changed = train.assign(orders_in_all=train["orders_in_all"].where(~older, 77.0)).sample(frac=1, random_state=3)
-    assert baselines.buying(changed.sort_index(), seed=0) == baselines.buying(train, seed=0)
+    assert baselines.fit_purchase_model(changed.sort_index(), seed=0) == baselines.fit_purchase_model(train, seed=0)
 
 
 def test_who_never_bought_is_sure_not_to_and_grows_last():
@@ -127,11 +127,11 @@ def test_who_never_bought_is_sure_not_to_and_grows_last():
 def test_growth_is_expected_money_against_the_money_before():
     train, test = buyers(300), buyers(3, seed=2)
     test = test.assign(orders_365d=4.0, spend_365d=400.0, spend_90d=[0.0, 100.0, 300.0])
-    expected = baselines.buying(train, seed=0).expected(bg_nbd.Buyers.of(test), 90)
+    expected = baselines.fit_purchase_model(train, seed=0).expected(bg_nbd.Buyers.of(test), 90)
     found = rivals(train, np.tile([0.0, 1.0], 150), test, target="upsell")["bg_nbd"]
     assert found == pytest.approx(expected * 100 / np.array([100, 200, 400]))
 
 
 def test_too_few_who_bought_have_no_bg_nbd():
-    assert baselines.buying(buyers(98), seed=0) is None
-    assert baselines.buying(buyers(100), seed=0) is not None
+    assert baselines.fit_purchase_model(buyers(98), seed=0) is None
+    assert baselines.fit_purchase_model(buyers(100), seed=0) is not None

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from features.core.errors import LabelError
 from features.sources.history import History
-from training.evaluation.compare import Difference, compare, paired
+from training.evaluation.compare import FigureDifference, compare, compare_scores
 
 
 def drawn(rows=2000, *, seed=1):
@@ -28,7 +28,7 @@ def drawn(rows=2000, *, seed=1):
 
 
 def pair(test, a, b, about, *, target="churn"):
-    return paired(target, test, a, b, beside=about, seed=7)
+    return compare_scores(target, test, a, b, beside=about, seed=7)
 
 
 def by_name(found):
@@ -54,9 +54,9 @@ def test_it_tells_the_better_model_by_gains_and_by_losses():
     figures = by_name(pair(*drawn()))
     assert {n: figures[n].better for n in ("auc", "ap", "brier")} == {"auc": "a", "ap": "a", "brier": "a"}
     assert figures["brier"].low > 0 > figures["auc"].high
-    assert Difference("auc", 0.7, 0.71, -0.01, 0.03).better == ""
-    assert Difference("brier", 0.2, 0.1, -0.15, -0.05).better == "b"
-    assert Difference("auc", 0.7, 0.8, float("nan"), float("nan")).better == ""
+    assert FigureDifference("auc", 0.7, 0.71, -0.01, 0.03).better == ""
+    assert FigureDifference("brier", 0.2, 0.1, -0.15, -0.05).better == "b"
+    assert FigureDifference("auc", 0.7, 0.8, float("nan"), float("nan")).better == ""
 
 
 def test_it_is_the_same_from_both_sides():

@@ -12,12 +12,12 @@ from scipy.special import expit
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from training.evaluation import bootstrap, evaluate
-from training.evaluation.metrics import FIGURES, Ranking
+from training.evaluation.metrics import FIGURES, RankedScores
 
 
 def auc_draws(labels, scores, accounts, *, seed):
-    ranked = [Ranking(labels, s) for s in scores]
-    return bootstrap.draws(labels, accounts, lambda w: [r.auc(w) for r in ranked], seed=seed)
+    ranked = [RankedScores(labels, s) for s in scores]
+    return bootstrap.bootstrap_figures(labels, accounts, lambda w: [r.auc(w) for r in ranked], seed=seed)
 
 
 def drawn(rows=2000, *, signal=1.0, base=-2.0, seed=1):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from training.evaluation.metrics import FIGURES, Ranking
+from training.evaluation.metrics import FIGURES, RankedScores
 
 LABELS = np.array([1.0, 0, 1, 0, 0, 0, 0, 1, 0, 0])
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
@@ -19,7 +19,7 @@ def named(ranking, weights=None):
 
 
 def test_the_figures_by_hand():
-    found = named(Ranking(LABELS, SCORES, values=np.array([10.0, 99, 20, 99, 99, 99, 99, 70, 99, 99])))
+    found = named(RankedScores(LABELS, SCORES, values=np.array([10.0, 99, 20, 99, 99, 99, 99, 70, 99, 99])))
     assert found["auc"] == pytest.approx((7 + 6 + 2) / 21)
     assert found["ap"] == pytest.approx((1 + 2 / 3 + 3 / 8) / 3)
     squares = 0.01 + 0.64 + 0.09 + 0.36 + 0.25 + 0.16 + 0.09 + 0.64 + 0.01 + 0
@@ -33,7 +33,7 @@ def test_the_figures_by_hand():
 
 
 def test_of_a_tie_its_part_is_caught():
-    ranking = Ranking(np.array([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.repeat([0.9, 0.1], 5))
+    ranking = RankedScores(np.array([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.repeat([0.9, 0.1], 5))
     # A fifth of the rows is two of the five that tie, which hold both positives.
     assert named(ranking)["capture_20"] == pytest.approx(2 / 5)
     assert ranking.auc() == pytest.approx(1 - 3 / 8 / 2)
@@ -43,7 +43,7 @@ def test_the_order_of_rows_that_tie_matters_to_nothing_that_ranks():
     random = np.random.default_rng(1)
     labels, scores = (random.random(300) < 0.3).astype(float), random.random(300).round(1)
     mixed = random.permutation(300)
-    one, other = named(Ranking(labels, scores)), named(Ranking(labels[mixed], scores[mixed]))
+    one, other = named(RankedScores(labels, scores)), named(RankedScores(labels[mixed], scores[mixed]))
     for name in set(FIGURES) - {"ece", "value_captured_10"}:
         assert one[name] == pytest.approx(other[name]), name
 
@@ -55,8 +55,8 @@ def test_weights_count_as_rows_would(decimals):
     values = random.exponential(size=200)
     weights = random.integers(0, 4, 200).astype(float)
     picked = np.repeat(np.arange(200), weights.astype(int))
-    weighted = named(Ranking(labels, scores, values=values), weights)
-    repeated = named(Ranking(labels[picked], scores[picked], values=values[picked]))
+    weighted = named(RankedScores(labels, scores, values=values), weights)
+    repeated = named(RankedScores(labels[picked], scores[picked], values=values[picked]))
     for name in set(FIGURES) - {"ece"}:  # whose bins are those of the rows as they were given
         assert weighted[name] == pytest.approx(repeated[name]), name
     assert weighted["auc"] == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights))
@@ -64,15 +64,15 @@ def test_weights_count_as_rows_would(decimals):
 
 
 def test_refunds_and_holes_are_worth_nothing():
-    ranking = Ranking(LABELS, SCORES, values=np.array([np.nan, 1, -50.0, 1, 1, 1, 1, 70, 1, 1]))
+    ranking = RankedScores(LABELS, SCORES, values=np.array([np.nan, 1, -50.0, 1, 1, 1, 1, 70, 1, 1]))
     assert named(ranking)["value_captured_10"] == 0.0
 
 
 @pytest.mark.parametrize("values", [None, np.zeros(10), np.where(LABELS > 0, -1.0, 5.0)])
 def test_without_money_among_the_positives_no_value_is_captured(values):
-    assert math.isnan(named(Ranking(LABELS, SCORES, values=values))["value_captured_10"])
+    assert math.isnan(named(RankedScores(LABELS, SCORES, values=values))["value_captured_10"])
 
 
 def test_an_auc_of_one_class_is_nan():
-    assert math.isnan(Ranking(LABELS, SCORES).auc(LABELS))
-    assert math.isnan(Ranking(LABELS, SCORES).auc(1 - LABELS))
+    assert math.isnan(RankedScores(LABELS, SCORES).auc(LABELS))
+    assert math.isnan(RankedScores(LABELS, SCORES).auc(1 - LABELS))

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import beta
 
-from training.evaluation.profit import RETENTION, UPSELL, Stakes, expected_maximum
+from training.evaluation.profit import RETENTION, UPSELL, Stakes, compute_maximum_profit
 
 
 def by_definition(positives, rows, stakes):
@@ -28,7 +28,7 @@ def test_it_is_the_mean_of_the_best_thresholds_profit(stakes, seed):
     rows = random.integers(0, 4, 80).astype(float)
     rows[0] = 1.0
     positives = np.minimum(rows, random.binomial(3, expit(np.linspace(-4, 1, 80)))).astype(float)
-    found = expected_maximum(positives, rows, stakes)
+    found = compute_maximum_profit(positives, rows, stakes)
     profit, share = by_definition(positives, rows, stakes)
     assert found.profit == pytest.approx(profit, rel=1e-4)
     assert found.share == pytest.approx(share, abs=2e-3)
@@ -37,19 +37,19 @@ def test_it_is_the_mean_of_the_best_thresholds_profit(stakes, seed):
 def test_a_perfect_ranking_earns_each_positive_by_hand():
     # Half are positives, and the mean chance of a yes is 0.3: half of 0.3 * (200 - 10) - 1. At next to no chance
     # of a yes nobody would be contacted, which is a billionth of the cases.
-    found = expected_maximum(np.array([0.0, 4.0]), np.array([4.0, 4.0]), RETENTION)
+    found = compute_maximum_profit(np.array([0.0, 4.0]), np.array([4.0, 4.0]), RETENTION)
     assert found.profit == pytest.approx((0.3 * 190 - 1) / 2, rel=1e-6)
     assert found.share == pytest.approx(0.5, abs=1e-6)
 
 
 def test_a_ranking_upside_down_earns_no_less_than_contacting_all_or_none():
-    found = expected_maximum(np.array([4.0, 0.0]), np.array([4.0, 4.0]), RETENTION)
-    alike = expected_maximum(np.array([4.0]), np.array([8.0]), RETENTION)
+    found = compute_maximum_profit(np.array([4.0, 0.0]), np.array([4.0, 4.0]), RETENTION)
+    alike = compute_maximum_profit(np.array([4.0]), np.array([8.0]), RETENTION)
     assert found == alike
 
 
 def test_without_positives_nobody_is_contacted():
-    found = expected_maximum(np.zeros(3), np.ones(3), RETENTION)
+    found = compute_maximum_profit(np.zeros(3), np.ones(3), RETENTION)
     assert (found.profit, found.share) == (0.0, 0.0)
 
 
@@ -58,6 +58,6 @@ def test_a_better_ranking_earns_more():
     labels = (random.random(500) < 0.1).astype(float)
     better, worse = (labels[np.argsort(labels + noise * random.normal(size=500))] for noise in (0.4, 2.0))
     assert (
-        expected_maximum(better, np.ones(500), RETENTION).profit
-        > expected_maximum(worse, np.ones(500), RETENTION).profit
+        compute_maximum_profit(better, np.ones(500), RETENTION).profit
+        > compute_maximum_profit(worse, np.ones(500), RETENTION).profit
     )

@@ -15,9 +15,9 @@ from features.core.errors import LabelError
 from features.settings import Churn, ChurnLabel, Cohort, Training
 from features.sources.history import History
 from training.fitting import backtest as backtests
-from training.fitting.backtest import backtest, plans
+from training.fitting.backtest import backtest, iterate_plans
 from training.models import dataset
-from training.targets.time_splits import cutoffs
+from training.targets.time_splits import list_cutoffs
 
 BEGAN = datetime(2022, 1, 1, tzinfo=UTC)
 
@@ -55,9 +55,9 @@ def churn(*, grace):
 )
 def test_no_origin_learns_from_a_label_that_reaches_past_it(horizon, grace, embargo, months, every):
     until = BEGAN + timedelta(days=30 * months)
-    found = cutoffs(Training(every=every), all_began=BEGAN, data_until=until)
+    found = list_cutoffs(Training(every=every), all_began=BEGAN, data_until=until)
     seen = []
-    for plan in plans(churn(grace=grace), horizon, found, until, embargo=embargo):
+    for plan in iterate_plans(churn(grace=grace), horizon, found, until, embargo=embargo):
         [origin] = plan.test
         span = timedelta(days=horizon + grace)
         assert plan.days == horizon + grace
@@ -71,12 +71,12 @@ def test_no_origin_learns_from_a_label_that_reaches_past_it(horizon, grace, emba
 
 def test_each_cutoff_with_enough_before_it_is_an_origin():
     until = datetime(2023, 1, 1, tzinfo=UTC)
-    found = cutoffs(Training(), all_began=BEGAN, data_until=until)
+    found = list_cutoffs(Training(), all_began=BEGAN, data_until=until)
     assert found[0] == datetime(2022, 4, 1, tzinfo=UTC)
     # Learned early from April and May, late from June, whose answers are known on 2 July; December's are by 2023.
-    months = [plan.test[0].month for plan in plans(churn(grace=0), 31, found, until)]
+    months = [plan.test[0].month for plan in iterate_plans(churn(grace=0), 31, found, until)]
     assert months == [8, 9, 10, 11, 12]
-    assert [p.test[0].month for p in plans(churn(grace=0), 31, found, until, embargo=31)] == [9, 10, 11, 12]
+    assert [p.test[0].month for p in iterate_plans(churn(grace=0), 31, found, until, embargo=31)] == [9, 10, 11, 12]
 
 
 def test_the_newest_origins_are_judged_and_progress_is_told(slim, done):
@@ -85,7 +85,7 @@ def test_the_newest_origins_are_judged_and_progress_is_told(slim, done):
     assert told == [("models", n, 3) for n in (1, 2, 3)]
     assert found.skipped == ()
     with History.open(slim.settings) as history:
-        assert found.origins[-1].as_of + timedelta(days=30) <= dataset.data_until(history, slim.settings)
+        assert found.origins[-1].as_of + timedelta(days=30) <= dataset.find_data_until(history, slim.settings)
 
 
 def test_the_pool_is_the_rows_of_all_origins(done):
@@ -140,7 +140,7 @@ def test_a_rival_without_a_score_at_some_origin_is_not_in_the_pool(done):
     outcome = found.pooled
     half = backtests.replace(outcome, rivals=outcome.rivals.drop(columns="bg_nbd"))
     plan = outcome.plan
-    pooled = backtests._pooled("churn_30d", "churn", [(plan, outcome), (plan, half)], 7).pooled
+    pooled = backtests._pool("churn_30d", "churn", [(plan, outcome), (plan, half)], 7).pooled
     assert "bg_nbd" not in pooled.evaluation.baselines
     assert "recency" in pooled.evaluation.baselines
 

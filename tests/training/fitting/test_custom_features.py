@@ -24,10 +24,10 @@ def test_an_own_feature_is_a_column_of_the_model_and_its_definition_is_in_the_mo
     (tmp_path / "own_features.py").write_text(OWN, encoding="utf-8")
     settings = ours.settings
     with History.open(settings) as history:
-        until = dataset.data_until(history, settings)
-        cutoffs = dataset.found_cutoffs(history, settings, until)
-        plans = fit._plans(settings, settings.churn, cutoffs, until)
-        data = dict(dataset.datasets(history, settings, cutoffs, until, say=lambda _: None))["churn"]
+        until = dataset.find_data_until(history, settings)
+        cutoffs = dataset.list_cutoffs(history, settings, until)
+        plans = fit._build_plans(settings, settings.churn, cutoffs, until)
+        data = dict(dataset.load_datasets(history, settings, cutoffs, until, say=lambda _: None))["churn"]
         plans = {30: plans[30]}
         fitted = fit.fit_target(history, settings, "churn", data, plans, say=lambda _: None)
         catalog = history.catalog
@@ -37,6 +37,6 @@ def test_an_own_feature_is_a_column_of_the_model_and_its_definition_is_in_the_mo
     # Where a source is missing, an own feature that needs it counts as a missing value.
     without = data.frame.head(5).drop(columns="use_per_order_90d")
     rows = Scorer({"churn": bundle}, catalog).rows(without, ["purchases"])
-    assert rows.catalog.feature("use_per_order_90d").says(2.0) == "2.0 uses an order in 90 days"
+    assert rows.catalog.find_feature("use_per_order_90d").describe(2.0) == "2.0 uses an order in 90 days"
     assert set(without) != set(data.frame)
     assert rows.matrices["churn"].shape == (5, len(bundle.features))

@@ -16,7 +16,7 @@ from features.sources.history import History
 from training.fitting import fit
 from training.fitting.dask import Cluster
 from training.models import dataset
-from training.models.model import Bundle
+from training.models.model import Model
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def spread(company, client):
     """Both forms of the churn cohort's snapshots: on the cluster, and in memory."""
     settings = company.settings
     with History.open(settings) as history:
-        until = dataset.data_until(history, settings)
-        asked = (history, settings, "churn", dataset.found_cutoffs(history, settings, until), until)
-        yield Cluster(client)(*asked), dataset.dataset(*asked)
+        until = dataset.find_data_until(history, settings)
+        asked = (history, settings, "churn", dataset.list_cutoffs(history, settings, until), until)
+        yield Cluster(client)(*asked), dataset.load_dataset(*asked)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_model_is_saved_and_read_as_any_other(learned, spread, tmp_path):
     bundle = learned["churn"].bundle
     bundle.save(tmp_path)
     matrix = bundle.matrix(spread[1].frame)
-    assert np.array_equal(Bundle.load(tmp_path).probabilities(matrix), bundle.probabilities(matrix))
+    assert np.array_equal(Model.load(tmp_path).probabilities(matrix), bundle.probabilities(matrix))
 
 
 def test_both_workers_learn(spread, client, fitted):

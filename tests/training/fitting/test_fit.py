@@ -16,8 +16,8 @@ from features.sources.history import History
 from training.fitting import fit
 from training.models import dataset, hyperparameters
 from training.targets import labels
-from training.targets.cohorts import eligible
-from training.targets.time_splits import cutoffs
+from training.targets.cohorts import find_eligible
+from training.targets.time_splits import list_cutoffs
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 ONE_HORIZON = ("horizons = [30, 60]", "horizons = [30]")
@@ -66,9 +66,9 @@ def test_the_test_is_the_cohort_at_the_test_cutoffs_with_its_labels(company, fit
     for name, horizon in (("churn", 30), ("churn", 60), ("upsell", 30)):
         outcome, target = fitted[name].outcomes[horizon], settings.targets[name]
         with History.open(settings) as history:
-            rows = eligible(history, target.cohort, outcome.plan.test)
-            until = dataset.data_until(history, settings)
-            rows["label"] = labels.labels(history, target, horizon, rows, data_until=until)
+            rows = find_eligible(history, target.cohort, outcome.plan.test)
+            until = dataset.find_data_until(history, settings)
+            rows["label"] = labels.compute_labels(history, target, horizon, rows, data_until=until)
         found = outcome.test[["account_id", "as_of", "label"]].reset_index(drop=True)
         pd.testing.assert_frame_equal(found, rows)
         assert outcome.evaluation.rows == len(rows)
@@ -86,8 +86,8 @@ def test_a_short_horizon_does_not_learn_from_the_test_of_a_long_one(slim):
     settings = slim.settings
     until = datetime(2024, 4, 1, tzinfo=UTC)
     target = Churn(cohort=Cohort(kind="lifetime"), label=ChurnLabel(kind="lapse", grace_days=14), horizons=(30, 150))
-    found = cutoffs(settings.training, all_began=datetime(2022, 1, 1, tzinfo=UTC), data_until=until)
-    plans = fit._plans(settings, target, found, until)
+    found = list_cutoffs(settings.training, all_began=datetime(2022, 1, 1, tzinfo=UTC), data_until=until)
+    plans = fit._build_plans(settings, target, found, until)
     assert plans[30].days == 44
     # April 2022 to November 2023 are mature for 150 days: 20, of which the test is a quarter.
     assert len(plans[150].test) == 5
@@ -98,9 +98,9 @@ def test_a_short_horizon_does_not_learn_from_the_test_of_a_long_one(slim):
 def test_the_mean_probability_in_training_is_the_base_rate_there(slim, plain):
     settings = slim.settings
     with History.open(settings) as history:
-        members = eligible(history, settings.churn.cohort, plain.outcomes[30].plan.train)
-        until = dataset.data_until(history, settings)
-        known = labels.labels(history, settings.churn, 30, members, data_until=until)
+        members = find_eligible(history, settings.churn.cohort, plain.outcomes[30].plan.train)
+        until = dataset.find_data_until(history, settings)
+        known = labels.compute_labels(history, settings.churn, 30, members, data_until=until)
         frame = snapshots.build(history, plain.outcomes[30].plan.train).merge(members)
     assert plain.bundle.base_rates == {30: pytest.approx(known.mean())}
     assert plain.bundle.probabilities(plain.bundle.matrix(frame)).mean() == pytest.approx(known.mean())
@@ -123,11 +123,13 @@ def test_another_seed_gives_another_model(slim, plain, tmp_path):
 def test_snapshots_of_the_cutoffs_are_built_once(company, tmp_path, monkeypatch):
     settings = company.vary(tmp_path).settings
     with History.open(settings) as history:
-        until = dataset.data_until(history, settings)
-        every = dataset.found_cutoffs(history, settings, until)
+        until = dataset.find_data_until(history, settings)
+        every = dataset.list_cutoffs(history, settings, until)
 
         def frames():
-            return {name: d.frame for name, d in dataset.datasets(history, settings, every, until, say=lambda _: None)}
+            return {
+                name: d.frame for name, d in dataset.load_datasets(history, settings, every, until, say=lambda _: None)
+            }
 
         first = frames()
         monkeypatch.setattr(snapshots, "table", lambda *_: pytest.fail("snapshots were built again"))
@@ -143,7 +145,7 @@ def test_a_constant_column_is_no_feature(fitted):
         assert {"plan", "seats", "tenure_days"} <= set(target.bundle.features)
         seen = target.bundle.reference
         assert all(len(seen[f].unique()) > 1 for f in target.bundle.features)
-        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.bundle.features) - dataset._BESIDE)
+        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.bundle.features) - dataset._PEER_FEATURES)
 
 
 def test_the_reference_is_what_the_model_saw_and_names_no_account(fitted):
@@ -196,7 +198,7 @@ def test_only_the_risk_of_leaving_has_a_direction_and_text_has_none(company, fit
     bundle = replace(
         fitted["churn"].bundle, features=("plan", "open_tickets", "seats"), categories={"plan": ("a",)}, target=name
     )
-    found = hyperparameters.default(settings, settings.targets[name], bundle)
+    found = hyperparameters.build_target_hyperparameters(settings, settings.targets[name], bundle)
     assert found.constrained(bundle.features) == (("open_tickets",) if monotone else ())
     assert ("monotone_constraints_method" in found.parameters) == monotone
 
@@ -205,7 +207,9 @@ def test_a_downgrade_has_no_direction(company, fitted):
     settings = company.settings
     label = settings.churn.label.model_copy(update={"kind": "downgrade"})
     bundle = replace(fitted["churn"].bundle, features=("open_tickets",))
-    found = hyperparameters.default(settings, settings.churn.model_copy(update={"label": label}), bundle)
+    found = hyperparameters.build_target_hyperparameters(
+        settings, settings.churn.model_copy(update={"label": label}), bundle
+    )
     assert not [name for name in found.parameters if name.startswith("monotone")]
 
 
@@ -265,9 +269,11 @@ def test_rows_whose_label_is_not_asked_are_neither_learned_from_nor_tested_on(sl
     settings, fitted = company.settings, company.fit()["upsell"]
     outcome = fitted.outcomes[30]
     with History.open(settings) as history:
-        train, test = (eligible(history, settings.upsell.cohort, c) for c in (outcome.plan.train, outcome.plan.test))
-        until = dataset.data_until(history, settings)
-        known = [labels.labels(history, settings.upsell, 30, rows, data_until=until) for rows in (train, test)]
+        train, test = (
+            find_eligible(history, settings.upsell.cohort, c) for c in (outcome.plan.train, outcome.plan.test)
+        )
+        until = dataset.find_data_until(history, settings)
+        known = [labels.compute_labels(history, settings.upsell, 30, rows, data_until=until) for rows in (train, test)]
     assert all(k.isna().any() for k in known)
     assert fitted.bundle.base_rates[30] == pytest.approx(known[0].mean())
     assert outcome.evaluation.rows == known[1].notna().sum()
@@ -325,7 +331,7 @@ def test_a_column_that_is_missing_only_at_first_varies():
     frame = pd.DataFrame(
         {"a": [np.nan, 1.0], "b": [np.nan, np.nan], "c": [2.0, 2.0], "d": [None, "x"], "e": ["x", "x"]}
     )
-    assert dataset.described(frame.items()) == (("a", "d"), {"d": ("x",)})
+    assert dataset.select_features(frame.items()) == (("a", "d"), {"d": ("x",)})
 
 
 def test_the_champion_is_judged_beside_the_new_model_on_the_same_rows(slim, plain):

@@ -14,18 +14,18 @@ from features.sources.history import History
 from training.fitting import fit, tuning
 from training.fitting.tuning import Tuner
 from training.models import hyperparameters
-from training.models.hyperparameters import Task
-from training.models.model import Bundle
+from training.models.hyperparameters import TuningTask
+from training.models.model import Model
 from training.targets import time_splits
 
 MONTHS = tuple(datetime(2023, m, 1, tzinfo=UTC) for m in range(1, 13))
-PLAN = time_splits.plan(
+PLAN = time_splits.build_plan(
     (*MONTHS, datetime(2024, 1, 1, tzinfo=UTC)),
     days=30,
     start=datetime(2024, 1, 1, tzinfo=UTC),
     data_until=datetime(2024, 3, 1, tzinfo=UTC),
 )
-SMALL = replace(hyperparameters.plain(4, seed=7), trees=150)
+SMALL = replace(hyperparameters.build_hyperparameters(4, seed=7), trees=150)
 
 
 def task(positives=0.3, rows=120):
@@ -34,7 +34,7 @@ def task(positives=0.3, rows=120):
     as_ofs = pd.Series(np.repeat(pd.DatetimeIndex(MONTHS), rows))
     matrix = random.normal(size=(len(as_ofs), 4))
     answers = (matrix[:, 0] + random.normal(size=len(as_ofs)) > np.quantile(matrix[:, 0], 1 - positives)).astype(float)
-    bundle = Bundle(
+    bundle = Model(
         target="churn",
         features=("a", "b", "c", "d"),
         categories={},
@@ -45,7 +45,7 @@ def task(positives=0.3, rows=120):
         order=1,
         reference=pd.DataFrame(),
     )
-    return Task("churn", bundle, matrix, as_ofs, {30: (PLAN, answers)})
+    return TuningTask("churn", bundle, matrix, as_ofs, {30: (PLAN, answers)})
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def quick(monkeypatch):
         tried.append(recipe)
         return float(recipe.parameters["learning_rate"])
 
-    monkeypatch.setattr(tuning, "_auc", worth)
+    monkeypatch.setattr(tuning, "_evaluate_trial", worth)
     return tried
 
 
@@ -97,7 +97,7 @@ def test_without_time_the_defaults_alone_are_tried(settings):
     assert found.tuned.startswith("1 trials in ")
     assert "none was better than the defaults" in found.tuned
     [[trial]] = trials(settings).values()
-    assert trial.params == tuning._searched(SMALL)
+    assert trial.params == tuning._locate_in_space(SMALL)
     assert 0.7 < trial.value < 1
 
 
@@ -115,7 +115,7 @@ def test_the_best_trial_is_chosen_and_its_other_parameters_are_kept(settings, qu
     assert "with the defaults 0.0300" in found.tuned
     for tried in quick:
         for name, (low, high, _) in tuning._SPACE.items():
-            assert low <= tuning._searched(tried)[name] <= high
+            assert low <= tuning._locate_in_space(tried)[name] <= high
 
 
 def test_it_goes_on_where_it_was_left_and_repeats_nothing(settings, quick):
@@ -125,7 +125,7 @@ def test_it_goes_on_where_it_was_left_and_repeats_nothing(settings, quick):
     found = tuner(task(), SMALL)
     assert len(quick) == 6
     assert "6 finished in all" in found.tuned
-    assert len({str(tuning._searched(r)) for r in quick}) == len(quick)
+    assert len({str(tuning._locate_in_space(r)) for r in quick}) == len(quick)
     assert len(trials(settings)) == 1
 
 
@@ -143,7 +143,7 @@ def test_other_data_another_catalog_or_another_default_begin_another_study(setti
 
 
 def test_a_trial_that_time_runs_out_on_is_broken_off_and_forgotten(settings, monkeypatch):
-    clock, true, seen = Clock(), tuning._auc, []
+    clock, true, seen = Clock(), tuning._evaluate_trial, []
     monkeypatch.setattr(tuning, "time", clock)
 
     def late(*given, until=None):
@@ -151,17 +151,17 @@ def test_a_trial_that_time_runs_out_on_is_broken_off_and_forgotten(settings, mon
         clock.now += 0 if until is None else 100  # its time is over before its first tree is grown
         return true(*given, until=until)
 
-    monkeypatch.setattr(tuning, "_auc", late)
+    monkeypatch.setattr(tuning, "_evaluate_trial", late)
     found = Tuner(settings, "f", 1)(task(), SMALL)
     assert seen == [None, 30.0]
     [[trial]] = trials(settings).values()
-    assert trial.params == tuning._searched(SMALL)
+    assert trial.params == tuning._locate_in_space(SMALL)
     assert found.tuned.startswith("2 trials in 1.7 minutes, 1 finished in all")
 
 
 def test_no_label_learned_from_reaches_the_cutoffs_judged_by_and_none_is_of_the_test():
     own = task()
-    folds = list(tuning._folds(own))
+    folds = list(tuning._iterate_folds(own))
     assert len(folds) == 2
     for horizon, (learned, later) in folds:
         first = own.as_ofs[later].min()

@@ -36,7 +36,7 @@ def simulated():
 
 @pytest.fixture(scope="module")
 def model(simulated):
-    return bg_nbd.fit(simulated[0])
+    return bg_nbd.fit_bg_nbd(simulated[0])
 
 
 def test_the_parameters_come_back(model):
@@ -119,7 +119,7 @@ def test_columns_of_snapshots_are_read_as_buyers():
     ],
 )
 def test_strange_buyers_still_give_finite_numbers(buyers):
-    model = bg_nbd.fit(buyers)
+    model = bg_nbd.fit_bg_nbd(buyers)
     for lead in (0, 30):
         silent, expected = model.silent(buyers, 90, lead=lead), model.expected(buyers, 90, lead=lead)
         assert ((silent >= 0) & (silent <= 1)).all()

@@ -19,14 +19,14 @@ def drawn(slope, intercept, *, rows=20_000, seed=1):
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.4, -0.5), (2.0, 1.0)])
 def test_it_finds_by_how_much_the_log_odds_can_be_believed(slope, intercept):
-    found = calibration.fit(*drawn(slope, intercept))
+    found = calibration.fit_calibrator(*drawn(slope, intercept))
     assert found.slope == pytest.approx(slope, rel=0.06)
     assert found.intercept == pytest.approx(intercept, abs=0.06)
 
 
 def test_what_is_calibrated_comes_true_as_often_as_it_says():
     log_odds, labels = drawn(0.4, -0.5)
-    probabilities = calibration.fit(log_odds, labels)(log_odds)
+    probabilities = calibration.fit_calibrator(log_odds, labels)(log_odds)
     assert probabilities.mean() == pytest.approx(labels.mean(), abs=1e-4)
     top = probabilities > 0.5
     assert labels[top].mean() == pytest.approx(probabilities[top].mean(), abs=0.03)
@@ -35,7 +35,7 @@ def test_what_is_calibrated_comes_true_as_often_as_it_says():
 
 def test_no_other_slope_and_intercept_are_likelier():
     log_odds, labels = drawn(0.7, -0.2, rows=500)
-    best = calibration.fit(log_odds, labels)
+    best = calibration.fit_calibrator(log_odds, labels)
 
     def loss(slope, intercept):
         z = slope * log_odds + intercept
@@ -47,26 +47,26 @@ def test_no_other_slope_and_intercept_are_likelier():
 
 def test_ranks_are_kept_even_where_the_model_was_upside_down():
     log_odds, labels = drawn(-1.0, 0.0)
-    calibrator = calibration.fit(log_odds, labels)
+    calibrator = calibration.fit_calibrator(log_odds, labels)
     assert calibrator.slope > 0
     assert (np.diff(calibrator(np.sort(log_odds))) > 0).all()
 
 
 def test_perfectly_parted_labels_give_finite_numbers():
-    calibrator = calibration.fit(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0.0, 0.0, 1.0, 1.0]))
+    calibrator = calibration.fit_calibrator(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0.0, 0.0, 1.0, 1.0]))
     assert np.isfinite([calibrator.slope, calibrator.intercept]).all()
     assert ((calibrator(np.array([-2.0, 2.0])) > 0) & (calibrator(np.array([-2.0, 2.0])) < 1)).all()
 
 
 def test_a_model_that_says_the_same_of_all_is_brought_to_the_base_rate():
     labels = np.array([1.0] * 30 + [0.0] * 70)
-    assert calibration.fit(np.full(100, -3.0), labels)(np.array([-3.0]))[0] == pytest.approx(0.3, abs=1e-3)
+    assert calibration.fit_calibrator(np.full(100, -3.0), labels)(np.array([-3.0]))[0] == pytest.approx(0.3, abs=1e-3)
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.07, 0.5, 0.97])
 def test_centred_keeps_the_slope_and_brings_the_mean_to_the_rate(rate):
     log_odds, _ = drawn(1, 0)
-    found = calibration.centred(Calibrator(0.6, 5.0), log_odds, rate)
+    found = calibration.recentre(Calibrator(0.6, 5.0), log_odds, rate)
     assert found.slope == 0.6
     assert found(log_odds).mean() == pytest.approx(rate, rel=1e-9)
 
@@ -80,7 +80,7 @@ def test_probabilities_keep_the_shape_of_the_log_odds():
 def test_the_share_goes_to_the_model_that_tells_and_is_even_between_two_as_good():
     truth, labels = drawn(1.0, 0.0)
     noise = np.random.default_rng(5).normal(0, 1, (2, len(truth)))
-    assert calibration.share(truth, noise[0], labels) == 0.0
-    assert calibration.share(noise[0], truth, labels) == 1.0
-    assert 0.3 <= calibration.share(truth + noise[0], truth + noise[1], labels) <= 0.7
-    assert calibration.share(truth, truth, labels) == 0.5
+    assert calibration.choose_linear_weight(truth, noise[0], labels) == 0.0
+    assert calibration.choose_linear_weight(noise[0], truth, labels) == 1.0
+    assert 0.3 <= calibration.choose_linear_weight(truth + noise[0], truth + noise[1], labels) <= 0.7
+    assert calibration.choose_linear_weight(truth, truth, labels) == 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.models import linear
-from training.models.linear import Linear
+from training.models.linear import LinearModel
 
 GENERATOR = np.random.default_rng(3)
 MATRIX = np.column_stack(
@@ -23,7 +23,7 @@ LABELS = (GENERATOR.random(4000) < 1 / (1 + MATRIX[:, 0] / 20)).astype("float64"
 
 @pytest.fixture(scope="module")
 def model():
-    return linear.fit(MATRIX, LABELS, left_out=[2])
+    return linear.fit_linear(MATRIX, LABELS, left_out=[2])
 
 
 def test_it_finds_the_slope_and_leaves_what_tells_nothing_near_zero(model):
@@ -50,7 +50,7 @@ def test_terms_add_up_to_the_log_odds(model):
 def test_a_batch_gives_the_same_bits_as_row_by_row(order):
     wide = np.asarray(GENERATOR.normal(0, 30, (301, 157)), order=order)
     plain = [tuple(GENERATOR.uniform(1, 2, 157).tolist()) for _ in range(3)]
-    model = Linear(0.25, *plain)
+    model = LinearModel(0.25, *plain)
     rows = np.concatenate([model.log_odds(wide[i : i + 1]) for i in range(len(wide))])
     assert rows.tobytes() == model.log_odds(wide).tobytes()
 
@@ -62,10 +62,10 @@ def test_rows_beyond_what_is_held_at_once_give_the_same_bits(model, monkeypatch)
 
 
 def test_the_log_odds_never_move_against_a_direction():
-    held = linear.fit(MATRIX, LABELS, left_out=[2], directions=[1, -1, 0, 0])
+    held = linear.fit_linear(MATRIX, LABELS, left_out=[2], directions=[1, -1, 0, 0])
     assert held.weights[0] == 0.0
     assert held.weights[1] <= 0.0
-    assert linear.fit(MATRIX, LABELS, directions=[-1, 0, 0, 0]).weights[0] < -0.3
+    assert linear.fit_linear(MATRIX, LABELS, directions=[-1, 0, 0, 0]).weights[0] < -0.3
 
 
 def test_no_rows_have_no_log_odds(model):
@@ -74,4 +74,4 @@ def test_no_rows_have_no_log_odds(model):
 
 def test_of_many_rows_an_even_part_is_learned_from(monkeypatch):
     monkeypatch.setattr(linear, "_MOST_ROWS", 2000)
-    assert linear.fit(MATRIX, LABELS, left_out=[2]) == linear.fit(MATRIX[::2], LABELS[::2], left_out=[2])
+    assert linear.fit_linear(MATRIX, LABELS, left_out=[2]) == linear.fit_linear(MATRIX[::2], LABELS[::2], left_out=[2])

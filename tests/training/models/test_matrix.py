@@ -13,8 +13,8 @@ import pytest
 from features.engine import snapshot_cache, snapshots
 from features.sources.history import History
 from training.models import dataset, hyperparameters, matrix
-from training.models.matrix import Matrix, drawn, joined
-from training.targets.cohorts import eligible
+from training.models.matrix import Matrix, join_snapshots, sample_rows
+from training.targets.cohorts import find_eligible
 
 
 def rows(count, features=8, seed=1):
@@ -33,7 +33,7 @@ def rows(count, features=8, seed=1):
 @pytest.mark.parametrize("count", [1_000, 60_000, 260_000])
 def test_a_booster_of_batches_is_that_of_one_matrix(count):
     whole, answers = rows(count)
-    given = hyperparameters.plain(8, seed=7)
+    given = hyperparameters.build_hyperparameters(8, seed=7)
     parameters = {**given.parameters, "num_threads": 1}
     places = np.flatnonzero(np.arange(count) % 5 > 0)
     data = lgb.Dataset(whole[places], answers[places], categorical_feature=[0], params={"verbosity": -1})
@@ -69,9 +69,9 @@ def test_the_rows_of_a_part_are_those_of_the_whole():
 def test_a_models_columns_lie_in_the_frame(fitted, company):
     bundle = fitted["churn"].bundle
     with History.open(company.settings) as history:
-        until = dataset.data_until(history, company.settings)
-        cutoffs = dataset.found_cutoffs(history, company.settings, until)
-        frame = dataset.dataset(history, company.settings, "churn", cutoffs, until).frame
+        until = dataset.find_data_until(history, company.settings)
+        cutoffs = dataset.list_cutoffs(history, company.settings, until)
+        frame = dataset.load_dataset(history, company.settings, "churn", cutoffs, until).frame
     for name, column in zip(bundle.features, bundle.columns(frame), strict=True):
         assert np.shares_memory(column, frame[name].to_numpy()) == (name not in bundle.categories)
 
@@ -79,18 +79,18 @@ def test_a_models_columns_lie_in_the_frame(fitted, company):
 def test_joined_is_every_snapshot_merged_with_the_members(company):
     settings = company.settings
     with History.open(settings) as history:
-        cutoffs = dataset.found_cutoffs(history, settings, dataset.data_until(history, settings))
-        members = eligible(history, settings.churn.cohort, cutoffs)
+        cutoffs = dataset.list_cutoffs(history, settings, dataset.find_data_until(history, settings))
+        members = find_eligible(history, settings.churn.cohort, cutoffs)
         every = snapshots.table(history, cutoffs)
         # Some accounts at a time, and one instant at which nobody is there.
         parts = [part.slice(start, 50) for part in snapshots.split(every, cutoffs).values() for start in (0, 50, 100)]
         whole = [every.slice(0, 0), *parts, *(part.slice(150) for part in snapshots.split(every, cutoffs).values())]
         kept = snapshot_cache.table(settings, history, cutoffs)
-        read = joined(snapshot_cache.parts(settings, history, cutoffs), members)
+        read = join_snapshots(snapshot_cache.parts(settings, history, cutoffs), members)
     expected = every.to_pandas().merge(members, on=["account_id", "as_of"])
     assert kept.equals(every)
     pd.testing.assert_frame_equal(read, expected, check_exact=True)
-    found = joined(whole, members).sort_values(["as_of", "account_id"], ignore_index=True)
+    found = join_snapshots(whole, members).sort_values(["as_of", "account_id"], ignore_index=True)
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
@@ -98,11 +98,11 @@ def test_snapshots_of_other_columns_are_not_joined():
     at = pa.array([datetime(2024, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))
     part = pa.table({"account_id": ["A"], "as_of": at, "seats": [1.0]})
     members = part.select(["account_id", "as_of"]).to_pandas()
-    assert joined([part], members)["seats"].tolist() == [1.0]
+    assert join_snapshots([part], members)["seats"].tolist() == [1.0]
     with pytest.raises(ValueError, match="differ in their columns: \\['seats', 'users'\\]"):
-        joined([part, part.rename_columns({"seats": "users"})], members)
+        join_snapshots([part, part.rename_columns({"seats": "users"})], members)
 
 
 def test_the_places_drawn_are_the_rows_that_pandas_draws():
     frame = pd.DataFrame({"a": range(50)})
-    assert frame.sample(20, random_state=3).index.tolist() == drawn(np.arange(50), 20, seed=3).tolist()
+    assert frame.sample(20, random_state=3).index.tolist() == sample_rows(np.arange(50), 20, seed=3).tolist()

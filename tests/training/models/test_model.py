@@ -15,7 +15,7 @@ import pytest
 from features.core.errors import RegistryError
 from features.engine import snapshots
 from features.sources.history import History
-from training.models.model import Bundle
+from training.models.model import Model
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def score(bundle, frame):
 
 
 def test_saved_and_loaded_it_gives_the_same_bits(bundle, folder, frame):
-    loaded = Bundle.load(folder, version="churn-3")
+    loaded = Model.load(folder, version="churn-3")
     assert score(loaded, frame).tobytes() == score(bundle, frame).tobytes()
     assert loaded.version == "churn-3"
     plain = replace(loaded, reference=bundle.reference, version="")
@@ -49,7 +49,7 @@ def test_saved_and_loaded_it_gives_the_same_bits(bundle, folder, frame):
 
 
 def test_saved_again_it_is_the_same_files(folder, tmp_path):
-    Bundle.load(folder).save(tmp_path / "again")
+    Model.load(folder).save(tmp_path / "again")
     for file in ("bundle.json", "booster_30d.txt", "booster_60d.txt"):
         assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes()
 
@@ -128,7 +128,7 @@ def test_of_a_model_without_an_additive_part_the_trees_alone_count(bundle, frame
     for head in manifest["heads"]:
         del head["linear"], head["share"]
     (tmp_path / "bundle.json").write_text(json.dumps(manifest))
-    found, matrix = Bundle.load(tmp_path), older.matrix(frame)
+    found, matrix = Model.load(tmp_path), older.matrix(frame)
     trees = older.heads[0].booster.predict(matrix, raw_score=True)
     assert np.array_equal(found.probabilities(matrix)[:, 0], older.heads[0].calibrator(trees))
     assert (found.probabilities(matrix) != bundle.probabilities(matrix)).any()
@@ -205,9 +205,9 @@ def rewritten(change):
 def test_a_folder_that_is_not_whole_is_refused_with_a_clear_error(folder, name, damage):
     damage(folder / name)
     with pytest.raises(RegistryError, match="is not a whole model"):
-        Bundle.load(folder)
+        Model.load(folder)
 
 
 def test_a_folder_that_is_not_there_is_refused_with_a_clear_error(tmp_path):
     with pytest.raises(RegistryError, match="nowhere is not a whole model"):
-        Bundle.load(tmp_path / "nowhere")
+        Model.load(tmp_path / "nowhere")

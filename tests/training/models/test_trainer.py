@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.models.hyperparameters import Recipe
-from training.models.trainer import learned
+from training.models.hyperparameters import Hyperparameters
+from training.models.trainer import fit_undated
 
 GENERATOR = np.random.default_rng(4)
 SLOPE, STEP = GENERATOR.normal(0, 1, 1000), GENERATOR.integers(0, 6, 1000)
@@ -20,7 +20,7 @@ LABELS = (GENERATOR.random(1000) < CHANCE).astype("float64")
 
 @pytest.fixture(scope="module")
 def head():
-    return learned(MATRIX, LABELS, coded=[1])
+    return fit_undated(MATRIX, LABELS, coded=[1])
 
 
 def test_both_parts_are_learned_and_the_chances_come_true(head):
@@ -41,13 +41,13 @@ def test_contributions_are_of_both_parts_and_add_up_to_the_log_odds(head):
 
 
 def test_the_score_never_moves_against_a_direction():
-    recipe = Recipe()
+    recipe = Hyperparameters()
     against = replace(recipe, parameters={**recipe.parameters, "monotone_constraints": [-1] + [0] * 11})
-    held = learned(MATRIX, LABELS, recipe=against)
+    held = fit_undated(MATRIX, LABELS, recipe=against)
     steps = np.repeat(MATRIX[:50], 20, axis=0)
     steps[:, 0] = np.tile(np.linspace(-3, 3, 20), 50)
     assert (np.diff(held.log_odds(steps).reshape(50, 20), axis=1) <= 1e-12).all()
 
 
 def test_the_same_rows_give_the_same_model(head):
-    assert learned(MATRIX, LABELS, coded=[1]) == head
+    assert fit_undated(MATRIX, LABELS, coded=[1]) == head

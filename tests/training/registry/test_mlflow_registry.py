@@ -15,17 +15,17 @@ from mlflow.exceptions import MlflowException
 
 from features.core.errors import RegistryError
 from training.evaluation import plots
-from training.evaluation.compare import Comparison, Difference
+from training.evaluation.compare import FigureDifference, ModelComparison
 from training.models import hyperparameters
-from training.models.model import Bundle
+from training.models.model import Model
 from training.registry import mlflow_registry, model_card, promotion_checks, promotion_log
-from training.registry.promotion_checks import Held
+from training.registry.promotion_checks import ChampionComparison
 
 
 @pytest.fixture
 def client(registered):
     """MLflow's own client, on the test's registry."""
-    with mlflow_registry._mlflow(registered.settings) as adapter:
+    with mlflow_registry._open_mlflow(registered.settings) as adapter:
         return adapter.MlflowClient()
 
 
@@ -33,7 +33,9 @@ def client(registered):
 def against(monkeypatch):
     """Nothing is held against the champion here (`test_checks` does that), but for what a test puts in by target."""
     found = {}
-    monkeypatch.setattr(promotion_checks, "against", lambda _, bundles, __: dict.fromkeys(bundles, Held()) | found)
+    monkeypatch.setattr(
+        promotion_checks, "against", lambda _, bundles, __: dict.fromkeys(bundles, ChampionComparison()) | found
+    )
     return found
 
 
@@ -132,7 +134,7 @@ def test_each_target_is_a_registered_model_and_each_run_a_version_of_it(register
 
 def test_the_newest_version_is_the_challenger_and_none_is_champion_yet(registered, client):
     assert aliases(client) == {"challenger": 2}
-    assert promotion_log.champions(registered.settings) == {}
+    assert promotion_log.load_champions(registered.settings) == {}
 
 
 def test_no_artifact_is_a_pickle(logged):
@@ -157,7 +159,7 @@ def test_promoting_makes_a_runs_models_the_champions(registered, client):
         "upsell": ("upsell-1", "promote", "better"),
     }
     assert (champion(client), champion(client, "upsell")) == (1, 1)
-    served = promotion_log.champions(registered.settings)
+    served = promotion_log.load_champions(registered.settings)
     assert {t: (b.version, b.run_id) for t, b in served.items()} == {
         "churn": ("churn-1", registered.first),
         "upsell": ("upsell-1", registered.first),
@@ -167,7 +169,7 @@ def test_promoting_makes_a_runs_models_the_champions(registered, client):
 @pytest.mark.usefixtures("client")
 def test_the_model_loaded_from_the_registry_gives_the_champions_probabilities(registered):
     mlflow_registry.promote(registered.settings, registered.first, reason="better")
-    bundle = promotion_log.champions(registered.settings)["churn"]
+    bundle = promotion_log.load_champions(registered.settings)["churn"]
     frame = bundle.reference.head(50)
     matrix = bundle.matrix(frame)
     assert np.isnan(matrix).any()
@@ -184,7 +186,7 @@ def test_promoting_again_changes_nothing(registered, client):
     first = mlflow_registry.promote(registered.settings, registered.first, reason="better")
     again = mlflow_registry.promote(registered.settings, registered.first, reason="once more")
     assert again == first
-    assert len(promotion_log.read(registered.settings)) == 2
+    assert len(promotion_log.read_promotions(registered.settings)) == 2
     assert champion(client) == 1
 
 
@@ -194,7 +196,7 @@ def test_a_model_without_a_signal_is_not_promoted(registered, client):
     assert done["churn"].version == "churn-2"
     assert done["upsell"].startswith("upsell-2 stays a challenger: verdict: upsell_30d is no_signal (")
     assert (champion(client), champion(client, "upsell")) == (2, 1)
-    assert {t: b.version for t, b in promotion_log.champions(registered.settings).items()} == {
+    assert {t: b.version for t, b in promotion_log.load_champions(registered.settings).items()} == {
         "churn": "churn-2",
         "upsell": "upsell-1",
     }
@@ -204,7 +206,7 @@ def test_a_model_without_a_signal_is_promoted_when_forced(registered, client):
     done = mlflow_registry.promote(registered.settings, registered.second, reason="must", force=True)
     assert done["upsell"].version == "upsell-2"
     assert champion(client, "upsell") == 2
-    [kept] = [p.checks for p in promotion_log.read(registered.settings) if p.target == "upsell"]
+    [kept] = [p.checks for p in promotion_log.read_promotions(registered.settings) if p.target == "upsell"]
     assert kept["verdict"].startswith("refused, and forced: upsell_30d is no_signal (")
     assert kept["parity"].startswith("passed: 0 of ")
 
@@ -221,14 +223,16 @@ def test_a_suspected_leak_is_not_promoted_even_when_forced(registered, client):
 
 def test_a_model_worse_than_the_champion_stays_a_challenger_until_it_is_forced(registered, client, against):
     mlflow_registry.promote(registered.settings, registered.first, reason="better")
-    worse = tuple(Difference(f, 0.8, 0.7, -0.15, -0.05) for f in ("auc", "ap"))
-    against["churn"] = Held("churn-1", {"churn_30d": Comparison(90, 0.1, (), worse, (0.0, 0.0), (0.1, 0.1), ())}, "")
+    worse = tuple(FigureDifference(f, 0.8, 0.7, -0.15, -0.05) for f in ("auc", "ap"))
+    against["churn"] = ChampionComparison(
+        "churn-1", {"churn_30d": ModelComparison(90, 0.1, (), worse, (0.0, 0.0), (0.1, 0.1), ())}, ""
+    )
     done = mlflow_registry.promote(registered.settings, registered.second, reason="newer")
     assert done["churn"].startswith("churn-2 stays a challenger: champion: mean AUC -0.1000 against churn-1")
     assert aliases(client) == {"champion": 1, "challenger": 2}
     done = mlflow_registry.promote(registered.settings, registered.second, reason="all the same", force=True)
     assert done["churn"].checks["champion"].startswith("refused, and forced: mean AUC -0.1000")
-    assert promotion_log.current(registered.settings)["churn"].reason == "all the same"
+    assert promotion_log.read_current(registered.settings)["churn"].reason == "all the same"
     assert aliases(client) == {"champion": 2}
 
 
@@ -244,7 +248,7 @@ def test_a_champion_is_no_challenger_any_more(registered, client):
 def test_a_run_has_the_card_of_each_model_which_lies_with_it_too(registered, client):
     cards = {Path(file.path).name for file in client.list_artifacts(registered.first, "cards")}
     assert cards == {"churn.html", "upsell.html"}
-    for target, version in mlflow_registry.versions(registered.settings, registered.first).items():
+    for target, version in mlflow_registry.find_versions(registered.settings, registered.first).items():
         page = (version.folder / model_card.FILE).read_text()
         assert registered.first in page
         assert f"Small Quay: {target} model" in page
@@ -257,8 +261,12 @@ def test_rollback_makes_the_champion_before_champion_again(registered, client):
     done = mlflow_registry.rollback(settings, "churn", reason="it was worse")
     assert (done.action, done.version, done.reason) == ("rollback", "churn-1", "it was worse")
     assert champion(client) == 1
-    assert promotion_log.champions(settings)["churn"].run_id == registered.first
-    assert [p.version for p in promotion_log.read(settings) if p.target == "churn"] == ["churn-1", "churn-2", "churn-1"]
+    assert promotion_log.load_champions(settings)["churn"].run_id == registered.first
+    assert [p.version for p in promotion_log.read_promotions(settings) if p.target == "churn"] == [
+        "churn-1",
+        "churn-2",
+        "churn-1",
+    ]
 
 
 def test_without_an_earlier_champion_there_is_nothing_to_roll_back_to(registered, client):
@@ -284,13 +292,13 @@ def test_a_model_that_does_not_load_does_not_become_champion(registered, client,
     settings = registered.settings
     for run in (registered.first, registered.second):
         mlflow_registry.promote(settings, run, reason="better")
-    earlier = promotion_log.read(settings)
+    earlier = promotion_log.read_promotions(settings)
     booster = settings.paths.mlruns / earlier[0].bundle / "booster_30d.txt"
     booster.write_text(booster.read_text()[:-100])
     with pytest.raises(RegistryError, match="is not a whole model"):
         again(registered)
     assert champion(client) == 2
-    assert promotion_log.read(settings) == earlier
+    assert promotion_log.read_promotions(settings) == earlier
 
 
 def test_an_unknown_run_is_an_error_that_names_it(registered):
@@ -299,7 +307,7 @@ def test_an_unknown_run_is_an_error_that_names_it(registered):
 
 
 def test_the_latest_run_is_the_newest_that_ended_well_and_has_models(registered, client):
-    with mlflow_registry._mlflow(registered.settings) as adapter:
+    with mlflow_registry._open_mlflow(registered.settings) as adapter:
         with adapter.start_run():
             pass
         with pytest.raises(KeyboardInterrupt), adapter.start_run():
@@ -315,7 +323,7 @@ def test_a_company_never_trained_has_no_latest_run(other):
 
 
 def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(other, sound, client, monkeypatch):
-    monkeypatch.setattr(plots, "figures", lambda *_: ())
+    monkeypatch.setattr(plots, "draw_figures", lambda *_: ())
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -323,24 +331,24 @@ def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(ot
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", killed)
         with pytest.raises(KeyboardInterrupt):
-            mlflow_registry.log(other, sound, fingerprint="0")
+            mlflow_registry.log_run(other, sound, fingerprint="0")
     [version] = client.search_model_versions("name = 'other-quay-churn'")
     assert client.search_model_versions("name = 'other-quay-upsell'") == []
     assert mlflow_registry.promote(other, version.run_id, reason="it is whole")["churn"].version == "churn-1"
-    assert promotion_log.champions(other)["churn"].run_id == version.run_id
+    assert promotion_log.load_champions(other)["churn"].run_id == version.run_id
 
 
 def test_a_run_without_a_signature_is_not_registered(other, fitted, client, monkeypatch):
-    monkeypatch.setattr(plots, "figures", lambda *_: ())
-    monkeypatch.setattr(mlflow_registry, "_signature", lambda _: None)
+    monkeypatch.setattr(plots, "draw_figures", lambda *_: ())
+    monkeypatch.setattr(mlflow_registry, "_build_signature", lambda _: None)
     with pytest.raises(RegistryError, match="no signature for churn"):
-        mlflow_registry.log(other, fitted, fingerprint="0")
+        mlflow_registry.log_run(other, fitted, fingerprint="0")
     assert client.search_model_versions("name = 'other-quay-churn'") == []
 
 
 def test_models_are_not_written_to_where_the_folder_once_was(registered, client, fitted):
     with pytest.raises(RegistryError, match="was moved after MLflow's database was made in it"):
-        mlflow_registry.log(registered.settings, fitted, fingerprint="0")
+        mlflow_registry.log_run(registered.settings, fitted, fingerprint="0")
     assert len(client.search_runs([client.get_experiment_by_name("small-quay").experiment_id])) == 2
 
 
@@ -348,7 +356,7 @@ def test_models_are_not_written_to_where_the_folder_once_was(registered, client,
 def test_a_locked_database_is_one_clear_error_and_promotes_nothing(registered, client, capfd):
     settings = registered.settings
     mlflow_registry.promote(settings, registered.first, reason="better")
-    before = promotion_log.file(settings).read_bytes()
+    before = promotion_log.locate_log(settings).read_bytes()
     for act in (
         lambda: mlflow_registry.promote(settings, registered.second, reason="newer"),
         lambda: mlflow_registry.promote(settings, "latest", reason="newer"),
@@ -359,7 +367,7 @@ def test_a_locked_database_is_one_clear_error_and_promotes_nothing(registered, c
         assert "database is locked" in raised.value.found
         assert "Another process holds it" in raised.value.hint
         assert capfd.readouterr().err == ""
-    assert promotion_log.file(settings).read_bytes() == before
+    assert promotion_log.locate_log(settings).read_bytes() == before
     assert champion(client) == 1
 
 
@@ -368,17 +376,17 @@ def test_a_locked_database_rolls_nothing_back(registered, client):
     settings = registered.settings
     for run in (registered.first, registered.second):
         mlflow_registry.promote(settings, run, reason="better")
-    before = promotion_log.file(settings).read_bytes()
+    before = promotion_log.locate_log(settings).read_bytes()
     with locked(settings), pytest.raises(RegistryError, match="database is locked"):
         mlflow_registry.rollback(settings, "churn", reason="")
-    assert promotion_log.file(settings).read_bytes() == before
+    assert promotion_log.locate_log(settings).read_bytes() == before
     assert champion(client) == 2
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_database_locked_while_training_is_logged_registers_nothing(registered, client):
     with locked(registered.settings), pytest.raises(RegistryError, match="database is locked"):
-        mlflow_registry.log(registered.settings, registered.fitted, fingerprint="0")
+        mlflow_registry.log_run(registered.settings, registered.fitted, fingerprint="0")
     assert aliases(client) == {"challenger": 2}
     assert len(client.search_model_versions("name = 'small-quay-churn'")) == 2
     assert mlflow.active_run() is None
@@ -397,17 +405,17 @@ def test_champions_are_found_where_the_whole_folder_was_moved(registered, tmp_pa
     moved = tmp_path / "moved to"
     registered.settings.paths.mlruns.rename(moved)
     paths = registered.settings.paths.model_copy(update={"mlruns": moved})
-    served = promotion_log.champions(registered.settings.model_copy(update={"paths": paths}))
-    assert isinstance(served["churn"], Bundle)
+    served = promotion_log.load_champions(registered.settings.model_copy(update={"paths": paths}))
+    assert isinstance(served["churn"], Model)
     assert replace(served["churn"], version="") != replace(served["upsell"], version="")
 
 
 def test_a_runs_models_are_found_by_its_id_or_alias(registered):
     for run, versions in ((registered.first, 1), ("latest", 2), ("challenger", 2)):
-        found = mlflow_registry.bundles(registered.settings, run)
+        found = mlflow_registry.load_models(registered.settings, run)
         assert {b.version for b in found.values()} == {f"churn-{versions}", f"upsell-{versions}"}
     mlflow_registry.promote(registered.settings, registered.first, reason="the first")
-    found = mlflow_registry.bundles(registered.settings, "champion")
+    found = mlflow_registry.load_models(registered.settings, "champion")
     assert {n: b.version for n, b in found.items()} == {"churn": "churn-1", "upsell": "upsell-1"}
     bundle = registered.fitted["churn"].bundle
     assert found["churn"].learned_until == bundle.learned_until is not None
@@ -417,4 +425,4 @@ def test_a_runs_models_are_found_by_its_id_or_alias(registered):
 @pytest.mark.parametrize("run", ["champion", "0123456789abcdef"])
 def test_models_of_a_run_that_is_not_there_are_an_error_that_says_so(registered, run):
     with pytest.raises(RegistryError, match=f"there is no run {run} with models of Small Quay"):
-        mlflow_registry.bundles(registered.settings, run)
+        mlflow_registry.load_models(registered.settings, run)

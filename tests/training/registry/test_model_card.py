@@ -13,22 +13,22 @@ import pytest
 
 from features.catalog import BUILT_IN
 from features.core.errors import RegistryError
-from training.diagnostics.sample_size import Lacking
+from training.diagnostics.sample_size import InsufficientData
 from training.evaluation import plots
-from training.evaluation.segments import Part
+from training.evaluation.segments import SegmentFigures
 from training.registry import model_card
 
 
 @pytest.fixture(scope="module")
 def about(company):
-    return model_card.About(company.settings, "0123456789abcdef", "run-7")
+    return model_card.CardContext(company.settings, "0123456789abcdef", "run-7")
 
 
 @pytest.fixture(scope="module")
 def page(about, fitted):
     churn = fitted["churn"]
-    drawn = {30: [figure for _, figure in plots.figures("churn_30d", churn.outcomes[30])]}
-    return model_card.render(about, "churn", churn, drawn)
+    drawn = {30: [figure for _, figure in plots.draw_figures("churn_30d", churn.outcomes[30])]}
+    return model_card.render_card(about, "churn", churn, drawn)
 
 
 class Page(HTMLParser):
@@ -95,22 +95,22 @@ def test_it_gives_each_horizons_figures_with_intervals_beside_the_baselines(page
 
 def test_its_drivers_are_families_with_the_planted_reason_first_and_its_direction(fitted):
     churn, upsell = fitted["churn"].bundle, fitted["upsell"].bundle
-    found = model_card.families(churn, 30, BUILT_IN)
+    found = model_card.rank_families(churn, 30, BUILT_IN)
     assert found[0].leader == "plan"
     assert found[0].direction.startswith("basic raises it, ")
     assert [f.strength for f in found] == sorted((f.strength for f in found), reverse=True)
     assert sum(f.share for f in found) == pytest.approx(1)
     assert len({f.name for f in found}) == len(found)
-    seats = model_card.families(upsell, 30, BUILT_IN)[0]
+    seats = model_card.rank_families(upsell, 30, BUILT_IN)[0]
     assert (seats.leader, seats.direction) == ("seats", "more of it raises the score")
 
 
 def test_a_families_strength_is_that_of_the_sum_of_its_features(fitted):
     bundle, catalog = fitted["churn"].bundle, BUILT_IN
     parts = bundle.contributions(bundle.matrix(bundle.reference), 30)
-    its = [catalog.feature(f).family == "usage level" for f in bundle.features]
+    its = [catalog.find_feature(f).family == "usage level" for f in bundle.features]
     assert sum(its) > 1
-    [found] = [f for f in model_card.families(bundle, 30, catalog) if f.name == "usage level"]
+    [found] = [f for f in model_card.rank_families(bundle, 30, catalog) if f.name == "usage level"]
     assert found.strength == pytest.approx(np.abs(parts[:, its].sum(axis=1)).mean(), rel=0.2)
 
 
@@ -123,7 +123,7 @@ def test_a_families_strength_is_that_of_the_sum_of_its_features(fitted):
     ],
 )
 def test_a_direction_is_told_only_where_there_is_one(values, parts, told):
-    assert model_card._direction(pd.Series(values), np.array(parts)) == told
+    assert model_card._describe_direction(pd.Series(values), np.array(parts)) == told
 
 
 def test_a_segment_is_weak_where_its_whole_interval_lies_below_the_auc_of_all(about, fitted):
@@ -132,14 +132,14 @@ def test_a_segment_is_weak_where_its_whole_interval_lies_below_the_auc_of_all(ab
         churn.outcomes[30].evaluation,
         auc=0.8,
         by_segment=(
-            Part("plan", "weak one", 100, 20, 0.3, 0.6, 0.5, 0.79),
-            Part("plan", "unclear one", 100, 20, 0.2, 0.6, 0.5, 0.81),
-            Part("plan", "small one", 12, 2, 0.2, None, None, None),
+            SegmentFigures("plan", "weak one", 100, 20, 0.3, 0.6, 0.5, 0.79),
+            SegmentFigures("plan", "unclear one", 100, 20, 0.2, 0.6, 0.5, 0.81),
+            SegmentFigures("plan", "small one", 12, 2, 0.2, None, None, None),
         ),
     )
-    assert [p.value for p in model_card.weak(e)] == ["weak one"]
+    assert [p.value for p in model_card.find_weak_segments(e)] == ["weak one"]
     outcomes = {30: replace(churn.outcomes[30], evaluation=e)}
-    text = spoken(model_card.render(about, "churn", replace(churn, outcomes=outcomes), {}))
+    text = spoken(model_card.render_card(about, "churn", replace(churn, outcomes=outcomes), {}))
     assert "plan: weak one 100 20.0% 30.0% 0.6 (0.5 to 0.79)" in text
     assert "unclear one" not in text
     assert "Too few rows of either class to tell: plan small one (2 of 12)" in text
@@ -151,18 +151,20 @@ def test_names_of_users_are_escaped(about, fitted):
     company = settings.company.model_copy(update={"name": bad})
     churn = fitted["churn"]
     e = replace(
-        churn.outcomes[30].evaluation, reasons=(bad,), by_segment=(Part("plan", bad, 9, 3, 0.3, 0.1, 0.1, 0.1),)
+        churn.outcomes[30].evaluation,
+        reasons=(bad,),
+        by_segment=(SegmentFigures("plan", bad, 9, 3, 0.3, 0.1, 0.1, 0.1),),
     )
     changed = replace(churn, outcomes={30: replace(churn.outcomes[30], evaluation=e)})
     own = replace(about, settings=settings.model_copy(update={"company": company}))
-    page = model_card.render(own, "churn", changed, {})
+    page = model_card.render_card(own, "churn", changed, {})
     assert bad not in page
     assert page.count(html.escape(bad)) >= 4
 
 
 def test_a_horizon_that_was_not_trained_is_told_with_the_reasons(about, fitted):
-    short = replace(fitted["churn"], lacking={90: Lacking(20, 0, ("nobody left", "too few rows"))})
-    text = spoken(model_card.render(about, "churn", short, {}))
+    short = replace(fitted["churn"], lacking={90: InsufficientData(20, 0, ("nobody left", "too few rows"))})
+    text = spoken(model_card.render_card(about, "churn", short, {}))
     assert "90 days insufficient, not trained: nobody left; too few rows" in text
     assert "churn_90d: nobody left" in text
 
@@ -170,7 +172,7 @@ def test_a_horizon_that_was_not_trained_is_told_with_the_reasons(about, fitted):
 def test_what_counts_is_told_with_the_settings_of_the_company(company):
     churn = company.settings.churn
     label = churn.label.model_copy(update={"kind": "lapse", "grace_days": 3, "products": ("gold",)})
-    said = model_card.definition(churn.model_copy(update={"label": label, "lead_days": 7}))
+    said = model_card.describe_label(churn.model_copy(update={"label": label, "lead_days": 7}))
     assert said.endswith(" Here grace_days = 3, products = ('gold',), lead_days = 7.")
     assert "`" not in said
 
@@ -178,6 +180,6 @@ def test_what_counts_is_told_with_the_settings_of_the_company(company):
 def test_a_card_is_copied_out_of_the_models_folder(tmp_path, page):
     (tmp_path / "bundle").mkdir()
     with pytest.raises(RegistryError, match="has no card"):
-        model_card.copy(tmp_path / "bundle", tmp_path / "out.html")
+        model_card.copy_card(tmp_path / "bundle", tmp_path / "out.html")
     (tmp_path / "bundle" / "card.html").write_text(page)
-    assert model_card.copy(tmp_path / "bundle", tmp_path / "cards" / "out.html").read_text() == page
+    assert model_card.copy_card(tmp_path / "bundle", tmp_path / "cards" / "out.html").read_text() == page

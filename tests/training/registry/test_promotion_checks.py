@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from features.core.errors import RegistryError
-from training.diagnostics.sample_size import Lacking
-from training.evaluation.compare import Comparison, Difference, Segment
+from training.diagnostics.sample_size import InsufficientData
+from training.evaluation.compare import FigureDifference, ModelComparison, SegmentDifference
 from training.registry import promotion_checks
-from training.registry.promotion_checks import Held
+from training.registry.promotion_checks import ChampionComparison
 from training.registry.promotion_log import Promotion
 
 CUTOFFS = (datetime(2024, 2, 1, tzinfo=UTC),)
@@ -26,7 +26,7 @@ def candidate(sound, tmp_path_factory):
     folder = tmp_path_factory.mktemp("candidate")
     churn = sound["churn"]
     churn.bundle.save(folder)
-    promotion_checks.keep(churn.bundle, churn.figures(), folder)
+    promotion_checks.write_evidence(churn.bundle, churn.figures(), folder)
     return folder, type(churn.bundle).load(folder, version="churn-2")
 
 
@@ -41,20 +41,22 @@ def own(candidate, tmp_path):
 def held(auc=(0.01, -0.01, 0.03), brier=(-0.001, -0.002, 0.001), ece=(0.01, 0.01), segments=()):
     """Against churn-1; each figure as (difference, low, high)."""
     figures = {"auc": auc, "ap": (0.0, -0.1, 0.1), "brier": brier, "profit": (0.0, -1.0, 1.0)}
-    told = tuple(Difference(name, 0.8, 0.8 + d, low, high) for name, (d, low, high) in figures.items())
-    return Held("churn-1", {"churn_30d": Comparison(500, 0.1, CUTOFFS, told, ece, (0.015, 0.015), segments)}, why="")
+    told = tuple(FigureDifference(name, 0.8, 0.8 + d, low, high) for name, (d, low, high) in figures.items())
+    return ChampionComparison(
+        "churn-1", {"churn_30d": ModelComparison(500, 0.1, CUTOFFS, told, ece, (0.015, 0.015), segments)}, why=""
+    )
 
 
 def segment(difference, low, high):
-    return Segment("plan", "basic", 100, 30, Difference("auc", 0.8, 0.8 + difference, low, high))
+    return SegmentDifference("plan", "basic", 100, 30, FigureDifference("auc", 0.8, 0.8 + difference, low, high))
 
 
 def judged(candidate, against):
-    return {c.name: c for c in promotion_checks.checks(*candidate, against)}
+    return {c.name: c for c in promotion_checks.check_candidate(*candidate, against)}
 
 
 def refused(candidate, against):
-    return {c.name: c.said for c in promotion_checks.refused(promotion_checks.checks(*candidate, against))}
+    return {c.name: c.said for c in promotion_checks.list_failed(promotion_checks.check_candidate(*candidate, against))}
 
 
 def spoil(folder, **changes):
@@ -65,7 +67,7 @@ def spoil(folder, **changes):
 
 
 def test_without_a_champion_a_sound_model_passes_every_check(candidate):
-    found = judged(candidate, Held())
+    found = judged(candidate, ChampionComparison())
     assert list(found) == ["verdict", "champion", "calibration", "segments", "parity"]
     assert all(c.passed for c in found.values())
     assert found["champion"].said == "there is no champion yet"
@@ -82,16 +84,16 @@ def test_a_better_model_passes_with_its_lead_told(candidate):
 @pytest.mark.parametrize("verdict", ["no_signal", "insufficient", "leak_suspected"])
 def test_every_horizon_must_have_a_signal_and_a_leak_is_final(own, verdict):
     spoil(own[0], verdict=verdict, reasons=["because of this"])
-    check = judged(own, Held())["verdict"]
+    check = judged(own, ChampionComparison())["verdict"]
     assert not check.passed
     assert check.said == f"churn_60d is {verdict} (because of this)"
     assert check.final == (verdict == "leak_suspected")
 
 
 def test_a_horizon_that_could_not_be_trained_has_no_signal(sound, own):
-    churn = replace(sound["churn"], lacking={90: Lacking(10, 0, ("of one class",))})
-    promotion_checks.keep(churn.bundle, churn.figures(), own[0])
-    assert refused(own, Held()) == {"verdict": "churn_90d is insufficient (of one class)"}
+    churn = replace(sound["churn"], lacking={90: InsufficientData(10, 0, ("of one class",))})
+    promotion_checks.write_evidence(churn.bundle, churn.figures(), own[0])
+    assert refused(own, ChampionComparison()) == {"verdict": "churn_90d is insufficient (of one class)"}
 
 
 @pytest.mark.parametrize(
@@ -120,9 +122,11 @@ def test_calibration_is_good_or_no_worse_than_the_champions(candidate, ece, pass
 
 def test_calibration_within_its_noise_is_good_without_a_champion(own):
     spoil(own[0], ece=0.05, ece_noise=0.06)
-    assert judged(own, Held())["calibration"].passed
+    assert judged(own, ChampionComparison())["calibration"].passed
     spoil(own[0], ece=0.05, ece_noise=0.04)
-    assert refused(own, Held()) == {"calibration": "calibration error of churn_60d 0.050, noise up to 0.040"}
+    assert refused(own, ChampionComparison()) == {
+        "calibration": "calibration error of churn_60d 0.050, noise up to 0.040"
+    }
 
 
 @pytest.mark.parametrize(
@@ -140,15 +144,15 @@ def test_a_model_that_scores_otherwise_than_when_it_was_judged_is_refused(own):
     kept = pd.read_parquet(folder / "parity.parquet")
     kept.iloc[3, 0] = np.nextafter(kept.iloc[3, 0], 1)
     kept.to_parquet(folder / "parity.parquet", index=False)
-    found = refused((folder, bundle), Held())
+    found = refused((folder, bundle), ChampionComparison())
     assert found == {"parity": "1 of 200 rows in batch and 20 alone differ from when it was judged"}
 
 
 def test_without_what_it_was_judged_by_a_model_is_refused(own):
     (own[0] / "parity.parquet").unlink()
-    assert refused(own, Held()).keys() == {"parity"}
+    assert refused(own, ChampionComparison()).keys() == {"parity"}
     (own[0] / "evaluation.json").unlink()
-    assert "train again" in refused(own, Held())["verdict"]
+    assert "train again" in refused(own, ChampionComparison())["verdict"]
 
 
 @pytest.fixture
@@ -166,7 +170,7 @@ def present(company, fitted, tmp_path):
 
 def test_the_same_model_is_held_against_itself_on_later_rows_and_ties(candidate, present):
     settings, promotion = present()
-    found = promotion_checks.outcomes(settings, {"churn": candidate[0]}, {"churn": promotion})["churn"]
+    found = promotion_checks.run_checks(settings, {"churn": candidate[0]}, {"churn": promotion})["churn"]
     against = {c.name: c for c in found}
     assert not against["champion"].passed
     assert "mean AUC +0.0000 against churn-1" in against["champion"].said
@@ -176,7 +180,7 @@ def test_the_same_model_is_held_against_itself_on_later_rows_and_ties(candidate,
 def test_a_champion_that_can_not_score_the_data_of_today_stops_nothing(candidate, fitted, present):
     features = ("of_a_source_that_vanished", *fitted["churn"].bundle.features[1:])
     settings, promotion = present(features=features)
-    against = promotion_checks.against(settings, {"churn": candidate[1]}, {"churn": promotion})["churn"]
+    against = promotion_checks.compare_with_champions(settings, {"churn": candidate[1]}, {"churn": promotion})["churn"]
     assert against.passed
     assert "the champion churn-1 can't score the data as they are now" in against.why
     assert "of_a_source_that_vanished" in against.why
@@ -184,7 +188,7 @@ def test_a_champion_that_can_not_score_the_data_of_today_stops_nothing(candidate
 
 def test_a_champion_that_has_learned_from_every_later_row_stops_the_candidate(candidate, present):
     settings, promotion = present(learned_until=datetime(2024, 3, 25, tzinfo=UTC))
-    against = promotion_checks.against(settings, {"churn": candidate[1]}, {"churn": promotion})["churn"]
+    against = promotion_checks.compare_with_champions(settings, {"churn": candidate[1]}, {"churn": promotion})["churn"]
     assert not against.passed
     assert "churn-1" in refused(candidate, against)["champion"]
 
@@ -193,7 +197,8 @@ def test_a_champion_that_has_learned_from_every_later_row_stops_the_candidate(ca
 def test_a_champion_that_can_not_be_compared_is_told(candidate, present, changes):
     settings, promotion = present(**changes)
     check = judged(
-        candidate, promotion_checks.against(settings, {"churn": candidate[1]}, {"churn": promotion})["churn"]
+        candidate,
+        promotion_checks.compare_with_champions(settings, {"churn": candidate[1]}, {"churn": promotion})["churn"],
     )
     assert check["champion"].passed
     assert "churn-1" in check["champion"].said
@@ -201,4 +206,4 @@ def test_a_champion_that_can_not_be_compared_is_told(candidate, present, changes
 
 def test_a_candidate_that_is_not_whole_is_an_error(company, tmp_path):
     with pytest.raises(RegistryError, match="is not a whole model"):
-        promotion_checks.outcomes(company.settings, {"churn": tmp_path}, {})
+        promotion_checks.run_checks(company.settings, {"churn": tmp_path}, {})

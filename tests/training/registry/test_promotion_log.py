@@ -11,7 +11,7 @@ import pytest
 
 from features.core.errors import RegistryError
 from features.settings.load import load_settings
-from training.models.model import Bundle
+from training.models.model import Model
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
@@ -26,7 +26,7 @@ def settings(company, tmp_path):
 
 
 def save(settings, promotion):
-    Bundle(
+    Model(
         target=promotion.target,
         features=("a",),
         categories={},
@@ -42,21 +42,21 @@ def save(settings, promotion):
 
 def test_what_is_appended_is_read_in_order(settings):
     for promotion in (FIRST, UPSELL, SECOND):
-        promotion_log.append(settings, promotion)
-    assert promotion_log.read(settings) == [FIRST, UPSELL, SECOND]
-    assert promotion_log.current(settings) == {"churn": SECOND, "upsell": UPSELL}
+        promotion_log.append_promotion(settings, promotion)
+    assert promotion_log.read_promotions(settings) == [FIRST, UPSELL, SECOND]
+    assert promotion_log.read_current(settings) == {"churn": SECOND, "upsell": UPSELL}
 
 
 def test_before_the_first_promotion_there_is_none(settings):
-    assert promotion_log.read(settings) == []
-    assert promotion_log.current(settings) == {}
-    assert promotion_log.champions(settings) == {}
+    assert promotion_log.read_promotions(settings) == []
+    assert promotion_log.read_current(settings) == {}
+    assert promotion_log.load_champions(settings) == {}
 
 
 def test_the_log_is_a_json_object_a_line_and_nothing_else_is_left(settings):
     for promotion in (FIRST, SECOND):
-        promotion_log.append(settings, promotion)
-    file = promotion_log.file(settings)
+        promotion_log.append_promotion(settings, promotion)
+    file = promotion_log.locate_log(settings)
     assert file.name == "small-quay-promotions.jsonl"
     assert [json.loads(line)["version"] for line in file.read_text().splitlines()] == ["churn-1", "churn-2"]
     assert [f.name for f in file.parent.iterdir()] == [file.name]
@@ -64,54 +64,54 @@ def test_the_log_is_a_json_object_a_line_and_nothing_else_is_left(settings):
 
 def test_a_reason_of_many_lines_is_kept_as_it_is(settings):
     odd = replace(FIRST, reason="one\ntwo\u2028three\x85four\r\n")
-    promotion_log.append(settings, odd)
-    promotion_log.append(settings, SECOND)
-    assert promotion_log.read(settings) == [odd, SECOND]
+    promotion_log.append_promotion(settings, odd)
+    promotion_log.append_promotion(settings, SECOND)
+    assert promotion_log.read_promotions(settings) == [odd, SECOND]
 
 
 @pytest.mark.parametrize("kept", [1, 30, -1])
 def test_a_last_line_that_a_kill_cut_short_is_ignored_and_then_repaired(settings, kept):
-    promotion_log.append(settings, FIRST)
-    file = promotion_log.file(settings)
+    promotion_log.append_promotion(settings, FIRST)
+    file = promotion_log.locate_log(settings)
     whole = file.read_bytes()
     file.write_bytes(whole + whole[:-1][:kept])
-    assert promotion_log.read(settings) == [FIRST]
-    promotion_log.append(settings, SECOND)
-    assert promotion_log.read(settings) == [FIRST, SECOND]
+    assert promotion_log.read_promotions(settings) == [FIRST]
+    promotion_log.append_promotion(settings, SECOND)
+    assert promotion_log.read_promotions(settings) == [FIRST, SECOND]
     assert len(file.read_text().splitlines()) == 2
 
 
 def test_a_first_line_that_a_kill_cut_short_is_ignored_and_then_repaired(settings):
-    promotion_log.append(settings, FIRST)
-    file = promotion_log.file(settings)
+    promotion_log.append_promotion(settings, FIRST)
+    file = promotion_log.locate_log(settings)
     file.write_bytes(file.read_bytes()[:40])
-    assert promotion_log.read(settings) == []
-    promotion_log.append(settings, SECOND)
-    assert promotion_log.read(settings) == [SECOND]
+    assert promotion_log.read_promotions(settings) == []
+    promotion_log.append_promotion(settings, SECOND)
+    assert promotion_log.read_promotions(settings) == [SECOND]
 
 
 @pytest.mark.parametrize("line", ["no json", '"text"', '{"at": "2024-01-01"}', "[]"])
 def test_a_whole_line_that_is_no_promotion_is_a_clear_error(settings, line):
-    promotion_log.append(settings, FIRST)
-    with promotion_log.file(settings).open("a") as log:
+    promotion_log.append_promotion(settings, FIRST)
+    with promotion_log.locate_log(settings).open("a") as log:
         log.write(line + "\n")
     with pytest.raises(RegistryError, match="has a line that is no promotion"):
-        promotion_log.current(settings)
+        promotion_log.read_current(settings)
 
 
 def test_a_file_that_a_kill_left_beside_the_log_does_not_matter(settings):
-    promotion_log.append(settings, FIRST)
-    promotion_log.file(settings).with_suffix(".part").write_text("half")
-    assert promotion_log.read(settings) == [FIRST]
-    promotion_log.append(settings, SECOND)
-    assert promotion_log.read(settings) == [FIRST, SECOND]
+    promotion_log.append_promotion(settings, FIRST)
+    promotion_log.locate_log(settings).with_suffix(".part").write_text("half")
+    assert promotion_log.read_promotions(settings) == [FIRST]
+    promotion_log.append_promotion(settings, SECOND)
+    assert promotion_log.read_promotions(settings) == [FIRST, SECOND]
 
 
 def test_champions_are_loaded_under_their_versions(settings):
     for promotion in (FIRST, SECOND, UPSELL):
         save(settings, promotion)
-        promotion_log.append(settings, promotion)
-    served = promotion_log.champions(settings)
+        promotion_log.append_promotion(settings, promotion)
+    served = promotion_log.load_champions(settings)
     assert {target: (b.version, b.run_id) for target, b in served.items()} == {
         "churn": ("churn-2", "run2"),
         "upsell": ("upsell-1", "run1"),
@@ -121,38 +121,38 @@ def test_champions_are_loaded_under_their_versions(settings):
 def test_a_target_no_longer_asked_for_has_no_champion(settings, tmp_path):
     for promotion in (FIRST, UPSELL):
         save(settings, promotion)
-        promotion_log.append(settings, promotion)
+        promotion_log.append_promotion(settings, promotion)
     text = settings.file.read_text()
     (tmp_path / "churn_alone.toml").write_text(text[: text.index("[upsell]")])
-    assert promotion_log.champions(load_settings(tmp_path / "churn_alone.toml")).keys() == {"churn"}
+    assert promotion_log.load_champions(load_settings(tmp_path / "churn_alone.toml")).keys() == {"churn"}
 
 
 def test_a_champion_whose_folder_is_gone_is_a_clear_error(settings):
-    promotion_log.append(settings, FIRST)
+    promotion_log.append_promotion(settings, FIRST)
     with pytest.raises(RegistryError, match=r"artifacts/1 is not a whole model\. "):
-        promotion_log.champions(settings)
+        promotion_log.load_champions(settings)
 
 
 def test_another_companys_log_is_another_file(settings):
-    promotion_log.append(settings, FIRST)
+    promotion_log.append_promotion(settings, FIRST)
     company = settings.company.model_copy(update={"name": "Other Quay"})
-    assert promotion_log.read(settings.model_copy(update={"company": company})) == []
+    assert promotion_log.read_promotions(settings.model_copy(update={"company": company})) == []
 
 
 def test_the_champion_before_is_the_last_of_another_version(settings):
     for promotion in (FIRST, SECOND, UPSELL, replace(SECOND, reason="again")):
-        promotion_log.append(settings, promotion)
-    assert promotion_log.before(settings, "churn") == FIRST
+        promotion_log.append_promotion(settings, promotion)
+    assert promotion_log.find_previous(settings, "churn") == FIRST
 
 
 def test_the_champion_before_a_rollback_is_the_one_rolled_back(settings):
     for promotion in (FIRST, SECOND, replace(FIRST, action="rollback")):
-        promotion_log.append(settings, promotion)
-    assert promotion_log.before(settings, "churn") == SECOND
+        promotion_log.append_promotion(settings, promotion)
+    assert promotion_log.find_previous(settings, "churn") == SECOND
 
 
 def test_a_line_says_when_in_utc_to_the_second():
-    told = datetime.fromisoformat(promotion_log.now())
+    told = datetime.fromisoformat(promotion_log.format_now())
     assert told.utcoffset().total_seconds() == 0
     assert told.microsecond == 0
     assert abs((datetime.now(UTC) - told).total_seconds()) < 5

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from features.settings import Cohort
-from training.targets.cohorts import eligible, ids
+from training.targets.cohorts import find_eligible, find_eligible_ids
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 US = timedelta(microseconds=1)
@@ -22,9 +22,9 @@ def members(posted, cohort, *, created=None, **tables):
     """The accounts in the cohort now, as arrays and the database tell; created long ago unless told otherwise."""
     accounts = {row[0]: LONG_AGO for table in tables.values() for row in table} | (created or {})
     history = posted(accounts=[*accounts.items()], **tables)
-    found = ids(history, cohort, NOW)
+    found = find_eligible_ids(history, cohort, NOW)
     assert "_connection" not in vars(history)  # no database was asked
-    told = [*eligible(history, cohort, [NOW])["account_id"]]
+    told = [*find_eligible(history, cohort, [NOW])["account_id"]]
     assert [*found] == told
     return set(told)
 
@@ -110,7 +110,7 @@ def test_an_account_is_a_member_once_at_each_instant_in_order(posted):
     accounts = [("B", LONG_AGO), ("A", LONG_AGO)]
     twice = [("A", NOW - days(2)), ("A", NOW - days(1)), ("B", NOW - days(1)), ("B", NOW + days(1))]
     history = posted(accounts=accounts, purchases=twice)
-    found = eligible(history, Cohort(kind="active", within_days=2), [NOW + days(2), NOW, NOW])
+    found = find_eligible(history, Cohort(kind="active", within_days=2), [NOW + days(2), NOW, NOW])
     assert found["as_of"].dtype == "datetime64[us, UTC]"
     expected = [("A", NOW), ("B", NOW), ("B", NOW + days(2))]
     assert [(a, t.to_pydatetime()) for a, t in found.itertuples(index=False)] == expected
@@ -118,7 +118,7 @@ def test_an_account_is_a_member_once_at_each_instant_in_order(posted):
 
 def test_an_empty_cohort_is_an_empty_frame(posted):
     history = posted(accounts=[("A", LONG_AGO)], purchases=[("A", LONG_AGO)])
-    found = eligible(history, Cohort(kind="active"), [NOW])
+    found = find_eligible(history, Cohort(kind="active"), [NOW])
     assert found.empty
     assert isinstance(found, pd.DataFrame)
     assert list(found) == ["account_id", "as_of"]
@@ -126,5 +126,5 @@ def test_an_empty_cohort_is_an_empty_frame(posted):
 
 def test_arrays_leave_what_is_beyond_them_to_the_database(posted):
     history = posted(accounts=[("A", LONG_AGO)], usage=[("A", NOW - US, {"count": 2**53 + 1})])
-    assert [*ids(history, Cohort(kind="using", within_days=60), NOW)] == ["A"]
+    assert [*find_eligible_ids(history, Cohort(kind="using", within_days=60), NOW)] == ["A"]
     assert "_connection" in vars(history)

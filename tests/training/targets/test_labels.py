@@ -14,8 +14,8 @@ import pytest
 from features.settings import Churn, ChurnLabel, Cohort, Upsell, UpsellLabel
 from features.settings.load import load_settings
 from features.sources.history import History
-from training.targets.cohorts import eligible
-from training.targets.labels import definition, gains, labels, mature_until, order
+from training.targets.cohorts import find_eligible
+from training.targets.labels import compute_gains, compute_labels, compute_mature_until, describe_definition, find_order
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 H = 30
@@ -47,7 +47,7 @@ def shown(answers):
 def told(history, target, accounts, *, data_until=LATE):
     rows = pd.DataFrame({"account_id": [*accounts]})
     rows["as_of"] = pd.Series([NOW] * len(rows)).astype("datetime64[us, UTC]")
-    return labels(history, target, H, rows, data_until=data_until).tolist()
+    return compute_labels(history, target, H, rows, data_until=data_until).tolist()
 
 
 def label(history, target, *, data_until=LATE):
@@ -195,7 +195,7 @@ def test_a_label_is_mature_when_the_data_reach_its_horizon_and_grace(posted, tar
     until = NOW + days(needed)
     assert not isnan(label(history, target, data_until=until))
     assert isnan(label(history, target, data_until=until - US))
-    assert mature_until(target, H, until) == NOW
+    assert compute_mature_until(target, H, until) == NOW
 
 
 def test_an_immature_label_is_not_told_even_when_the_event_is_there(posted):
@@ -262,16 +262,16 @@ def test_recurring_up_is_not_asked_of_an_account_that_never_had_terms(posted):
 def test_the_order_of_horizons_is_what_labels_of_random_histories_show(posted, target):
     history = posted(**random_company(5))
     rows = pd.DataFrame({"account_id": [f"A{i}" for i in range(130)], "as_of": pd.Timestamp(NOW)})
-    short, long = (labels(history, target, h, rows, data_until=LATE) for h in (20, 90))
+    short, long = (compute_labels(history, target, h, rows, data_until=LATE) for h in (20, 90))
     steps = set((long - short).dropna())
-    assert steps == {1: {0.0, 1.0}, -1: {0.0, -1.0}, 0: {-1.0, 0.0, 1.0}}[order(target)]
+    assert steps == {1: {0.0, 1.0}, -1: {0.0, -1.0}, 0: {-1.0, 0.0, 1.0}}[find_order(target)]
 
 
 def test_labels_stand_on_the_index_and_in_the_order_of_the_rows(posted):
     history = posted(purchases=[("B", NOW)])
     rows = pd.DataFrame({"account_id": ["A", "B", "A"], "as_of": [NOW, NOW, LATE]}, index=[7, 3, 5])
     rows["as_of"] = rows["as_of"].astype("datetime64[us, UTC]")
-    found = labels(history, churn("no_purchase"), H, rows, data_until=NOW + days(H))
+    found = compute_labels(history, churn("no_purchase"), H, rows, data_until=NOW + days(H))
     assert found.dtype == "float64"
     pd.testing.assert_series_equal(found, pd.Series([1.0, 0.0, np.nan], index=[7, 3, 5]))
 
@@ -508,7 +508,7 @@ def test_only_upsells_of_the_named_products_count(posted, kind):
 def gained(history, target, accounts):
     rows = pd.DataFrame({"account_id": [*accounts]})
     rows["as_of"] = pd.Series([NOW] * len(rows)).astype("datetime64[us, UTC]")
-    return shown(gains(history, target, H, rows, data_until=LATE))
+    return shown(compute_gains(history, target, H, rows, data_until=LATE))
 
 
 def test_the_gain_is_the_money_that_came_of_the_upsell(posted):
@@ -533,7 +533,7 @@ def test_the_gain_of_recurring_revenue_is_by_the_year(posted):
 
 def test_every_kind_has_its_definition_in_words():
     for target in every_target(0):
-        assert len(definition(target).split()) > 12, target.label.kind
+        assert len(describe_definition(target).split()) > 12, target.label.kind
 
 
 DOCS = Path(__file__).parents[3] / "docs" / "labels.md"
@@ -555,7 +555,7 @@ def test_a_cancel_date_in_accounts_becomes_a_label_by_the_toml_of_the_docs(tmp_p
     (tmp_path / "exports" / "usage.csv").write_text("\n".join(used), encoding="utf-8")
     settings = load_settings(file)
     with History.open(settings) as history:
-        members = eligible(history, settings.churn.cohort, [NOW])
+        members = find_eligible(history, settings.churn.cohort, [NOW])
         assert members["account_id"].tolist() == ["A", "B"]
-        assert labels(history, settings.churn, H, members, data_until=LATE).tolist() == [1.0, 0.0]
+        assert compute_labels(history, settings.churn, H, members, data_until=LATE).tolist() == [1.0, 0.0]
         assert "cancel_date" not in dict(history.attributes)

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from features.settings import Churn, ChurnLabel, Cohort, Upsell, UpsellLabel
-from training.decisions.timing import days_to_sale
-from training.targets.cohorts import eligible
-from training.targets.labels import days_needed, labels
+from training.decisions.timing import compute_days_to_sale
+from training.targets.cohorts import find_eligible
+from training.targets.labels import compute_days_needed, compute_labels
 
 MERGE = datetime(2024, 3, 1, tzinfo=UTC)
 LONG_AGO, LATE = MERGE - timedelta(days=900), MERGE + timedelta(days=900)
@@ -75,7 +75,7 @@ def merged(tables):
 def told(history, target, as_of, who):
     rows = pd.DataFrame({"account_id": [f"{w}{n}" for w in who for n in range(PAIRS)]})
     rows["as_of"] = pd.Series([as_of] * len(rows)).astype("datetime64[us, UTC]")
-    return labels(history, target, H, rows, data_until=LATE).to_numpy()
+    return compute_labels(history, target, H, rows, data_until=LATE).to_numpy()
 
 
 @each
@@ -98,7 +98,7 @@ def test_a_label_across_a_merge_takes_no_event_from_before_it_for_the_survivors(
 
 @each
 def test_a_merge_after_the_window_and_its_grace_moves_no_label(posted, target):
-    at = MERGE - days(days_needed(target, H))
+    at = MERGE - days(compute_days_needed(target, H))
     before = [r for r in company(3)["purchases"] if r[1] < MERGE]
     used = [r for r in company(3)["usage"] if r[1] < MERGE]
     tables = {"purchases": before, "usage": used}
@@ -110,7 +110,7 @@ def test_a_merge_after_the_window_and_its_grace_moves_no_label(posted, target):
 @each
 def test_a_merged_account_is_not_asked_where_its_label_would_look_past_the_merge(posted, target):
     history = posted(**merged(company(4)))
-    last = MERGE - days(days_needed(target, H))
+    last = MERGE - days(compute_days_needed(target, H))
     assert not np.isnan(told(history, target, last, "A")).all()
     for at in (last + US, MERGE - US, MERGE, MERGE + days(20)):
         assert np.isnan(told(history, target, at, "A")).all()
@@ -124,7 +124,7 @@ def test_a_copy_counts_only_once_the_survivor_is_told_of_it(posted):
     bought = [("B", MERGE - days(9), late), ("B", MERGE + days(15), {"product": "q"})]
     rows = pd.DataFrame({"account_id": "B", "as_of": [MERGE + days(10) - US, MERGE + days(10)]})
     rows["as_of"] = rows["as_of"].astype("datetime64[us, UTC]")
-    found = labels(posted(accounts=accounts, purchases=bought), upsell("new_product"), H, rows, data_until=LATE)
+    found = compute_labels(posted(accounts=accounts, purchases=bought), upsell("new_product"), H, rows, data_until=LATE)
     assert found.tolist() == [1.0, 0.0]
 
 
@@ -142,7 +142,7 @@ def test_copies_told_one_after_another_each_count_from_their_telling_on(posted):
 
     def lapsed(at, horizon):
         rows = pd.DataFrame({"account_id": ["C"], "as_of": pd.Series([at]).astype("datetime64[us, UTC]")})
-        return labels(history, churn("lapse"), horizon, rows, data_until=LATE).iloc[0]
+        return compute_labels(history, churn("lapse"), horizon, rows, data_until=LATE).iloc[0]
 
     for at, ends in ((19, 100), (20, 120), (49, 120), (50, 140)):
         here = zero + days(at)
@@ -158,7 +158,7 @@ def test_a_merged_account_is_in_no_cohort_from_its_merge_on(posted):
     )
     instants = [MERGE - US, MERGE, MERGE + days(1)]
     for kind in ("in_force", "active", "using", "lifetime"):
-        found = eligible(history, Cohort(kind=kind), instants)
+        found = find_eligible(history, Cohort(kind=kind), instants)
         there = [set(found.loc[found["as_of"] == at, "account_id"]) for at in instants]
         assert there == [{"A", "B"}, {"B"}, {"B"}], kind
 
@@ -169,6 +169,6 @@ def test_days_to_a_sale_take_no_copy_for_a_sale_and_tell_nothing_of_a_merged_acc
     bought = [("A", MERGE - days(5)), ("B", MERGE - days(5), copy), ("B", MERGE + days(5))]
     rows = pd.DataFrame({"account_id": ["A", "B"], "as_of": pd.Timestamp(MERGE - days(10))})
     rows["as_of"] = rows["as_of"].astype("datetime64[us, UTC]")
-    a, b = days_to_sale(posted(accounts=accounts, purchases=bought), rows, within=30, data_until=LATE)
+    a, b = compute_days_to_sale(posted(accounts=accounts, purchases=bought), rows, within=30, data_until=LATE)
     assert isnan(a)
     assert b == 15.0
