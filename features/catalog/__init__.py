@@ -6,7 +6,6 @@ A company's own features come beside these, from the Python files that its TOML 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,7 +19,6 @@ from features.catalog import (
     profitability,
     purchases,
     rhythm,
-    series,
     service,
     spend_trends,
     terms,
@@ -30,7 +28,7 @@ from features.catalog import (
     usage_trends,
 )
 from features.catalog.custom import File
-from features.definitions import feature, streams
+from features.core.code_fingerprint import fingerprint_packages
 from features.definitions.feature import Feature
 from features.settings import Settings
 
@@ -65,7 +63,7 @@ class Catalog:
     files: tuple[File, ...] = ()
 
     @staticmethod
-    def of(settings: Settings, files: tuple[File, ...] | None = None) -> Catalog:
+    def for_company(settings: Settings, files: tuple[File, ...] | None = None) -> Catalog:
         """The company's: read again where one of its files has another text.
 
         This runs the company's own code.
@@ -81,32 +79,31 @@ class Catalog:
             files = tuple(custom.text(settings.folder / name) for name in settings.catalog.features)
         return _with(files, account.attributes(settings)) if files else BUILT_IN
 
-    def present(self, sources: Iterable[str]) -> tuple[Feature, ...]:
+    def select_account_features(self, sources: Iterable[str]) -> tuple[Feature, ...]:
         """The features of single accounts whose sources are all there, in catalog order: what models learn from."""
-        return tuple(f for f in self._there(sources) if f.beside is None)
+        return tuple(f for f in self._there(sources) if f.scope is None)
 
-    def beside(self, sources: Iterable[str]) -> tuple[Feature, ...]:
+    def select_peer_features(self, sources: Iterable[str]) -> tuple[Feature, ...]:
         """Those that need other accounts' rows as well."""
-        return tuple(f for f in self._there(sources) if f.beside)
+        return tuple(f for f in self._there(sources) if f.scope)
 
     def _there(self, sources: Iterable[str]) -> Iterator[Feature]:
         there = set(sources)
         return (f for f in self.features.values() if there.issuperset(f.sources))
 
-    def feature(self, name: str) -> Feature:
+    def find_feature(self, name: str) -> Feature:
         """The feature behind a snapshot's column; a mapped attribute of accounts where the catalog has none."""
         return self.features.get(name) or account.attribute(name)
 
     @property
-    def own(self) -> tuple[Feature, ...]:
+    def custom_features(self) -> tuple[Feature, ...]:
         """Those that are the company's own."""
         return tuple(f for name, f in self.features.items() if FEATURES.get(name) is not f)
 
     @cached_property
     def version(self) -> str:
-        """Fingerprint of all that defines the features: 12 hexadecimal digits."""
-        modules = (feature, streams, series, *FILES)
-        texts = [inspect.getsource(module) for module in modules] + [file.text for file in self.files]
+        """Return a fingerprint of all that defines the features: 12 hexadecimal digits."""
+        texts = [fingerprint_packages("features.catalog", "features.definitions"), *(f.text for f in self.files)]
         return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
 

@@ -7,22 +7,22 @@ what was visible, of the catalog, of the engine and of the attributes names the 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.arrays import formulas
+from features.core.code_fingerprint import fingerprint_packages
 from features.core.progress import Progress
-from features.engine import facts, peer_features, snapshots, window_aggregates
+from features.engine import snapshots
 from features.settings import Settings
 from features.sources.history import History
 
+# What computes snapshots, whichever the engine; the catalog has a fingerprint of its own.
+_CODE = ("features.engine", "features.arrays", "features.definitions")
 _BUILT, _READ = 1_000_000, 100_000  # rows in memory at once
 
 
@@ -85,7 +85,8 @@ def there(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> s
 def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> dict[datetime, Path]:
     """Where snapshots are kept, by `as_of`; without those that are not."""
     visible = {as_of: history.visible(as_of) for as_of in as_ofs}
-    made_of = [history.catalog.version, _engine(), history.sources, history.attributes]
+    engine = [history.engine.kind, fingerprint_packages(*_CODE)]
+    made_of = [history.catalog.version, engine, history.sources, history.attributes]
     found = {}
     for as_of, seen in visible.items():
         if seen is not None:
@@ -93,13 +94,6 @@ def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> 
             name = f"{as_of.astimezone(UTC):%Y-%m-%d}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.parquet"
             found[as_of] = settings.var / "features" / name
     return found
-
-
-@cache
-def _engine() -> str:
-    """Fingerprint of the code that computes snapshots; the catalog has one of its own."""
-    code = "".join(inspect.getsource(m) for m in (peer_features, facts, formulas, snapshots, window_aggregates))
-    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def _read(history: History, as_of: datetime, file: Path) -> Iterator[pa.Table]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import json
 import os
 import shutil
@@ -17,22 +16,22 @@ from pathlib import Path
 import duckdb
 import ibis
 
-from features.core import contract
 from features.core.atomic_write import write_atomically
+from features.core.code_fingerprint import fingerprint_packages
 from features.core.contract import TABLES
 from features.core.progress import Progress
 from features.settings import Settings
-from features.sources import fingerprints, identity, mapping, posted_events, validation
-from features.sources.validation import Checked
+from features.sources import fingerprints, mapping, posted_events, validation
+from features.sources.validation import ValidatedTable
 
 # What DuckDB may hold in memory; more is spilled to disk.
 LIMITS = {"memory_limit": "1500MB"}
 _AN_HOUR = 3600
-_HELD = "held"
+_PIN_FILE = "held"
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedTables:
     """A file of canonical tables.
 
     Args:
@@ -42,7 +41,7 @@ class Kept:
     """
 
     file: Path
-    checked: tuple[Checked, ...]
+    checked: tuple[ValidatedTable, ...]
     position: int
 
     @property
@@ -51,57 +50,57 @@ class Kept:
         return self.file.stem
 
 
-def opened(settings: Settings, progress: Progress | None = None) -> Kept:
+def open_cache(settings: Settings, progress: Progress | None = None) -> CachedTables:
     """The file of the canonical tables, made where there is none of these settings, sources and posted events.
 
     Raises:
         SourceError: A source can't be read, lacks a column, or is empty.
         QualityError: Too many of a table's rows are bad.
     """
-    folder, position = settings.var / "history", posted_events.position(settings)
+    folder, position = settings.var / "history", posted_events.read_log_position(settings)
     key = _key(settings, position)
     file = folder / f"{key or uuid.uuid4().hex}.duckdb"
-    found = _found(file)
+    found = _read_tables(file)
     if found is None:
         # It holds whatever the company knows of people: for the user who runs this alone.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with write_atomically(file) as part:
-            found = _make(part, settings, position, progress)
-        _tidy(folder, file)
-    return Kept(file, found, position)
+            found = _build(part, settings, position, progress)
+        _remove_old_caches(folder, file)
+    return CachedTables(file, found, position)
 
 
-def reopened(settings: Settings, key: str) -> Kept | None:
+def reopen_cache(settings: Settings, key: str) -> CachedTables | None:
     """The file of that key, whatever came since; None where it is gone."""
     file = settings.var / "history" / f"{key}.duckdb"
-    found = _found(file)
+    found = _read_tables(file)
     if found is None:
         return None
     with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
         (position,) = connection.execute("SELECT position FROM checked").fetchall()[0]
-    return Kept(file, found, position)
+    return CachedTables(file, found, position)
 
 
-def hold(settings: Settings, key: str) -> None:
+def pin_cache(settings: Settings, key: str) -> None:
     """Keep the file of that key, and let go of the one held before: what a stored snapshot was taken from."""
-    with write_atomically(settings.var / "history" / _HELD) as part:
+    with write_atomically(settings.var / "history" / _PIN_FILE) as part:
         part.write_text(key, encoding="utf-8")
 
 
-def _make(part: Path, settings: Settings, position: int, progress: Progress | None) -> tuple[Checked, ...]:
+def _build(part: Path, settings: Settings, position: int, progress: Progress | None) -> tuple[ValidatedTable, ...]:
     for left in part.parent.glob(f"{part.name}*"):  # by a process of this number that was killed
         _remove(left)
     backend = ibis.duckdb.connect(part, **LIMITS)
     part.chmod(0o600)
     try:
-        mapping.attach(backend, settings)
+        mapping.attach_sources(backend, settings)
         backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
-        checked, posted = [], posted_events.read(settings, position)
+        checked, posted = [], posted_events.read_revisions(settings, position)
         for table in (t for t in TABLES if t in settings.tables):
             if progress:
                 progress(table)
-            found = validation.check(backend, settings, table)
-            checked.append(validation.take_in(backend, settings, found, posted))
+            found = validation.validate_table(backend, settings, table)
+            checked.append(validation.add_posted_events(backend, settings, found, posted))
             for query in fingerprints.days(table):
                 backend.con.execute(f"INSERT INTO main.days {query}")
         backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE")
@@ -113,7 +112,7 @@ def _make(part: Path, settings: Settings, position: int, progress: Progress | No
         backend.disconnect()
 
 
-def _found(file: Path) -> tuple[Checked, ...] | None:
+def _read_tables(file: Path) -> tuple[ValidatedTable, ...] | None:
     """What came of the tables in the file; None where there is none."""
     try:
         os.utime(file)  # so that no other process tidies it away
@@ -121,15 +120,15 @@ def _found(file: Path) -> tuple[Checked, ...] | None:
         return None
     with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
         (plain,) = connection.execute("SELECT plain FROM checked").fetchall()[0]
-    return tuple(Checked.of(c) for c in json.loads(plain))
+    return tuple(ValidatedTable.of(c) for c in json.loads(plain))
 
 
-def _tidy(folder: Path, newest: Path) -> None:
+def _remove_old_caches(folder: Path, newest: Path) -> None:
     """Remove the files of earlier sources, but for the one held and those that another process may have just opened."""
     held = ""
     with contextlib.suppress(FileNotFoundError):
-        held = (folder / _HELD).read_text(encoding="utf-8")
-    spared = {newest.name, _HELD, f"{held}.duckdb"}
+        held = (folder / _PIN_FILE).read_text(encoding="utf-8")
+    spared = {newest.name, _PIN_FILE, f"{held}.duckdb"}
     for file in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if file.name not in spared and time.time() - file.stat().st_mtime > _AN_HOUR:
@@ -148,13 +147,11 @@ def _key(settings: Settings, position: int) -> str | None:
     """
     stamps = []
     for source in settings.sources.values():
-        files = mapping.files(source, settings.folder)
+        files = mapping.list_files(source, settings.folder)
         if files is None:
             return None
         stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
     given = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality"})
-    code = [inspect.getsource(m) for m in (contract, identity, posted_events, validation, mapping, fingerprints)] + [
-        duckdb.__version__
-    ]
+    code = [fingerprint_packages("features.sources", "features.core", "features.definitions"), duckdb.__version__]
     today = datetime.now(UTC).date().isoformat()
     return hashlib.sha256(json.dumps([stamps, given, code, today, position]).encode()).hexdigest()[:16]

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.engine import snapshot_cache, snapshots
+from tests.support.property_tests import is_nightly
 
 JAN, FEB, MAR, APR = (datetime(2024, month, 1, tzinfo=UTC) for month in (1, 2, 3, 4))
 TICKETS = "ticket_id,account_id,opened_at,known_at,first_response_at,resolved_at,csat"
@@ -218,6 +219,28 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_half_snapshot(company, b
     assert built == [MAR, FEB, MAR]  # the first by the archive, the others to compare
 
 
+def cached(company):
+    with company.open() as history:
+        return snapshot_cache.there(company.settings(), history, [FEB])
+
+
+def test_another_engine_has_snapshots_of_its_own(company):
+    read(company, FEB)
+    assert cached(company) == {FEB}
+    company.toml["engine"] = {"kind": "postgres", "url": "postgresql://localhost/never_asked"}
+    assert cached(company) == set()
+    company.toml["engine"] = {"kind": "spark"}
+    assert cached(company) == set()
+
+
+def test_other_code_has_snapshots_of_its_own(company, monkeypatch):
+    read(company, FEB)
+    packages = []
+    monkeypatch.setattr(snapshot_cache, "fingerprint_packages", lambda *names: packages.extend(names) or "other")
+    assert cached(company) == set()
+    assert packages == ["features.engine", "features.arrays", "features.definitions"]
+
+
 def test_another_catalog_has_snapshots_of_its_own(company, built):
     plain = read(company, FEB)
     (company.folder / "own.py").write_text(
@@ -235,7 +258,8 @@ def test_another_catalog_has_snapshots_of_its_own(company, built):
     assert built == [FEB, FEB]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.hypothesis  # so that `make test-nightly` runs it as well, with more seeds
+@pytest.mark.parametrize("seed", range(40 if is_nightly() else 2))
 def test_whatever_changes_the_archive_gives_what_the_engine_does(company, seed):
     draw = random.Random(seed)  # noqa: S311  # nothing secret here
     plans = dict.fromkeys("ABCD", "basic")

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from features.core.errors import QualityError
-from features.sources import mapping, validation
+from features.sources import mapping, table_cache, validation
 
 HOURS = 2 * 3600
 
@@ -18,13 +18,13 @@ HOURS = 2 * 3600
 @pytest.fixture
 def made(monkeypatch):
     """The tables that were made from sources, since it was last emptied."""
-    seen, check = [], validation.check
+    seen, check = [], validation.validate_table
 
     def counted(backend, settings, table):
         seen.append(table)
         return check(backend, settings, table)
 
-    monkeypatch.setattr(validation, "check", counted)
+    monkeypatch.setattr(validation, "validate_table", counted)
     return seen
 
 
@@ -51,6 +51,14 @@ def test_a_second_open_reads_the_kept_file_and_no_source(company, made, monkeypa
     with company.open() as history:
         assert history.checked == checked
     assert (len(made), names(company)) == (2, [name])
+
+
+def test_other_code_makes_the_tables_anew(company, made, monkeypatch):
+    company.open().close()
+    made.clear()
+    monkeypatch.setattr(table_cache, "fingerprint_packages", lambda *names: " ".join(names))
+    company.open().close()
+    assert made
 
 
 def test_a_source_of_other_size_or_time_is_read_anew(company, made):
