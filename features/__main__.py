@@ -16,10 +16,10 @@ from features.settings.load import load_settings
 # Ibis, pandas and DuckDB take a second to import: each command imports what it uses, so that --help is quick.
 if TYPE_CHECKING:
     from features.catalog import Catalog
-    from features.diagnostics.identity_report import Report, Some
-    from features.diagnostics.leak_tests import Probed
+    from features.diagnostics.identity_report import CountWithExamples, IdentityReport
+    from features.diagnostics.leak_tests import LeakTestResult
     from features.sources.history import History
-    from features.sources.validation import Checked
+    from features.sources.validation import ValidatedTable
 
 app = cli.create_app("History to features: samples, checks, snapshots and the catalog.")
 
@@ -94,11 +94,11 @@ def check(
     with _open_history(settings) as history:
         _print_checked(history.checked)
         probed = _probe(history, settings, features)
-        report = data_report.of(history, settings, probed)
+        report = data_report.build_data_report(history, settings, probed)
     _print_matches(report.identity)
     for line in report.lines():
         print(line)
-    page = data_report.page(report, settings.var / "check.html")
+    page = data_report.write_page(report, settings.var / "check.html")
     print(f"The report: {page}")
     cli.write_json(json, report.as_dict() | {"page": str(page)})
     if probed and probed.leaks:
@@ -107,14 +107,14 @@ def check(
         raise FeatureError(f"features leak: {', '.join(leaking)}", found=str(probed.leaks[0]), hint=hint)
 
 
-def _probe(history: History, settings: Settings, chosen: Probe) -> Probed | None:
+def _probe(history: History, settings: Settings, chosen: Probe) -> LeakTestResult | None:
     from features.diagnostics import leak_tests
 
-    wanted = history.catalog.own if chosen is Probe.own else history.features
+    wanted = history.catalog.custom_features if chosen is Probe.own else history.features
     if not wanted:
         return None
     with cli.show_spinner("probing features"):
-        return leak_tests.probe(history, settings, wanted)
+        return leak_tests.run_leak_tests(history, settings, wanted)
 
 
 @app.command()
@@ -150,7 +150,7 @@ def show_catalog(
     from features.catalog.markdown import renewed
     from features.core.atomic_write import write_atomically
 
-    catalog = Catalog.of(load_settings(config)) if config else BUILT_IN
+    catalog = Catalog.for_company(load_settings(config)) if config else BUILT_IN
     features = catalog.features
     if markdown:
         page = markdown.read_text(encoding="utf-8") if markdown.exists() else ""
@@ -183,7 +183,7 @@ def _open_history(settings: Settings) -> History:
         return History.open(settings, progress=report)
 
 
-def _print_checked(checked: tuple[Checked, ...]) -> None:
+def _print_checked(checked: tuple[ValidatedTable, ...]) -> None:
     table = cli.table("table", "rows", "kept", "first", "last", "quarantined because", right=("rows", "kept"))
     for c in checked:
         reasons = "; ".join(f"{reason} ({n:,})" for reason, n in c.reasons.items())
@@ -195,7 +195,7 @@ def _print_checked(checked: tuple[Checked, ...]) -> None:
             print(f"The bad rows of {c.table}, as they came: {c.quarantine}")
 
 
-def _print_matches(report: Report) -> None:
+def _print_matches(report: IdentityReport) -> None:
     numbers = ("rows", "matched", "rate")
     table = cli.table("table", "ids of", *numbers, "of no account", "of several accounts", right=numbers)
     for t in report.tables:
@@ -210,7 +210,7 @@ def _print_matches(report: Report) -> None:
         print(f"{report.children.count:,} accounts have a parent, {report.parents.count:,} accounts are one")
 
 
-def _format_examples(some: Some) -> str:
+def _format_examples(some: CountWithExamples) -> str:
     examples = ", ".join(some.examples)
     return f"{some.count:,} ({examples})" if examples else f"{some.count:,}"
 

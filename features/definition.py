@@ -1,3 +1,5 @@
-"""Keeps feature files of companies working that were written before `features.definitions.feature` had this name."""
+"""Keep feature files of companies working that import from the earlier name of `features.definitions.feature`."""
 
 from features.definitions.feature import *  # noqa: F403
+from features.definitions.feature import FeatureContext as At  # noqa: F401
+from features.definitions.feature import WindowedMeasure as Ask  # noqa: F401

@@ -7,18 +7,18 @@ from typing import Any
 import ibis
 
 from features.core.contract import TABLES, Column, stored
-from features.definitions.feature import DAY, At, Feature, feature
+from features.definitions.feature import DAY, Feature, FeatureContext, feature
 from features.settings import Settings
 
 
 @feature(unit="days", family="tenure", says="an account for {value:,.0f} days")
-def tenure_days(at: At) -> Any:
+def tenure_days(at: FeatureContext) -> Any:
     """Days since the account was created."""
     return (at.as_of - at.account("created_at")) / DAY
 
 
 @feature(unit="days", family="anniversary", says="{value:.0f} days from an anniversary of the account")
-def days_to_anniversary(at: At) -> Any:
+def days_to_anniversary(at: FeatureContext) -> Any:
     """Days to the nearest anniversary of the account's creation, ahead or gone by, up to the 30th."""
     tenure = (at.as_of - at.account("created_at")) / DAY
     return ibis.least(*((tenure - 365.25 * years).abs() for years in range(1, 31)))

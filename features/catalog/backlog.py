@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from features.definitions.feature import At, feature, ratio
+from features.definitions.feature import FeatureContext, feature, ratio
 from features.definitions.streams import OPEN, OPEN_MONTH, OPEN_WEEK, UNANSWERED
 
 OPEN_TICKETS = OPEN.count()
@@ -19,7 +19,7 @@ UNANSWERED_TICKETS = UNANSWERED.count()
     direction=1,
     play="answer_tickets",
 )
-def open_tickets(at: At) -> Any:
+def open_tickets(at: FeatureContext) -> Any:
     """Tickets open at `as_of`."""
     return at(OPEN_TICKETS)
 
@@ -31,7 +31,7 @@ def open_tickets(at: At) -> Any:
     direction=1,
     play="answer_tickets",
 )
-def open_urgent_tickets(at: At) -> Any:
+def open_urgent_tickets(at: FeatureContext) -> Any:
     """Tickets of high or urgent priority open at `as_of`."""
     return at(OPEN_URGENT)
 
@@ -43,7 +43,7 @@ def open_urgent_tickets(at: At) -> Any:
     missing="no ticket stands open",
     play="answer_tickets",
 )
-def oldest_open_days(at: At) -> Any:
+def oldest_open_days(at: FeatureContext) -> Any:
     """Days since the oldest ticket still open was opened."""
     return at.age_days(OPEN.first())
 
@@ -55,7 +55,7 @@ def oldest_open_days(at: At) -> Any:
     direction=1,
     play="answer_tickets",
 )
-def open_over_a_week(at: At) -> Any:
+def open_over_a_week(at: FeatureContext) -> Any:
     """Tickets open at `as_of` for more than 7 days."""
     return at(OPEN_WEEK.count())
 
@@ -67,7 +67,7 @@ def open_over_a_week(at: At) -> Any:
     direction=1,
     play="answer_tickets",
 )
-def open_over_a_month(at: At) -> Any:
+def open_over_a_month(at: FeatureContext) -> Any:
     """Tickets open at `as_of` for more than 30 days."""
     return at(OPEN_MONTH.count())
 
@@ -79,7 +79,7 @@ def open_over_a_month(at: At) -> Any:
     direction=1,
     play="answer_tickets",
 )
-def unanswered_tickets(at: At) -> Any:
+def unanswered_tickets(at: FeatureContext) -> Any:
     """Tickets neither answered nor resolved at `as_of`."""
     return at(UNANSWERED_TICKETS)
 
@@ -91,7 +91,7 @@ def unanswered_tickets(at: At) -> Any:
     missing="no ticket stands open",
     play="answer_tickets",
 )
-def unanswered_share(at: At) -> Any:
+def unanswered_share(at: FeatureContext) -> Any:
     """Tickets neither answered nor resolved, as a share of those open at `as_of`."""
     return ratio(at(UNANSWERED_TICKETS), at(OPEN_TICKETS))
 

@@ -21,8 +21,8 @@ import ibis.expr.datatypes as dt
 from features.arrays.formulas import Program
 from features.core.contract import EVENTS
 from features.core.errors import FeatureError, GarrisonError, nearest
-from features.definitions.feature import At, Feature, Measure, Stream
-from features.definitions.sql_expression import canonical
+from features.definitions.feature import Feature, FeatureContext, Measure, Stream
+from features.definitions.sql_expression import declare_table
 
 _KEYS = ("account_id", "as_of")
 
@@ -100,12 +100,12 @@ def _problem(one: Feature, known: Mapping[str, Feature], attributes: Mapping[str
         f"{one.name!r} is not a name of a column": not one.name.isidentifier(),
         "the catalog has a feature of this name": one.name in known,
         "snapshots have a column of this name, mapped in the TOML or their own": one.name in {*attributes, *_KEYS},
-        "it is made of other accounts' rows, which the built-in ones alone are": bool(one.beside),
+        "it is made of other accounts' rows, which the built-in ones alone are": bool(one.scope),
     }
     if any(wrong.values()):
         return next(said for said, is_so in wrong.items() if is_so)
     try:
-        measures = [a.measure for a in one.asks.values()]
+        measures = [a.measure for a in one.windowed_measures.values()]
         return next(_of_measures(measures, known), "") or _of_formula(one, attributes)
     except GarrisonError as error:
         return " ".join(str(error).split()).rstrip(".")
@@ -116,14 +116,14 @@ def _problem(one: Feature, known: Mapping[str, Feature], attributes: Mapping[str
 def _of_formula(one: Feature, attributes: Mapping[str, str]) -> str:
     """What is wrong with the formula or the wording; raises what they raise."""
     numeric = [name for name, kind in attributes.items() if kind != "string"]
-    columns = dict.fromkeys(["created_at", "as_of", *numeric, *one.asks], "float64")
-    Program({one.name: one.formula(At(ibis.table(columns, name="measured")))})
-    return "" if isinstance(one.says(1.0), str) else "its wording is no text"
+    columns = dict.fromkeys(["created_at", "as_of", *numeric, *one.windowed_measures], "float64")
+    Program({one.name: one.formula(FeatureContext(ibis.table(columns, name="measured")))})
+    return "" if isinstance(one.describe(1.0), str) else "its wording is no text"
 
 
 def _of_measures(measures: Iterable[Measure], known: Mapping[str, Feature]) -> Iterator[str]:
     """What is wrong with the measures that a feature asks for."""
-    others = [a.measure for f in known.values() for a in f.asks.values()]
+    others = [a.measure for f in known.values() for a in f.windowed_measures.values()]
     named = {m.name: m for m in others}
     streams = {m.stream.name: m.stream for m in others}
     for measure in measures:
@@ -141,7 +141,7 @@ def _of_measures(measures: Iterable[Measure], known: Mapping[str, Feature]) -> I
 
 def _of_columns(measure: Measure, stream: Stream) -> Iterator[str]:
     """What is wrong with the columns that a measure reads."""
-    rows = stream.rows(canonical(stream.table))
+    rows = stream.rows(declare_table(stream.table))
     kinds = dict(rows.schema().items())
     for column in ("account_id", "t", "known"):
         if column not in kinds:

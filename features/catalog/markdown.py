@@ -9,7 +9,7 @@ import ibis
 import numpy as np
 
 from features.arrays.formulas import Program
-from features.definitions.feature import At, Feature
+from features.definitions.feature import Feature, FeatureContext
 
 HEADING = "## The catalog"
 _COLUMNS = ("family", "feature", "days", "what it is", "unit", "null means", "churn risk", "next step")
@@ -60,11 +60,11 @@ def _row(*cells: str) -> str:
 
 def _never_null(features: Mapping[str, Feature]) -> set[str]:
     """The features that have a value even for an account of which nothing is known."""
-    asks = {column for f in features.values() for column in f.asks}
+    asks = {column for f in features.values() for column in f.windowed_measures}
     table = ibis.table({"as_of": "float64", "created_at": "float64", **dict.fromkeys(asks, "float64")}, name="nothing")
     nothing = {column: np.array([np.nan]) for column in asks} | {
         "as_of": np.array([1.0]),
         "created_at": np.array([0.0]),
     }
-    found = Program({f.name: f.formula(At(table)) for f in features.values()}).run(nothing)
+    found = Program({f.name: f.formula(FeatureContext(table)) for f in features.values()}).run(nothing)
     return {name for name, value in found.items() if not np.isnan(value).any()}

@@ -36,8 +36,8 @@ def _ranked(base: Feature) -> Feature:
         family=f"{base.family} among peers",
         direction=0,
         wording=lambda value: f"{base.name.replace('_', ' ')}: above {value:.0%} of its peers",
-        beside="peers",
-        of=base.name,
+        scope="peers",
+        base=base.name,
     )
 
 
@@ -51,8 +51,8 @@ def _of_parent(base: Feature) -> Feature:
         direction=0,
         play=None,
         wording=lambda value: f"of the parent account: {base.wording(value)}",
-        beside="parent",
-        of=base.name,
+        scope="parent",
+        base=base.name,
     )
 
 

@@ -11,7 +11,7 @@ from features.catalog.series import where
 from features.catalog.service import RESOLUTIONS
 from features.catalog.terms import MONTHLY
 from features.catalog.tickets import TICKETS
-from features.definitions.feature import At, feature, ratio
+from features.definitions.feature import FeatureContext, feature, ratio
 from features.definitions.streams import PURCHASES, RESOLVED
 
 MARGIN = PURCHASES.sum("margin")
@@ -34,7 +34,7 @@ SETTLING = 90  # days in which a purchase may yet be paid
     says="brought a margin of {value:,.0f} in {w} days",
     missing="no margin known in the window",
 )
-def margin(at: At, w: int) -> Any:
+def margin(at: FeatureContext, w: int) -> Any:
     """Margin of the purchases of the last {w} days."""
     return where(at(WITH_MARGIN, w) > 0, at(MARGIN, w))
 
@@ -46,7 +46,7 @@ def margin(at: At, w: int) -> Any:
     says="a margin of {value:.0%} over {w} days",
     missing="no margin known in the window",
 )
-def margin_share(at: At, w: int) -> Any:
+def margin_share(at: FeatureContext, w: int) -> Any:
     """Margin as a share of the money of the purchases that have one, in the last {w} days."""
     return ratio(at(MARGIN, w), at(OF_MARGIN, w))
 
@@ -59,7 +59,7 @@ def margin_share(at: At, w: int) -> Any:
     missing="no payment known in the window",
     play="settle_payment",
 )
-def paid_share(at: At, w: int) -> Any:
+def paid_share(at: FeatureContext, w: int) -> Any:
     """Purchases paid as a share of those from {w} to 90 days ago: a younger one may yet be paid."""
     days = w - SETTLING
     return ratio(at(PAID, days, before=SETTLING), at(PAYABLE, days, before=SETTLING))
@@ -73,7 +73,7 @@ def paid_share(at: At, w: int) -> Any:
     missing="no purchases in the window",
     play="settle_payment",
 )
-def integrity(at: At, w: int) -> Any:
+def integrity(at: FeatureContext, w: int) -> Any:
     """Purchases neither unpaid nor refunds as a share of those from {w} to 90 days ago."""
     days = w - SETTLING
     return 1 - ratio(at(DISHONOURED, days, before=SETTLING), at(LINES, days, before=SETTLING))
@@ -85,7 +85,7 @@ def integrity(at: At, w: int) -> Any:
     family="return on service",
     says="brings {value:,.0f} a year for each ticket of {w} days",
 )
-def revenue_per_ticket(at: At, w: int) -> Any:
+def revenue_per_ticket(at: FeatureContext, w: int) -> Any:
     """Spend of the last {w} days, or the larger recurring revenue in force, for each of their tickets, one added."""
     revenue = ibis.greatest(at(SPEND, w), at(MONTHLY) * (12 / 10_000))
     return revenue / (at(TICKETS, w) + 1)
@@ -99,7 +99,7 @@ def revenue_per_ticket(at: At, w: int) -> Any:
     missing="no ticket resolved in the window",
     play="fix_service",
 )
-def difficulty(at: At, w: int) -> Any:
+def difficulty(at: FeatureContext, w: int) -> Any:
     """Tickets escalated or reopened as a share of those resolved in the last {w} days."""
     return ratio(at(HARD, w), at(RESOLUTIONS, w))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from features.catalog.series import level
-from features.definitions.feature import At, change, change_in_words, feature, ratio
+from features.definitions.feature import FeatureContext, change, change_in_words, feature, ratio
 from features.definitions.streams import ORDERS, PURCHASES
 
 COUNT = ORDERS.count()
@@ -30,7 +30,7 @@ COUNTED = PURCHASES.sum("amount", lambda p: p.quantity.notnull(), name="money_wi
     says="{value:.0f} orders in {w} days",
     play="win_back_purchase",
 )
-def orders(at: At, w: int) -> Any:
+def orders(at: FeatureContext, w: int) -> Any:
     """Orders in the last {w} days."""
     return at(COUNT, w)
 
@@ -43,7 +43,7 @@ def orders(at: At, w: int) -> Any:
     says="spent {value:,.0f} in {w} days",
     play="win_back_purchase",
 )
-def spend(at: At, w: int) -> Any:
+def spend(at: FeatureContext, w: int) -> Any:
     """Money spent, less refunds, in the last {w} days."""
     return at(SPEND, w)
 
@@ -54,7 +54,7 @@ def spend(at: At, w: int) -> Any:
     says="{value:,.0f} an order over the last year",
     missing="no orders in the year",
 )
-def order_value_365d(at: At) -> Any:
+def order_value_365d(at: FeatureContext) -> Any:
     """Mean money an order in the last 365 days."""
     return ratio(at(SPEND, 365), at(COUNT, 365))
 
@@ -65,25 +65,25 @@ def order_value_365d(at: At) -> Any:
     says="the last 90 days' orders were {value:.0%} of their usual size",
     missing="no orders in the window",
 )
-def order_value_against_usual(at: At) -> Any:
+def order_value_against_usual(at: FeatureContext) -> Any:
     """Mean money an order in the last 90 days against that of the last 365."""
     return ratio(ratio(at(SPEND, 90), at(COUNT, 90)), ratio(at(SPEND, 365), at(COUNT, 365)))
 
 
 @feature(unit="days", family="recency", says="last bought {value:.0f} days ago", play="win_back_purchase")
-def days_since_purchase(at: At) -> Any:
+def days_since_purchase(at: FeatureContext) -> Any:
     """Days since the last order."""
     return at.age_days(LAST)
 
 
 @feature(unit="days", family="tenure", says="a customer for {value:,.0f} days")
-def days_since_first_purchase(at: At) -> Any:
+def days_since_first_purchase(at: FeatureContext) -> Any:
     """Days since the first order."""
     return at.age_days(FIRST)
 
 
 @feature(unit="orders", family="order count", says="{value:,.0f} orders in all")
-def orders_in_all(at: At) -> Any:
+def orders_in_all(at: FeatureContext) -> Any:
     """Orders since the beginning."""
     return at(COUNT)
 
@@ -95,7 +95,7 @@ def orders_in_all(at: At) -> Any:
     says="{value:.0f} different products in {w} days",
     play="show_more",
 )
-def products(at: At, w: int) -> Any:
+def products(at: FeatureContext, w: int) -> Any:
     """Different products bought in the last {w} days."""
     return at(PRODUCTS, w)
 
@@ -107,7 +107,7 @@ def products(at: At, w: int) -> Any:
     missing="no purchases in the year",
     play="fix_service",
 )
-def returns_share_365d(at: At) -> Any:
+def returns_share_365d(at: FeatureContext) -> Any:
     """Refunds and negative amounts among the purchases of the last 365 days."""
     return ratio(at(RETURNS, 365), at(LINES, 365))
 
@@ -120,7 +120,7 @@ def returns_share_365d(at: At) -> Any:
     missing="no list price known",
     play="talk_price",
 )
-def price_paid(at: At, w: int) -> Any:
+def price_paid(at: FeatureContext, w: int) -> Any:
     """Money paid as a share of list price in the last {w} days."""
     return ratio(at(PAID_OF_LISTED, w), at(LISTED, w))
 
@@ -133,7 +133,7 @@ def price_paid(at: At, w: int) -> Any:
     missing="no purchases in the window",
     play="fix_service",
 )
-def returned_money_share(at: At, w: int) -> Any:
+def returned_money_share(at: FeatureContext, w: int) -> Any:
     """Money of refunds and negative amounts in the last {w} days as a share of what was paid before them."""
     returned = at(RETURNED, w).abs()
     return ratio(returned, level(at(SPEND, w)) + returned)
@@ -147,7 +147,7 @@ def returned_money_share(at: At, w: int) -> Any:
     missing="no list price known",
     play="talk_price",
 )
-def price_paid_against_usual(at: At, w: int) -> Any:
+def price_paid_against_usual(at: FeatureContext, w: int) -> Any:
     """Money paid as a share of list price in the last {w} days against that of the last 365."""
     return ratio(ratio(at(PAID_OF_LISTED, w), at(LISTED, w)), ratio(at(PAID_OF_LISTED, 365), at(LISTED, 365)))
 
@@ -160,7 +160,7 @@ def price_paid_against_usual(at: At, w: int) -> Any:
     missing="no list price known",
     play="talk_price",
 )
-def discounted_share(at: At, w: int) -> Any:
+def discounted_share(at: FeatureContext, w: int) -> Any:
     """Purchases below list price as a share of those with one in the last {w} days."""
     return ratio(at(DISCOUNTED, w), at(WITH_LIST_PRICE, w))
 
@@ -173,7 +173,7 @@ def discounted_share(at: At, w: int) -> Any:
     missing="no products in either window",
     play="show_more",
 )
-def products_trend(at: At, w: int) -> Any:
+def products_trend(at: FeatureContext, w: int) -> Any:
     """Different products bought in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     return change(at(PRODUCTS, w), at(PRODUCTS, w, before=w))
 
@@ -186,7 +186,7 @@ def products_trend(at: At, w: int) -> Any:
     missing="no quantity in either window",
     play="win_back_purchase",
 )
-def units_trend(at: At, w: int) -> Any:
+def units_trend(at: FeatureContext, w: int) -> Any:
     """Quantity bought in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     return change(level(at(UNITS, w)), level(at(UNITS, w, before=w)))
 
@@ -199,7 +199,7 @@ def units_trend(at: At, w: int) -> Any:
     missing="no quantity known",
     play="talk_price",
 )
-def unit_price_against_usual(at: At, w: int) -> Any:
+def unit_price_against_usual(at: FeatureContext, w: int) -> Any:
     """Mean price of a unit in the last {w} days against that of the last 365."""
     return ratio(ratio(at(COUNTED, w), at(UNITS, w)), ratio(at(COUNTED, 365), at(UNITS, 365)))
 
@@ -209,7 +209,7 @@ def unit_price_against_usual(at: At, w: int) -> Any:
     family="order value",
     says="{value:,.0f} an order since the first",
 )
-def order_value_in_all(at: At) -> Any:
+def order_value_in_all(at: FeatureContext) -> Any:
     """Mean money an order since the beginning."""
     return ratio(at(SPEND), at(COUNT))
 

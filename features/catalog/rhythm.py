@@ -6,7 +6,7 @@ from typing import Any
 
 from features.catalog.purchases import COUNT, FIRST, LAST, SPEND
 from features.catalog.series import PARTS, empty, parts, variation
-from features.definitions.feature import DAY, At, feature, ratio
+from features.definitions.feature import DAY, FeatureContext, feature, ratio
 
 
 @feature(
@@ -15,7 +15,7 @@ from features.definitions.feature import DAY, At, feature, ratio
     says="buys every {value:.0f} days",
     missing="fewer than two orders",
 )
-def days_between_orders(at: At) -> Any:
+def days_between_orders(at: FeatureContext) -> Any:
     """Mean days between one order and the next, over all the past."""
     return (at(LAST) - at(FIRST)) / DAY / (at(COUNT) - 1).nullif(0.0)
 
@@ -27,7 +27,7 @@ def days_between_orders(at: At) -> Any:
     missing="fewer than two orders",
     play="win_back_purchase",
 )
-def overdue(at: At) -> Any:
+def overdue(at: FeatureContext) -> Any:
     """Days since the last order against the account's own mean gap between orders."""
     return ratio(at.as_of - at(LAST), (at(LAST) - at(FIRST)) / (at(COUNT) - 1).nullif(0.0))
 
@@ -40,7 +40,7 @@ def overdue(at: At) -> Any:
     missing="fewer than two orders in the window",
     play="win_back_purchase",
 )
-def overdue_lately(at: At, w: int) -> Any:
+def overdue_lately(at: FeatureContext, w: int) -> Any:
     """Days since the last order against the mean gap between those of the last {w} days, taken as a day or more."""
     gap = (at(LAST, w) - at(FIRST, w)) / DAY / (at(COUNT, w) - 1).nullif(0.0)
     return at.age_days(LAST, w) / gap.clip(lower=1.0)
@@ -52,7 +52,7 @@ def overdue_lately(at: At, w: int) -> Any:
     says="{value:.1f} orders fewer than its own pace would have brought since the last",
     play="win_back_purchase",
 )
-def orders_missed(at: At) -> Any:
+def orders_missed(at: FeatureContext) -> Any:
     """Orders that the account's own pace since the first one would have brought since the last."""
     return at(COUNT) * ratio(at.age_days(LAST), at.age_days(FIRST))
 
@@ -62,7 +62,7 @@ def orders_missed(at: At) -> Any:
     family="overdue",
     says="kept buying for {value:.0%} of the time since the first order",
 )
-def buying_life(at: At) -> Any:
+def buying_life(at: FeatureContext) -> Any:
     """Days from the first order to the last as a share of those from the first until `as_of`."""
     return ratio(at(LAST) - at(FIRST), at.as_of - at(FIRST))
 
@@ -72,7 +72,7 @@ def buying_life(at: At) -> Any:
     family="rhythm",
     says="{value:.3f} orders a day since the first",
 )
-def order_rate(at: At) -> Any:
+def order_rate(at: FeatureContext) -> Any:
     """Orders since the beginning for each day since the first, smoothed by one order in 90 days."""
     return (at(COUNT) + 1) / (at.age_days(FIRST) + 90)
 
@@ -84,7 +84,7 @@ def order_rate(at: At) -> Any:
     says="bought in {value:.0f} of the 12 months of {w} days",
     play="win_back_purchase",
 )
-def months_bought(at: At, w: int) -> Any:
+def months_bought(at: FeatureContext, w: int) -> Any:
     """How many of the twelve 30 days in the last {w} had an order."""
     return PARTS - empty(parts(at, COUNT, w))
 
@@ -96,7 +96,7 @@ def months_bought(at: At, w: int) -> Any:
     says="bought in {value:.0f} of the 12 weeks of {w} days",
     play="win_back_purchase",
 )
-def weeks_bought(at: At, w: int) -> Any:
+def weeks_bought(at: FeatureContext, w: int) -> Any:
     """How many of the twelve weeks in the last {w} days had an order."""
     return PARTS - empty(parts(at, COUNT, w))
 
@@ -108,7 +108,7 @@ def weeks_bought(at: At, w: int) -> Any:
     says="spend from 30 days to 30 days varied by {value:.0%} of its mean over {w} days",
     missing="no spend in the window",
 )
-def spend_variation(at: At, w: int) -> Any:
+def spend_variation(at: FeatureContext, w: int) -> Any:
     """Coefficient of variation of spend over the twelfths of the last {w} days."""
     return variation(parts(at, SPEND, w))
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import ibis
 
-from features.definitions.feature import At, Measure, change_in_words, ratio
+from features.definitions.feature import FeatureContext, Measure, change_in_words, ratio
 
 PARTS = 12
 
 
-def parts(at: At, measure: Measure, w: int) -> list[Any]:
+def parts(at: FeatureContext, measure: Measure, w: int) -> list[Any]:
     """The measure in each twelfth of the last `w` days, the latest first, none below 0; `w` is a multiple of 12."""
     days = w // PARTS
     return [level(at(measure, days, before=days * i)) for i in range(PARTS)]

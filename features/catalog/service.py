@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from features.definitions.feature import DAY, At, feature, ratio
+from features.definitions.feature import DAY, FeatureContext, feature, ratio
 from features.definitions.streams import ANSWERED, RESOLVED
 
 RESOLUTIONS = RESOLVED.count()
@@ -27,7 +27,7 @@ HOUR = DAY / 24
     missing="no ticket resolved in the window",
     play="fix_service",
 )
-def resolution_hours(at: At, w: int) -> Any:
+def resolution_hours(at: FeatureContext, w: int) -> Any:
     """Mean hours from opening to resolution of the tickets resolved in the last {w} days."""
     return ratio(at(RESOLVING, w), at(RESOLUTIONS, w)) / HOUR
 
@@ -40,7 +40,7 @@ def resolution_hours(at: At, w: int) -> Any:
     missing="no ticket resolved in the window",
     play="fix_service",
 )
-def resolution_against_usual(at: At, w: int) -> Any:
+def resolution_against_usual(at: FeatureContext, w: int) -> Any:
     """Mean time to resolve the tickets resolved in the last {w} days against that of the last 365."""
     return ratio(ratio(at(RESOLVING, w), at(RESOLUTIONS, w)), ratio(at(RESOLVING, 365), at(RESOLUTIONS, 365)))
 
@@ -53,7 +53,7 @@ def resolution_against_usual(at: At, w: int) -> Any:
     missing="no ticket answered in the window",
     play="fix_service",
 )
-def first_response_hours(at: At, w: int) -> Any:
+def first_response_hours(at: FeatureContext, w: int) -> Any:
     """Mean hours from opening to first response of the tickets answered in the last {w} days."""
     return ratio(at(WAITING, w), at(ANSWERS, w)) / HOUR
 
@@ -66,7 +66,7 @@ def first_response_hours(at: At, w: int) -> Any:
     missing="no ticket answered in the window",
     play="fix_service",
 )
-def first_response_against_usual(at: At, w: int) -> Any:
+def first_response_against_usual(at: FeatureContext, w: int) -> Any:
     """Mean time to the first responses of the last {w} days against that of the last 365."""
     return ratio(ratio(at(WAITING, w), at(ANSWERS, w)), ratio(at(WAITING, 365), at(ANSWERS, 365)))
 
@@ -79,7 +79,7 @@ def first_response_against_usual(at: At, w: int) -> Any:
     missing="no rating in the window",
     play="fix_service",
 )
-def csat(at: At, w: int) -> Any:
+def csat(at: FeatureContext, w: int) -> Any:
     """Mean CSAT of the tickets resolved in the last {w} days."""
     return ratio(at(RATED, w), at(RATINGS, w))
 
@@ -92,7 +92,7 @@ def csat(at: At, w: int) -> Any:
     missing="no rating in the window",
     play="fix_service",
 )
-def csat_against_usual(at: At, w: int) -> Any:
+def csat_against_usual(at: FeatureContext, w: int) -> Any:
     """Mean CSAT of the last {w} days against that of the last 365."""
     return ratio(ratio(at(RATED, w), at(RATINGS, w)), ratio(at(RATED, 365), at(RATINGS, 365)))
 
@@ -104,7 +104,7 @@ def csat_against_usual(at: At, w: int) -> Any:
     says="{value:.0%} of the tickets resolved in {w} days were rated",
     missing="no ticket resolved in the window",
 )
-def rated_share(at: At, w: int) -> Any:
+def rated_share(at: FeatureContext, w: int) -> Any:
     """Tickets with a CSAT as a share of those resolved in the last {w} days."""
     return ratio(at(RATINGS, w), at(RESOLUTIONS, w))
 
@@ -117,7 +117,7 @@ def rated_share(at: At, w: int) -> Any:
     direction=1,
     play="fix_service",
 )
-def escalated_tickets(at: At, w: int) -> Any:
+def escalated_tickets(at: FeatureContext, w: int) -> Any:
     """Escalated tickets among those resolved in the last {w} days."""
     return at(ESCALATED, w)
 
@@ -130,7 +130,7 @@ def escalated_tickets(at: At, w: int) -> Any:
     missing="no ticket resolved in the window",
     play="fix_service",
 )
-def escalated_share(at: At, w: int) -> Any:
+def escalated_share(at: FeatureContext, w: int) -> Any:
     """Escalated tickets as a share of those resolved in the last {w} days."""
     return ratio(at(ESCALATED, w), at(RESOLUTIONS, w))
 
@@ -143,7 +143,7 @@ def escalated_share(at: At, w: int) -> Any:
     direction=1,
     play="fix_service",
 )
-def reopened_tickets(at: At, w: int) -> Any:
+def reopened_tickets(at: FeatureContext, w: int) -> Any:
     """Reopened tickets among those resolved in the last {w} days."""
     return at(REOPENED, w)
 
@@ -156,7 +156,7 @@ def reopened_tickets(at: At, w: int) -> Any:
     missing="no ticket resolved in the window",
     play="fix_service",
 )
-def reopened_share(at: At, w: int) -> Any:
+def reopened_share(at: FeatureContext, w: int) -> Any:
     """Reopened tickets as a share of those resolved in the last {w} days."""
     return ratio(at(REOPENED, w), at(RESOLUTIONS, w))
 

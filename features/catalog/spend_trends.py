@@ -6,7 +6,7 @@ from typing import Any
 
 from features.catalog.purchases import COUNT, FIRST, SPEND
 from features.catalog.series import against_peak, change_since, level, parts, slope
-from features.definitions.feature import At, change, change_in_words, feature, ratio
+from features.definitions.feature import FeatureContext, change, change_in_words, feature, ratio
 
 
 @feature(
@@ -17,7 +17,7 @@ from features.definitions.feature import At, change, change_in_words, feature, r
     missing="no orders in either window",
     play="win_back_purchase",
 )
-def orders_trend(at: At, w: int) -> Any:
+def orders_trend(at: FeatureContext, w: int) -> Any:
     """Orders in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     return change(at(COUNT, w), at(COUNT, w, before=w))
 
@@ -30,12 +30,12 @@ def orders_trend(at: At, w: int) -> Any:
     missing="no spend in the year",
     play="win_back_purchase",
 )
-def spend_against_usual(at: At, w: int) -> Any:
+def spend_against_usual(at: FeatureContext, w: int) -> Any:
     """Spend in the last {w} days against {w} days' share of the account's own spend over its last year."""
     return ratio(at(SPEND, w), at(SPEND, 365)) * (_year(at) / w)
 
 
-def _year(at: At) -> Any:
+def _year(at: FeatureContext) -> Any:
     """Days of the last 365 in which the account was a customer, at least 1."""
     return at.age_days(FIRST).clip(1.0, 365.0)
 
@@ -48,7 +48,7 @@ def _year(at: At) -> Any:
     missing="no spend in either window",
     play="win_back_purchase",
 )
-def spend_trend(at: At, w: int) -> Any:
+def spend_trend(at: FeatureContext, w: int) -> Any:
     """Money spent in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     return change(level(at(SPEND, w)), level(at(SPEND, w, before=w)))
 
@@ -61,7 +61,7 @@ def spend_trend(at: At, w: int) -> Any:
     missing="no spend yet",
     play="win_back_purchase",
 )
-def spend_against_lifetime(at: At, w: int) -> Any:
+def spend_against_lifetime(at: FeatureContext, w: int) -> Any:
     """Spend in the last {w} days against {w} days' share of all the spend since the first order."""
     return ratio(at(SPEND, w), level(at(SPEND))) * (at.age_days(FIRST).clip(lower=float(w)) / w)
 
@@ -74,7 +74,7 @@ def spend_against_lifetime(at: At, w: int) -> Any:
     missing="no orders in the year",
     play="win_back_purchase",
 )
-def orders_against_usual(at: At, w: int) -> Any:
+def orders_against_usual(at: FeatureContext, w: int) -> Any:
     """Orders in the last {w} days against {w} days' share of the account's orders over its last year."""
     return ratio(at(COUNT, w), at(COUNT, 365)) * (at.age_days(FIRST).clip(float(w), 365.0) / w)
 
@@ -87,7 +87,7 @@ def orders_against_usual(at: At, w: int) -> Any:
     missing="no spend in the window",
     play="win_back_purchase",
 )
-def spend_slope(at: At, w: int) -> Any:
+def spend_slope(at: FeatureContext, w: int) -> Any:
     """Least-squares slope of spend over the twelfths of the last {w} days, as a share of their mean."""
     return slope(parts(at, SPEND, w))
 
@@ -100,7 +100,7 @@ def spend_slope(at: At, w: int) -> Any:
     missing="no spend in the window",
     play="win_back_purchase",
 )
-def spend_against_peak(at: At, w: int) -> Any:
+def spend_against_peak(at: FeatureContext, w: int) -> Any:
     """Spend of the last 30 days as a share of the largest of the twelve 30 days in the last {w}."""
     return against_peak(parts(at, SPEND, w))
 
@@ -113,7 +113,7 @@ def spend_against_peak(at: At, w: int) -> Any:
     missing="no spend now, nor a year before",
     play="win_back_purchase",
 )
-def spend_against_last_year(at: At, w: int) -> Any:
+def spend_against_last_year(at: FeatureContext, w: int) -> Any:
     """Spend in the last {w} days against the same days a year before: -1 gone, 0 level, 1 new."""
     return change(level(at(SPEND, w)), level(at(SPEND, w, before=365)))
 
@@ -125,7 +125,7 @@ def spend_against_last_year(at: At, w: int) -> Any:
     says=lambda value, w: f"a year ago, in the {w} days to come, {change_in_words('spend')(value, w)}",
     missing="no spend in either window",
 )
-def season_rise(at: At, w: int) -> Any:
+def season_rise(at: FeatureContext, w: int) -> Any:
     """Spend a year ago in the {w} days that now lie ahead against the {w} before them: -1 gone, 0 level, 1 new."""
     return change(_ahead(at, w), level(at(SPEND, w, before=365)))
 
@@ -139,12 +139,12 @@ def season_rise(at: At, w: int) -> Any:
     ),
     missing="no spend in either window",
 )
-def season_ahead(at: At, w: int) -> Any:
+def season_ahead(at: FeatureContext, w: int) -> Any:
     """Spend a year ago in the {w} days that now lie ahead against the last {w} days: -1 gone, 0 level, 1 new."""
     return change(_ahead(at, w), level(at(SPEND, w)))
 
 
-def _ahead(at: At, w: int) -> Any:
+def _ahead(at: FeatureContext, w: int) -> Any:
     """Spend of the days from `as_of` on, a year ago."""
     return level(at(SPEND, w, before=365 - w))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from features.catalog.series import level
-from features.definitions.feature import DAY, At, change, change_in_words, feature, ratio
+from features.definitions.feature import DAY, FeatureContext, change, change_in_words, feature, ratio
 from features.definitions.streams import BILLED, BILLING_BEGAN, BILLING_ENDED, ENDED, PURCHASES, TERMS
 
 MONTHLY = BILLED.sum("monthly")
@@ -27,7 +27,7 @@ CUT = PURCHASES.sum("amount", lambda p: p.kind == "contraction", name="money_cut
     says="{value:,.0f} of recurring revenue a year",
     missing="no term in force",
 )
-def recurring_revenue_year(at: At) -> Any:
+def recurring_revenue_year(at: FeatureContext) -> Any:
     """Recurring revenue in force at `as_of`, by the year; null where nothing is sold by terms."""
     return at(MONTHLY).nullif(0.0) * (12 / 10_000)
 
@@ -40,7 +40,7 @@ def recurring_revenue_year(at: At) -> Any:
     missing="no term in force, then or now",
     play="talk_price",
 )
-def recurring_revenue_trend(at: At, w: int) -> Any:
+def recurring_revenue_trend(at: FeatureContext, w: int) -> Any:
     """Recurring revenue in force at `as_of` against that {w} days before: -1 gone, 0 level, 1 new."""
     return change(at(MONTHLY), level(at(MONTHLY) - at(BEGAN, w) + at(OVER, w)))
 
@@ -52,7 +52,7 @@ def recurring_revenue_trend(at: At, w: int) -> Any:
     missing="no seats in force",
     play="talk_price",
 )
-def price_a_seat(at: At) -> Any:
+def price_a_seat(at: FeatureContext) -> Any:
     """Recurring revenue in force for each seat of the largest purchase in force, by the month."""
     return ratio(at(MONTHLY) / 10_000, at(SEATS))
 
@@ -63,7 +63,7 @@ def price_a_seat(at: At) -> Any:
     says="{value:,.0f} seats bought",
     missing="no seats in force",
 )
-def seats_in_force(at: At) -> Any:
+def seats_in_force(at: FeatureContext) -> Any:
     """Quantity of the largest purchase in force at `as_of`."""
     return at(SEATS)
 
@@ -75,7 +75,7 @@ def seats_in_force(at: At) -> Any:
     missing="no term in force",
     play="renew_early",
 )
-def days_to_renewal(at: At) -> Any:
+def days_to_renewal(at: FeatureContext) -> Any:
     """Days until the last term in force at `as_of` ends."""
     return -at.age_days(TERM_END)
 
@@ -86,7 +86,7 @@ def days_to_renewal(at: At) -> Any:
     says="on a term of {value:.0f} days",
     missing="no term in force",
 )
-def term_days(at: At) -> Any:
+def term_days(at: FeatureContext) -> Any:
     """Length of the longest term in force at `as_of`."""
     return at(TERM_LENGTH) / DAY
 
@@ -98,7 +98,7 @@ def term_days(at: At) -> Any:
     says="bought more {value:.0f} times in {w} days",
     play="show_more",
 )
-def expansions(at: At, w: int) -> Any:
+def expansions(at: FeatureContext, w: int) -> Any:
     """Expansions bought in the last {w} days."""
     return at(EXPANSIONS, w)
 
@@ -110,19 +110,19 @@ def expansions(at: At, w: int) -> Any:
     says="cut back {value:.0f} times in {w} days",
     play="talk_price",
 )
-def contractions(at: At, w: int) -> Any:
+def contractions(at: FeatureContext, w: int) -> Any:
     """Contractions in the last {w} days."""
     return at(CONTRACTIONS, w)
 
 
 @feature(unit="purchases", family="expansions", says="bought more {value:,.0f} times in all")
-def expansions_in_all(at: At) -> Any:
+def expansions_in_all(at: FeatureContext) -> Any:
     """Expansions bought since the beginning."""
     return at(EXPANSIONS)
 
 
 @feature(unit="purchases", family="contractions", says="cut back {value:,.0f} times in all", play="talk_price")
-def contractions_in_all(at: At) -> Any:
+def contractions_in_all(at: FeatureContext) -> Any:
     """Contractions since the beginning."""
     return at(CONTRACTIONS)
 
@@ -134,13 +134,13 @@ def contractions_in_all(at: At) -> Any:
     says="expansions less contractions came to {value:,.0f} in {w} days",
     play="talk_price",
 )
-def net_expansion(at: At, w: int) -> Any:
+def net_expansion(at: FeatureContext, w: int) -> Any:
     """Money of the expansions less that of the contractions, whatever its sign, of the last {w} days."""
     return at(ADDED, w) - at(CUT, w).abs()
 
 
 @feature(unit="purchases", family="renewal", says="renewed {value:,.0f} times so far")
-def renewals_in_all(at: At) -> Any:
+def renewals_in_all(at: FeatureContext) -> Any:
     """Renewals bought since the beginning."""
     return at(RENEWALS)
 
@@ -152,7 +152,7 @@ def renewals_in_all(at: At) -> Any:
     missing="no term in force",
     play="renew_early",
 )
-def days_to_next_end(at: At) -> Any:
+def days_to_next_end(at: FeatureContext) -> Any:
     """Days until the first to end of the terms in force at `as_of`."""
     return -at.age_days(TERMS.first("until"))
 
@@ -163,7 +163,7 @@ def days_to_next_end(at: At) -> Any:
     says="the last term to end did so {value:,.0f} days ago",
     missing="no term has ended yet",
 )
-def days_since_term_end(at: At) -> Any:
+def days_since_term_end(at: FeatureContext) -> Any:
     """Days since the last end of a term, renewed or not."""
     return at.age_days(ENDED.last())
 
@@ -174,7 +174,7 @@ def days_since_term_end(at: At) -> Any:
     says="{value:.0f} different products under contract",
     play="show_more",
 )
-def products_in_force(at: At) -> Any:
+def products_in_force(at: FeatureContext) -> Any:
     """Different products of the terms in force at `as_of`."""
     return at(TERMS.distinct("product"))
 

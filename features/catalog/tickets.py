@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from features.definitions.feature import DAY, At, change, change_in_words, feature, ratio
+from features.definitions.feature import DAY, FeatureContext, change, change_in_words, feature, ratio
 from features.definitions.streams import ENDED, OPENED, PURCHASES
 
 TICKETS = OPENED.count()
@@ -27,7 +27,7 @@ TERM_ENDS = ENDED.count()
     says="{value:.0f} tickets in {w} days",
     play="review_tickets",
 )
-def tickets(at: At, w: int) -> Any:
+def tickets(at: FeatureContext, w: int) -> Any:
     """Tickets opened in the last {w} days."""
     return at(TICKETS, w)
 
@@ -40,7 +40,7 @@ def tickets(at: At, w: int) -> Any:
     direction=1,
     play="fix_service",
 )
-def urgent_tickets(at: At, w: int) -> Any:
+def urgent_tickets(at: FeatureContext, w: int) -> Any:
     """Tickets of high or urgent priority opened in the last {w} days."""
     return at(URGENT, w)
 
@@ -52,7 +52,7 @@ def urgent_tickets(at: At, w: int) -> Any:
     says="{value:.0f} tickets about price or contract in {w} days",
     play="talk_price",
 )
-def money_tickets(at: At, w: int) -> Any:
+def money_tickets(at: FeatureContext, w: int) -> Any:
     """Tickets about price, contract or cancelling, by their topic, opened in the last {w} days."""
     return at(MONEY, w)
 
@@ -65,7 +65,7 @@ def money_tickets(at: At, w: int) -> Any:
     missing="no tickets in either window",
     play="review_tickets",
 )
-def tickets_trend(at: At, w: int) -> Any:
+def tickets_trend(at: FeatureContext, w: int) -> Any:
     """Tickets in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     return change(at(TICKETS, w), at(TICKETS, w, before=w))
 
@@ -78,7 +78,7 @@ def tickets_trend(at: At, w: int) -> Any:
     missing="no tickets in the window",
     play="fix_service",
 )
-def urgent_share(at: At, w: int) -> Any:
+def urgent_share(at: FeatureContext, w: int) -> Any:
     """Tickets of high or urgent priority as a share of those opened in the last {w} days."""
     return ratio(at(URGENT, w), at(TICKETS, w))
 
@@ -90,7 +90,7 @@ def urgent_share(at: At, w: int) -> Any:
     says="{value:.0f} tickets about faults in {w} days",
     play="fix_service",
 )
-def fault_tickets(at: At, w: int) -> Any:
+def fault_tickets(at: FeatureContext, w: int) -> Any:
     """Tickets about faults and outages, by their topic, opened in the last {w} days."""
     return at(FAULTS, w)
 
@@ -103,7 +103,7 @@ def fault_tickets(at: At, w: int) -> Any:
     missing="no tickets with a topic in the window",
     play="review_tickets",
 )
-def repeat_share(at: At, w: int) -> Any:
+def repeat_share(at: FeatureContext, w: int) -> Any:
     """Tickets on a topic that another one had raised, as a share of those with a topic in the last {w} days."""
     return 1 - ratio(at(TOPICS, w), at(WITH_TOPIC, w))
 
@@ -116,7 +116,7 @@ def repeat_share(at: At, w: int) -> Any:
     missing="no tickets within a year",
     play="review_tickets",
 )
-def tickets_against_usual(at: At, w: int) -> Any:
+def tickets_against_usual(at: FeatureContext, w: int) -> Any:
     """Tickets in the last {w} days against {w} days' share of the account's tickets of the last 365."""
     days = at.age_days(FIRST, 365).clip(lower=float(w))
     return ratio(at(TICKETS, w), at(TICKETS, 365)) * (days / w)
@@ -129,7 +129,7 @@ def tickets_against_usual(at: At, w: int) -> Any:
     says="{value:.0f} tickets in {w} days, soon after a renewal, a cut or a term's end",
     play="talk_price",
 )
-def tickets_after_contract_event(at: At, w: int) -> Any:
+def tickets_after_contract_event(at: FeatureContext, w: int) -> Any:
     """Tickets of the last {w} days where a renewal, contraction or end of a term fell in the last 60; else 0."""
     events = at(CONTRACT_EVENTS, 60) + at(TERM_ENDS, 60)
     return (events > 0).ifelse(at(TICKETS, w), 0.0)
@@ -143,7 +143,7 @@ def tickets_after_contract_event(at: At, w: int) -> Any:
     missing="fewer than two tickets in the window",
     play="break_silence",
 )
-def tickets_overdue(at: At, w: int) -> Any:
+def tickets_overdue(at: FeatureContext, w: int) -> Any:
     """Days since the last ticket against the mean gap between those of the last {w} days, taken as a day or more."""
     gap = (at(LAST, w) - at(FIRST, w)) / DAY / (at(TICKETS, w) - 1).nullif(0.0)
     return at.age_days(LAST, w) / gap.clip(lower=1.0)
@@ -155,7 +155,7 @@ def tickets_overdue(at: At, w: int) -> Any:
     says="the last ticket was {value:.0f} days ago",
     play="break_silence",
 )
-def days_since_ticket(at: At) -> Any:
+def days_since_ticket(at: FeatureContext) -> Any:
     """Days since the last ticket was opened."""
     return at.age_days(LAST)
 

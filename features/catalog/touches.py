@@ -7,7 +7,7 @@ from typing import Any
 from features.catalog.backlog import OPEN_URGENT
 from features.catalog.series import where
 from features.catalog.terms import TERM_END
-from features.definitions.feature import DAY, At, feature, ratio
+from features.definitions.feature import DAY, FeatureContext, feature, ratio
 from features.definitions.streams import TOUCHES
 
 COUNT = TOUCHES.count()
@@ -24,7 +24,7 @@ PLAYS = TOUCHES.count(lambda t: t.kind.lower().re_search("play"), name="plays_do
     says="{value:.0f} touches in {w} days",
     play="get_in_touch",
 )
-def touches(at: At, w: int) -> Any:
+def touches(at: FeatureContext, w: int) -> Any:
     """Touches of any kind in the last {w} days."""
     return at(COUNT, w)
 
@@ -36,7 +36,7 @@ def touches(at: At, w: int) -> Any:
     says="{value:.0f} calls and visits in {w} days",
     play="get_in_touch",
 )
-def personal_touches(at: At, w: int) -> Any:
+def personal_touches(at: FeatureContext, w: int) -> Any:
     """Calls, visits and meetings in the last {w} days, by their kind."""
     return at(PERSONAL, w)
 
@@ -47,7 +47,7 @@ def personal_touches(at: At, w: int) -> Any:
     family="plays done",
     says="{value:.0f} plays done in {w} days",
 )
-def plays_done(at: At, w: int) -> Any:
+def plays_done(at: FeatureContext, w: int) -> Any:
     """Plays done in the last {w} days."""
     return at(PLAYS, w)
 
@@ -60,13 +60,13 @@ def plays_done(at: At, w: int) -> Any:
     missing="no touches in the window",
     play="get_in_touch",
 )
-def campaign_share(at: At, w: int) -> Any:
+def campaign_share(at: FeatureContext, w: int) -> Any:
     """Campaigns as a share of the touches of the last {w} days."""
     return ratio(at(CAMPAIGNS, w), at(COUNT, w))
 
 
 @feature(unit="days", family="touch recency", says="last spoken to {value:.0f} days ago", play="get_in_touch")
-def days_since_touch(at: At) -> Any:
+def days_since_touch(at: FeatureContext) -> Any:
     """Days since the last touch."""
     return at.age_days(LAST)
 
@@ -79,7 +79,7 @@ def days_since_touch(at: At) -> Any:
     missing="fewer than two touches in the window",
     play="get_in_touch",
 )
-def touch_overdue(at: At, w: int) -> Any:
+def touch_overdue(at: FeatureContext, w: int) -> Any:
     """Days since the last touch against the mean gap between those of the last {w} days, taken as a day or more."""
     gap = (at(LAST, w) - at(FIRST, w)) / DAY / (at(COUNT, w) - 1).nullif(0.0)
     return at.age_days(LAST, w) / gap.clip(lower=1.0)
@@ -92,7 +92,7 @@ def touch_overdue(at: At, w: int) -> Any:
     says="{value:.0f} urgent tickets stand open, and no touch in {w} days",
     play="get_in_touch",
 )
-def urgent_without_touch(at: At, w: int) -> Any:
+def urgent_without_touch(at: FeatureContext, w: int) -> Any:
     """Urgent tickets open at `as_of` where there was no touch in the last {w} days; else 0."""
     return (at(COUNT, w) == 0).ifelse(at(OPEN_URGENT), 0.0)
 
@@ -105,7 +105,7 @@ def urgent_without_touch(at: At, w: int) -> Any:
     missing="no term ends within as many days",
     play="renew_early",
 )
-def touches_before_renewal(at: At, w: int) -> Any:
+def touches_before_renewal(at: FeatureContext, w: int) -> Any:
     """Touches in the last {w} days where the term in force ends within as many; else null."""
     return where(-at.age_days(TERM_END) <= w, at(COUNT, w))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from features.catalog.terms import SEATS
-from features.definitions.feature import At, feature, ratio
+from features.definitions.feature import FeatureContext, feature, ratio
 from features.definitions.streams import USAGE
 
 EVENTS = USAGE.sum("count")
@@ -25,7 +25,7 @@ _RARE = "no usage in the window"
     says="{value:,.0f} usage events in {w} days",
     play="revive_usage",
 )
-def usage_events(at: At, w: int) -> Any:
+def usage_events(at: FeatureContext, w: int) -> Any:
     """Usage events in the last {w} days."""
     return at(EVENTS, w)
 
@@ -37,7 +37,7 @@ def usage_events(at: At, w: int) -> Any:
     says="used on {value:.0f} of the last {w} days",
     play="revive_usage",
 )
-def active_days(at: At, w: int) -> Any:
+def active_days(at: FeatureContext, w: int) -> Any:
     """Days with any usage among the last {w}."""
     return at(DAYS, w)
 
@@ -49,7 +49,7 @@ def active_days(at: At, w: int) -> Any:
     says="{value:.0f} people used it in {w} days",
     play="train_users",
 )
-def users(at: At, w: int) -> Any:
+def users(at: FeatureContext, w: int) -> Any:
     """Different users seen in the last {w} days."""
     return at(USERS, w)
 
@@ -61,7 +61,7 @@ def users(at: At, w: int) -> Any:
     says="{value:.0f} product features used in {w} days",
     play="train_users",
 )
-def usage_breadth(at: At, w: int) -> Any:
+def usage_breadth(at: FeatureContext, w: int) -> Any:
     """Different product features used in the last {w} days."""
     return at(PARTS, w)
 
@@ -74,7 +74,7 @@ def usage_breadth(at: At, w: int) -> Any:
     missing=_RARE,
     play="train_users",
 )
-def usage_per_user(at: At, w: int) -> Any:
+def usage_per_user(at: FeatureContext, w: int) -> Any:
     """Usage events for each user seen in the last {w} days."""
     return ratio(at(EVENTS, w), at(USERS, w))
 
@@ -87,7 +87,7 @@ def usage_per_user(at: At, w: int) -> Any:
     missing=_RARE,
     play="train_users",
 )
-def usage_per_active_day(at: At, w: int) -> Any:
+def usage_per_active_day(at: FeatureContext, w: int) -> Any:
     """Usage events for each active day of the last {w}."""
     return ratio(at(EVENTS, w), at(DAYS, w))
 
@@ -100,7 +100,7 @@ def usage_per_active_day(at: At, w: int) -> Any:
     missing="no users in the window",
     play="train_users",
 )
-def hours_per_user(at: At, w: int) -> Any:
+def hours_per_user(at: FeatureContext, w: int) -> Any:
     """Hours of use for each user seen in the last {w} days."""
     return ratio(at(SECONDS, w) / 3600, at(USERS, w))
 
@@ -113,7 +113,7 @@ def hours_per_user(at: At, w: int) -> Any:
     missing="no seats in force",
     play="train_users",
 )
-def usage_per_seat(at: At, w: int) -> Any:
+def usage_per_seat(at: FeatureContext, w: int) -> Any:
     """Usage events of the last {w} days for each seat in force."""
     return ratio(at(EVENTS, w), at(SEATS))
 
@@ -126,7 +126,7 @@ def usage_per_seat(at: At, w: int) -> Any:
     missing="no seats in force",
     play="train_users",
 )
-def seats_used(at: At, w: int) -> Any:
+def seats_used(at: FeatureContext, w: int) -> Any:
     """Different users of the last {w} days as a share of the seats in force; above 1 where seats are shared out."""
     return ratio(at(USERS, w), at(SEATS))
 
@@ -139,7 +139,7 @@ def seats_used(at: At, w: int) -> Any:
     missing="no users in the window",
     play="train_users",
 )
-def users_kept(at: At, w: int) -> Any:
+def users_kept(at: FeatureContext, w: int) -> Any:
     """Users of the last 30 days as a share of those of the last {w}."""
     return ratio(at(USERS, 30), at(USERS, w))
 
@@ -152,7 +152,7 @@ def users_kept(at: At, w: int) -> Any:
     missing=_RARE,
     play="fix_service",
 )
-def error_share(at: At, w: int) -> Any:
+def error_share(at: FeatureContext, w: int) -> Any:
     """Errors for each usage event in the last {w} days."""
     return ratio(at(ERRORS, w), at(EVENTS, w))
 
@@ -164,7 +164,7 @@ def error_share(at: At, w: int) -> Any:
     says="{value:,.1f} hours of use in {w} days",
     play="revive_usage",
 )
-def usage_hours(at: At, w: int) -> Any:
+def usage_hours(at: FeatureContext, w: int) -> Any:
     """Hours of use in the last {w} days."""
     return at(SECONDS, w) / 3600
 

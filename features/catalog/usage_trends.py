@@ -7,7 +7,7 @@ from typing import Any
 from features.catalog.series import against_peak, change_since, empty, parts, slope, variation, where
 from features.catalog.tickets import TICKETS
 from features.catalog.usage import DAYS, ERRORS, EVENTS, PARTS, USERS
-from features.definitions.feature import DAY, At, change, change_in_words, feature, ratio
+from features.definitions.feature import DAY, FeatureContext, change, change_in_words, feature, ratio
 from features.definitions.streams import USAGE
 
 FIRST, LAST = USAGE.first(), USAGE.last()
@@ -21,7 +21,7 @@ FIRST, LAST = USAGE.first(), USAGE.last()
     missing="no usage in either window",
     play="revive_usage",
 )
-def usage_trend(at: At, w: int) -> Any:
+def usage_trend(at: FeatureContext, w: int) -> Any:
     """Usage events in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     return change(at(EVENTS, w), at(EVENTS, w, before=w))
 
@@ -34,7 +34,7 @@ def usage_trend(at: At, w: int) -> Any:
     missing="no usage within a year",
     play="revive_usage",
 )
-def usage_against_usual(at: At, w: int) -> Any:
+def usage_against_usual(at: FeatureContext, w: int) -> Any:
     """Usage events in the last {w} days against {w} days' share of the account's usage of the last 365."""
     days = at.age_days(FIRST, 365).clip(1.0, 365.0)
     return ratio(at(EVENTS, w), at(EVENTS, 365)) * (days / w)
@@ -48,7 +48,7 @@ def usage_against_usual(at: At, w: int) -> Any:
     missing="no usage in either window",
     play="revive_usage",
 )
-def active_days_trend(at: At, w: int) -> Any:
+def active_days_trend(at: FeatureContext, w: int) -> Any:
     """Active days in the last {w} against the {w} before: -1 gone, 0 level, 1 new."""
     return change(at(DAYS, w), at(DAYS, w, before=w))
 
@@ -61,7 +61,7 @@ def active_days_trend(at: At, w: int) -> Any:
     missing="no users in either window",
     play="train_users",
 )
-def users_trend(at: At, w: int) -> Any:
+def users_trend(at: FeatureContext, w: int) -> Any:
     """Different users in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     return change(at(USERS, w), at(USERS, w, before=w))
 
@@ -74,7 +74,7 @@ def users_trend(at: At, w: int) -> Any:
     missing="no product features in either window",
     play="train_users",
 )
-def breadth_trend(at: At, w: int) -> Any:
+def breadth_trend(at: FeatureContext, w: int) -> Any:
     """Different product features used in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     return change(at(PARTS, w), at(PARTS, w, before=w))
 
@@ -87,7 +87,7 @@ def breadth_trend(at: At, w: int) -> Any:
     missing="no usage in one of the windows, or no errors in either",
     play="fix_service",
 )
-def error_share_trend(at: At, w: int) -> Any:
+def error_share_trend(at: FeatureContext, w: int) -> Any:
     """Errors for each usage event in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
     now, then = (ratio(at(ERRORS, w, before=b), at(EVENTS, w, before=b)) for b in (0, w))
     return change(now, then)
@@ -101,7 +101,7 @@ def error_share_trend(at: At, w: int) -> Any:
     missing="no usage in the window",
     play="revive_usage",
 )
-def usage_slope(at: At, w: int) -> Any:
+def usage_slope(at: FeatureContext, w: int) -> Any:
     """Least-squares slope of usage events over the twelfths of the last {w} days, as a share of their mean."""
     return slope(parts(at, EVENTS, w))
 
@@ -113,7 +113,7 @@ def usage_slope(at: At, w: int) -> Any:
     says="usage from week to week varied by {value:.0%} of its mean over {w} days",
     missing="first used, within the year, after the window began",
 )
-def usage_variation(at: At, w: int) -> Any:
+def usage_variation(at: FeatureContext, w: int) -> Any:
     """Coefficient of variation of weekly usage events over the last {w} days."""
     return where(_began_before(at, w), variation(parts(at, EVENTS, w)))
 
@@ -126,12 +126,12 @@ def usage_variation(at: At, w: int) -> Any:
     missing="first used, within the year, after the window began",
     play="revive_usage",
 )
-def idle_weeks(at: At, w: int) -> Any:
+def idle_weeks(at: FeatureContext, w: int) -> Any:
     """Weeks without usage events among the twelve of the last {w} days."""
     return where(_began_before(at, w), empty(parts(at, EVENTS, w)))
 
 
-def _began_before(at: At, w: int) -> Any:
+def _began_before(at: FeatureContext, w: int) -> Any:
     """Whether the account was used in the first twelfth of the window, or before it within the year."""
     return at.age_days(FIRST, 365) > w * 11 / 12
 
@@ -144,7 +144,7 @@ def _began_before(at: At, w: int) -> Any:
     missing="no usage in the window",
     play="revive_usage",
 )
-def usage_against_peak(at: At, w: int) -> Any:
+def usage_against_peak(at: FeatureContext, w: int) -> Any:
     """Usage events of the last 30 days as a share of the largest of the twelve 30 days in the last {w}."""
     return against_peak(parts(at, EVENTS, w))
 
@@ -157,7 +157,7 @@ def usage_against_peak(at: At, w: int) -> Any:
     missing="fewer than two active days in the window",
     play="revive_usage",
 )
-def usage_gap(at: At, w: int) -> Any:
+def usage_gap(at: FeatureContext, w: int) -> Any:
     """Mean days from one active day to the next in the last {w} days."""
     return (at(LAST, w) - at(FIRST, w)) / DAY / (at(DAYS, w) - 1).nullif(0.0)
 
@@ -170,7 +170,7 @@ def usage_gap(at: At, w: int) -> Any:
     missing="fewer than two active days in the window",
     play="revive_usage",
 )
-def usage_overdue(at: At, w: int) -> Any:
+def usage_overdue(at: FeatureContext, w: int) -> Any:
     """Days since the last use against the mean gap between active days of the last {w} days, taken as a day or more."""
     gap = (at(LAST, w) - at(FIRST, w)) / DAY / (at(DAYS, w) - 1).nullif(0.0)
     return at.age_days(LAST, w) / gap.clip(lower=1.0)
@@ -184,13 +184,13 @@ def usage_overdue(at: At, w: int) -> Any:
     missing="no usage now, nor a year before",
     play="revive_usage",
 )
-def usage_against_last_year(at: At, w: int) -> Any:
+def usage_against_last_year(at: FeatureContext, w: int) -> Any:
     """Usage events in the last {w} days against the same days a year before: -1 gone, 0 level, 1 new."""
     return change(at(EVENTS, w), at(EVENTS, w, before=365))
 
 
 @feature(unit="days", family="usage recency", says="last used {value:.0f} days ago", play="revive_usage")
-def days_since_usage(at: At) -> Any:
+def days_since_usage(at: FeatureContext) -> Any:
     """Days since the last usage."""
     return at.age_days(LAST, 365)
 
@@ -207,7 +207,7 @@ def days_since_usage(at: At) -> Any:
     missing="no usage in either window",
     play="break_silence",
 )
-def silence(at: At, w: int) -> Any:
+def silence(at: FeatureContext, w: int) -> Any:
     """The fall of usage in the last {w} days against the {w} before while no ticket was raised; else 0."""
     fall = change(at(EVENTS, w), at(EVENTS, w, before=w))
     return (fall < 0).ifelse((at(TICKETS, w) == 0).ifelse(fall, 0.0), fall * 0.0)

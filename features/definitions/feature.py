@@ -1,7 +1,7 @@
-"""What a feature is made of: streams of dated facts, measures over them in windows, and formulas over measures.
+"""Define features: streams of dated facts, measures over them in windows, and formulas over measures.
 
-A feature never sees an event: its formula asks for measures, and only the engine (`features.engine.snapshots`)
-turns a measure into a query. So the time rules are kept in one place, for every feature there will ever be.
+A formula never reads events. It names measures, and only the engine (`features.engine.snapshots`) computes them. So
+one place keeps the time rules for every feature.
 """
 
 from __future__ import annotations
@@ -15,61 +15,65 @@ from typing import Any, Literal
 import ibis
 import ibis.expr.types as ir
 
-DAY = 86_400_000_000  # microseconds
+from features.core.timestamps import DAY as DAY  # noqa: PLC0414  # feature files import it from here
 
-How = Literal["sum", "count", "min", "max", "distinct"]
-Row = Callable[[ir.Table], ir.Value]
+Aggregation = Literal["sum", "count", "min", "max", "distinct"]
+RowExpression = Callable[[ir.Table], ir.Value]
 
 
 @dataclass(frozen=True)
 class Stream:
-    """One kind of dated fact, drawn from one canonical table.
+    """A kind of dated fact, derived from one canonical table.
 
     Args:
-        name: Of the stream; stands in measures' names.
-        table: The canonical table it comes from: without it, the stream's features are absent.
-        rows: Canonical table to rows with account_id, `t` (the fact's instant, µs) and `known` (µs); rows
-            with an `until` (µs) count only at an `as_of` before it, such as an open ticket until resolved.
+        name: The stream's name, part of its measures' names.
+        table: The canonical table. Where a company does not map it, the stream's features are absent.
+        rows: Turns the canonical table into rows with account_id, `t` (the fact's instant, µs) and `known` (µs). Rows
+            with an `until` (µs) count only at an `as_of` up to it: an open ticket counts until it is resolved.
     """
 
     name: str
     table: str
     rows: Callable[[ir.Table], ir.Table]
 
-    def sum(self, column: str, where: Row | None = None, *, name: str | None = None) -> Measure:
-        """Sum of a whole or decimal column; 0 without rows."""
+    def sum(self, column: str, where: RowExpression | None = None, *, name: str | None = None) -> Measure:
+        """Return the sum of a whole or decimal column; 0 without rows."""
         return Measure(self, "sum", column, where, name)
 
-    def count(self, where: Row | None = None, *, name: str | None = None) -> Measure:
-        """Number of facts; 0 without rows."""
+    def count(self, where: RowExpression | None = None, *, name: str | None = None) -> Measure:
+        """Return the number of facts; 0 without rows."""
         return Measure(self, "count", "t", where, name)
 
-    def distinct(self, column: str, where: Row | None = None, *, name: str | None = None) -> Measure:
-        """Number of different values that are not null; 0 without rows."""
+    def distinct(self, column: str, where: RowExpression | None = None, *, name: str | None = None) -> Measure:
+        """Return the number of different values that are not null; 0 without rows."""
         return Measure(self, "distinct", column, where, name)
 
-    def first(self, column: str = "t", where: Row | None = None, *, name: str | None = None) -> Measure:
-        """Smallest value, by default the instant of the earliest fact; null without rows."""
+    def first(self, column: str = "t", where: RowExpression | None = None, *, name: str | None = None) -> Measure:
+        """Return the smallest value, by default the instant of the earliest fact; null without rows."""
         return Measure(self, "min", column, where, name)
 
-    def last(self, column: str = "t", where: Row | None = None, *, name: str | None = None) -> Measure:
-        """Largest value, by default the instant of the latest fact; null without rows."""
+    def last(self, column: str = "t", where: RowExpression | None = None, *, name: str | None = None) -> Measure:
+        """Return the largest value, by default the instant of the latest fact; null without rows."""
         return Measure(self, "max", column, where, name)
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One aggregate over the facts of a stream; its window is chosen where it is used."""
+    """An aggregate over the facts of a stream; formulas choose its window."""
 
     stream: Stream
-    how: How
+    how: Aggregation
     column: str
-    where: Row | None = None
+    where: RowExpression | None = None
     label: str | None = None
 
     @property
     def name(self) -> str:
-        """Unique among measures: a filtered one must be given its own name."""
+        """Return the name, unique among measures.
+
+        Raises:
+            ValueError: The measure is filtered and has no name of its own.
+        """
         if self.where is not None and self.label is None:
             message = f"the filtered {self.how} of {self.stream.name}.{self.column} needs a name"
             raise ValueError(message)
@@ -77,7 +81,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Ask:
+class WindowedMeasure:
     """A measure in the window `[as_of - before - days, as_of - before)`; days None: all the past."""
 
     measure: Measure
@@ -86,72 +90,82 @@ class Ask:
 
     @property
     def column(self) -> str:
-        """Its column in the engine's working table."""
+        """Return the name of its column in the engine's working table."""
         return f"{self.measure.name}__{'all' if self.days is None else self.days}_{self.before}"
 
 
 @dataclass
-class At:
-    """What a formula speaks to: measures in windows, the account's columns, and `as_of`.
+class FeatureContext:
+    """The argument of a formula: it gives measures in windows, the account's columns, and `as_of`.
 
     All values are float64 Ibis columns (instants in µs), so that formulas are plain arithmetic.
+
+    Args:
+        table: The engine's working table; None to collect which measures a formula uses.
+        windowed_measures: Those used so far, by column.
     """
 
     table: ir.Table | None = None
-    asks: dict[str, Ask] = field(default_factory=dict)
+    windowed_measures: dict[str, WindowedMeasure] = field(default_factory=dict)
 
     def __call__(self, measure: Measure, days: int | None = None, before: int = 0) -> ir.FloatingColumn:
-        """The measure in the window `[as_of - before - days, as_of - before)`, or over all the past."""
-        ask = Ask(measure, days, before)
-        if self.asks.setdefault(ask.column, ask) != ask:
+        """Return the measure in the window `[as_of - before - days, as_of - before)`, or over all the past.
+
+        Raises:
+            ValueError: Another measure has the same name.
+        """
+        windowed = WindowedMeasure(measure, days, before)
+        if self.windowed_measures.setdefault(windowed.column, windowed) != windowed:
             message = f"two measures are called {measure.name}"
             raise ValueError(message)
-        value = self._column(ask.column)
+        value = self._column(windowed.column)
         return value.fill_null(0.0) if measure.how in {"sum", "count", "distinct"} else value
 
     def age_days(self, measure: Measure, days: int | None = None) -> ir.FloatingColumn:
-        """Days from the instant that a `first` or `last` measures until `as_of`; negative for one to come."""
+        """Return the days from the instant of a `first` or `last` measure to `as_of`; negative if it lies ahead."""
         return (self._column("as_of") - self(measure, days)) / DAY
 
     def account(self, column: str) -> ir.FloatingColumn:
-        """A numeric or instant column of the account itself."""
+        """Return a numeric or instant column of the account itself."""
         return self._column(column)
 
     @property
     def as_of(self) -> ir.FloatingColumn:
-        """The instant looked from, in µs."""
+        """Return the instant that the snapshot looks from, in µs."""
         return self._column("as_of")
 
     def _column(self, name: str) -> ir.FloatingColumn:
-        # While the engine is only asking what a formula needs, any number will do.
+        # Without a table only the names of the measures matter: any number will do.
         return ibis.literal(1.0) if self.table is None else self.table[name].cast("float64")
 
 
 Formula = Callable[..., Any]
+# The keys of `catalog --json`, which scripts read.
+_JSON_NAMES = {"scope": "beside", "base": "of"}
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of a snapshot: its meaning, its formula, and its words as a driver.
+    """A column of a snapshot: its meaning, its formula, and its words as a driver.
 
     Args:
         name: The column.
-        sentence: What it is, in one sentence.
-        formula: Called with an `At`, gives a float64 Ibis value.
+        sentence: Its meaning in one sentence.
+        formula: Turns a `FeatureContext` into a float64 Ibis value.
         window: Days of its window, None without one.
         unit: Such as events, days, share.
-        missing: What a null means.
-        family: Features that say much the same share it; an explanation names one of a family.
-        direction: +1 if more of it can only raise churn risk, -1 if only lower it, 0 if neither is sure.
+        missing: The meaning of a null.
+        family: Features of much the same meaning share it; an explanation names one of a family.
+        direction: +1 if more of it can only raise churn risk, -1 if only lower it, 0 if neither is certain.
         play: Key of the next step when it drives a risk; None marks context that nobody can act on.
-        wording: Value to words.
-        beside: Whose rows it needs beside the account's own: its peers' or its parent's; None for most.
-        of: With `beside`, the feature whose column it is made of.
+        wording: Turns a value into words.
+        scope: The other accounts whose rows it needs: "peers" or "parent"; None for a feature of one account alone.
+        base: The feature that a feature with a `scope` is computed from.
     """
 
     name: str
     sentence: str
-    formula: Callable[[At], Any]
+    formula: Callable[[FeatureContext], Any]
     window: int | None
     unit: str
     missing: str
@@ -159,33 +173,34 @@ class Feature:
     direction: int
     play: str | None
     wording: Callable[[float], str]
-    beside: Literal["peers", "parent"] | None = None
-    of: str | None = None
+    scope: Literal["peers", "parent"] | None = None
+    base: str | None = None
 
     @property
     def actionable(self) -> bool:
-        """Whether the owner can do something about it."""
+        """Return whether the owner can act on it."""
         return self.play is not None
 
     @cached_property
-    def asks(self) -> Mapping[str, Ask]:
-        """The measures and windows it needs."""
-        at = At()
-        self.formula(at)
-        return at.asks
+    def windowed_measures(self) -> Mapping[str, WindowedMeasure]:
+        """Return the measures and windows that its formula uses, by column."""
+        context = FeatureContext()
+        self.formula(context)
+        return context.windowed_measures
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """The canonical tables it needs; () for one of the account alone."""
-        return tuple(sorted({ask.measure.stream.table for ask in self.asks.values()}))
+        """Return the canonical tables it needs; () for one of the account alone."""
+        return tuple(sorted({windowed.measure.stream.table for windowed in self.windowed_measures.values()}))
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines: all but the formula and the wording."""
-        plain = {k: v for k, v in vars(self).items() if k != "asks" and not callable(v)}
-        return plain | {"sources": self.sources, "actionable": self.actionable}
+        """Return all but the formula and the wording, for machines."""
+        kept = {k: v for k, v in vars(self).items() if k not in {"windowed_measures", *_JSON_NAMES} and not callable(v)}
+        renamed = {name: getattr(self, key) for key, name in _JSON_NAMES.items()}
+        return kept | renamed | {"sources": self.sources, "actionable": self.actionable}
 
-    def says(self, value: float) -> str:
-        """The driver in words, with the number."""
+    def describe(self, value: float) -> str:
+        """Return the driver in words, with the number."""
         return "nothing known: " + self.missing if value != value else self.wording(value)  # noqa: PLR0124  # NaN
 
 
@@ -199,7 +214,7 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
     direction: int = 0,
     play: str | None = None,
 ) -> Callable[[Formula], tuple[Feature, ...]]:
-    """Make features, one for each window, out of one formula.
+    """Create features, one for each window, from one formula.
 
     The function's name becomes the column (`usage_events` with window 30: `usage_events_30d`), its docstring
     the sentence.
@@ -222,14 +237,14 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
         >>> week, month = exports
         >>> month.name, month.sentence, month.sources
         ('exports_30d', 'Exports in the last 30 days.', ('usage',))
-        >>> week.says(3)
+        >>> week.describe(3)
         '3 exports in 7 days'
     """
 
     def define(formula: Formula) -> tuple[Feature, ...]:
-        return tuple(_one(formula, w) for w in windows or (None,))
+        return tuple(_create(formula, w) for w in windows or (None,))
 
-    def _one(formula: Formula, w: int | None) -> Feature:
+    def _create(formula: Formula, w: int | None) -> Feature:
         sentence = " ".join((inspect.getdoc(formula) or "").split()).format(w=w)
 
         def words(value: float) -> str:
@@ -252,28 +267,28 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
 
 
 def ratio(part: Any, whole: Any) -> Any:
-    """Part / whole; null where the whole is 0."""
+    """Return part / whole; null where the whole is 0."""
     return part / whole.nullif(0.0)
 
 
 def change(now: Any, then: Any) -> Any:
-    """Change between two amounts that are not negative: (now - then) / (now + then), from -1 (gone) to 1 (new).
+    """Return the change between two amounts of at least 0: (now - then) / (now + then), from -1 (gone) to 1 (new).
 
-    Null where both are 0. Bounded, so that a rise from 1 to 20 does not dwarf all else.
+    It is null where both are 0, and bounded, so that a rise from 1 to 20 does not dwarf all else.
     """
     return (now - then) / (now + then).nullif(0.0)
 
 
-def change_in_words(what: str) -> Callable[[float, int], str]:
-    """Words for a `change`: 'usage fell 62 % against the 30 days before'."""
+def change_in_words(subject: str) -> Callable[[float, int], str]:
+    """Return the wording of a `change`: 'usage fell 62 % against the 30 days before'."""
 
     def words(value: float, w: int) -> str:
         before = f"against the {w} days before"
         if value >= 1:
-            return f"{what} began: none in the {w} days before"
+            return f"{subject} began: none in the {w} days before"
         percent = 100 * ((1 + value) / (1 - value) - 1)
         if abs(percent) < 0.5:
-            return f"{what} stayed level {before}"
-        return f"{what} {'fell' if percent < 0 else 'rose'} {abs(percent):,.0f} % {before}"
+            return f"{subject} stayed level {before}"
+        return f"{subject} {'fell' if percent < 0 else 'rose'} {abs(percent):,.0f} % {before}"
 
     return words

@@ -112,7 +112,7 @@ PLAYS: Mapping[str, Play] = MappingProxyType(
 )
 
 
-def choose(drivers: Iterable[Mapping[str, Any]]) -> Play:
+def choose_play(drivers: Iterable[Mapping[str, Any]]) -> Play:
     """The play of the strongest driver that someone can act on; `DEFAULT` where there is none.
 
     Args:

@@ -11,14 +11,14 @@ from typing import Any
 from features.core import html
 from features.core.contract import EVENTS, TABLES
 from features.diagnostics import activity, identity_report, target_leakage
-from features.diagnostics.activity import Course
-from features.diagnostics.identity_report import Report as Identity
-from features.diagnostics.leak_tests import Probed
-from features.diagnostics.target_leakage import Suspect
+from features.diagnostics.activity import TableActivity
+from features.diagnostics.identity_report import IdentityReport as Identity
+from features.diagnostics.leak_tests import LeakTestResult
+from features.diagnostics.target_leakage import LeakSuspect
 from features.settings import Settings
 from features.sources.history import History
-from features.sources.mapping import quoted, text
-from features.sources.validation import Checked
+from features.sources.mapping import quote_identifier, quote_literal
+from features.sources.validation import ValidatedTable
 
 _TEMPLATE = Path(__file__).parent / "templates" / "check.html"
 _EXAMPLES, _REASONS, _GAPS = 3, 20, 5
@@ -34,7 +34,7 @@ _HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True)
-class Reason:
+class QuarantineReason:
     """Why rows are in quarantine.
 
     Args:
@@ -49,7 +49,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableReport:
     """One table.
 
     Args:
@@ -59,10 +59,10 @@ class Table:
         reasons: Why rows are in quarantine, the commonest first; of more than twenty the others are left out.
     """
 
-    checked: Checked
-    course: Course | None
+    checked: ValidatedTable
+    course: TableActivity | None
     nulls: Mapping[str, float]
-    reasons: tuple[Reason, ...]
+    reasons: tuple[QuarantineReason, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
@@ -72,7 +72,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """All that there is to say of a company's data.
 
     Args:
@@ -88,14 +88,14 @@ class Report:
     """
 
     company: str
-    tables: tuple[Table, ...]
+    tables: tuple[TableReport, ...]
     absent: tuple[str, ...]
     identity: Identity
-    suspects: tuple[Suspect, ...]
+    suspects: tuple[LeakSuspect, ...]
     features: int
     catalog: str
     own: tuple[str, ...]
-    probed: Probed | None
+    probed: LeakTestResult | None
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
@@ -114,7 +114,7 @@ class Report:
         """What the tables on the screen don't tell, for people."""
         for t in self.tables:
             if t.course and t.course.span:
-                yield f"{t.checked.table}: {_spoken(t.course)}"
+                yield f"{t.checked.table}: {_describe_activity(t.course)}"
             for r in t.reasons:
                 for example in r.examples[:1]:
                     shown = ", ".join(f"{column} {value}" for column, value in example.items())
@@ -130,29 +130,29 @@ class Report:
             yield from (f"Leak: {leak}" for leak in p.leaks)
 
 
-def of(history: History, settings: Settings, probed: Probed | None = None) -> Report:
+def build_data_report(history: History, settings: Settings, probed: LeakTestResult | None = None) -> DataReport:
     """The report on a company whose tables were read and checked."""
-    return Report(
+    return DataReport(
         company=settings.company.name,
-        tables=tuple(_table(history, settings, c) for c in history.checked),
+        tables=tuple(_build_table_report(history, settings, c) for c in history.checked),
         absent=tuple(t for t in ("tickets", "usage", "purchases") if t not in history.sources),
-        identity=identity_report.report(history, settings),
-        suspects=target_leakage.suspects(history),
+        identity=identity_report.build_identity_report(history, settings),
+        suspects=target_leakage.find_suspects(history),
         features=len(history.features) + len(history.attributes),
         catalog=history.catalog.version,
-        own=tuple(f.name for f in history.catalog.own),
+        own=tuple(f.name for f in history.catalog.custom_features),
         probed=probed,
     )
 
 
-def page(report: Report, file: Path) -> Path:
+def write_page(report: DataReport, file: Path) -> Path:
     """Write the report as a page that needs no network, whole or not at all."""
     return html.write_page(
         file, html.render_template(_TEMPLATE, report=report, heading=f"Data of {report.company}", most=_GAPS)
     )
 
 
-def _spoken(course: Course) -> str:
+def _describe_activity(course: TableActivity) -> str:
     """Gaps and lateness in words."""
     gaps = course.gaps()
     without = sum(g.days for g in gaps)
@@ -162,43 +162,50 @@ def _spoken(course: Course) -> str:
     return f"{without:,} of {course.span:,} days without an event{longest}; {known}"
 
 
-def _table(history: History, settings: Settings, checked: Checked) -> Table:
-    course = activity.course(history, checked.table) if checked.table in EVENTS else None
-    return Table(checked, course, _nulls(history, settings, checked.table), tuple(_reasons(history, settings, checked)))
+def _build_table_report(history: History, settings: Settings, checked: ValidatedTable) -> TableReport:
+    course = activity.measure_activity(history, checked.table) if checked.table in EVENTS else None
+    return TableReport(
+        checked,
+        course,
+        _measure_nulls(history, settings, checked.table),
+        tuple(_list_reasons(history, settings, checked)),
+    )
 
 
-def _nulls(history: History, settings: Settings, table: str) -> dict[str, float]:
+def _measure_nulls(history: History, settings: Settings, table: str) -> dict[str, float]:
     columns = [c for c in settings.tables[table].columns if c in TABLES[table].columns or table == "accounts"]
-    counts = ", ".join(f"count({quoted(c)})" for c in columns)
+    counts = ", ".join(f"count({quote_identifier(c)})" for c in columns)
     whole, *there = history.query(f"SELECT count(*), {counts} FROM {table}").iloc[0]  # noqa: S608  # quoted
     return {c: 1 - int(n) / int(whole) if whole else 0.0 for c, n in zip(columns, there, strict=True)}
 
 
-def _reasons(history: History, settings: Settings, checked: Checked) -> Iterator[Reason]:
+def _list_reasons(history: History, settings: Settings, checked: ValidatedTable) -> Iterator[QuarantineReason]:
     file = checked.quarantine
     rows: list[dict[str, Any]] = []
     if file and file.exists():
-        bad = f"SELECT raw, why, file_row_number AS place FROM read_parquet({text(str(file))}, file_row_number = true)"  # noqa: S608  # quoted
+        bad = f"SELECT raw, why, file_row_number AS place FROM read_parquet({quote_literal(str(file))}, file_row_number = true)"  # noqa: S608  # quoted
         first = f"QUALIFY row_number() OVER (PARTITION BY why ORDER BY place) <= {_EXAMPLES} ORDER BY place"
-        rows = history.arrow(f"SELECT raw, why FROM ({bad}) {first}").to_pylist()  # noqa: S608  # as above
+        rows = history.query_arrow(f"SELECT raw, why FROM ({bad}) {first}").to_pylist()  # noqa: S608  # as above
     mapped = settings.tables[checked.table].columns
     personal = {str(mapped[c].column) for c in _PERSONAL_COLUMNS if c in mapped}
     for why, count in list(checked.reasons.items())[:_REASONS]:
-        yield Reason(why, count, tuple(_shown(row["raw"], personal) for row in rows if row["why"] == why))
+        yield QuarantineReason(
+            why, count, tuple(_hide_personal_values(row["raw"], personal) for row in rows if row["why"] == why)
+        )
 
 
-def _shown(raw: Mapping[str, Any], personal: set[str]) -> dict[str, str]:
+def _hide_personal_values(raw: Mapping[str, Any], personal: set[str]) -> dict[str, str]:
     """A raw row as it may be shown to anyone; columns made by SQL are left out."""
     return {
-        _short(column): _HIDDEN
+        _shorten(column): _HIDDEN
         if column in personal or _PERSONAL.search(column)
-        else _short(_MAIL.sub("…@", str(value)))
+        else _shorten(_MAIL.sub("…@", str(value)))
         for column, value in raw.items()
         if value is not None and not column.startswith("=")
     }
 
 
-def _short(value: str) -> str:
+def _shorten(value: str) -> str:
     """Some forty characters, in one line."""
     plain = " ".join(value.split())
     return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"

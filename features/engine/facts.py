@@ -14,8 +14,8 @@ import pyarrow as pa
 from features.arrays.kernels import MONEY, Beyond
 from features.arrays.tables import Rows, whole
 from features.core.errors import GarrisonError
-from features.definitions.feature import Ask, Measure, Stream
-from features.definitions.sql_expression import numbered
+from features.definitions.feature import Measure, Stream, WindowedMeasure
+from features.definitions.sql_expression import declare_numbered_table
 from features.sources.history import History
 
 NOTHING = {"min": 2**63 - 1, "max": -(2**63)}  # stands for null where the least or the most is asked
@@ -55,7 +55,9 @@ class Facts:
         )
 
 
-def read(history: History, stream: Stream, asks: Sequence[Ask], *, accounts: tuple[int, int], since: int) -> Facts:
+def read(
+    history: History, stream: Stream, asks: Sequence[WindowedMeasure], *, accounts: tuple[int, int], since: int
+) -> Facts:
     """The facts of some accounts.
 
     Args:
@@ -85,7 +87,7 @@ def read(history: History, stream: Stream, asks: Sequence[Ask], *, accounts: tup
 def _in_sql(
     history: History, plan: _Plan, how: Mapping[str, str], *, accounts: tuple[int, int], since: int
 ) -> dict[str, np.ndarray]:
-    table = history.arrow(plan.sql, first=accounts[0], last=accounts[1], since=since)
+    table = history.query_arrow(plan.sql, first=accounts[0], last=accounts[1], since=since)
     return {
         name: _codes(table[name])
         if how.get(name) == "distinct"
@@ -156,7 +158,7 @@ class _Plan:
 
 @cache
 def _plan(stream: Stream, measures: tuple[Measure, ...]) -> _Plan:
-    rows = stream.rows(numbered(stream.table))
+    rows = stream.rows(declare_numbered_table(stream.table))
     columns = {"account_id": rows.account_id, "t": rows.t, "known": rows.known}
     columns |= {"until": rows.until} if "until" in rows.columns else {}
     values, scale = {}, {}

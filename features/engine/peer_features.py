@@ -21,15 +21,15 @@ def added(history: History, table: pa.Table) -> pa.Table:
         history: Of the whole company.
         table: Its snapshots, in the order of `as_of`.
     """
-    features = history.catalog.beside(history.sources)
+    features = history.catalog.select_peer_features(history.sources)
     instants = table["as_of"].cast(pa.int64()).to_numpy()
     edges = [0, *(np.flatnonzero(np.diff(instants)) + 1), len(instants)] if len(instants) else [0]
     moments = [slice(begin, end) for begin, end in pairwise(edges)]
     segment, parent = _segments(table), _parents(history, table, moments)
     for feature in features:
-        values = table[str(feature.of)].to_numpy()
+        values = table[str(feature.base)].to_numpy()
         found = np.full(len(values), np.nan)
-        if feature.beside == "peers":
+        if feature.scope == "peers":
             _rank(values, segment, moments, found)
         elif parent is not None:
             there = parent >= 0
@@ -60,7 +60,7 @@ def _rank(values: np.ndarray, segment: np.ndarray, moments: list[slice], found: 
 
 def _parents(history: History, table: pa.Table, moments: list[slice]) -> np.ndarray | None:
     """The place of the parent's row of the same `as_of`, -1 without one; None where no account has a parent."""
-    accounts = history.arrow("SELECT account_id, parent_id FROM accounts WHERE parent_id IS NOT NULL")
+    accounts = history.query_arrow("SELECT account_id, parent_id FROM accounts WHERE parent_id IS NOT NULL")
     if not accounts.num_rows:
         return None
     found = np.full(table.num_rows, -1, dtype="int64")

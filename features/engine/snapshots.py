@@ -60,7 +60,7 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
 
         return peer_features.added(history, dispatch.table(history.engine, history, as_ofs))
     instants = np.array(sort_unique_micros(as_ofs), dtype="int64")
-    parts = history.parts(_EVENTS, _ACCOUNTS)
+    parts = history.split_accounts(_EVENTS, _ACCOUNTS)
     if len(parts) == 1:
         return _whole(history, [_part(history, instants, *parts[0])], len(instants))
     with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
@@ -87,7 +87,7 @@ def columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
         As `build` has them, (n,) each: account_id and text attributes as objects, None where null; as_of whole µs.
     """
     instants, found = np.array([to_micros(as_of)], dtype="int64"), []
-    for first, last in history.parts(_EVENTS, _ACCOUNTS):
+    for first, last in history.split_accounts(_EVENTS, _ACCOUNTS):
         accounts, there, numbers = _worked_out(history, instants, first, last)
         ids, texts = accounts["account_id"].to_numpy(), [n for n, kind in history.attributes if kind == "string"]
         each = {"account_id": ids, "as_of": np.full(len(ids), instants[0])}
@@ -115,7 +115,7 @@ def parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
     instants, workers = np.array([to_micros(as_of)], dtype="int64"), os.cpu_count() or 1
     waiting: deque[Future[list[pa.Table]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for first, last in history.parts(_EVENTS, _ACCOUNTS):
+        for first, last in history.split_accounts(_EVENTS, _ACCOUNTS):
             waiting.append(pool.submit(_part, history, instants, first, last))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()[0]
@@ -148,7 +148,7 @@ def _worked_out(
         n accounts, then (k, n) flags, then (k, n) float64 each.
     """
     features = history.features
-    accounts = history.accounts(first, last)
+    accounts = history.read_accounts(first, last)
     count = accounts.num_rows
     measured: dict[str, np.ndarray] = {}
     streams, program = _compiled(features, history.attributes)

@@ -12,9 +12,9 @@ import ibis.expr.operations as ops
 import pyarrow as pa
 
 from features.core.timestamps import sort_unique_micros, to_micros
-from features.definitions.sql_expression import expression
+from features.definitions.sql_expression import build_expression
 from features.sources.history import History
-from features.sources.mapping import quoted, text
+from features.sources.mapping import quote_identifier, quote_literal
 
 CUTOFFS = "cutoffs"
 
@@ -38,7 +38,7 @@ class Handover:
     @classmethod
     def to(cls, dialect: str, history: History) -> Handover:
         """Compile the one expression for an engine."""
-        snapshots = expression(history.features, history.attributes)
+        snapshots = build_expression(history.features, history.attributes)
         tables = {
             node.name: {name: str(kind.copy(nullable=True)) for name, kind in node.schema.items()}
             for node in snapshots.op().find(ops.UnboundTable)
@@ -56,8 +56,8 @@ class Handover:
 
     def write(self, history: History, table: str, file: Path, *, form: str) -> None:
         """Write a table's columns to a file in a form that DuckDB's COPY knows, such as 'FORMAT parquet'."""
-        columns = ", ".join(quoted(c) for c in self.tables[table])
-        history.arrow(f"COPY (SELECT {columns} FROM {table}) TO {text(str(file))} ({form})")  # noqa: S608  # quoted
+        columns = ", ".join(quote_identifier(c) for c in self.tables[table])
+        history.query_arrow(f"COPY (SELECT {columns} FROM {table}) TO {quote_literal(str(file))} ({form})")  # noqa: S608  # quoted
 
     def snapshots(self, rows: pa.Table) -> pa.Table:
         """What came back, as `features.engine.snapshots.table` gives it.
@@ -80,4 +80,4 @@ def embedded(history: History, as_ofs: Sequence[datetime]) -> pa.Table:
     handover = Handover.to("duckdb", history)
     cutoffs = ", ".join(f"({i}::BIGINT)" for i in sort_unique_micros(as_ofs))
     sql = f"WITH {CUTOFFS}(as_of) AS (VALUES {cutoffs}) SELECT * FROM ({handover.sql})"  # noqa: S608  # numbers
-    return handover.snapshots(history.arrow(sql))
+    return handover.snapshots(history.query_arrow(sql))

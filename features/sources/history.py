@@ -25,8 +25,8 @@ from features.core.timestamps import to_micros
 from features.definitions.feature import DAY, Feature
 from features.settings import Engine, Settings
 from features.sources import table_cache
-from features.sources.table_cache import Kept
-from features.sources.validation import Checked
+from features.sources.table_cache import CachedTables
+from features.sources.validation import ValidatedTable
 
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "decimal(18, 4)": pa.decimal128(18, 4), "boolean": pa.bool_()}
 
@@ -40,7 +40,7 @@ class History:
         catalog: The features that are made of it.
         checked: What came of each table; empty for posted rows, which are checked before they get here.
         engine: Where its snapshots are computed.
-        kept: The file that holds it; None for posted rows.
+        cache: The file that holds it; None for posted rows.
         arrays: Posted rows, for what needs no database; None for a company's.
     """
 
@@ -50,9 +50,9 @@ class History:
         tables: Sequence[str],
         attributes: tuple[tuple[str, str], ...],
         catalog: Catalog,
-        checked: tuple[Checked, ...] = (),
+        checked: tuple[ValidatedTable, ...] = (),
         engine: Engine = Engine(),  # noqa: B008  # read-only
-        kept: Kept | None = None,
+        cache: CachedTables | None = None,
         arrays: Tables | None = None,
     ) -> None:
         self._connect = connect
@@ -62,7 +62,7 @@ class History:
         self.catalog = catalog
         self.checked = checked
         self.engine = engine
-        self.kept = kept
+        self.cache = cache
         self.arrays = arrays
 
     @classmethod
@@ -74,8 +74,8 @@ class History:
             QualityError: Too many of a table's rows are bad.
             FeatureError: The company's own features can't be used.
         """
-        catalog = Catalog.of(settings)
-        return cls._of(settings, table_cache.opened(settings, progress), catalog)
+        catalog = Catalog.for_company(settings)
+        return cls._of(settings, table_cache.open_cache(settings, progress), catalog)
 
     @classmethod
     def reopen(cls, settings: Settings, key: str) -> Self | None:
@@ -84,18 +84,18 @@ class History:
         Raises:
             FeatureError: The company's own features can't be used.
         """
-        found = table_cache.reopened(settings, key)
-        return None if found is None else cls._of(settings, found, Catalog.of(settings))
+        found = table_cache.reopen_cache(settings, key)
+        return None if found is None else cls._of(settings, found, Catalog.for_company(settings))
 
     @classmethod
-    def _of(cls, settings: Settings, found: Kept, catalog: Catalog) -> Self:
+    def _of(cls, settings: Settings, found: CachedTables, catalog: Catalog) -> Self:
         connection = duckdb.connect(found.file, read_only=True, config=table_cache.LIMITS)
         connection.execute("SET TimeZone = 'UTC'")
         tables = [c.table for c in found.checked]
         return cls(lambda: connection, tables, attributes(settings), catalog, found.checked, settings.engine, found)
 
     @classmethod
-    def posted(
+    def from_rows(
         cls, settings: Settings, tables: Mapping[str, Sequence[Mapping[str, Any]]], catalog: Catalog | None = None
     ) -> Self:
         """The history of posted accounts.
@@ -116,7 +116,13 @@ class History:
             columns = {c: pa.array([row.get(c) for row in rows], _ARROW[kind]) for c, kind in kinds.items()}
             columns["account_no"] = pa.array([numbers.get(row["account_id"]) for row in rows], pa.int32())
             found[table] = pa.table(columns)
-        return cls(lambda: _held(found), list(tables), described, catalog or Catalog.of(settings), arrays=Tables(found))
+        return cls(
+            lambda: _load_tables(found),
+            list(tables),
+            described,
+            catalog or Catalog.for_company(settings),
+            arrays=Tables(found),
+        )
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -133,7 +139,7 @@ class History:
             for name in frames:
                 self._connection.unregister(name)
 
-    def arrow(self, sql: str, **parameters: int) -> pa.Table:
+    def query_arrow(self, sql: str, **parameters: int) -> pa.Table:
         """Run SQL with named parameters over the canonical tables; several threads may at once.
 
         Rows come in the order of the table that they are read from.
@@ -141,39 +147,39 @@ class History:
         with self._connection.cursor() as cursor:
             return cursor.sql(sql, params=parameters).to_arrow_table()
 
-    def accounts(self, first: int, last: int) -> pa.Table:
+    def read_accounts(self, first: int, last: int) -> pa.Table:
         """The accounts with these numbers, which are places in the order of their ids."""
         if self.arrays:
             return self.arrays.tables["accounts"].slice(first, last - first + 1).drop_columns("account_no")
         sql = "SELECT * EXCLUDE account_no FROM accounts WHERE account_no BETWEEN $first AND $last ORDER BY account_no"
-        return self.arrow(sql, first=first, last=last)
+        return self.query_arrow(sql, first=first, last=last)
 
-    def parts(self, events: int, accounts: int) -> list[tuple[int, int]]:
+    def split_accounts(self, events: int, accounts: int) -> list[tuple[int, int]]:
         """First and last numbers of accounts that divide the company in parts of about so many events or accounts."""
-        count = self.size()
-        number = max(1, -(-sum(map(self.size, self.sources)) // events), -(-count // accounts))
+        count = self.count_rows()
+        number = max(1, -(-sum(map(self.count_rows, self.sources)) // events), -(-count // accounts))
         edges = [count * n // number for n in range(number + 1)]
         return [(first, after - 1) for first, after in pairwise(edges)]
 
-    def size(self, table: str = "accounts") -> int:
+    def count_rows(self, table: str = "accounts") -> int:
         """The number of rows of a canonical table."""
         if self.arrays:
             return int(self.arrays.tables[table].num_rows)
         return int(self._connection.table(table).count("*").fetchall()[0][0])
 
-    def rows(self, table: str, account_id: str) -> list[dict[str, Any]]:
+    def read_rows(self, table: str, account_id: str) -> list[dict[str, Any]]:
         """The canonical rows of one account, in the form that `posted` takes."""
         rows = self._connection.sql(f"SELECT * FROM {table} WHERE account_id = ?", params=[account_id])
         return rows.to_arrow_table().to_pylist()
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
+    def open_cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection to the canonical tables for one thread alone, to be closed."""
         return self._connection.cursor()
 
     @property
     def features(self) -> tuple[Feature, ...]:
         """Those of the catalog whose sources are there."""
-        return self.catalog.present(self.sources)
+        return self.catalog.select_account_features(self.sources)
 
     @property
     def all_began(self) -> int:
@@ -191,7 +197,7 @@ class History:
         each = " UNION ALL ".join(f"SELECT {which}({TABLES[t].time}) AS t FROM {t}" for t in self.sources)
         return [int(t) for t in self.query(each)["t"].dropna()]
 
-    def fingerprint(self) -> str:
+    def compute_fingerprint(self) -> str:
         """16 hexadecimal digits that change when any row of any table does, whatever the order of rows."""
         each = [
             self.query(f"SELECT count(*) AS n, sum(hash(r)::HUGEINT)::VARCHAR AS h FROM {t} AS r") for t in self.tables
@@ -199,7 +205,7 @@ class History:
         text = "|".join(f"{t}:{f['n'].iloc[0]}:{f['h'].iloc[0]}" for t, f in zip(self.tables, each, strict=True))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def visible(self, as_of: datetime) -> dict[str, str] | None:
+    def read_fingerprints(self, as_of: datetime) -> dict[str, str] | None:
         """By table, a number that changes with what could be seen at `as_of`; None if that isn't a midnight UTC."""
         if not self.checked or to_micros(as_of) % DAY:
             return None
@@ -220,7 +226,7 @@ class History:
         self.close()
 
 
-def _held(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
+def _load_tables(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
     """A database in memory with a few rows."""
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'; SET threads = 1")

@@ -91,7 +91,7 @@ class ScoringContext:
 
     def _text_columns(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield target, column and known values of each text column of each model."""
-        for target, bundle in self.score_service.scorer.bundles.items():
+        for target, bundle in self.score_service.scorer.models.items():
             for column, values in bundle.categories.items():
                 yield target, column, values
 
@@ -198,7 +198,7 @@ def _load_score_service(settings: Settings, state: AppState) -> tuple[ScoreServi
 
 def _warm_up(scorer: Scorer) -> None:
     """Build now what is built at first use (boosters, the catalog's version), so that no request waits for it."""
-    for bundle in scorer.bundles.values():
+    for bundle in scorer.models.values():
         bundle.probabilities(np.full((1, len(bundle.features)), np.nan))
     _log.debug("catalog %s", scorer.catalog.version)
 

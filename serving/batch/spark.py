@@ -1,4 +1,4 @@
-"""Batch scoring on Spark: accounts are scored where their snapshots are computed, by `scoring.score_table`."""
+"""Score on Spark: accounts are scored where their snapshots are computed, by `scoring.score_table`."""
 
 from __future__ import annotations
 
@@ -35,78 +35,82 @@ def score_parts(  # noqa: PLR0913  # all but the first three named
     *,
     as_of: datetime,
     explain: Explain,
-    earlier: PreviousScores | None,
+    previous: PreviousScores | None,
 ) -> Iterator[tuple[StoredSnapshot, pa.Table]]:
-    """Some accounts at a time, in the order of ids, and what is told of them: the bits of `results.scored`.
+    """Yield some accounts' snapshots and score rows at a time, in the order of ids: the bits of `build_table`.
 
     Raises:
         GarrisonError: No account had been created by then, or Spark can't be reached or failed.
     """
-    scoring = SparkScoring(settings, scorer.bundles, scorer.catalog.files, history.sources, explain)
+    scoring = SparkScoring(settings, scorer.models, scorer.catalog.files, history.sources, explain)
     with spark.mapped(history.engine, history, as_of, scoring, packages=(features, training, serving)) as (
         tables,
-        told,
+        scores,
     ):
         done = 0
-        for part in StoredSnapshot.parts(settings, history, as_of, tables):
+        for part in StoredSnapshot.build_parts(settings, history, as_of, tables):
             count = len(part.frame)
-            yield part, _placed(told.slice(done, count), part, earlier)
+            yield part, _complete(scores.slice(done, count), part, previous)
             done += count
 
 
 @dataclass(frozen=True)
 class SparkScoring:
-    """`results.scored` as it is sent to Spark's workers; called with some accounts' snapshots, it scores them.
+    """`build_table` as it is sent to Spark's workers; called with some accounts' snapshots, it scores them.
 
-    Who was eligible and what the last scores were is as large as the company and known here: it is left out.
+    Cohorts and previous scores are as large as the company and known to the driver: they are left out.
 
     Args:
         settings: The company's.
-        bundles: The champions, by target.
+        models: The champions, by target.
         files: The company's own features.
         sources: Event tables that the snapshots are made from.
         explain: Whose scores get drivers.
     """
 
     settings: Settings
-    bundles: Mapping[str, Model]
+    models: Mapping[str, Model]
     files: tuple[File, ...]
     sources: tuple[str, ...]
     explain: Explain
 
     def __call__(self, frame: pd.DataFrame) -> pa.Table:
-        """Columns as `Results.table` has them, without the tier; null in those of what is left out."""
-        scorer = Scorer(self.bundles, Catalog.for_company(self.settings, self.files))
-        return score_table.build_table(self.settings, scorer, scorer.rows(frame, self.sources), explain=self.explain)
+        """Score some accounts; returns the columns of `ScoreTable.table` but for the tier, null where left out."""
+        scorer = Scorer(self.models, Catalog.for_company(self.settings, self.files))
+        return score_table.build_table(self.settings, scorer, scorer.prepare(frame, self.sources), explain=self.explain)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent: models as text and numbers, and nothing that may hold a password."""
+        """Return what is sent: models as text and numbers, and nothing that may hold a password."""
         bare = {"sources": {}, "engine": Engine(), "state_url": None}
         return vars(self) | {
             "settings": self.settings.model_copy(update=bare),
-            "bundles": {target: _plain(bundle) for target, bundle in self.bundles.items()},
+            "models": {target: _strip(model) for target, model in self.models.items()},
         }
 
 
-def _plain(bundle: Model) -> Model:
-    """Without the booster that a head keeps once it was asked, and without the sample of the training snapshots."""
-    return replace(bundle, heads=tuple(replace(head) for head in bundle.heads), reference=bundle.reference.iloc[:0])
+def _strip(model: Model) -> Model:
+    """Return a model without the boosters that it caches, and without its sample of the training snapshots."""
+    return replace(
+        model,
+        horizon_models=tuple(replace(head) for head in model.horizon_models),
+        reference=model.reference.iloc[:0],
+    )
 
 
-def _placed(told: pa.Table, part: StoredSnapshot, earlier: PreviousScores | None) -> pa.Table:
-    """With what the workers did not know: the last scores, and who was eligible."""
+def _complete(scores: pa.Table, part: StoredSnapshot, previous: PreviousScores | None) -> pa.Table:
+    """Return the scores with what the workers did not know: the previous scores, and who is in a cohort."""
     account_ids = part.frame["account_id"].tolist()
-    if told["account_id"].to_pylist() != account_ids:
+    if scores["account_id"].to_pylist() != account_ids:
         raise GarrisonError(
-            "Spark gave back other accounts than it was given",
-            found=f"{told.num_rows} scored of {len(account_ids)}, or not the same",
+            "Spark returned other accounts than it was sent",
+            found=f"{scores.num_rows} scored of {len(account_ids)}, or not the same",
             hint="Score again: python -m serving score",
         )
-    columns = dict(zip(told.column_names, told.columns, strict=True))
-    for name, scores in (earlier.of(account_ids) if earlier else {}).items():
+    columns = dict(zip(scores.column_names, scores.columns, strict=True))
+    for name, before in (previous.look_up(account_ids) if previous else {}).items():
         if f"{name}_before" in columns:
-            columns[f"{name}_before"] = pa.array(scores, pa.float64(), from_pandas=True)
-    for target, eligible in part.in_cohort.items():
+            columns[f"{name}_before"] = pa.array(before, pa.float64(), from_pandas=True)
+    for target, flags in part.in_cohort.items():
         if f"in_cohort_{target}" in columns:
-            columns[f"in_cohort_{target}"] = pa.array(np.asarray(eligible), pa.bool_())
+            columns[f"in_cohort_{target}"] = pa.array(np.asarray(flags), pa.bool_())
     return pa.table(clear_outside_cohort(columns))

@@ -1,4 +1,4 @@
-"""The parity check: a sample of the scores that were served, worked out again offline and compared to the last bit."""
+"""Recomputes the sample of served scores offline and compares them to the last bit."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from serving.scoring.scorer import PreparedSnapshots, Scorer
 from training.models.model import Model
 from training.registry import promotion_log
 
-_CHECKED_DAYS = 30  # that what was checked is kept
-_AT_ONCE = 200  # accounts
+_KEEP_DAYS = 30  # for checked scores
+_BATCH = 200  # accounts recomputed at once
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A score or a feature that offline comes out otherwise.
+    """A score or a feature that differs offline.
 
     Args:
-        account_id: Whose.
-        as_of: Where it was looked from.
+        account_id: Of the account.
+        as_of: Of the score.
         what: The score, such as churn_90d, or target and feature.
-        served: What was served; None for a missing value.
-        offline: What it should have been; None too where the account has no row.
+        served: The served value; None if missing.
+        offline: The value offline; None if missing, or if the account has no row.
     """
 
     account_id: str
@@ -53,14 +53,14 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class ParityResult:
-    """What a run of the check found.
+    """The result of a parity check.
 
     Args:
-        run_at: When.
-        checked: How many served scores were worked out again.
-        skipped: By reason, how many could not be.
-        mismatches: What differs.
-        accounts: How many of those checked differ in anything.
+        run_at: Of the check.
+        checked: Served scores that were recomputed.
+        skipped: By reason, served scores that could not be recomputed.
+        mismatches: All differences.
+        accounts: Served scores that differ in anything.
     """
 
     run_at: datetime
@@ -70,85 +70,87 @@ class ParityResult:
     accounts: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines: instants in ISO."""
-        each = [asdict(m) | {"as_of": m.as_of.isoformat()} for m in self.mismatches]
-        return vars(self) | {"run_at": self.run_at.isoformat(), "mismatches": each}
+        """Return the result as JSON, instants in ISO."""
+        mismatches = [asdict(m) | {"as_of": m.as_of.isoformat()} for m in self.mismatches]
+        return vars(self) | {"run_at": self.run_at.isoformat(), "mismatches": mismatches}
 
 
-def check_parity(settings: Settings, opened: Store, *, now: datetime | None = None) -> ParityResult:
-    """Work out again what was served and not checked yet, and write down what was found.
+def check_parity(settings: Settings, store: Store, *, now: datetime | None = None) -> ParityResult:
+    """Recompute the served scores that are not checked yet, and store the result.
 
     Args:
-        settings: The company's.
-        opened: Its state database.
-        now: By default the present.
+        settings: The company's settings.
+        store: The state database.
+        now: The instant of the check; by default the present.
 
     Raises:
         GarrisonError: Something stored can't be read.
     """
     at = now or datetime.now(UTC)
-    with opened.reading() as connection:
+    with store.reading() as connection:
         query = sa.select(SERVED).where(SERVED.c.checked_at.is_(None)).order_by(SERVED.c.served_at)
         served = [dict(row) for row in connection.execute(query).mappings()]
-    checker, mismatches = _Checker(settings, opened), []
-    hindrances = {row["served_id"]: checker.find_skip_reason(row) for row in served}
-    fates = {served_id: why for served_id, why in hindrances.items() if why}
-    for rows in _alike(row for row in served if row["served_id"] not in fates):
-        for served_id, found in checker.mismatches(rows):
-            mismatches += found
-            fates[served_id] = "mismatch" if found else "same"
+    checker, mismatches = _Checker(settings, store), []
+    skip_reasons = {row["served_id"]: checker.find_skip_reason(row) for row in served}
+    statuses = {served_id: reason for served_id, reason in skip_reasons.items() if reason}
+    for rows in _group_alike(row for row in served if row["served_id"] not in statuses):
+        for served_id, differences in checker.find_mismatches(rows):
+            mismatches += differences
+            statuses[served_id] = "mismatch" if differences else "same"
     checker.close()
-    skipped = [fate for fate in fates.values() if fate not in {"same", "mismatch"}]
-    reasons = {why: skipped.count(why) for why in sorted(set(skipped))}
-    wrong = sum(fate == "mismatch" for fate in fates.values())
-    _write(opened, at, fates, mismatches=wrong, checked=len(fates) - len(skipped))
-    return ParityResult(at, len(fates) - len(skipped), reasons, tuple(mismatches), wrong)
+    skipped = [status for status in statuses.values() if status not in {"same", "mismatch"}]
+    reasons = {reason: skipped.count(reason) for reason in sorted(set(skipped))}
+    wrong = sum(status == "mismatch" for status in statuses.values())
+    _store_result(store, at, statuses, mismatches=wrong, checked=len(statuses) - len(skipped))
+    return ParityResult(at, len(statuses) - len(skipped), reasons, tuple(mismatches), wrong)
 
 
-def _write(opened: Store, at: datetime, fates: Mapping[str, str], *, mismatches: int, checked: int) -> None:
-    with opened.writing() as connection:
+def _store_result(store: Store, at: datetime, statuses: Mapping[str, str], *, mismatches: int, checked: int) -> None:
+    """Store the result of a check and the status of each score, and delete scores that were checked long ago."""
+    with store.writing() as connection:
         run = {"run_at": to_micros(at), "checked": checked, "mismatches": mismatches}
         connection.execute(sa.insert(PARITY_RUNS).values(run))
-        mine = SERVED.c.served_id == sa.bindparam("id")
-        told = sa.update(SERVED).where(mine).values(checked_at=to_micros(at), fate=sa.bindparam("what"))
-        if fates:
-            connection.execute(told, [{"id": served, "what": fate} for served, fate in fates.items()])
-        old = to_micros(at - timedelta(days=_CHECKED_DAYS))
-        connection.execute(sa.delete(SERVED).where(SERVED.c.checked_at < old))
+        by_id = SERVED.c.served_id == sa.bindparam("id")
+        update = sa.update(SERVED).where(by_id).values(checked_at=to_micros(at), fate=sa.bindparam("status"))
+        if statuses:
+            connection.execute(update, [{"id": served_id, "status": status} for served_id, status in statuses.items()])
+        oldest = to_micros(at - timedelta(days=_KEEP_DAYS))
+        connection.execute(sa.delete(SERVED).where(SERVED.c.checked_at < oldest))
 
 
-def _alike(served: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Scores that can be worked out again at once: by id, from the same history at the same instant."""
+def _group_alike(served: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield scores that can be recomputed at once: by id, from the same history at the same instant."""
     groups: dict[Any, list[dict[str, Any]]] = {}
     for row in served:
-        models = tuple((target, told["model"]) for target, told in json.loads(row["told"]).items())
+        models = tuple((target, captured["model"]) for target, captured in json.loads(row["told"]).items())
         key = row["served_id"] if row["posted"] else (row["history"], row["position"], row["as_of"], models)
         groups.setdefault(key, []).append(row)
     for rows in groups.values():
-        yield from (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+        yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
 
 
 class _Checker:
-    """Works out again what was served, from what is on disk alone."""
+    """Recomputes served scores from what is on disk alone."""
 
-    def __init__(self, settings: Settings, opened: Store) -> None:
-        self._settings, self._store = settings, opened
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
         self._catalog = Catalog.for_company(settings)
-        self._bundle = cache(self._loaded)
+        self._bundle = cache(self._load_model)
         self._histories: dict[str, History | None] = {}
 
     def find_skip_reason(self, row: Mapping[str, Any]) -> str | None:
-        """Why a score can't be worked out again; None where it can."""
+        """Return why a score can't be recomputed; None if it can."""
         if row["catalog"] != self._catalog.version:
             return "the features are defined otherwise since"
-        if any(self._bundle(t, told["model"]) is None for t, told in json.loads(row["told"]).items()):
+        captured = json.loads(row["told"])
+        if any(self._bundle(target, scores["model"]) is None for target, scores in captured.items()):
             return "a model is gone"
         if row["posted"] is None and self._history(row["history"]) is None:
             return "the history behind it is gone"
         return None
 
-    def mismatches(self, served: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mismatch]]]:
-        """What differs in scores that are alike, by served_id."""
+    def find_mismatches(self, served: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mismatch]]]:
+        """Yield, by served_id, what differs in scores that can be recomputed at once."""
         bundles = {target: self._bundle(target, t["model"]) for target, t in json.loads(served[0]["told"]).items()}
         scorer = Scorer({t: b for t, b in bundles.items() if b is not None}, self._catalog)
         rows = self._rows(scorer, served)
@@ -156,7 +158,7 @@ class _Checker:
         for row in served:
             place = places.get(row["account_id"])
             offline = {} if place is None else sampler.capture_scores(scorer, rows, place)
-            yield row["served_id"], list(_different(scorer, row, offline))
+            yield row["served_id"], list(_compare(scorer, row, offline))
 
     def _rows(self, scorer: Scorer, served: Sequence[Mapping[str, Any]]) -> PreparedSnapshots:
         row, as_of = served[0], from_micros(served[0]["as_of"])
@@ -166,15 +168,15 @@ class _Checker:
             )
         history = self._history(row["history"])
         if history is None:
-            message = "as `hindrance` has found, it is there"
+            message = "the history is gone, although `find_skip_reason` found it"
             raise LookupError(message)
         accounts = sorted({row["account_id"] for row in served})
         with self._store.reading() as connection:
-            came = rescoring.read_revisions(connection, history, accounts, until=row["position"])
-        tables = rescoring.read_account_rows(self._settings, history, accounts, came)
+            revisions = rescoring.read_revisions(connection, history, accounts, until=row["position"])
+        tables = rescoring.read_account_rows(self._settings, history, accounts, revisions)
         return snapshot_store.prepare_rows(self._settings, scorer, tables, as_of)
 
-    def _loaded(self, target: str, version: str) -> Model | None:
+    def _load_model(self, target: str, version: str) -> Model | None:
         log = [p for p in promotion_log.read_promotions(self._settings) if (p.target, p.version) == (target, version)]
         return promotion_log.load_model(self._settings, log[-1]) if log else None
 
@@ -184,20 +186,20 @@ class _Checker:
         return self._histories[key]
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Close the histories."""
         for history in self._histories.values():
             if history is not None:
                 history.close()
 
 
-def _different(scorer: Scorer, row: Mapping[str, Any], offline: Mapping[str, Any]) -> Iterator[Mismatch]:
-    """What differs between a served score and the same offline, {} where the account has no row there."""
+def _compare(scorer: Scorer, row: Mapping[str, Any], offline: Mapping[str, Any]) -> Iterator[Mismatch]:
+    """Yield what differs between a served score and the same offline; {} if the account has no row there."""
     account_id, as_of, served = row["account_id"], from_micros(row["as_of"]), json.loads(row["told"])
     if not offline:
         yield Mismatch(account_id, as_of, "the account", None, None)
-    for target, told in offline.items():
-        names = (f"{target} {feature}" for feature in scorer.bundles[target].features)
-        pairs = [(f"{target}_{h}d", served[target]["scores"].get(h), score) for h, score in told["scores"].items()]
-        pairs += zip(names, served[target]["values"], told["values"], strict=True)
+    for target, captured in offline.items():
+        names = (f"{target} {feature}" for feature in scorer.models[target].features)
+        pairs = [(f"{target}_{h}d", served[target]["scores"].get(h), score) for h, score in captured["scores"].items()]
+        pairs += zip(names, served[target]["values"], captured["values"], strict=True)
         # As text, in which every bit of a float shows.
-        yield from (Mismatch(account_id, as_of, what, a, b) for what, a, b in pairs if repr(a) != repr(b))
+        yield from (Mismatch(account_id, as_of, name, a, b) for name, a, b in pairs if repr(a) != repr(b))

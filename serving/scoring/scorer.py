@@ -1,6 +1,6 @@
-"""The hot path: snapshots in, calibrated probabilities of all champions out.
+"""Score snapshots with all champions: the path that every score takes.
 
-Batch and HTTP, by id and with a posted history, all go through here: so their numbers are the same bits.
+Batch and HTTP, by id and with a posted history, all go through here, so their scores are equal to the last bit.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ WANTED = (*value.COLUMNS, *recommendation.COLUMNS, *timing.COLUMNS)
 
 @dataclass(frozen=True)
 class PreparedSnapshots:
-    """Snapshots made ready for the models; row i of every part is the same account at the same `as_of`.
+    """Snapshots as the models read them; row i of every part is the same account at the same `as_of`.
 
     Args:
         account_ids: Text, shape (n,).
         as_of: Whole µs, shape (n,).
         value: Revenue at stake a year, by `training.decisions.value.compute_yearly_revenue`; NaN where unknown; (n,).
-        about: The columns `WANTED`, NaN where their source isn't there; each of shape (n,).
+        about: The columns `WANTED`, NaN where their source is missing; each of shape (n,).
         matrices: By target, what its model reads: float64, shape (n, features).
         texts: By column, the text attributes, None where not recorded; shape (n,).
-        in_cohort: By target, whether the account was eligible; a target is missing where that isn't known.
+        in_cohort: By target, whether the account was in its cohort; a target is missing where that is unknown.
         sources: Event tables that the snapshots were made from.
-        catalog: The features that the models' columns are.
+        catalog: The definitions of the models' features.
     """
 
     account_ids: npt.NDArray[np.object_]
@@ -54,7 +54,7 @@ class PreparedSnapshots:
         return len(self.account_ids)
 
     def take(self, which: Sequence[int] | slice | npt.NDArray[np.intp]) -> PreparedSnapshots:
-        """These rows alone, in this order."""
+        """Return these rows alone, in this order."""
         return PreparedSnapshots(
             account_ids=self.account_ids[which],
             as_of=self.as_of[which],
@@ -62,7 +62,7 @@ class PreparedSnapshots:
             about={column: values[which] for column, values in self.about.items()},
             matrices={target: matrix[which] for target, matrix in self.matrices.items()},
             texts={column: texts[which] for column, texts in self.texts.items()},
-            in_cohort={target: eligible[which] for target, eligible in self.in_cohort.items()},
+            in_cohort={target: flags[which] for target, flags in self.in_cohort.items()},
             sources=self.sources,
             catalog=self.catalog,
         )
@@ -73,42 +73,42 @@ class Scorer:
     """Every target's champion.
 
     Args:
-        bundles: By target; may be empty.
-        catalog: The features that there are.
+        models: By target; may be empty.
+        catalog: The feature definitions.
     """
 
-    bundles: Mapping[str, Model]
+    models: Mapping[str, Model]
     catalog: Catalog
 
-    def rows(
+    def prepare(
         self,
         frame: SnapshotColumns,
         sources: Iterable[str],
         in_cohort: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     ) -> PreparedSnapshots:
-        """Make snapshots ready for the models.
+        """Prepare snapshots for the models.
 
-        Features of sources that are not there count as missing values: the score says which it has seen.
+        Features of missing sources count as missing values; each score names the sources it has seen.
 
         Args:
-            frame: As `features.engine.snapshots.build` gives it, or `columns`.
+            frame: As `features.engine.snapshots.build` returns it, or `columns`.
             sources: Event tables that it was made from.
-            in_cohort: By target, who was eligible, where that is known.
+            in_cohort: By target, who was in its cohort, where that is known.
 
         Raises:
-            GarrisonError: A model wants a column that neither the snapshots nor a missing source explains.
+            GarrisonError: A model reads a column that the snapshots lack though its sources are not missing.
         """
-        there = set(sources)
-        wanted = {name for bundle in self.bundles.values() for name in bundle.features}
+        available = set(sources)
+        wanted = {name for model in self.models.values() for name in model.features}
         account_ids = np.asarray(frame["account_id"], dtype=object)
-        gone = sorted(c for c in wanted - set(frame) if set(self.catalog.find_feature(c).sources) - there)
-        whole = {c: frame[c] for c in frame} | dict.fromkeys(gone, np.full(len(account_ids), np.nan))
+        missing = sorted(c for c in wanted - set(frame) if set(self.catalog.find_feature(c).sources) - available)
+        columns = {c: frame[c] for c in frame} | dict.fromkeys(missing, np.full(len(account_ids), np.nan))
         return PreparedSnapshots(
             account_ids=account_ids,
             as_of=np.asarray(frame["as_of"].astype("int64")),
             value=value.compute_yearly_revenue(frame),
             about={name: value.read_column(frame, name) for name in WANTED},
-            matrices={target: bundle.matrix(whole) for target, bundle in self.bundles.items()},
+            matrices={target: model.matrix(columns) for target, model in self.models.items()},
             texts={c: _texts(frame[c]) for c in frame if c != "account_id" and _is_text(frame[c])},
             in_cohort=in_cohort or {},
             sources=tuple(sources),
@@ -116,16 +116,16 @@ class Scorer:
         )
 
     def score(self, rows: PreparedSnapshots) -> dict[str, Floats]:
-        """Calibrated probabilities by target, shape (n, horizons), in the order of the bundle's horizons."""
+        """Return calibrated probabilities by target, shape (n, horizons), in the order of the model's horizons."""
         return self.probabilities(rows.matrices)
 
     def probabilities(self, matrices: Mapping[str, Floats]) -> dict[str, Floats]:
-        """The same of the matrices alone."""
-        return {t: bundle.probabilities(matrices[t]) for t, bundle in self.bundles.items()}
+        """Return the scores of the matrices alone, by target: shape (n, horizons)."""
+        return {t: model.probabilities(matrices[t]) for t, model in self.models.items()}
 
-    def missing(self, target: str, sources: Iterable[str]) -> tuple[str, ...]:
-        """The sources that a target's model was trained on and that are not among these."""
-        return tuple(s for s in self.bundles[target].sources if s not in set(sources))
+    def find_missing_sources(self, target: str, sources: Iterable[str]) -> tuple[str, ...]:
+        """Return the sources that a target's model was trained on and that are not among these."""
+        return tuple(s for s in self.models[target].sources if s not in set(sources))
 
 
 def _is_text(column: ColumnValues) -> bool:
@@ -146,10 +146,10 @@ def load_champions(settings: Settings) -> Scorer:
     Raises:
         GarrisonError: There is none.
     """
-    bundles = promotion_log.load_champions(settings)
-    if not bundles:
+    models = promotion_log.load_champions(settings)
+    if not models:
         raise GarrisonError(
             f"no model of {settings.company.name} is champion yet",
             hint="Train one and promote it: python -m training fit, then python -m training promote RUN",
         )
-    return Scorer(bundles, Catalog.for_company(settings))
+    return Scorer(models, Catalog.for_company(settings))

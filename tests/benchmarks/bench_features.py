@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import measure
 
-from features.definitions.feature import Ask
+from features.definitions.feature import WindowedMeasure
 from features.definitions.streams import USAGE
 from features.engine import facts, snapshots, window_aggregates
 from features.samples import tidewater
@@ -78,7 +78,7 @@ def same_features(accounts):
     from features.core.timestamps import to_micros
 
     measures = [USAGE.count(), *(USAGE.sum(column) for column in COLUMNS)]
-    asks = [Ask(m, days, 0) for m in measures for days in WINDOWS]
+    asks = [WindowedMeasure(m, days, 0) for m in measures for days in WINDOWS]
     as_ofs = np.array([to_micros(m) for m in MONTHS])
     with history.History.open(settings(int(accounts))) as opened:
 
@@ -87,7 +87,7 @@ def same_features(accounts):
             found = window_aggregates.measured(rows, asks, as_ofs, int(accounts))
             for days in WINDOWS:
                 for m in measures[1:]:
-                    counted, summed = (found[Ask(x, days, 0).column] for x in (measures[0], m))
+                    counted, summed = (found[WindowedMeasure(x, days, 0).column] for x in (measures[0], m))
                     found[f"{m.name}_mean_{days}"] = summed / np.where(counted == 0, np.nan, counted)
             return found
 

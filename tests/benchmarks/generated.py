@@ -148,7 +148,7 @@ def learn(settings):
         sources=sources,
         catalog=version,
         trained_at=NOW,
-        heads=(HorizonModel(90, booster.model_to_string(), same, float(labels.mean()), spread),),
+        horizon_models=(HorizonModel(90, booster.model_to_string(), same, float(labels.mean()), spread),),
         order=1,
         reference=frame[numbers].head(50),
         run_id="run-1",

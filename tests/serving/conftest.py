@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,7 @@ def bundle(settings: Settings, target: str) -> Model:
         sources=sources,
         catalog=version,
         trained_at=NOW,
-        heads=(),
+        horizon_models=(),
         order=1,
         reference=frame[list(names)].head(50),
         run_id="run-1",
@@ -210,7 +210,7 @@ def bundle(settings: Settings, target: str) -> Model:
         heads.append(
             HorizonModel(horizon, booster.model_to_string(), calibrator, float(labels.mean()), compute_quantiles(raw))
         )
-    return Model(**{**vars(bare), "heads": tuple(heads)})
+    return replace(bare, horizon_models=tuple(heads))
 
 
 @dataclass(frozen=True)

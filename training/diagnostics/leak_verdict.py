@@ -28,7 +28,7 @@ class LeakFindings:
     doubts: dict[str, str] | None = None
     catalog: Catalog = BUILT_IN
 
-    def applied(self, evaluation: Evaluation, trusted: tuple[str, ...]) -> Evaluation:
+    def apply(self, evaluation: Evaluation, trusted: tuple[str, ...]) -> Evaluation:
         """The evaluation with the verdict and reasons that follow; what the settings trust is only remarked on."""
         every = {**self.suspects, **(self.doubts or {})}
         stops = {**self.suspects, **((self.doubts or {}) if evaluation.verdict == "signal" else {})}

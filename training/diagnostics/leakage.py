@@ -31,7 +31,7 @@ from features.core.sql_text import SqlText
 from features.core.timestamps import from_micros, to_datetimes, to_micros_column
 from features.definitions.feature import DAY, Feature
 from features.definitions.visibility_rule import SQL, is_visible, visible_from
-from features.diagnostics.target_leakage import alone, attributes, separation
+from features.diagnostics.target_leakage import measure_alone, measure_separation, read_attributes
 from features.engine import snapshots
 from features.settings import Churn, Upsell
 from features.sources.history import History
@@ -92,9 +92,9 @@ class LeakProbe:
     ) -> None:
         self._history, self._target, self._bundle, self._keys, self._rows = history, target, bundle, keys, rows
         self._until, self._catalog = data_until, history.catalog
-        self._attributes = attributes(history)
+        self._attributes = read_attributes(history)
 
-    def found(self, horizon: int, plan: TimePlan, test: pd.DataFrame) -> LeakFindings:
+    def examine(self, horizon: int, plan: TimePlan, test: pd.DataFrame) -> LeakFindings:
         """All that is suspicious of one horizon.
 
         Args:
@@ -138,7 +138,7 @@ class LeakProbe:
     def _of_sources(self, rows: pd.DataFrame, answers: np.ndarray) -> Iterator[tuple[str, str]]:
         for source in self._history.sources:
             ever, recent = _find_present(self._history, source, rows)
-            if (found := separation(ever.astype("float64"), answers)) >= _SOURCE_AUC:
+            if (found := measure_separation(ever.astype("float64"), answers)) >= _SOURCE_AUC:
                 yield source, f"whether an account has rows in {source} alone tells the label (AUC {found:.3f})"
             for there, when in ((ever, "with"), (recent, f"with the last {_RECENT_DAYS} days")):
                 accounts = rows["account_id"][there & (answers == 1)].nunique()
@@ -154,7 +154,7 @@ class LeakProbe:
         for name in self._bundle.features:
             if name in described or told & set(self._catalog.find_feature(name).sources):
                 continue
-            found = alone(frame[name], answers)
+            found = measure_alone(frame[name], answers)
             if found.auc >= _FEATURE_AUC:
                 yield name, f"{found.by} alone tells the label (AUC {found.auc:.3f})"
 
@@ -233,7 +233,7 @@ class LeakProbe:
 
 def _describe_attribute(values: pd.Series, answers: np.ndarray) -> str:
     """What is suspicious of an attribute's values, one an account, in words; empty if nothing is."""
-    found = alone(values, answers)
+    found = measure_alone(values, answers)
     if found.auc >= _ATTRIBUTE_AUC:
         return f"tells the label: {found.by} alone has AUC {found.auc:.3f}"
     there = values.notna().to_numpy()

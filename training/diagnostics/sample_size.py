@@ -57,7 +57,7 @@ class SampleSizeCheck:
     enough: bool
     reasons: tuple[str, ...]
 
-    def applied(self, evaluation: Evaluation, remarks: tuple[str, ...]) -> Evaluation:
+    def apply(self, evaluation: Evaluation, remarks: tuple[str, ...]) -> Evaluation:
         """The evaluation with the verdict and reasons that follow, and remarks after them."""
         verdict = evaluation.verdict if self.enough else "insufficient"
         return replace(evaluation, verdict=verdict, reasons=(*self.reasons, *evaluation.reasons, *remarks))

@@ -41,17 +41,17 @@ class Dataset:
     cutoffs: tuple[datetime, ...]
     data_until: datetime
 
-    def rows(self, places: np.ndarray) -> pd.DataFrame:
+    def read_rows(self, indices: np.ndarray) -> pd.DataFrame:
         """The rows at these places, with every column."""
-        return self.frame.iloc[places]
+        return self.frame.iloc[indices]
 
-    def columns(self, places: np.ndarray) -> Iterator[tuple[str, pd.Series]]:
+    def iterate_columns(self, indices: np.ndarray) -> Iterator[tuple[str, pd.Series]]:
         """Each column's name and its values at these places, one column at a time."""
-        return ((name, self.frame[name].iloc[places]) for name in self.frame)
+        return ((name, self.frame[name].iloc[indices]) for name in self.frame)
 
-    def matrix(self, bundle: Model) -> Matrix:
+    def build_matrix(self, model: Model) -> Matrix:
         """A model's columns of all rows."""
-        return Matrix(bundle.columns(self.frame))
+        return Matrix(model.build_columns(self.frame))
 
 
 def list_cutoffs(history: History, settings: Settings, until: datetime) -> tuple[datetime, ...]:
@@ -60,21 +60,21 @@ def list_cutoffs(history: History, settings: Settings, until: datetime) -> tuple
     Raises:
         LabelError: There is none.
     """
-    found = time_splits.list_cutoffs(settings.training, all_began=from_micros(history.all_began), data_until=until)
-    if not found:
+    cutoffs = time_splits.list_cutoffs(settings.training, all_began=from_micros(history.all_began), data_until=until)
+    if not cutoffs:
         raise LabelError(f"there is no cutoff before {until:%Y-%m-%d}", hint="Set an earlier training.first")
-    return found
+    return cutoffs
 
 
 def load_datasets(
-    history: History, settings: Settings, cutoffs: tuple[datetime, ...], until: datetime, *, say: Say
+    history: History, settings: Settings, cutoffs: tuple[datetime, ...], until: datetime, *, progress: Say
 ) -> Iterator[tuple[str, Dataset]]:
     """Each target's name and its cohort's snapshots.
 
     Raises:
         LabelError: A cohort is empty at every cutoff.
     """
-    say(f"snapshots at {len(cutoffs)} cutoffs")
+    progress(f"snapshots at {len(cutoffs)} cutoffs")
     for name in settings.targets:
         yield name, load_dataset(history, settings, name, cutoffs, until)
 

@@ -71,7 +71,7 @@ class TuningTask:
     """
 
     name: str
-    bundle: Model
+    model: Model
     matrix: Matrix | np.ndarray
     as_ofs: pd.Series
     asked: Mapping[int, tuple[time_splits.TimePlan, np.ndarray]]
@@ -86,20 +86,20 @@ def build_hyperparameters(features: int, *, seed: int) -> Hyperparameters:
     return Hyperparameters(PARAMETERS | {"feature_fraction": fraction, "seed": seed})
 
 
-def build_target_hyperparameters(settings: Settings, target: Churn | Upsell, bundle: Model) -> Hyperparameters:
+def build_target_hyperparameters(settings: Settings, target: Churn | Upsell, model: Model) -> Hyperparameters:
     """The recipe for a target without tuning, its constraints among the parameters.
 
     Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
     That holds for leaving alone: who is about to leave does not downgrade first, and of upsell the catalog says
     nothing. Text columns have no direction.
     """
-    recipe = build_hyperparameters(len(bundle.features), seed=settings.training.seed)
+    hyperparameters = build_hyperparameters(len(model.features), seed=settings.training.seed)
     leaving = isinstance(target, Churn) and target.label.kind != "downgrade"
     catalog = Catalog.for_company(settings)
-    directions = [0 if f in bundle.categories else catalog.find_feature(f).direction for f in bundle.features]
+    directions = [0 if f in model.categories else catalog.find_feature(f).direction for f in model.features]
     if not (settings.training.monotone and leaving and any(directions)):
-        return recipe
+        return hyperparameters
     # The looser methods gain nothing here (AUC 0.844 by each on the sample, as without constraints), and with a
     # feature_fraction below 1 they have been seen to let a score fall: LightGBM #5358, #6155.
-    held = {"monotone_constraints": directions, "monotone_constraints_method": "basic"}
-    return replace(recipe, parameters={**recipe.parameters, **held})
+    constraints = {"monotone_constraints": directions, "monotone_constraints_method": "basic"}
+    return replace(hyperparameters, parameters={**hyperparameters.parameters, **constraints})

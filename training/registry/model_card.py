@@ -106,26 +106,26 @@ def render_card(about: CardContext, target: str, fitted: FittedTarget, pictures:
         fitted: Its model; at least one horizon was trained.
         pictures: matplotlib Figures by horizon, as `training.evaluation.plots` draws them.
     """
-    asked = about.settings.targets[target]
-    bundle, catalog = fitted.bundle, Catalog.for_company(about.settings)
+    settings = about.settings.targets[target]
+    model, catalog = fitted.model, Catalog.for_company(about.settings)
     described = set(about.settings.attributes())
     return html.render_template(
         _TEMPLATE,
         heading=f"{about.settings.company.name}: {target} model",
         about=about,
-        bundle=bundle,
+        model=model,
         target=target,
         purpose=_PURPOSES[target],
-        definition=describe_label(asked),
-        cohort=describe_cohort(asked.cohort),
-        missing=[source for source in EVENTS if source not in bundle.sources],
-        outcomes={h: _summarise_horizon(o, pictures.get(h, ())) for h, o in fitted.outcomes.items()},
-        lacking=fitted.lacking,
-        families={h: rank_families(bundle, h, catalog)[:_SHOWN] for h in bundle.horizons},
+        definition=describe_label(settings),
+        cohort=describe_cohort(settings.cohort),
+        missing=[source for source in EVENTS if source not in model.sources],
+        results={h: _summarise_horizon(o, pictures.get(h, ())) for h, o in fitted.results.items()},
+        insufficient=fitted.insufficient,
+        families={h: rank_families(model, h, catalog)[:_SHOWN] for h in model.horizons},
         limits=list(_iterate_limits(fitted)),
-        exported=[f for f in bundle.features if f in described],
-        recipe=fitted.recipe,
-        constrained=fitted.recipe.constrained(bundle.features),
+        exported=[f for f in model.features if f in described],
+        hyperparameters=fitted.hyperparameters,
+        constrained=fitted.hyperparameters.constrained(model.features),
         config=about.settings.file.name,
     )
 
@@ -201,7 +201,7 @@ def _summarise_horizon(outcome: HoldoutResult, figures: Sequence[Any]) -> dict[s
     e = outcome.evaluation
     known = {n: getattr(e, n) for n in _FIGURES}
     return {
-        "plan": outcome.plan.sentence(),
+        "plan": outcome.plan.describe(),
         "evaluation": e,
         "figures": [(_FIGURES[n], v, e.intervals.get(n)) for n, v in known.items() if v is not None],
         "weak": find_weak_segments(e),
@@ -213,7 +213,7 @@ def _summarise_horizon(outcome: HoldoutResult, figures: Sequence[Any]) -> dict[s
 def _iterate_limits(fitted: FittedTarget) -> Iterator[tuple[str, str]]:
     """(reason, the horizons of which it is said), each once."""
     said: dict[str, list[str]] = {}
-    for what, found in fitted.figures().items():
+    for what, found in fitted.list_figures().items():
         for reason in found.reasons:
             said.setdefault(reason, []).append(what)
     yield from ((reason, ", ".join(whats)) for reason, whats in said.items())

@@ -38,7 +38,7 @@ class LabelKind:
             nothing in 90 days buys nothing in 30 either; 0 the two ask different questions.
     """
 
-    answer: Callable[[ir.Table, Any], ir.Table]
+    build: Callable[[ir.Table, Any], ir.Table]
     order: int
 
 

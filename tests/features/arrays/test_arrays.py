@@ -22,7 +22,7 @@ from tests.support import adversarial_history
 from tests.support.adversarial_history import AS_OFS, generated, settings
 from tests.support.property_tests import examples
 
-ASKS = group_by_stream(catalog.BUILT_IN.present(("tickets", "usage", "purchases", "touches")))
+ASKS = group_by_stream(catalog.BUILT_IN.select_account_features(("tickets", "usage", "purchases", "touches")))
 ROW = {"account_id": "a", "known_at": 0}
 TICKET = ROW | {"ticket_id": "1", "opened_at": 0}
 PURCHASE = ROW | {"purchased_at": 0, "amount": Decimal(1)}
@@ -48,7 +48,7 @@ def rows_of(facts):
 @contextmanager
 def pair(tables):
     """Posted rows, and the same where the database is always asked."""
-    with History.posted(settings(), tables) as posted, History.posted(settings(), tables) as asked:
+    with History.from_rows(settings(), tables) as posted, History.from_rows(settings(), tables) as asked:
         asked.arrays = None
         yield posted, asked
 
@@ -124,7 +124,7 @@ def test_snapshots_are_the_same_to_the_last_bit(change):
 
 
 def test_columns_are_the_snapshots():
-    with History.posted(settings(), tame(generated(7))) as posted:
+    with History.from_rows(settings(), tame(generated(7))) as posted:
         found = snapshots.columns(posted, AS_OFS[2])
         frame = snapshots.build(posted, [AS_OFS[2]])
         assert on_arrays(posted)
@@ -201,7 +201,7 @@ def test_values_that_arrays_do_not_know_are_beyond_them(value):
     purchases = declare_numbered_table("purchases")
     rows = Rows(purchases.select(x=value(purchases)))
     with (
-        History.posted(
+        History.from_rows(
             settings(), posted(purchases=[PURCHASE | {"purchased_at": 2**40, "billing_months": 0}])
         ) as history,
         pytest.raises(Beyond),
@@ -238,7 +238,7 @@ def test_operations_of_ones_own_are_those_of_the_database():
     purchases = declare_numbered_table("purchases")
     rows = purchases.select("account_id", **own(purchases))
     sql = ibis.to_sql(rows, dialect="duckdb")
-    with History.posted(settings(), tables) as history:
+    with History.from_rows(settings(), tables) as history:
         found = pd.DataFrame(Rows(rows).run(history.arrays))
         numbers = "(SELECT * EXCLUDE (account_id, account_no), account_no AS account_id FROM purchases)"
         told = history.query(sql.replace('"numbered_purchases"', numbers))
@@ -262,7 +262,7 @@ def test_a_group_of_nulls_is_one():
     def rows(t):
         return t.group_by("account_id", "quantity").agg(x=t.amount.sum(), y=t.margin.sum())
 
-    with History.posted(settings(), tables) as history:
+    with History.from_rows(settings(), tables) as history:
         found = Rows(rows(declare_numbered_table("purchases"))).run(history.arrays)
     assert (found["x"] == [60_000]).all()
     assert np.isnan(found["y"]).all()
@@ -272,6 +272,6 @@ def test_a_group_of_nulls_is_one():
 def test_a_stream_of_ones_own_that_arrays_do_not_know_is_read_all_the_same():
     own = Stream("own", "purchases", lambda t: t.mutate(t=t.purchased_at, known=t.known_at, x=t.product.length()))
     asks = [WindowedMeasure(own.sum("x"), None, 0)]
-    with History.posted(settings(), posted(purchases=[PURCHASE | {"product": "berth"}])) as history:
+    with History.from_rows(settings(), posted(purchases=[PURCHASE | {"product": "berth"}])) as history:
         found = facts.read(history, own, asks, accounts=(0, 0), since=-1)
     assert found.values["own_sum_x"].tolist() == [5]  # noqa: PD011  # no frame's

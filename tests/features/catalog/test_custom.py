@@ -37,7 +37,7 @@ FEATURES = (*large_orders,)
 def own(company, text=LARGE, name="own_features.py"):
     (company.folder / name).write_text(text, encoding="utf-8")
     company.toml["catalog"] = {"features": name}
-    return Catalog.of(company.settings())
+    return Catalog.for_company(company.settings())
 
 
 def refused(company, text):
@@ -62,18 +62,18 @@ FEATURES = (*{name},)
 
 
 def test_without_a_file_the_catalog_is_the_built_in_one(company):
-    assert Catalog.of(company.settings()) is BUILT_IN
-    assert BUILT_IN.own == ()
+    assert Catalog.for_company(company.settings()) is BUILT_IN
+    assert BUILT_IN.custom_features == ()
 
 
 def test_own_features_stand_beside_the_built_in_ones_which_stay_as_they_are(company):
     catalog = own(company)
-    assert [f.name for f in catalog.own] == ["large_orders_30d", "large_orders_90d"]
+    assert [f.name for f in catalog.custom_features] == ["large_orders_30d", "large_orders_90d"]
     assert list(catalog.features) == [*FEATURES, "large_orders_30d", "large_orders_90d"]
-    assert catalog.feature("large_orders_30d").says(3.0) == "3 large orders in 30 days"
-    assert catalog.feature("large_orders_30d").sources == ("purchases",)
+    assert catalog.find_feature("large_orders_30d").describe(3.0) == "3 large orders in 30 days"
+    assert catalog.find_feature("large_orders_30d").sources == ("purchases",)
     assert "large_orders_30d" not in FEATURES
-    assert BUILT_IN.feature("large_orders_30d").unit == "as recorded"
+    assert BUILT_IN.find_feature("large_orders_30d").unit == "as recorded"
 
 
 def test_own_features_become_columns_of_snapshots(company):
@@ -100,9 +100,9 @@ def test_several_files_make_one_catalog(company):
     (company.folder / "more.py").write_text(one("at(OPENED.count(), 7)"), encoding="utf-8")
     own(company)
     company.toml["catalog"] = {"features": ["own_features.py", "more.py"]}
-    catalog = Catalog.of(company.settings())
-    assert [f.name for f in catalog.own] == ["large_orders_30d", "large_orders_90d", "ours"]
-    assert "ours" not in {f.name for f in catalog.present(["purchases"])}
+    catalog = Catalog.for_company(company.settings())
+    assert [f.name for f in catalog.custom_features] == ["large_orders_30d", "large_orders_90d", "ours"]
+    assert "ours" not in {f.name for f in catalog.select_account_features(["purchases"])}
 
 
 def test_a_feature_may_read_a_mapped_attribute_of_accounts(company):
@@ -113,13 +113,13 @@ def test_a_feature_may_read_a_mapped_attribute_of_accounts(company):
         assert snapshots.build(history, [FEBRUARY])["ours"].tolist() == [8, 16]
     company.table("accounts", "account_id,created_at", "A,2023-01-01", "B,2023-01-01")
     with pytest.raises(FeatureError, match=r"own_features\.py: the feature ours can't be used: .*seats"):
-        Catalog.of(company.settings())
+        Catalog.for_company(company.settings())
 
 
 def test_a_missing_file_is_named(company):
     company.toml["catalog"] = {"features": "gone.py"}
     with pytest.raises(FeatureError, match=r"gone\.py can't be read.*catalog\.features"):
-        Catalog.of(company.settings())
+        Catalog.for_company(company.settings())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_missing_file_is_named(company):
         (
             "from dataclasses import replace\n"
             + one("at(OPENED.count(), 7)")
-            + "FEATURES = (replace(ours[0], beside='peers', of='ours'),)\n",
+            + "FEATURES = (replace(ours[0], scope='peers', base='ours'),)\n",
             "feature ours can't.*made of other accounts' rows",
         ),
         (one("1 / 0"), "feature ours can't.*ZeroDivisionError"),
@@ -178,7 +178,7 @@ def test_the_example_of_the_docs_is_a_whole_file_that_works(company):
     # A Saturday and a Monday.
     company.table("usage", "account_id,used_at,count", "A,2024-01-06T12:00:00Z,3", "A,2024-01-08T12:00:00Z,1")
     catalog = own(company, text)
-    assert all(isinstance(f, Feature) and f.sentence for f in catalog.own)
+    assert all(isinstance(f, Feature) and f.sentence for f in catalog.custom_features)
     with company.open() as history:
         frame = snapshots.build(history, [FEBRUARY]).set_index("account_id")
     assert frame.loc["A", "phone_share_90d"] == 0.5

@@ -284,4 +284,4 @@ def test_no_feature_is_ever_infinite(snapshot, accounts):
         for t, rows in history.items():
             tables[t] += [{"account_id": f"a{n}", **{c: when(c, v) for c, v in row.items()}} for row in rows]
     frame = snapshot(tables, AS_OF)
-    assert [f.name for f in BUILT_IN.present(EVENTS) if np.isinf(frame[f.name]).any()] == []
+    assert [f.name for f in BUILT_IN.select_account_features(EVENTS) if np.isinf(frame[f.name]).any()] == []

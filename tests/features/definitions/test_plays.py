@@ -1,5 +1,5 @@
 from features.catalog import FEATURES
-from features.definitions.plays import DEFAULT, PLAYS, choose
+from features.definitions.plays import DEFAULT, PLAYS, choose_play
 
 
 def driver(play, contribution, *, actionable=True):
@@ -16,14 +16,14 @@ def test_every_play_but_the_default_is_named_by_a_feature():
 
 def test_the_strongest_driver_that_can_be_acted_on_gives_the_play():
     drivers = [driver(None, 3.0, actionable=False), driver("talk_price", 0.5), driver("fix_service", 0.9)]
-    assert choose(drivers).key == "fix_service"
+    assert choose_play(drivers).key == "fix_service"
 
 
 def test_a_driver_that_lowers_the_risk_gives_no_play():
-    assert choose([driver("fix_service", -2.0)]) is DEFAULT
+    assert choose_play([driver("fix_service", -2.0)]) is DEFAULT
 
 
 def test_without_a_driver_to_act_on_the_default_is_chosen():
-    assert choose([]) is DEFAULT
-    assert choose([driver(None, 3.0, actionable=False)]) is DEFAULT
-    assert choose([driver("retired_play", 1.0)]) is DEFAULT
+    assert choose_play([]) is DEFAULT
+    assert choose_play([driver(None, 3.0, actionable=False)]) is DEFAULT
+    assert choose_play([driver("retired_play", 1.0)]) is DEFAULT

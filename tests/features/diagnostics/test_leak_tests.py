@@ -8,7 +8,7 @@ import pytest
 from features.catalog import Catalog
 from features.core.errors import FeatureError
 from features.diagnostics import leak_tests
-from features.diagnostics.leak_tests import probe
+from features.diagnostics.leak_tests import run_leak_tests
 
 HEAD = """
 import ibis
@@ -63,7 +63,7 @@ def harbour(company):
 def probed(company):
     settings = company.settings()
     with company.open() as history:
-        return probe(history, settings, Catalog.of(settings).own)
+        return run_leak_tests(history, settings, Catalog.for_company(settings).custom_features)
 
 
 def found(result):
@@ -150,14 +150,14 @@ RANKED = Stream("ranked", "purchases", _ranked)
 def test_the_whole_built_in_catalog_passes_on_these_rows(harbour):
     settings = harbour.settings()
     with harbour.open() as history:
-        result = probe(history, settings, history.features, accounts=5)
+        result = run_leak_tests(history, settings, history.features, accounts=5)
         assert result.leaks == ()
         assert len(result.features) == len(history.features) > 100
 
 
 def test_features_without_their_sources_are_not_tried(harbour):
     harbour.features("from features.definitions.streams import TOUCHES", touched="at(TOUCHES.count(), w)")
-    assert probed(harbour) == leak_tests.Probed((), 0, (), ())
+    assert probed(harbour) == leak_tests.LeakTestResult((), 0, (), ())
 
 
 def test_a_stream_that_the_database_can_not_read_is_named(harbour):
@@ -179,6 +179,6 @@ def test_the_sample_prefers_accounts_that_had_something_to_tell_yet(harbour):
     head = 'SOON = Stream("soon", "usage", lambda u: u.mutate(t=u.used_at, known=u.used_at))'
     settings = harbour.features(head, soon_use="at(SOON.count())").settings()
     with harbour.open() as history:
-        result = probe(history, settings, history.catalog.own, accounts=1)
+        result = run_leak_tests(history, settings, history.catalog.custom_features, accounts=1)
     assert result.accounts == 1
     assert {leak.account for leak in result.leaks} == {"A05"}

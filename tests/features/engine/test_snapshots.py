@@ -286,7 +286,7 @@ def test_a_mapped_column_of_accounts_is_a_feature_by_its_kind(snapshot):
 def test_a_frame_is_sorted_by_as_of_and_account_with_float_columns_in_catalog_order(snapshot):
     accounts = [{"account_id": a, "created_at": "2024-01-01"} for a in "CAB"]
     frame = snapshot({"accounts": accounts}, "2024-07-01", "2024-06-01", "2024-07-01T02:00+02:00")
-    alone = [f.name for f in catalog.BUILT_IN.present(EVENTS)]
+    alone = [f.name for f in catalog.BUILT_IN.select_account_features(EVENTS)]
     assert list(frame.columns) == ["account_id", "as_of", *alone, "plan", "seats"]
     assert frame["account_id"].tolist() == ["A", "B", "C"] * 2
     assert frame["as_of"].dtype == "datetime64[us, UTC]"
@@ -313,7 +313,7 @@ def test_an_account_read_from_files_is_the_same_bits_when_posted_alone(company):
     with company.open() as history:
         frame = snapshots.build(history, [as_of])
         alone = [
-            History.posted(settings, {t: history.rows(t, account) for t in history.tables}) for account in ("A", "B")
+            History.from_rows(settings, {t: history.read_rows(t, account) for t in history.tables}) for account in ("A", "B")
         ]
     posted = pd.concat([snapshots.build(h, [as_of]) for h in alone], ignore_index=True)
     assert not [c for c in posted if c.startswith(("rank_", "parent_"))]
@@ -352,7 +352,7 @@ def test_a_history_has_one_fingerprint_whatever_the_order_of_rows(company):
     def fingerprint(*rows):
         company.table("purchases", "account_id,purchased_at,amount", *rows)
         with company.open() as history:
-            return history.fingerprint()
+            return history.compute_fingerprint()
 
     first = fingerprint("A,2024-01-05,10", "B,2024-01-06,20")
     assert fingerprint("B,2024-01-06,20", "A,2024-01-05,10") == first
@@ -362,5 +362,5 @@ def test_a_history_has_one_fingerprint_whatever_the_order_of_rows(company):
 
 def test_rows_of_an_account_are_those_that_a_history_is_posted_from(company):
     with company.open() as history:
-        (row,) = history.rows("purchases", "A")
+        (row,) = history.read_rows("purchases", "A")
     assert (row["amount"], row["known_at"] - row["purchased_at"]) == (Decimal(10), 0)

@@ -29,7 +29,7 @@ def frame(harbour: Any, now: datetime) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def rows(scorer: Scorer, frame: pd.DataFrame) -> PreparedSnapshots:
-    return scorer.rows(frame, ("tickets", "usage", "purchases"))
+    return scorer.prepare(frame, ("tickets", "usage", "purchases"))
 
 
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
@@ -52,7 +52,7 @@ def test_a_row_scores_the_same_bits_alone_as_among_others(scorer: Scorer, rows: 
 def test_the_order_of_a_snapshots_columns_means_nothing(
     scorer: Scorer, frame: pd.DataFrame, rows: PreparedSnapshots
 ) -> None:
-    turned = scorer.rows(frame[list(frame.columns)[::-1]], rows.sources)
+    turned = scorer.prepare(frame[list(frame.columns)[::-1]], rows.sources)
     assert same(scorer.score(turned), scorer.score(rows))
 
 
@@ -67,15 +67,15 @@ def test_features_of_a_missing_source_count_as_missing_values(scorer: Scorer, fr
     without = frame.drop(columns=[c for c in frame if c.startswith(("ticket", "open_", "urgent", "resolution"))])
     gone = sorted(set(frame) - set(without))
     assert gone
-    rows = scorer.rows(without, ("usage", "purchases"))
-    at = [scorer.bundles["churn"].features.index(c) for c in gone]
+    rows = scorer.prepare(without, ("usage", "purchases"))
+    at = [scorer.models["churn"].features.index(c) for c in gone]
     assert np.isnan(rows.matrices["churn"][:, at]).all()
-    assert scorer.missing("churn", rows.sources) == ("tickets",)
+    assert scorer.find_missing_sources("churn", rows.sources) == ("tickets",)
 
 
 def test_a_column_that_no_missing_source_explains_is_an_error(scorer: Scorer, frame: pd.DataFrame) -> None:
     with pytest.raises(GarrisonError, match="seats"):
-        scorer.rows(frame.drop(columns="seats"), ("usage", "purchases"))
+        scorer.prepare(frame.drop(columns="seats"), ("usage", "purchases"))
 
 
 def test_the_value_is_the_recurring_revenue_or_else_the_spend_by_the_year(scorer: Scorer, frame: pd.DataFrame) -> None:
@@ -84,13 +84,13 @@ def test_the_value_is_the_recurring_revenue_or_else_the_spend_by_the_year(scorer
         spend_365d=[1.0, 2.0, 2.0, np.nan],
         days_since_first_purchase=[700.0, 700.0, 182.5, np.nan],
     )
-    value = scorer.rows(changed, ("usage", "tickets", "purchases")).value
+    value = scorer.prepare(changed, ("usage", "tickets", "purchases")).value
     assert value.tolist()[:3] == [10.0, 2.0, 4.0]  # the third has been buying for half a year
     assert np.isnan(value[3])
 
 
 def explained(scorer: Scorer, rows: PreparedSnapshots) -> Iterator[tuple[bool, tuple[ScoreDriver, ...]]]:
-    bundle, scores = scorer.bundles["churn"], scorer.score(rows)["churn"]
+    bundle, scores = scorer.models["churn"], scorer.score(rows)["churn"]
     above = scores[:, 1] > bundle.base_rates[90]
     yield from zip(above, find_drivers(bundle, rows, scores, 90), strict=True)
 
@@ -109,9 +109,9 @@ def test_drivers_are_few_of_different_families_and_on_the_scores_side(scorer: Sc
 
 
 def test_a_drivers_contribution_is_that_of_its_whole_family(scorer: Scorer, rows: PreparedSnapshots) -> None:
-    bundle, few = scorer.bundles["churn"], rows.take(slice(0, 50))
+    bundle, few = scorer.models["churn"], rows.take(slice(0, 50))
     contributions = bundle.contributions(few.matrices["churn"], 90)
-    families = np.array([few.catalog.feature(f).family for f in bundle.features])
+    families = np.array([few.catalog.find_feature(f).family for f in bundle.features])
     of_many = 0
     for parts, (above, drivers) in zip(contributions, explained(scorer, few), strict=True):
         joint = {family: parts[families == family].sum() for family in set(families)}
@@ -140,7 +140,7 @@ def test_a_rows_drivers_are_the_same_bits_alone_as_among_others(scorer: Scorer, 
 def test_every_built_in_driver_is_in_words_with_a_number() -> None:
     for feature in BUILT_IN.features.values():
         for value in (-0.4, 0.0, 0.37, 1.0, 12.5):
-            assert any(c.isdigit() for c in feature.says(value)), feature.name
+            assert any(c.isdigit() for c in feature.describe(value)), feature.name
 
 
 def test_a_driver_speaks_of_the_value_in_the_snapshot(
@@ -153,9 +153,9 @@ def test_a_driver_speaks_of_the_value_in_the_snapshot(
 
 
 def test_a_text_attribute_is_told_as_text(scorer: Scorer, frame: pd.DataFrame) -> None:
-    rows = scorer.rows(frame.head(2).assign(region=["north", None]), ("usage", "tickets", "purchases"))
+    rows = scorer.prepare(frame.head(2).assign(region=["north", None]), ("usage", "tickets", "purchases"))
     assert rows.texts["region"].tolist() == ["north", None]
-    bundle = scorer.bundles["churn"]
+    bundle = scorer.models["churn"]
     parts = np.zeros(len(bundle.features))
     parts[bundle.features.index("region")] = 1.0
     places = np.flatnonzero(parts)

@@ -27,11 +27,11 @@ def test_an_own_feature_is_a_column_of_the_model_and_its_definition_is_in_the_mo
         until = dataset.find_data_until(history, settings)
         cutoffs = dataset.list_cutoffs(history, settings, until)
         plans = fit._build_plans(settings, settings.churn, cutoffs, until)
-        data = dict(dataset.load_datasets(history, settings, cutoffs, until, say=lambda _: None))["churn"]
+        data = dict(dataset.load_datasets(history, settings, cutoffs, until, progress=lambda _: None))["churn"]
         plans = {30: plans[30]}
-        fitted = fit.fit_target(history, settings, "churn", data, plans, say=lambda _: None)
+        fitted = fit.fit_target(history, settings, "churn", data, plans, progress=lambda _: None)
         catalog = history.catalog
-    bundle = fitted.bundle
+    bundle = fitted.model
     assert "use_per_order_90d" in bundle.features
     assert bundle.catalog == catalog.version != BUILT_IN.version
     # Where a source is missing, an own feature that needs it counts as a missing value.

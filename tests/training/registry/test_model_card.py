@@ -27,7 +27,7 @@ def about(company):
 @pytest.fixture(scope="module")
 def page(about, fitted):
     churn = fitted["churn"]
-    drawn = {30: [figure for _, figure in plots.draw_figures("churn_30d", churn.outcomes[30])]}
+    drawn = {30: [figure for _, figure in plots.draw_figures("churn_30d", churn.results[30])]}
     return model_card.render_card(about, "churn", churn, drawn)
 
 
@@ -64,7 +64,7 @@ def test_it_needs_nothing_beside_it_and_runs_nothing(page):
 
 def test_it_says_what_the_model_is_for_and_what_it_was_made_of(page, fitted):
     text = spoken(page)
-    bundle = fitted["churn"].bundle
+    bundle = fitted["churn"].model
     for words in (
         "which accounts are about to leave",
         "Leaving as the company records it",
@@ -74,7 +74,7 @@ def test_it_says_what_the_model_is_for_and_what_it_was_made_of(page, fitted):
         bundle.catalog,
         "usage, purchases",
         "tickets, touches",
-        fitted["churn"].outcomes[60].plan.sentence(),
+        fitted["churn"].results[60].plan.describe(),
         "python -m training rollback churn --config garrison.toml",
         "Attributes are as they stood at the export, whatever the cutoff: plan, seats",
     ):
@@ -83,7 +83,7 @@ def test_it_says_what_the_model_is_for_and_what_it_was_made_of(page, fitted):
 
 def test_it_gives_each_horizons_figures_with_intervals_beside_the_baselines(page, fitted):
     text = spoken(page)
-    for horizon, outcome in fitted["churn"].outcomes.items():
+    for horizon, outcome in fitted["churn"].results.items():
         e = outcome.evaluation
         assert f"{horizon} days signal: {e.reasons[0]}" in text
         assert f"ROC AUC {e.auc:.4g} {e.auc_low:.4g} to {e.auc_high:.4g}" in text
@@ -94,7 +94,7 @@ def test_it_gives_each_horizons_figures_with_intervals_beside_the_baselines(page
 
 
 def test_its_drivers_are_families_with_the_planted_reason_first_and_its_direction(fitted):
-    churn, upsell = fitted["churn"].bundle, fitted["upsell"].bundle
+    churn, upsell = fitted["churn"].model, fitted["upsell"].model
     found = model_card.rank_families(churn, 30, BUILT_IN)
     assert found[0].leader == "plan"
     assert found[0].direction.startswith("basic raises it, ")
@@ -106,7 +106,7 @@ def test_its_drivers_are_families_with_the_planted_reason_first_and_its_directio
 
 
 def test_a_families_strength_is_that_of_the_sum_of_its_features(fitted):
-    bundle, catalog = fitted["churn"].bundle, BUILT_IN
+    bundle, catalog = fitted["churn"].model, BUILT_IN
     parts = bundle.contributions(bundle.matrix(bundle.reference), 30)
     its = [catalog.find_feature(f).family == "usage level" for f in bundle.features]
     assert sum(its) > 1
@@ -129,7 +129,7 @@ def test_a_direction_is_told_only_where_there_is_one(values, parts, told):
 def test_a_segment_is_weak_where_its_whole_interval_lies_below_the_auc_of_all(about, fitted):
     churn = fitted["churn"]
     e = replace(
-        churn.outcomes[30].evaluation,
+        churn.results[30].evaluation,
         auc=0.8,
         by_segment=(
             SegmentFigures("plan", "weak one", 100, 20, 0.3, 0.6, 0.5, 0.79),
@@ -138,8 +138,8 @@ def test_a_segment_is_weak_where_its_whole_interval_lies_below_the_auc_of_all(ab
         ),
     )
     assert [p.value for p in model_card.find_weak_segments(e)] == ["weak one"]
-    outcomes = {30: replace(churn.outcomes[30], evaluation=e)}
-    text = spoken(model_card.render_card(about, "churn", replace(churn, outcomes=outcomes), {}))
+    outcomes = {30: replace(churn.results[30], evaluation=e)}
+    text = spoken(model_card.render_card(about, "churn", replace(churn, results=outcomes), {}))
     assert "plan: weak one 100 20.0% 30.0% 0.6 (0.5 to 0.79)" in text
     assert "unclear one" not in text
     assert "Too few rows of either class to tell: plan small one (2 of 12)" in text
@@ -151,11 +151,11 @@ def test_names_of_users_are_escaped(about, fitted):
     company = settings.company.model_copy(update={"name": bad})
     churn = fitted["churn"]
     e = replace(
-        churn.outcomes[30].evaluation,
+        churn.results[30].evaluation,
         reasons=(bad,),
         by_segment=(SegmentFigures("plan", bad, 9, 3, 0.3, 0.1, 0.1, 0.1),),
     )
-    changed = replace(churn, outcomes={30: replace(churn.outcomes[30], evaluation=e)})
+    changed = replace(churn, results={30: replace(churn.results[30], evaluation=e)})
     own = replace(about, settings=settings.model_copy(update={"company": company}))
     page = model_card.render_card(own, "churn", changed, {})
     assert bad not in page
@@ -163,7 +163,7 @@ def test_names_of_users_are_escaped(about, fitted):
 
 
 def test_a_horizon_that_was_not_trained_is_told_with_the_reasons(about, fitted):
-    short = replace(fitted["churn"], lacking={90: InsufficientData(20, 0, ("nobody left", "too few rows"))})
+    short = replace(fitted["churn"], insufficient={90: InsufficientData(20, 0, ("nobody left", "too few rows"))})
     text = spoken(model_card.render_card(about, "churn", short, {}))
     assert "90 days insufficient, not trained: nobody left; too few rows" in text
     assert "churn_90d: nobody left" in text
