@@ -5,22 +5,19 @@ from __future__ import annotations
 import json as text
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from features.core.redaction import hide_password
 from features.settings import cli
 from features.settings.cli import CONFIG, AsOf, Config, Json
-from features.settings.load import load_settings
 
 app = cli.create_app("Models to scores: batch scoring, the HTTP service, its keys, and a client.")
 key_app = cli.create_app("Keys of the HTTP service.")
 app.add_typer(key_app, name="key")
-_SHOWN = 20  # differences that a command prints
+_MISMATCHES_SHOWN = 20
 
 
 @app.command()
@@ -36,18 +33,19 @@ def score(
     ] = "above",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change at the destination.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Send rows that have not changed too.")] = False,
-    result: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every row's fate here.")] = None,
+    result: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every row's status here.")] = None,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
     """Score every account at one instant, into the store and to a destination."""
+    from features.settings.load import load_settings
     from serving.batch import run
     from serving.scoring import score_table
 
     if to is None and (dry_run or everything or result):
         raise typer.BadParameter("--dry-run, --all and --result go with --to")
-    with cli.show_spinner("scoring:") as say:
-        scored = run.score_accounts(
+    with cli.show_spinner("scoring:") as progress:
+        batch = run.score_accounts(
             load_settings(config),
             to,
             as_of=as_of,
@@ -55,20 +53,20 @@ def score(
             dry_run=dry_run,
             everything=everything,
             result=result,
-            progress=_spoken(say),
+            progress=progress,
         )
-    summary = scored.summary()
-    shown = Table("score", "accounts", "mean", "base rate", "above it", title=f"As of {scored.results.as_of:%Y-%m-%d}")
+    summary, delivery = batch.summary(), batch.delivery
+    numbers = ("accounts", "mean", "base rate", "above it")
+    table = cli.table("score", *numbers, title=f"As of {batch.scores.as_of:%Y-%m-%d}", right=numbers)
     for name, target in summary["targets"].items():
-        numbers = (f"{summary['accounts']:,}", f"{target['mean']:.3f}", f"{target['base_rate']:.3f}")
-        shown.add_row(name, *numbers, f"{target['above']:,}")
-    Console().print(shown)
+        rates = (f"{target['mean']:.3f}", f"{target['base_rate']:.3f}")
+        table.add_row(name, f"{summary['accounts']:,}", *rates, f"{target['above']:,}")
+    cli.print_table(table)
     print(f"Models: {', '.join(summary['models'].values())}. Sources seen: {', '.join(summary['sources'])}.")
-    delivered = scored.delivered
-    cli.write_json(json, summary | {"to": delivered and delivered.to, "delivery": delivered and delivered.summary()})
-    if delivered is not None:
-        print("\n".join(delivered.lines()))
-        delivered.raise_for_failures()
+    cli.write_json(json, summary | {"to": delivery and delivery.to, "delivery": delivery and delivery.summary()})
+    if delivery is not None:
+        print("\n".join(delivery.lines()))
+        delivery.raise_for_failures()
 
 
 @app.command(name="fields")
@@ -79,22 +77,18 @@ def show_fields(
     json: Json = None,
 ) -> None:
     """Print the fields that scores need at a destination, and which are missing; or make them."""
-    from features.state import database
+    from features.settings.load import load_settings
     from serving.delivery import destinations
 
-    needs = destinations.list_fields(to, load_settings(config), create=create)
-    table = Table("field", "type", "", title=f"Fields of {database.shown(to)}")
-    for need in needs:
-        table.add_row(need.name, need.type, "" if need.there else "made" if create else "missing")
-    Console().print(table)
-    cli.write_json(json, {"to": database.shown(to), "created": create, "fields": [vars(need) for need in needs]})
-
-
-def _spoken(say: Callable[[str], None]) -> Callable[..., None]:
-    def tell(step: str, done: int = 0, of: int = 0) -> None:
-        say(f"{step} {done:,} of {of:,}" if of else step)
-
-    return tell
+    fields = destinations.list_fields(to, load_settings(config), create=create)
+    table = cli.table("field", "type", "status", title=f"Fields of {hide_password(to)}")
+    for field in fields:
+        table.add_row(field.name, field.type, "exists" if field.exists else "created" if create else "missing")
+    cli.print_table(table)
+    if create and all(field.exists for field in fields):
+        print("Nothing to create: every field exists.")
+    shown = [{"name": field.name, "type": field.type, "there": field.exists} for field in fields]
+    cli.write_json(json, {"to": hide_password(to), "created": create, "fields": shown})
 
 
 @app.command()
@@ -123,31 +117,34 @@ def ask(
 
     with Client(url, os.environ.get(key_env)) as client:
         if accounts == ["-"]:
-            asked = text.load(sys.stdin)
-            found = client.score(asked["accounts"], as_of=asked.get("as_of"), detail=asked.get("detail", "drivers"))
+            body = text.load(sys.stdin)
+            response = client.score(body["accounts"], as_of=body.get("as_of"), detail=body.get("detail", "drivers"))
         else:
-            found = client.score(accounts)
-    print(text.dumps([item.model_dump(mode="json") for item in found.results], indent=2, ensure_ascii=False))
+            response = client.score(accounts)
+    print(text.dumps([item.model_dump(mode="json") for item in response.results], indent=2, ensure_ascii=False))
 
 
 @app.command()
 def parity(config: Config = CONFIG, json: Json = None) -> None:
-    """Work a sample of the scores that were served out again, offline; exit status 1 where one differs."""
+    """Recompute a sample of the scores that were served, offline; exit status 1 where one differs."""
+    from features.settings.load import load_settings
     from features.state import database
     from serving.parity import check
 
     settings = load_settings(config)
-    with database.open(settings) as opened, cli.show_spinner("working out again:"):
-        found = check.check_parity(settings, opened)
-    print(f"{found.checked:,} served scores were worked out again; {found.accounts:,} differ.")
-    for why, count in found.skipped.items():
-        print(f"{count:,} could not be: {why}.")
-    for mismatch in found.mismatches[:_SHOWN]:
+    with database.open(settings) as store, cli.show_spinner("recomputing served scores:"):
+        report = check.check_parity(settings, store)
+    print(f"{report.checked:,} served scores were recomputed; {report.accounts:,} differ.")
+    for reason, count in report.skipped.items():
+        print(f"{count:,} could not be recomputed: {reason}.")
+    if not report.checked and not report.skipped:
+        print("Nothing to check: no sample of served scores is stored yet.")
+    for mismatch in report.mismatches[:_MISMATCHES_SHOWN]:
         print(mismatch)
-    if len(found.mismatches) > _SHOWN:
-        print(f"And {len(found.mismatches) - _SHOWN:,} more: --json has them all.")
-    cli.write_json(json, found.as_dict())
-    if found.mismatches:
+    if len(report.mismatches) > _MISMATCHES_SHOWN:
+        print(f"And {len(report.mismatches) - _MISMATCHES_SHOWN:,} more: --json has them all.")
+    cli.write_json(json, report.as_dict())
+    if report.mismatches:
         raise typer.Exit(1)
 
 
@@ -158,35 +155,42 @@ def create_key(
     config: Config = CONFIG,
 ) -> None:
     """Make a key and print it, this once: only its hash is stored."""
+    from features.settings.load import load_settings
     from features.state import database
     from serving.api import auth
 
-    with database.open(load_settings(config)) as opened:
-        print(auth.create_key(opened, name, scope))
+    with database.open(load_settings(config)) as store:
+        print(auth.create_key(store, name, scope))
 
 
 @key_app.command(name="list")
 def list_keys(config: Config = CONFIG) -> None:
     """List the keys, revoked ones among them; their secrets are nowhere."""
+    from features.settings.load import load_settings
     from features.state import database
     from serving.api import auth
 
-    with database.open(load_settings(config)) as opened:
-        table = Table("id", "name", "scope", "created", "revoked")
-        for key in auth.list_keys(opened):
-            revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
-            table.add_row(key.key_id, key.name, key.scope, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
-    Console().print(table)
+    with database.open(load_settings(config)) as store:
+        keys = list(auth.list_keys(store))
+    if not keys:
+        print("There are no keys. Make one: python -m serving key create --name NAME")
+        return
+    table = cli.table("id", "name", "scope", "created", "revoked")
+    for key in keys:
+        revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
+        table.add_row(key.key_id, key.name, key.scope, f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
+    cli.print_table(table)
 
 
 @key_app.command(name="revoke")
 def revoke_key(key_id: Annotated[str, typer.Argument(help="As `key list` shows it.")], config: Config = CONFIG) -> None:
     """End a key; running services take note within seconds."""
+    from features.settings.load import load_settings
     from features.state import database
     from serving.api import auth
 
-    with database.open(load_settings(config)) as opened:
-        auth.revoke_key(opened, key_id)
+    with database.open(load_settings(config)) as store:
+        auth.revoke_key(store, key_id)
     print(f"{key_id} is revoked.")
 
 

@@ -15,7 +15,7 @@ from features.core.errors import RegistryError
 from features.engine import snapshots
 from features.settings import Settings
 from features.sources.history import History
-from monitoring.drift.evidently import Scores, check, page
+from monitoring.drift.evidently import Scores, judge_drift, write_drift_page
 from monitoring.drift.verdict import Verdict
 from serving.scoring.snapshot_store import StoredSnapshot
 from training.models.model import Model
@@ -63,16 +63,16 @@ def run(settings: Settings, *, as_of: datetime | None = None) -> DriftReport:
     if not champions:
         raise RegistryError("no model is champion", hint="Run `python -m training fit`, then `… promote RUN`")
     with History.open(settings) as history:
-        snapshot = StoredSnapshot.take(settings, history, as_of or snapshots.latest(history))
+        snapshot = StoredSnapshot.build(settings, history, as_of or snapshots.latest(history))
     verdicts, pages = {}, {}
     for target, model in champions.items():
         reference, current = select_model_columns(model, snapshot)
         about: dict[str, Any] = {"seed": settings.training.seed, "scores": _score(model, reference, current)}
-        verdicts[target] = check(reference, current, **about)
+        verdicts[target] = judge_drift(reference, current, **about)
         file = settings.var / "drift" / f"{snapshot.as_of:%Y-%m-%d}-{target}.html"
         heading = f"{settings.company.name}: {target} model {model.version}, accounts as of {snapshot.as_of:%Y-%m-%d}"
         about |= {"file": file, "heading": heading, "catalog": history.catalog}
-        pages[target] = page(verdicts[target], reference, current, **about)
+        pages[target] = write_drift_page(verdicts[target], reference, current, **about)
     return DriftReport(snapshot.as_of, verdicts, pages)
 
 

@@ -15,7 +15,7 @@ from features.definitions.visibility_rule import is_visible
 from features.settings import Settings
 from features.sources.history import History
 from monitoring.drift.drift_report import select_model_columns
-from monitoring.drift.schema_checks import Finding, examine
+from monitoring.drift.schema_checks import Finding, check_schema
 from serving.scoring import score_table, snapshot_store
 from serving.scoring.snapshot_store import StoredSnapshot
 from training.models.model import Model
@@ -47,7 +47,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Silence:
+class TableSilence:
     """How long an event table has had no event.
 
     Args:
@@ -76,7 +76,7 @@ class Silence:
         return f"{self.table} is stale: its last event is of {self.last}, {days} days before {self.until}; {usual}"
 
 
-def check(
+def check_gate(
     settings: Settings, history: History, *, model: Model, scored: datetime, as_of: datetime | None = None
 ) -> Gate:
     """Open or close the gate for one run, after the history and the snapshot that was scored.
@@ -90,10 +90,12 @@ def check(
     """
     now = as_of or datetime.now(UTC)
     silences = [_read_silence(settings, history, table, now) for table in history.sources]
-    return decide(silences, examine(*select_model_columns(model, _load(settings, history, model, scored))).findings)
+    return decide_gate(
+        silences, check_schema(*select_model_columns(model, _load(settings, history, model, scored))).findings
+    )
 
 
-def decide(silences: Sequence[Silence], findings: Sequence[Finding]) -> Gate:
+def decide_gate(silences: Sequence[TableSilence], findings: Sequence[Finding]) -> Gate:
     """Open or close the gate. Drift alone does not close it, since a moved column may be the business itself.
 
     Args:
@@ -103,7 +105,7 @@ def decide(silences: Sequence[Silence], findings: Sequence[Finding]) -> Gate:
     return Gate(tuple(_reasons(silences, findings)))
 
 
-def _reasons(silences: Sequence[Silence], findings: Sequence[Finding]) -> Iterator[str]:
+def _reasons(silences: Sequence[TableSilence], findings: Sequence[Finding]) -> Iterator[str]:
     if not silences:
         yield "no event table is mapped"
     for silence in silences:
@@ -112,7 +114,7 @@ def _reasons(silences: Sequence[Silence], findings: Sequence[Finding]) -> Iterat
     yield from (f"the snapshot is broken: {finding}" for finding in findings if finding.breaks)
 
 
-def _read_silence(settings: Settings, history: History, table: str, now: datetime) -> Silence:
+def _read_silence(settings: Settings, history: History, table: str, now: datetime) -> TableSilence:
     """Read when a table last had an event that is visible now, and its longest silence until then."""
     time = str(TABLES[table].time)
     visible = is_visible(SqlText(time), SqlText("known_at"), to_micros(now))
@@ -124,7 +126,7 @@ def _read_silence(settings: Settings, history: History, table: str, now: datetim
     rows = history.query(sql)
     last, longest = rows["last"].iloc[0], rows["longest"].fillna(0).iloc[0]
     lag = settings.tables[table].lag
-    return Silence(
+    return TableSilence(
         table,
         until=now.date(),
         last=None if rows["last"].isna().iloc[0] else from_micros(int(last) * DAY).date(),
@@ -138,4 +140,4 @@ def _load(settings: Settings, history: History, model: Model, scored: datetime) 
     file = score_table.file_at(snapshot_store.snapshots_folder(settings), scored)
     if file.exists():
         return StoredSnapshot.read(file, model.features)
-    return StoredSnapshot.take(settings, history, scored)
+    return StoredSnapshot.build(settings, history, scored)

@@ -1,4 +1,4 @@
-"""Our columns as a CRM's fields: name, type, length and label; only what is mapped here is ever sent."""
+"""Map score columns to a CRM's fields: name, kind, length and label; only what is mapped here is ever sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CrmName = Literal["salesforce", "hubspot"]
 # share: 0 to 1; change: of a share, so from -1 to 1; text: up to 255 characters; long: up to 5,000.
 FieldKind = Literal["share", "change", "money", "number", "instant", "flag", "text", "long"]
 
-# Digits after the point: finer changes than these are no news to a CRM.
+# Digits after the point: a finer change is not worth sending.
 _DIGITS: dict[str, int] = {"share": 4, "change": 4, "money": 2, "number": 4}
 _LENGTHS: dict[str, int] = {"text": 255, "long": 5_000}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -40,7 +40,7 @@ _KINDS: dict[str, FieldKind] = {
     "model": "text",
     "in_cohort": "flag",
 }
-# Of HubSpot's own; whatever else it defined itself is refused when its properties are read.
+# HubSpot's own properties; its other own ones are refused when its properties are read.
 _HUBSPOTS = frozenset({"name", "domain", "phone", "address", "city", "state", "zip", "country", "industry", "website"})
 _OWN = re.compile(r"hs_|hubspot_|lifecyclestage|createdate|ownername|notes_|num_|owneremail")
 
@@ -50,8 +50,8 @@ class CrmField:
     """One of a CRM's fields.
 
     Args:
-        column: Ours.
-        name: The CRM's.
+        column: The score column that fills it.
+        name: In the CRM.
         kind: What it holds.
         length: Characters that it takes; 0 where it holds no text.
     """
@@ -63,12 +63,12 @@ class CrmField:
 
     @property
     def label(self) -> str:
-        """As people read it."""
+        """Return its label for people."""
         return f"Garrison {self.column.replace('_', ' ')}"[:40]
 
 
 def list_expected_columns(settings: Settings) -> dict[str, FieldKind]:
-    """The columns of a batch, `account_id` aside, and what they hold."""
+    """Return the kinds of the columns of a batch, without `account_id`."""
     scores: dict[str, FieldKind] = {}
     for target, wanted in settings.targets.items():
         for horizon in wanted.horizons:
@@ -77,7 +77,7 @@ def list_expected_columns(settings: Settings) -> dict[str, FieldKind]:
 
 
 def infer_kinds(frame: pd.DataFrame) -> dict[str, FieldKind]:
-    """The columns of a frame, `account_id` aside, and what they hold."""
+    """Return the kinds of the columns of a frame, without `account_id`."""
     return {str(c): _kind(str(c), frame[c]) for c in frame.columns if c != KEY}
 
 
@@ -95,13 +95,13 @@ def _kind(column: str, values: pd.Series[Any]) -> FieldKind:
     return "instant" if isinstance(values.dtype, pd.DatetimeTZDtype) else "long"
 
 
-def map_fields(settings: Settings, cloud: CrmName, columns: Mapping[str, FieldKind]) -> tuple[CrmField, ...]:
-    """The fields that a CRM gets, in the order of the columns.
+def map_fields(settings: Settings, crm_name: CrmName, columns: Mapping[str, FieldKind]) -> tuple[CrmField, ...]:
+    """Return the fields that a CRM gets, in the order of the columns.
 
     Args:
         settings: Their `crm` says which columns, and may name fields.
-        cloud: Which CRM's names.
-        columns: Ours, and what they hold.
+        crm_name: Which CRM.
+        columns: Kinds by score column.
 
     Raises:
         DeliveryError: The settings name an unknown column, a standard field, or one field twice.
@@ -110,49 +110,49 @@ def map_fields(settings: Settings, cloud: CrmName, columns: Mapping[str, FieldKi
     known = set(columns) | set(list_expected_columns(settings))
     for column in (*crm.columns, *crm.fields):
         if column not in known:
-            raise DeliveryError("[crm] names a column there is not", found=column, hint=nearest(column, known))
-    found = tuple(
-        CrmField(c, crm.fields.get(c) or build_field_name(crm.prefix, c, cloud), kind, _LENGTHS.get(kind, 0))
+            raise DeliveryError("[crm] names an unknown column", found=column, hint=nearest(column, known))
+    mapped = tuple(
+        CrmField(c, crm.fields.get(c) or build_field_name(crm.prefix, c, crm_name), kind, _LENGTHS.get(kind, 0))
         for c, kind in columns.items()
         if not crm.columns or c in crm.columns or c == AS_OF
     )
-    identity = crm.salesforce.external_id if cloud == "salesforce" else crm.hubspot.id_property
+    identity = crm.salesforce.external_id if crm_name == "salesforce" else crm.hubspot.id_property
     seen = {identity.lower()}
-    for field in found:
-        _allowed(field, cloud)
+    for field in mapped:
+        _check_custom(field, crm_name)
         if field.name.lower() in seen:
             raise DeliveryError(f"[crm] gives the field {field.name} to two columns", found=field.column)
         seen.add(field.name.lower())
-    return found
+    return mapped
 
 
-def build_field_name(prefix: str, column: str, cloud: CrmName) -> str:
-    """garrison_churn_90d in HubSpot, Garrison_Churn_90d__c in Salesforce."""
+def build_field_name(prefix: str, column: str, crm_name: CrmName) -> str:
+    """Build a field's name: garrison_churn_90d in HubSpot, Garrison_Churn_90d__c in Salesforce."""
     name = prefix + column
-    if cloud == "hubspot":
+    if crm_name == "hubspot":
         return name
     return "_".join(part[:1].upper() + part[1:] for part in name.split("_") if part) + "__c"
 
 
-def _allowed(field: CrmField, cloud: CrmName) -> None:
-    if cloud == "salesforce":
+def _check_custom(field: CrmField, crm_name: CrmName) -> None:
+    if crm_name == "salesforce":
         standard = not field.name.endswith("__c")
     else:
         standard = field.name in _HUBSPOTS or _OWN.match(field.name) is not None or field.name != field.name.lower()
     if standard:
         raise DeliveryError(
-            f"{field.name} is no custom field of {'Salesforce' if cloud == 'salesforce' else 'HubSpot'}",
+            f"{field.name} is no custom field of {'Salesforce' if crm_name == 'salesforce' else 'HubSpot'}",
             found=f"crm.fields.{field.column}",
-            hint="Garrison writes to fields of its own alone: name a custom one",
+            hint="Garrison writes to custom fields only: name one of these",
         )
 
 
 def limit_lengths(fields: Iterable[CrmField], lengths: Mapping[str, int]) -> tuple[CrmField, ...]:
-    """The same fields, no longer than the CRM's are.
+    """Return the fields with no more characters than the CRM's fields take.
 
     Args:
-        fields: Ours.
-        lengths: The CRM's, by name, in characters; 0 is without a limit.
+        fields: As mapped.
+        lengths: Of the CRM's fields, by name, in characters; 0 is without a limit.
     """
     return tuple(
         replace(field, length=min(field.length, lengths.get(field.name, 0) or field.length)) for field in fields
@@ -160,10 +160,10 @@ def limit_lengths(fields: Iterable[CrmField], lengths: Mapping[str, int]) -> tup
 
 
 def build_records(frame: pd.DataFrame, fields: Iterable[CrmField]) -> list[OutgoingRecord]:
-    """A frame's rows as a CRM takes them, in its order.
+    """Build a record of each row of a frame, in its order.
 
-    Numbers are rounded, texts cut to their fields; None where there is nothing. A row's digest leaves out `as_of`: that
-    alone makes no row a changed one.
+    Numbers are rounded, texts cut to their fields; None where there is no value. A record's digest leaves `as_of` out,
+    since a new `as_of` alone is no change.
     """
     wanted = tuple(fields)
     columns = [list(_values(frame[field.column], field)) for field in wanted]
@@ -177,9 +177,8 @@ def build_records(frame: pd.DataFrame, fields: Iterable[CrmField]) -> list[Outgo
 
 
 def _values(column: pd.Series[Any], field: CrmField) -> Iterator[Any]:
-    there = column.notna()
-    for value, is_there in zip(column, there, strict=True):
-        yield _value(value, field) if is_there else None
+    for value, is_known in zip(column, column.notna(), strict=True):
+        yield _value(value, field) if is_known else None
 
 
 def _value(value: Any, field: CrmField) -> Any:

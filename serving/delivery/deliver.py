@@ -1,103 +1,41 @@
-"""Delivery of scores to a destination: changed rows only, each row's fate known, safe to repeat and to kill."""
+"""Deliver scores to a destination: only changed rows, each row's status known, safe to repeat and to kill."""
 
 from __future__ import annotations
 
-import csv
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from features.core.atomic_write import write_atomically
 from features.core.errors import DeliveryError
+from features.core.progress import Progress, ignore
+from features.core.redaction import hide_password
 from features.settings import Settings
-from features.state.database import Store, shown
+from features.state.database import Store
+from features.state.locks import Lock, try_lock
 from serving.delivery import destinations, files
-from serving.delivery.crm_client import RetryPolicy
-from serving.delivery.destination import OutgoingRecord, StoppedError
-from serving.delivery.destinations import Destination
+from serving.delivery.destination import Destination, OutgoingRecord, StoppedError
 from serving.delivery.ledger import Ledger
+from serving.delivery.report import (
+    CHANGED,
+    FAILED,
+    NEW,
+    QUARANTINED,
+    SENT,
+    UNCHANGED,
+    DeliveryReport,
+    RecordChange,
+    StatusTally,
+    open_tally,
+)
+from serving.delivery.retries import RetryableError, RetryPolicy
 
-SENT, UNCHANGED, FAILED, QUARANTINED = "sent", "unchanged", "failed", "quarantined"
-# Of a dry run.
-NEW, CHANGED = "new", "changed"
-# Changes that a dry run shows field by field.
-_SHOWN = 5
-
-Tell = Callable[..., None]
-
-
-@dataclass(frozen=True)
-class RecordChange:
-    """What a delivery would change of an account: by field, the value there and the new one."""
-
-    account_id: str
-    fields: Mapping[str, tuple[Any, Any]]
-
-
-@dataclass(frozen=True)
-class DeliveryReport:
-    """What a delivery did, or what it would do.
-
-    Args:
-        to: The destination, without a password.
-        fates: Rows by fate: sent, unchanged, failed and quarantined; of a dry run new, changed and unchanged.
-        recovered: Rows of an earlier delivery, cut off, that had arrived all the same.
-        changes: Of a dry run, the first of them.
-        dry_run: Nothing was sent.
-        stopped: Why the destination took no more; "" where it did.
-        result: Where every row's fate stands.
-    """
-
-    to: str
-    fates: Mapping[str, int]
-    recovered: int = 0
-    changes: tuple[RecordChange, ...] = ()
-    dry_run: bool = False
-    stopped: str = ""
-    result: Path | None = None
-
-    def lines(self) -> Iterator[str]:
-        """For people."""
-        fates = ", ".join(f"{n:,} {fate}" for fate, n in self.fates.items()) or "no rows"
-        yield f"{'Dry run, nothing was sent to' if self.dry_run else 'Rows in'} {self.to}: {fates}"
-        if self.recovered:
-            yield f"{self.recovered:,} rows of a delivery that was cut off had arrived"
-        for change in self.changes:
-            told = (f"{name} {_shown(old)} -> {_shown(new)}" for name, (old, new) in change.fields.items())
-            yield f"  {change.account_id}: {', '.join(told)}"
-        if self.result:
-            yield f"Every row's fate: {self.result}"
-
-    def raise_for_failures(self) -> None:
-        """End a command with status 1 and one line, where not every row is where it belongs.
-
-        Raises:
-            DeliveryError: Rows failed or were quarantined.
-        """
-        left = {fate: self.fates[fate] for fate in (FAILED, QUARANTINED) if self.fates.get(fate)}
-        if left:
-            raise DeliveryError(
-                f"{self.to} did not take every row: " + ", ".join(f"{n:,} {fate}" for fate, n in left.items()),
-                found=self.stopped or None,
-                hint=f"The reasons stand in {self.result}" if self.result else "--result FILE writes the reasons down",
-            )
-
-    def summary(self) -> dict[str, Any]:
-        """For machines."""
-        return {
-            "to": self.to,
-            "dry_run": self.dry_run,
-            "rows": dict(self.fates),
-            "recovered": self.recovered,
-            "stopped": self.stopped or None,
-        }
+_CHANGES_SHOWN = 5  # of a dry run, field by field
 
 
 def deliver(  # noqa: PLR0913  # all but the first four named
@@ -109,7 +47,7 @@ def deliver(  # noqa: PLR0913  # all but the first four named
     dry_run: bool = False,
     everything: bool = False,
     result: Path | None = None,
-    tell: Tell | None = None,
+    progress: Progress = ignore,
 ) -> DeliveryReport:
     """Bring a destination up to date.
 
@@ -118,169 +56,185 @@ def deliver(  # noqa: PLR0913  # all but the first four named
         store: The state database, which holds the ledger.
         chunks: Frames of one row an account, all with the same columns; read one at a time.
         to: FILE.csv, FILE.parquet, FILE.xlsx, a SQLAlchemy URL with `#table` behind it, `salesforce` or `hubspot`.
-        dry_run: Look what would change; nothing is written to the destination, nor to the ledger.
+        dry_run: Find what would change; nothing is written to the destination, nor to the ledger.
         everything: Send unchanged rows too.
-        result: A CSV file for every row's fate.
-        tell: Told how far it is: a step, rows done.
+        result: A CSV file for every row's status.
+        progress: Called with the number of rows done.
 
     Returns:
-        What became of the rows; those that failed or were quarantined are sent anew by the next delivery.
+        What became of the rows; those that failed or were quarantined are sent again by the next delivery.
 
     Raises:
-        DeliveryError: The destination is not ready for the scores, or a file can't be written.
+        DeliveryError: The destination is not ready for the scores, another delivery to it is running, or a file
+            can't be written.
         GarrisonError: There is no such destination.
     """
-    with _fates(result, tell or _silent) as fates:
+    with open_tally(result, progress) as tally:
         if destinations.is_file(to):
-            _whole(Path(to), chunks, fates, dry_run=dry_run)
-            return DeliveryReport(to, dict(fates.counts), dry_run=dry_run, result=result)
-        destination = destinations.open_destination(to, settings)
+            _write_file(Path(to), chunks, tally, dry_run=dry_run)
+            return DeliveryReport(to, dict(tally.counts), dry_run=dry_run, result=result)
+        destination, shown = destinations.open_destination(to, settings), hide_password(to)
         try:
-            ledger = Ledger(store, destination.key, remembers=not destination.remembers)
-            run = _Run(destination, ledger, fates, RetryPolicy(settings.crm.tries, settings.crm.wait_s))
+            ledger = Ledger(store, destination.key, stores_records=not destination.is_readable)
+            run = _Delivery(destination, ledger, tally, RetryPolicy(settings.crm.tries, settings.crm.wait_s))
             if dry_run:
-                changes = run.look(chunks)
-                return DeliveryReport(shown(to), dict(fates.counts), changes=changes, dry_run=True, result=result)
-            run.deliver(chunks, everything=everything)
-            return DeliveryReport(shown(to), dict(fates.counts), run.recovered, stopped=run.stopped, result=result)
+                changes = run.find_changes(chunks)
+                return DeliveryReport(shown, dict(tally.counts), changes=changes, dry_run=True, result=result)
+            with _lock_destination(store, destination):
+                run.deliver(chunks, everything=everything)
+            return DeliveryReport(shown, dict(tally.counts), run.recovered, stopped=run.stopped, result=result)
         finally:
             destination.close()
 
 
-def _silent(*_: Any) -> None:
-    pass
+def check_not_running(settings: Settings, store: Store, to: str) -> None:
+    """Check that no delivery to a destination is running, before anything is scored for it.
 
-
-@dataclass
-class _Fates:
-    """Every row's fate, counted, and written down where that is asked for."""
-
-    write: Callable[[Sequence[Any]], Any]
-    tell: Tell
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, fate: str, accounts: Iterable[str], reason: str = "", tries: int = 0) -> None:
-        for account in accounts:
-            self.write((account, fate, reason, tries))
-            self.counts[fate] += 1
-        self.tell("destination", self.counts.total())
+    Raises:
+        DeliveryError: One is running.
+        GarrisonError: There is no such destination.
+    """
+    if destinations.is_file(to):
+        return
+    destination = destinations.open_destination(to, settings)
+    try:
+        with _lock_destination(store, destination):
+            pass
+    finally:
+        destination.close()
 
 
 @contextmanager
-def _fates(result: Path | None, tell: Tell) -> Iterator[_Fates]:
-    if result is None:
-        yield _Fates(_silent, tell)
-        return
-    with write_atomically(result) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["account_id", "fate", "reason", "tries"])
-        yield _Fates(writer.writerow, tell)
+def _lock_destination(store: Store, destination: Destination) -> Iterator[None]:
+    """Hold a destination for this process: two deliveries at once would take each other's jobs for abandoned ones."""
+    with try_lock(store.engine, Lock.DESTINATION, of=destination.key) as is_held:
+        if not is_held:
+            raise DeliveryError(
+                f"another delivery to {destination.key} is running",
+                hint="Wait until it has ended, then run this one again: it sends what has changed by then",
+            )
+        yield
 
 
-def _whole(file: Path, chunks: Iterable[pd.DataFrame], fates: _Fates, *, dry_run: bool) -> None:
-    """A file is written whole each time: all its rows are sent."""
+def _write_file(file: Path, chunks: Iterable[pd.DataFrame], tally: StatusTally, *, dry_run: bool) -> None:
+    """Write a file whole: all its rows count as sent, or in a dry run as new."""
 
-    def counted() -> Iterator[pd.DataFrame]:
+    def count() -> Iterator[pd.DataFrame]:
         for chunk in chunks:
             yield chunk
-            fates.add(NEW if dry_run else SENT, chunk["account_id"].astype(str), tries=0 if dry_run else 1)
+            tally.add(NEW if dry_run else SENT, chunk["account_id"].astype(str), tries=0 if dry_run else 1)
 
     if dry_run:
-        for _ in counted():
+        for _ in count():
             pass
     else:
-        files.write(file, counted())
+        files.write(file, count())
 
 
-class _Run:
-    """One delivery to one destination that remembers accounts."""
+@dataclass
+class _Batch:
+    """Records that are sent together, and again until none waits."""
 
-    def __init__(self, destination: Destination, ledger: Ledger, fates: _Fates, patience: RetryPolicy) -> None:
-        self._destination, self._ledger, self._fates, self._patience = destination, ledger, fates, patience
-        self._memory: Any = destination if destination.remembers else ledger
+    waiting: list[OutgoingRecord]
+    tries: int = 0
+
+
+class _Delivery:
+    """One delivery to one destination.
+
+    Attributes:
+        recovered: Records of an earlier delivery that was cut off but had arrived.
+        stopped: Why the destination took no more; "" where it did.
+    """
+
+    def __init__(self, destination: Destination, ledger: Ledger, tally: StatusTally, retries: RetryPolicy) -> None:
+        self._destination, self._ledger, self._tally, self._retries = destination, ledger, tally, retries
+        self._memory: Destination | Ledger = destination if destination.is_readable else ledger
         self.recovered = 0
         self.stopped = ""
 
     def deliver(self, chunks: Iterable[pd.DataFrame], *, everything: bool) -> None:
-        """Send what has changed, as many rows at a time as the destination takes."""
+        """Send what has changed, as many records at a time as the destination takes."""
         began_at = time.time_ns() // 1000
-        self._recover()
+        self._recover_jobs()
         waiting: list[OutgoingRecord] = []
         try:
-            for rows, held in self._prepared(chunks, dry_run=False):
-                same = {row.account_id for row in rows if not everything and held.get(row.account_id) == row.digest}
-                self._fates.add(UNCHANGED, (row.account_id for row in rows if row.account_id in same))
-                waiting += [row for row in rows if row.account_id not in same]
+            for records, digests in self._read_chunks(chunks, dry_run=False):
+                unchanged = {r.account_id for r in records if not everything and digests.get(r.account_id) == r.digest}
+                self._tally.add(UNCHANGED, (r.account_id for r in records if r.account_id in unchanged))
+                waiting += [r for r in records if r.account_id not in unchanged]
                 while len(waiting) >= self._destination.size:
                     self._send(waiting[: self._destination.size])
                     waiting = waiting[self._destination.size :]
             if waiting:
                 self._send(waiting)
         finally:
-            self._ledger.ran(began_at, self._fates.counts)
+            self._ledger.record_run(began_at, self._tally.counts)
 
-    def look(self, chunks: Iterable[pd.DataFrame]) -> tuple[RecordChange, ...]:
-        """What `deliver` would change: all of it counted, the first rows field by field."""
+    def find_changes(self, chunks: Iterable[pd.DataFrame]) -> tuple[RecordChange, ...]:
+        """Return what `deliver` would change: all of it counted, the first records field by field."""
         changes: list[RecordChange] = []
-        for rows, held in self._prepared(chunks, dry_run=True):
-            for row in rows:
-                there = held.get(row.account_id)
-                fate = NEW if there is None else UNCHANGED if there == row.digest else CHANGED
-                self._fates.add(fate, [row.account_id])
-                if fate != UNCHANGED and len(changes) < _SHOWN:
-                    changes.append(_change(row, self._memory.before(row.account_id) or {}))
+        for records, digests in self._read_chunks(chunks, dry_run=True):
+            for record in records:
+                digest = digests.get(record.account_id)
+                status = NEW if digest is None else UNCHANGED if digest == record.digest else CHANGED
+                self._tally.add(status, [record.account_id])
+                if status != UNCHANGED and len(changes) < _CHANGES_SHOWN:
+                    changes.append(_compare(record, self._memory.read_record(record.account_id) or {}))
         return tuple(changes)
 
-    def _prepared(
+    def _read_chunks(
         self, chunks: Iterable[pd.DataFrame], *, dry_run: bool
     ) -> Iterator[tuple[list[OutgoingRecord], Mapping[str, str]]]:
-        ready = False
-        for chunk in chunks:
-            if not ready:
+        """Yield each chunk's records, and the digests of what the destination holds of those accounts."""
+        for i, chunk in enumerate(chunks):
+            if i == 0:
                 self._destination.prepare(chunk, dry_run=dry_run)
-                ready = True
-            rows = self._destination.rows(chunk)
-            yield rows, self._memory.held([row.account_id for row in rows])
+            records = self._destination.build_records(chunk)
+            yield records, self._memory.read_digests([record.account_id for record in records])
 
-    def _recover(self) -> None:
-        """Jobs that a killed delivery left under way: what they took is noted, the rest is sent like any row."""
-        for job, rows in self._ledger.under_way().items():
-            outcomes = self._destination.found(job, rows)
-            taken = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome.fate == "sent"]
-            self._ledger.settle(rows, confirmed=taken, quarantined={})
+    def _recover_jobs(self) -> None:
+        """Note what jobs of a killed delivery took; their other records are sent like any."""
+        for job, records in self._ledger.read_unfinished_jobs().items():
+            outcomes = self._destination.recover_job(job, records)
+            taken = [record for record, outcome in zip(records, outcomes, strict=True) if outcome.status == "sent"]
+            self._ledger.settle(records, confirmed=taken, quarantined={})
             self.recovered += len(taken)
 
-    def _send(self, rows: Sequence[OutgoingRecord]) -> None:
-        """Send rows until each is confirmed, refused, or has been tried often enough."""
-        waiting, tries = list(rows), 0
-        while waiting and not self.stopped:
-            tries += 1
+    def _send(self, records: Sequence[OutgoingRecord]) -> None:
+        """Send records until each is confirmed, refused, or has been tried often enough."""
+        batch = _Batch(list(records))
+        if not self.stopped:
             try:
-                outcomes = self._destination.send(waiting, partial(self._ledger.begin, rows=waiting))
-            except StoppedError as stop:
-                self.stopped = str(stop)
-                break
-            told = list(zip(waiting, outcomes, strict=True))
-            taken = [row for row, outcome in told if outcome.fate == "sent"]
-            last = tries == self._patience.tries
-            given_up = {r.account_id: o.reason for r, o in told if o.fate == "refused" or (last and o.fate == "failed")}
-            quarantined = {account: (reason, tries) for account, reason in given_up.items()}
-            self._ledger.settle(waiting, confirmed=taken, quarantined=quarantined)
-            self._fates.add(SENT, (row.account_id for row in taken), tries=tries)
-            for account, reason in given_up.items():
-                self._fates.add(QUARANTINED, [account], reason, tries)
-            waiting = [r for r, o in told if o.fate == "failed" and r.account_id not in given_up]
-            if waiting:
-                self._patience.wait(tries)
-        if waiting:
-            self._fates.add(FAILED, (row.account_id for row in waiting), self.stopped, tries)
+                self._retries.call(partial(self._send_once, batch))
+            except StoppedError as error:
+                self.stopped = str(error)
+        if batch.waiting:
+            self._tally.add(FAILED, (record.account_id for record in batch.waiting), self.stopped, batch.tries)
+
+    def _send_once(self, batch: _Batch) -> None:
+        """Send what is left of a batch.
+
+        Raises:
+            RetryableError: Records are left that may be taken at another try.
+            StoppedError: The destination takes nothing now.
+        """
+        batch.tries += 1
+        on_job = partial(self._ledger.begin_job, records=batch.waiting)
+        results = list(zip(batch.waiting, self._destination.send(batch.waiting, on_job), strict=True))
+        taken = [record for record, outcome in results if outcome.status == "sent"]
+        final = {"refused", "failed"} if batch.tries == self._retries.tries else {"refused"}
+        reasons = {record.account_id: outcome.reason for record, outcome in results if outcome.status in final}
+        quarantined = {account: (reason, batch.tries) for account, reason in reasons.items()}
+        self._ledger.settle(batch.waiting, confirmed=taken, quarantined=quarantined)
+        self._tally.add(SENT, (record.account_id for record in taken), tries=batch.tries)
+        for account, reason in reasons.items():
+            self._tally.add(QUARANTINED, [account], reason, batch.tries)
+        batch.waiting = [r for r, outcome in results if outcome.status == "failed" and r.account_id not in reasons]
+        if batch.waiting:
+            raise RetryableError(self._destination.key, f"{len(batch.waiting):,} rows not taken")
 
 
-def _shown(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def _change(row: OutgoingRecord, before: Mapping[str, Any]) -> RecordChange:
-    names = [name for name, value in row.content.items() if before.get(name) != value]
-    return RecordChange(row.account_id, {name: (before.get(name), row.content[name]) for name in names})
+def _compare(record: OutgoingRecord, before: Mapping[str, Any]) -> RecordChange:
+    names = [name for name, value in record.content.items() if before.get(name) != value]
+    return RecordChange(record.account_id, {name: (before.get(name), record.content[name]) for name in names})

@@ -1,4 +1,4 @@
-"""A row as a destination takes it, and what became of it there."""
+"""What every destination offers, and the records that it takes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pandas as pd
 
 from features.core.errors import DeliveryError
 
-# Told the id of a job before any row goes into it.
+# Called with a job's id before any record goes into that job.
 JobCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class OutgoingRecord:
-    """An account's values, ready for JSON, by the destination's field names.
+    """One account's values as a destination takes them.
 
     Args:
-        account_id: Ours.
-        content: Of all fields but the one that holds the account's id.
-        digest: The same for rows with the same values, whatever instant they were scored at.
+        account_id: Garrison's id.
+        content: Values ready for JSON, by the destination's field names, without the field of the account's id.
+        digest: Equal for records of equal values, whatever instant they were scored at.
     """
 
     account_id: str
@@ -33,9 +33,14 @@ class OutgoingRecord:
 
 @dataclass(frozen=True)
 class RecordOutcome:
-    """sent: confirmed by the destination; refused: it will never take this row; failed: it may, another time."""
+    """What a destination did with one record.
 
-    fate: Literal["sent", "refused", "failed"]
+    Args:
+        status: `sent`: the destination confirmed it; `refused`: it will never take it; `failed`: it may take it later.
+        reason: In words; "" where it was sent.
+    """
+
+    status: Literal["sent", "refused", "failed"]
     reason: str = ""
 
 
@@ -44,63 +49,63 @@ SENT = RecordOutcome("sent")
 
 @dataclass(frozen=True)
 class FieldStatus:
-    """A field that scores need at a destination, its type there, and whether it was there."""
+    """A field that scores need at a destination, its type, and whether it existed when it was looked for."""
 
     name: str
     type: str
-    there: bool
+    exists: bool
 
 
 class StoppedError(DeliveryError):
-    """The destination takes nothing now: it can't be reached, or lets us no longer in."""
+    """The destination takes nothing now: it can't be reached, or refuses the credentials."""
 
 
 class Destination(Protocol):
-    """Takes rows by upsert; safe to be given the same row twice.
+    """Takes records by upsert; safe to be given the same record twice.
 
     Attributes:
         key: Names it in the ledger; never with a secret.
-        size: Rows that it takes at once.
-        remembers: Whether `held` and `before` know what it holds; otherwise the ledger has to.
+        size: Records that it takes at once.
+        is_readable: Whether `read_digests` and `read_record` return what it holds; otherwise the ledger has to.
     """
 
     key: str
     size: int
-    remembers: bool
+    is_readable: bool
 
     def prepare(self, frame: pd.DataFrame, *, dry_run: bool) -> None:
-        """See that it has a field for each column of `frame`.
+        """Check that it has a field for each column of `frame`.
 
         Raises:
-            DeliveryError: It hasn't, or not one of the right kind.
+            DeliveryError: A field is missing or of the wrong type.
         """
 
-    def rows(self, frame: pd.DataFrame) -> list[OutgoingRecord]:
-        """The rows of a frame, in its order."""
+    def build_records(self, frame: pd.DataFrame) -> list[OutgoingRecord]:
+        """Return the rows of a frame as records, in their order."""
 
-    def held(self, accounts: Sequence[str]) -> Mapping[str, str]:
-        """Digests of what it holds now, by account."""
+    def read_digests(self, accounts: Sequence[str]) -> Mapping[str, str]:
+        """Return the digests of the records that it holds now, by account."""
 
-    def before(self, account_id: str) -> Mapping[str, Any] | None:
-        """What it holds of one account."""
+    def read_record(self, account_id: str) -> Mapping[str, Any] | None:
+        """Return what it holds of one account."""
 
-    def send(self, rows: Sequence[OutgoingRecord], job: JobCallback) -> list[RecordOutcome]:
-        """Hand rows over; one outcome each, in their order.
+    def send(self, records: Sequence[OutgoingRecord], on_job: JobCallback) -> list[RecordOutcome]:
+        """Send records; returns one outcome each, in their order.
 
         Raises:
-            StoppedError: It takes nothing now. Which rows it took is then unknown.
+            StoppedError: It takes nothing now. Which records it took is then unknown.
         """
 
-    def found(self, job: str, rows: Sequence[OutgoingRecord]) -> list[RecordOutcome]:
-        """What became of the rows of a job whose sender died."""
+    def recover_job(self, job: str, records: Sequence[OutgoingRecord]) -> list[RecordOutcome]:
+        """Return what became of the records of a job whose sender died."""
 
     def close(self) -> None:
-        """Give its connections back."""
+        """Close its connections."""
 
 
 def compute_digest(values: Mapping[str, Any], *, without: Iterable[str] = ()) -> str:
-    """Of all values but those named."""
-    left = set(without)
-    kept = {name: value for name, value in values.items() if name not in left}
-    text = json.dumps(kept, sort_keys=True, ensure_ascii=False, default=str)
+    """Return a hash of all values but those named in `without`, as 32 hex digits."""
+    excluded = set(without)
+    hashed = {name: value for name, value in values.items() if name not in excluded}
+    text = json.dumps(hashed, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

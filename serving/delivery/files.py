@@ -1,4 +1,4 @@
-"""CSV, Parquet and Excel files, written whole or not at all, chunk by chunk."""
+"""Write scores to a CSV, Parquet or Excel file, whole or not at all, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 from features.core.atomic_write import write_atomically
 from features.core.errors import DeliveryError
 
-# A spreadsheet takes a cell that begins with one of these for a formula, and runs it.
+# A spreadsheet runs a cell that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-# What a sheet of Excel holds: rows below the header, and characters in a cell.
+# Limits of a sheet of Excel: rows below the header, and characters in a cell.
 EXCEL_ROWS, _EXCEL_CELL = 1_048_575, 32_767
 
 Write = Callable[[pd.DataFrame], None]
@@ -31,9 +31,9 @@ def write(file: Path, chunks: Iterable[pd.DataFrame]) -> None:
     Raises:
         DeliveryError: The file can't be written, or a sheet can't hold so many rows.
     """
-    opened = {".csv": _csv, ".parquet": _parquet, ".xlsx": _excel}[file.suffix.lower()]
+    open_file = {".csv": _csv, ".parquet": _parquet, ".xlsx": _excel}[file.suffix.lower()]
     try:
-        with write_atomically(file) as part, opened(part) as add:
+        with write_atomically(file) as part, open_file(part) as add:
             for chunk in chunks:
                 add(chunk)
     except OSError as error:
@@ -41,7 +41,7 @@ def write(file: Path, chunks: Iterable[pd.DataFrame]) -> None:
 
 
 def check_capacity(file: Path, rows: int) -> None:
-    """Whether a file can hold so many rows.
+    """Check that a file can hold so many rows.
 
     Raises:
         DeliveryError: It can't.
@@ -139,13 +139,13 @@ def _write(sheet: Any, row: int, column: int, value: Any, instant: Any) -> None:
 
 
 def _first_instant(chunk: pd.DataFrame) -> Any:
-    """When the sheet was made, as far as it says so: the same scores make the same file."""
+    """Return the scores' instant as the sheet's time of creation, so that the same scores make the same file."""
     instants: Any = chunk["as_of"].dropna().tolist() if "as_of" in chunk else []
     return instants[0].tz_localize(None).to_pydatetime() if instants else None
 
 
 def _escaped(chunk: pd.DataFrame) -> pd.DataFrame:
-    """Texts that a spreadsheet would run, with an apostrophe before them."""
+    """Return the chunk with an apostrophe before each text that a spreadsheet would run."""
     shown = chunk.copy()
     for column in (c for c in chunk.columns if pd.api.types.is_string_dtype(chunk[c])):
         dangerous = shown[column].str.startswith(_FORMULA, na=False)

@@ -1,7 +1,7 @@
-"""The ledger: what each destination last took of each account, so that only what changed is sent again.
+"""Keep the ledger: what each destination last took of each account, so that only what changed is sent again.
 
-A row enters it when the destination has confirmed it. Rows of a job stand in `DELIVERY_JOBS` before they are uploaded
-until their fate is known: a process that dies in between leaves the job's id for the next one.
+A record enters it when the destination has confirmed it. Records of a job stand in `DELIVERY_JOBS` from before their
+upload until their outcome is known: a process that dies in between leaves the job's id for the next one.
 """
 
 from __future__ import annotations
@@ -17,48 +17,46 @@ from features.state.database import Store, upsert
 from features.state.tables import DELIVERIES, DELIVERY_JOBS, DELIVERY_QUARANTINE, DELIVERY_RUNS
 from serving.delivery.destination import OutgoingRecord
 
-# Accounts a query.
-_CHUNK = 1_000
+_ACCOUNTS_PER_QUERY = 1_000
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The pages of one destination.
+    """One destination's part of the ledger.
 
     Args:
         store: The state database.
-        destination: Its key.
-        remembers: Whether to remember what was taken; not needed of a destination that can be asked.
+        destination: The destination's key.
+        stores_records: Whether to store what was taken; not needed for a destination that can be read.
     """
 
     store: Store
     destination: str
-    remembers: bool = True
+    stores_records: bool = True
 
-    def held(self, accounts: Sequence[str]) -> dict[str, str]:
-        """The digests of the rows last confirmed, by account."""
-        found: dict[str, str] = {}
+    def read_digests(self, accounts: Sequence[str]) -> dict[str, str]:
+        """Return the digests of the records last confirmed, by account."""
+        digests: dict[str, str] = {}
         with self.store.reading() as connection:
-            for some in _some(accounts):
-                query = sa.select(DELIVERIES.c.account_id, DELIVERIES.c.hash).where(*self._of(DELIVERIES, some))
-                found |= {row.account_id: row.hash for row in connection.execute(query)}
-        return found
+            for chunk in _split(accounts):
+                query = sa.select(DELIVERIES.c.account_id, DELIVERIES.c.hash).where(*self._match(DELIVERIES, chunk))
+                digests |= {row.account_id: row.hash for row in connection.execute(query)}
+        return digests
 
-    def before(self, account_id: str) -> Mapping[str, Any] | None:
-        """The values last confirmed of one account."""
+    def read_record(self, account_id: str) -> Mapping[str, Any] | None:
+        """Return the values last confirmed of one account."""
+        query = sa.select(DELIVERIES.c.sent).where(*self._match(DELIVERIES, [account_id]))
         with self.store.reading() as connection:
-            found: Mapping[str, Any] | None = connection.scalar(
-                sa.select(DELIVERIES.c.sent).where(*self._of(DELIVERIES, [account_id]))
-            )
-            return found
+            values: Mapping[str, Any] | None = connection.scalar(query)
+            return values
 
-    def begin(self, job: str, rows: Sequence[OutgoingRecord]) -> None:
-        """Note that these rows are about to go into a job."""
+    def begin_job(self, job: str, records: Sequence[OutgoingRecord]) -> None:
+        """Note that these records are about to go into a job."""
         with self.store.writing() as connection:
-            upsert(connection, DELIVERY_JOBS, (self._row(row) | {"job": job} for row in rows))
+            upsert(connection, DELIVERY_JOBS, (self._row(record) | {"job": job} for record in records))
 
-    def under_way(self) -> dict[str, list[OutgoingRecord]]:
-        """Jobs whose rows' fates are unknown, and those rows."""
+    def read_unfinished_jobs(self) -> dict[str, list[OutgoingRecord]]:
+        """Return the records whose outcome is unknown, by job."""
         query = (
             sa.select(DELIVERY_JOBS)
             .where(DELIVERY_JOBS.c.destination == self.destination)
@@ -72,51 +70,55 @@ class Ledger:
 
     def settle(
         self,
-        rows: Sequence[OutgoingRecord],
+        records: Sequence[OutgoingRecord],
         *,
         confirmed: Sequence[OutgoingRecord],
         quarantined: Mapping[str, tuple[str, int]],
     ) -> None:
-        """Write down the fates of rows, all or none.
+        """Write down the outcomes of records, all or none.
 
         Args:
-            rows: Those whose job, if there was one, is over.
+            records: Those whose job, if there was one, is over.
             confirmed: Those of them that the destination took.
             quarantined: By account, the reason and how often it was tried.
         """
+        now = time.time_ns() // 1000
+        quarantine_rows = (
+            {"destination": self.destination, "account_id": account, "reason": reason, "tries": tries, "at": now}
+            for account, (reason, tries) in quarantined.items()
+        )
         with self.store.writing() as connection:
-            upsert(connection, DELIVERIES, map(self._row, confirmed if self.remembers else ()))
-            now = time.time_ns() // 1000
-            held = (
-                {"destination": self.destination, "account_id": a, "reason": reason, "tries": tries, "at": now}
-                for a, (reason, tries) in quarantined.items()
-            )
-            upsert(connection, DELIVERY_QUARANTINE, held)
-            for some in _some([row.account_id for row in confirmed]):
-                connection.execute(sa.delete(DELIVERY_QUARANTINE).where(*self._of(DELIVERY_QUARANTINE, some)))
-            for some in _some([row.account_id for row in rows]):
-                connection.execute(sa.delete(DELIVERY_JOBS).where(*self._of(DELIVERY_JOBS, some)))
+            upsert(connection, DELIVERIES, map(self._row, confirmed if self.stores_records else ()))
+            upsert(connection, DELIVERY_QUARANTINE, quarantine_rows)
+            for table, finished in ((DELIVERY_QUARANTINE, confirmed), (DELIVERY_JOBS, records)):
+                for chunk in _split([record.account_id for record in finished]):
+                    connection.execute(sa.delete(table).where(*self._match(table, chunk)))
 
-    def ran(self, began_at: int, fates: Mapping[str, int]) -> None:
-        """Note a run (its begin in µs) and how many rows met which fate."""
-        names = ("sent", "unchanged", "failed", "quarantined")
+    def record_run(self, began_at: int, counts: Mapping[str, int]) -> None:
+        """Write down a run.
+
+        Args:
+            began_at: In µs.
+            counts: Records by status.
+        """
+        statuses = ("sent", "unchanged", "failed", "quarantined")
         row = {"destination": self.destination, "began_at": began_at, "ended_at": time.time_ns() // 1000}
         with self.store.writing() as connection:
-            upsert(connection, DELIVERY_RUNS, [row | {name: fates.get(name, 0) for name in names}])
+            upsert(connection, DELIVERY_RUNS, [row | {status: counts.get(status, 0) for status in statuses}])
 
-    def _row(self, row: OutgoingRecord) -> dict[str, Any]:
+    def _row(self, record: OutgoingRecord) -> dict[str, Any]:
         return {
             "destination": self.destination,
-            "account_id": row.account_id,
-            "hash": row.digest,
-            "sent": dict(row.content),
+            "account_id": record.account_id,
+            "hash": record.digest,
+            "sent": dict(record.content),
             "at": time.time_ns() // 1000,
         }
 
-    def _of(self, table: sa.Table, accounts: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    def _match(self, table: sa.Table, accounts: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
         return table.c.destination == self.destination, table.c.account_id.in_(accounts)
 
 
-def _some(accounts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(accounts), _CHUNK):
-        yield accounts[start : start + _CHUNK]
+def _split(accounts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(accounts), _ACCOUNTS_PER_QUERY):
+        yield accounts[start : start + _ACCOUNTS_PER_QUERY]

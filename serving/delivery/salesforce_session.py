@@ -1,4 +1,4 @@
-"""The HTTP session that simple-salesforce speaks through."""
+"""Sign and retry the HTTP requests that simple-salesforce makes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ from urllib.parse import urlsplit
 import requests
 
 from features.settings import Settings
-from serving.delivery.crm_client import RetryPolicy, read_secret
+from serving.delivery.crm_client import read_secret
 from serving.delivery.destination import StoppedError
+from serving.delivery.retries import RetryPolicy
 
 _TIMEOUT = 120  # seconds for one request
 
 
 class SalesforceSession(requests.Session):
-    """It has patience, and logs in again once when a token has expired."""
+    """A session that retries while Salesforce is busy, and logs in again once when a token has expired."""
 
-    def __init__(self, url: str, settings: Settings, patience: RetryPolicy) -> None:
+    def __init__(self, url: str, settings: Settings, retries: RetryPolicy) -> None:
         super().__init__()
-        self._url, self._salesforce, self._patience = url, settings.crm.salesforce, patience
+        self._url, self._salesforce, self._retries = url, settings.crm.salesforce, retries
         self._token = ""
-        self.auth = self._signed  # also keeps requests from looking for a password in ~/.netrc
+        self.auth = self._signed  # this also keeps requests from looking for a password in ~/.netrc
 
     def login(self) -> None:
-        """Take the token of the environment, or fetch one for the client id and secret."""
+        """Take the token from the environment, or fetch one for the client id and secret.
+
+        Raises:
+            StoppedError: Salesforce refuses them.
+        """
         own = self._salesforce
         if own.token_env:
             self._token = read_secret(own.token_env)
@@ -35,33 +40,32 @@ class SalesforceSession(requests.Session):
             "client_secret": read_secret(own.client_secret_env),
         }
         self._token = ""
-        answer = self._patient("POST", f"{self._url}/services/oauth2/token", data=form)
+        response = self._retry("POST", f"{self._url}/services/oauth2/token", data=form)
         try:
-            self._token = str(answer.json()["access_token"])
+            self._token = str(response.json()["access_token"])
         except (ValueError, KeyError, TypeError):
             raise StoppedError(
-                "Salesforce does not let us in", found=f"HTTP {answer.status_code}: {_said(answer)}"
+                "Salesforce does not let us in", found=f"HTTP {response.status_code}: {_description(response)}"
             ) from None
 
-    # The whole signature is requests' business.
+    # The whole signature is that of requests.
     def request(self, method: Any, url: Any, *args: Any, **rest: Any) -> requests.Response:
-        """As requests does it, to the instance alone."""
+        """Send a request to the instance; log in again once where the token has expired."""
         if urlsplit(self._url).scheme == "http":
-            url = url.replace(
-                "https://", "http://", 1
-            )  # simple-salesforce knows https alone; a loopback address has none
-        answer = self._patient(method, url, *args, **rest)
-        if answer.status_code == requests.codes.unauthorized:
+            # simple-salesforce knows https alone; a loopback address has none.
+            url = url.replace("https://", "http://", 1)
+        response = self._retry(method, url, *args, **rest)
+        if response.status_code == requests.codes.unauthorized:
             self.login()
-            answer = self._patient(method, url, *args, **rest)
-        answer.encoding = "utf-8"  # results come without a charset
-        return answer
+            response = self._retry(method, url, *args, **rest)
+        response.encoding = "utf-8"  # results come without a charset
+        return response
 
-    def _patient(self, method: str, url: str, *args: Any, **rest: Any) -> requests.Response:
+    def _retry(self, method: str, url: str, *args: Any, **rest: Any) -> requests.Response:
         rest = {"timeout": _TIMEOUT, "allow_redirects": False} | rest
-        ask = super().request
-        return self._patience.answer(
-            "Salesforce", lambda: ask(method, url, *args, **rest), (requests.RequestException,)
+        send = super().request
+        return self._retries.request(
+            "Salesforce", lambda: send(method, url, *args, **rest), (requests.RequestException,)
         )
 
     def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -70,8 +74,8 @@ class SalesforceSession(requests.Session):
         return request
 
 
-def _said(answer: requests.Response) -> str:
+def _description(response: requests.Response) -> str:
     try:
-        return str(answer.json().get("error_description", ""))[:200]
+        return str(response.json().get("error_description", ""))[:200]
     except (ValueError, AttributeError):
         return ""

@@ -1,4 +1,4 @@
-"""What the HTTP service answers to those whom it does not refuse."""
+"""Defines every successful JSON response of the HTTP service: the one statement of its fields."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from serving.schemas.errors import ErrorBody
 
-# How much to tell: the probabilities alone, what they mean besides, or why as well.
+# How much a score response holds: probabilities alone, what they mean as well, or their drivers too.
 Detail = Literal["scores", "advice", "drivers"]
 
 
-class _Answer(BaseModel):
+class _ResponseModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ResponseDriver(_Answer):
+class ResponseDriver(_ResponseModel):
     """One of at most three reasons of a score."""
 
     feature: str
@@ -27,8 +27,8 @@ class ResponseDriver(_Answer):
     play: str | None
 
 
-class ScoreTrend(_Answer):
-    """What the last stored score before this one was, and how the score has moved since."""
+class ScoreTrend(_ResponseModel):
+    """The stored score before this one, and how the score has moved since."""
 
     as_of: datetime
     score: FiniteFloat
@@ -37,8 +37,8 @@ class ScoreTrend(_Answer):
     model: str
 
 
-class TargetScore(_Answer):
-    """A calibrated probability; with detail `scores` only `score` and `model` are told."""
+class TargetScore(_ResponseModel):
+    """A calibrated probability; detail `scores` gives only `score` and `model`."""
 
     score: FiniteFloat
     model: str
@@ -50,28 +50,28 @@ class TargetScore(_Answer):
     drivers: tuple[ResponseDriver, ...] | None = None
 
 
-class Recommendation(_Answer):
+class Recommendation(_ResponseModel):
     """What to do with the account."""
 
     do: Literal["act", "sell", "leave_alone"]
-    # A sale is likely, and is not offered: `why` says what stands against it.
+    # A sale is likely but not offered: `why` gives the reason.
     withheld: bool
     why: str
 
 
-class ExpectedSale(_Answer):
+class ExpectedSale(_ResponseModel):
     """When the account is expected to buy again."""
 
     days: FiniteFloat
     overdue: bool
 
 
-class AccountScores(_Answer):
+class AccountScores(_ResponseModel):
     """One account's scores at one instant."""
 
     account_id: str
     as_of: datetime
-    # Seconds that have passed since as_of.
+    # Seconds since as_of.
     age_s: FiniteFloat
     # By target and horizon, such as churn_90d.
     scores: dict[str, TargetScore]
@@ -88,20 +88,20 @@ class AccountScores(_Answer):
     sources_missing: tuple[str, ...]
 
 
-class FailedAccount(_Answer):
+class FailedAccount(_ResponseModel):
     """One account that could not be scored."""
 
     account_id: str | None
     error: ErrorBody
 
 
-class ScoreResponse(_Answer):
-    """The answer to a scoring request, item by item in the order asked."""
+class ScoreResponse(_ResponseModel):
+    """The response to a score request, one item for each account in the order of the request."""
 
     results: tuple[AccountScores | FailedAccount, ...]
 
 
-class StoredScore(_Answer):
+class StoredScore(_ResponseModel):
     """One stored score."""
 
     as_of: datetime
@@ -112,12 +112,12 @@ class StoredScore(_Answer):
 
 
 class AccountResponse(AccountScores):
-    """One account's scores now, and those stored of it, newest first."""
+    """One account's scores now, and its stored scores, newest first."""
 
     history: tuple[StoredScore, ...]
 
 
-class ModelCard(_Answer):
+class ModelCard(_ResponseModel):
     """One target's model."""
 
     version: str
@@ -128,19 +128,19 @@ class ModelCard(_Answer):
     sources: tuple[str, ...]
     catalog: str
     features: tuple[str, ...]
-    # Why it is not the champion that serves, where that can't be loaded; None where all is well.
+    # Why this model serves in place of the champion; None if it is the champion.
     fallback: str | None = None
 
 
-class SnapshotInfo(_Answer):
-    """What scores by id are made from."""
+class SnapshotInfo(_ResponseModel):
+    """The snapshot behind scores by id."""
 
     as_of: datetime
     accounts: int
     sources: tuple[str, ...]
 
 
-class ModelsResponse(_Answer):
+class ModelsResponse(_ResponseModel):
     """The models that score now, by target, and the snapshot behind scores by id."""
 
     models: dict[str, ModelCard]
@@ -148,19 +148,19 @@ class ModelsResponse(_Answer):
     snapshot: SnapshotInfo | None
 
 
-class EventStatus(_Answer):
+class EventStatus(_ResponseModel):
     """What became of one posted event."""
 
     event_id: str | None
-    # A duplicate was posted before; an updated ticket tells more than before; a conflict contradicts it.
+    # A duplicate was posted before; an updated ticket adds to what was known; a conflict contradicts it.
     fate: Literal["accepted", "duplicate", "updated", "conflict", "rejected"]
     error: ErrorBody | None
 
 
-class EventsResponse(_Answer):
-    """The answer to posted events, table by table in the order sent."""
+class EventsResponse(_ResponseModel):
+    """The response to posted events, table by table in the order of the request."""
 
-    # The instant from which scores know of them.
+    # The instant from which scores use them.
     received_at: datetime
     tickets: tuple[EventStatus, ...] = ()
     usage: tuple[EventStatus, ...] = ()

@@ -1,4 +1,4 @@
-"""What scores mean: money at stake, what to do and why, when the next sale is due, how soon the account would leave."""
+"""Turn scores into advice: money at stake, what to do and why, when the next sale is due, when the account leaves."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ NO_CUSTOMER = "not in the cohort: it is no customer at this date"
 
 @dataclass(frozen=True)
 class Advice:
-    """What the scores of n accounts mean.
+    """The advice for n accounts.
 
     Args:
         worth: By target and horizon, (n,) money: revenue at risk, or the expected gain of an upsell; a pair is missing
-            where the model doesn't know what a sale brings.
+            where the model did not learn what a sale brings.
         recommended: What to do.
-        sale: When the next sale is due; None where no model knows the company's rhythm.
+        sale: When the next sale is due; None where no model learned the company's rhythm of purchases.
         leaves: (n,) mean days until the account leaves, if it does; NaN where the label's horizons tell no time.
     """
 
@@ -39,33 +39,33 @@ class Advice:
 
 
 def advise(settings: Settings, scorer: Scorer, rows: PreparedSnapshots, scores: Mapping[str, Floats]) -> Advice:
-    """Read the scores of n accounts.
+    """Build the advice for n accounts.
 
     Risk is high from the score at which alerts stay open (`alerts.leave_share`), and a sale is likely from the score
     that the same share of accounts reached for upsell.
 
     Args:
         settings: The company's.
-        scorer: What gave the scores.
+        scorer: The models of the scores.
         rows: The n accounts.
         scores: By target, (n, horizons).
     """
     unknown = np.full(len(rows), np.nan)
-    churn, upsell = scorer.bundles.get(CHURN), scorer.bundles.get(UPSELL)
+    churn, upsell = scorer.models.get(CHURN), scorer.models.get(UPSELL)
     risk, risky, chance, promising = unknown, np.inf, unknown, np.inf
     leaves, sale = unknown, None
     if churn:
         horizon = settings.alert_horizon if settings.alert_horizon in churn.horizons else churn.horizons[-1]
         risk = scores[CHURN][:, churn.horizons.index(horizon)]
         risky = churn.threshold(horizon, settings.alerts.leave_share)
-        told = estimate_time_to_churn(churn.horizons, scores[CHURN], lead=settings.churn.lead_days, order=churn.order)
-        leaves = told.expected
+        timing = estimate_time_to_churn(churn.horizons, scores[CHURN], lead=settings.churn.lead_days, order=churn.order)
+        leaves = timing.expected
     if upsell:
         chance, horizon = scores[UPSELL][:, -1], upsell.horizons[-1]
         promising = upsell.threshold(horizon, settings.alerts.leave_share)
         sale = predict_next_sale(rows.about, upsell.rhythm) if upsell.rhythm else None
-    done = recommend(rows.about, risk, chance, risky=risky, promising=promising)
-    return Advice(dict(_worth(settings, scorer, rows, scores)), done, sale, leaves)
+    recommended = recommend(rows.about, risk, chance, risky=risky, promising=promising)
+    return Advice(dict(_compute_worth(settings, scorer, rows, scores)), recommended, sale, leaves)
 
 
 def clear_outside_cohort(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
@@ -84,13 +84,19 @@ def clear_outside_cohort(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
     return columns | {name: pc.if_else(is_outside, value, columns[name]) for name, value in cleared.items()}
 
 
-def _worth(
+def _compute_worth(
     settings: Settings, scorer: Scorer, rows: PreparedSnapshots, scores: Mapping[str, Floats]
 ) -> Iterator[tuple[tuple[str, int], Floats]]:
-    for target, bundle in scorer.bundles.items():
-        for h, head in enumerate(bundle.heads):
+    for target, model in scorer.models.items():
+        for h, horizon_model in enumerate(model.horizon_models):
             if target == CHURN:
                 days = settings.churn.value_days
-                yield (target, head.horizon), value.compute_revenue_at_risk(rows.about, scores[target][:, h], days=days)
-            elif head.uplift:
-                yield (target, head.horizon), value.compute_upsell_value(rows.about, scores[target][:, h], head.uplift)
+                yield (
+                    (target, horizon_model.horizon),
+                    value.compute_revenue_at_risk(rows.about, scores[target][:, h], days=days),
+                )
+            elif horizon_model.uplift:
+                yield (
+                    (target, horizon_model.horizon),
+                    value.compute_upsell_value(rows.about, scores[target][:, h], horizon_model.uplift),
+                )

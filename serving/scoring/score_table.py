@@ -1,4 +1,4 @@
-"""What a batch said of every account at one instant: a Parquet file a run, beside the snapshot it was made from."""
+"""Build and store the score table of a batch: every account at one instant, one Parquet file a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ABOUT = b"garrison"
 
 
 class Explain(StrEnum):
-    """Whose scores get drivers: contributions take a hundred times as long as the score itself."""
+    """Which scores get drivers: these take a hundred times as long as the score itself."""
 
     ABOVE = "above"  # those above the base rate of their target and horizon
     ALL = "all"
@@ -38,16 +38,16 @@ class Explain(StrEnum):
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """One run's results, a row an account in the order of ids.
+    """One run's scores, a row an account in the order of ids.
 
     Args:
-        as_of: Where it looked from.
-        run: Names the run; the snapshot behind the results bears the same.
-        models: Version by target.
+        as_of: The instant of the snapshots.
+        run: Identifies the run; the stored snapshot of the same run has the same.
+        model_versions: By target.
         horizons: Days by target.
         catalog: Fingerprint of the feature definitions.
-        sources: Event tables that were there.
-        before: When the scores in the columns `…_before` were made, and by which models; None without any.
+        sources: Event tables that the snapshots were made from.
+        previous: When the scores in the columns `…_before` were made, and by which models; None without any.
         table: account_id; by score (churn_90d) its probability, then with a suffix `_value` (money), `_before` (the
             last score) and `_drivers` (JSON; null where not explained); value, tier, recommendation (null outside the
             cohort), withheld, why,
@@ -56,46 +56,51 @@ class ScoreTable:
 
     as_of: datetime
     run: str
-    models: Mapping[str, str]
+    model_versions: Mapping[str, str]
     horizons: Mapping[str, tuple[int, ...]]
     catalog: str
     sources: tuple[str, ...]
-    before: PreviousScores | None
+    previous: PreviousScores | None
     table: pa.Table
 
     @property
-    def names(self) -> dict[str, tuple[str, int]]:
-        """Target and horizon by the score's name, such as churn_90d."""
+    def score_names(self) -> dict[str, tuple[str, int]]:
+        """Return target and horizon by the score's name, such as churn_90d."""
         return {f"{t}_{h}d": (t, h) for t, horizons in self.horizons.items() for h in horizons}
+
+    def file(self, settings: Settings) -> Path:
+        """Return where the company's score table of this instant is stored."""
+        return file_at(scores_folder(settings), self.as_of)
 
     def write(self, folder: Path) -> None:
         """Store it under its `as_of`, whole or not at all."""
-        about: dict[str, Any] = {"as_of": self.as_of.isoformat(), "run": self.run, "models": self.models}
+        about: dict[str, Any] = {"as_of": self.as_of.isoformat(), "run": self.run, "models": self.model_versions}
         about |= {"horizons": self.horizons, "catalog": self.catalog, "sources": self.sources}
-        about["before"] = self.before and [self.before.as_of.isoformat(), self.before.models]
+        about["before"] = self.previous and [self.previous.as_of.isoformat(), self.previous.model_versions]
         table = self.table.replace_schema_metadata({_ABOUT: json.dumps(about).encode()})
         with write_atomically(file_at(folder, self.as_of)) as part:
             pq.write_table(table, part, compression="zstd", compression_level=1)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Stored results.
+        """Read a stored score table.
 
         Raises:
-            GarrisonError: The file is none.
+            GarrisonError: The file is none, or can't be read.
         """
         try:
             table = pq.read_table(path, partitioning=None)
             about = json.loads((table.schema.metadata or {})[_ABOUT])
-            before = about["before"]
+            previous = about["before"]
             return cls(
                 as_of=datetime.fromisoformat(about["as_of"]),
                 run=about["run"],
-                models=about["models"],
+                model_versions=about["models"],
                 horizons={target: tuple(days) for target, days in about["horizons"].items()},
                 catalog=about["catalog"],
                 sources=tuple(about["sources"]),
-                before=before and PreviousScores(datetime.fromisoformat(before[0]), before[1], pd.Index([]), {}),
+                previous=previous
+                and PreviousScores(datetime.fromisoformat(previous[0]), previous[1], pd.Index([]), {}),
                 table=table.replace_schema_metadata(None),
             )
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
@@ -110,44 +115,44 @@ class PreviousScores:
 
     Args:
         as_of: Of that run.
-        models: Version by target.
+        model_versions: By target.
         accounts: Its account ids.
-        scores: By name such as churn_90d, in their order.
+        scores: By name such as churn_90d, in the order of `accounts`.
     """
 
     as_of: datetime
-    models: Mapping[str, str]
+    model_versions: Mapping[str, str]
     accounts: pd.Index
     scores: Mapping[str, Floats]
 
     @classmethod
-    def than(cls, folder: Path, as_of: datetime) -> Self | None:
-        """Those of the newest run that looked from before `as_of`; None where there is none."""
-        there = [path for path in folder.glob("*.parquet") if path < file_at(folder, as_of)]
-        if not there:
+    def load(cls, folder: Path, as_of: datetime) -> Self | None:
+        """Load the scores of the newest run before `as_of`; None where there is none."""
+        files = [path for path in folder.glob("*.parquet") if path < file_at(folder, as_of)]
+        if not files:
             return None
-        found = ScoreTable.read(max(there))
-        scores = {name: found.table[name].to_numpy() for name in found.names}
-        return cls(found.as_of, found.models, pd.Index(found.table["account_id"].to_pylist()), scores)
+        newest = ScoreTable.read(max(files))
+        scores = {name: newest.table[name].to_numpy() for name in newest.score_names}
+        return cls(newest.as_of, newest.model_versions, pd.Index(newest.table["account_id"].to_pylist()), scores)
 
-    def of(self, account_ids: Sequence[str]) -> dict[str, Floats]:
-        """The scores of these accounts by name, NaN where there was none."""
+    def look_up(self, account_ids: Sequence[str]) -> dict[str, Floats]:
+        """Return the scores of these accounts by name, NaN where there was none."""
         places = self.accounts.get_indexer(account_ids)
         return {name: np.where(places >= 0, scores[places], np.nan) for name, scores in self.scores.items()}
 
 
 def scores_folder(settings: Settings) -> Path:
-    """Where the company's results are stored."""
+    """Return the folder of the company's score tables."""
     return settings.var / "scores"
 
 
 def find_newest(settings: Settings) -> Path | None:
-    """The newest results; the snapshot behind them has the same name. None before the first."""
+    """Return the newest score table's file; the snapshot it was made from has the same name. None before the first."""
     return max(scores_folder(settings).glob("*.parquet"), default=None)
 
 
 def file_at(folder: Path, as_of: datetime) -> Path:
-    """Where the results, or in another folder the snapshot, of one instant lie."""
+    """Return the file of one instant's score table, or in another folder, of its snapshot."""
     return folder / f"{as_of:%Y-%m-%dT%H%M%SZ}.parquet"
 
 
@@ -157,31 +162,31 @@ def build_table(
     rows: PreparedSnapshots,
     *,
     explain: Explain,
-    earlier: PreviousScores | None = None,
+    previous: PreviousScores | None = None,
 ) -> pa.Table:
-    """What is told of some accounts; columns as `Results.table` has them, without the tier."""
+    """Score some accounts; returns the columns of `ScoreTable.table` but for the tier, which needs all accounts."""
     scores = scorer.score(rows)
     advice = advise(settings, scorer, rows, scores)
-    return assemble_table(scorer, rows, scores, advice, _explained(scorer, rows, scores, explain), earlier)
+    return assemble_table(scorer, rows, scores, advice, _explain(scorer, rows, scores, explain), previous)
 
 
-def _explained(
+def _explain(
     scorer: Scorer, rows: PreparedSnapshots, scores: Mapping[str, Floats], explain: Explain
 ) -> dict[tuple[str, int], list[tuple[ScoreDriver, ...] | None]]:
-    """Drivers by target and horizon, None for those who are not to be explained."""
-    every = {}
-    for target, bundle in scorer.bundles.items():
-        for h, horizon in enumerate(bundle.horizons):
-            above = scores[target][:, h] > bundle.base_rates[horizon]
-            wanted = {Explain.ABOVE: above, Explain.ALL: above | True, Explain.NONE: above & False}[explain]
-            found: list[tuple[ScoreDriver, ...] | None] = [None] * len(rows)
-            which = np.flatnonzero(wanted)
-            if len(which):
-                told = find_drivers(bundle, rows.take(which), scores[target][which], horizon)
-                for i, drivers in zip(which, told, strict=True):
-                    found[i] = drivers
-            every[target, horizon] = found
-    return every
+    """Find drivers by target and horizon; None for the rows that are not to be explained."""
+    explained = {}
+    for target, model in scorer.models.items():
+        for h, horizon in enumerate(model.horizons):
+            is_above = scores[target][:, h] > model.base_rates[horizon]
+            wanted = {Explain.ABOVE: is_above, Explain.ALL: is_above | True, Explain.NONE: is_above & False}[explain]
+            drivers: list[tuple[ScoreDriver, ...] | None] = [None] * len(rows)
+            places = np.flatnonzero(wanted)
+            if len(places):
+                few = find_drivers(model, rows.take(places), scores[target][places], horizon)
+                for i, row_drivers in zip(places, few, strict=True):
+                    drivers[i] = row_drivers
+            explained[target, horizon] = drivers
+    return explained
 
 
 def assemble_table(  # noqa: PLR0913, PLR0917  # all that is known of some accounts
@@ -190,35 +195,35 @@ def assemble_table(  # noqa: PLR0913, PLR0917  # all that is known of some accou
     scores: Mapping[str, Floats],
     advice: Advice,
     explained: DriversByScore,
-    earlier: PreviousScores | None,
+    previous: PreviousScores | None,
 ) -> pa.Table:
-    """What is told of some accounts, without the tier, which needs them all; columns as `Results.table` has them."""
-    before = earlier.of(rows.account_ids.tolist()) if earlier else {}
+    """Assemble the columns of `ScoreTable.table` for some accounts, but for the tier, which needs all accounts."""
+    before = previous.look_up(rows.account_ids.tolist()) if previous else {}
     unknown = np.full(len(rows), np.nan)
     columns: dict[str, pa.Array] = {"account_id": pa.array(rows.account_ids, pa.string())}
-    for target, bundle in scorer.bundles.items():
-        for h, horizon in enumerate(bundle.horizons):
-            name, told = f"{target}_{horizon}d", explained.get((target, horizon), [None] * len(rows))
+    for target, model in scorer.models.items():
+        for h, horizon in enumerate(model.horizons):
+            name, drivers = f"{target}_{horizon}d", explained.get((target, horizon), [None] * len(rows))
             columns[name] = pa.array(scores[target][:, h])
-            columns[f"{name}_value"] = _known(advice.worth.get((target, horizon), unknown))
-            columns[f"{name}_before"] = _known(before.get(name, unknown))
-            columns[f"{name}_drivers"] = pa.array([None if d is None else _json(d) for d in told], pa.string())
-        eligible = rows.in_cohort.get(target)
-        columns[f"in_cohort_{target}"] = pa.array([None] * len(rows) if eligible is None else eligible, pa.bool_())
-    return pa.table(clear_outside_cohort(columns | _advised(rows, advice)))
+            columns[f"{name}_value"] = _nullable(advice.worth.get((target, horizon), unknown))
+            columns[f"{name}_before"] = _nullable(before.get(name, unknown))
+            columns[f"{name}_drivers"] = pa.array([None if d is None else _json(d) for d in drivers], pa.string())
+        in_cohort = rows.in_cohort.get(target)
+        columns[f"in_cohort_{target}"] = pa.array([None] * len(rows) if in_cohort is None else in_cohort, pa.bool_())
+    return pa.table(clear_outside_cohort(columns | _advice_columns(rows, advice)))
 
 
-def _advised(rows: PreparedSnapshots, advice: Advice) -> dict[str, pa.Array]:
-    done, sale = advice.recommended, advice.sale
+def _advice_columns(rows: PreparedSnapshots, advice: Advice) -> dict[str, pa.Array]:
+    recommended, sale = advice.recommended, advice.sale
     unknown = np.full(len(rows), np.nan)
     return {
-        "value": _known(rows.value),
-        "recommendation": pa.array(done.do, pa.string()),
-        "withheld": pa.array(done.withheld),
-        "why": pa.array(done.why, pa.string()),
-        "next_sale_days": _known(sale.days if sale else unknown),
+        "value": _nullable(rows.value),
+        "recommendation": pa.array(recommended.do, pa.string()),
+        "withheld": pa.array(recommended.withheld),
+        "why": pa.array(recommended.why, pa.string()),
+        "next_sale_days": _nullable(sale.days if sale else unknown),
         "next_sale_overdue": pa.array(sale.overdue if sale else [None] * len(rows), pa.bool_()),
-        "leaves_in_days": _known(advice.leaves),
+        "leaves_in_days": _nullable(advice.leaves),
     }
 
 
@@ -226,5 +231,6 @@ def _json(drivers: tuple[ScoreDriver, ...]) -> str:
     return to_json([driver.as_dict() for driver in drivers]).decode()
 
 
-def _known(values: Floats) -> pa.Array:
+def _nullable(values: Floats) -> pa.Array:
+    """Return values with null for NaN."""
     return pa.array(values, pa.float64(), from_pandas=True)

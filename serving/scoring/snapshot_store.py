@@ -1,4 +1,4 @@
-"""Where the HTTP service's features come from: the newest stored snapshot by account id, or posted histories."""
+"""Store a batch's snapshot and prepare rows for scoring: of the newest stored snapshot, or of posted histories."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from serving.scoring.score_table import ScoreTable
 from serving.scoring.scorer import WANTED, PreparedSnapshots, Scorer
 from training.targets import cohorts
 
-# Columns of a stored snapshot that say who was eligible; no feature's name has a dot.
+# Columns of a stored snapshot that say who was in a cohort; no feature's name has a dot.
 COHORT = "in_cohort."
 _ALWAYS = frozenset({"account_id", "as_of"})
 _ABOUT = b"garrison"
@@ -33,16 +33,16 @@ _ABOUT = b"garrison"
 
 @dataclass(frozen=True)
 class StoredSnapshot:
-    """Some or all of one company's accounts at one instant, as batch scoring saw them.
+    """Snapshots of some or all accounts of a company at one instant, as a batch scored them.
 
     Args:
-        as_of: Where it looks from.
-        frame: As `features.engine.snapshots.build` gives it, without the features that need other accounts' rows.
+        as_of: The instant of the snapshots.
+        frame: As `features.engine.snapshots.build` returns it, without the features that need other accounts' rows.
         sources: Event tables that it was made from.
-        in_cohort: By target, who was eligible: shape (n,), in the frame's order.
+        in_cohort: By target, who was in its cohort: shape (n,), in the frame's order.
         catalog: Fingerprint of the feature definitions.
-        run: Names the batch that stored it; what it said of the accounts bears the same.
-        history: The key of the kept history that it was taken from; None where that is not kept.
+        run: Identifies the batch that stored it; the score table of the same batch has the same.
+        history: The key of the cached history that it was built from; None where that is not cached.
         position: The place in the log of posted events that this history was read up to.
     """
 
@@ -56,29 +56,29 @@ class StoredSnapshot:
     position: int = 0
 
     @classmethod
-    def parts(
+    def build_parts(
         cls, settings: Settings, history: History, as_of: datetime, tables: Iterable[pa.Table] | None = None
     ) -> Iterator[Self]:
-        """Look at a company's history from `as_of`, some accounts at a time, in the order of their ids.
+        """Build snapshots of a company's accounts, some accounts at a time, in the order of their ids.
 
         Args:
             settings: The company's.
             history: Its history.
-            as_of: Where to look from.
-            tables: What `features.engine.snapshots.parts` gives, where it has been computed already.
+            as_of: The instant of the snapshots.
+            tables: What `features.engine.snapshots.parts` returns, where that is computed already.
 
         Raises:
             GarrisonError: No account had been created by then.
         """
-        members = {t: pd.Index(ids, dtype=object) for t, ids in _members(settings, history, as_of).items()}
+        members = {t: pd.Index(ids, dtype=object) for t, ids in _find_members(settings, history, as_of).items()}
         nobody = True
         for part in snapshots.parts(history, as_of) if tables is None else tables:
             if part.num_rows:
                 nobody = False
                 frame = part.to_pandas()
-                there = _eligible(members, frame["account_id"].to_numpy(dtype=object))
-                behind = (history.kept.key, history.kept.position) if history.kept else (None, 0)
-                yield cls(as_of, frame, history.sources, there, history.catalog.version, "", *behind)
+                in_cohort = _flag_members(members, frame["account_id"].to_numpy(dtype=object))
+                origin = (history.cache.key, history.cache.position) if history.cache else (None, 0)
+                yield cls(as_of, frame, history.sources, in_cohort, history.catalog.version, "", *origin)
         if nobody:
             raise GarrisonError(
                 f"there is nobody to score at {as_of:%Y-%m-%d}: no account was created before it",
@@ -86,16 +86,18 @@ class StoredSnapshot:
             )
 
     @classmethod
-    def take(cls, settings: Settings, history: History, as_of: datetime) -> Self:
-        """The same of all accounts at once."""
-        parts = list(cls.parts(settings, history, as_of))
+    def build(cls, settings: Settings, history: History, as_of: datetime) -> Self:
+        """Build snapshots of all accounts at once."""
+        parts = list(cls.build_parts(settings, history, as_of))
         frame = pd.concat([part.frame for part in parts], ignore_index=True)
-        there = {target: np.concatenate([part.in_cohort[target] for part in parts]) for target in parts[0].in_cohort}
-        return cls(as_of, frame, history.sources, there, history.catalog.version)
+        in_cohort = {
+            target: np.concatenate([part.in_cohort[target] for part in parts]) for target in parts[0].in_cohort
+        }
+        return cls(as_of, frame, history.sources, in_cohort, history.catalog.version)
 
     @classmethod
-    def newest(cls, settings: Settings, wanted: Collection[str] | None = None) -> Self | None:
-        """The stored snapshot behind the newest scores, None before the first; only the columns wanted, if given.
+    def load_newest(cls, settings: Settings, wanted: Collection[str] | None = None) -> Self | None:
+        """Load the stored snapshot of the newest scores, None before the first; only the columns wanted, if given.
 
         Raises:
             GarrisonError: The file is not one.
@@ -105,7 +107,7 @@ class StoredSnapshot:
 
     @classmethod
     def read(cls, file: Path, wanted: Collection[str] | None = None) -> Self:
-        """A stored snapshot.
+        """Read a stored snapshot.
 
         Raises:
             GarrisonError: The file is not one.
@@ -113,32 +115,32 @@ class StoredSnapshot:
         try:
             with pq.ParquetFile(file) as opened:
                 about = json.loads((opened.schema_arrow.metadata or {})[_ABOUT])
-                there = opened.schema_arrow.names
-                kept = [c for c in there if wanted is None or c in wanted or c in _ALWAYS or c.startswith(COHORT)]
-                frame = opened.read(columns=kept).to_pandas()
-                behind = {key: about[key] for key in ("catalog", "run", "history", "position")}
+                names = opened.schema_arrow.names
+                columns = [c for c in names if wanted is None or c in wanted or c in _ALWAYS or c.startswith(COHORT)]
+                frame = opened.read(columns=columns).to_pandas()
+                origin = {key: about[key] for key in ("catalog", "run", "history", "position")}
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise GarrisonError(
                 f"{file} is not a stored snapshot",
                 found=type(error).__name__,
                 hint="Score again: python -m serving score",
             ) from error
-        known = {c: frame.pop(c).to_numpy(dtype=bool) for c in list(frame) if c.startswith(COHORT)}
+        flags = {c: frame.pop(c).to_numpy(dtype=bool) for c in list(frame) if c.startswith(COHORT)}
         return cls(
             as_of=datetime.fromisoformat(about["as_of"]),
             frame=frame,
             sources=tuple(about["sources"]),
-            in_cohort={c.removeprefix(COHORT): eligible for c, eligible in known.items()},
-            **behind,
+            in_cohort={c.removeprefix(COHORT): values for c, values in flags.items()},
+            **origin,
         )
 
-    def rows(self, scorer: Scorer) -> PreparedSnapshots:
-        """Ready for the models."""
-        return scorer.rows(self.frame, self.sources, self.in_cohort)
+    def prepare(self, scorer: Scorer) -> PreparedSnapshots:
+        """Prepare the snapshots for the models."""
+        return scorer.prepare(self.frame, self.sources, self.in_cohort)
 
 
 class SnapshotWriter:
-    """Stores the parts of a snapshot as one file under its `as_of`, whole or not at all: a context."""
+    """A context that stores the parts of a snapshot as one file under its `as_of`, whole or not at all."""
 
     def __init__(self, folder: Path, as_of: datetime, run: str) -> None:
         self._run = run
@@ -151,7 +153,7 @@ class SnapshotWriter:
 
     def add(self, part: StoredSnapshot) -> None:
         """Write some more accounts."""
-        columns = {COHORT + target: eligible for target, eligible in part.in_cohort.items()}
+        columns = {COHORT + target: flags for target, flags in part.in_cohort.items()}
         table = pa.Table.from_pandas(part.frame.assign(**columns), preserve_index=False)
         if self._writer is None:
             about = {
@@ -162,7 +164,7 @@ class SnapshotWriter:
                 "history": part.history,
                 "position": part.position,
             }
-            # Text that no account of the first part has would be taken for nothing at all.
+            # A text column that is empty in the first part has no type of its own.
             schema = pa.schema([f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in table.schema])
             schema = schema.with_metadata({**(table.schema.metadata or {}), _ABOUT: json.dumps(about).encode()})
             options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
@@ -172,7 +174,7 @@ class SnapshotWriter:
     def __exit__(self, *error: object) -> None:
         if self._writer:
             self._writer.close()
-        self._replacing.__exit__(*error)  # type: ignore[arg-type]  # as it came
+        self._replacing.__exit__(*error)  # type: ignore[arg-type]  # the three values of an exit
 
 
 @dataclass(frozen=True)
@@ -180,47 +182,47 @@ class SnapshotStore:
     """The newest scored snapshot in memory, row by account id.
 
     Args:
-        as_of: Where it looks from; None where there is no snapshot yet.
-        rows: Ready for the models; None as well then.
-        index: Account id to row.
-        results: What the batch said of these rows, in their order; None where that isn't known.
-        history: The key of the kept history behind them; None where that isn't known.
+        as_of: The instant of the snapshot; None where none is stored yet.
+        rows: Prepared for the models; None where none is stored yet.
+        index: Row by account id.
+        scores: The batch's scores of these rows, in their order; None where they are unknown.
+        history: The key of the cached history behind them; None where that is unknown.
         position: The place in the log of posted events that it was read up to.
     """
 
     as_of: datetime | None
     rows: PreparedSnapshots | None
     index: Mapping[str, int]
-    results: ScoreTable | None = None
+    scores: ScoreTable | None = None
     history: str | None = None
     position: int = 0
 
     @classmethod
     def load(cls, settings: Settings, scorer: Scorer) -> Self:
-        """Read the newest stored snapshot, and what was said of it.
+        """Load the newest stored snapshot, and its scores.
 
         Raises:
-            GarrisonError: They can't be read, or lack what a model wants.
+            GarrisonError: They can't be read, or lack a column that a model reads.
         """
         newest = score_table.find_newest(settings)
         if newest is None:
             return cls(None, None, {})
-        wanted = {*WANTED, *(name for bundle in scorer.bundles.values() for name in bundle.features)}
+        wanted = {*WANTED, *(name for model in scorer.models.values() for name in model.features)}
         snapshot = StoredSnapshot.read(snapshots_folder(settings) / newest.name, wanted)
-        said, rows = ScoreTable.read(newest), snapshot.rows(scorer)
+        scores, rows = ScoreTable.read(newest), snapshot.prepare(scorer)
         index = {account: i for i, account in enumerate(rows.account_ids)}
-        # A batch that was killed between the two files has left a newer snapshot than what was said.
-        fitting = said if said.run == snapshot.run else None
-        return cls(snapshot.as_of, rows, index, fitting, snapshot.history, snapshot.position)
+        # A batch that was killed between the two files has left a snapshot that is newer than its scores.
+        matching = scores if scores.run == snapshot.run else None
+        return cls(snapshot.as_of, rows, index, matching, snapshot.history, snapshot.position)
 
 
 def snapshots_folder(settings: Settings) -> Path:
-    """Where the company's snapshots are stored."""
+    """Return the folder of the company's stored snapshots."""
     return settings.var / "snapshots"
 
 
-def _members(settings: Settings, history: History, as_of: datetime) -> dict[str, np.ndarray]:
-    """By target, the ids of its cohort; targets whose tables are not there are left out."""
+def _find_members(settings: Settings, history: History, as_of: datetime) -> dict[str, np.ndarray]:
+    """Find the ids of each target's cohort; a target whose tables are missing is left out."""
     return {
         name: cohorts.find_eligible_ids(history, target.cohort, as_of)
         for name, target in settings.targets.items()
@@ -228,22 +230,22 @@ def _members(settings: Settings, history: History, as_of: datetime) -> dict[str,
     }
 
 
-def _eligible(members: Mapping[str, pd.Index], ids: np.ndarray) -> dict[str, np.ndarray]:
-    """By target, which of the accounts are in its cohort; an index is hashed once for all parts."""
+def _flag_members(members: Mapping[str, pd.Index], ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Return by target which accounts are in its cohort; an index is hashed once for all parts."""
     return {target: index.get_indexer(ids) >= 0 for target, index in members.items()}
 
 
 def prepare_posted(
     settings: Settings, scorer: Scorer, accounts: Sequence[Mapping[str, Any]], as_of: datetime
 ) -> PreparedSnapshots:
-    """Posted accounts, ready for the models; those created at or after `as_of` have no row.
+    """Prepare posted accounts for the models; those created at or after `as_of` get no row.
 
     Args:
         settings: The company's.
         scorer: Its champions.
         accounts: Each with its canonical row under "account", and its event rows by table. All must give the
             same tables: one that isn't given is a missing source.
-        as_of: Where to look from.
+        as_of: The instant to score at.
     """
     tables: dict[str, list[Mapping[str, Any]]] = {"accounts": [a["account"] for a in accounts]}
     for table in (t for t in EVENTS if t in accounts[0]):
@@ -254,16 +256,19 @@ def prepare_posted(
 def prepare_rows(
     settings: Settings, scorer: Scorer, tables: Mapping[str, Sequence[Mapping[str, Any]]], as_of: datetime
 ) -> PreparedSnapshots:
-    """Canonical rows of a few accounts, by table, ready for the models; those created at or after `as_of` have none."""
-    with History.posted(settings, tables, scorer.catalog) as history:
-        found = snapshots.columns(history, as_of)
-        members = {target: set(ids) for target, ids in _members(settings, history, as_of).items()}
-        there = {target: np.array([a in ids for a in found["account_id"]], bool) for target, ids in members.items()}
-        return scorer.rows(found, history.sources, there)
+    """Prepare canonical rows of a few accounts, by table, for the models.
+
+    Accounts created at or after `as_of` get no row.
+    """
+    with History.from_rows(settings, tables, scorer.catalog) as history:
+        columns = snapshots.build_columns(history, as_of)
+        members = {target: set(ids) for target, ids in _find_members(settings, history, as_of).items()}
+        in_cohort = {t: np.array([a in ids for a in columns["account_id"]], bool) for t, ids in members.items()}
+        return scorer.prepare(columns, history.sources, in_cohort)
 
 
 def _events(settings: Settings, table: str, account: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """An account's event rows, each with its account and with when it became known."""
+    """Return an account's event rows, each with its account and when it became known."""
     time = str(TABLES[table].time)
     spec = settings.tables.get(table)
     lag = spec.lag // timedelta(microseconds=1) if spec else 0
@@ -272,5 +277,5 @@ def _events(settings: Settings, table: str, account: Mapping[str, Any]) -> list[
 
 
 def _known(row: Mapping[str, Any], default: int) -> int:
-    given = row.get("known_at")
-    return default if given is None else int(given)
+    known_at = row.get("known_at")
+    return default if known_at is None else int(known_at)

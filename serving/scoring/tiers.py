@@ -1,4 +1,4 @@
-"""The account's tier under the 5A rule: how much it is worth keeping, from five sides, as a class from A to E."""
+"""Classify accounts into tiers A to E under the 5A rule: how much each is worth keeping, from five sides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 TIERS = ("A", "B", "C", "D", "E")
-# What is read of a snapshot.
+# Columns of a snapshot that are read.
 WANTED = (
     "recurring_revenue_year",
     "spend_365d",
@@ -28,7 +28,7 @@ _HARD = ("urgent_tickets_90d", "escalated_tickets_90d", "reopened_tickets_90d")
 
 @dataclass(frozen=True)
 class TierTable:
-    """Each account's tier, and the sides it was taken from.
+    """Each account's tier, and the sides it was computed from.
 
     Args:
         table: account_id, tier (A to E; missing where no side of the account is known), worth (the mean of the ranks, 0
@@ -40,14 +40,14 @@ class TierTable:
     left_out: Mapping[str, str]
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Yield the counts for people, line by line."""
         counts = self.table["tier"].value_counts()
         yield "Accounts by tier: " + ", ".join(f"{tier} {counts.get(tier, 0):,}" for tier in TIERS)
         for side, why in self.left_out.items():
             yield f"  without {side}: {why}"
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the tiers for machines, ready for JSON."""
         known = self.table.dropna(subset=["tier"])
         return {
             "tiers": dict(zip(known["account_id"], known["tier"], strict=True)),
@@ -56,7 +56,7 @@ class TierTable:
 
 
 def classify(frame: pd.DataFrame) -> TierTable:
-    """Give each account its tier.
+    """Classify accounts into tiers.
 
     The five sides, each ranked among the accounts given, the best last:
 
@@ -93,16 +93,16 @@ def classify(frame: pd.DataFrame) -> TierTable:
 
 
 def _classes(worth: pd.Series) -> pd.Series:
-    """Fifths of the accounts whose worth is known; equals share a tier."""
+    """Return the fifth of each account whose worth is known; equal worths share a tier."""
     above = (worth.rank(ascending=False, method="min") - 1) / max(1, worth.notna().sum())
     return above.map(lambda share: None if pd.isna(share) else TIERS[int(share * len(TIERS))]).astype(object)
 
 
 def _revenue(frame: pd.DataFrame) -> pd.Series:
-    there = [column for column in _REVENUE if column in frame]
-    if not there:
+    columns = [column for column in _REVENUE if column in frame]
+    if not columns:
         raise KeyError(" or ".join(_REVENUE))
-    return frame[there].astype("float64").max(axis=1)
+    return frame[columns].astype("float64").max(axis=1)
 
 
 def _profit(frame: pd.DataFrame) -> pd.Series:
@@ -116,10 +116,10 @@ def _return_on_effort(frame: pd.DataFrame) -> pd.Series:
 
 
 def _difficulty(frame: pd.DataFrame) -> pd.Series:
-    there = [column for column in _HARD if column in frame]
-    if not there:
+    columns = [column for column in _HARD if column in frame]
+    if not columns:
         raise KeyError(" or ".join(_HARD))
-    hard = frame[there].fillna(0).sum(axis=1)
+    hard = frame[columns].fillna(0).sum(axis=1)
     # Without revenue any hard ticket is the worst there is, and none is as good as none elsewhere.
     return -(hard / _revenue(frame).clip(lower=0)).where(hard > 0, 0.0)
 

@@ -45,10 +45,12 @@ def test_the_next_score_by_id_sees_what_was_posted_and_batch_agrees(
         assert http.post("/v1/score", json={"accounts": [own_harbour.posted("A-003")]}).is_success
     scorer = load_champions(own_harbour.settings)
     with History.open(own_harbour.settings) as history:
-        rows = StoredSnapshot.take(own_harbour.settings, history, datetime.fromisoformat(after["as_of"])).rows(scorer)
+        rows = StoredSnapshot.build(own_harbour.settings, history, datetime.fromisoformat(after["as_of"])).prepare(
+            scorer
+        )
     place = rows.account_ids.tolist().index("A-003")
     for target, scores in scorer.score(rows).items():
-        for h, horizon in enumerate(scorer.bundles[target].horizons):
+        for h, horizon in enumerate(scorer.models[target].horizons):
             assert after["scores"][f"{target}_{horizon}d"]["score"] == float(scores[place, h])
     checked = serving("parity", "--config", own_harbour.config)
     assert (checked.returncode, checked.stderr) == (0, "")

@@ -31,31 +31,31 @@ def company(harbour: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def answers(company: Any) -> ScoreService:
+def service(company: Any) -> ScoreService:
     return ScoreService.load(company[0])
 
 
 def ask(
-    answers: ScoreService, *items: Any, as_of: datetime | None = None, detail: Any = "drivers"
+    service: ScoreService, *items: Any, as_of: datetime | None = None, detail: Any = "drivers"
 ) -> list[dict[str, Any]]:
-    told = answers.score(ScoreRequest(as_of, detail, items))
+    told = service.score(ScoreRequest(as_of, detail, items))
     ScoreResponse.model_validate_json(to_json(told), strict=True)
     return json.loads(to_json(told))["results"]
 
 
 @pytest.mark.parametrize("detail", ["scores", "advice", "drivers"])
-def test_scores_by_id_are_the_batchs_to_the_last_bit(company: Any, answers: ScoreService, detail: str) -> None:
-    table = company[1].results.table.to_pandas().set_index("account_id")
-    for item in ask(answers, *IDS, detail=detail):
+def test_scores_by_id_are_the_batchs_to_the_last_bit(company: Any, service: ScoreService, detail: str) -> None:
+    table = company[1].scores.table.to_pandas().set_index("account_id")
+    for item in ask(service, *IDS, detail=detail):
         for name, told in item["scores"].items():
             assert told["score"] == table.loc[item["account_id"], name]
             assert ("drivers" in told) == (detail != "scores")
 
 
-def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, answers: ScoreService) -> None:
+def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, service: ScoreService) -> None:
     settings, scored = company
-    sent = pd.concat(list(run.build_frames(settings, scored.results))).set_index("account_id")
-    for item in ask(answers, *IDS):
+    sent = pd.concat(list(run.build_frames(settings, scored.scores))).set_index("account_id")
+    for item in ask(service, *IDS):
         row = sent.loc[item["account_id"]]
         assert (item["tier"], item["recommendation"]["do"]) == (row["tier"], row["recommendation"])
         assert item["recommendation"]["why"] == row["why"]
@@ -67,11 +67,13 @@ def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, answers: Score
             assert "; ".join(d["text"] for d in item["scores"]["churn_90d"]["drivers"]) == row["drivers"]
 
 
-def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, answers: ScoreService) -> None:
+def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, service: ScoreService) -> None:
     settings, _ = company
-    stored = ask(answers, *IDS)
-    assert answers.online.results is not None
-    bare = ScoreService(settings, answers.scorer, answers.online.__class__(**{**vars(answers.online), "results": None}))
+    stored = ask(service, *IDS)
+    assert service.snapshot.scores is not None
+    bare = ScoreService(
+        settings, service.scorer, service.snapshot.__class__(**{**vars(service.snapshot), "scores": None})
+    )
     for before, now in zip(stored, ask(bare, *IDS), strict=True):
         for name, told in before["scores"].items():
             assert told["drivers"]
@@ -80,18 +82,18 @@ def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, answe
         same = ("value", "recommendation", "next_sale", "leaves_in_days")
         assert [before[key] for key in same] == [now[key] for key in same]
         assert (now["tier"], now["scores"]["churn_90d"]["trend"]) == (None, None)
-    for before, now in zip(ask(answers, *IDS, detail="scores"), ask(bare, *IDS, detail="scores"), strict=True):
+    for before, now in zip(ask(service, *IDS, detail="scores"), ask(bare, *IDS, detail="scores"), strict=True):
         assert before["scores"] == now["scores"]
 
 
-def test_a_posted_history_scores_as_its_id_does(harbour: Any, company: Any, answers: ScoreService) -> None:
-    reader, as_of = ScoreRequestReader(company[0]), company[1].results.as_of
+def test_a_posted_history_scores_as_its_id_does(harbour: Any, company: Any, service: ScoreService) -> None:
+    reader, as_of = ScoreRequestReader(company[0]), company[1].scores.as_of
     for detail in ("scores", "advice", "drivers"):
         items = [harbour.posted(i) for i in IDS]
         body = {"accounts": items, "as_of": as_of.isoformat(), "detail": detail}
         asked = reader.read(json.dumps(body).encode())
-        told = json.loads(to_json(answers.score(asked)))["results"]
-        for by_id, posted in zip(ask(answers, *IDS, detail=detail), told, strict=True):
+        told = json.loads(to_json(service.score(asked)))["results"]
+        for by_id, posted in zip(ask(service, *IDS, detail=detail), told, strict=True):
             # What hangs on the stored scores is known of ids alone, unless the history is newer than they are.
             for item in (by_id, posted):
                 item.pop("age_s")
@@ -101,18 +103,18 @@ def test_a_posted_history_scores_as_its_id_does(harbour: Any, company: Any, answ
             assert by_id == posted
 
 
-def test_a_history_newer_than_the_batch_is_told_how_its_score_has_moved(harbour: Any, answers: ScoreService) -> None:
+def test_a_history_newer_than_the_batch_is_told_how_its_score_has_moved(harbour: Any, service: ScoreService) -> None:
     as_of = datetime(2024, 1, 11, tzinfo=UTC)
-    reader = ScoreRequestReader(answers.settings)
+    reader = ScoreRequestReader(service.settings)
     body = json.dumps({"accounts": [harbour.posted("A-003")], "as_of": as_of.isoformat()}).encode()
-    (item,) = answers.score(reader.read(body))["results"]
-    (before,) = ask(answers, "A-003")
+    (item,) = service.score(reader.read(body))["results"]
+    (before,) = ask(service, "A-003")
     trend = item["scores"]["churn_90d"]["trend"]
     assert trend["score"] == before["scores"]["churn_90d"]["score"]
     assert trend["change"] == item["scores"]["churn_90d"]["score"] - trend["score"]
     assert item["tier"] == before["tier"]
 
 
-def test_an_account_and_the_models_have_the_shapes_that_are_documented(answers: ScoreService) -> None:
-    AccountResponse.model_validate_json(to_json(answers.account("A-003") | {"history": []}), strict=True)
-    ModelsResponse.model_validate_json(to_json(answers.model()), strict=True)
+def test_an_account_and_the_models_have_the_shapes_that_are_documented(service: ScoreService) -> None:
+    AccountResponse.model_validate_json(to_json(service.account("A-003") | {"history": []}), strict=True)
+    ModelsResponse.model_validate_json(to_json(service.model()), strict=True)

@@ -87,22 +87,22 @@ def test_by_default_those_above_the_base_rate_are_explained(own_harbour: Any, no
     settings = own_harbour.settings
     for explain, expected in ((Explain.ABOVE, None), (Explain.ALL, True), (Explain.NONE, False)):
         scored = run.score_accounts(settings, None, as_of=now, explain=explain)
-        for name, (target, horizon) in scored.results.names.items():
-            table = scored.results.table
-            above = table[name].to_numpy() > scored.scorer.bundles[target].base_rates[horizon]
+        for name, (target, horizon) in scored.scores.score_names.items():
+            table = scored.scores.table
+            above = table[name].to_numpy() > scored.scorer.models[target].base_rates[horizon]
             has = table[f"{name}_drivers"].is_valid().to_pylist()
             assert has == (above.tolist() if expected is None else [expected] * len(has))
 
 
 def test_each_account_is_told_what_to_do_and_what_is_at_stake(harbour: Any, now: datetime, tmp_path: Path) -> None:
     scored = run.score_accounts(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
-    frame, table = pd.read_parquet(tmp_path / "s.parquet"), scored.results.table.to_pandas()
+    frame, table = pd.read_parquet(tmp_path / "s.parquet"), scored.scores.table.to_pandas()
     known = frame["value"].notna()
     assert known.any()
     year = frame["churn_90d"] * frame["value"]
     assert frame.loc[known, "value_at_risk"].tolist() == pytest.approx(year[known].tolist())
     assert set(frame["recommendation"].dropna()) <= {"act", "sell", "leave_alone"}
-    risky = scored.scorer.bundles["churn"].threshold(90, harbour.settings.alerts.leave_share)
+    risky = scored.scorer.models["churn"].threshold(90, harbour.settings.alerts.leave_share)
     assert ((frame["recommendation"] == "act") == (frame["churn_90d"].ge(risky) & frame["in_cohort"])).all()
     assert frame["why"].str.len().gt(0).all()
     assert set(frame["tier"]) == set("ABCDE")
@@ -126,11 +126,11 @@ def test_the_trend_is_the_change_since_the_last_run_before(own_harbour: Any, tmp
 
 
 def test_parts_score_as_the_whole_does(own_harbour: Any, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run.score_accounts(own_harbour.settings, None, as_of=now).results
-    kept = StoredSnapshot.newest(own_harbour.settings)
+    whole = run.score_accounts(own_harbour.settings, None, as_of=now).scores
+    kept = StoredSnapshot.load_newest(own_harbour.settings)
     monkeypatch.setattr("features.engine.snapshots._ACCOUNTS", 7)
-    parts = run.score_accounts(own_harbour.settings, None, as_of=now).results
-    again = StoredSnapshot.newest(own_harbour.settings)
+    parts = run.score_accounts(own_harbour.settings, None, as_of=now).scores
+    again = StoredSnapshot.load_newest(own_harbour.settings)
     assert parts.table.drop_columns(sorted(c for c in parts.table.column_names if c.endswith("_before"))).equals(
         whole.table.drop_columns(sorted(c for c in whole.table.column_names if c.endswith("_before")))
     )
@@ -143,7 +143,7 @@ def test_the_default_instant_ends_the_last_day_with_an_event(own_harbour: Any) -
     scored = run.score_accounts(own_harbour.settings, None, explain=Explain.NONE)
     rows = own_harbour.rows
     last = max([r["used_at"] for r in rows["usage"]] + [r["opened_at"] for r in rows["tickets"]])
-    as_of = scored.results.as_of
+    as_of = scored.scores.as_of
     assert as_of.isoformat() > last > (as_of - pd.Timedelta(days=1)).isoformat()
 
 
@@ -191,12 +191,12 @@ def test_a_run_that_was_killed_is_mended_by_running_it_again(own_harbour: Any, t
 def test_the_snapshot_is_kept_as_it_was_scored(own_harbour: Any, now: datetime) -> None:
     run.score_accounts(own_harbour.settings, None, as_of=datetime(2023, 12, 1, tzinfo=UTC), explain=Explain.NONE)
     scored = run.score_accounts(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
-    newest = StoredSnapshot.newest(own_harbour.settings)
+    newest = StoredSnapshot.load_newest(own_harbour.settings)
     assert newest is not None
     assert (newest.as_of, newest.sources) == (now, ("tickets", "usage", "purchases"))
-    again, table = scored.scorer.score(newest.rows(scored.scorer)), scored.results.table
-    for name, (target, horizon) in scored.results.names.items():
-        h = scored.scorer.bundles[target].horizons.index(horizon)
+    again, table = scored.scorer.score(newest.prepare(scored.scorer)), scored.scores.table
+    for name, (target, horizon) in scored.scores.score_names.items():
+        h = scored.scorer.models[target].horizons.index(horizon)
         assert again[target][:, h].tolist() == table[name].to_pylist()
     assert newest.in_cohort["churn"].tolist() == table["in_cohort_churn"].to_pylist()
 
@@ -208,7 +208,7 @@ def test_a_file_that_is_no_snapshot_is_named(own_harbour: Any, tmp_path: Path) -
     with pytest.raises(GarrisonError, match=r"2024\.parquet holds no scores"):
         ScoreTable.read(tmp_path / "2024.parquet")
     shutil.rmtree(score_table.scores_folder(own_harbour.settings), ignore_errors=True)
-    assert StoredSnapshot.newest(own_harbour.settings) is None
+    assert StoredSnapshot.load_newest(own_harbour.settings) is None
 
 
 def test_without_a_champion_there_is_nothing_to_score_with(own_harbour: Any, now: datetime) -> None:

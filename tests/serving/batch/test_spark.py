@@ -116,9 +116,12 @@ def twice(settings: Settings, now: datetime, tmp_path_factory: pytest.TempPathFa
     stored = scores(settings, now)
     engine = Engine(kind="spark", master="local[2]", folder=shared, options=LOCAL)
     there = run.score_accounts(settings.model_copy(update={"engine": engine}), None, as_of=now, explain=Explain.ALL)
-    snapshot, earlier = StoredSnapshot.newest(settings), PreviousScores.than(score_table.scores_folder(settings), now)
+    snapshot, earlier = (
+        StoredSnapshot.load_newest(settings),
+        PreviousScores.load(score_table.scores_folder(settings), now),
+    )
     assert snapshot
-    assert snapshot.run == there.results.run
+    assert snapshot.run == there.scores.run
     return Twice(here, there, snapshot, earlier, (stored, scores(settings, now)), list(shared.iterdir()))
 
 
@@ -131,14 +134,14 @@ def scores(settings: Settings, now: datetime) -> list[Any]:
 @java
 def test_spark_scores_the_same_snapshot_to_the_same_bits(settings: Settings, twice: Twice) -> None:
     scorer = twice.there.scorer
-    rows = twice.snapshot.rows(scorer)
-    wanted = score_table.build_table(settings, scorer, rows, explain=Explain.ALL, earlier=twice.earlier)
-    assert twice.there.results.table.drop_columns("tier").equals(wanted)
+    rows = twice.snapshot.prepare(scorer)
+    wanted = score_table.build_table(settings, scorer, rows, explain=Explain.ALL, previous=twice.earlier)
+    assert twice.there.scores.table.drop_columns("tier").equals(wanted)
 
 
 @java
 def test_a_batch_on_spark_says_what_the_default_engine_s_says(twice: Twice) -> None:
-    here, there = twice.here.results, twice.there.results
+    here, there = twice.here.scores, twice.there.scores
     assert alike(there.table, here.table) == []
     assert there.table.num_rows == 80
     assert replace(there, table=None, before=None, run="") == replace(here, table=None, before=None, run="")
@@ -147,14 +150,14 @@ def test_a_batch_on_spark_says_what_the_default_engine_s_says(twice: Twice) -> N
 
 @java
 def test_accounts_come_back_in_the_order_of_code_points(twice: Twice) -> None:
-    account_ids = twice.there.results.table["account_id"].to_pylist()
+    account_ids = twice.there.scores.table["account_id"].to_pylist()
     assert account_ids == sorted(account_ids) == twice.snapshot.frame["account_id"].tolist()
     assert set(RENAMED.values()) < set(account_ids)
 
 
 @java
 def test_last_scores_cohorts_and_drivers_are_there(twice: Twice) -> None:
-    table = twice.there.results.table
+    table = twice.there.scores.table
     assert table["churn_90d_before"].null_count == 0
     assert [{*table[f"in_cohort_{target}"].to_pylist()} for target in ("churn", "upsell")] == [{True}, {True, False}]
     assert table["churn_90d_drivers"].null_count == 0
@@ -177,7 +180,7 @@ def few(settings: Settings) -> Iterator[History]:
     with History.open(settings) as whole:
         account_ids = whole.accounts(0, 19)["account_id"].to_pylist()
         rows = {t: [row for i in account_ids for row in whole.rows(t, i)] for t in ("accounts", "tickets")}
-    with History.posted(settings, rows) as history:
+    with History.from_rows(settings, rows) as history:
         yield history
 
 
@@ -187,11 +190,11 @@ def test_executors_of_their_own_score_what_lacks_sources(
 ) -> None:
     scorer = load_champions(settings)
     few.engine = Engine(kind="spark", master="local-cluster[2,1,512]", folder=tmp_path, options=LOCAL | EXECUTORS)
-    [(part, told)] = spark.score_parts(settings, few, scorer, as_of=now, explain=Explain.ABOVE, earlier=None)
-    assert told.equals(score_table.build_table(settings, scorer, part.rows(scorer), explain=Explain.ABOVE))
+    [(part, told)] = spark.score_parts(settings, few, scorer, as_of=now, explain=Explain.ABOVE, previous=None)
+    assert told.equals(score_table.build_table(settings, scorer, part.prepare(scorer), explain=Explain.ABOVE))
     assert told.num_rows == 20
     assert 0 < told["churn_90d_drivers"].null_count < 20
-    assert {part.sources, scorer.missing("churn", part.sources)} == {("tickets",), ("usage", "purchases")}
+    assert {part.sources, scorer.find_missing_sources("churn", part.sources)} == {("tickets",), ("usage", "purchases")}
 
 
 @java
@@ -203,7 +206,7 @@ def test_workers_without_the_libraries_are_told_in_one_line(
     bare.chmod(0o755)
     options = LOCAL | {"spark.pyspark.python": str(bare)}
     few.engine = Engine(kind="spark", master="local[1]", folder=tmp_path, options=options)
-    parts = spark.score_parts(settings, few, load_champions(settings), as_of=now, explain=Explain.NONE, earlier=None)
+    parts = spark.score_parts(settings, few, load_champions(settings), as_of=now, explain=Explain.NONE, previous=None)
     with pytest.raises(GarrisonError, match="Python failed on Spark's workers") as told:
         next(parts)
     assert "No module named" in str(told.value)
@@ -215,18 +218,18 @@ def test_a_model_that_the_snapshots_do_not_serve_is_told_before_spark_starts(
     settings: Settings, few: History, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champions = load_champions(settings)
-    wrong = replace(champions.bundles["churn"], features=("region", "colour"))
-    scorer = replace(champions, bundles={"churn": wrong})
+    wrong = replace(champions.models["churn"], features=("region", "colour"))
+    scorer = replace(champions, models={"churn": wrong})
     few.engine = Engine(kind="spark")
     monkeypatch.setattr(engine_spark, "_started", None)
     with pytest.raises(GarrisonError, match="colour"):
-        next(spark.score_parts(settings, few, scorer, as_of=now, explain=Explain.NONE, earlier=None))
+        next(spark.score_parts(settings, few, scorer, as_of=now, explain=Explain.NONE, previous=None))
 
 
 def scoring(settings: Settings, explain: Explain = Explain.ALL) -> SparkScoring:
     scorer = load_champions(settings)
     sources = ("tickets", "usage", "purchases")
-    return SparkScoring(settings, scorer.bundles, scorer.catalog.files, sources, explain)
+    return SparkScoring(settings, scorer.models, scorer.catalog.files, sources, explain)
 
 
 def test_what_is_sent_to_workers_holds_no_password_and_no_data(settings: Settings, now: datetime) -> None:
@@ -238,11 +241,11 @@ def test_what_is_sent_to_workers_holds_no_password_and_no_data(settings: Setting
     wanted = job(frame)
     sent = pickle.dumps(job)
     assert b"hidden" not in sent
-    texts = sum(len(head.text) for bundle in job.bundles.values() for head in bundle.heads)
+    texts = sum(len(head.text) for bundle in job.models.values() for head in bundle.horizon_models)
     assert len(sent) < 1.2 * texts + 200_000
     again = pickle.loads(sent)  # noqa: S301  # our own bytes
-    assert all("booster" not in vars(head) for bundle in again.bundles.values() for head in bundle.heads)
-    assert all(bundle.reference.empty for bundle in again.bundles.values())
+    assert all("booster" not in vars(head) for bundle in again.models.values() for head in bundle.horizon_models)
+    assert all(bundle.reference.empty for bundle in again.models.values())
     assert again(frame).equals(wanted)
 
 
@@ -253,9 +256,9 @@ def test_workers_know_a_company_s_own_features(own_harbour: Any, now: datetime) 
     settings = load_settings(own_harbour.config)
     job = scoring(settings)
     # The model reads the company's own feature in place of the one that it learned from.
-    churn = job.bundles["churn"]
+    churn = job.models["churn"]
     taught = tuple("own_uses_30d" if f == "usage_events_30d" else f for f in churn.features)
-    job = replace(job, bundles={"churn": replace(churn, features=taught)})
+    job = replace(job, models={"churn": replace(churn, features=taught)})
     with History.open(settings) as history:
         frame = snapshots.build(history, [now])
     sent = pickle.dumps(job)

@@ -20,7 +20,7 @@ from features.settings import Crm
 from features.state import database
 from features.state.tables import DELIVERY_RUNS
 from serving.delivery import destinations
-from serving.delivery.deliver import deliver
+from serving.delivery.deliver import check_not_running, deliver
 from tests.support.fake_hubspot import TOKEN, FakeHubSpot
 from tests.support.fake_salesforce import FakeSalesforce
 from tests.support.fake_server import FakeServer, Trap
@@ -31,14 +31,23 @@ import json, sys
 from types import SimpleNamespace
 import pandas as pd
 from features.settings import Crm
-from serving import store
-from serving.delivery import deliver
+from features.state import database
+from serving.delivery.deliver import deliver
 given = json.loads(sys.argv[1])
 settings = SimpleNamespace(crm=Crm.model_validate(given["crm"]), state=given["state"], targets={})
 chunks = (pd.DataFrame({"account_id": ids, "churn_90d": 0.25}) for ids in given["chunks"])
-with store.open(settings) as opened:
+with database.open(settings) as opened:
     deliver(settings, opened, chunks, given["to"])
 """
+# A delivery that says when it has begun, and ends when its standard input does.
+WAITING = """
+def wait(chunks):
+    for chunk in chunks:
+        print("begun", flush=True)
+        sys.stdin.read()
+        yield chunk
+"""
+WAITING = DELIVERY.replace("with database", WAITING + "chunks = wait(chunks)\nwith database")
 ACCOUNTS = [[f"k{i:03}" for i in range(start, start + 150)] for start in (0, 150)]
 
 
@@ -85,9 +94,9 @@ def test_a_killed_delivery_is_finished_by_the_next(cloud: tuple[str, Any, Crm], 
     chunks = [pd.DataFrame({"account_id": ids, "churn_90d": 0.25}) for ids in ACCOUNTS]
     with database.open(settings) as opened:
         finished = deliver(settings, opened, chunks, to)
-        assert (finished.stopped, sum(finished.fates.values())) == ("", 300)
-        assert set(finished.fates) <= {"sent", "unchanged"}
-        assert deliver(settings, opened, chunks, to).fates == {"unchanged": 300}
+        assert (finished.stopped, sum(finished.counts.values())) == ("", 300)
+        assert set(finished.counts) <= {"sent", "unchanged"}
+        assert deliver(settings, opened, chunks, to).counts == {"unchanged": 300}
     assert sorted(server.records) == [account for chunk in ACCOUNTS for account in chunk]
     # Only an upsert whose answer nobody heard is sent a second time; it changes nothing.
     twice = [account for account, n in server.writes.items() if n > 1]
@@ -126,27 +135,27 @@ def test_a_database_is_asked_itself_what_it_holds(settings: Any, opened: databas
     def send(**more: Any) -> Any:
         return deliver(settings, opened, [frame(**more)], url)
 
-    assert send().fates == {"sent": 2}
+    assert send().counts == {"sent": 2}
     later = pd.to_datetime(["2024-02-01"] * 2, utc=True)
-    assert send(as_of=later).fates == {"unchanged": 2}
-    assert send(as_of=later, churn_90d=[1 / 3, 0.75]).fates == {"unchanged": 1, "sent": 1}
+    assert send(as_of=later).counts == {"unchanged": 2}
+    assert send(as_of=later, churn_90d=[1 / 3, 0.75]).counts == {"unchanged": 1, "sent": 1}
     engine = database.connect(url)
     with engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM garrison_scores WHERE account_id = 'a'"))
     engine.dispose()
-    assert send(as_of=later, churn_90d=[1 / 3, 0.75]).fates == {"sent": 1, "unchanged": 1}
+    assert send(as_of=later, churn_90d=[1 / 3, 0.75]).counts == {"sent": 1, "unchanged": 1}
 
 
 def test_a_dry_run_on_a_database_makes_no_table(settings: Any, opened: database.Store, url: str) -> None:
     looked = deliver(settings, opened, [frame()], url, dry_run=True)
-    assert looked.fates == {"new": 2}
+    assert looked.counts == {"new": 2}
     engine = database.connect(url)
     assert sa.inspect(engine).get_table_names() == []
     engine.dispose()
     deliver(settings, opened, [frame()], url)
     later = pd.to_datetime(["2024-02-01"] * 2, utc=True)
     looked = deliver(settings, opened, [frame(churn_90d=[0.25, 0.5], as_of=later)], url, dry_run=True)
-    assert looked.fates == {"changed": 1, "unchanged": 1}
+    assert looked.counts == {"changed": 1, "unchanged": 1}
     (change,) = looked.changes
     assert change.fields["churn_90d"] == (1 / 3, 0.25)
     assert set(change.fields) == {"churn_90d", "as_of"}
@@ -163,7 +172,7 @@ def test_a_row_that_a_database_refuses_does_not_keep_the_others_out(
         )
     engine.dispose()
     delivered = deliver(settings, opened, [frame()], f"{url}#t", result=tmp_path / "fates.csv")
-    assert delivered.fates == {"sent": 1, "quarantined": 1}
+    assert delivered.counts == {"sent": 1, "quarantined": 1}
     with (tmp_path / "fates.csv").open(newline="") as file:
         fates = {row["account_id"]: row for row in csv.DictReader(file)}
     assert fates["a"]["fate"] == "sent"
@@ -181,11 +190,13 @@ def test_chunks_are_read_one_at_a_time(settings: Any, opened: database.Store, tm
             held += 1
             yield frame(account_id=[f"{i}a", f"{i}b"])
 
-    told: list[int] = []
+    progress: list[int] = []
     url = f"sqlite:///{tmp_path}/crm.db"
-    delivered = deliver(settings, opened, chunks(), url, tell=lambda _, done: told.append(done))
-    assert (delivered.fates, held) == ({"sent": 10}, 5)
-    assert told[-1] == 10
+    delivered = deliver(
+        settings, opened, chunks(), url, progress=lambda _step, done=0, _total=0, /: progress.append(done)
+    )
+    assert (delivered.counts, held) == ({"sent": 10}, 5)
+    assert progress[-1] == 10
 
 
 def test_each_run_is_noted_with_the_fates_of_its_rows(settings: Any, opened: database.Store, tmp_path: Path) -> None:
@@ -199,9 +210,38 @@ def test_each_run_is_noted_with_the_fates_of_its_rows(settings: Any, opened: dat
 def test_a_file_is_written_whole_each_time(settings: Any, opened: database.Store, tmp_path: Path) -> None:
     to = str(tmp_path / "s.csv")
     looked = deliver(settings, opened, [frame()], to, dry_run=True)
-    assert (looked.fates, (tmp_path / "s.csv").exists()) == ({"new": 2}, False)
+    assert (looked.counts, (tmp_path / "s.csv").exists()) == ({"new": 2}, False)
     for _ in range(2):
         delivered = deliver(settings, opened, [frame(), frame(account_id=["c", "d"])], to, result=tmp_path / "f.csv")
-        assert delivered.fates == {"sent": 4}
+        assert delivered.counts == {"sent": 4}
     assert pd.read_csv(to)["account_id"].tolist() == pd.read_csv(tmp_path / "f.csv")["account_id"].tolist()
     delivered.raise_for_failures()
+
+
+@pytest.mark.parametrize("state", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("cloud", ["hubspot"], indirect=True)
+def test_a_second_delivery_to_one_crm_is_refused_while_the_first_runs(
+    cloud: tuple[str, FakeServer, Crm], state: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    to, _, crm = cloud
+    url = f"sqlite:///{tmp_path}/state.db" if state == "sqlite" else str(request.getfixturevalue("postgres_url"))
+    given = {"crm": crm.model_dump(mode="json"), "state": url, "to": to, "chunks": ACCOUNTS}
+    line = [sys.executable, "-c", WAITING, json.dumps(given)]
+    chunks = [pd.DataFrame({"account_id": ids, "churn_90d": 0.25}) for ids in ACCOUNTS]
+    settings = _settings(crm, url, targets={})
+    with (
+        subprocess.Popen(line, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first,
+        database.open(settings) as opened,
+    ):
+        assert first.stdout is not None
+        assert first.stdout.readline() == "begun\n"
+        refused = r"another delivery to hubspot .* companies is running.*Wait until it has ended"
+        with pytest.raises(DeliveryError, match=refused):
+            deliver(settings, opened, chunks, to)
+        with pytest.raises(DeliveryError, match=refused):
+            check_not_running(settings, opened, to)
+        assert deliver(settings, opened, chunks, to, dry_run=True).counts == {"new": 300}
+        first.communicate(timeout=60)
+        assert first.returncode == 0
+        check_not_running(settings, opened, to)
+        assert deliver(settings, opened, chunks, to).counts == {"unchanged": 300}

@@ -143,10 +143,10 @@ def test_a_table_is_made_updated_and_widened(
     assert bool(found[0]["in_cohort"]) is True
     write(f"{url}#other table", frame())
     assert len(rows(url, "other table")) == 2
-    needs = {need.name: need.there for need in destinations.list_fields(url, settings)}
+    needs = {need.name: need.exists for need in destinations.list_fields(url, settings)}
     assert (needs["churn_30d"], needs["tier"]) == (True, False)
     destinations.list_fields(url, settings, create=True)
-    assert all(need.there for need in destinations.list_fields(url, settings))
+    assert all(need.exists for need in destinations.list_fields(url, settings))
     assert rows(url)[0]["tier"] is None
 
 

@@ -12,7 +12,9 @@ from features.core.errors import DeliveryError
 from features.settings import Crm
 from features.state import database
 from serving.delivery import destinations
-from serving.delivery.deliver import DeliveryReport, deliver
+from serving.delivery.deliver import deliver
+from serving.delivery.hubspot import HubSpotDestination
+from serving.delivery.report import DeliveryReport
 from tests.support.fake_hubspot import TOKEN, FakeHubSpot, refusal
 from tests.support.fake_server import Answer, Trap
 
@@ -49,8 +51,8 @@ def settings(portal: FakeHubSpot, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def ready(portal: FakeHubSpot, settings: Any) -> FakeHubSpot:
-    destination = destinations.HubSpot(settings)
-    destination.needs(COLUMNS, create=True)  # type: ignore[arg-type]
+    destination = HubSpotDestination(settings)
+    destination.list_fields(COLUMNS, create=True)  # type: ignore[arg-type]
     destination.close()
     portal.asked.clear()
     return portal
@@ -65,7 +67,7 @@ def send(settings: Any) -> Iterator[Callable[..., DeliveryReport]]:
 def test_rows_arrive_a_hundred_at_a_time_and_then_only_what_changed(
     ready: FakeHubSpot, send: Callable[..., DeliveryReport]
 ) -> None:
-    assert send(frame(250)).fates == {"sent": 250}
+    assert send(frame(250)).counts == {"sent": 250}
     assert ready.count(UPSERT) == 3
     assert ready.records["h000"] == {
         "name": "Boatyard h000",
@@ -78,7 +80,7 @@ def test_rows_arrive_a_hundred_at_a_time_and_then_only_what_changed(
     assert ready.records["h001"]["garrison_value"] == ""
     later = frame(250)
     later.loc[7, "churn_90d"] = 0.75
-    assert send(later).fates == {"unchanged": 249, "sent": 1}
+    assert send(later).counts == {"unchanged": 249, "sent": 1}
     assert [a for a, n in ready.writes.items() if n > 1] == ["h007"]
 
 
@@ -93,7 +95,7 @@ def test_partial_failures_are_found_row_by_row(
         "h003": [("TRANSIENT", "try again")] * 9,
     }
     delivered = send(frame(6), result=tmp_path / "fates.csv")
-    assert delivered.fates == {"sent": 4, "quarantined": 2}
+    assert delivered.counts == {"sent": 4, "quarantined": 2}
     fates = pd.read_csv(tmp_path / "fates.csv", index_col="account_id")
     assert fates["tries"].to_dict() == {"h000": 1, "h001": 1, "h002": 2, "h003": 3, "h004": 1, "h005": 1}
     assert fates.loc["h001", "reason"] == "not a valid number"
@@ -104,7 +106,7 @@ def test_a_row_that_spoils_its_batch_is_found_and_the_others_arrive(
     ready: FakeHubSpot, send: Callable[..., DeliveryReport], tmp_path: Path
 ) -> None:
     ready.spoilers = {"h003", "h077"}
-    assert send(frame(100), result=tmp_path / "fates.csv").fates == {"sent": 98, "quarantined": 2}
+    assert send(frame(100), result=tmp_path / "fates.csv").counts == {"sent": 98, "quarantined": 2}
     fates = pd.read_csv(tmp_path / "fates.csv", index_col="account_id")
     assert set(fates.index[fates["fate"] == "quarantined"]) == {"h003", "h077"}
     assert "not valid: h003" in fates.loc["h003", "reason"]
@@ -115,18 +117,18 @@ def test_a_row_that_the_answer_leaves_out_is_not_taken_for_sent(
     ready: FakeHubSpot, send: Callable[..., DeliveryReport]
 ) -> None:
     ready.forgotten = {"h001"}
-    assert send(frame()).fates == {"sent": 2, "quarantined": 1}
+    assert send(frame()).counts == {"sent": 2, "quarantined": 1}
     ready.forgotten = set()
-    assert send(frame()).fates == {"unchanged": 2, "sent": 1}
+    assert send(frame()).counts == {"unchanged": 2, "sent": 1}
 
 
 def test_a_429_is_waited_out_as_long_as_it_says(
     ready: FakeHubSpot, send: Callable[..., DeliveryReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("serving.delivery.crm_client.Patience.wait", lambda _, _tried, asked=0.0: slept.append(asked))
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=slept.append))
     ready.traps = [Trap(UPSERT, Answer(429, SLOW_DOWN.body, {"Retry-After": "10"}), after=1, times=2)]
-    assert send(frame(300)).fates == {"sent": 300}
+    assert send(frame(300)).counts == {"sent": 300}
     assert slept == [10.0, 10.0]
     assert set(ready.writes.values()) == {1}
 
@@ -136,11 +138,11 @@ def test_a_cloud_that_stays_away_ends_the_delivery_and_the_next_takes_the_rest(
 ) -> None:
     ready.traps = [Trap(UPSERT, refusal("down", 503, "DOWN"), after=1, times=3)]
     delivered = send(frame(300), result=tmp_path / "fates.csv")
-    assert delivered.fates == {"sent": 100, "failed": 200}
+    assert delivered.counts == {"sent": 100, "failed": 200}
     assert "HubSpot did not answer in 3 tries" in delivered.stopped
     assert ready.count(UPSERT) == 4  # and no more, for the third hundred
     assert pd.read_csv(tmp_path / "fates.csv")["fate"].value_counts().to_dict() == {"failed": 200, "sent": 100}
-    assert send(frame(300)).fates == {"unchanged": 100, "sent": 200}
+    assert send(frame(300)).counts == {"unchanged": 100, "sent": 200}
     assert set(ready.writes.values()) == {1}
 
 
@@ -149,7 +151,7 @@ def test_being_told_to_stay_away_for_hours_ends_the_delivery(
 ) -> None:
     ready.traps = [Trap(UPSERT, Answer(429, SLOW_DOWN.body, {"Retry-After": "40000"}))]
     delivered = send(frame())
-    assert delivered.fates == {"failed": 3}
+    assert delivered.counts == {"failed": 3}
     assert "left alone for 40000 s" in delivered.stopped
 
 
@@ -177,9 +179,9 @@ def test_a_property_of_hubspots_own_is_refused(ready: FakeHubSpot, send: Callabl
 
 
 def test_the_properties_are_made_once(portal: FakeHubSpot, settings: Any) -> None:
-    assert not any(need.there for need in destinations.list_fields("hubspot", settings))
+    assert not any(need.exists for need in destinations.list_fields("hubspot", settings))
     destinations.list_fields("hubspot", settings, create=True)
-    assert all(need.there for need in destinations.list_fields("hubspot", settings))
+    assert all(need.exists for need in destinations.list_fields("hubspot", settings))
     assert portal.properties["garrison_account_id"]["hasUniqueValue"]
     assert portal.properties["garrison_as_of"]["type"] == "datetime"
     assert [option["value"] for option in portal.properties["garrison_in_cohort"]["options"]] == ["true", "false"]

@@ -40,26 +40,26 @@ def test_it_holds_what_was_confirmed_last_for_each_destination(opened: database.
     mine, other = Ledger(opened, "one"), Ledger(opened, "other")
     mine.settle([row("a"), row("b")], confirmed=[row("a"), row("b")], quarantined={})
     mine.settle([row("a", 0.75)], confirmed=[row("a", 0.75)], quarantined={})
-    assert mine.held(["a", "b", "c"]) == {"a": row("a", 0.75).digest, "b": row("b").digest}
-    assert mine.before("a") == {"churn": 0.75, "why": "Rückgang"}
-    assert (other.held(["a"]), other.before("a")) == ({}, None)
+    assert mine.read_digests(["a", "b", "c"]) == {"a": row("a", 0.75).digest, "b": row("b").digest}
+    assert mine.read_record("a") == {"churn": 0.75, "why": "Rückgang"}
+    assert (other.read_digests(["a"]), other.read_record("a")) == ({}, None)
 
 
 def test_more_accounts_than_a_query_takes_are_found(opened: database.Store) -> None:
     mine, rows = Ledger(opened, "one"), [row(f"{i}") for i in range(2_500)]
     mine.settle(rows, confirmed=rows, quarantined={})
-    assert len(mine.held([r.account_id for r in rows])) == 2_500
+    assert len(mine.read_digests([r.account_id for r in rows])) == 2_500
 
 
 def test_a_job_is_under_way_until_its_rows_are_settled(opened: database.Store) -> None:
     mine = Ledger(opened, "one")
-    mine.begin("job 1", [row("a"), row("b")])
-    mine.begin("job 2", [row("b", 0.25)])  # the row is sent again
-    assert mine.under_way() == {"job 1": [row("a")], "job 2": [row("b", 0.25)]}
-    assert Ledger(opened, "other").under_way() == {}
-    assert mine.held(["a", "b"]) == {}
+    mine.begin_job("job 1", [row("a"), row("b")])
+    mine.begin_job("job 2", [row("b", 0.25)])  # the row is sent again
+    assert mine.read_unfinished_jobs() == {"job 1": [row("a")], "job 2": [row("b", 0.25)]}
+    assert Ledger(opened, "other").read_unfinished_jobs() == {}
+    assert mine.read_digests(["a", "b"]) == {}
     mine.settle([row("a")], confirmed=[], quarantined={"a": ("no name", 3)})
-    assert list(mine.under_way()) == ["job 2"]
+    assert list(mine.read_unfinished_jobs()) == ["job 2"]
 
 
 def test_a_row_leaves_quarantine_when_it_is_taken(opened: database.Store) -> None:

@@ -12,8 +12,10 @@ from features.core.errors import DeliveryError
 from features.settings import Crm
 from features.state import database
 from serving.delivery import destinations
-from serving.delivery.deliver import DeliveryReport, deliver
+from serving.delivery.deliver import deliver
 from serving.delivery.ledger import Ledger
+from serving.delivery.report import DeliveryReport
+from serving.delivery.salesforce import SalesforceDestination
 from tests.support.fake_salesforce import EXPIRED, FakeSalesforce
 from tests.support.fake_server import Answer, Trap
 
@@ -50,8 +52,8 @@ def settings(org: FakeSalesforce, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def ready(org: FakeSalesforce, settings: Any) -> FakeSalesforce:
-    destination = destinations.Salesforce(settings)
-    destination.needs(COLUMNS, create=True)  # type: ignore[arg-type]
+    destination = SalesforceDestination(settings)
+    destination.list_fields(COLUMNS, create=True)  # type: ignore[arg-type]
     destination.close()
     org.asked.clear()
     return org
@@ -66,7 +68,7 @@ def send(settings: Any) -> Iterator[Callable[..., DeliveryReport]]:
 def test_rows_arrive_and_the_next_time_only_what_changed(
     ready: FakeSalesforce, send: Callable[..., DeliveryReport]
 ) -> None:
-    assert send(frame()).fates == {"sent": 3}
+    assert send(frame()).counts == {"sent": 3}
     assert ready.records["Ä-0"] == {
         "Name": "Boatyard Ä-0",
         "Garrison_Account_Id__c": "Ä-0",
@@ -79,11 +81,11 @@ def test_rows_arrive_and_the_next_time_only_what_changed(
     assert "Garrison_Value__c" not in ready.records["Ä-1"]
     later = frame(as_of="2024-02-01")
     later.loc[2, "churn_90d"] = 0.5
-    assert send(later).fates == {"unchanged": 2, "sent": 1}
+    assert send(later).counts == {"unchanged": 2, "sent": 1}
     assert ready.writes == {"Ä-0": 1, "Ä-1": 1, "Ä-2": 2}
     assert ready.records["Ä-2"]["Garrison_As_Of__c"] == "2024-02-01T00:00:00.000Z"
     assert len(ready.jobs) == 2
-    assert send(later, everything=True).fates == {"sent": 3}
+    assert send(later, everything=True).counts == {"sent": 3}
 
 
 def test_a_value_that_is_gone_is_emptied(ready: FakeSalesforce, send: Callable[..., DeliveryReport]) -> None:
@@ -113,7 +115,7 @@ def test_rows_that_failed_in_silence_are_found_and_tried_again(
     ready.without_id = {"Ä-3"}
     ready.forgotten = {"Ä-4"}
     delivered = send(frame(6), result=tmp_path / "fates.csv")
-    assert delivered.fates == {"sent": 2, "quarantined": 4}
+    assert delivered.counts == {"sent": 2, "quarantined": 4}
     fates = pd.read_csv(tmp_path / "fates.csv", index_col="account_id")
     assert fates["fate"].to_dict() == {f"Ä-{i}": "sent" if i in {0, 5} else "quarantined" for i in range(6)}
     assert fates["tries"].to_dict() == {"Ä-0": 2, "Ä-1": 1, "Ä-2": 3, "Ä-3": 3, "Ä-4": 3, "Ä-5": 1}
@@ -122,7 +124,7 @@ def test_rows_that_failed_in_silence_are_found_and_tried_again(
     with pytest.raises(DeliveryError, match=r"did not take every row: 4 quarantined.*fates\.csv"):
         delivered.raise_for_failures()
     ready.errors, ready.without_id, ready.forgotten = {}, set(), set()
-    assert send(frame(6)).fates == {"unchanged": 2, "sent": 4}
+    assert send(frame(6)).counts == {"unchanged": 2, "sent": 4}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_a_503_in_the_middle_is_waited_out(
     ready: FakeSalesforce, send: Callable[..., DeliveryReport], where: str
 ) -> None:
     ready.traps = [Trap(where, BUSY, times=2)]
-    assert send(frame()).fates == {"sent": 3}
+    assert send(frame()).counts == {"sent": 3}
     assert set(ready.writes.values()) == {1}
 
 
@@ -140,15 +142,15 @@ def test_retry_after_is_kept_to(
     ready: FakeSalesforce, send: Callable[..., DeliveryReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("serving.delivery.crm_client.Patience.wait", lambda _, _tried, asked=0.0: slept.append(asked))
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=slept.append))
     ready.traps = [Trap("PUT", Answer(429, [], {"Retry-After": "7"}))]
-    assert send(frame()).fates == {"sent": 3}
+    assert send(frame()).counts == {"sent": 3}
     assert slept == [7.0]
 
 
 def test_an_expired_token_costs_one_new_login(ready: FakeSalesforce, send: Callable[..., DeliveryReport]) -> None:
     ready.traps = [Trap("PUT", EXPIRED)]
-    assert send(frame()).fates == {"sent": 3}
+    assert send(frame()).counts == {"sent": 3}
     assert ready.count("oauth2/token") == 2
 
 
@@ -157,7 +159,7 @@ def test_a_token_that_stays_refused_ends_the_delivery(
 ) -> None:
     ready.traps = [Trap("POST .*ingest$", EXPIRED, times=99)]
     delivered = send(frame(), frame(5), result=tmp_path / "fates.csv")
-    assert delivered.fates == {"failed": 8}
+    assert delivered.counts == {"failed": 8}
     assert ready.count("oauth2/token") == 2
     assert "INVALID_SESSION_ID" in delivered.stopped
     with pytest.raises(DeliveryError, match="8 failed"):
@@ -167,7 +169,7 @@ def test_a_token_that_stays_refused_ends_the_delivery(
 
 def test_a_lost_answer_to_the_close_does_no_harm(ready: FakeSalesforce, send: Callable[..., DeliveryReport]) -> None:
     ready.traps = [Trap("PATCH", BUSY, deaf=True)]
-    assert send(frame()).fates == {"sent": 3}
+    assert send(frame()).counts == {"sent": 3}
     assert set(ready.writes.values()) == {1}
 
 
@@ -175,7 +177,7 @@ def test_a_job_that_salesforce_fails_is_told_with_its_reason(
     ready: FakeSalesforce, send: Callable[..., DeliveryReport], tmp_path: Path
 ) -> None:
     ready.on("PUT", lambda: ready.fields.pop("Garrison_Value__c", None))  # gone since we looked
-    assert send(frame(), result=tmp_path / "fates.csv").fates == {"quarantined": 3}
+    assert send(frame(), result=tmp_path / "fates.csv").counts == {"quarantined": 3}
     assert pd.read_csv(tmp_path / "fates.csv")["reason"].str.contains("Field name not found").all()
     assert ready.records == {}
 
@@ -184,13 +186,13 @@ def test_a_job_cut_off_before_its_upload_is_given_up(
     ready: FakeSalesforce, send: Callable[..., DeliveryReport], settings: Any
 ) -> None:
     ready.traps = [Trap("PUT", BUSY, times=3)]
-    assert send(frame()).fates == {"failed": 3}
+    assert send(frame()).counts == {"failed": 3}
     assert [job["state"] for job in ready.jobs.values()] == ["Open"]
     delivered = send(frame())
-    assert (delivered.fates, delivered.recovered) == ({"sent": 3}, 0)
+    assert (delivered.counts, delivered.recovered) == ({"sent": 3}, 0)
     assert [job["state"] for job in ready.jobs.values()] == ["Aborted", "JobComplete"]
     with database.open(settings) as opened:
-        assert Ledger(opened, destinations.Salesforce(settings).key).under_way() == {}
+        assert Ledger(opened, SalesforceDestination(settings).key).read_unfinished_jobs() == {}
 
 
 def test_a_job_cut_off_after_its_upload_is_found_again(
@@ -198,9 +200,9 @@ def test_a_job_cut_off_after_its_upload_is_found_again(
 ) -> None:
     ready.errors = {"Ä-1": ["UNABLE_TO_LOCK_ROW:locked"]}
     ready.traps = [Trap(r"GET .*ingest/\w+$", BUSY, times=3)]
-    assert send(frame()).fates == {"failed": 3}
+    assert send(frame()).counts == {"failed": 3}
     delivered = send(frame())
-    assert (delivered.fates, delivered.recovered) == ({"unchanged": 2, "sent": 1}, 2)
+    assert (delivered.counts, delivered.recovered) == ({"unchanged": 2, "sent": 1}, 2)
     assert set(ready.writes.values()) == {1}
 
 
@@ -226,9 +228,9 @@ def test_a_shorter_field_gets_a_shorter_text(ready: FakeSalesforce, send: Callab
 
 def test_the_fields_are_made_with_their_types(org: FakeSalesforce, settings: Any) -> None:
     before = destinations.list_fields("salesforce", settings)
-    assert not any(need.there for need in before)
+    assert not any(need.exists for need in before)
     destinations.list_fields("salesforce", settings, create=True)
-    assert all(need.there for need in destinations.list_fields("salesforce", settings))
+    assert all(need.exists for need in destinations.list_fields("salesforce", settings))
     made = {name: field["metadata"] for name, field in org.fields.items() if "metadata" in field}
     assert made["Garrison_Account_Id__c"]["externalId"]
     assert made["Garrison_Account_Id__c"]["unique"]
@@ -253,11 +255,11 @@ def test_a_dry_run_sends_nothing_and_shows_what_would_change(
     later = frame(4)
     later.loc[1, "churn_90d"] = 0.75
     looked = send(later, dry_run=True)
-    assert looked.fates == {"unchanged": 2, "changed": 1, "new": 1}
+    assert looked.counts == {"unchanged": 2, "changed": 1, "new": 1}
     assert looked.changes[0].fields == {"Garrison_Churn_90d__c": (0.25, 0.75)}
     assert any("Ä-1: Garrison_Churn_90d__c 0.25 -> 0.75" in line for line in looked.lines())
     assert len(ready.jobs) == jobs
-    assert send(later).fates == {"unchanged": 2, "sent": 2}
+    assert send(later).counts == {"unchanged": 2, "sent": 2}
 
 
 def test_wrong_credentials_are_told_without_the_secret(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

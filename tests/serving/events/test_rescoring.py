@@ -44,23 +44,23 @@ class Quay:
         answer = log.store_events(settings, self.opened, events, now=at)
         return [item["fate"] for table in events for item in answer[table]]
 
-    def fresh(self) -> Rescorer:
-        found = Rescorer.of(self.harbour.settings, self.opened, self.key, AS_OF)
+    def rescorer(self) -> Rescorer:
+        found = Rescorer.open(self.harbour.settings, self.opened, self.key, AS_OF)
         assert found is not None
         return found
 
     def offline(self, as_of: datetime) -> PreparedSnapshots:
         """The whole company as batch sees it now."""
         with History.open(self.harbour.settings) as history:
-            return StoredSnapshot.take(self.harbour.settings, history, as_of).rows(self.scorer)
+            return StoredSnapshot.build(self.harbour.settings, history, as_of).prepare(self.scorer)
 
 
 @pytest.fixture
 def quay(own_harbour: Any) -> Iterator[Quay]:
     run.score_accounts(own_harbour.settings, None, as_of=AS_OF)
     with History.open(own_harbour.settings) as history, database.open(own_harbour.settings) as opened:
-        assert history.kept is not None
-        yield Quay(own_harbour, opened, load_champions(own_harbour.settings), history.kept.key)
+        assert history.cache is not None
+        yield Quay(own_harbour, opened, load_champions(own_harbour.settings), history.cache.key)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def alike(quay: Quay) -> Callable[[Rescorer, str], PreparedSnapshots]:
         whole = quay.offline(from_micros(int(anew.rows.as_of[0])))
         place = list(whole.account_ids).index(account_id)
         for target, matrix in anew.rows.matrices.items():
-            names = quay.scorer.bundles[target].features
+            names = quay.scorer.models[target].features
             pairs = zip(names, matrix[0], whole.matrices[target][place], strict=True)
             assert {name: (a, b) for name, a, b in pairs if a.tobytes() != b.tobytes()} == {}
             assert anew.rows.in_cohort[target][0] == whole.in_cohort[target][place]
@@ -96,7 +96,7 @@ def use(event_id: str, account_id: str = "A-003", at: str = "2023-12-31T10:00:00
 
 
 def test_an_account_without_new_events_is_left_to_the_snapshot(quay: Quay) -> None:
-    found = quay.fresh()
+    found = quay.rescorer()
     assert not found.has_new_events(["A-003"])
     quay.post(usage=[use("u", "A-004")])
     assert not found.has_new_events(["A-003", "nobody"])
@@ -107,7 +107,7 @@ def test_an_account_without_new_events_is_left_to_the_snapshot(quay: Quay) -> No
 def test_a_score_by_id_sees_what_was_just_posted_and_batch_gives_the_same_bits(
     quay: Quay, alike: Callable[[Rescorer, str], PreparedSnapshots]
 ) -> None:
-    found = quay.fresh()
+    found = quay.rescorer()
     ticket = {"ticket_id": "N", "account_id": "A-003", "opened_at": "2023-12-30T10:00:00Z", "priority": "urgent"}
     purchase = {"event_id": "p", "account_id": "A-003", "purchased_at": "2023-12-31", "amount": "12.5", "kind": "new"}
     quay.post(tickets=[ticket], usage=[use("u", user_id="new", count=3, duration_s="7.125")], purchases=[purchase])
@@ -123,7 +123,7 @@ def test_a_ticket_of_the_table_is_resolved_by_a_post(
 ) -> None:
     unresolved = next(t for t in quay.harbour.rows["tickets"] if not t["resolved_at"] and t["opened_at"] < "2023-12")
     post = {k: unresolved[k] for k in ("ticket_id", "account_id", "opened_at", "first_response_at")}
-    found = quay.fresh()
+    found = quay.rescorer()
     assert quay.post(tickets=[post | {"resolved_at": "2024-01-01T08:00:00Z", "csat": "2"}]) == ["accepted"]
     alike(found, post["account_id"])
 
@@ -136,9 +136,9 @@ def test_events_posted_before_the_snapshot_are_in_it_and_those_after_come_on_top
     quay.post(tickets=[ticket], usage=[use("u", count=3)], purchases=[bought | {"event_id": "p1"}])
     run.score_accounts(quay.harbour.settings, None, as_of=AS_OF + timedelta(days=1))
     with History.open(quay.harbour.settings) as history:
-        assert history.kept is not None
-        quay.key = history.kept.key
-    found = quay.fresh()
+        assert history.cache is not None
+        quay.key = history.cache.key
+    found = quay.rescorer()
     assert not found.has_new_events(["A-003"])
     later = RECEIPT + timedelta(hours=1)
     more = ticket | {"resolved_at": "2024-01-01T09:00:00Z", "escalated": True}
@@ -152,15 +152,15 @@ def test_late_and_disordered_events_make_the_same_score_in_whatever_order_they_c
         quay.post(usage=[event], at=RECEIPT + timedelta(minutes=n))
     other = [event | {"account_id": "A-004"} for event in events]
     assert quay.post(usage=other, at=RECEIPT + timedelta(minutes=5)) == ["conflict"] * 6
-    found = worked_out(quay.fresh(), quay, "A-003")
-    again = worked_out(quay.fresh(), quay, "A-003")
+    found = worked_out(quay.rescorer(), quay, "A-003")
+    again = worked_out(quay.rescorer(), quay, "A-003")
     for target, matrix in found.rows.matrices.items():
         assert matrix.tobytes() == again.rows.matrices[target].tobytes()
     assert from_micros(int(found.rows.as_of[0])) == RECEIPT + timedelta(minutes=5)
 
 
 def test_it_looks_from_the_first_instant_that_sees_all_and_not_before_the_snapshot(quay: Quay) -> None:
-    found = quay.fresh()
+    found = quay.rescorer()
     early = AS_OF - timedelta(hours=2)
     quay.post(usage=[use("a")], at=early)
     assert from_micros(int(worked_out(found, quay, "A-003").rows.as_of[0])) == AS_OF
@@ -169,7 +169,7 @@ def test_it_looks_from_the_first_instant_that_sees_all_and_not_before_the_snapsh
 
 
 def test_what_was_worked_out_is_remembered_until_more_comes(quay: Quay) -> None:
-    found = quay.fresh()
+    found = quay.rescorer()
     quay.post(usage=[use("a")])
     first = worked_out(found, quay, "A-003")
     quay.post(usage=[use("b", "A-004")])
@@ -183,9 +183,9 @@ def test_an_account_that_is_newer_than_the_snapshot_is_scored_and_an_unknown_one
     run.score_accounts(own_harbour.settings, None, as_of=old)
     young = next(a["account_id"] for a in own_harbour.rows["accounts"] if a["created_at"] > "2023-06-02")
     with History.open(own_harbour.settings) as history, database.open(own_harbour.settings) as opened:
-        assert history.kept is not None
-        quay = Quay(own_harbour, opened, load_champions(own_harbour.settings), history.kept.key)
-        found = Rescorer.of(own_harbour.settings, opened, quay.key, old)
+        assert history.cache is not None
+        quay = Quay(own_harbour, opened, load_champions(own_harbour.settings), history.cache.key)
+        found = Rescorer.open(own_harbour.settings, opened, quay.key, old)
         assert found is not None
         assert quay.post(usage=[use("a", young), use("b", "nobody")]) == ["accepted", "accepted"]
         assert worked_out(found, quay, young).rows.account_ids.tolist() == [young]
@@ -208,7 +208,7 @@ with store.open(settings) as opened:
 
 def test_what_another_process_took_in_is_seen_at_once(quay: Quay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rescoring, "EACH", 1e9)  # so that only the other process's word can tell
-    found = quay.fresh()
+    found = quay.rescorer()
     assert not found.is_stale
     subprocess.run([sys.executable, "-c", POST, str(quay.harbour.config)], check=True, timeout=120)
     assert found.is_stale
@@ -216,7 +216,7 @@ def test_what_another_process_took_in_is_seen_at_once(quay: Quay, monkeypatch: p
 
 
 def test_what_came_untold_is_found_by_looking(quay: Quay, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = quay.fresh()
+    found = quay.rescorer()
     monkeypatch.setattr(rescoring, "tell", lambda _: None)
     monkeypatch.setattr(rescoring, "EACH", 1e9)
     quay.post(usage=[use("a")])
@@ -228,7 +228,7 @@ def test_what_came_untold_is_found_by_looking(quay: Quay, monkeypatch: pytest.Mo
 def test_a_state_database_that_can_not_be_read_costs_no_score_by_id(
     quay: Quay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = quay.fresh()
+    found = quay.rescorer()
     quay.post(usage=[use("a")])
     first = worked_out(found, quay, "A-003")
     quay.post(usage=[use("b")])
@@ -264,9 +264,9 @@ def test_events_of_a_merged_account_reach_the_survivor(
     quay.harbour = type(own_harbour)(config, load_settings(config), rows)
     run.score_accounts(quay.harbour.settings, None, as_of=AS_OF)
     with History.open(quay.harbour.settings) as history:
-        assert history.kept is not None
-        quay.key = history.kept.key
-    found = quay.fresh()
+        assert history.cache is not None
+        quay.key = history.cache.key
+    found = quay.rescorer()
     quay.post(usage=[use("before", "A-005", "2023-12-20"), use("after", "A-005", "2023-12-30")])
     alike(found, "A-003")
     assert found.has_new_events(["A-005"])
@@ -275,13 +275,13 @@ def test_events_of_a_merged_account_reach_the_survivor(
 
 def test_without_the_history_behind_the_snapshot_there_is_nothing_fresh(quay: Quay) -> None:
     settings = quay.harbour.settings
-    assert Rescorer.of(settings, quay.opened, None, AS_OF) is None
-    assert Rescorer.of(settings, quay.opened, "0123456789abcdef", AS_OF) is None
+    assert Rescorer.open(settings, quay.opened, None, AS_OF) is None
+    assert Rescorer.open(settings, quay.opened, "0123456789abcdef", AS_OF) is None
 
 
 def test_nothing_that_was_seen_at_an_instant_comes_after_it(quay: Quay) -> None:
     """The instants of receipt ascend with the log: a score looks from one that no later event precedes."""
-    found = quay.fresh()
+    found = quay.rescorer()
     quay.post(usage=[use("a")])
     first = worked_out(found, quay, "A-003")
     quay.post(usage=[use("b")], at=RECEIPT - timedelta(days=1))
@@ -295,4 +295,4 @@ def test_the_history_behind_the_newest_snapshot_is_kept_whatever_comes_after(qua
         for file in (quay.harbour.settings.var / "history").glob("*.duckdb"):
             os.utime(file, (1, 1))
         quay.offline(AS_OF)
-    assert quay.fresh().has_new_events(["A-003"])
+    assert quay.rescorer().has_new_events(["A-003"])

@@ -44,8 +44,8 @@ def scorer(own_harbour: Any) -> Scorer:
 @pytest.fixture
 def history(own_harbour: Any, opened: Store) -> str:  # noqa: ARG001  # after the batch
     with History.open(own_harbour.settings) as found:
-        assert found.kept is not None
-        return found.kept.key
+        assert found.cache is not None
+        return found.cache.key
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_score_that_saw_events_is_worked_out_with_those_that_it_saw_alone(
     own_harbour: Any, opened: Store, scorer: Scorer, history: str
 ) -> None:
     settings = own_harbour.settings
-    found = Rescorer.of(settings, opened, history, AS_OF)
+    found = Rescorer.open(settings, opened, history, AS_OF)
     assert found is not None
     for name in ("first", "second"):
         use = {"event_id": name, "account_id": "A-003", "used_at": "2023-12-31", "known_at": "2024-01-01T09:00:00Z"}
@@ -109,7 +109,7 @@ def test_a_score_that_saw_events_is_worked_out_with_those_that_it_saw_alone(
 def test_a_score_served_from_other_features_is_found_with_its_account_and_feature(
     own_harbour: Any, opened: Store, scorer: Scorer, history: str, rows: PreparedSnapshots
 ) -> None:
-    column = scorer.bundles["churn"].features.index("usage_events_30d")
+    column = scorer.models["churn"].features.index("usage_events_30d")
     wrong = rows.take([3, 4])
     wrong.matrices["churn"][0, column] += 1e-9
     for place in (0, 1):
@@ -187,7 +187,7 @@ def test_the_command_tells_and_its_status_says(  # noqa: PLR0913, PLR0917  # fix
     sampled(opened, scorer=scorer, rows=rows, places=[3], history=history)
     done = serving("parity", "--config", own_harbour.config)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 served scores were worked out again; 0 differ." in done.stdout
+    assert "1 served scores were recomputed; 0 differ." in done.stdout
     wrong = replace(rows, matrices={t: m + 1 for t, m in rows.matrices.items()})
     sampled(opened, scorer=scorer, rows=wrong, places=[3], history=history)
     done = serving("parity", "--config", own_harbour.config, "--json", tmp_path / "told.json")

@@ -24,7 +24,7 @@ AS_OF = datetime(2024, 4, 15, tzinfo=UTC)
 def test_neither_ids_nor_posted_histories_of_accounts_that_have_left_get_a_recommendation(
     own_harbour: Any, harbour: Any
 ) -> None:
-    table = run.score_accounts(own_harbour.settings, None, as_of=AS_OF, explain=Explain.NONE).results.table.to_pandas()
+    table = run.score_accounts(own_harbour.settings, None, as_of=AS_OF, explain=Explain.NONE).scores.table.to_pandas()
     accounts = table.groupby("in_cohort_churn")["account_id"].head(5).tolist()
     service = ScoreService.load(own_harbour.settings)
     body = {"accounts": [harbour.posted(name) for name in accounts], "as_of": AS_OF.isoformat(), "detail": "advice"}

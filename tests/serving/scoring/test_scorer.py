@@ -12,7 +12,7 @@ from features.catalog import BUILT_IN
 from features.core.errors import GarrisonError
 from features.engine import snapshots
 from features.sources.history import History
-from serving.scoring.drivers import ScoreDriver, _driver, _folded, find_drivers
+from serving.scoring.drivers import ScoreDriver, _build_driver, _sum_families, find_drivers
 from serving.scoring.scorer import PreparedSnapshots, Scorer, load_champions
 
 
@@ -127,7 +127,7 @@ def test_a_drivers_contribution_is_that_of_its_whole_family(scorer: Scorer, rows
 
 
 def test_features_of_one_family_that_cancel_out_are_no_reason() -> None:
-    folded = _folded(np.array([[2.0, -2.0, 0.5], [1.0, 1.0, 0.5]]), [np.array([0, 1]), np.array([2])])
+    folded = _sum_families(np.array([[2.0, -2.0, 0.5], [1.0, 1.0, 0.5]]), [np.array([0, 1]), np.array([2])])
     assert folded.tolist() == [[0.0, 0.5], [2.0, 0.5]]
 
 
@@ -159,7 +159,7 @@ def test_a_text_attribute_is_told_as_text(scorer: Scorer, frame: pd.DataFrame) -
     parts = np.zeros(len(bundle.features))
     parts[bundle.features.index("region")] = 1.0
     places = np.flatnonzero(parts)
-    north, unknown = (_driver(bundle, rows, i, places, parts, 1.0).text for i in (0, 1))
+    north, unknown = (_build_driver(bundle, rows, i, places, parts, 1.0).text for i in (0, 1))
     assert north == "region: north"
     assert "nan" not in unknown
     assert "None" not in unknown
