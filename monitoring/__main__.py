@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -40,13 +39,15 @@ def alert(
     with closing(database.open(settings)) as state:
         scored = queries.find_scored_as_of(state, as_of, settings.alert_horizon)
         with History.open(settings) as history:
-            gate = check.check(settings, history, model=champions[queries.TARGET], scored=scored, as_of=as_of)
+            gate = check.check_gate(settings, history, model=champions[queries.TARGET], scored=scored, as_of=as_of)
             if gate.state == "closed":
                 hint = "Bring the data up to date and score again"
                 if as_of is None:
-                    hint += f", or give --as-of {snapshots.latest(history):%Y-%m-%d} to look from the data's end"
+                    hint += (
+                        f", or give --as-of {snapshots.find_latest_as_of(history):%Y-%m-%d} to look from the data's end"
+                    )
                 raise GarrisonError("no alerts may go out now", found="; ".join(gate.reasons), hint=hint)
-            outcome = lifecycle.run(
+            run = lifecycle.run(
                 settings,
                 state,
                 limits=limits,
@@ -54,15 +55,19 @@ def alert(
                 as_of=scored,
                 dry_run=dry_run,
             )
-    print(*cli_output.of_alerts(outcome, dry_run=dry_run), sep="\n")
-    write_json(json, cli_output.alerts_data(outcome, dry_run=dry_run))
+    print(*cli_output.format_alerts(run, dry_run=dry_run), sep="\n")
+    if run.opened:
+        cli.print_table(cli_output.tabulate_alerts(run, currency=settings.company.currency))
+    write_json(json, cli_output.build_alerts_json(run, dry_run=dry_run))
 
 
 @app.command()
 def deliver(
-    resend: Annotated[str | None, typer.Option(metavar="ID", help="Send this stuck or withheld message again.")] = None,
-    to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --resend: to this one instead.")] = None,
-    arrived: Annotated[str | None, typer.Option(metavar="ID", help="This uncertain message did arrive.")] = None,
+    resend: Annotated[
+        str | None, typer.Option(metavar="ID", help="Send again this message that needs attention or is withheld.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --resend: send it to this address.")] = None,
+    arrived: Annotated[str | None, typer.Option(metavar="ID", help="Mark this uncertain message as arrived.")] = None,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
@@ -78,35 +83,42 @@ def deliver(
         if resend:
             outbox.resend(state, resend, to=to)
         if arrived:
-            outbox.arrived(state, arrived)
+            outbox.mark_arrived(state, arrived)
         delivery = outbox.deliver(settings, state)
-    print(*cli_output.of_delivery(delivery), sep="\n")
-    write_json(json, asdict(delivery))
+    print(*cli_output.format_delivery(delivery), sep="\n")
+    write_json(json, delivery.as_dict())
 
 
 @app.command()
 def episodes(
-    closed: Annotated[bool, typer.Option("--closed", help="The closed ones too.")] = False,
+    closed: Annotated[bool, typer.Option("--closed", help="List closed ones too.")] = False,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
     """List the open episodes, newest first."""
+    from features.sources.history import History
     from features.state import database
     from monitoring import cli_output
+    from monitoring.alerts import routing
 
-    with closing(database.open(load_settings(config))) as state:
-        rows = cli_output.episodes(state, closed=closed)
-    print(*cli_output.of_episodes(rows), sep="\n")
+    settings = load_settings(config)
+    with closing(database.open(settings)) as state:
+        rows = cli_output.read_episodes(state, closed=closed)
+    print(f"{len(rows):,} episodes{'' if closed else ' are open'}")
+    if rows:
+        with History.open(settings) as history:
+            contacts = routing.read_contacts(history, {row["account_id"] for row in rows})
+        cli.print_table(cli_output.tabulate_episodes(rows, contacts))
     write_json(json, {"episodes": rows})
 
 
 @app.command()
 def mailbox(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the local machine.")],
-    folder: Annotated[Path, typer.Option(help="Gets one .eml file for each message.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the local machine.")],
+    folder: Annotated[Path, typer.Option(help="Folder for the messages, one .eml file each.")],
     seconds: Annotated[float | None, typer.Option("--for", min=0, help="Stop after so many seconds.")] = None,
 ) -> None:
-    """Run a local SMTP server that takes every message and saves it, to try alerts out."""
+    """Run a local SMTP server that saves every message as a file, to try alerts out."""
     from monitoring.demo.mailbox import serve
 
     serve(port, folder, seconds, say=lambda line: print(line, flush=True))
@@ -126,39 +138,42 @@ def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> Non
 
 @app.command()
 def performance(config: Config = CONFIG, json: Json = None) -> None:
-    """What the stored scores should be worth, and what they were worth where their labels matured."""
-    from monitoring.performance import evaluation as worth
+    """Estimate the performance of the newest scores, and measure it for those whose labels matured."""
+    from monitoring.performance import evaluation
 
-    found = worth.run(load_settings(config))
-    print(*found.lines(), sep="\n")
-    write_json(json, found.as_dict())
+    with cli.show_spinner("reading") as say:
+        say("scores and labels")
+        result = evaluation.run(load_settings(config))
+    print(*result.lines(), sep="\n")
+    write_json(json, result.as_dict())
 
 
 @app.command()
 def report(
-    since: Annotated[datetime, typer.Option(parser=cli.parse_date, metavar="DATE", help="Beginning of the period.")],
+    since: Annotated[datetime, typer.Option(parser=cli.parse_date, metavar="DATE", help="Start of the period.")],
     until: Annotated[
         datetime | None,
-        typer.Option(parser=cli.parse_date, metavar="DATE", help="Its end; by default the newest scores."),
+        typer.Option(parser=cli.parse_date, metavar="DATE", help="End of the period; by default the newest scores."),
     ] = None,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
-    """Write a manager's report: which accounts rose, fell, came and left."""
+    """Write a manager's report: accounts whose risk rose or fell, new and lost accounts."""
     from monitoring.reports import manager
 
-    found, page = manager.run(load_settings(config), since=since, until=until)
-    print(*found.lines(), sep="\n")
+    settings = load_settings(config)
+    result, page = manager.run(settings, since=since, until=until)
+    print(*result.lines(settings.company.currency), sep="\n")
     print(f"The page: {page}")
-    write_json(json, found.as_dict())
+    write_json(json, result.as_dict())
 
 
 @app.command()
 def demo(name: Annotated[str, typer.Argument(help="tidewater or completejourney.")] = "tidewater") -> None:
     """Run the whole main job on a sample company, from nothing."""
-    from monitoring.demo import run as story
+    from monitoring.demo import run
 
-    story.run(name)
+    run.run(name)
 
 
 if __name__ == "__main__":

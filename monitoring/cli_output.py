@@ -1,24 +1,26 @@
-"""What alerting and delivering did, in words for the terminal and as plain data for machines; no addresses."""
+"""Print what alerting and delivering did, and build the same as plain data for machines; no e-mail addresses."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
+from rich.table import Table
 
 from features.core.timestamps import to_micros
+from features.settings.cli import table
 from features.state.database import Store
 from features.state.tables import EPISODES, OUTBOX
-from monitoring.alerts.lifecycle import Outcome
-from monitoring.alerts.message import safe
-from monitoring.alerts.queries import day
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD
+from monitoring.alerts.lifecycle import AlertRun
+from monitoring.alerts.message import to_safe_line
+from monitoring.alerts.queries import format_instant
+from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD, Contact
 from monitoring.notifications.outbox import FAILED, UNCERTAIN, Delivery
 
-# Accounts listed by name in the terminal; machines get all.
+# Accounts that the table in the terminal shows; JSON has all.
 _SHOWN = 20
 
 _ADVICE = {
@@ -28,46 +30,57 @@ _ADVICE = {
 }
 
 
-def of_alerts(outcome: Outcome, *, dry_run: bool) -> Iterator[str]:
-    """Lines that say what a run of the alerts did."""
-    when = day(to_micros(outcome.as_of))
-    if not outcome.fresh:
-        yield f"Alerts as of {when} have been raised already: nothing to do."
+def format_alerts(run: AlertRun, *, dry_run: bool) -> Iterator[str]:
+    """Yield the lines that sum up a run of the alerts."""
+    as_of = format_instant(to_micros(run.as_of))
+    if not run.fresh:
+        yield f"Alerts as of {as_of} have been raised already: nothing to do."
         return
-    limits = outcome.thresholds
+    limits = run.thresholds
+    if dry_run:
+        yield "Dry run: nothing is written."
+    yield f"As of {as_of}, {run.considered:,} accounts in the cohort."
+    yield f"Risk within {run.days} days by {limits.model}: enters at {limits.enter:.3f}, ends below {limits.leave:.3f}."
+    outcomes = Counter(c.outcome for c in run.closed)
+    ends = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(outcomes.items()))
     yield (
-        f"{'Dry run: nothing is written. ' if dry_run else ''}As of {when}, {outcome.considered:,} accounts in the "
-        f"cohort, risk within {outcome.days} days by {limits.model}: "
-        f"enters at {limits.enter:.3f}, ends below {limits.leave:.3f}."
+        f"Episodes: {len(run.opened):,} opened, {len(run.continued):,} continue, "
+        f"{len(run.closed):,} closed{f' ({ends})' if ends else ''}."
     )
-    ended = Counter(c.outcome for c in outcome.closed)
-    ends = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(ended.items()))
-    yield (
-        f"Episodes: {len(outcome.opened):,} opened, {len(outcome.continued):,} continue, "
-        f"{len(outcome.closed):,} closed{f' ({ends})' if ends else ''}."
-    )
-    states = Counter(o.route.state for o in outcome.opened)
+    if not run.opened:
+        yield "No account entered risk: no message was written."
+        return
+    states = Counter(o.route.state for o in run.opened)
     yield (
         f"Messages: {states[PENDING]:,} to owners, {states[WITHHELD]:,} withheld, "
         f"{states[UNDELIVERABLE]:,} without a recipient."
     )
-    for reason, count in Counter(o.route.reason for o in outcome.opened if o.route.reason).most_common():
+    for reason, count in Counter(o.route.reason for o in run.opened if o.route.reason).most_common():
         yield f"  {count:,} not sent: {reason}"
-    for opened in outcome.opened[:_SHOWN]:
-        value = "" if opened.score.value is None else f", {opened.score.value:,.0f} at stake"
-        yield f"  {safe(opened.score.account_id)}: {opened.score.score:.3f}{value} ({opened.route.state})"
-    if len(outcome.opened) > _SHOWN:
-        yield f"  … and {len(outcome.opened) - _SHOWN:,} more"
 
 
-def alerts_data(outcome: Outcome, *, dry_run: bool) -> dict[str, Any]:
-    """The same, all of it, for JSON."""
+def tabulate_alerts(run: AlertRun, *, currency: str) -> Table:
+    """Build the table of new episodes, the largest value x score first."""
+    value = f"{currency} a year"
+    shown = table("account", "name", "owner", "risk", value, "message", right=("risk", value))
+    for opened in run.opened[:_SHOWN]:
+        score = opened.score
+        money = "not known" if score.value is None else f"{score.value:,.0f}"
+        names = _show_name(opened.contact.name), _show_owner(opened.contact.owner)
+        shown.add_row(to_safe_line(score.account_id), *names, f"{score.score:.0%}", money, opened.route.state)
+    if len(run.opened) > _SHOWN:
+        shown.add_row("…", f"and {len(run.opened) - _SHOWN:,} more", "", "", "", "")
+    return shown
+
+
+def build_alerts_json(run: AlertRun, *, dry_run: bool) -> dict[str, Any]:
+    """Return a run of the alerts as plain data, with every account."""
     return {
-        "as_of": outcome.as_of.isoformat(),
-        "horizon": outcome.horizon,
-        "lead_days": outcome.lead,
-        **asdict(outcome.thresholds),
-        "considered": outcome.considered,
+        "as_of": run.as_of.isoformat(),
+        "horizon": run.horizon,
+        "lead_days": run.lead,
+        **asdict(run.thresholds),
+        "considered": run.considered,
         "opened": [
             {
                 "episode": o.episode,
@@ -77,33 +90,38 @@ def alerts_data(outcome: Outcome, *, dry_run: bool) -> dict[str, Any]:
                 "message": o.route.state,
                 "reason": o.route.reason,
             }
-            for o in outcome.opened
+            for o in run.opened
         ],
-        "continued": len(outcome.continued),
+        "continued": len(run.continued),
         "closed": [
             {"episode": c.episode.id, "account_id": c.episode.account_id, "outcome": c.outcome, "score": c.score}
-            for c in outcome.closed
+            for c in run.closed
         ],
-        "fresh": outcome.fresh,
+        "fresh": run.fresh,
         "dry_run": dry_run,
     }
 
 
-def of_delivery(delivery: Delivery) -> Iterator[str]:
-    """Lines that say what a delivery did, and what waits for a person."""
+def format_delivery(delivery: Delivery) -> Iterator[str]:
+    """Yield the lines that sum up a delivery, and the messages that need a person's attention."""
     if delivery.busy:
-        yield "Another process is delivering: it sends what is due."
+        yield "Another process is delivering: it sends what is due, this one sent nothing."
+    elif not delivery.sent and not delivery.refused:
+        yield "No message was due: nothing was sent."
+    else:
+        yield f"Sent {delivery.sent:,}, refused {delivery.refused:,}."
     yield (
-        f"Sent {delivery.sent:,}, refused {delivery.refused:,}; waiting {delivery.waiting:,}, "
-        f"withheld over an owner's cap {delivery.withheld:,}, stuck {len(delivery.stuck):,}."
+        f"In the outbox: {delivery.waiting:,} waiting, {delivery.withheld:,} withheld over an owner's cap, "
+        f"{len(delivery.needs_attention):,} need attention."
     )
-    for stuck in delivery.stuck:
-        yield f"  {stuck.state}: {stuck.id}, account {safe(stuck.account_id)}: {stuck.reason}"
-        yield f"    {_ADVICE[stuck.state].format(id=stuck.id)}"
+    for message in delivery.needs_attention:
+        yield f"  {message.state}: {message.id}, account {to_safe_line(message.account_id)}: {message.reason}"
+        yield f"    {to_safe_line(message.subject)}"
+        yield f"    {_ADVICE[message.state].format(id=message.id)}"
 
 
-def episodes(store: Store, *, closed: bool) -> list[dict[str, Any]]:
-    """Episodes with the state of their message, newest first; the closed ones too where asked."""
+def read_episodes(store: Store, *, closed: bool) -> list[dict[str, Any]]:
+    """Read the episodes with the state of their message, newest first; closed ones only if wanted."""
     query = (
         sa.select(EPISODES, OUTBOX.c.state.label("message"), OUTBOX.c.id.label("message_id"))
         .outerjoin(OUTBOX, OUTBOX.c.episode_id == EPISODES.c.id)
@@ -111,20 +129,37 @@ def episodes(store: Store, *, closed: bool) -> list[dict[str, Any]]:
     )
     if not closed:
         query = query.where(EPISODES.c.closed_as_of.is_(None))
+    instants = ("opened_as_of", "last_as_of", "closed_as_of")
     with store.reading() as connection:
         rows = [dict(row) for row in connection.execute(query).mappings()]
     for row in rows:
-        row |= {c: None if row[c] is None else day(row[c]) for c in ("opened_as_of", "last_as_of", "closed_as_of")}
+        row |= {c: None if row[c] is None else format_instant(row[c]) for c in instants}
     return rows
 
 
-def of_episodes(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """One line for each episode."""
-    yield f"{len(rows):,} episodes"
+def tabulate_episodes(rows: Sequence[Mapping[str, Any]], contacts: Mapping[str, Contact]) -> Table:
+    """Build the table of episodes, a row each."""
+    numbers = ("at opening", "now", "peak")
+    shown = table("opened", "account", "name", "owner", *numbers, "state", "message", right=numbers)
     for row in rows:
-        now = "" if row["last_score"] is None else f", now {row['last_score']:.3f}"
-        end = f"{row['outcome']} {row['closed_as_of']}" if row["outcome"] else "open"
-        yield (
-            f"  {row['opened_as_of']}  {safe(row['account_id'])}: {row['opened_score']:.3f}{now}, "
-            f"peak {row['peak_score']:.3f}, {end}, message {row['message']}"
+        contact = contacts.get(row["account_id"], Contact())
+        scores = (row["opened_score"], row["last_score"], row["peak_score"])
+        shown.add_row(
+            row["opened_as_of"],
+            to_safe_line(row["account_id"]),
+            _show_name(contact.name),
+            _show_owner(contact.owner),
+            *("" if score is None else f"{score:.0%}" for score in scores),
+            f"{row['outcome']} {row['closed_as_of']}" if row["outcome"] else "open",
+            row["message"],
         )
+    return shown
+
+
+def _show_name(name: str | None) -> str:
+    return to_safe_line(name, 40) if name else ""
+
+
+def _show_owner(address: str | None) -> str:
+    """Return the owner's address without its domain: terminals and their logs are read by others."""
+    return to_safe_line(address.partition("@")[0], 30) if address else "none"

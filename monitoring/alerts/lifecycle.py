@@ -1,7 +1,7 @@
-"""The alert lifecycle: which accounts enter risk, stay in it or leave it, from the stored scores of one `as_of`.
+"""The alert lifecycle: open, continue and close episodes of risk from the stored scores of one `as_of`.
 
-Entry asks for more than staying does (hysteresis), so an account near the line does not flap: one spell of
-risk is one episode, and one episode is one message to its owner.
+An episode opens at a higher score than the one it closes at (hysteresis), so an account near the threshold does not
+go in and out. One spell of risk is one episode, and one episode is one message to its owner.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, OUTBOX
 from monitoring.alerts import message, queries
-from monitoring.alerts.message import Earlier, Risk
-from monitoring.alerts.queries import TARGET, Episode, Score, Standing, Thresholds
-from monitoring.alerts.routing import Contact, Route, Stake, route
+from monitoring.alerts.message import AccountRisk, EarlierScore
+from monitoring.alerts.queries import TARGET, AlertState, OpenEpisode, StoredScore, Thresholds
+from monitoring.alerts.routing import Contact, MessageRoute, RankedAccount, route_messages
 
 RECOVERED, LEFT = "recovered", "left"
 _SPACE = uuid.UUID("5c0d3a4e-8f0b-5b53-9a0c-6f7f3a1d2b47")
@@ -30,44 +30,45 @@ Contacts = Callable[[Collection[str]], Mapping[str, Contact]]
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A new episode, and where its message goes."""
+class OpenedEpisode:
+    """A new episode, the account's name and owner, and where its message goes."""
 
     episode: str
-    score: Score
-    route: Route
+    score: StoredScore
+    route: MessageRoute
+    contact: Contact
 
 
 @dataclass(frozen=True)
-class Continued:
+class ContinuedEpisode:
     """An open episode that stays open."""
 
-    episode: Episode
+    episode: OpenEpisode
     score: float
 
 
 @dataclass(frozen=True)
-class Closed:
-    """An episode that ended; without a score where the account is no longer in the cohort."""
+class ClosedEpisode:
+    """An episode that ended; the score is None if the account is no longer in the cohort."""
 
-    episode: Episode
+    episode: OpenEpisode
     outcome: str
     score: float | None
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one run found, and wrote unless it was dry.
+class AlertRun:
+    """The result of one run of the alerts.
 
     Args:
         as_of: Of the scores.
         horizon: In days.
-        thresholds: That it went by.
+        thresholds: The scores at which episodes opened and closed.
         considered: Accounts in the cohort.
-        opened: The most value x score first.
+        opened: New episodes, the largest value x score first.
         continued: Open episodes that stay open.
         closed: Episodes that ended.
-        fresh: False where this `as_of` had been processed before, and so nothing was done.
+        fresh: False if this `as_of` had been processed before, and so nothing was done.
         lead: Days that the target leaves before the horizon begins.
     """
 
@@ -75,34 +76,34 @@ class Outcome:
     horizon: int
     thresholds: Thresholds
     considered: int = 0
-    opened: tuple[Opened, ...] = ()
-    continued: tuple[Continued, ...] = ()
-    closed: tuple[Closed, ...] = ()
+    opened: tuple[OpenedEpisode, ...] = ()
+    continued: tuple[ContinuedEpisode, ...] = ()
+    closed: tuple[ClosedEpisode, ...] = ()
     fresh: bool = True
     lead: int = 0
 
     @property
     def days(self) -> int:
-        """From `as_of` to the horizon's end."""
+        """Return the days from `as_of` to the horizon's end."""
         return self.lead + self.horizon
 
 
-def lifecycle(
-    here: Standing, limits: Thresholds
-) -> tuple[tuple[Score, ...], tuple[Continued, ...], tuple[Closed, ...]]:
-    """Which accounts open an episode, and which open episodes continue or close."""
-    scores = {s.account_id: s for s in here.scores if s.in_cohort}
-    known = {e.account_id for e in here.episodes}
+def decide_episodes(
+    state: AlertState, limits: Thresholds
+) -> tuple[tuple[StoredScore, ...], tuple[ContinuedEpisode, ...], tuple[ClosedEpisode, ...]]:
+    """Decide which accounts open an episode, and which open episodes continue or close."""
+    scores = {s.account_id: s for s in state.scores if s.in_cohort}
+    known = {e.account_id for e in state.episodes}
     opened = tuple(s for s in scores.values() if s.score >= limits.enter and s.account_id not in known)
     continued, closed = [], []
-    for episode in here.episodes:
+    for episode in state.episodes:
         score = scores.get(episode.account_id)
         if score is None:
-            closed.append(Closed(episode, LEFT, None))
+            closed.append(ClosedEpisode(episode, LEFT, None))
         elif score.score < limits.leave:
-            closed.append(Closed(episode, RECOVERED, score.score))
+            closed.append(ClosedEpisode(episode, RECOVERED, score.score))
         else:
-            continued.append(Continued(episode, score.score))
+            continued.append(ContinuedEpisode(episode, score.score))
     return opened, tuple(continued), tuple(closed)
 
 
@@ -114,19 +115,19 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     contacts: Contacts,
     as_of: datetime | None = None,
     dry_run: bool = False,
-) -> Outcome:
+) -> AlertRun:
     """Open, continue and close episodes from the scores at `as_of`, and put new messages into the outbox.
 
-    All is written in one transaction, so a run that dies has written nothing; a second run for the same
-    `as_of` does nothing, even at the same time in another process.
+    Everything is written in one transaction, so a killed run has written nothing. A second run for the same `as_of`
+    does nothing, even at the same time in another process.
 
     Args:
         settings: The company's.
         store: Its state database.
         limits: Of the model that gave the scores.
-        contacts: Gives the names and owners of accounts.
-        as_of: Of the scores; the newest there are by default.
-        dry_run: Say what would be done, and write nothing.
+        contacts: Returns the names and owners of accounts.
+        as_of: Of the scores; by default the newest.
+        dry_run: Write nothing.
 
     Raises:
         GarrisonError: There are no scores at `as_of`, they are of another model, or a later `as_of` has been
@@ -134,40 +135,40 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     """
     horizon = settings.alert_horizon
     with store.reading() as connection:
-        at = queries.chosen(connection, as_of, horizon)
-        if queries.processed(connection, at):
-            return Outcome(from_micros(at), horizon, limits, fresh=False)
-        here = queries.read(connection, at, horizon, thresholds=limits)
-        entered, continued, closed = lifecycle(here, limits)
-        before = queries.earlier(connection, [s.account_id for s in entered], at, horizon=horizon)
+        at = queries.find_scored_instant(connection, as_of, horizon)
+        if queries.is_processed(connection, at):
+            return AlertRun(from_micros(at), horizon, limits, fresh=False)
+        alert_state = queries.read_alert_state(connection, at, horizon, thresholds=limits)
+        entered, continued, closed = decide_episodes(alert_state, limits)
+        before = queries.read_earlier_scores(connection, [s.account_id for s in entered], at, horizon=horizon)
     known = contacts([s.account_id for s in entered]) if entered else {}
-    routes = route((Stake(s.account_id, s.score, s.value) for s in entered), known, settings.alerts)
+    routes = route_messages((RankedAccount(s.account_id, s.score, s.value) for s in entered), known, settings.alerts)
     scores = {s.account_id: s for s in entered}
     company = settings.company.name
     opened = tuple(
-        Opened(episode_id(company, account, target=TARGET, opened=at), scores[account], way)
-        for account, way in routes.items()
+        OpenedEpisode(
+            build_episode_id(company, account, target=TARGET, opened=at),
+            scores[account],
+            message_route,
+            known.get(account, Contact()),
+        )
+        for account, message_route in routes.items()
     )
     lead = settings.churn.lead_days
-    outcome = Outcome(from_micros(at), horizon, limits, here.considered, opened, continued, closed, lead=lead)
+    outcome = AlertRun(from_micros(at), horizon, limits, alert_state.considered, opened, continued, closed, lead=lead)
     if dry_run:
         return outcome
-    risks = [_risk(settings, o, outcome, known=known, before=before) for o in opened]
+    risks = [_build_risk(settings, o, outcome, before) for o in opened]
     return _write(store, outcome, risks)
 
 
-def _risk(
-    settings: Settings,
-    opened: Opened,
-    outcome: Outcome,
-    *,
-    known: Mapping[str, Contact],
-    before: Mapping[str, Earlier],
-) -> Risk:
+def _build_risk(
+    settings: Settings, opened: OpenedEpisode, outcome: AlertRun, before: Mapping[str, EarlierScore]
+) -> AccountRisk:
     score = opened.score
-    return Risk(
+    return AccountRisk(
         account_id=score.account_id,
-        name=known.get(score.account_id, Contact()).name,
+        name=opened.contact.name,
         score=score.score,
         days=outcome.days,
         as_of=outcome.as_of,
@@ -181,39 +182,39 @@ def _risk(
     )
 
 
-def _write(store: Store, outcome: Outcome, risks: list[Risk]) -> Outcome:
+def _write(store: Store, outcome: AlertRun, risks: list[AccountRisk]) -> AlertRun:
     now, at, limits = to_micros(datetime.now(UTC)), to_micros(outcome.as_of), outcome.thresholds
     shared = {"target": TARGET, "horizon": outcome.horizon, "model": limits.model}
     with store.writing() as connection:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
             connection.execute(sa.text("LOCK TABLE alert_runs IN SHARE ROW EXCLUSIVE MODE"))
-        if queries.processed(connection, at):  # by another process, since we looked
-            return Outcome(outcome.as_of, outcome.horizon, limits, fresh=False)
+        if queries.is_processed(connection, at):  # by another process, since we looked
+            return AlertRun(outcome.as_of, outcome.horizon, limits, fresh=False)
         ran = {"as_of": at, "enter": limits.enter, "leave": limits.leave, "run_at": now}
         connection.execute(sa.insert(ALERT_RUNS), shared | ran)
         if outcome.opened:
             connection.execute(sa.insert(EPISODES), [shared | _row(o, at) for o in outcome.opened])
             pairs = enumerate(zip(outcome.opened, risks, strict=True))
             connection.execute(sa.insert(OUTBOX), [_queued(o, risk, n, now) for n, (o, risk) in pairs])
-        _move(connection, outcome, at)
+        _update_episodes(connection, outcome, at)
     return outcome
 
 
-def _row(opened: Opened, at: int) -> dict[str, Any]:
+def _row(opened: OpenedEpisode, at: int) -> dict[str, Any]:
     score = opened.score
     scores = dict.fromkeys(("opened_score", "peak_score", "last_score"), score.score)
     named = {"id": opened.episode, "account_id": score.account_id, "value": score.value}
     return {**named, **scores, "opened_as_of": at, "last_as_of": at}
 
 
-def _queued(opened: Opened, risk: Risk, position: int, now: int) -> dict[str, Any]:
+def _queued(opened: OpenedEpisode, risk: AccountRisk, position: int, now: int) -> dict[str, Any]:
     return {
-        "id": message_id(opened.episode, "opened"),
+        "id": build_message_id(opened.episode, "opened"),
         "episode_id": opened.episode,
         "kind": "opened",
         "recipient": opened.route.recipient,
-        "subject": message.subject(risk),
-        "body": message.body(risk),
+        "subject": message.write_subject(risk),
+        "body": message.write_body(risk),
         "state": opened.route.state,
         "reason": opened.route.reason,
         "attempts": 0,
@@ -223,8 +224,8 @@ def _queued(opened: Opened, risk: Risk, position: int, now: int) -> dict[str, An
     }
 
 
-def _move(connection: sa.Connection, outcome: Outcome, at: int) -> None:
-    """Bring open episodes to `at`, and close those that ended."""
+def _update_episodes(connection: sa.Connection, outcome: AlertRun, at: int) -> None:
+    """Write the new scores of open episodes, and close those that ended."""
     going = [
         {
             "this": c.episode.id,
@@ -243,11 +244,11 @@ def _move(connection: sa.Connection, outcome: Outcome, at: int) -> None:
             connection.execute(sa.update(EPISODES).where(EPISODES.c.id == sa.bindparam("this")), rows)
 
 
-def episode_id(company: str, account_id: str, *, target: str, opened: int) -> str:
-    """The name that the episode opened at this instant (µs) has in every run."""
+def build_episode_id(company: str, account_id: str, *, target: str, opened: int) -> str:
+    """Return the id that the episode opened at this instant (µs) has in every run."""
     return str(uuid.uuid5(_SPACE, "\x1f".join((company, account_id, target, str(opened)))))
 
 
-def message_id(episode: str, kind: str) -> str:
-    """The name of an episode's message of this kind."""
+def build_message_id(episode: str, kind: str) -> str:
+    """Return the id of an episode's message of this kind."""
     return str(uuid.uuid5(uuid.UUID(episode), kind))

@@ -1,4 +1,4 @@
-"""How accounts stand at one `as_of`: what the state database knows of their scores and open episodes."""
+"""Read what alerts need from the state database: scores at one `as_of`, open episodes, runs so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
-from features.core.timestamps import from_micros, to_micros
+from features.core.timestamps import DAY, from_micros, to_micros
 from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, SCORES
@@ -23,7 +23,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Scores that an episode goes by: it opens at `enter` or above, and closes below `leave`."""
+    """The scores at which an episode opens (`enter` or above) and closes (below `leave`)."""
 
     model: str
     enter: float
@@ -32,7 +32,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class StoredScore:
-    """One account's stored score at the `as_of` in hand."""
+    """One account's stored score at the `as_of` of the run."""
 
     account_id: str
     score: float
@@ -44,7 +44,7 @@ class StoredScore:
 
 @dataclass(frozen=True)
 class OpenEpisode:
-    """An open episode, as the run before left it."""
+    """An open episode, as the previous run left it."""
 
     id: str
     account_id: str
@@ -53,7 +53,7 @@ class OpenEpisode:
 
 @dataclass(frozen=True)
 class AlertState:
-    """All that the lifecycle looks at.
+    """The scores and episodes that the lifecycle decides on.
 
     Args:
         scores: At or above the entry threshold, or of an account with an open episode.
@@ -67,25 +67,25 @@ class AlertState:
 
 
 class Champion(Protocol):
-    """What alerts ask of the model that serves: a `training.models.model.Model`, which takes long to import."""
+    """The part of a `training.models.model.Model` that alerts use; that class takes long to import."""
 
     @property
     def version(self) -> str:
-        """Such as churn-3."""
+        """Return the version, such as churn-3."""
 
     @property
     def horizons(self) -> tuple[int, ...]:
-        """Days, ascending."""
+        """Return the horizons in days, ascending."""
 
     def threshold(self, horizon: int, share: float) -> float:
-        """The score that the riskiest `share` of the calibration period reached."""
+        """Return the score that the riskiest `share` of the calibration period reached."""
 
 
 def find_thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresholds:
-    """Where episodes open and close, after the champion's calibration period.
+    """Return the scores at which episodes open and close, from the champion's calibration period.
 
     Raises:
-        GarrisonError: There is no champion, or it does not know the alerts' horizon.
+        GarrisonError: There is no champion, or it has no score over the alerts' horizon.
     """
     bundle, horizon = champions.get(TARGET), settings.alert_horizon
     if bundle is None:
@@ -102,10 +102,10 @@ def find_thresholds(champions: Mapping[str, Champion], settings: Settings) -> Th
 
 
 def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horizon: int) -> int:
-    """The instant to work on (µs): the one asked for, or the newest that has scores.
+    """Return the instant (µs) of the scores to work on: `as_of`, or by default the newest that has scores.
 
     Raises:
-        GarrisonError: There are no scores then.
+        GarrisonError: There are no scores at that instant.
     """
     newest = connection.scalar(sa.select(sa.func.max(SCORES.c.as_of)).where(_kind(horizon)))
     if as_of is None and newest is not None:
@@ -115,8 +115,8 @@ def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horiz
             f"there are no {TARGET} scores over {horizon} days", hint="Run `python -m serving score --as-of D` first"
         )
     at = to_micros(as_of)
-    there = sa.select(SCORES.c.account_id).where(_kind(horizon), SCORES.c.as_of == at).limit(1)
-    if connection.scalar(there) is None:
+    any_score = sa.select(SCORES.c.account_id).where(_kind(horizon), SCORES.c.as_of == at).limit(1)
+    if connection.scalar(any_score) is None:
         raise GarrisonError(
             f"there are no {TARGET} scores over {horizon} days as of {format_instant(at)}",
             found="none at all" if newest is None else f"the newest are of {format_instant(newest)}",
@@ -126,16 +126,16 @@ def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horiz
 
 
 def find_scored_as_of(state: Store, as_of: datetime | None, horizon: int) -> datetime:
-    """Return the `as_of` of the scores to work on; see `chosen`."""
+    """Return the same instant as `find_scored_instant`, as a datetime."""
     with state.reading() as connection:
         return from_micros(find_scored_instant(connection, as_of, horizon))
 
 
 def is_processed(connection: sa.Connection, at: int) -> bool:
-    """Whether alerts have been raised at this instant (µs) before.
+    """Return whether alerts have been raised at this instant (µs) before.
 
     Raises:
-        GarrisonError: They have been raised at a later one.
+        GarrisonError: They have been raised at a later instant.
     """
     last = connection.scalar(sa.select(sa.func.max(ALERT_RUNS.c.as_of)).where(ALERT_RUNS.c.target == TARGET))
     if last is not None and last > at:
@@ -148,26 +148,26 @@ def is_processed(connection: sa.Connection, at: int) -> bool:
 
 
 def read_alert_state(connection: sa.Connection, at: int, horizon: int, *, thresholds: Thresholds) -> AlertState:
-    """How accounts stand at an instant (µs).
+    """Read the scores and open episodes at an instant (µs).
 
     Raises:
         GarrisonError: The scores are of another model than the thresholds.
     """
-    here = (_kind(horizon), SCORES.c.as_of == at)
-    models = sorted(connection.scalars(sa.select(SCORES.c.model).where(*here).distinct()))
+    at_instant = (_kind(horizon), SCORES.c.as_of == at)
+    models = sorted(connection.scalars(sa.select(SCORES.c.model).where(*at_instant).distinct()))
     if models != [thresholds.model]:
         raise GarrisonError(
-            f"the scores as of {format_instant(at)} are not all of the champion {thresholds.model}, whose thresholds hold",
+            f"the scores as of {format_instant(at)} are not all of the champion {thresholds.model}",
             found=f"scores of {', '.join(models)}",
             hint=f"Run `python -m serving score --as-of {format_instant(at)}` again",
         )
     is_open = (EPISODES.c.target == TARGET) & EPISODES.c.closed_as_of.is_(None)
     in_episode = SCORES.c.account_id.in_(sa.select(EPISODES.c.account_id).where(is_open))
     moving = sa.select(*(SCORES.c[f.name] for f in fields(StoredScore))).where(
-        *here, (SCORES.c.score >= thresholds.enter) | in_episode
+        *at_instant, (SCORES.c.score >= thresholds.enter) | in_episode
     )
     episodes = sa.select(*(EPISODES.c[f.name] for f in fields(OpenEpisode))).where(is_open)
-    eligible = sa.select(sa.func.count()).select_from(SCORES).where(*here, SCORES.c.in_cohort.is_(True))
+    eligible = sa.select(sa.func.count()).select_from(SCORES).where(*at_instant, SCORES.c.in_cohort.is_(True))
     return AlertState(
         [StoredScore(*row) for row in connection.execute(moving)],
         [OpenEpisode(*row) for row in connection.execute(episodes.order_by(EPISODES.c.account_id))],
@@ -178,22 +178,22 @@ def read_alert_state(connection: sa.Connection, at: int, horizon: int, *, thresh
 def read_earlier_scores(
     connection: sa.Connection, accounts: Sequence[str], at: int, *, horizon: int
 ) -> Mapping[str, EarlierScore]:
-    """Each account's last score before an instant (µs); none for those that have none."""
-    found = {}
+    """Read each account's last score before an instant (µs); accounts without one are left out."""
+    scores = {}
     for start in range(0, len(accounts), _CHUNK):
         mine = (_kind(horizon), SCORES.c.as_of < at, SCORES.c.account_id.in_(accounts[start : start + _CHUNK]))
         last = sa.select(SCORES.c.account_id, sa.func.max(SCORES.c.as_of)).where(*mine)
         keys = sa.tuple_(SCORES.c.account_id, SCORES.c.as_of).in_(last.group_by(SCORES.c.account_id))
         query = sa.select(SCORES.c.account_id, SCORES.c.score, SCORES.c.as_of, SCORES.c.model)
         for account, score, as_of, model in connection.execute(query.where(*mine, keys)):
-            found[account] = EarlierScore(score, from_micros(as_of), model)
-    return found
+            scores[account] = EarlierScore(score, from_micros(as_of), model)
+    return scores
 
 
 def format_instant(at: int) -> str:
-    """An instant (µs) as the command line takes it: the date alone at midnight UTC."""
+    """Format an instant (µs) as the command line takes it: the date alone at midnight UTC."""
     when = from_micros(at)
-    return when.date().isoformat() if at % 86_400_000_000 == 0 else when.isoformat()
+    return when.date().isoformat() if at % DAY == 0 else when.isoformat()
 
 
 def _kind(horizon: int) -> sa.ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""Routing: which one person hears of an account, and how many new messages they get at once."""
+"""Route each account's message to its owner, and limit how many new messages one owner gets at once."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PENDING, WITHHELD, UNDELIVERABLE = "pending", "withheld", "undeliverable"
 
 @dataclass(frozen=True)
 class Contact:
-    """What an account's record says about whom to tell."""
+    """The name of an account and the address of its owner, as its record has them."""
 
     name: str | None = None
     owner: str | None = None
 
 
 @dataclass(frozen=True)
-class Stake:
-    """An account at risk: its score, and the money at stake (None: not known)."""
+class RankedAccount:
+    """An account at risk, with what it is ranked by: its score, and its value in money (None if not known)."""
 
     account_id: str
     score: float
@@ -40,36 +40,36 @@ class Stake:
 
 
 @dataclass(frozen=True)
-class Route:
-    """Where an account's message goes; `reason` says why it does not, where it does not."""
+class MessageRoute:
+    """The recipient and state of an account's message; `reason` says why it is not sent, if it is not."""
 
     recipient: str | None
     state: str
     reason: str | None = None
 
 
-def address(text: str | None) -> str | None:
-    """The one plain e-mail address that the text is; None where it is anything else."""
+def parse_address(text: str | None) -> str | None:
+    """Return the text as one plain e-mail address, or None if it is anything else."""
     plain = (text or "").strip()
     return plain if len(plain) <= 254 and _ADDRESS.fullmatch(plain) else None
 
 
-def fallback(alerts: Alerts) -> str | None:
-    """Who hears of accounts without an owner.
+def parse_fallback_owner(alerts: Alerts) -> str | None:
+    """Return the address that gets the messages of accounts without an owner; None if the settings name none.
 
     Raises:
-        GarrisonError: Where the settings name one that is not one plain address.
+        GarrisonError: The settings name one that is not one plain address.
     """
-    if alerts.fallback_owner and address(alerts.fallback_owner) is None:
+    if alerts.fallback_owner and parse_address(alerts.fallback_owner) is None:
         raise GarrisonError(
             "alerts.fallback_owner is not one plain e-mail address",
             found=repr(alerts.fallback_owner),
             hint="Write it as name@example.com",
         )
-    return address(alerts.fallback_owner)
+    return parse_address(alerts.fallback_owner)
 
 
-def contacts(history: History, accounts: Collection[str]) -> dict[str, Contact]:
+def read_contacts(history: History, accounts: Collection[str]) -> dict[str, Contact]:
     """Return the names and owners that the accounts table holds of these accounts."""
     import pandas as pd
 
@@ -81,13 +81,15 @@ def contacts(history: History, accounts: Collection[str]) -> dict[str, Contact]:
     return {account: Contact(name, owner) for account, name, owner in plain}
 
 
-def route(stakes: Iterable[Stake], contacts: Mapping[str, Contact], alerts: Alerts) -> dict[str, Route]:
-    """One route for each account, in the order in which they matter: most value x score first.
+def route_messages(
+    stakes: Iterable[RankedAccount], contacts: Mapping[str, Contact], alerts: Alerts
+) -> dict[str, MessageRoute]:
+    """Return one route for each account, the largest value x score first.
 
     Raises:
-        GarrisonError: Where the settings' fallback owner is not one plain address.
+        GarrisonError: The settings' fallback owner is not one plain address.
     """
-    spare = fallback(alerts)
+    spare = parse_fallback_owner(alerts)
     told: Counter[str] = Counter()
     routes = {}
     for stake in sorted(stakes, key=_weight):
@@ -97,18 +99,18 @@ def route(stakes: Iterable[Stake], contacts: Mapping[str, Contact], alerts: Aler
         told[found.recipient.lower()] += 1
         if told[found.recipient.lower()] > alerts.per_owner:
             over = f"over the cap of {alerts.per_owner} new messages for one owner"
-            routes[stake.account_id] = Route(found.recipient, WITHHELD, over)
+            routes[stake.account_id] = MessageRoute(found.recipient, WITHHELD, over)
     return routes
 
 
-def _one(contact: Contact, spare: str | None) -> Route:
-    if owner := address(contact.owner):
-        return Route(owner, PENDING)
+def _one(contact: Contact, spare: str | None) -> MessageRoute:
+    if owner := parse_address(contact.owner):
+        return MessageRoute(owner, PENDING)
     if spare:
-        return Route(spare, PENDING)
+        return MessageRoute(spare, PENDING)
     why = "its owner's e-mail address is not a plain one" if contact.owner else "it has no owner"
-    return Route(None, UNDELIVERABLE, f"{why}, and there is no alerts.fallback_owner")
+    return MessageRoute(None, UNDELIVERABLE, f"{why}, and there is no alerts.fallback_owner")
 
 
-def _weight(stake: Stake) -> tuple[float, float, str]:
+def _weight(stake: RankedAccount) -> tuple[float, float, str]:
     return (-(stake.value or 0.0) * stake.score, -stake.score, stake.account_id)

@@ -1,4 +1,4 @@
-"""A mailbox for trying things out: an SMTP server on this machine that takes every message and saves it."""
+"""A mailbox to try alerts out: an SMTP server on this machine that accepts every message and saves it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from features.core.errors import GarrisonError
-from monitoring.alerts.message import safe
+from monitoring.alerts.message import to_safe_line
 
 HOST = "127.0.0.1"
 Say = Callable[[str], None]
 
 
-class Catcher:
-    """aiosmtpd's handler: saves each message as .eml and says so in one line."""
+class MailSaver:
+    """aiosmtpd's handler: saves each message as .eml, and prints one line about it."""
 
     def __init__(self, folder: Path, say: Say) -> None:
         self._folder, self._say, self._numbers = folder, say, count(1)
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802  # aiosmtpd's name
-        """Save before answering: what is answered with 250 is on disk."""
+        """Save the message, then answer 250: an accepted message is on disk."""
         number = self._save(envelope.original_content)
         subject = message_from_bytes(envelope.original_content, policy=policy.default)["Subject"]
-        self._say(safe(f"{number}.eml to {', '.join(envelope.rcpt_tos)}: {subject}", 500))
+        self._say(to_safe_line(f"{number}.eml to {', '.join(envelope.rcpt_tos)}: {subject}", 500))
         return "250 saved"
 
     def _save(self, content: bytes) -> str:
@@ -43,8 +43,8 @@ class Catcher:
 
 
 @contextmanager
-def opened(port: int, folder: Path, say: Say) -> Iterator[None]:
-    """Take messages on this port of the local machine while the context lasts.
+def open_mailbox(port: int, folder: Path, say: Say) -> Iterator[None]:
+    """Accept messages on this port of the local machine while the context lasts.
 
     Raises:
         GarrisonError: aiosmtpd is not installed, the port is taken, or the folder can't be made.
@@ -57,8 +57,8 @@ def opened(port: int, folder: Path, say: Say) -> Iterator[None]:
         ) from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        socket.create_server((HOST, port)).close()  # aiosmtpd would take seconds to say that it is taken
-        server = Controller(Catcher(folder, say), hostname=HOST, port=port)
+        socket.create_server((HOST, port)).close()  # aiosmtpd would take seconds to find that the port is taken
+        server = Controller(MailSaver(folder, say), hostname=HOST, port=port)
         server.start()
     except OSError as error:
         raise GarrisonError(
@@ -73,9 +73,9 @@ def opened(port: int, folder: Path, say: Say) -> Iterator[None]:
 
 
 def serve(port: int, folder: Path, seconds: float | None, say: Say) -> None:
-    """Take messages until the time is up, or until interrupted."""
+    """Accept messages until the time is up, or until interrupted."""
     end = None if seconds is None else time.monotonic() + seconds
-    with opened(port, folder, say):
+    with open_mailbox(port, folder, say):
         say(f"taking mail on {HOST}:{port}, into {folder}")
         while end is None or time.monotonic() < end:
             time.sleep(0.2 if end is None else max(0.0, min(0.2, end - time.monotonic())))

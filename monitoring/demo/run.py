@@ -30,7 +30,7 @@ _FOLDER = Path("var/demo")
 
 
 @dataclass(frozen=True)
-class Story:
+class DemoStory:
     """One sample company's demo.
 
     Args:
@@ -49,14 +49,14 @@ class Story:
 
 
 STORIES = {
-    "tidewater": Story(
+    "tidewater": DemoStory(
         ("tidewater", "--accounts", "3000", "--months", "24"),
         "docs/examples/tidewater.toml",
         "2025-12-01",
         "2026-01-01",
         "churn_90d",
     ),
-    "completejourney": Story(
+    "completejourney": DemoStory(
         ("completejourney",), "docs/examples/completejourney.toml", "2017-12-01", "2018-01-01", None
     ),
 }
@@ -104,14 +104,14 @@ class _Demo:
         self._step += 1
         print(f"\n{'─' * 100}\n{self._step}. {text}\n", flush=True)
 
-    def prepare(self, story: Story) -> None:
+    def prepare(self, story: DemoStory) -> None:
         self.title("Sample data, read and checked as the company's TOML file says")
         self._call("features", "sample", *story.sample)
         self._call("features", "check", "--config", self._config)
         self._call("features", "build", "--as-of", story.now, "--out", f"{_FOLDER}/snapshots.parquet", with_config=True)
         self.places.append(("one snapshot of every account", f"{_FOLDER}/snapshots.parquet"))
 
-    def train(self, story: Story) -> None:
+    def train(self, story: DemoStory) -> None:
         self.title("Train churn and upsell; judge them on later months, beside simple baselines")
         self._call("training", "fit", "--json", f"{_FOLDER}/fit.json", with_config=True)
         if story.truth:
@@ -120,7 +120,7 @@ class _Demo:
         self.places.append(("figures for machines", f"{_FOLDER}/fit.json"))
         self.places.append(("runs, plots and models", "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"))
 
-    def score(self, story: Story) -> None:
+    def score(self, story: DemoStory) -> None:
         self.title("Score every account in batch: a month ago, then now")
         self._call("serving", "score", "--as-of", story.before, with_config=True)
         destination = f"{_FOLDER}/scores.csv"
@@ -143,13 +143,13 @@ class _Demo:
         print("The service is stopped again. To start it for yourself: make serve CONFIG=" + self._config)
         self.places.append(("the service's log", str(log)))
 
-    def watch(self, story: Story) -> None:
+    def watch(self, story: DemoStory) -> None:
         self.title("Watch: has the world drifted away from what the models learned? How good are the scores?")
         self._call("monitoring", "drift", "--as-of", story.now, with_config=True)
         self._call("monitoring", "performance", with_config=True)
         self.places.append(("the drift page", f"var/{self.company}/drift/"))
 
-    def alert(self, story: Story, port: int) -> None:
+    def alert(self, story: DemoStory, port: int) -> None:
         self.title("Alerts: who enters risk, told to the owner by e-mail, once")
         mail = _FOLDER / "mail" / secrets.token_hex(4)
         self._call("monitoring", "alert", "--as-of", story.now, with_config=True)

@@ -1,4 +1,4 @@
-"""A column cut into bins after its reference, and how far two samples of it differ by chance alone."""
+"""Cut a column into bins by its reference sample, and compute how far two samples differ by chance alone."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Counts = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Binned:
-    """Two samples of one column as labels of the same bins, numbered in the order of the values.
+class BinnedColumn:
+    """Two samples of one column, each value replaced by the label of its bin; labels are in the order of the values.
 
     Args:
         reference: Categorical, one label a row, e.g. "03 2 to 5".
         current: The same.
-        count: How many bins there are; with one alone nothing can be told.
+        count: How many bins there are; one bin alone can show no drift.
     """
 
     reference: pd.Series
@@ -34,13 +34,13 @@ class Binned:
     count: int
 
 
-def is_number(column: pd.Series) -> bool:
-    """Whether a column is cut at its quantiles; all other columns are cut by their values."""
+def is_numeric(column: pd.Series) -> bool:
+    """Return whether a column is cut at its quantiles; all other columns are cut by their values."""
     return bool(pd.api.types.is_numeric_dtype(column))
 
 
-def noise(rows: int, reference_rows: int, bins: int, *, chance: float) -> float:
-    """The PSI that two samples of one distribution exceed only with this chance.
+def find_noise_level(rows: int, reference_rows: int, bins: int, *, chance: float) -> float:
+    """Return the PSI that two samples of one distribution exceed only with this chance.
 
     For shares `p` and `q` of `B` bins, `sum((p - q) * ln(p / q))` is near `sum((p - q)^2 / p)`, and for
     samples of `n` and `m` rows that is `(1/n + 1/m)` times a chi-square of `B - 1` degrees of freedom. So
@@ -55,8 +55,8 @@ def noise(rows: int, reference_rows: int, bins: int, *, chance: float) -> float:
     return float((1 / rows + 1 / reference_rows) * chi2.isf(chance, bins - 1))
 
 
-def cut(reference: pd.Series, current: pd.Series) -> Binned:
-    """Cut both samples at the reference's quantiles, or by its values where they are no numbers.
+def bin_column(reference: pd.Series, current: pd.Series) -> BinnedColumn:
+    """Cut both samples at the reference's quantiles, or by its values if they are not numbers.
 
     Missing values are a bin of their own: a column that empties is a column that moved. Numbers get so many
     quantiles (2 to 10) that each expects 20 rows of the smaller sample. Bins where fewer than 10 of its rows
@@ -68,7 +68,7 @@ def cut(reference: pd.Series, current: pd.Series) -> Binned:
     """
     smaller = min(len(reference), len(current))
     sides = (reference, current)
-    if is_number(reference):
+    if is_numeric(reference):
         edges = _edges(reference.dropna().to_numpy(np.float64), int(np.clip(smaller // _FULL, 2, MOST)))
         names = _ranges(edges)
         codes = [_places(side.to_numpy(np.float64), edges) for side in sides]
@@ -80,11 +80,11 @@ def cut(reference: pd.Series, current: pd.Series) -> Binned:
     counts = np.array([np.bincount(side, minlength=len(names)) for side in codes])
     group, labels = _joined(counts, names)
     before, now = (pd.Series(pd.Categorical.from_codes(group[side], labels)) for side in codes)
-    return Binned(before, now, len(labels))
+    return BinnedColumn(before, now, len(labels))
 
 
 def _edges(values: Floats, bins: int) -> Floats:
-    """Upper edges, included in their bin. A value that fills a whole quantile gets a bin to itself."""
+    """Return the bins' upper edges, which belong to their bin. A value that fills a quantile gets its own bin."""
     if not len(values):
         return values
     cuts = np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf")
@@ -98,7 +98,7 @@ def _places(values: Floats, edges: Floats) -> Codes:
 
 
 def _ranges(edges: Floats) -> list[str]:
-    """The bins' names; an edge right below the next one stands for the values less than that next one."""
+    """Return the bins' names; an edge right below the next one stands for the values less than that next one."""
     if not len(edges):
         return ["any number"]
     under = np.append(np.nextafter(edges[:-1], np.inf) == edges[1:], False)
@@ -110,7 +110,7 @@ def _ranges(edges: Floats) -> list[str]:
 
 
 def _matches(side: pd.Series, known: list[str]) -> Codes:
-    """Codes of the known values, then one for any other value, then one for a missing value."""
+    """Return the codes of the known values; the next code is for any other value, the last for a missing one."""
     codes = pd.Index(known, dtype=object).get_indexer(side.astype(object).astype(str))
     codes[codes < 0] = len(known)
     codes[side.isna().to_numpy()] = len(known) + 1
@@ -118,10 +118,10 @@ def _matches(side: pd.Series, known: list[str]) -> Codes:
 
 
 def _joined(counts: Counts, names: list[str]) -> tuple[Codes, list[str]]:
-    """Which final bin each bin falls into, and the final labels; `counts` is (2, bins)."""
+    """Join bins that hold too few rows: return the final bin of each bin, and the labels; `counts` is (2, bins)."""
     rows = counts.sum(axis=1)
     smaller = rows.min()
-    # Judged on both samples together: to look at one alone would pick the bins that chance has filled.
+    # Both samples count together: one alone would favour the bins that chance has filled.
     expected = counts.sum(axis=0) / rows.sum() * smaller
     stands = (expected >= _FEW) & (np.array(names) != _UNSEEN)
     group = np.maximum(np.cumsum(stands) - 1, 0)

@@ -63,7 +63,7 @@ def run(settings: Settings, *, as_of: datetime | None = None) -> DriftReport:
     if not champions:
         raise RegistryError("no model is champion", hint="Run `python -m training fit`, then `… promote RUN`")
     with History.open(settings) as history:
-        snapshot = StoredSnapshot.build(settings, history, as_of or snapshots.latest(history))
+        snapshot = StoredSnapshot.build(settings, history, as_of or snapshots.find_latest_as_of(history))
     verdicts, pages = {}, {}
     for target, model in champions.items():
         reference, current = select_model_columns(model, snapshot)

@@ -1,7 +1,7 @@
-"""Drift: Evidently's comparison of the newest snapshot with the training snapshots. The only file that meets Evidently.
+"""Compare two samples of snapshots with Evidently, and write its page. No other file imports Evidently.
 
-Evidently gets columns already cut into bins (`drift.binning`), so that its index is taken over bins that hold
-enough rows, missing values count, and no raw value of an account ends up in a page.
+Evidently gets columns already cut into bins (`drift.binning`): each bin holds enough rows, missing values count,
+and no raw value of an account gets into a page.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike
 from features.catalog import BUILT_IN, Catalog
 from features.core.errors import GarrisonError
 from features.core.html import render_template, write_page
-from monitoring.drift.binning import Binned, cut, noise
-from monitoring.drift.schema_checks import Sound, examine
-from monitoring.drift.verdict import Column, Verdict, figures
+from monitoring.drift.binning import BinnedColumn, bin_column, find_noise_level
+from monitoring.drift.schema_checks import ComparableSamples, check_schema
+from monitoring.drift.verdict import ColumnDrift, Verdict, describe_column
 
 _TEMPLATE = Path(__file__).parent / "templates" / "drift.html"
 ROWS = 20_000
@@ -33,15 +33,15 @@ LEAST = 0.1
 CHANCE = 0.01
 SHOWN_DRIFTED, SHOWN_STABLE = 12, 6
 _SIDES = {"reference": ("in training", {"color": "#9fb0c3"}), "current": ("now", {"color": "#d98e04"})}
-# Evidently guesses the types that it is not told.
+# Evidently guesses the type of each column that these lists leave out.
 _OTHER_KINDS = ("numerical", "text", "datetime", "unknown", "list")
 
 # By name: the reference's scores and the current ones, row for row.
 Scores = Mapping[str, tuple[ArrayLike, ArrayLike]]
 
 
-def check(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None = None) -> Verdict:
-    """Judge whether `current` looks like `reference`; the light verdict, without a page.
+def judge_drift(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None = None) -> Verdict:
+    """Judge whether `current` looks like `reference`, without a page.
 
     Args:
         reference: Features of the training snapshots; of more than 20,000 rows a sample is taken.
@@ -50,21 +50,21 @@ def check(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: 
         scores: Compared like features.
     """
     sound = _sound(reference, current, seed=seed, scores=scores)
-    binned = {name: cut(sound.reference[name], sound.current[name]) for name in sound.reference}
+    binned = {name: bin_column(sound.reference[name], sound.current[name]) for name in sound.reference}
     chance = CHANCE / max(1, len(binned))
     rows = len(sound.current), len(sound.reference)
     columns = []
     for name, psi in _indices(binned).items():
         bins = binned[name].count
-        about = figures(sound.reference[name], sound.current[name])
+        about = describe_column(sound.reference[name], sound.current[name])
         about |= {"kind": "score"} if name in (scores or {}) else {}
-        threshold = max(LEAST, noise(*rows, bins, chance=chance))
-        columns.append(Column(name, psi=psi, threshold=threshold, bins=bins, **about))
+        threshold = max(LEAST, find_noise_level(*rows, bins, chance=chance))
+        columns.append(ColumnDrift(name, psi=psi, threshold=threshold, bins=bins, **about))
     columns.sort(key=lambda c: (-c.psi / c.threshold, c.name))
     return Verdict(tuple(columns), sound.findings, *rows)
 
 
-def page(  # noqa: PLR0913  # all named: what to show, and where
+def write_drift_page(  # noqa: PLR0913  # all named: what to show, and where
     verdict: Verdict,
     reference: pd.DataFrame,
     current: pd.DataFrame,
@@ -77,14 +77,14 @@ def page(  # noqa: PLR0913  # all named: what to show, and where
 ) -> Path:
     """Write the page: the verdict in words, all columns' figures, and Evidently's view of the most moved.
 
-    It stands by itself: whoever opens it needs no network. Some 4 MB, nearly all of it Evidently's program.
+    The page needs no network. It has some 4 MB, nearly all of it Evidently's program.
 
     Args:
         verdict: As `check` gave it for the same reference, current, seed and scores.
         reference: These four as given to `check`.
         current: The same.
         file: Written whole or not at all; its folder is made.
-        heading: What was compared, for the top of the page.
+        heading: The model and the date, for the top of the page.
         seed: The same.
         scores: The same.
         catalog: What the columns are.
@@ -95,7 +95,7 @@ def page(  # noqa: PLR0913  # all named: what to show, and where
     head = body = ""
     if shown:
         sound = _sound(reference, current, seed=seed, scores=scores)
-        binned = {c.name: cut(sound.reference[c.name], sound.current[c.name]) for c in shown}
+        binned = {c.name: bin_column(sound.reference[c.name], sound.current[c.name]) for c in shown}
         report = _report(binned, {c.name: c.threshold for c in shown})
         whole = _view(report, [f"{c.name}: PSI {c.psi:.2f}" for c in shown])
         head = whole.split("<head>", 1)[1].split("</head>", 1)[0]
@@ -105,17 +105,17 @@ def page(  # noqa: PLR0913  # all named: what to show, and where
     return write_page(file, render_template(_TEMPLATE, **about, evidently_head=head, evidently_body=body))
 
 
-def _sound(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None) -> Sound:
-    """Both frames with their scores as columns, sampled, and with what can't be compared taken out."""
+def _sound(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None) -> ComparableSamples:
+    """Return both frames with their scores as columns, sampled, without the columns that can't be compared."""
     sides = []
     for at, frame in enumerate((reference, current)):
         whole = frame.assign(**{name: np.asarray(pair[at]) for name, pair in (scores or {}).items()})
         sides.append(whole.sample(ROWS, random_state=seed) if len(whole) > ROWS else whole)
-    return examine(sides[0], sides[1])
+    return check_schema(sides[0], sides[1])
 
 
-def _indices(binned: Mapping[str, Binned]) -> dict[str, float]:
-    """Evidently's PSI of each column, without the figures that its reports draw: a twentieth of the time."""
+def _indices(binned: Mapping[str, BinnedColumn]) -> dict[str, float]:
+    """Return Evidently's PSI of each column, without the figures that its reports draw: an eighth of the time."""
     with _offline():
         from evidently.legacy.calculations.stattests import psi_stat_test
         from evidently.legacy.core import ColumnType
@@ -124,8 +124,8 @@ def _indices(binned: Mapping[str, Binned]) -> dict[str, float]:
         return {n: float(psi_stat_test(b.reference, b.current, kind, LEAST).drift_score) for n, b in binned.items()}
 
 
-def _report(binned: Mapping[str, Binned], thresholds: Mapping[str, float]) -> Any:
-    """Evidently's snapshot of one drift figure a column, in the order given."""
+def _report(binned: Mapping[str, BinnedColumn], thresholds: Mapping[str, float]) -> Any:
+    """Return Evidently's result with one drift figure a column, in the order given."""
     with _offline():
         from evidently import DataDefinition, Dataset, Report
         from evidently.metrics import ValueDrift
@@ -144,7 +144,7 @@ def _report(binned: Mapping[str, Binned], thresholds: Mapping[str, float]) -> An
 
 
 def _view(report: Any, headings: list[str]) -> str:
-    """Evidently's page of the figures alone: two side by side, of shares and not of counts, their bins in order."""
+    """Render Evidently's figures alone: two side by side, of shares instead of counts, their bins in order."""
     with _offline():
         from evidently.core.metric_types import render_widgets
         from evidently.legacy.renderers.html_widgets import group_widget
@@ -171,7 +171,7 @@ def _view(report: Any, headings: list[str]) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Text that Evidently may put into a script element as it is: it does not escape `</script>`."""
+    """Return the text without angle brackets, since Evidently does not escape `</script>` in a script element."""
     return text.translate({ord("<"): "\u2039", ord(">"): "\u203a"})
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a snapshot before any comparison: columns gone, of another type, empty, infinite."""
+"""Find what is wrong with a snapshot before any comparison: columns gone, of another type, empty, infinite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from monitoring.drift.binning import Floats, is_number
+from monitoring.drift.binning import Floats, is_numeric
 
 # Columns of a snapshot that say whose row it is; they are not features.
 KEYS = ("account_id", "as_of")
@@ -18,12 +18,12 @@ _EXPECTED = 10
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong.
+    """One fault of a snapshot.
 
     Args:
-        column: Where; None where it is about the snapshot as a whole.
-        what: In words, without a full stop.
-        breaks: Whether scores made from these rows can't be trusted.
+        column: Its name; None for the snapshot as a whole.
+        what: The fault in words, without a full stop.
+        breaks: Whether it makes scores of these rows untrustworthy.
     """
 
     column: str | None
@@ -35,7 +35,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Sound:
+class ComparableSamples:
     """The part of both samples that can be compared: same columns, same types, finite, not empty."""
 
     reference: pd.DataFrame
@@ -43,17 +43,17 @@ class Sound:
     findings: tuple[Finding, ...]
 
 
-def examine(reference: pd.DataFrame, current: pd.DataFrame) -> Sound:
-    """Take out what can't be compared, and say what and why; neither frame is changed.
+def check_schema(reference: pd.DataFrame, current: pd.DataFrame) -> ComparableSamples:
+    """Find the columns that can't be compared and why, and return both samples without them.
 
     Args:
         reference: Features of the training snapshots; a column each, any number of rows.
-        current: Features of the newest snapshot; `KEYS` may be there and are left out.
+        current: Features of the newest snapshot. `KEYS` are left out of both.
     """
     reference, current = (f.drop(columns=[k for k in KEYS if k in f]) for f in (reference, current))
     if not len(reference) or not len(current):
         which = "the newest snapshot" if len(reference) else "the training reference"
-        return Sound(reference[[]], current[[]], (Finding(None, f"{which} has no rows", breaks=True),))
+        return ComparableSamples(reference[[]], current[[]], (Finding(None, f"{which} has no rows", breaks=True),))
     findings = [Finding(c, "is not in the snapshot", breaks=True) for c in reference if c not in current]
     findings += [Finding(c, "is new since training", breaks=False) for c in current if c not in reference]
     kept: dict[str, tuple[pd.Series, pd.Series]] = {}
@@ -61,9 +61,9 @@ def examine(reference: pd.DataFrame, current: pd.DataFrame) -> Sound:
         before, now = reference[name], current[name]
         findings += [Finding(name, what, breaks=breaks) for what, breaks in _problems(before, now)]
         before, now = _finite(before), _finite(now)
-        if before.notna().any() and now.notna().any() and is_number(before) == is_number(now):
+        if before.notna().any() and now.notna().any() and is_numeric(before) == is_numeric(now):
             kept[name] = (before, now)
-    return Sound(
+    return ComparableSamples(
         pd.DataFrame({name: before for name, (before, _) in kept.items()}, index=reference.index),
         pd.DataFrame({name: now for name, (_, now) in kept.items()}, index=current.index),
         tuple(findings),
@@ -71,8 +71,8 @@ def examine(reference: pd.DataFrame, current: pd.DataFrame) -> Sound:
 
 
 def _problems(before: pd.Series, now: pd.Series) -> Iterator[tuple[str, bool]]:
-    """What is wrong with one column, as (what, breaks)."""
-    if is_number(now) and (infinite := np.isinf(_numbers(now))).any():
+    """Yield what is wrong with one column, as (text, breaks)."""
+    if is_numeric(now) and (infinite := np.isinf(_numbers(now))).any():
         yield f"is infinite in {infinite.sum():,} of {len(now):,} rows", True
     if not now.notna().any():
         filled = float(before.notna().mean())
@@ -80,14 +80,14 @@ def _problems(before: pd.Series, now: pd.Series) -> Iterator[tuple[str, bool]]:
         yield f"is empty{was}", filled * len(now) >= _EXPECTED
     elif not before.notna().any():
         yield "has values, and had none in training", False
-    elif is_number(before) != is_number(now):
+    elif is_numeric(before) != is_numeric(now):
         kinds = ("text", "numbers")
-        yield f"holds {kinds[is_number(now)]}, and held {kinds[is_number(before)]} in training", True
+        yield f"holds {kinds[is_numeric(now)]}, and held {kinds[is_numeric(before)]} in training", True
 
 
 def _finite(column: pd.Series) -> pd.Series:
-    """Numbers as float64 with infinities as missing; other columns as they are."""
-    if not is_number(column):
+    """Return numbers as float64 with infinities as missing, other columns unchanged."""
+    if not is_numeric(column):
         return column
     values = _numbers(column)
     return pd.Series(np.where(np.isinf(values), np.nan, values), index=column.index)

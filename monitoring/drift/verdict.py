@@ -1,4 +1,4 @@
-"""The verdict on drift, in figures and in words: whether the accounts still look like those the model learned from."""
+"""Say in figures and words whether the accounts still look like those that the model learned from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from monitoring.drift.binning import is_number
+from monitoring.drift.binning import is_numeric
 from monitoring.drift.schema_checks import Finding
 
 State = Literal["stable", "drifted", "broken"]
@@ -19,15 +19,15 @@ _NAMED, _LISTED = 5, 12
 
 
 @dataclass(frozen=True)
-class Column:
-    """How far one column moved.
+class ColumnDrift:
+    """The shift of one column between training and now.
 
     Args:
         name: Of the feature, or of the score.
         kind: Numbers are compared by their quantiles in training, categories by their values.
         psi: Population stability index, >= 0.
         threshold: The PSI from which it counts: 0.1, or more where so much comes by chance.
-        bins: How many the index was taken over.
+        bins: The number of bins that the index is a sum over.
         missing: Share of rows without a value, in training and now.
         typical: Mean in training and now; None for categories.
         unseen: Share of rows with a category that training never saw; 0 for numbers.
@@ -44,11 +44,11 @@ class Column:
 
     @property
     def drifted(self) -> bool:
-        """Whether it moved further than chance explains, and enough to matter."""
+        """Return whether it moved further than chance explains, and enough to matter."""
         return self.psi >= self.threshold
 
     def __str__(self) -> str:
-        text = f"{self.name}: PSI {self.psi:.2f} where {self.threshold:.2f} counts"
+        text = f"{self.name}: PSI {self.psi:.2f} (counts from {self.threshold:.2f})"
         if self.typical is not None:
             text += f", mean {self.typical[0]:.4g} -> {self.typical[1]:.4g}"
         if abs(self.missing[1] - self.missing[0]) >= 0.01:
@@ -58,40 +58,40 @@ class Column:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the newest snapshot looks like the training snapshots.
+    """The comparison of the newest snapshot with the training snapshots.
 
     Args:
-        columns: All that were compared; the most moved against its threshold first.
-        findings: What is wrong beside or before any comparison.
+        columns: All that were compared; first the one that moved most against its threshold.
+        findings: The faults found before the comparison.
         rows: Of the newest snapshot that were compared.
         reference_rows: Of the training snapshots, likewise.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[ColumnDrift, ...]
     findings: tuple[Finding, ...]
     rows: int
     reference_rows: int
 
     @property
     def state(self) -> State:
-        """Broken where scores can't be trusted, drifted where a column moved, else stable."""
+        """Return "broken" if the scores can't be trusted, "drifted" if a column moved, else "stable"."""
         if any(f.breaks for f in self.findings):
             return "broken"
         return "drifted" if self.drifted else "stable"
 
     @property
-    def drifted(self) -> tuple[Column, ...]:
-        """The columns that moved, the most moved first."""
+    def drifted(self) -> tuple[ColumnDrift, ...]:
+        """Return the columns that moved, the most moved first."""
         return tuple(c for c in self.columns if c.drifted)
 
     @property
     def share(self) -> float:
-        """Share of the compared columns that moved."""
+        """Return the share of the compared columns that moved."""
         return len(self.drifted) / len(self.columns) if self.columns else 0.0
 
     @property
     def sentence(self) -> str:
-        """The verdict in one sentence."""
+        """Return the verdict in one sentence."""
         rows = f"{self.rows:,} accounts compared with {self.reference_rows:,} training rows"
         if self.state == "broken":
             number = sum(f.breaks for f in self.findings)
@@ -102,7 +102,7 @@ class Verdict:
 
     @property
     def advice(self) -> str:
-        """What to do now."""
+        """Return what to do now."""
         if self.state == "broken":
             names = [f.column or f.what for f in self.findings if f.breaks]
             return f"Repair the data before scores are used: {', '.join(names[:_NAMED])}{_more(names)}."
@@ -117,11 +117,11 @@ class Verdict:
         return "Nothing to do."
 
     def lines(self) -> Iterator[str]:
-        """For people, a few lines."""
+        """Yield a few lines for the terminal."""
         yield self.sentence
         if self.columns:
             least = min(c.threshold for c in self.columns)
-            yield f"The least shift that can be told from chance here is a PSI of {least:.2f}."
+            yield f"With this many rows, a shift shows from a PSI of {least:.2f}."
         harmless = [str(f) for f in self.findings if not f.breaks]
         yield from (f"  {finding}" for finding in self.findings if finding.breaks)
         yield from (f"  {finding} (does no harm)" for finding in harmless[:_NAMED])
@@ -133,7 +133,7 @@ class Verdict:
         yield self.advice
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return plain data for JSON."""
         return {
             "state": self.state,
             "sentence": self.sentence,
@@ -147,10 +147,10 @@ class Verdict:
         }
 
 
-def figures(before: pd.Series, now: pd.Series) -> dict[str, Any]:
-    """What people want to know of a column beside how far it moved, by the names of `Column`."""
+def describe_column(before: pd.Series, now: pd.Series) -> dict[str, Any]:
+    """Return further figures of a column by their names in `ColumnDrift`: kind, missing, typical, unseen."""
     missing = float(before.isna().mean()), float(now.isna().mean())
-    if is_number(before):
+    if is_numeric(before):
         return {"kind": "number", "missing": missing, "typical": (float(before.mean()), float(now.mean()))}
     unseen = float((now.notna() & ~now.isin(before.dropna().unique())).mean())
     return {"kind": "category", "missing": missing, "unseen": unseen}

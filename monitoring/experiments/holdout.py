@@ -1,4 +1,4 @@
-"""The standing holdout: who is left without alerts by lot, and what the alerts saved, with an interval."""
+"""The standing holdout: leave some accounts without alerts by lot, and estimate with an interval what alerts saved."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from features.core.errors import GarrisonError
 Group = Literal["treated", "holdout"]
 
 
-def assign(account_id: str, *, experiment: str, share: float) -> Group:
-    """The account's group: a keyed hash, so it is the same in every run and on every machine.
+def assign_group(account_id: str, *, experiment: str, share: float) -> Group:
+    """Assign the account to a group by a keyed hash, so that it is the same in every run and on every machine.
 
     A larger share only adds accounts to the holdout, and another experiment draws anew.
 
     Args:
-        account_id: Of the account whose episode it is.
-        experiment: Its name is the key of the lot.
+        account_id: Of the account.
+        experiment: Name of the experiment, the key of the hash.
         share: Of accounts held out, 0 <= share <= 1.
     """
     if not 0 <= share <= 1:
@@ -31,8 +31,8 @@ def assign(account_id: str, *, experiment: str, share: float) -> Group:
 
 
 @dataclass(frozen=True)
-class Effect:
-    """What alerts did to retention, over episodes of accounts that were drawn by lot.
+class HoldoutEffect:
+    """The effect of alerts on retention, over episodes of accounts that were drawn by lot.
 
     Args:
         treated: Accounts alerted on, and of these retained.
@@ -40,7 +40,7 @@ class Effect:
         difference: Retention of the treated less that of the holdout, -1 to 1; None with an empty group.
         low: Lower end of its interval.
         high: Upper end.
-        confidence: That the interval has.
+        confidence: Of the interval.
     """
 
     treated: tuple[int, int]
@@ -52,13 +52,13 @@ class Effect:
 
     @property
     def saved(self) -> tuple[float, float, float] | None:
-        """Treated accounts that stayed because of the alerts: low, best guess, high."""
+        """Return the treated accounts that stayed because of the alerts: low, best guess, high."""
         if self.difference is None or self.low is None or self.high is None:
             return None
         return self.low * self.treated[0], self.difference * self.treated[0], self.high * self.treated[0]
 
     def lines(self) -> tuple[str, ...]:
-        """For people; says plainly when nothing can be told."""
+        """Return the lines for the terminal."""
         groups = [
             f"{name} {kept:,} of {of:,} stayed"
             for name, (of, kept) in (("alerted", self.treated), ("held out", self.holdout))
@@ -75,12 +75,12 @@ class Effect:
         return (*groups, f"At {self.confidence:.0%} confidence {verdict}: {guess:.0f} ({low:.0f} to {high:.0f}).")
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return plain data for JSON."""
         return asdict(self) | {"saved": self.saved}
 
 
-def effect(treated: tuple[int, int], holdout: tuple[int, int], *, confidence: float = 0.95) -> Effect:
-    """Difference of two retention rates, with Newcombe's hybrid score interval.
+def estimate_effect(treated: tuple[int, int], holdout: tuple[int, int], *, confidence: float = 0.95) -> HoldoutEffect:
+    """Estimate the difference of two retention rates, with Newcombe's hybrid score interval.
 
     With rate `p` and Wilson interval `(l, u)` of each group, the difference `d = p1 - p2` lies between
     `d - sqrt((p1 - l1)^2 + (u2 - p2)^2)` and `d + sqrt((u1 - p1)^2 + (p2 - l2)^2)`: it keeps its coverage in small
@@ -97,7 +97,7 @@ def effect(treated: tuple[int, int], holdout: tuple[int, int], *, confidence: fl
     if not all(0 <= kept <= of for of, kept in (treated, holdout)):
         raise GarrisonError("more accounts stayed than there were", found=f"{treated}, {holdout}")
     if not treated[0] or not holdout[0]:
-        return Effect(treated, holdout, None, None, None, confidence)
+        return HoldoutEffect(treated, holdout, None, None, None, confidence)
     rates, ends = [], []
     for of, kept in (treated, holdout):
         interval = binomtest(kept, of).proportion_ci(confidence, method="wilson")
@@ -107,4 +107,4 @@ def effect(treated: tuple[int, int], holdout: tuple[int, int], *, confidence: fl
     difference = p1 - p2
     low = difference - math.hypot(p1 - l1, u2 - p2)
     high = difference + math.hypot(u1 - p1, p2 - l2)
-    return Effect(treated, holdout, difference, low, high, confidence)
+    return HoldoutEffect(treated, holdout, difference, low, high, confidence)

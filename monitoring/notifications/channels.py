@@ -1,7 +1,7 @@
-"""Channels: how a message leaves the outbox - by e-mail, or into a folder.
+"""Channels: send a message from the outbox by e-mail, or write it into a folder.
 
-Handing over is in two steps, so that a crash leaves as little in doubt as can be: `offer` does all that can
-fail harmlessly, `hand_over` is the point of no return.
+Sending has two steps, so that a crash leaves as little in doubt as possible: `prepare` does everything that can fail
+without harm, `commit` is the point of no return.
 """
 
 from __future__ import annotations
@@ -12,75 +12,70 @@ from typing import Protocol
 
 from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Alerts
-from monitoring.notifications.email_message import Message, Refused, compose
+from monitoring.notifications.email_message import MessageRefused, OutgoingMessage, compose_email
+from monitoring.notifications.smtp import EmailChannel
 
 
 class Channel(Protocol):
-    """A way to hand messages over, one at a time.
+    """A way to send messages, one at a time.
 
     Attributes:
         name: As the outbox records it.
-        repeatable: Whether handing the same message over twice is the same as once.
     """
 
     name: str
-    repeatable: bool
 
-    def prepare(self, message: Message) -> None:
-        """Prepare the hand-over; nothing has been accepted after it.
+    def prepare(self, message: OutgoingMessage) -> None:
+        """Do everything short of sending; nothing has been accepted after it.
 
         Raises:
-            Refused: This message will not be taken now.
+            MessageRefused: The channel does not take this message now.
             DeliveryError: The channel takes no messages at all now.
         """
 
-    def commit(self, message: Message) -> None:
-        """Hand over the message last offered.
+    def commit(self, message: OutgoingMessage) -> None:
+        """Send the message prepared last.
 
         Raises:
-            Refused: It was not taken.
-            Unknown: It may have been taken.
+            MessageRefused: It was not accepted.
+            AnswerUnknown: It may have been accepted.
         """
 
     def close(self) -> None:
-        """Let go; a message offered and not handed over is forgotten."""
+        """Close the channel; a message prepared and not committed is dropped."""
 
 
-def open_for(alerts: Alerts) -> Channel:
-    """The channel that the settings name; e-mail where both are named.
+def open_channel(alerts: Alerts) -> Channel:
+    """Open the channel that the settings name; e-mail if they name both.
 
     Raises:
         GarrisonError: They name none, or one that can't be used.
     """
     if alerts.email is not None:
-        # Apprise takes a while to import: only those who send wait for it.
-        from monitoring.notifications.smtp import Mail
-
-        return Mail(alerts.email)
+        return EmailChannel(alerts.email)
     if alerts.folder is not None:
-        return Folder(Path(alerts.folder))
+        return FolderChannel(Path(alerts.folder))
     raise GarrisonError(
         "there is no channel to deliver alerts through",
         hint="Set [alerts.email] with host and sender, or alerts.folder, in the TOML file",
     )
 
 
-class Folder:
-    """Messages as .eml files, each named after its message: written twice, it is still one."""
+class FolderChannel:
+    """Messages as .eml files, each named after its message: a message written twice is still one file."""
 
     name = "folder"
-    repeatable = True
     sender = "Garrison <garrison@localhost>"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def prepare(self, message: Message) -> None:
+    def prepare(self, message: OutgoingMessage) -> None:
         """Write the whole file, under a name that no reader looks for."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._part(message).open("wb") as file:
-                file.write(compose(message, self.sender))
+                file.write(compose_email(message, self.sender))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -90,15 +85,15 @@ class Folder:
                 hint="All messages stay in the outbox; make it writable and run `python -m monitoring deliver` again",
             ) from error
 
-    def commit(self, message: Message) -> None:
+    def commit(self, message: OutgoingMessage) -> None:
         """Give the file its name, at once."""
         try:
             self._part(message).replace(self._folder / f"{message.id}.eml")
         except OSError as error:
-            raise Refused(error.strerror) from error
+            raise MessageRefused(error.strerror) from error
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file stays open."""
 
-    def _part(self, message: Message) -> Path:
+    def _part(self, message: OutgoingMessage) -> Path:
         return self._folder / f".{message.id}.part"

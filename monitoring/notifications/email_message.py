@@ -1,4 +1,4 @@
-"""A message as it leaves the house: what it is, its bytes on the wire, and how an offer of it can end."""
+"""E-mail messages: their fields, their bytes, and the two ways in which sending can fail."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from email.policy import SMTP
 from email.utils import format_datetime, getaddresses
 
 from features.core.errors import GarrisonError
-from monitoring.alerts.routing import address
+from monitoring.alerts.routing import parse_address
 
 # Only 7-bit bytes, so that any server takes it.
 _WIRE = SMTP.clone(cte_type="7bit")
 
 
-class Refused(Exception):  # noqa: N818  # an answer, not an error of ours
+class MessageRefused(Exception):  # noqa: N818  # an answer, not an error of ours
     """The message was certainly not accepted; it may be tried again."""
 
 
-class Unknown(Exception):  # noqa: N818  # likewise
-    """The message may have been accepted or not: nobody can tell from here."""
+class AnswerUnknown(Exception):  # noqa: N818  # likewise
+    """The message may have been accepted or not: the server's answer was lost."""
 
 
 @dataclass(frozen=True)
-class Message:
+class OutgoingMessage:
     """One message of the outbox, for one recipient; `created_at` in µs."""
 
     id: str
@@ -34,10 +34,10 @@ class Message:
     created_at: int
 
 
-def compose(message: Message, sender: str) -> bytes:
-    """The message as it goes over the wire: RFC 5322, 7 bit, the same bytes each time it is composed."""
+def compose_email(message: OutgoingMessage, sender: str) -> bytes:
+    """Compose the message as RFC 5322 says, in 7 bits; the same message gives the same bytes each time."""
     mail = EmailMessage(policy=_WIRE)
-    domain = plain_sender(sender).rpartition("@")[2]
+    domain = parse_sender(sender).rpartition("@")[2]
     mail["From"] = sender
     mail["To"] = message.recipient
     mail["Subject"] = message.subject
@@ -49,14 +49,14 @@ def compose(message: Message, sender: str) -> bytes:
     return mail.as_bytes()
 
 
-def plain_sender(sender: str) -> str:
-    """The one address in a sender such as "Garrison <alerts@example.com>".
+def parse_sender(sender: str) -> str:
+    """Return the one address in a sender such as "Garrison <alerts@example.com>".
 
     Raises:
-        GarrisonError: It is no such thing.
+        GarrisonError: It holds no address, or several.
     """
     among = getaddresses([sender])
-    plain = address(among[0][1]) if len(among) == 1 and sender.isprintable() else None
+    plain = parse_address(among[0][1]) if len(among) == 1 and sender.isprintable() else None
     if plain is None:
         raise GarrisonError(
             "alerts.email.sender is not an e-mail address",

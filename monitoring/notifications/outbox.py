@@ -1,8 +1,8 @@
 """The outbox: messages wait here until they are delivered, each of them once.
 
-pending -> sending -> sent, or back to pending after a refusal, with a longer wait each time, and failed after
-eight. A message that a crash left in sending may have arrived or not: it becomes uncertain and waits for a
-person to decide, since nobody shall get the same alert twice.
+A message goes from pending to sending to sent. After a refusal it goes back to pending, with a longer wait each time;
+after eight refusals it has failed. A message that a crash left in sending may have arrived or not: it becomes
+uncertain and needs a person's decision, since nobody may get the same alert twice.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from features.settings import Settings
 from features.state.database import Store
 from features.state.locks import Lock, try_lock
 from features.state.tables import EPISODES, OUTBOX
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD, address
+from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD, parse_address
 from monitoring.notifications import channels
-from monitoring.notifications.channels import Channel, Folder
-from monitoring.notifications.email_message import Message, Refused, Unknown
+from monitoring.notifications.channels import Channel, FolderChannel
+from monitoring.notifications.email_message import AnswerUnknown, MessageRefused, OutgoingMessage
 
 SENDING, SENT, FAILED, UNCERTAIN = "sending", "sent", "failed", "uncertain"
 ATTEMPTS = 8
@@ -30,34 +30,50 @@ _MINUTE = 60_000_000  # µs
 
 
 @dataclass(frozen=True)
-class Stuck:
-    """A message that waits for a person."""
+class BlockedMessage:
+    """A message that needs a person's attention: failed, uncertain, or without a recipient.
+
+    Args:
+        id: Its id.
+        account_id: The account that it is about.
+        state: failed, uncertain or undeliverable.
+        reason: Why it is in that state.
+        subject: Its subject, which names the account.
+    """
 
     id: str
     account_id: str
     state: str
     reason: str
+    subject: str
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What one delivery did, and what the outbox holds after it.
+    """The result of one delivery, and what the outbox holds after it.
 
     Args:
-        sent: Messages handed over now.
+        sent: Messages sent now.
         refused: Messages refused now, to be tried again.
         waiting: Messages pending after it.
-        stuck: Messages failed, uncertain or undeliverable: they wait for a person.
+        needs_attention: Messages that wait for a person.
         withheld: Messages over an owner's cap.
-        busy: Another process is delivering, and so this one did nothing.
+        busy: Whether another process is delivering, so that this one did nothing.
     """
 
     sent: int
     refused: int
     waiting: int
-    stuck: tuple[Stuck, ...]
+    needs_attention: tuple[BlockedMessage, ...]
     withheld: int
     busy: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        keys = ("id", "account_id", "state", "reason")
+        stuck = [{key: getattr(message, key) for key in keys} for message in self.needs_attention]
+        plain = {"sent": self.sent, "refused": self.refused, "waiting": self.waiting, "stuck": stuck}
+        return {**plain, "withheld": self.withheld, "busy": self.busy}
 
 
 def deliver(settings: Settings, store: Store, *, now: int | None = None) -> Delivery:
@@ -82,11 +98,11 @@ def deliver(settings: Settings, store: Store, *, now: int | None = None) -> Deli
 
 
 def _sending(settings: Settings, store: Store, now: int) -> Iterator[str]:
-    """Send what is due; gives each message's state after it."""
+    """Send the messages that are due, and yield the state of each after it."""
     due = _due(store, now)
     if not due:
         return
-    channel = channels.open_for(settings.alerts)
+    channel = channels.open_channel(settings.alerts)
     try:
         for message in due:
             yield _send(store, channel, message, now)
@@ -94,21 +110,22 @@ def _sending(settings: Settings, store: Store, now: int) -> Iterator[str]:
         channel.close()
 
 
-def _send(store: Store, channel: Channel, message: Message, now: int) -> str:
+def _send(store: Store, channel: Channel, message: OutgoingMessage, now: int) -> str:
+    """Send one message, and return its state after it."""
     try:
         channel.prepare(message)
-    except Refused as refusal:
+    except MessageRefused as refusal:
         return _put_back(store, message, now, why=str(refusal))
-    # From the next commit until the one after it, a crash leaves the message's fate unknown: nothing else is
-    # done in between.
+    # A crash between this change and the next one leaves it unknown whether the message was sent.
+    # So nothing else is done in between.
     if not _change(store, message.id, PENDING, state=SENDING, channel=channel.name):
         channel.close()
         return PENDING
     try:
         channel.commit(message)
-    except Refused as refusal:
+    except MessageRefused as refusal:
         return _put_back(store, message, now, why=str(refusal))
-    except Unknown as unknown:
+    except AnswerUnknown as unknown:
         _change(store, message.id, SENDING, state=UNCERTAIN, reason=str(unknown))
         return UNCERTAIN
     tried = OUTBOX.c.attempts + 1
@@ -116,8 +133,8 @@ def _send(store: Store, channel: Channel, message: Message, now: int) -> str:
     return SENT
 
 
-def _put_back(store: Store, message: Message, now: int, *, why: str) -> str:
-    """Try again later: after 5, 15, 45 minutes and so on, in all some four days; then it has failed."""
+def _put_back(store: Store, message: OutgoingMessage, now: int, *, why: str) -> str:
+    """Put a refused message back for 5, 15, 45 minutes and so on, some four days in all; then it has failed."""
     with store.reading() as connection:
         tried = 1 + (connection.scalar(sa.select(OUTBOX.c.attempts).where(OUTBOX.c.id == message.id)) or 0)
     state = PENDING if tried < ATTEMPTS else FAILED
@@ -132,46 +149,53 @@ def _put_back(store: Store, message: Message, now: int, *, why: str) -> str:
 
 
 def _change(store: Store, message: str, expected: str, **values: Any) -> bool:
-    """Change a message that is in the state expected; False where it is not, or no longer."""
+    """Change a message if it is in the state expected, and return whether it was."""
     with store.writing() as connection:
         one = sa.update(OUTBOX).where(OUTBOX.c.id == message, OUTBOX.c.state == expected)
         return bool(connection.execute(one.values(**values)).rowcount)
 
 
 def _recover(store: Store) -> None:
-    """Messages that a deliverer left in sending when it died; the lock says that none is at work now."""
+    """Settle the messages that a killed process left in sending; the lock says that no process is sending now."""
     why = "the process that sent it ended before it knew the answer"
     stranded = sa.update(OUTBOX).where(OUTBOX.c.state == SENDING)
     with store.writing() as connection:
-        connection.execute(stranded.where(OUTBOX.c.channel == Folder.name).values(state=PENDING))
+        connection.execute(stranded.where(OUTBOX.c.channel == FolderChannel.name).values(state=PENDING))
         connection.execute(stranded.values(state=UNCERTAIN, reason=why))
 
 
-def _due(store: Store, now: int) -> list[Message]:
-    columns = (OUTBOX.c[name] for name in Message.__dataclass_fields__)
+def _due(store: Store, now: int) -> list[OutgoingMessage]:
+    columns = (OUTBOX.c[name] for name in OutgoingMessage.__dataclass_fields__)
     query = sa.select(*columns).where(OUTBOX.c.state == PENDING, OUTBOX.c.next_try_at <= now)
     with store.reading() as connection:
         rows = connection.execute(query.order_by(OUTBOX.c.created_at, OUTBOX.c.position, OUTBOX.c.id))
-        return [Message(*row) for row in rows]
+        return [OutgoingMessage(*row) for row in rows]
 
 
 def _summary(store: Store, results: list[str], *, busy: bool) -> Delivery:
-    states = sa.select(OUTBOX.c.state, sa.func.count().label("held")).group_by(OUTBOX.c.state)
-    stuck = (
-        sa.select(OUTBOX.c.id, EPISODES.c.account_id, OUTBOX.c.state, OUTBOX.c.reason)
+    """Count the messages by state, and read those that need attention."""
+    states = sa.select(OUTBOX.c.state, sa.func.count().label("number")).group_by(OUTBOX.c.state)
+    blocked = (
+        sa.select(OUTBOX.c.id, EPISODES.c.account_id, OUTBOX.c.state, OUTBOX.c.reason, OUTBOX.c.subject)
         .join(EPISODES, EPISODES.c.id == OUTBOX.c.episode_id)
         .where(OUTBOX.c.state.in_([FAILED, UNCERTAIN, UNDELIVERABLE]))
         .order_by(OUTBOX.c.state, OUTBOX.c.created_at, OUTBOX.c.position)
     )
     with store.reading() as connection:
-        counts = {row.state: row.held for row in connection.execute(states)}
-        waiting = tuple(Stuck(*row) for row in connection.execute(stuck))
-    refused = results.count(PENDING)
-    return Delivery(results.count(SENT), refused, counts.get(PENDING, 0), waiting, counts.get(WITHHELD, 0), busy)
+        counts = {row.state: row.number for row in connection.execute(states)}
+        needs_attention = tuple(BlockedMessage(*row) for row in connection.execute(blocked))
+    return Delivery(
+        sent=results.count(SENT),
+        refused=results.count(PENDING),
+        waiting=counts.get(PENDING, 0),
+        needs_attention=needs_attention,
+        withheld=counts.get(WITHHELD, 0),
+        busy=busy,
+    )
 
 
 def resend(store: Store, message: str, *, to: str | None = None) -> None:
-    """Put a message that is not sent by itself back among the pending; it keeps its Message-ID.
+    """Put a message that needs attention, or is withheld, back among the pending; it keeps its Message-ID.
 
     Args:
         store: The state database.
@@ -179,36 +203,37 @@ def resend(store: Store, message: str, *, to: str | None = None) -> None:
         to: Whom to send it to instead; needed where it has no recipient.
 
     Raises:
-        GarrisonError: There is no such message, it is not one to be re-sent, or nobody to send it to.
+        GarrisonError: There is no such message, it can't be sent again, or it has no recipient.
     """
-    if to is not None and address(to) is None:
+    if to is not None and parse_address(to) is None:
         raise GarrisonError("--to is not one plain e-mail address", found=repr(to), hint="Write it as name@example.com")
-    state, recipient = _known(store, message)
+    state, recipient = _read(store, message)
     if state in {PENDING, SENDING, SENT}:
-        there = {PENDING: "it is pending and will be sent", SENDING: "it is being sent", SENT: "it was sent"}[state]
-        raise GarrisonError(f"the message {message} can't be re-sent", found=there)
-    whom = address(to) or recipient
-    if whom is None:
+        fate = {PENDING: "it is pending and will be sent", SENDING: "it is being sent", SENT: "it was sent"}[state]
+        raise GarrisonError(f"the message {message} can't be sent again", found=fate)
+    recipient = parse_address(to) or recipient
+    if recipient is None:
         raise GarrisonError(f"the message {message} has no recipient", hint="Name one with --to")
-    _change(store, message, state, state=PENDING, recipient=whom, reason=None, attempts=0, next_try_at=0)
+    _change(store, message, state, state=PENDING, recipient=recipient, reason=None, attempts=0, next_try_at=0)
 
 
-def arrived(store: Store, message: str) -> None:
-    """Note that an uncertain message did arrive.
+def mark_arrived(store: Store, message: str) -> None:
+    """Mark an uncertain message as arrived.
 
     Raises:
-        GarrisonError: There is no such message, or its fate is known.
+        GarrisonError: There is no such message, or it is not uncertain.
     """
-    state, _ = _known(store, message)
-    if not _change(store, message, UNCERTAIN, state=SENT, reason="said to have arrived"):
+    state, _ = _read(store, message)
+    if not _change(store, message, UNCERTAIN, state=SENT, reason="marked as arrived"):
         raise GarrisonError(f"the message {message} is not uncertain", found=state)
 
 
-def _known(store: Store, message: str) -> tuple[str, str | None]:
+def _read(store: Store, message: str) -> tuple[str, str | None]:
+    """Read a message's state and recipient."""
     with store.reading() as connection:
         row = connection.execute(sa.select(OUTBOX.c.state, OUTBOX.c.recipient).where(OUTBOX.c.id == message)).first()
     if row is None:
         raise GarrisonError(
-            f"there is no message {message}", hint="`python -m monitoring deliver` names those that wait for you"
+            f"there is no message {message}", hint="`python -m monitoring deliver` lists those that need attention"
         )
     return row.state, row.recipient

@@ -13,7 +13,13 @@ import ssl
 
 from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Email
-from monitoring.notifications.email_message import Message, Refused, Unknown, compose, plain_sender
+from monitoring.notifications.email_message import (
+    AnswerUnknown,
+    MessageRefused,
+    OutgoingMessage,
+    compose_email,
+    parse_sender,
+)
 
 # Seconds to wait for any answer, and for the last one (RFC 5321, 4.5.3.2.6): the longer, the less in doubt.
 _TIMEOUT, _LAST_TIMEOUT = 30, 600
@@ -21,7 +27,7 @@ _FAILURES = (OSError, smtplib.SMTPException)
 _HINT = "All messages stay in the outbox; run `python -m monitoring deliver` again once that is mended"
 
 
-class Session:
+class SmtpSession:
     """An open SMTP session, logged in."""
 
     def __init__(self, smtp: smtplib.SMTP) -> None:
@@ -32,7 +38,7 @@ class Session:
         """Send all that comes before the message: MAIL, RCPT and DATA.
 
         Raises:
-            Refused: The server does not take it, or the connection was lost.
+            MessageRefused: The server does not take it, or the connection was lost.
         """
         try:
             self._smtp.ehlo_or_helo_if_needed()
@@ -41,14 +47,14 @@ class Session:
             _check(self._smtp.docmd("DATA"), wanted=3)
             self._is_midway = True
         except _FAILURES as error:
-            raise Refused(f"the connection was lost: {type(error).__name__}") from error
+            raise MessageRefused(f"the connection was lost: {type(error).__name__}") from error
 
     def commit(self, content: bytes) -> None:
         """Send the message and wait for the server's answer.
 
         Raises:
-            Refused: The server did not take it, or its end did not leave this machine.
-            Unknown: The connection was lost before the answer.
+            MessageRefused: The server did not take it, or its end did not leave this machine.
+            AnswerUnknown: The connection was lost before the answer.
         """
         # RFC 5321, 4.5.2: a dot that begins a line is doubled, one alone ends the message.
         stuffed = re.sub(rb"(?m)^\.", b"..", content)
@@ -57,11 +63,11 @@ class Session:
             self._smtp.send(stuffed + b".\r\n")
         except _FAILURES as error:
             # The end did not even leave this machine, so no server can have accepted the message.
-            raise Refused(f"the connection was lost: {type(error).__name__}") from error
+            raise MessageRefused(f"the connection was lost: {type(error).__name__}") from error
         try:
             answer = self._smtp.getreply()
         except _FAILURES as error:
-            raise Unknown("the connection was lost before the server's answer") from error
+            raise AnswerUnknown("the connection was lost before the server's answer") from error
         self._is_midway = False
         _check(answer)
         self._set_timeout(_TIMEOUT)
@@ -78,7 +84,7 @@ class Session:
             self._smtp.sock.settimeout(seconds)
 
 
-class Mail:
+class EmailChannel:
     """Messages by e-mail, over one SMTP session while it lasts."""
 
     name = "email"
@@ -86,26 +92,26 @@ class Mail:
 
     def __init__(self, email: Email) -> None:
         self._email = email
-        self._sender = plain_sender(email.sender)
-        self._session: Session | None = None
+        self._sender = parse_sender(email.sender)
+        self._session: SmtpSession | None = None
 
-    def prepare(self, message: Message) -> None:
+    def prepare(self, message: OutgoingMessage) -> None:
         """Connect where needed, and announce the message."""
         if self._session is None:
             self._session = _open(self._email)
         try:
             self._session.prepare(self._sender, message.recipient)
-        except Refused as refusal:
+        except MessageRefused as refusal:
             self.close()
-            raise Refused(_hide_recipient(refusal, message)) from refusal
+            raise MessageRefused(_hide_recipient(refusal, message)) from refusal
 
-    def commit(self, message: Message) -> None:
+    def commit(self, message: OutgoingMessage) -> None:
         """Send the message and wait for the server's answer."""
         if self._session is None:
-            raise Refused("the session is closed")
+            raise MessageRefused("the session is closed")
         try:
-            self._session.commit(compose(message, self._email.sender))
-        except (Refused, Unknown) as answer:
+            self._session.commit(compose_email(message, self._email.sender))
+        except (MessageRefused, AnswerUnknown) as answer:
             self.close()
             raise type(answer)(_hide_recipient(answer, message)) from answer
 
@@ -117,18 +123,18 @@ class Mail:
 
 
 def _check(answer: tuple[int, bytes], *, wanted: int = 2) -> None:
-    """Raise Refused unless the answer's code is of the hundred wanted."""
+    """Raise MessageRefused unless the answer's code is of the hundred wanted."""
     code, text = answer
     if code // 100 != wanted:
-        raise Refused(f"the server said {code} {text.decode('utf-8', 'replace')}")
+        raise MessageRefused(f"the server said {code} {text.decode('utf-8', 'replace')}")
 
 
-def _hide_recipient(answer: Exception, message: Message) -> str:
+def _hide_recipient(answer: Exception, message: OutgoingMessage) -> str:
     """Return the answer on one line, without the recipient, whom servers like to repeat."""
     return " ".join(str(answer).replace(message.recipient, "the owner").split())[:300]
 
 
-def _open(email: Email) -> Session:
+def _open(email: Email) -> SmtpSession:
     """Open a session.
 
     Raises:
@@ -140,7 +146,7 @@ def _open(email: Email) -> Session:
         raise GarrisonError("alerts.email names only one of user_env and password_env", hint="Name both or neither")
     where = f"{email.host}:{email.port}"
     try:
-        return Session(_connect(email, user, password))
+        return SmtpSession(_connect(email, user, password))
     except smtplib.SMTPAuthenticationError as error:
         raise DeliveryError(
             f"the SMTP server {where} refuses the user and password", found=f"code {error.smtp_code}", hint=_HINT

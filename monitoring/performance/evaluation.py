@@ -1,4 +1,4 @@
-"""Performance: what the stored scores should be worth, and what they were worth once their labels matured."""
+"""Performance of the stored scores: estimated from the scores alone, and measured once their labels matured."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from training.targets.labels import compute_labels, compute_mature_until
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What calibrated scores say about themselves.
+class EstimatedPerformance:
+    """The performance to expect of calibrated scores, before any label is known.
 
     Args:
-        accounts: How many were scored.
+        accounts: Number of accounts scored.
         positives: Expected number of positives.
         low: Lower end of the 95 % interval of their number, 0 or more.
         high: Its upper end.
-        auc: Expected area under the ROC curve; None where the scores leave no doubt about any account.
+        auc: Expected area under the ROC curve; None if the scores leave no doubt about any account.
         brier: Expected mean squared error of the probability.
     """
 
@@ -48,13 +48,13 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came true of the accounts whose labels matured.
+class RealisedPerformance:
+    """The measured performance over the accounts whose labels matured.
 
     Args:
-        accounts: How many.
-        positives: How many came true.
-        auc: None where all came true or none.
+        accounts: Number of accounts.
+        positives: Number of those whose label came true.
+        auc: Area under the ROC curve; None if all labels came true or none.
         brier: Mean squared error of the probability.
     """
 
@@ -65,24 +65,24 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The cohort's scores of one target, horizon and `as_of`.
+class ScoredCohort:
+    """The performance of a cohort's scores of one target, horizon and `as_of`.
 
     Args:
         target: churn or upsell.
         horizon: In days.
-        as_of: Where they look from.
-        model: Versions that gave them.
-        estimate: Of the accounts of `realised`, or of all where that is None.
-        realised: None where no label has matured.
+        as_of: The instant that the scores look from.
+        model: Versions of the models that gave them.
+        estimate: Over the accounts of `realised`, or over all if that is None.
+        realised: None if no label has matured.
     """
 
     target: str
     horizon: int
     as_of: datetime
     model: str
-    estimate: Estimate
-    realised: Outcome | None
+    estimate: EstimatedPerformance
+    realised: RealisedPerformance | None
 
     def __str__(self) -> str:
         here, estimate = f"{self.target} {self.horizon} days, {self.as_of:%Y-%m-%d}, {self.model}", self.estimate
@@ -100,34 +100,34 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Performance:
-    """Estimated figures of the newest scores, and realised ones of all whose labels matured; oldest first."""
+class PerformanceReport:
+    """Estimated performance of the newest scores, and measured performance of matured ones; oldest first."""
 
-    estimated: tuple[Scored, ...]
-    realised: tuple[Scored, ...]
+    estimated: tuple[ScoredCohort, ...]
+    realised: tuple[ScoredCohort, ...]
 
     def lines(self) -> Iterator[str]:
-        """For people."""
-        yield "Estimated from the newest scores alone, true as far as the model is calibrated:"
+        """Yield the lines for the terminal."""
+        yield "Expected of the newest scores, as far as the model is calibrated:"
         yield from (f"  {scored}" for scored in self.estimated)
-        yield "Realised, where labels matured:" if self.realised else "Realised: no label has matured yet."
+        yield "Measured, where the outcome is known:" if self.realised else "Measured: no label has matured yet."
         yield from (f"  {scored}" for scored in self.realised)
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return plain data for JSON."""
         return {
             name: [asdict(s) | {"as_of": s.as_of.isoformat()} for s in group]
             for name, group in (("estimated", self.estimated), ("realised", self.realised))
         }
 
 
-def estimate(scores: Floats) -> Estimate:
-    """What calibrated scores are worth, before any label is known.
+def estimate_performance(scores: Floats) -> EstimatedPerformance:
+    """Estimate the performance of calibrated scores, before any label is known.
 
     If each score `p` is the account's true chance, the positives number `sum(p)`, with variance `sum(p (1 - p))` where
     accounts decide independently; the Brier score is `mean(p (1 - p))`; and of the pairs of a positive and a negative,
-    each pair (i, j) is met with weight `p_i (1 - p_j)` and is in order where `p_i > p_j`. It can't see that the model
-    has gone wrong: set beside what was realised, it tells by how much.
+    each pair (i, j) is met with weight `p_i (1 - p_j)` and is in order where `p_i > p_j`. The estimate can't see that
+    the model has gone wrong; the difference from the measured performance shows by how much.
 
     Source: confidence-based performance estimation (CBPE), as in NannyML.
 
@@ -144,14 +144,14 @@ def estimate(scores: Floats) -> Estimate:
         weights = np.concatenate([scores, 1 - scores])
         ordered = auc(outcomes, np.tile(scores, 2), weights) * pairs - doubt.sum() / 2
         area = float(ordered / (pairs - doubt.sum()))
-    return Estimate(len(scores), expected, low, high, area, float(doubt.mean()))
+    return EstimatedPerformance(len(scores), expected, low, high, area, float(doubt.mean()))
 
 
-def realise(scores: Floats, answers: Floats) -> Outcome:
-    """What scores were worth.
+def measure_performance(scores: Floats, answers: Floats) -> RealisedPerformance:
+    """Measure the performance of scores against their labels.
 
-    The accounts that owners acted on after an alert are among them: where alerts save accounts, the model looks worse
-    than it is. Only a holdout tells the two apart (`monitoring.experiments.holdout`).
+    Accounts that owners acted on after an alert are included: if alerts save accounts, the model looks worse than it
+    is. Only a holdout separates the two (`monitoring.experiments.holdout`).
 
     Args:
         scores: (n,) probabilities, n > 0.
@@ -159,11 +159,11 @@ def realise(scores: Floats, answers: Floats) -> Outcome:
     """
     positives = int(answers.sum())
     area = auc(answers, scores) if 0 < positives < len(answers) else None
-    return Outcome(len(answers), positives, area, float(brier_score_loss(answers, scores)))
+    return RealisedPerformance(len(answers), positives, area, float(brier_score_loss(answers, scores)))
 
 
-def run(settings: Settings) -> Performance:
-    """Estimate the newest scores of each target and horizon, and judge all those whose labels matured.
+def run(settings: Settings) -> PerformanceReport:
+    """Estimate the performance of the newest scores, and measure it for all scores whose labels matured.
 
     Raises:
         GarrisonError: There are no scores in the store.
@@ -183,11 +183,11 @@ def run(settings: Settings) -> Performance:
                     realised.append(_scored(rows[known], answers[known].to_numpy()))
     if not estimated:
         raise GarrisonError("there are no scores yet", hint="Run `python -m serving score --as-of D` first")
-    return Performance(tuple(estimated), tuple(realised))
+    return PerformanceReport(tuple(estimated), tuple(realised))
 
 
 def _kinds(state: Store, settings: Settings) -> Iterator[tuple[str, int, list[int]]]:
-    """Each target and horizon with the instants (µs, ascending) that have scores of its cohort."""
+    """Yield each target and horizon with the instants (µs, ascending) that have scores of its cohort."""
     kinds = sa.select(SCORES.c.target, SCORES.c.horizon, SCORES.c.as_of).where(_eligible()).distinct()
     with state.reading() as connection:
         found = pd.DataFrame(connection.execute(kinds).all(), columns=["target", "horizon", "as_of"])
@@ -197,7 +197,7 @@ def _kinds(state: Store, settings: Settings) -> Iterator[tuple[str, int, list[in
 
 
 def _rows(state: Store, target: str, horizon: int, as_of: int) -> pd.DataFrame:
-    """The cohort's scores: account_id, as_of (µs), target, horizon, model, score."""
+    """Read the cohort's scores: account_id, as_of (µs), target, horizon, model, score."""
     columns = [SCORES.c[c] for c in ("account_id", "as_of", "target", "horizon", "model", "score")]
     here = (SCORES.c.target == target, SCORES.c.horizon == horizon, SCORES.c.as_of == as_of)
     with state.reading() as connection:
@@ -209,16 +209,16 @@ def _eligible() -> sa.ColumnElement[bool]:
     return SCORES.c.in_cohort.is_not(False)
 
 
-def _scored(rows: pd.DataFrame, answers: Floats | None = None) -> Scored:
+def _scored(rows: pd.DataFrame, answers: Floats | None = None) -> ScoredCohort:
     scores = rows["score"].to_numpy(np.float64)
     first = rows.iloc[0]
-    return Scored(
+    return ScoredCohort(
         target=str(first["target"]),
         horizon=int(first["horizon"]),
         as_of=from_micros(first["as_of"]),
         model=", ".join(sorted(rows["model"].unique())),
-        estimate=estimate(scores),
-        realised=None if answers is None else realise(scores, answers),
+        estimate=estimate_performance(scores),
+        realised=None if answers is None else measure_performance(scores, answers),
     )
 
 

@@ -1,4 +1,4 @@
-"""The manager's report on a period: which accounts rose, fell, came and left, what is at stake, and what alerts did."""
+"""Report on a period to a manager: risks that rose or fell, new and lost accounts, value at stake, episodes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from features.state.database import Store
 from features.state.tables import EPISODES
 from monitoring.alerts import routing
 from monitoring.alerts.lifecycle import LEFT, RECOVERED
-from monitoring.alerts.message import safe
+from monitoring.alerts.message import to_safe_line
 from monitoring.alerts.queries import TARGET
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
-# So many percentage points of risk, as a share, are a rise or a fall; less is the noise of a score.
+# A change of risk by so much (5 percentage points) is a rise or a fall; less is noise.
 MOVED = 0.05
 # Accounts named in each list; the counts are of all.
 _SHOWN = 15
@@ -34,8 +34,8 @@ Names = Callable[[Collection[str]], Mapping[str, routing.Contact]]
 
 
 @dataclass(frozen=True)
-class Move:
-    """One account's risk at both ends of the period; None where it was not in the cohort then."""
+class RiskMove:
+    """One account's risk at both ends of the period; None if it was not in the cohort then."""
 
     account_id: str
     before: float | None
@@ -45,21 +45,21 @@ class Move:
 
     @property
     def shown(self) -> str:
-        """The account's name, or its id where its record gives none; safe to print."""
-        return safe(self.name or self.account_id)
+        """Return the account's name, or its id if its record has none; safe to print."""
+        return to_safe_line(self.name or self.account_id)
 
 
 @dataclass(frozen=True)
-class Group:
-    """The accounts that moved one way: how many, and those with the most money at stake."""
+class MoveGroup:
+    """The accounts that moved one way: their number, and those with the most money at stake."""
 
     count: int
-    top: tuple[Move, ...]
+    top: tuple[RiskMove, ...]
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """Spells of risk in the period: opened, closed by outcome, and open at its end."""
+class EpisodeCounts:
+    """Numbers of episodes in the period: opened, closed by outcome, and open at its end."""
 
     opened: int
     recovered: int
@@ -68,7 +68,7 @@ class Episodes:
 
 
 @dataclass(frozen=True)
-class Report:
+class ManagerReport:
     """A period in figures.
 
     Args:
@@ -88,31 +88,33 @@ class Report:
     lead: int
     accounts: tuple[int, int]
     at_stake: tuple[float, float]
-    groups: Mapping[str, Group]
-    episodes: Episodes
+    groups: Mapping[str, MoveGroup]
+    episodes: EpisodeCounts
 
     @property
     def days(self) -> int:
-        """From `as_of` to the horizon's end."""
+        """Return the days from `as_of` to the horizon's end."""
         return self.lead + self.horizon
 
-    def lines(self) -> Iterator[str]:
-        """For people."""
+    def lines(self, currency: str) -> Iterator[str]:
+        """Yield the lines for the terminal."""
         yield f"{self.since:%Y-%m-%d} to {self.until:%Y-%m-%d}, risk of leaving within {self.days} days"
         yield f"Accounts: {self.accounts[0]:,} -> {self.accounts[1]:,}"
-        yield f"At stake: {self.at_stake[0]:,.0f} -> {self.at_stake[1]:,.0f}"
-        yield "Accounts that " + ", ".join(f"{name} {group.count:,}" for name, group in self.groups.items())
+        yield f"At stake: {currency} {self.at_stake[0]:,.0f} -> {currency} {self.at_stake[1]:,.0f} a year"
+        rose, fell, came, left = (self.groups[way].count for way in ("rose", "fell", "came", "left"))
+        yield f"Risk rose for {rose:,} accounts, fell for {fell:,}; {came:,} are new, {left:,} left"
         e = self.episodes
         yield f"Episodes: {e.opened:,} opened, {e.recovered:,} recovered, {e.left:,} left, {e.open:,} open now"
         for move in self.groups["rose"].top[:5]:
-            yield f"  {move.shown}: risk {move.before:.0%} -> {move.now:.0%}"
+            money = "" if move.value is None else f", {currency} {move.value:,.0f} a year"
+            yield f"  {move.shown} ({to_safe_line(move.account_id)}): risk {move.before:.0%} -> {move.now:.0%}{money}"
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return plain data for JSON."""
         return asdict(self) | {"since": self.since.isoformat(), "until": self.until.isoformat()}
 
 
-def run(settings: Settings, *, since: datetime, until: datetime | None = None) -> tuple[Report, Path]:
+def run(settings: Settings, *, since: datetime, until: datetime | None = None) -> tuple[ManagerReport, Path]:
     """Report on the period between the newest scores at `since` and those at `until`, and write its page.
 
     Args:
@@ -136,14 +138,16 @@ def run(settings: Settings, *, since: datetime, until: datetime | None = None) -
         ends = before[0]["as_of"], now[0]["as_of"]
         episodes = _episodes(state, *ends)
     lead = settings.churn.lead_days
-    report = compare(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon, lead=lead)
+    report = compare_scores(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon, lead=lead)
     with History.open(settings) as history:
-        report = named(report, lambda accounts: routing.contacts(history, accounts))
+        report = add_names(report, lambda accounts: routing.read_contacts(history, accounts))
     file = settings.var / "reports" / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
-    return report, page(report, file, company=settings.company.name, currency=settings.company.currency)
+    return report, write_report_page(report, file, company=settings.company.name, currency=settings.company.currency)
 
 
-def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, horizon: int, lead: int = 0) -> Report:
+def compare_scores(
+    before: pd.DataFrame, now: pd.DataFrame, *, episodes: EpisodeCounts, horizon: int, lead: int = 0
+) -> ManagerReport:
     """Compare two sets of scores of one target and horizon.
 
     Args:
@@ -163,7 +167,7 @@ def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, hori
         "left": both["score_now"].isna(),
     }
     at_stake = [float((end["score"] * end["value"].fillna(0)).sum()) for end in ends]
-    return Report(
+    return ManagerReport(
         since=from_micros(before["as_of"].iloc[0]),
         until=from_micros(now["as_of"].iloc[0]),
         horizon=horizon,
@@ -175,8 +179,8 @@ def compare(before: pd.DataFrame, now: pd.DataFrame, *, episodes: Episodes, hori
     )
 
 
-def named(report: Report, names: Names) -> Report:
-    """The report with the accounts' names in its lists."""
+def add_names(report: ManagerReport, names: Names) -> ManagerReport:
+    """Return the report with the accounts' names in its lists."""
     shown = {move.account_id for group in report.groups.values() for move in group.top}
     known = names(shown) if shown else {}
     groups = {
@@ -186,20 +190,20 @@ def named(report: Report, names: Names) -> Report:
     return replace(report, groups=groups)
 
 
-def page(report: Report, file: Path, *, company: str, currency: str) -> Path:
+def write_report_page(report: ManagerReport, file: Path, *, company: str, currency: str) -> Path:
     """Write the report as one HTML file that needs no network; names are escaped."""
     heading = f"{company}: {report.since:%Y-%m-%d} to {report.until:%Y-%m-%d}"
     return write_page(file, render_template(_TEMPLATE, report=report, heading=heading, currency=currency))
 
 
-def _group(rows: pd.DataFrame, change: pd.Series) -> Group:
-    """The most money first: what the change in risk is worth, or the risk itself where there is no change."""
+def _group(rows: pd.DataFrame, change: pd.Series) -> MoveGroup:
+    """Group accounts, the most money first: value times change of risk, or times risk if there is no change."""
     value = rows["value_now"].fillna(rows["value_before"]).astype("float64")
     risk = change.abs().fillna(rows["score_now"]).fillna(rows["score_before"])
     order = (value.fillna(0) * risk).sort_values(ascending=False, kind="stable").index[:_SHOWN]
     before, now = rows["score_before"], rows["score_now"]
-    moves = (Move(str(a), _known(before[a]), _known(now[a]), _known(value[a])) for a in order)
-    return Group(len(rows), tuple(moves))
+    moves = (RiskMove(str(a), _known(before[a]), _known(now[a]), _known(value[a])) for a in order)
+    return MoveGroup(len(rows), tuple(moves))
 
 
 def _known(number: float) -> float | None:
@@ -210,14 +214,14 @@ def _name(known: Mapping[str, routing.Contact], account_id: str) -> str | None:
     return known[account_id].name if account_id in known else None
 
 
-def _episodes(state: Store, since: int, until: int) -> Episodes:
+def _episodes(state: Store, since: int, until: int) -> EpisodeCounts:
     """Episodes opened and closed after `since` (µs) until `until`."""
     table = EPISODES.c
     mine = sa.select(table.opened_as_of, table.closed_as_of, table.outcome).where(table.target == TARGET)
     with state.reading() as connection:
         found = connection.execute(mine.where(table.opened_as_of <= until)).all()
     closed = [outcome for _, end, outcome in found if end is not None and since < end <= until]
-    return Episodes(
+    return EpisodeCounts(
         opened=sum(start > since for start, _, _ in found),
         recovered=closed.count(RECOVERED),
         left=closed.count(LEFT),

@@ -179,8 +179,14 @@ class Company:
         reached = np.interp(np.linspace(0, 1, 1001), [0, 0.9, 0.95, 1], [0, LIMITS.leave, LIMITS.enter, 1])
         head = HorizonModel(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, tuple(reached.tolist()))
         parts = {"features": reads, "categories": {}, "sources": ("purchases",), "catalog": "c"}
-        rest = {"heads": (head,), "order": 1, "reference": rows.assign(**reference)}
-        bundle = Model(target="churn", **parts, trained_at=day("2024-05-01"), **rest)
+        bundle = Model(
+            target="churn",
+            **parts,
+            trained_at=day("2024-05-01"),
+            horizon_models=(head,),
+            order=1,
+            reference=rows.assign(**reference),
+        )
         bundle.save(self.settings.paths.mlruns / "bundle")
         at = promotion_log.format_now()
         made = promotion_log.Promotion(at, "promote", "churn", LIMITS.model, "run", "bundle", "for the tests")

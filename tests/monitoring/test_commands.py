@@ -41,8 +41,25 @@ def test_alert_then_deliver_then_episodes(company, post, say):
     assert json.loads((company.folder / "deliver.json").read_text())["sent"] == 2
     listed = say("episodes")
     assert "2 episodes" in listed
-    assert "2024-06-01  A: 0.700, now 0.700, peak 0.700, open, message sent" in listed
+    row = next(line.split() for line in listed.splitlines() if " A " in line)
+    assert row == ["2024-06-01", "A", "Company", "A", "a", "70%", "70%", "70%", "open", "sent"]
     assert "nothing to do" in say("alert", "--as-of", AT)
+    assert "No message was due: nothing was sent." in say("deliver")
+
+
+def test_alert_shows_accounts_by_name_and_owner_and_money_in_its_currency(company, say):
+    company.promote()
+    company.score(AT, {"A": 0.7, "B": {"score": 0.65, "value": None}})
+    rows = [line.split() for line in say("alert", "--as-of", AT).splitlines()]
+    assert ["account", "name", "owner", "risk", "EUR", "a", "year", "message"] in rows
+    assert ["A", "Company", "A", "a", "70%", "12,000", "pending"] in rows
+    assert ["B", "Company", "B", "b", "65%", "not", "known", "pending"] in rows
+
+
+def test_an_alert_that_finds_nothing_says_so(company, say):
+    company.promote()
+    company.score(AT, {"A": 0.1})
+    assert "No account entered risk: no message was written." in say("alert", "--as-of", AT)
 
 
 def test_a_dry_run_prints_and_writes_nothing(company, say):

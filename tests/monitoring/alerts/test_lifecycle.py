@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
 from features.state.tables import ALERT_RUNS, EPISODES, METADATA, OUTBOX
-from monitoring.cli_output import alerts_data, of_alerts
+from monitoring.cli_output import build_alerts_json, format_alerts
 
 FIRST, SECOND, THIRD, FOURTH = "2024-06-01", "2024-06-08", "2024-06-15", "2024-06-22"
 
@@ -234,8 +234,8 @@ def test_with_a_lead_the_risk_is_told_from_as_of_to_the_horizons_end(company):
     company.lead(14)
     company.score(FIRST, {"A": 0.9})
     outcome = company.alert(FIRST)
-    assert any("risk within 104 days by churn-1" in line for line in of_alerts(outcome, dry_run=False))
-    data = alerts_data(outcome, dry_run=False)
+    assert any("Risk within 104 days by churn-1" in line for line in format_alerts(outcome, dry_run=False))
+    data = build_alerts_json(outcome, dry_run=False)
     assert (data["horizon"], data["lead_days"]) == (90, 14)
     ((subject, body),) = company.rows(OUTBOX, "subject", "body")
     assert subject == "At risk: Company A (about 9 in 10 to leave within 104 days)"
@@ -244,7 +244,7 @@ def test_with_a_lead_the_risk_is_told_from_as_of_to_the_horizons_end(company):
 
 
 def test_limits_come_from_the_champion(company):
-    from monitoring.alerts.queries import thresholds
+    from monitoring.alerts.queries import find_thresholds
 
     class Champion:
         version, horizons = "churn-7", (90,)
@@ -253,10 +253,10 @@ def test_limits_come_from_the_champion(company):
         def threshold(_horizon, share):
             return 1 - share
 
-    limits = thresholds({"churn": Champion()}, company.settings)
+    limits = find_thresholds({"churn": Champion()}, company.settings)
     assert (limits.model, limits.enter, limits.leave) == ("churn-7", 0.95, 0.9)
     with pytest.raises(GarrisonError, match="no model is champion"):
-        thresholds({}, company.settings)
+        find_thresholds({}, company.settings)
     Champion.horizons = (30,)
     with pytest.raises(GarrisonError, match="no score over 90 days"):
-        thresholds({"churn": Champion()}, company.settings)
+        find_thresholds({"churn": Champion()}, company.settings)

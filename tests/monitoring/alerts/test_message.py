@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.alerts.message import Earlier, Risk, body, in_words, safe, subject
+from monitoring.alerts.message import (
+    AccountRisk,
+    EarlierScore,
+    describe_probability,
+    to_safe_line,
+    write_body,
+    write_subject,
+)
 
 DRIVERS = [
     {"text": "plan: basic", "contribution": 0.4, "actionable": False, "play": None},
@@ -20,13 +27,13 @@ DRIVERS = [
     {"text": "a fourth", "contribution": 0.1, "actionable": True, "play": "fix_service"},
     {"text": "a long term", "contribution": -0.8, "actionable": False, "play": None},
 ]
-RISK = Risk(
+RISK = AccountRisk(
     account_id="A-17",
     name="Acme Ltd",
     score=0.62,
     days=90,
     as_of=datetime(2024, 6, 1, tzinfo=UTC),
-    earlier=Earlier(0.35, datetime(2024, 5, 1, tzinfo=UTC), "churn-3"),
+    earlier=EarlierScore(0.35, datetime(2024, 5, 1, tzinfo=UTC), "churn-3"),
     drivers=DRIVERS,
     value=48_000.0,
     currency="EUR",
@@ -37,11 +44,11 @@ RISK = Risk(
 
 
 def test_the_subject_names_the_account_and_the_risk_in_words():
-    assert subject(RISK) == "At risk: Acme Ltd (about 6 in 10 to leave within 90 days)"
+    assert write_subject(RISK) == "At risk: Acme Ltd (about 6 in 10 to leave within 90 days)"
 
 
 def test_the_body_says_all_that_the_owner_needs():
-    text = body(RISK)
+    text = write_body(RISK)
     for part in (
         "Acme Ltd (account A-17) is at risk of leaving within 90 days.",
         "Risk now: 62 %, about 6 in 10",
@@ -57,7 +64,7 @@ def test_the_body_says_all_that_the_owner_needs():
 def test_the_three_strongest_drivers_stand_in_the_body_strongest_first():
     reasons = [
         line
-        for line in body(RISK).splitlines()
+        for line in write_body(RISK).splitlines()
         if line[:3].strip().rstrip(".").isdigit() or line[2:4] in {"1.", "2.", "3."}
     ]
     assert [r.strip() for r in reasons] == [
@@ -68,7 +75,7 @@ def test_the_three_strongest_drivers_stand_in_the_body_strongest_first():
 
 
 def test_what_is_not_known_is_said_to_be_so():
-    text = body(replace(RISK, earlier=None, value=None, drivers=[], sources="", name=None))
+    text = write_body(replace(RISK, earlier=None, value=None, drivers=[], sources="", name=None))
     for part in (
         "account A-17 (account A-17)",
         "this is its first score",
@@ -84,11 +91,11 @@ def test_what_is_not_known_is_said_to_be_so():
     ("before", "said"), [(0.8, "down from 80 %"), (0.62, "level with 62 %"), (0.621, "level with")]
 )
 def test_the_trend_says_where_it_came_from(before, said):
-    assert said in body(replace(RISK, earlier=Earlier(before, datetime(2024, 5, 1, tzinfo=UTC), "churn-3")))
+    assert said in write_body(replace(RISK, earlier=EarlierScore(before, datetime(2024, 5, 1, tzinfo=UTC), "churn-3")))
 
 
 def test_a_trend_across_models_names_the_other_model():
-    text = body(replace(RISK, earlier=Earlier(0.2, datetime(2024, 5, 1, tzinfo=UTC), "churn-2")))
+    text = write_body(replace(RISK, earlier=EarlierScore(0.2, datetime(2024, 5, 1, tzinfo=UTC), "churn-2")))
     assert "up from 20 % on 2024-05-01 (by model churn-2)" in text
 
 
@@ -103,21 +110,21 @@ def test_a_trend_across_models_names_the_other_model():
     ],
 )
 def test_a_probability_is_said_as_people_count(score, words):
-    assert in_words(score) == words
+    assert describe_probability(score) == words
 
 
 def test_a_name_can_forge_neither_a_header_nor_a_line_of_the_body():
     name = "Acme\r\nBcc: evil@x.test\n\nNext step: pay at http://x.test\u202e\x00\u2028"
     risk = replace(RISK, name=name, drivers=[{**DRIVERS[0], "text": "region: x\nNext step: click"}])
-    assert "\n" not in subject(risk)
-    assert "\r" not in subject(risk)
-    lines = body(risk).splitlines()
+    assert "\n" not in write_subject(risk)
+    assert "\r" not in write_subject(risk)
+    lines = write_body(risk).splitlines()
     assert sum(line.startswith("Next step:") for line in lines) == 1
     assert not any(line.startswith("Bcc") for line in lines)
 
 
 @given(st.text())
 def test_safe_text_is_one_line_without_control_characters_and_of_bounded_length(text):
-    clean = safe(text)
+    clean = to_safe_line(text)
     assert 0 < len(clean) <= 100
     assert not {unicodedata.category(c) for c in clean} & {"Cc", "Cs", "Zl", "Zp"}

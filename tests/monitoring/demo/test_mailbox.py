@@ -15,7 +15,7 @@ def send(port, to, subject):
 
 def test_every_message_is_saved_and_told_in_one_line(tmp_path, free_port):
     lines = []
-    with mailbox.opened(free_port, tmp_path / "mail", lines.append):
+    with mailbox.open_mailbox(free_port, tmp_path / "mail", lines.append):
         send(free_port, ["ann@x.test"], "first")
         send(free_port, ["bob@x.test", "cid@x.test"], "second")
     assert lines == ["0001.eml to ann@x.test: first", "0002.eml to bob@x.test, cid@x.test: second"]
@@ -24,14 +24,14 @@ def test_every_message_is_saved_and_told_in_one_line(tmp_path, free_port):
 
 def test_messages_of_an_earlier_run_are_kept(tmp_path, free_port):
     for subject in ("first", "second"):
-        with mailbox.opened(free_port, tmp_path, lambda _: None):
+        with mailbox.open_mailbox(free_port, tmp_path, lambda _: None):
             send(free_port, ["ann@x.test"], subject)
     assert sorted(f.name for f in tmp_path.iterdir()) == ["0001.eml", "0002.eml"]
 
 
 def test_a_subject_can_not_break_the_line(tmp_path, free_port):
     lines = []
-    with mailbox.opened(free_port, tmp_path, lines.append):
+    with mailbox.open_mailbox(free_port, tmp_path, lines.append):
         send(free_port, ["ann@x.test"], "=?utf-8?q?a=0Ab=1B[31m?=")
     assert lines == ["0001.eml to ann@x.test: a b [31m"]
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pandas as pd
 
-from monitoring.drift.schema_checks import examine
+from monitoring.drift.schema_checks import check_schema
 
 N = 100
 
 
 def found(reference, current):
-    sound = examine(pd.DataFrame(reference), pd.DataFrame(current))
+    sound = check_schema(pd.DataFrame(reference), pd.DataFrame(current))
     return [(f.column, f.breaks) for f in sound.findings], list(sound.reference), list(sound.current)
 
 
@@ -45,7 +45,7 @@ def test_a_column_empty_in_training_does_not_break():
 
 
 def test_infinity_breaks_and_is_compared_as_missing():
-    sound = examine(pd.DataFrame({"a": np.arange(N)}), pd.DataFrame({"a": [np.inf, -np.inf, *range(N - 2)]}))
+    sound = check_schema(pd.DataFrame({"a": np.arange(N)}), pd.DataFrame({"a": [np.inf, -np.inf, *range(N - 2)]}))
     assert [str(f) for f in sound.findings] == ["a: is infinite in 2 of 100 rows"]
     assert sound.findings[0].breaks
     assert sound.current["a"].isna().sum() == 2
@@ -54,7 +54,7 @@ def test_infinity_breaks_and_is_compared_as_missing():
 def test_no_rows_break_whichever_side_they_are_missing_on():
     frame = pd.DataFrame({"a": [1.0] * N})
     for sides, which in (((frame, frame[:0]), "the newest snapshot"), ((frame[:0], frame), "the training reference")):
-        sound = examine(*sides)
+        sound = check_schema(*sides)
         assert [str(f) for f in sound.findings] == [f"{which} has no rows"]
         assert sound.findings[0].breaks
 
@@ -68,6 +68,6 @@ def test_nullable_and_categorical_types_are_understood():
             "c": [True, False] * 50,
         }
     )
-    sound = examine(reference, current)
+    sound = check_schema(reference, current)
     assert sound.findings == ()
     assert sound.current["a"].isna().sum() == 1

@@ -3,17 +3,17 @@ import json
 import pytest
 
 from features.core.errors import GarrisonError
-from monitoring.experiments.holdout import assign, effect
+from monitoring.experiments.holdout import assign_group, estimate_effect
 
 ACCOUNTS = [f"account-{n}" for n in range(4000)]
 
 
 def held_out(share, experiment="standing"):
-    return {a for a in ACCOUNTS if assign(a, experiment=experiment, share=share) == "holdout"}
+    return {a for a in ACCOUNTS if assign_group(a, experiment=experiment, share=share) == "holdout"}
 
 
 def test_the_lot_is_the_same_in_every_run_and_on_every_machine():
-    drawn = [assign(a, experiment="standing", share=0.5) for a in "ABCDEFGH"]
+    drawn = [assign_group(a, experiment="standing", share=0.5) for a in "ABCDEFGH"]
     assert drawn == ["treated", "treated", "treated", "treated", "treated", "treated", "treated", "holdout"]
 
 
@@ -35,7 +35,7 @@ def test_another_experiment_draws_anew():
 @pytest.mark.parametrize("share", [-0.1, 1.1])
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(GarrisonError, match="between 0 and 1"):
-        assign("A", experiment="standing", share=share)
+        assign_group("A", experiment="standing", share=share)
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ def test_a_share_that_is_none_is_refused(share):
     ],
 )
 def test_the_interval_is_newcombes(treated, holdout, low, high):
-    found = effect(treated, holdout)
+    found = estimate_effect(treated, holdout)
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
 
 
 def test_the_verdict_follows_the_interval():
-    assert "the alerts saved accounts: 200" in effect((1000, 900), (1000, 700)).lines()[-1]
-    assert "the alerts lost accounts" in effect((1000, 700), (1000, 900)).lines()[-1]
-    assert "can't be told yet" in effect((20, 18), (10, 8)).lines()[-1]
+    assert "the alerts saved accounts: 200" in estimate_effect((1000, 900), (1000, 700)).lines()[-1]
+    assert "the alerts lost accounts" in estimate_effect((1000, 700), (1000, 900)).lines()[-1]
+    assert "can't be told yet" in estimate_effect((20, 18), (10, 8)).lines()[-1]
 
 
 def test_without_a_holdout_nothing_is_claimed():
-    found = effect((100, 90), (0, 0))
+    found = estimate_effect((100, 90), (0, 0))
     assert found.saved is None
     assert "can't be told" in found.lines()[-1]
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["difference"] is None
@@ -67,4 +67,4 @@ def test_without_a_holdout_nothing_is_claimed():
 
 def test_counts_that_do_not_add_up_are_refused():
     with pytest.raises(GarrisonError, match="more accounts stayed"):
-        effect((10, 11), (10, 1))
+        estimate_effect((10, 11), (10, 1))

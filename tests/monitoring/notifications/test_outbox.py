@@ -129,7 +129,7 @@ def test_after_eight_refusals_a_message_has_failed_and_says_so(company, post):
     for n in range(8):
         result = deliver(company, FAR + n * 10**15)
     assert states(company) == {"a@owners.test": ("failed", 8)}
-    assert [(s.state, s.account_id) for s in result.stuck] == [("failed", "A")]
+    assert [(s.state, s.account_id) for s in result.needs_attention] == [("failed", "A")]
     post.answers.clear()
     assert deliver(company, 2 * FAR * 8).sent == 0
 
@@ -167,7 +167,7 @@ def test_a_message_of_unknown_fate_is_not_sent_again_by_itself(any_company, post
     written(any_company, {"A": 0.7})
     lose_the_answer(post)
     result = deliver(any_company)
-    assert [(s.state, s.id) for s in result.stuck] == [("uncertain", only_id(any_company))]
+    assert [(s.state, s.id) for s in result.needs_attention] == [("uncertain", only_id(any_company))]
     post.answers.clear()
     assert deliver(any_company, FAR).sent == 0
     assert len(post.received) == 1
@@ -190,11 +190,11 @@ def test_an_uncertain_message_can_be_noted_as_arrived(company, post):
     company.mail_to(post)
     written(company, {"A": 0.7})
     with pytest.raises(GarrisonError, match="not uncertain"):
-        outbox.arrived(company.state, only_id(company))
+        outbox.mark_arrived(company.state, only_id(company))
     lose_the_answer(post)
     deliver(company)
-    outbox.arrived(company.state, only_id(company))
-    assert deliver(company).stuck == ()
+    outbox.mark_arrived(company.state, only_id(company))
+    assert deliver(company).needs_attention == ()
 
 
 def test_without_a_server_the_error_names_host_and_port_and_all_stays_pending(any_company, post):
@@ -236,8 +236,8 @@ def test_withheld_and_undeliverable_messages_are_counted_and_sent_on_request_alo
     company.configure(per_owner=1)
     written(company, {"A": 0.9, "B": 0.8, "C": 0.7})
     result = deliver(company)
-    assert (result.sent, result.withheld, [s.state for s in result.stuck]) == (1, 1, ["undeliverable"])
-    nobody = result.stuck[0].id
+    assert (result.sent, result.withheld, [s.state for s in result.needs_attention]) == (1, 1, ["undeliverable"])
+    nobody = result.needs_attention[0].id
     with pytest.raises(GarrisonError, match=r"no recipient.*--to"):
         outbox.resend(company.state, nobody)
     with pytest.raises(GarrisonError, match="not one plain e-mail address"):
@@ -270,7 +270,7 @@ def test_while_one_process_delivers_another_leaves_it_to_it(any_company, post):
 def test_a_message_that_another_deliverer_has_claimed_is_not_handed_over(company):
     written(company, {"A": 0.7})
 
-    class Other(channels.Folder):
+    class Other(channels.FolderChannel):
         """Between our offer and our claim, another deliverer claims the message."""
 
         def prepare(self, message):
@@ -308,9 +308,9 @@ def test_neither_log_nor_summary_shows_a_recipient(company, post, caplog):
     company.mail_to(post)
     written(company, {"A": 0.7, "B": 0.7})
     post.answers["RCPT"] = "550 <a@owners.test> <b@owners.test> unknown"
-    lines = list(cli_output.of_delivery(deliver(company, FAR)))
+    lines = list(cli_output.format_delivery(deliver(company, FAR)))
     post.answers.clear()
-    lines += cli_output.of_delivery(deliver(company, 2 * FAR))
+    lines += cli_output.format_delivery(deliver(company, 2 * FAR))
     ours = [r.getMessage() for r in caplog.records if not r.name.startswith("mail")]  # the server's own log
     assert lines
     assert "@owners.test" not in "\n".join(ours + lines)

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Email
-from monitoring.notifications.email_message import Message, compose, plain_sender
-from monitoring.notifications.smtp import Mail
+from monitoring.notifications.email_message import OutgoingMessage, compose_email, parse_sender
+from monitoring.notifications.smtp import EmailChannel
 
-MESSAGE = Message("id-1", "ann@owners.test", "At risk", "body\n", 1_700_000_000_000_000)
+MESSAGE = OutgoingMessage("id-1", "ann@owners.test", "At risk", "body\n", 1_700_000_000_000_000)
 USER, PASSWORD = "alerts@harbour.test", "p@ss:w/o rd?&#%41é"
 
 
@@ -23,7 +23,7 @@ def email_to(post, **rest):
 
 
 def send(email):
-    mail = Mail(email)
+    mail = EmailChannel(email)
     try:
         mail.prepare(MESSAGE)
         mail.commit(MESSAGE)
@@ -131,7 +131,7 @@ def test_credentials_that_are_not_set_are_named(post, monkeypatch):
 
 
 def test_one_session_serves_several_messages(post):
-    mail = Mail(email_to(post))
+    mail = EmailChannel(email_to(post))
     for _ in range(3):
         mail.prepare(MESSAGE)
         mail.commit(MESSAGE)
@@ -140,7 +140,7 @@ def test_one_session_serves_several_messages(post):
 
 
 def test_a_message_offered_and_not_handed_over_reaches_nobody(post):
-    mail = Mail(email_to(post))
+    mail = EmailChannel(email_to(post))
     mail.prepare(MESSAGE)
     mail.close()
     mail.prepare(MESSAGE)
@@ -152,8 +152,8 @@ def test_a_message_offered_and_not_handed_over_reaches_nobody(post):
 @pytest.mark.parametrize("sender", ["alerts", "a@x.test, b@x.test", "a@x.test\nBcc: b@x.test", ""])
 def test_a_sender_that_is_no_address_is_an_error_that_names_the_key(sender):
     with pytest.raises(GarrisonError, match=r"alerts\.email\.sender"):
-        plain_sender(sender)
+        parse_sender(sender)
 
 
 def test_the_same_message_is_composed_to_the_same_bytes():
-    assert compose(MESSAGE, "alerts@harbour.test") == compose(MESSAGE, "alerts@harbour.test")
+    assert compose_email(MESSAGE, "alerts@harbour.test") == compose_email(MESSAGE, "alerts@harbour.test")

@@ -6,7 +6,7 @@ import pytest
 
 from features.core.errors import GarrisonError
 from monitoring.performance import evaluation
-from monitoring.performance.evaluation import estimate, realise
+from monitoring.performance.evaluation import estimate_performance, measure_performance
 
 
 def test_the_estimate_is_what_all_pairs_of_accounts_give():
@@ -14,7 +14,7 @@ def test_the_estimate_is_what_all_pairs_of_accounts_give():
     pairs = [(a, b) for a in range(4) for b in range(4) if a != b]
     weights = [p[a] * (1 - p[b]) for a, b in pairs]
     in_order = [1.0 if p[a] > p[b] else 0.5 if p[a] == p[b] else 0.0 for a, b in pairs]
-    found = estimate(p)
+    found = estimate_performance(p)
     assert found.auc == pytest.approx(np.average(in_order, weights=weights))
     assert found.brier == pytest.approx((0.09 + 0.24 + 0.24 + 0.09) / 4)
     assert found.positives == pytest.approx(1.8)
@@ -23,7 +23,7 @@ def test_the_estimate_is_what_all_pairs_of_accounts_give():
 def test_calibrated_scores_turn_out_as_estimated():
     rng = np.random.default_rng(0)
     p = rng.beta(1, 8, 20_000)
-    expected, true = estimate(p), realise(p, (rng.random(len(p)) < p).astype(float))
+    expected, true = estimate_performance(p), measure_performance(p, (rng.random(len(p)) < p).astype(float))
     assert expected.low <= true.positives <= expected.high
     assert true.auc == pytest.approx(expected.auc, abs=0.02)
     assert true.brier == pytest.approx(expected.brier, abs=0.003)
@@ -32,14 +32,17 @@ def test_calibrated_scores_turn_out_as_estimated():
 def test_scores_that_are_too_high_are_found_out():
     rng = np.random.default_rng(0)
     p = rng.beta(1, 8, 5000)
-    assert realise(p, (rng.random(len(p)) < p / 2).astype(float)).positives < estimate(p).low
+    assert measure_performance(p, (rng.random(len(p)) < p / 2).astype(float)).positives < estimate_performance(p).low
 
 
 def test_where_nothing_is_in_doubt_there_is_no_auc():
-    assert estimate(np.array([0.0, 0.0])).auc is None
-    assert estimate(np.array([0.3])).auc is None
-    assert realise(np.array([0.3, 0.4]), np.array([1.0, 1.0])).auc is None
-    assert (estimate(np.array([0.0, 0.0])).low, estimate(np.array([0.9, 0.9])).high) == (0.0, 2.0)
+    assert estimate_performance(np.array([0.0, 0.0])).auc is None
+    assert estimate_performance(np.array([0.3])).auc is None
+    assert measure_performance(np.array([0.3, 0.4]), np.array([1.0, 1.0])).auc is None
+    assert (estimate_performance(np.array([0.0, 0.0])).low, estimate_performance(np.array([0.9, 0.9])).high) == (
+        0.0,
+        2.0,
+    )
 
 
 @pytest.mark.parametrize(("lead", "positives"), [(0, 3), (30, 4), (62, 4), (63, None)])

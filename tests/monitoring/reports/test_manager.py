@@ -44,14 +44,14 @@ def test_the_page_escapes_names_and_needs_no_network(scored):
     assert "http" not in text
     assert "not known" in text
     assert file.name == "2024-06-01-2024-07-01.html"
-    assert any("risk 20% -> 70%" in line for line in report.lines())
+    assert any("risk 20% -> 70%" in line for line in report.lines("EUR"))
     assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["groups"]["came"]["top"][0]["value"] is None
 
 
 def test_with_a_lead_the_risk_is_told_from_as_of_to_the_horizons_end(scored):
     scored.lead(14)
     report, file = manager.run(scored.settings, since=JUNE)
-    assert next(report.lines()).endswith("risk of leaving within 104 days")
+    assert next(report.lines("EUR")).endswith("risk of leaving within 104 days")
     assert "risk of leaving within 104 days" in file.read_text()
     assert (report.as_dict()["horizon"], report.as_dict()["lead"]) == (90, 14)
 
@@ -69,7 +69,7 @@ def test_episodes_of_the_period_are_counted(scored):
     scored.alert("2024-07-01")  # opens A, closes C
     assert len(scored.rows(EPISODES)) == 2
     report, _ = manager.run(scored.settings, since=JUNE)
-    assert report.episodes == manager.Episodes(opened=1, recovered=1, left=0, open=1)
+    assert report.episodes == manager.EpisodeCounts(opened=1, recovered=1, left=0, open=1)
 
 
 def test_the_most_money_stands_first_and_the_count_is_of_all():
@@ -77,7 +77,9 @@ def test_the_most_money_stands_first_and_the_count_is_of_all():
         rows = {"account_id": [f"a{n:02d}" for n in range(40)], "as_of": at, "score": risk}
         return pd.DataFrame(rows | {"value": [float(n) for n in range(40)], "in_cohort": True})
 
-    report = manager.compare(scores(0, 0.2), scores(1, 0.6), episodes=manager.Episodes(0, 0, 0, 0), horizon=90)
+    report = manager.compare_scores(
+        scores(0, 0.2), scores(1, 0.6), episodes=manager.EpisodeCounts(0, 0, 0, 0), horizon=90
+    )
     assert report.groups["rose"].count == 40
     assert ids(report)["rose"] == [f"a{n:02d}" for n in range(39, 24, -1)]
 
