@@ -128,9 +128,9 @@ def build(
 
     settings, instants = load_settings(config), set(as_of)
     with _open_history(settings) as history, cli.show_progress("accounts") as step:
-        cached = snapshot_cache.there(settings, history, instants)
-        table = snapshot_cache.table(settings, history, as_of, progress=step)
-    snapshots.write(table, out)
+        cached = snapshot_cache.find_cached(settings, history, instants)
+        table = snapshot_cache.load_table(settings, history, as_of, progress=step)
+    snapshots.write_snapshots(table, out)
     print(f"{table.num_rows:,} snapshots of {table.num_columns - 2} features in {out}")
     print(f"{len(instants)} instants: {len(cached)} from the cache, {len(instants) - len(cached)} built")
 

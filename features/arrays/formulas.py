@@ -14,8 +14,8 @@ import numpy as np
 
 from features.core.errors import GarrisonError
 
-Work = Callable[..., Any]
-Step = tuple[Work, tuple[int, ...]]
+Kernel = Callable[..., Any]
+Step = tuple[Kernel, tuple[int, ...]]
 
 
 class Program:
@@ -61,7 +61,7 @@ class Program:
             places[node] = len(self._steps) - 1
         return places[node]
 
-    def _work(self, node: ops.Node | str, name: str) -> tuple[Work | str, Sequence[ops.Node | str]]:
+    def _work(self, node: ops.Node | str, name: str) -> tuple[Kernel | str, Sequence[ops.Node | str]]:
         """What works a node out and what of; or the column that it is."""
         if isinstance(node, str):
             return node, ()
@@ -70,7 +70,7 @@ class Program:
         if isinstance(node, ops.Literal):
             value = np.float64(np.nan if node.value is None else node.value)
             return lambda: value, ()
-        return _work(node, name), parts(node)
+        return _work(node, name), list_operands(node)
 
     def _uses(self) -> list[list[int]]:
         """By step, what no later one needs."""
@@ -83,7 +83,7 @@ class Program:
         return uses
 
 
-def parts(node: ops.Node) -> list[ops.Node]:
+def list_operands(node: ops.Node) -> list[ops.Node]:
     """What a node is made of."""
     found: list[Any] = []
     for arg in node.args:
@@ -91,18 +91,18 @@ def parts(node: ops.Node) -> list[ops.Node]:
     return [p for p in found if isinstance(p, ops.Node)]
 
 
-def _work(node: ops.Node, name: str) -> Work:
+def _work(node: ops.Node, name: str) -> Kernel:
     if isinstance(node, ops.Cast) and (node.to.is_floating() or node.to.is_boolean()):
         return lambda x: x
     if isinstance(node, ops.Clip):
         bounds = [node.lower is not None, node.upper is not None]
         return lambda x, *rest: _clipped(x, rest, bounds)
-    work = WORKS.get(type(node))
+    work = KERNELS.get(type(node))
     if work is None:
         raise GarrisonError(
             f"the formula of {name} can't be worked out on arrays",
             found=f"the operation {type(node).__name__}",
-            hint=f"Make it of these: {', '.join(sorted(known.__name__ for known in WORKS))}",
+            hint=f"Make it of these: {', '.join(sorted(known.__name__ for known in KERNELS))}",
         )
     return work
 
@@ -140,7 +140,7 @@ def _or(x: Any, y: Any) -> Any:
     return np.where((x == 1) | (y == 1), 1.0, x + y)
 
 
-WORKS: dict[type, Callable[..., Any]] = {
+KERNELS: dict[type, Callable[..., Any]] = {
     ops.Add: np.add,
     ops.Subtract: np.subtract,
     ops.Multiply: np.multiply,

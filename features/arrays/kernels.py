@@ -15,7 +15,7 @@ from typing import Any
 import ibis.expr.operations as ops
 import numpy as np
 
-from features.arrays.formulas import WORKS, Work, parts
+from features.arrays.formulas import KERNELS, Kernel, list_operands
 from features.core.timestamps import to_micros
 from features.definitions.feature import DAY
 
@@ -28,11 +28,11 @@ _DIGITS = 15  # that a float has in common with the decimal that it is written a
 _MONTHS = 12_000
 
 
-class Beyond(Exception):  # noqa: N818  # no error: the database is asked instead
+class NotVectorizable(Exception):  # noqa: N818  # no error: the database is asked instead
     """Arrays would not tell this exactly as the database does."""
 
 
-class Texts:
+class TextCodes:
     """A number for each different text."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Texts:
         return found
 
 
-def kind(node: ops.Node) -> str:
+def find_kind(node: ops.Node) -> str:
     """whole, decimal, float, flag, text or null; "other" for what arrays don't hold."""
     of = getattr(node, "dtype", None)
     if isinstance(node, ops.Literal) and node.value is None:
@@ -73,7 +73,7 @@ def kind(node: ops.Node) -> str:
     return next((name for name, true in tests.items() if true), "other")
 
 
-def work(node: ops.Node) -> tuple[Work, Sequence[ops.Node | str]]:
+def find_kernel(node: ops.Node) -> tuple[Kernel, Sequence[ops.Node | str]]:
     """What works a node out, and what of: other nodes, or `TEXTS`.
 
     Raises:
@@ -92,18 +92,18 @@ def work(node: ops.Node) -> tuple[Work, Sequence[ops.Node | str]]:
     return _operation(node)
 
 
-def exact(values: Any) -> Any:
+def check_exact(values: Any) -> Any:
     """The same whole numbers.
 
     Raises:
         Beyond: float64 may not hold one of them.
     """
     if np.fmax.reduce(np.abs(values), axis=None, initial=0.0) >= _MOST:
-        raise Beyond
+        raise NotVectorizable
     return values
 
 
-def small(text: str) -> str:
+def lower_text(text: str) -> str:
     """The text in small letters.
 
     Raises:
@@ -112,38 +112,38 @@ def small(text: str) -> str:
     if text.isascii():
         return text.lower()
     if max(text) >= _ALIKE or "\u0130" in text:  # the one letter whose small form is two characters
-        raise Beyond
+        raise NotVectorizable
     return "".join(map(str.lower, text))
 
 
-def _of_text(node: ops.Lowercase | ops.RegexSearch) -> Work:
+def _of_text(node: ops.Lowercase | ops.RegexSearch) -> Kernel:
     if isinstance(node, ops.Lowercase):
-        return lambda texts, codes: texts.mapped(codes, lambda text: texts.code(small(text)))
+        return lambda texts, codes: texts.mapped(codes, lambda text: texts.code(lower_text(text)))
     if not (isinstance(node.pattern, ops.Literal) and _PLAIN.fullmatch(str(node.pattern.value))):
-        raise Beyond
+        raise NotVectorizable
     words = str(node.pattern.value).split("|")
     return lambda texts, codes: texts.mapped(codes, lambda text: any(word in text for word in words))
 
 
-def _literal(node: ops.Literal) -> tuple[Work, Sequence[str]]:
+def _literal(node: ops.Literal) -> tuple[Kernel, Sequence[str]]:
     value = node.value
     if isinstance(value, str):
         return (lambda texts: np.float64(texts.code(value))), (TEXTS,)
     if isinstance(value, datetime) and value.tzinfo is None:
         value = to_micros(value.replace(tzinfo=UTC))
     elif not (value is None or isinstance(value, bool | int | float)):
-        raise Beyond
+        raise NotVectorizable
     found = np.float64(np.nan if value is None else value)
     # SQL reads 0.1 as a decimal: the same as the float if it is short.
     long = isinstance(value, float) and sum(map(str.isdigit, repr(value))) > _DIGITS
     if value is not None and (long or float(found) != value or np.isinf(found)):
-        raise Beyond
+        raise NotVectorizable
     return (lambda: found), ()
 
 
-def _cast(node: ops.Cast) -> Work:
+def _cast(node: ops.Cast) -> Kernel:
     to = node.to
-    match kind(node.arg):
+    match find_kind(node.arg):
         case "null":
             return _same
         case "flag" if to.is_boolean() or to.is_integer() or to.is_float64():
@@ -156,42 +156,42 @@ def _cast(node: ops.Cast) -> Work:
             return _same
         case "text" if to.is_string():
             return _same
-    raise Beyond
+    raise NotVectorizable
 
 
-def _operation(node: ops.Node) -> tuple[Work, Sequence[ops.Node]]:
+def _operation(node: ops.Node) -> tuple[Kernel, Sequence[ops.Node]]:
     """One whose values come from its parts' values alone."""
-    operation, of = type(node), parts(node)
+    operation, of = type(node), list_operands(node)
     alike = of[1:] if operation is ops.IfElse else of
-    kinds = {kind(part) for part in alike} - {"null"}
+    kinds = {find_kind(part) for part in alike} - {"null"}
     mixed = len(kinds) > 1 and kinds not in ({"whole", "float"}, {"whole", "decimal"})
-    if mixed or not kinds <= _TAKES.get(operation, frozenset()) or (alike is not of and kind(of[0]) != "flag"):
-        raise Beyond
-    floats = [isinstance(part, ops.Literal) for part in alike if kind(part) == "float"]
+    if mixed or not kinds <= _TAKES.get(operation, frozenset()) or (alike is not of and find_kind(of[0]) != "flag"):
+        raise NotVectorizable
+    floats = [isinstance(part, ops.Literal) for part in alike if find_kind(part) == "float"]
     if operation is not ops.Divide and floats and all(floats):
-        raise Beyond  # to SQL they are decimals
+        raise NotVectorizable  # to SQL they are decimals
     found = _WORKS[operation]
     if kinds == {"whole", "decimal"}:
-        found = _in_tenths(found, [MONEY if kind(part) == "whole" else 1 for part in of])
+        found = _in_tenths(found, [MONEY if find_kind(part) == "whole" else 1 for part in of])
     if operation in _DIVIDE:
         found = _divided(found)
     if operation in _GROW:
-        found = _checked(found, exact if kind(node) == "whole" else _finite)
+        found = _checked(found, check_exact if find_kind(node) == "whole" else _finite)
     return found, of
 
 
-def _checked(found: Work, check: Callable[[Any], Any]) -> Work:
+def _checked(found: Kernel, check: Callable[[Any], Any]) -> Kernel:
     return lambda *values: check(found(*values))
 
 
-def _in_tenths(found: Work, scales: Sequence[int]) -> Work:
-    return lambda *values: found(*(exact(v * s) if s > 1 else v for v, s in zip(values, scales, strict=True)))
+def _in_tenths(found: Kernel, scales: Sequence[int]) -> Kernel:
+    return lambda *values: found(*(check_exact(v * s) if s > 1 else v for v, s in zip(values, scales, strict=True)))
 
 
-def _divided(found: Work) -> Work:
+def _divided(found: Kernel) -> Kernel:
     def by(x: Any, y: Any) -> Any:
         if (y == 0).any():
-            raise Beyond
+            raise NotVectorizable
         return found(x, y)
 
     return by
@@ -199,7 +199,7 @@ def _divided(found: Work) -> Work:
 
 def _finite(values: Any) -> Any:
     if np.isinf(values).any():
-        raise Beyond
+        raise NotVectorizable
     return values
 
 
@@ -217,36 +217,36 @@ def _among(x: Any, *values: Any) -> Any:
 
 def _seconds(instant: Any) -> Any:
     if np.nansum(np.abs(np.fmod(instant, 1_000_000))):
-        raise Beyond
+        raise NotVectorizable
     return instant / 1_000_000
 
 
-def _later(added: ops.IntervalFromInteger) -> Work:
+def _later(added: ops.IntervalFromInteger) -> Kernel:
     unit = str(added.unit.value)
-    if unit not in _LATER or kind(added.arg) != "whole":
-        raise Beyond
+    if unit not in _LATER or find_kind(added.arg) != "whole":
+        raise NotVectorizable
     return _LATER[unit]
 
 
 def _days_later(instant: Any, days: Any) -> Any:
-    return exact(instant + exact(days * DAY))
+    return check_exact(instant + check_exact(days * DAY))
 
 
 def _months_later(instant: Any, months: Any) -> Any:
     """The same day and time some calendar months later, or that month's last day."""
     there = ~(np.isnan(instant) | np.isnan(months))
     if (np.abs(np.where(there, months, 0)) > _MONTHS).any():
-        raise Beyond
-    day, clock = np.divmod(np.where(there, exact(instant), 0).astype("int64"), DAY)
+        raise NotVectorizable
+    day, clock = np.divmod(np.where(there, check_exact(instant), 0).astype("int64"), DAY)
     date = day.astype("datetime64[D]")
     month = date.astype("datetime64[M]")
     later = month + np.where(there, months, 0).astype("int64")
     first, after = later.astype("datetime64[D]"), (later + 1).astype("datetime64[D]")
     found = np.minimum(first + (date - month.astype("datetime64[D]")), after - 1).astype("int64")
-    return exact(np.where(there, found * DAY + clock.astype("float64"), np.nan))
+    return check_exact(np.where(there, found * DAY + clock.astype("float64"), np.nan))
 
 
-_LATER: dict[str, Work] = {"D": _days_later, "M": _months_later}
+_LATER: dict[str, Kernel] = {"D": _days_later, "M": _months_later}
 _NUMBER = frozenset({"whole", "float"})
 _AMOUNT = _NUMBER | {"decimal"}
 _ANY = _AMOUNT | {"flag", "text"}
@@ -263,7 +263,7 @@ _TAKES: dict[type, frozenset[str]] = {
     **dict.fromkeys((ops.Coalesce, ops.IfElse, ops.NullIf), _ANY),
     **dict.fromkeys((ops.And, ops.Or, ops.Not), frozenset({"flag"})),
 }
-_WORKS: dict[type, Work] = WORKS | {
+_WORKS: dict[type, Kernel] = KERNELS | {
     ops.FloorDivide: lambda x, y: np.floor(x / y),
     ops.Modulus: np.fmod,
     ops.Floor: np.floor,

@@ -14,15 +14,15 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from features.arrays.formulas import Program, Work
-from features.arrays.kernels import TEXTS, Beyond, Texts, exact, kind, work
+from features.arrays.formulas import Kernel, Program
+from features.arrays.kernels import TEXTS, NotVectorizable, TextCodes, check_exact, find_kernel, find_kind
 
 NUMBERED = "numbered_"  # before the name of a table whose accounts are numbers
 _WHERE = "/where"
 _THROUGH = (ops.Project, ops.Filter, ops.DropColumns)
 
 
-class Tables:
+class ArrayTables:
     """Canonical tables of a few accounts, each column an array once it is asked for.
 
     Args:
@@ -31,7 +31,7 @@ class Tables:
 
     def __init__(self, tables: Mapping[str, pa.Table]) -> None:
         self.tables = tables
-        self.texts = Texts()
+        self.texts = TextCodes()
         self._columns: dict[tuple[str, str], np.ndarray] = {}
 
     def column(self, table: str, name: str) -> np.ndarray:
@@ -52,13 +52,13 @@ class Tables:
             floats = np.array(codes, dtype="float64")[encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
         else:
             flags = pa.types.is_boolean(column.type)
-            floats = exact(whole(column.cast("int8") if flags else column, 0).astype("float64"))
+            floats = check_exact(to_whole_numbers(column.cast("int8") if flags else column, 0).astype("float64"))
         if column.null_count:
             floats[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
         return floats
 
 
-class Rows:
+class ArrayQuery:
     """A table expression on arrays: one numbered canonical table, filtered, projected, and grouped with sums.
 
     Args:
@@ -71,14 +71,14 @@ class Rows:
     def __init__(self, table: ir.Table) -> None:
         self._stages: list[_Stage] = []
         below, wanted = table.op(), {name: table[name].op() for name in table.columns}
-        if {kind(node) for node in wanted.values()} - {"whole", "decimal", "flag", "text"}:
-            raise Beyond
+        if {find_kind(node) for node in wanted.values()} - {"whole", "decimal", "flag", "text"}:
+            raise NotVectorizable
         while below is not None:
             stage = _Stage(below, wanted)
             self._stages.insert(0, stage)
             below, wanted = stage.below, stage.wanted
 
-    def run(self, tables: Tables) -> dict[str, np.ndarray]:
+    def run(self, tables: ArrayTables) -> dict[str, np.ndarray]:
         """The columns, (n,) float64 each, NaN for null; rows in an order of their own.
 
         Raises:
@@ -111,11 +111,11 @@ class _Stage:
             self.below, self._sums = relation.parent, frozenset(relation.metrics)
             self.wanted = {**relation.groups, **{name: _added_up(node) for name, node in relation.metrics.items()}}
         elif not (isinstance(relation, ops.UnboundTable) and self._table.startswith(NUMBERED)):
-            raise Beyond
+            raise NotVectorizable
         self._conditions = {f"{_WHERE}{n}": node for n, node in enumerate(conditions)}
         self._program = _Program({**wanted, **self._conditions}, relation)
 
-    def run(self, below: Mapping[str, np.ndarray], tables: Tables) -> dict[str, np.ndarray]:
+    def run(self, below: Mapping[str, np.ndarray], tables: ArrayTables) -> dict[str, np.ndarray]:
         table = self._table.removeprefix(NUMBERED)
         given = _Given(tables, table) if self.below is None else _grouped(below, self._sums)
         number = tables.tables[table].num_rows if self.below is None else len(next(iter(given.values())))
@@ -135,7 +135,7 @@ def _of(values: Any, number: int) -> np.ndarray:
 class _Given(dict[str, Any]):
     """The columns of a table, as a program asks for them."""
 
-    def __init__(self, tables: Tables, table: str) -> None:
+    def __init__(self, tables: ArrayTables, table: str) -> None:
         super().__init__()
         self._tables, self._table = tables, table
 
@@ -155,17 +155,17 @@ class _Program(Program):
             node = node.rel.values[node.name]
         return super()._place(node, places, name)
 
-    def _work(self, node: ops.Node | str, name: str) -> tuple[Work | str, Sequence[ops.Node | str]]:
-        if isinstance(node, ops.Field) and (node.rel != self._base or kind(node) == "other"):
-            raise Beyond
-        return super()._work(node, name) if isinstance(node, str | ops.Field) else work(node)
+    def _work(self, node: ops.Node | str, name: str) -> tuple[Kernel | str, Sequence[ops.Node | str]]:
+        if isinstance(node, ops.Field) and (node.rel != self._base or find_kind(node) == "other"):
+            raise NotVectorizable
+        return super()._work(node, name) if isinstance(node, str | ops.Field) else find_kernel(node)
 
 
 def _added_up(node: ops.Node) -> ops.Node:
     """What a sum is of."""
-    if isinstance(node, ops.Sum) and node.where is None and kind(node.arg) in {"whole", "decimal"}:
+    if isinstance(node, ops.Sum) and node.where is None and find_kind(node.arg) in {"whole", "decimal"}:
         return node.arg
-    raise Beyond
+    raise NotVectorizable
 
 
 def _grouped(columns: Mapping[str, np.ndarray], sums: frozenset[str]) -> dict[str, Any]:
@@ -183,11 +183,11 @@ def _grouped(columns: Mapping[str, np.ndarray], sums: frozenset[str]) -> dict[st
 def _sums(values: np.ndarray, group: np.ndarray, number: int) -> np.ndarray:
     there = ~np.isnan(values)
     group, values = group[there], values[there]
-    exact(np.bincount(group, np.abs(values), number))  # then so is every sum on the way
+    check_exact(np.bincount(group, np.abs(values), number))  # then so is every sum on the way
     return np.where(np.bincount(group, minlength=number) > 0, np.bincount(group, values, number), np.nan)
 
 
-def whole(column: pa.Array, nothing: int) -> np.ndarray:
+def to_whole_numbers(column: pa.Array, nothing: int) -> np.ndarray:
     """Whole numbers, and decimals as whole ten-thousandths, int64; `nothing` where null."""
     if pa.types.is_decimal128(column.type):
         # The lower of the two words that each is held in: it is one of 18 digits.

@@ -13,8 +13,8 @@ from features.settings import Engine
 from features.sources.history import History
 
 
-def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
-    """Snapshots as `features.engine.snapshots.table` gives them, from the catalog's relational form.
+def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
+    """Snapshots as `features.engine.snapshots.build_table` gives them, from the catalog's relational form.
 
     Kind duckdb runs that form in the history's own DuckDB: what the other engines are measured by.
 
@@ -24,14 +24,14 @@ def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Ta
     if engine.kind == "spark":
         from features.engine import spark
 
-        return spark.table(engine, history, as_ofs)
+        return spark.build_table(engine, history, as_ofs)
     if engine.kind == "postgres":
         from features.engine import postgres
 
-        return postgres.table(engine, history, as_ofs)
-    return sql_engine.embedded(history, as_ofs)
+        return postgres.build_table(engine, history, as_ofs)
+    return sql_engine.build_on_duckdb(history, as_ofs)
 
 
 def build(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
     """The same as `features.engine.snapshots.build` gives them."""
-    return table(engine, history, as_ofs).to_pandas()
+    return build_table(engine, history, as_ofs).to_pandas()

@@ -11,8 +11,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from features.arrays.kernels import MONEY, Beyond
-from features.arrays.tables import Rows, whole
+from features.arrays.kernels import MONEY, NotVectorizable
+from features.arrays.tables import ArrayQuery, to_whole_numbers
 from features.core.errors import GarrisonError
 from features.definitions.feature import Measure, Stream, WindowedMeasure
 from features.definitions.sql_expression import declare_numbered_table
@@ -55,7 +55,7 @@ class Facts:
         )
 
 
-def read(
+def read_facts(
     history: History, stream: Stream, asks: Sequence[WindowedMeasure], *, accounts: tuple[int, int], since: int
 ) -> Facts:
     """The facts of some accounts.
@@ -91,7 +91,7 @@ def _in_sql(
     return {
         name: _codes(table[name])
         if how.get(name) == "distinct"
-        else whole(table[name].combine_chunks(), NOTHING.get(how.get(name, ""), 0))
+        else to_whole_numbers(table[name].combine_chunks(), NOTHING.get(how.get(name, ""), 0))
         for name in table.column_names
     }
 
@@ -104,7 +104,7 @@ def _on_arrays(
         return None
     try:
         found = plan.rows.run(history.arrays)
-    except Beyond:
+    except NotVectorizable:
         return None
     inside = (found["account_id"] >= accounts[0]) & (found["account_id"] <= accounts[1]) & (found["t"] >= since)
     if not inside.all():
@@ -152,7 +152,7 @@ class _Plan:
     """
 
     sql: str
-    rows: Rows | None
+    rows: ArrayQuery | None
     scale: Mapping[str, int]
 
 
@@ -177,10 +177,10 @@ def _plan(stream: Stream, measures: tuple[Measure, ...]) -> _Plan:
     return _Plan(sql, _rows(rows.select(**columns, **values)), scale)
 
 
-def _rows(table: ir.Table) -> Rows | None:
+def _rows(table: ir.Table) -> ArrayQuery | None:
     try:
-        return Rows(table)
-    except Beyond:
+        return ArrayQuery(table)
+    except NotVectorizable:
         return None
 
 

@@ -14,7 +14,7 @@ from features.sources.history import History
 SEGMENTS = ("plan", "size", "industry", "region")
 
 
-def added(history: History, table: pa.Table) -> pa.Table:
+def add_peer_features(history: History, table: pa.Table) -> pa.Table:
     """Snapshots with the features that need other accounts' rows, at the same `as_of`, as further columns.
 
     Args:

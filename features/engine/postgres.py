@@ -15,36 +15,38 @@ import pyarrow as pa
 from psycopg import conninfo
 from pyarrow import csv
 
+from features.core.contract import postgres_type
 from features.core.errors import GarrisonError
 from features.core.timestamps import sort_unique_micros
-from features.engine.sql_engine import CUTOFFS, Handover
+from features.engine.sql_engine import CUTOFFS, SnapshotQuery
 from features.settings import Engine
 from features.sources.history import History
-from features.sources.mapping import first_line, quoted
+from features.sources.mapping import quote_identifier, summarize_error
 
 CONNECT_S = 10
 _BLOCK = 1 << 20  # bytes handed over at a time
 _NAME = 63  # bytes of a name that PostgreSQL keeps
-_TYPES = {"int64": "bigint", "decimal(18, 4)": "numeric(18, 4)", "boolean": "boolean"}
 # Whatever the database's own: text is equal if its bytes are, and has its small letters by Unicode where the server
 # can. The first is there from PostgreSQL 17 on.
 _COLLATIONS = ("pg_c_utf8", "und-x-icu", "C")
 
 
-def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
-    """Snapshots as `features.engine.snapshots.table` gives them.
+def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
+    """Snapshots as `features.engine.snapshots.build_table` gives them.
 
     All happens in one transaction that is rolled back: even a killed run leaves nothing, and two runs don't meet.
 
     Raises:
         GarrisonError: The server can't be reached, or refuses.
     """
-    handover = Handover.to("postgres", history)
+    handover = SnapshotQuery.to("postgres", history)
     _refuse_long_names(handover)
     with _connected(engine) as connection, tempfile.TemporaryDirectory(prefix="garrison-") as folder:
-        types = _TYPES | {"string": f'text COLLATE "{_prepare(connection)}"'}
+        collation = _prepare(connection)
         for name, columns in handover.tables.items():
-            defined = ", ".join(f"{quoted(c)} {types[kind]}" for c, kind in columns.items())
+            defined = ", ".join(
+                f"{quote_identifier(c)} {postgres_type(kind, collation)}" for c, kind in columns.items()
+            )
             connection.execute(f"CREATE UNLOGGED TABLE {name} ({defined})".encode())
             handover.write(history, name, Path(folder) / "table.csv", form="FORMAT csv, HEADER false")
             _load(connection, name, Path(folder) / "table.csv")
@@ -76,11 +78,11 @@ def _connected(engine: Engine) -> Iterator[psycopg.Connection]:
     except psycopg.errors.InsufficientPrivilege as error:
         raise GarrisonError(
             "the user of engine.url may not do what the engine does",
-            found=first_line(error),
+            found=summarize_error(error),
             hint=f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {connection.info.user}",
         ) from error
     except psycopg.Error as error:
-        raise GarrisonError("PostgreSQL could not compute the snapshots", found=first_line(error)) from error
+        raise GarrisonError("PostgreSQL could not compute the snapshots", found=summarize_error(error)) from error
     finally:
         connection.close()
 
@@ -107,7 +109,7 @@ def _load(connection: psycopg.Connection, table: str, file: Path) -> None:
     connection.execute(f"ANALYZE {table}".encode())
 
 
-def _read(connection: psycopg.Connection, handover: Handover, file: Path) -> pa.Table:
+def _read(connection: psycopg.Connection, handover: SnapshotQuery, file: Path) -> pa.Table:
     """The query's rows as Arrow; they pass in blocks, so that the transaction need not wait for their parsing."""
     with (
         file.open("wb") as rows,
@@ -130,7 +132,7 @@ def _read(connection: psycopg.Connection, handover: Handover, file: Path) -> pa.
     )
 
 
-def _refuse_long_names(handover: Handover) -> None:
+def _refuse_long_names(handover: SnapshotQuery) -> None:
     """PostgreSQL would cut them, and two could become one."""
     names = re.findall(r'"((?:[^"]|"")+)"', handover.sql)
     long = next((name for name in names if len(name.encode()) > _NAME), None)

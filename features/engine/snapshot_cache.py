@@ -26,10 +26,10 @@ _CODE = ("features.engine", "features.arrays", "features.definitions")
 _BUILT, _READ = 1_000_000, 100_000  # rows in memory at once
 
 
-def table(
+def load_table(
     settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
 ) -> pa.Table:
-    """Snapshots as `features.engine.snapshots.table` builds them; only those that aren't kept yet are built.
+    """Snapshots as `features.engine.snapshots.build_table` builds them; only those that aren't kept yet are built.
 
     Args:
         settings: The company's: its folder is where they are kept.
@@ -37,10 +37,10 @@ def table(
         as_ofs: Instants to look from; one that is no midnight UTC is built each time.
         progress: Called with accounts done and accounts in all, while building.
     """
-    return pa.concat_tables(parts(settings, history, as_ofs, progress))
+    return pa.concat_tables(load_parts(settings, history, as_ofs, progress))
 
 
-def parts(
+def load_parts(
     settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
 ) -> Iterator[pa.Table]:
     """The same some rows at a time, of one instant each, so that no more need be in memory; arguments as of `table`."""
@@ -51,7 +51,7 @@ def parts(
         yield from [loose[as_of]] if as_of in loose else _read(history, as_of, files[as_of])
 
 
-def kept(
+def build_files(
     settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
 ) -> dict[datetime, Path]:
     """The Parquet files of the snapshots of midnights, for other processes to read; arguments as of `table`."""
@@ -65,26 +65,26 @@ def _built(
 ) -> dict[datetime, pa.Table]:
     """Build and write snapshots, those of some instants at a time; gives those that have no file."""
     loose = {}
-    step = max(1, _BUILT // max(1, history.size()))
+    step = max(1, _BUILT // max(1, history.count_rows()))
     for first in range(0, len(missing), step):
         some = missing[first : first + step]
-        for as_of, part in snapshots.split(snapshots.table(history, some, progress), some).items():
+        for as_of, part in snapshots.split_by_as_of(snapshots.build_table(history, some, progress), some).items():
             if as_of in files:
-                snapshots.write(part, files[as_of])
+                snapshots.write_snapshots(part, files[as_of])
                 _tidy(files[as_of])
             else:
                 loose[as_of] = part
     return loose
 
 
-def there(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> set[datetime]:
+def find_cached(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> set[datetime]:
     """Those of the instants whose snapshots are kept."""
     return {as_of for as_of, file in _files(settings, history, as_ofs).items() if file.exists()}
 
 
 def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> dict[datetime, Path]:
     """Where snapshots are kept, by `as_of`; without those that are not."""
-    visible = {as_of: history.visible(as_of) for as_of in as_ofs}
+    visible = {as_of: history.read_fingerprints(as_of) for as_of in as_ofs}
     engine = [history.engine.kind, fingerprint_packages(*_CODE)]
     made_of = [history.catalog.version, engine, history.sources, history.attributes]
     found = {}
@@ -100,7 +100,7 @@ def _read(history: History, as_of: datetime, file: Path) -> Iterator[pa.Table]:
     try:
         parquet = pq.ParquetFile(file)
     except FileNotFoundError:  # tidied away by another process just now
-        yield snapshots.table(history, [as_of])
+        yield snapshots.build_table(history, [as_of])
         return
     with parquet:
         if not parquet.metadata.num_rows:

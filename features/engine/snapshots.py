@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 from features.arrays.formulas import Program
 from features.core.atomic_write import write_atomically
 from features.core.progress import Progress
-from features.core.timestamps import from_micros, sort_unique_micros, to_micros
+from features.core.timestamps import NEVER, from_micros, sort_unique_micros, to_micros
 from features.definitions.feature import DAY, Feature, FeatureContext, Stream, WindowedMeasure
 from features.definitions.sql_expression import group_by_stream
-from features.definitions.visibility_rule import ARRAYS, NEVER, exists
+from features.definitions.visibility_rule import ARRAYS, exists
 from features.engine import facts, peer_features, window_aggregates
 from features.sources.history import History
 
@@ -41,10 +41,10 @@ def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
         account_id (text), as_of (datetime64[us, UTC]), then the features whose sources are there: float64, and
         text for the account's text attributes. Sorted by as_of and account_id.
     """
-    return table(history, as_ofs).to_pandas()
+    return build_table(history, as_ofs).to_pandas()
 
 
-def table(history: History, as_ofs: Sequence[datetime], progress: Progress | None = None) -> pa.Table:
+def build_table(history: History, as_ofs: Sequence[datetime], progress: Progress | None = None) -> pa.Table:
     """The same as an Arrow table.
 
     Args:
@@ -58,7 +58,7 @@ def table(history: History, as_ofs: Sequence[datetime], progress: Progress | Non
     if history.engine.kind != "duckdb":
         from features.engine import dispatch
 
-        return peer_features.added(history, dispatch.table(history.engine, history, as_ofs))
+        return peer_features.add_peer_features(history, dispatch.build_table(history.engine, history, as_ofs))
     instants = np.array(sort_unique_micros(as_ofs), dtype="int64")
     parts = history.split_accounts(_EVENTS, _ACCOUNTS)
     if len(parts) == 1:
@@ -77,10 +77,10 @@ def _whole(history: History, found: Sequence[Sequence[pa.Table]], instants: int)
     # Each part has its instants one after another; the whole has each instant's parts one after another.
     whole = pa.concat_tables([part[k] for k in range(instants) for part in found])
     # Posted accounts have no company around them.
-    return peer_features.added(history, whole) if history.checked else whole
+    return peer_features.add_peer_features(history, whole) if history.checked else whole
 
 
-def columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
+def build_columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
     """One instant's snapshots of posted accounts as arrays, which a few rows are made of in a tenth of the time.
 
     Returns:
@@ -97,7 +97,7 @@ def columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
     return found[0] if len(found) == 1 else {n: np.concatenate([part[n] for part in found]) for n in found[0]}
 
 
-def parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
+def build_parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
     """One instant's snapshots, some accounts at a time and in the order of their ids; only a few are in memory.
 
     They lack the features that need other accounts' rows.
@@ -108,7 +108,7 @@ def parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
     if history.engine.kind != "duckdb":
         from features.engine import dispatch
 
-        whole = dispatch.table(history.engine, history, [as_of])
+        whole = dispatch.build_table(history.engine, history, [as_of])
         for start in range(0, whole.num_rows, _ACCOUNTS):
             yield whole.slice(start, _ACCOUNTS)
         return
@@ -155,8 +155,8 @@ def _worked_out(
     for stream, asks in streams.items():
         spans = [None if a.days is None else a.before + a.days for a in asks]
         since = _EVER if None in spans else int(as_ofs[0]) - max(s for s in spans if s is not None) * DAY
-        rows = facts.read(history, stream, asks, accounts=(first, last), since=since)
-        measured |= window_aggregates.measured(rows, asks, as_ofs, count)
+        rows = facts.read_facts(history, stream, asks, accounts=(first, last), since=since)
+        measured |= window_aggregates.aggregate_windows(rows, asks, as_ofs, count)
     known = {"as_of": as_ofs[:, None].astype("float64")}
     known |= {n: _numbers(accounts[n])[None, :] for n in ("created_at", *_numeric(history.attributes))}
     found = program.run(measured | known)
@@ -197,19 +197,19 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
     return column.cast(pa.float64(), safe=False).to_numpy()
 
 
-def split(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime, pa.Table]:
+def split_by_as_of(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime, pa.Table]:
     """A table of snapshots by instant; without a row where nobody was there."""
     places = table["as_of"].cast(pa.int64()).to_numpy()
     begin, end = (np.searchsorted(places, [to_micros(a) for a in as_ofs], side) for side in ("left", "right"))
     return {a: table.slice(b, e - b) for a, b, e in zip(as_ofs, begin.tolist(), end.tolist(), strict=True)}
 
 
-def write(table: pa.Table, file: Path) -> None:
+def write_snapshots(table: pa.Table, file: Path) -> None:
     """Write snapshots to a Parquet file, whole or not at all."""
     with write_atomically(file) as part:
         pq.write_table(table, part, compression="zstd", compression_level=1, use_dictionary=False)
 
 
-def latest(history: History) -> datetime:
+def find_latest_as_of(history: History) -> datetime:
     """The midnight UTC that ends the last day with an event."""
     return from_micros(-(-(history.last_event + 1) // DAY) * DAY)

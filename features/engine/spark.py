@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from features.core.errors import GarrisonError
 from features.core.timestamps import sort_unique_micros
-from features.engine.sql_engine import CUTOFFS, Handover
+from features.engine.sql_engine import CUTOFFS, SnapshotQuery
 from features.settings import Engine
 from features.sources.history import History
 
@@ -48,8 +48,8 @@ _RESULTS = {
 _QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "OFF"}
 
 
-def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
-    """Snapshots as `features.engine.snapshots.table` gives them.
+def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
+    """Snapshots as `features.engine.snapshots.build_table` gives them.
 
     Tables go out and snapshots come back as Parquet files in a folder that driver and workers share.
 
@@ -67,7 +67,7 @@ def table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Ta
 
 
 @contextmanager
-def mapped(
+def map_snapshots(
     engine: Engine, history: History, as_of: datetime, function: Function, *, packages: Sequence[ModuleType]
 ) -> Iterator[tuple[Iterator[pa.Table], pa.Table]]:
     """One instant's snapshots, and what a function makes of them on Spark's workers.
@@ -100,14 +100,14 @@ def mapped(
         yield _parts(folder / "snapshots", handover), told.cast(schema)
 
 
-def _handover(engine: Engine, history: History) -> Handover:
+def _handover(engine: Engine, history: History) -> SnapshotQuery:
     _refuse_without(engine)
     _ = ibis.pyspark  # its dialect's options are known only once it is loaded
-    return Handover.to("pyspark", history)
+    return SnapshotQuery.to("pyspark", history)
 
 
 def _snapshots(
-    session: SparkSession, folder: Path, handover: Handover, history: History, as_ofs: Sequence[datetime]
+    session: SparkSession, folder: Path, handover: SnapshotQuery, history: History, as_ofs: Sequence[datetime]
 ) -> DataFrame:
     """The snapshots, still to be computed, of tables that now lie in the folder."""
     cutoffs = pa.table({"as_of": pa.array(sort_unique_micros(as_ofs), pa.int64())})
@@ -156,7 +156,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
-def _parts(folder: Path, handover: Handover) -> Iterator[pa.Table]:
+def _parts(folder: Path, handover: SnapshotQuery) -> Iterator[pa.Table]:
     for file in _files(folder):
         with parquet.ParquetFile(file) as opened:
             for batch in opened.iter_batches(_ACCOUNTS):

@@ -20,7 +20,7 @@ CUTOFFS = "cutoffs"
 
 
 @dataclass(frozen=True)
-class Handover:
+class SnapshotQuery:
     """One catalog over one history, for an engine that speaks SQL.
 
     Args:
@@ -36,7 +36,7 @@ class Handover:
     tables: Mapping[str, Mapping[str, str]]
 
     @classmethod
-    def to(cls, dialect: str, history: History) -> Handover:
+    def to(cls, dialect: str, history: History) -> SnapshotQuery:
         """Compile the one expression for an engine."""
         snapshots = build_expression(history.features, history.attributes)
         tables = {
@@ -60,7 +60,7 @@ class Handover:
         history.query_arrow(f"COPY (SELECT {columns} FROM {table}) TO {quote_literal(str(file))} ({form})")  # noqa: S608  # quoted
 
     def snapshots(self, rows: pa.Table) -> pa.Table:
-        """What came back, as `features.engine.snapshots.table` gives it.
+        """What came back, as `features.engine.snapshots.build_table` gives it.
 
         Sorted here: engines collate text each in a way of its own.
         """
@@ -75,9 +75,9 @@ class Handover:
         return self.snapshots(pa.table({f.name: known.get(f.name, pa.nulls(1, f.type)) for f in self.schema}))
 
 
-def embedded(history: History, as_ofs: Sequence[datetime]) -> pa.Table:
+def build_on_duckdb(history: History, as_ofs: Sequence[datetime]) -> pa.Table:
     """The same query in the history's own DuckDB."""
-    handover = Handover.to("duckdb", history)
+    handover = SnapshotQuery.to("duckdb", history)
     cutoffs = ", ".join(f"({i}::BIGINT)" for i in sort_unique_micros(as_ofs))
     sql = f"WITH {CUTOFFS}(as_of) AS (VALUES {cutoffs}) SELECT * FROM ({handover.sql})"  # noqa: S608  # numbers
     return handover.snapshots(history.query_arrow(sql))

@@ -21,7 +21,9 @@ _NO_DAY = 2**20  # what days are counted from where they are values: none is bel
 _Window = tuple[int, int]
 
 
-def measured(facts: Facts, asks: Sequence[WindowedMeasure], as_ofs: np.ndarray, accounts: int) -> dict[str, np.ndarray]:
+def aggregate_windows(
+    facts: Facts, asks: Sequence[WindowedMeasure], as_ofs: np.ndarray, accounts: int
+) -> dict[str, np.ndarray]:
     """Return the measures asked for, of the facts that `definitions.visibility_rule` lets each instant see.
 
     Args:

@@ -15,10 +15,10 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from features.arrays.tables import Tables
+from features.arrays.tables import ArrayTables
 from features.catalog import Catalog
 from features.catalog.account import attributes
-from features.core.contract import EVENTS, TABLES, stored
+from features.core.contract import EVENTS, TABLES, arrow_type
 from features.core.errors import SourceError
 from features.core.progress import Progress
 from features.core.timestamps import to_micros
@@ -27,8 +27,6 @@ from features.settings import Engine, Settings
 from features.sources import table_cache
 from features.sources.table_cache import CachedTables
 from features.sources.validation import ValidatedTable
-
-_ARROW = {"string": pa.string(), "int64": pa.int64(), "decimal(18, 4)": pa.decimal128(18, 4), "boolean": pa.bool_()}
 
 
 class History:
@@ -53,7 +51,7 @@ class History:
         checked: tuple[ValidatedTable, ...] = (),
         engine: Engine = Engine(),  # noqa: B008  # read-only
         cache: CachedTables | None = None,
-        arrays: Tables | None = None,
+        arrays: ArrayTables | None = None,
     ) -> None:
         self._connect = connect
         self.tables = tuple(tables)
@@ -111,9 +109,9 @@ class History:
         numbers = {row["account_id"]: n for n, row in enumerate(accounts)}
         found = {}
         for table, rows in {**tables, "accounts": accounts}.items():
-            kinds = {c: stored(column) for c, column in TABLES[table].columns.items()}
+            kinds = {c: arrow_type(column) for c, column in TABLES[table].columns.items()}
             kinds |= dict(described) if table == "accounts" else {}
-            columns = {c: pa.array([row.get(c) for row in rows], _ARROW[kind]) for c, kind in kinds.items()}
+            columns = {c: pa.array([row.get(c) for row in rows], kind) for c, kind in kinds.items()}
             columns["account_no"] = pa.array([numbers.get(row["account_id"]) for row in rows], pa.int32())
             found[table] = pa.table(columns)
         return cls(
@@ -121,7 +119,7 @@ class History:
             list(tables),
             described,
             catalog or Catalog.for_company(settings),
-            arrays=Tables(found),
+            arrays=ArrayTables(found),
         )
 
     @cached_property

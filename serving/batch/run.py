@@ -109,7 +109,7 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
         with History.open(settings) as history:
             if to is not None:
                 destinations.check_capacity(to, history.count_rows())
-            as_of = as_of or snapshots.latest(history)
+            as_of = as_of or snapshots.find_latest_as_of(history)
             scores = _score(settings, history, scorer, as_of, explain=explain, progress=progress)
         scores.write(score_table.scores_folder(settings))
         if history.cache and score_table.find_newest(settings) == scores.file(settings):

@@ -43,7 +43,7 @@ def score_parts(  # noqa: PLR0913  # all but the first three named
         GarrisonError: No account had been created by then, or Spark can't be reached or failed.
     """
     scoring = SparkScoring(settings, scorer.models, scorer.catalog.files, history.sources, explain)
-    with spark.mapped(history.engine, history, as_of, scoring, packages=(features, training, serving)) as (
+    with spark.map_snapshots(history.engine, history, as_of, scoring, packages=(features, training, serving)) as (
         tables,
         scores,
     ):

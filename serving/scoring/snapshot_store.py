@@ -65,14 +65,14 @@ class StoredSnapshot:
             settings: The company's.
             history: Its history.
             as_of: The instant of the snapshots.
-            tables: What `features.engine.snapshots.parts` returns, where that is computed already.
+            tables: What `features.engine.snapshots.build_parts` returns, where that is computed already.
 
         Raises:
             GarrisonError: No account had been created by then.
         """
         members = {t: pd.Index(ids, dtype=object) for t, ids in _find_members(settings, history, as_of).items()}
         nobody = True
-        for part in snapshots.parts(history, as_of) if tables is None else tables:
+        for part in snapshots.build_parts(history, as_of) if tables is None else tables:
             if part.num_rows:
                 nobody = False
                 frame = part.to_pandas()

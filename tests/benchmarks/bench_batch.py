@@ -49,7 +49,7 @@ def company(folder, accounts):
     """A generated company with a champion, its history kept."""
     settings = founded(Path(folder), int(accounts))
     with History.open(settings) as history:
-        measure.answer(events=sum(map(history.size, history.sources)))
+        measure.answer(events=sum(map(history.count_rows, history.sources)))
 
 
 def parts(folder, _accounts):
@@ -59,13 +59,13 @@ def parts(folder, _accounts):
 
     def build():
         with History.open(settings) as history:
-            table = snapshots.table(history, [NOW])
-        snapshots.write(table, file)
+            table = snapshots.build_table(history, [NOW])
+        snapshots.write_snapshots(table, file)
         return table
 
     build_s, table = measure.seconds(build)
     matrix = bundle.matrix(table.select(list(bundle.features)).to_pandas())
-    booster = bundle.heads[0].booster
+    booster = bundle.horizon_models[0].booster
     predict_s, _ = measure.seconds(lambda: booster.predict(matrix))
     few = matrix[:EXPLAINED]
     explained_s, _ = measure.seconds(lambda: booster.predict(few, pred_contrib=True))

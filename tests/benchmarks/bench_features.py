@@ -62,8 +62,8 @@ def build(accounts, count):
     with history.History.open(settings(int(accounts))) as opened:
 
         def run():
-            table = snapshots.table(opened, MONTHS[-int(count) :])
-            snapshots.write(table, file)
+            table = snapshots.build_table(opened, MONTHS[-int(count) :])
+            snapshots.write_snapshots(table, file)
             return table.num_rows, table.num_columns - 2
 
         took, (rows, columns) = measure.seconds(run, 2)
@@ -83,8 +83,8 @@ def same_features(accounts):
     with history.History.open(settings(int(accounts))) as opened:
 
         def run():
-            rows = facts.read(opened, USAGE, asks, accounts=(0, int(accounts) - 1), since=-(2**63))
-            found = window_aggregates.measured(rows, asks, as_ofs, int(accounts))
+            rows = facts.read_facts(opened, USAGE, asks, accounts=(0, int(accounts) - 1), since=-(2**63))
+            found = window_aggregates.aggregate_windows(rows, asks, as_ofs, int(accounts))
             for days in WINDOWS:
                 for m in measures[1:]:
                     counted, summed = (found[WindowedMeasure(x, days, 0).column] for x in (measures[0], m))

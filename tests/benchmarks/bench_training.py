@@ -124,7 +124,7 @@ def make(rows):
             values[random.random(len(values)) < 0.05 * (place % 4)] = np.nan
             columns[name] = pa.array(values, from_pandas=True)
         columns |= {name: pa.array(accounts[name], pa.string()) for name in TEXTS}
-        snapshots.write(pa.table(columns), files[as_of])
+        snapshots.write_snapshots(pa.table(columns), files[as_of])
     measure.answer(accounts=len(accounts))
 
 
@@ -142,15 +142,15 @@ def train():
 
     def run():
         with History.open(found) as history:
-            return fit.fit(history, found, say=lambda said: print(said, file=sys.stderr))["churn"]
+            return fit.fit(history, found, progress=lambda said: print(said, file=sys.stderr))["churn"]
 
     took, fitted = measure.seconds(run)
-    [outcome] = fitted.outcomes.values()
+    [outcome] = fitted.results.values()
     told = outcome.evaluation
-    fitted.bundle.save(FOLDER / "bundle")
+    fitted.model.save(FOLDER / "bundle")
     measure.answer(
         seconds=took,
-        features=len(fitted.bundle.features),
+        features=len(fitted.model.features),
         auc=told.auc,
         verdict=told.verdict,
         reasons=[*told.reasons],
@@ -168,12 +168,12 @@ def plain(until):
     bundle = Model.load(FOLDER / "bundle")
     rows = np.flatnonzero((data.frame["as_of"] <= pd.Timestamp(until)).to_numpy() & ~np.isnan(answers))
     given = hyperparameters.build_target_hyperparameters(found, found.churn, bundle)
-    trainer = Trainer(data.matrix(bundle), answers, coded=bundle.coded, recipe=given)
-    in_batches, booster = measure.seconds(lambda: trainer.booster(rows).model_to_string())
+    trainer = Trainer(data.build_matrix(bundle), answers, categorical=bundle.categorical, hyperparameters=given)
+    in_batches, booster = measure.seconds(lambda: trainer.train_booster(rows).model_to_string())
     matrix, known, count = trainer.matrix[rows], answers[rows], len(data.frame)
 
     def run():
-        whole = lgb.Dataset(matrix, known, categorical_feature=[*bundle.coded], params={"verbosity": -1})
+        whole = lgb.Dataset(matrix, known, categorical_feature=[*bundle.categorical], params={"verbosity": -1})
         return lgb.train(given.parameters, whole, num_boost_round=given.trees).model_to_string()
 
     took, text = measure.seconds(run)

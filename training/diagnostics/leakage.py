@@ -1,4 +1,4 @@
-"""The leak probe: what tells the answer because it was recorded after it, or because it is the answer.
+"""Looks for leaks: data that give the label away because they were recorded after it, or because they are the label.
 
 It looks between fitting and registering. A suspect stops the run; a remark is said and stops nothing. The rules are
 strict where data are undated and lenient where they are point in time:
@@ -69,7 +69,7 @@ _PARAMETERS = {
 
 
 class LeakProbe:
-    """Looks at one trained target.
+    """A search for leaks in one trained target.
 
     Args:
         history: Of the company.
@@ -84,18 +84,18 @@ class LeakProbe:
         self,
         history: History,
         target: Churn | Upsell,
-        bundle: Model,
+        model: Model,
         *,
         keys: pd.DataFrame,
         rows: Callable[[np.ndarray], pd.DataFrame],
         data_until: datetime,
     ) -> None:
-        self._history, self._target, self._bundle, self._keys, self._rows = history, target, bundle, keys, rows
+        self._history, self._target, self._bundle, self._keys, self._rows = history, target, model, keys, rows
         self._until, self._catalog = data_until, history.catalog
         self._attributes = read_attributes(history)
 
     def examine(self, horizon: int, plan: TimePlan, test: pd.DataFrame) -> LeakFindings:
-        """All that is suspicious of one horizon.
+        """Return everything suspicious about one horizon.
 
         Args:
             horizon: Days.
@@ -105,18 +105,20 @@ class LeakProbe:
         rows = test[["account_id", "as_of", "label"]].reset_index(drop=True)
         if len(rows) > _MOST_ROWS:
             rows = rows.sample(_MOST_ROWS, random_state=7).reset_index(drop=True)
-        answers = rows["label"].to_numpy(dtype="float64")
-        places = rows.merge(self._keys.assign(place=np.arange(len(self._keys))), on=["account_id", "as_of"])["place"]
-        frame = self._rows(places.to_numpy()).reset_index(drop=True)
+        labels = rows["label"].to_numpy(dtype="float64")
+        row_indices = rows.merge(self._keys.assign(place=np.arange(len(self._keys))), on=["account_id", "as_of"])[
+            "place"
+        ]
+        frame = self._rows(row_indices.to_numpy()).reset_index(drop=True)
         suspects = dict(self._of_attributes(horizon, plan))
-        suspects |= dict(self._of_sources(rows, answers))
-        suspects |= dict(self._of_features(frame, answers))
-        hidden, said = self._hidden(frame, answers, plan, horizon)
-        rest = self._rest(frame, answers, [*suspects]) if suspects else ""
+        suspects |= dict(self._of_sources(rows, labels))
+        suspects |= dict(self._of_features(frame, labels))
+        hidden, hints = self._hidden(frame, labels, plan, horizon)
+        rest_sentence = self._rest(frame, labels, [*suspects]) if suspects else ""
         doubts, remarks = lifespans.find_problems(self._history, self._target.label, data_until=self._until)
         return LeakFindings(
-            {name: f"{sentence}. {rest}" for name, sentence in {**hidden, **suspects}.items()},
-            (*said, *remarks, *self._drifted(plan)),
+            {name: f"{sentence}. {rest_sentence}" for name, sentence in {**hidden, **suspects}.items()},
+            (*hints, *remarks, *self._drifted(plan)),
             doubts,
             self._catalog,
         )
@@ -126,87 +128,91 @@ class LeakProbe:
         rows = find_eligible(self._history, self._target.cohort, sorted({*plan.test, last}))
         rows = rows.assign(label=compute_labels(self._history, self._target, horizon, rows, data_until=self._until))
         known = rows[rows["label"].notna()]
-        for asked in (known.groupby("account_id").tail(1), known[known["as_of"] == last]):
-            answers = asked["label"].to_numpy(dtype="float64")
-            if min(answers.sum(), len(answers) - answers.sum()) < _FEWEST:
+        for chosen in (known.groupby("account_id").tail(1), known[known["as_of"] == last]):
+            labels = chosen["label"].to_numpy(dtype="float64")
+            if min(labels.sum(), len(labels) - labels.sum()) < _FEWEST:
                 continue
-            columns = asked[["account_id"]].merge(self._attributes, on="account_id", how="left")
+            columns = chosen[["account_id"]].merge(self._attributes, on="account_id", how="left")
             for name in columns.columns.drop("account_id"):
-                if said := _describe_attribute(columns[name], answers):
-                    yield name, f"the account's {name}, as it stands at the export, {said}"
+                if description := _describe_attribute(columns[name], labels):
+                    yield name, f"the account's {name}, as it stands at the export, {description}"
 
-    def _of_sources(self, rows: pd.DataFrame, answers: np.ndarray) -> Iterator[tuple[str, str]]:
+    def _of_sources(self, rows: pd.DataFrame, labels: np.ndarray) -> Iterator[tuple[str, str]]:
         for source in self._history.sources:
             ever, recent = _find_present(self._history, source, rows)
-            if (found := measure_separation(ever.astype("float64"), answers)) >= _SOURCE_AUC:
-                yield source, f"whether an account has rows in {source} alone tells the label (AUC {found:.3f})"
-            for there, when in ((ever, "with"), (recent, f"with the last {_RECENT_DAYS} days")):
-                accounts = rows["account_id"][there & (answers == 1)].nunique()
-                share = float(answers[there].mean()) if there.any() else 0.0
-                if accounts >= _FEWEST and _is_pure(share, _SOURCE_SHARE, answers, there):
-                    usual = f"against {answers.mean():.1%} of all: it is there only near the label"
-                    yield source, f"of the accounts {when} rows in {source}, {share:.0%} come true, {usual}"
+            if (source_auc := measure_separation(ever.astype("float64"), labels)) >= _SOURCE_AUC:
+                yield source, f"whether an account has rows in {source} alone tells the label (AUC {source_auc:.3f})"
+            for is_present, phrase in ((ever, "with"), (recent, f"with the last {_RECENT_DAYS} days")):
+                accounts = rows["account_id"][is_present & (labels == 1)].nunique()
+                share = float(labels[is_present].mean()) if is_present.any() else 0.0
+                if accounts >= _FEWEST and _is_pure(share, _SOURCE_SHARE, labels, is_present):
+                    usual = f"against {labels.mean():.1%} of all: it is there only near the label"
+                    yield source, f"of the accounts {phrase} rows in {source}, {share:.0%} come true, {usual}"
 
-    def _of_features(self, frame: pd.DataFrame, answers: np.ndarray) -> Iterator[tuple[str, str]]:
+    def _of_features(self, frame: pd.DataFrame, labels: np.ndarray) -> Iterator[tuple[str, str]]:
         described = {name for name, _ in self._history.attributes}
         # Where ends are recorded in a table of their own, the contract's terms may still tell them.
-        told = {self._target.label.table, "purchases" if self._target.label.kind == "ended" else ""}
+        excluded_sources = {self._target.label.table, "purchases" if self._target.label.kind == "ended" else ""}
         for name in self._bundle.features:
-            if name in described or told & set(self._catalog.find_feature(name).sources):
+            if name in described or excluded_sources & set(self._catalog.find_feature(name).sources):
                 continue
-            found = measure_alone(frame[name], answers)
-            if found.auc >= _FEATURE_AUC:
-                yield name, f"{found.by} alone tells the label (AUC {found.auc:.3f})"
+            separated = measure_alone(frame[name], labels)
+            if separated.auc >= _FEATURE_AUC:
+                yield name, f"{separated.by} alone tells the label (AUC {separated.auc:.3f})"
 
     def _hidden(
-        self, frame: pd.DataFrame, answers: np.ndarray, plan: TimePlan, horizon: int
+        self, frame: pd.DataFrame, labels: np.ndarray, plan: TimePlan, horizon: int
     ) -> tuple[dict[str, str], tuple[str, ...]]:
-        """The same rows without the newest days before `as_of`, on models of their own, cross-validated by account."""
+        """Compare the AUC with and without the newest days before `as_of` on the same rows, cross-validated."""
         days = min(_HIDDEN_DAYS, horizon)
         earlier = self._earlier(frame, [c - timedelta(days=days) for c in plan.test[-_CUTOFFS:]])
         keys = earlier[["account_id"]].assign(as_of=earlier["as_of"] + timedelta(days=days), then=range(len(earlier)))
-        both = frame[["account_id", "as_of"]].assign(now=range(len(frame))).merge(keys, on=["account_id", "as_of"])
-        answers = answers[both["now"]]
-        if min(answers.sum(), (1 - answers).sum()) < _POSITIVES:
+        pairs = frame[["account_id", "as_of"]].assign(now=range(len(frame))).merge(keys, on=["account_id", "as_of"])
+        labels = labels[pairs["now"]]
+        if min(labels.sum(), (1 - labels).sum()) < _POSITIVES:
             return {}, ()
-        now, then = self._bundle.matrix(frame.iloc[both["now"]]), self._bundle.matrix(earlier.iloc[both["then"]])
-        ids = both["account_id"]
-        with_them, without = _cross_validate(now, answers, ids), _cross_validate(then, answers, ids)
+        now, then = self._bundle.matrix(frame.iloc[pairs["now"]]), self._bundle.matrix(earlier.iloc[pairs["then"]])
+        ids = pairs["account_id"]
+        with_them, without = _cross_validate(now, labels, ids), _cross_validate(then, labels, ids)
         if without - 0.5 >= _KEPT * (with_them - 0.5) or with_them < 0.7:
             return {}, ()
-        said = f"without the newest {days} days before each cutoff the AUC falls from {with_them:.3f} to {without:.3f}"
+        sentence = (
+            f"without the newest {days} days before each cutoff the AUC falls from {with_them:.3f} to {without:.3f}"
+        )
         if with_them < _HIDDEN_AUC:
-            return {}, (f"{said}: owners have little time to act; training with lead_days shows what is left",)
-        return {self._newest(now, then, answers, ids): f"{said}: accounts may have left before their recorded end"}, ()
+            return {}, (f"{sentence}: owners have little time to act; training with lead_days shows what is left",)
+        return {
+            self._newest(now, then, labels, ids): f"{sentence}: accounts may have left before their recorded end"
+        }, ()
 
     def _earlier(self, frame: pd.DataFrame, as_ofs: list[datetime]) -> pd.DataFrame:
-        """The snapshots of the frame's accounts at other instants."""
+        """Build the snapshots of the frame's accounts at other instants."""
         ids = frame["account_id"].unique()
         wanted = pd.concat([pd.DataFrame({"account_id": ids}).assign(as_of=pd.Timestamp(a)) for a in as_ofs])
-        return join_snapshots((part for a in as_ofs for part in snapshots.parts(self._history, a)), wanted)
+        return join_snapshots((part for a in as_ofs for part in snapshots.build_parts(self._history, a)), wanted)
 
-    def _newest(self, now: np.ndarray, then: np.ndarray, answers: np.ndarray, ids: pd.Series) -> str:
-        """The source whose newest days bring back most of what hiding all of them took."""
-        back = {}
+    def _newest(self, now: np.ndarray, then: np.ndarray, labels: np.ndarray, ids: pd.Series) -> str:
+        """Return the source whose newest days restore most of the AUC that hiding all of them cost."""
+        auc_by_source = {}
         for source in self._history.sources:
-            its = [source in self._catalog.find_feature(f).sources for f in self._bundle.features]
-            back[source] = _cross_validate(np.where(its, now, then), answers, ids)
-        return max(back, key=lambda source: back[source])
+            is_of_source = [source in self._catalog.find_feature(f).sources for f in self._bundle.features]
+            auc_by_source[source] = _cross_validate(np.where(is_of_source, now, then), labels, ids)
+        return max(auc_by_source, key=lambda source: auc_by_source[source])
 
-    def _rest(self, frame: pd.DataFrame, answers: np.ndarray, names: list[str]) -> str:
-        """What all the other columns reach together."""
-        left = [
+    def _rest(self, frame: pd.DataFrame, labels: np.ndarray, names: list[str]) -> str:
+        """Describe the AUC that all other columns reach together."""
+        remaining = [
             i
             for i, f in enumerate(self._bundle.features)
             if f not in names and not set(names) & set(self._catalog.find_feature(f).sources)
         ]
-        if not left or min(answers.sum(), (1 - answers).sum()) < _FEWEST:
+        if not remaining or min(labels.sum(), (1 - labels).sum()) < _FEWEST:
             return "Nothing else is there to tell it"
-        found = _cross_validate(self._bundle.matrix(frame)[:, left], answers, frame["account_id"])
-        return f"All the rest reach {found:.3f} together"
+        rest_auc = _cross_validate(self._bundle.matrix(frame)[:, remaining], labels, frame["account_id"])
+        return f"All the rest reach {rest_auc:.3f} together"
 
     def _drifted(self, plan: TimePlan) -> tuple[str, ...]:
-        """The columns by which the newest snapshot can be told from the training's."""
+        """Describe the columns by which the newest snapshot differs from the training's, if it does."""
         began = from_micros(self._history.all_began)
         described = {name for name, _ in self._history.attributes}
         # A feature that looks back further than the data reach grows with them, and one over all the past by itself.
@@ -221,47 +227,47 @@ class LeakProbe:
         both = pd.concat([old, new], ignore_index=True)
         is_new = np.repeat([0.0, 1.0], [len(old), len(new)])
         matrix = self._bundle.matrix(both)[:, fit]
-        found = _cross_validate(matrix, is_new, both["account_id"])
-        if found < _DRIFT_AUC:
+        drift_auc = _cross_validate(matrix, is_new, both["account_id"])
+        if drift_auc < _DRIFT_AUC:
             return ()
         gain = pd.Series(
             _fit_booster(matrix, is_new).feature_importance("gain"), [self._bundle.features[i] for i in fit]
         )
         top = ", ".join(gain.sort_values(ascending=False, kind="stable").index[:3])
-        return (f"the newest snapshot can be told from the training's (AUC {found:.2f}), most of all by {top}",)
+        return (f"the newest snapshot can be told from the training's (AUC {drift_auc:.2f}), most of all by {top}",)
 
 
-def _describe_attribute(values: pd.Series, answers: np.ndarray) -> str:
-    """What is suspicious of an attribute's values, one an account, in words; empty if nothing is."""
-    found = measure_alone(values, answers)
-    if found.auc >= _ATTRIBUTE_AUC:
-        return f"tells the label: {found.by} alone has AUC {found.auc:.3f}"
-    there = values.notna().to_numpy()
-    candidates = [("is filled in", there)]
+def _describe_attribute(values: pd.Series, labels: np.ndarray) -> str:
+    """Describe what is suspicious about an attribute's values, one per account; return an empty text if nothing is."""
+    separated = measure_alone(values, labels)
+    if separated.auc >= _ATTRIBUTE_AUC:
+        return f"tells the label: {separated.by} alone has AUC {separated.auc:.3f}"
+    is_known = values.notna().to_numpy()
+    candidates = [("is filled in", is_known)]
     if not pd.api.types.is_numeric_dtype(values):
         common = values.value_counts()
         candidates += [(f"is {v!r}", (values == v).to_numpy()) for v in common[common >= _FEWEST].index[:100]]
-    for what, where in candidates:
-        share = float(answers[where].mean()) if where.any() else 0.0
-        if answers[where].sum() >= _FEWEST and _is_pure(share, _ATTRIBUTE_SHARE, answers, where):
-            return f"tells the label: where it {what}, {share:.0%} come true, against {answers.mean():.1%} of all"
+    for phrase, rows in candidates:
+        share = float(labels[rows].mean()) if rows.any() else 0.0
+        if labels[rows].sum() >= _FEWEST and _is_pure(share, _ATTRIBUTE_SHARE, labels, rows):
+            return f"tells the label: where it {phrase}, {share:.0%} come true, against {labels.mean():.1%} of all"
     return ""
 
 
 def _is_within(feature: Feature, reach: int) -> bool:
-    """Whether a feature looks back over windows alone, none of them further than so many days."""
+    """Check that a feature looks back over windows only, none of them further than `reach` days."""
     back = [None if a.days is None else a.before + a.days for a in feature.windowed_measures.values()]
     return bool(back) and all(days is not None and days <= reach for days in back)
 
 
-def _is_pure(share: float, least: float, answers: np.ndarray, where: np.ndarray) -> bool:
-    """Whether nearly all of these rows come true, far more than usual, and not just a few of those that do."""
-    covered = answers[where].sum() / max(1.0, answers.sum())
-    return bool(share >= least and share >= _LIFT * answers.mean() and covered >= _COVERED)
+def _is_pure(share: float, least: float, labels: np.ndarray, rows: np.ndarray) -> bool:
+    """Check that nearly all of these rows are positive, far more than usual, and not just a few of the positives."""
+    covered = labels[rows].sum() / max(1.0, labels.sum())
+    return bool(share >= least and share >= _LIFT * labels.mean() and covered >= _COVERED)
 
 
 def _find_present(history: History, source: str, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each row's account has an event of the source before `as_of`, known at it: ever, and in 30 days."""
+    """Return whether each row's account has a visible event of the source: ever, and in the last 30 days."""
     time, known_at = SqlText(TABLES[source].time), SqlText("known_at")
     since = visible_from(time, known_at, SQL)
     first = history.query(f"SELECT account_id, min({since}) AS since FROM {source} GROUP BY 1")  # noqa: S608  # the contract's own names
@@ -273,19 +279,22 @@ def _find_present(history: History, source: str, rows: pd.DataFrame) -> tuple[np
         cutoffs=pd.DataFrame({"as_of": np.unique(as_ofs)}),
     )
     recent = recent.assign(as_of=to_datetimes(recent["as_of"]))
-    there = rows[["account_id", "as_of"]].merge(recent.assign(there=True), on=["account_id", "as_of"], how="left")
-    return visible_since <= as_ofs, there["there"].notna().to_numpy()
+    matches = rows[["account_id", "as_of"]].merge(recent.assign(there=True), on=["account_id", "as_of"], how="left")
+    return visible_since <= as_ofs, matches["there"].notna().to_numpy()
 
 
-def _cross_validate(matrix: np.ndarray, answers: np.ndarray, accounts: pd.Series) -> float:
-    """AUC of a small model on rows of accounts that it has not learned from, in three folds."""
+def _cross_validate(matrix: np.ndarray, labels: np.ndarray, accounts: pd.Series) -> float:
+    """Return the AUC of a small model on rows of accounts that it has not learned from, in three folds."""
     folds = pd.factorize(accounts, sort=True)[0] % _FOLDS
-    scores = np.empty(len(answers))
+    scores = np.empty(len(labels))
     for fold in range(_FOLDS):
-        asked = folds == fold
-        scores[asked] = _fit_booster(matrix[~asked], answers[~asked]).predict(matrix[asked], num_threads=1)
-    return auc(answers, scores, undefined=0.5)
+        is_held_out = folds == fold
+        scores[is_held_out] = _fit_booster(matrix[~is_held_out], labels[~is_held_out]).predict(
+            matrix[is_held_out], num_threads=1
+        )
+    return auc(labels, scores, undefined=0.5)
 
 
-def _fit_booster(matrix: np.ndarray, answers: np.ndarray) -> lgb.Booster:
-    return lgb.train(_PARAMETERS, lgb.Dataset(matrix, answers, params={"verbosity": -1}), num_boost_round=_TREES)
+def _fit_booster(matrix: np.ndarray, labels: np.ndarray) -> lgb.Booster:
+    """Train a small booster."""
+    return lgb.train(_PARAMETERS, lgb.Dataset(matrix, labels, params={"verbosity": -1}), num_boost_round=_TREES)

@@ -1,4 +1,4 @@
-"""Training on a Dask cluster, by LightGBM's own distributed learning, for snapshots beyond one machine's memory.
+"""Trains on a Dask cluster, by LightGBM's own distributed learning, for snapshots beyond one machine's memory.
 
 The workers read the snapshots' Parquet files, each its part, and learn together; here only the columns are held that
 figures need. All else is `training.fitting.fit`: the same plan, calibration, baselines, verdict and leak probe.
@@ -39,7 +39,7 @@ _READ = 100_000  # rows at once
 
 @dataclass(frozen=True)
 class Cluster:
-    """Holds snapshots on a cluster: `training.fitting.fit.fit(history, settings, held=Cluster(client))`.
+    """Loader that leaves snapshots on a cluster: `training.fitting.fit.fit(…, loader=Cluster(client))`.
 
     Its workers need this package, and the company's `var` folder under the same path.
 
@@ -52,13 +52,13 @@ class Cluster:
     def __call__(
         self, history: History, settings: Settings, name: str, cutoffs: tuple[datetime, ...], until: datetime
     ) -> ClusterDataset:
-        """One target's cohort's snapshots; those that are not kept yet are built here first.
+        """Load one target's cohort's snapshots; those that are not cached yet are built here first.
 
         Raises:
             LabelError: The cohort is empty at every cutoff.
         """
         members = cohorts.find_eligible(history, settings.targets[name].cohort, cutoffs)
-        files = snapshot_cache.kept(settings, history, cutoffs)
+        files = snapshot_cache.build_files(settings, history, cutoffs)
         parts = [_find_rows(files[as_of], its["account_id"]) for as_of, its in members.groupby("as_of")]
         if not sum(len(part.rows) for part in parts):
             raise LabelError(f"the cohort of {name} is empty at every cutoff", hint=f"Look at [{name}] cohort")
@@ -70,7 +70,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def connect_cluster(address: str) -> Iterator[Cluster]:
-    """The cluster whose scheduler is at an address such as tcp://10.0.0.5:8786.
+    """Connect to the cluster whose scheduler is at an address such as tcp://10.0.0.5:8786.
 
     Raises:
         GarrisonError: Dask is not installed, or no scheduler answers there.
@@ -102,7 +102,7 @@ class _SnapshotPart:
 
 @dataclass(frozen=True)
 class ClusterDataset(Dataset):
-    """Snapshots that workers read.
+    """Snapshots that the workers read.
 
     Args:
         client: Of the cluster.
@@ -114,36 +114,36 @@ class ClusterDataset(Dataset):
     parts: tuple[_SnapshotPart, ...]
     whole: pd.DataFrame
 
-    def rows(self, places: RowIndices) -> pd.DataFrame:
-        """The rows at these places, with every column, fetched from the workers."""
-        order, asked = [], []
-        for part, rows, where in self.divided(places):
-            asked.append(self.client.submit(_read_rows, part.file, part.rows[rows]))
-            order.append(where)
-        return pd.concat([self.whole, *self.client.gather(asked)]).iloc[_restore_order(order)].set_axis(places)
+    def read_rows(self, indices: RowIndices) -> pd.DataFrame:
+        """Fetch the rows at these indices, with every column, from the workers."""
+        order, futures = [], []
+        for part, rows, positions in self.iterate_parts(indices):
+            futures.append(self.client.submit(_read_rows, part.file, part.rows[rows]))
+            order.append(positions)
+        return pd.concat([self.whole, *self.client.gather(futures)]).iloc[_restore_order(order)].set_axis(indices)
 
-    def columns(self, places: RowIndices) -> Iterator[tuple[str, pd.Series]]:
-        """Each column's name and values at an even part of these places: what varies, varies there."""
-        yield from self.rows(thin_rows(places)).items()
+    def iterate_columns(self, indices: RowIndices) -> Iterator[tuple[str, pd.Series]]:
+        """Yield each column's name and values at an even part of these indices: what varies, varies there."""
+        yield from self.read_rows(thin_rows(indices)).items()
 
-    def matrix(self, bundle: Model) -> Matrix:
-        """A model's columns of all rows, which stay on the cluster.
+    def build_matrix(self, model: Model) -> Matrix:
+        """Return a model's columns of all rows, which stay on the cluster.
 
         Raises:
             RegistryError: The snapshots lack a column that the model needs.
         """
-        bundle.columns(self.whole)
+        model.build_columns(self.whole)
         # What a matrix is made by, and no more, is sent to the workers.
-        return _ClusterMatrix(self, replace(bundle, heads=(), reference=pd.DataFrame()))
+        return _ClusterMatrix(self, replace(model, horizon_models=(), reference=pd.DataFrame()))
 
-    def divided(self, places: RowIndices) -> Iterator[tuple[_SnapshotPart, RowIndices, RowIndices]]:
-        """(part, which of its rows, which of the places they are), of the parts that have any of the places."""
+    def iterate_parts(self, indices: RowIndices) -> Iterator[tuple[_SnapshotPart, RowIndices, RowIndices]]:
+        """Yield (part, its rows, positions of these among the indices) of the parts that have any of the indices."""
         ends = self._ends
-        owner = np.searchsorted(ends, places, side="right")
-        for number in np.unique(owner):
-            where = np.flatnonzero(owner == number)
+        part_numbers = np.searchsorted(ends, indices, side="right")
+        for number in np.unique(part_numbers):
+            positions = np.flatnonzero(part_numbers == number)
             part = self.parts[number]
-            yield part, places[where] - (ends[number] - len(part.rows)), where
+            yield part, indices[positions] - (ends[number] - len(part.rows)), positions
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -151,35 +151,35 @@ class ClusterDataset(Dataset):
 
 
 class _ClusterMatrix(Matrix):
-    """A matrix whose rows the workers make, and learn from."""
+    """A matrix whose rows the workers build and learn from."""
 
-    def __init__(self, spread: ClusterDataset, bundle: Model, places: RowIndices | None = None) -> None:
-        self._spread, self._bundle = spread, bundle
-        self._own = np.arange(len(spread.frame)) if places is None else places
+    def __init__(self, dataset: ClusterDataset, model: Model, indices: RowIndices | None = None) -> None:
+        self._spread, self._bundle = dataset, model
+        self._own = np.arange(len(dataset.frame)) if indices is None else indices
 
     def __len__(self) -> int:
         return len(self._own)
 
-    def __getitem__(self, places: RowIndices) -> np.ndarray:
-        return self.applied(_identity, places)
+    def __getitem__(self, indices: RowIndices) -> np.ndarray:
+        return self.apply(_identity, indices)
 
-    def only(self, places: RowIndices) -> Matrix:
-        return _ClusterMatrix(self._spread, self._bundle, self._own[places])
+    def select(self, indices: RowIndices) -> Matrix:
+        return _ClusterMatrix(self._spread, self._bundle, self._own[indices])
 
-    def applied(self, function: Callable[[np.ndarray], np.ndarray], places: RowIndices) -> np.ndarray:
-        client, order, asked = self._spread.client, [], []
+    def apply(self, function: Callable[[np.ndarray], np.ndarray], indices: RowIndices) -> np.ndarray:
+        client, order, futures = self._spread.client, [], []
         shared = client.scatter([function], broadcast=True, hash=False)[0]
-        for part, rows, where in self._spread.divided(self._own[places]):
-            asked.append(client.submit(_apply, shared, part.file, part.rows[rows], self._bundle, pure=False))
-            order.append(where)
-        return np.concatenate(client.gather(asked))[_restore_order(order)]
+        for part, rows, positions in self._spread.iterate_parts(self._own[indices]):
+            futures.append(client.submit(_apply, shared, part.file, part.rows[rows], self._bundle, pure=False))
+            order.append(positions)
+        return np.concatenate(client.gather(futures))[_restore_order(order)]
 
-    def booster(  # noqa: PLR0913  # as that of a matrix in memory
+    def train_booster(  # noqa: PLR0913  # as that of a matrix in memory
         self,
-        answers: np.ndarray,
-        places: RowIndices,
+        labels: np.ndarray,
+        indices: RowIndices,
         *,
-        coded: Sequence[int],
+        categorical: Sequence[int],
         parameters: Mapping[str, Any],
         trees: int,
         callbacks: Callbacks = None,
@@ -191,19 +191,19 @@ class _ClusterMatrix(Matrix):
             raise GarrisonError(
                 "a cluster can't stop in the middle of a model", hint="Tune on one machine, on fewer rows"
             )
-        blocks, labels = [], []
-        for part, rows, where in self._spread.divided(self._own[places]):
+        blocks, label_blocks = [], []
+        for part, rows, positions in self._spread.iterate_parts(self._own[indices]):
             block = delayed(_build_matrix)(part.file, part.rows[rows], self._bundle)
             blocks.append(da.from_delayed(block, (len(rows), len(self._bundle.features)), dtype="float64"))
-            labels.append(da.from_array(answers[places[where]], chunks=-1))
+            label_blocks.append(da.from_array(labels[indices[positions]], chunks=-1))
         given = {name: value for name, value in parameters.items() if name != "num_threads"}
         # The classifier would number the classes anew on each worker, and one may have a single class. What is
         # learned follows from the objective in the parameters.
         model = lgb.DaskLGBMRegressor(client=self._spread.client, n_estimators=trees, **given)
-        matrix, known = da.concatenate(blocks), da.concatenate(labels)
+        matrix, all_labels = da.concatenate(blocks), da.concatenate(label_blocks)
         with self._spread.client.as_current(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Parameter n_jobs will be ignored")
-            return model.fit(matrix, known, categorical_feature=[*coded]).booster_
+            return model.fit(matrix, all_labels, categorical_feature=[*categorical]).booster_
 
 
 def _find_rows(file: Path, accounts: pd.Series) -> _SnapshotPart:
@@ -221,12 +221,12 @@ def _read_rows(file: Path, rows: np.ndarray, columns: list[str] | None = None) -
     return pq.read_table(file, columns=columns, partitioning=None).take(rows).to_pandas()
 
 
-def _build_matrix(file: Path, rows: np.ndarray, bundle: Model) -> np.ndarray:
-    return bundle.matrix(_read_rows(file, rows, [*bundle.features]))
+def _build_matrix(file: Path, rows: np.ndarray, model: Model) -> np.ndarray:
+    return model.matrix(_read_rows(file, rows, [*model.features]))
 
 
-def _apply(function: Callable[[np.ndarray], np.ndarray], file: Path, rows: np.ndarray, bundle: Model) -> np.ndarray:
-    return function(_build_matrix(file, rows, bundle))
+def _apply(function: Callable[[np.ndarray], np.ndarray], file: Path, rows: np.ndarray, model: Model) -> np.ndarray:
+    return function(_build_matrix(file, rows, model))
 
 
 def _identity(matrix: np.ndarray) -> np.ndarray:
@@ -234,5 +234,5 @@ def _identity(matrix: np.ndarray) -> np.ndarray:
 
 
 def _restore_order(order: list[np.ndarray]) -> np.ndarray:
-    """Where each place's row is among those that came part by part."""
+    """Return the order that puts rows which came part by part back in place."""
     return np.argsort(np.concatenate(order)) if order else np.empty(0, dtype="int64")

@@ -1,4 +1,4 @@
-"""A target's snapshots to learn from: its cohort's at all cutoffs, and which of their columns a model reads."""
+"""Loads a target's snapshots to learn from: its cohort's at all cutoffs, and which of their columns a model reads."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ class Dataset:
     data_until: datetime
 
     def read_rows(self, indices: np.ndarray) -> pd.DataFrame:
-        """The rows at these places, with every column."""
+        """Return the rows at these indices, with every column."""
         return self.frame.iloc[indices]
 
     def iterate_columns(self, indices: np.ndarray) -> Iterator[tuple[str, pd.Series]]:
-        """Each column's name and its values at these places, one column at a time."""
+        """Yield each column's name and its values at these indices, one column at a time."""
         return ((name, self.frame[name].iloc[indices]) for name in self.frame)
 
     def build_matrix(self, model: Model) -> Matrix:
-        """A model's columns of all rows."""
+        """Return a model's columns of all rows."""
         return Matrix(model.build_columns(self.frame))
 
 
 def list_cutoffs(history: History, settings: Settings, until: datetime) -> tuple[datetime, ...]:
-    """All cutoffs of the company, ascending.
+    """Return all cutoffs of the company, ascending.
 
     Raises:
         LabelError: There is none.
@@ -69,7 +69,7 @@ def list_cutoffs(history: History, settings: Settings, until: datetime) -> tuple
 def load_datasets(
     history: History, settings: Settings, cutoffs: tuple[datetime, ...], until: datetime, *, progress: Say
 ) -> Iterator[tuple[str, Dataset]]:
-    """Each target's name and its cohort's snapshots.
+    """Yield each target's name and its cohort's snapshots.
 
     Raises:
         LabelError: A cohort is empty at every cutoff.
@@ -82,26 +82,26 @@ def load_datasets(
 def load_dataset(
     history: History, settings: Settings, name: str, cutoffs: tuple[datetime, ...], until: datetime
 ) -> Dataset:
-    """One target's cohort's snapshots.
+    """Load one target's cohort's snapshots.
 
     Raises:
         LabelError: The cohort is empty at every cutoff.
     """
     members = cohorts.find_eligible(history, settings.targets[name].cohort, cutoffs)
-    frame = join_snapshots(snapshot_cache.parts(settings, history, cutoffs), members)
+    frame = join_snapshots(snapshot_cache.load_parts(settings, history, cutoffs), members)
     if frame.empty:
         raise LabelError(f"the cohort of {name} is empty at every cutoff", hint=f"Look at [{name}] cohort")
     return Dataset(frame, cutoffs, until)
 
 
 def find_data_until(history: History, settings: Settings, as_of: datetime | None = None) -> datetime:
-    """The instant the data are complete until: as configured, or the end of the last day with an event."""
-    until = settings.company.data_until or snapshots.latest(history)
+    """Return the instant until which the data are complete: as configured, or the end of the last day with an event."""
+    until = settings.company.data_until or snapshots.find_latest_as_of(history)
     return min(until, as_of) if as_of else until
 
 
 def select_features(columns: Iterable[tuple[str, pd.Series]]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """The features that vary, and the categories of those that are text.
+    """Return the features that vary, and the categories of those that are text.
 
     One that never varies tells nothing, such as that of a column that isn't mapped.
     """
@@ -120,5 +120,5 @@ def _is_varying(column: pd.Series) -> bool:
 
 
 def _list_categories(values: pd.Series) -> tuple[str, ...]:
-    """Those of a text column, the commonest first; rare ones beyond the most that are kept are unseen."""
+    """Return the categories of a text column, the commonest first; rare ones beyond the limit count as unseen."""
     return tuple(values.value_counts().sort_index(kind="stable").nlargest(_MOST_CATEGORIES).index)

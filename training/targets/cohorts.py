@@ -1,4 +1,4 @@
-"""Who is eligible at `as_of`: only these accounts are learned from, scored for alerts, and counted."""
+"""Finds the accounts in the cohort at `as_of`: only these are learned from, scored for alerts, and counted."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from features.arrays.kernels import Beyond
-from features.arrays.tables import Rows
-from features.core.timestamps import sort_unique_micros, to_datetimes, to_micros
+from features.arrays.kernels import NotVectorizable
+from features.arrays.tables import ArrayQuery
+from features.core.timestamps import NEVER, sort_unique_micros, to_datetimes, to_micros
 from features.definitions.feature import DAY
 from features.definitions.sql_expression import declare_numbered_table, declare_table
 from features.definitions.streams import PURCHASES, TERMS, USAGE
-from features.definitions.visibility_rule import ARRAYS, IBIS, NEVER, exists, is_visible
+from features.definitions.visibility_rule import ARRAYS, IBIS, exists, is_visible
 from features.settings import Cohort
 from features.sources.history import History
 
 
 def find_eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) -> pd.DataFrame:
-    """The cohort at each instant.
+    """Return the cohort at each instant.
 
     Returns:
         account_id, as_of (datetime64[us, UTC]); sorted by as_of and account_id, no row twice.
@@ -34,38 +34,39 @@ def find_eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) 
 
 
 def find_eligible_ids(history: History, cohort: Cohort, as_of: datetime) -> np.ndarray:
-    """The accounts in the cohort at one instant: (n,) text as objects, each once."""
-    found = _find_ids_on_arrays(history, cohort, to_micros(as_of)) if history.arrays else None
-    return find_eligible(history, cohort, [as_of])["account_id"].to_numpy(dtype=object) if found is None else found
+    """Return the accounts in the cohort at one instant: (n,) text as objects, each once."""
+    ids = _find_ids_on_arrays(history, cohort, to_micros(as_of)) if history.arrays else None
+    return find_eligible(history, cohort, [as_of])["account_id"].to_numpy(dtype=object) if ids is None else ids
 
 
 def _find_ids_on_arrays(history: History, cohort: Cohort, as_of: int) -> np.ndarray | None:
-    """The same of posted accounts without the database; None where it must be asked."""
+    """Return the cohort of posted accounts without the database; None if only the database can say."""
     rows, tables = _compile_arrays(cohort), history.arrays
     if rows is None or tables is None:
         return None
     try:
-        found = rows.run(tables)
+        facts = rows.run(tables)
         created, merged, number = (tables.column("accounts", c) for c in ("created_at", "merged_at", "account_id"))
-    except Beyond:
+    except NotVectorizable:
         return None
-    members = found["account_id"][is_visible(found["t"], found["known"], as_of, found["until"])]
+    members = facts["account_id"][is_visible(facts["t"], facts["known"], as_of, facts["until"])]
     is_member = exists(created, merged, as_of, ARRAYS) & np.isin(number, members)
     return tables.tables["accounts"]["account_id"].to_numpy()[is_member]
 
 
 @cache
-def _compile_arrays(cohort: Cohort) -> Rows | None:
+def _compile_arrays(cohort: Cohort) -> ArrayQuery | None:
+    """Compile a cohort for arrays; None if it can't be vectorised."""
     members = _MEMBERS[cohort.kind](cohort, declare_numbered_table(cohort.table))
     try:
-        return Rows(members.select("account_id", "t", "known", "until"))
-    except Beyond:
+        return ArrayQuery(members.select("account_id", "t", "known", "until"))
+    except NotVectorizable:
         return None
 
 
 @cache
 def _compile_query(cohort: Cohort) -> str:
-    """Compiled once: a service asks for each posted account."""
+    """Compile a cohort's query, once: a service asks for each posted account."""
     instants = ibis.table({"as_of": "int64"}, name="cutoffs")
     facts = _MEMBERS[cohort.kind](cohort, declare_table(cohort.table))
     members = facts.join(instants, is_visible(facts.t, facts.known, instants.as_of, facts.until))
@@ -78,18 +79,18 @@ def _compile_query(cohort: Cohort) -> str:
 
 
 def filter_products(rows: ir.Table, products: Sequence[str]) -> ir.Table:
-    """Only the rows of some products; of all where none are named."""
+    """Return the rows of some products; all rows if none are named."""
     return rows.filter(rows["product"].isin(list(products))) if products else rows
 
 
 def select_purchases() -> ir.Table:
-    """Purchases in the plain sense: refunds and negative amounts are none, a purchase for nothing is one."""
+    """Select true purchases: refunds and negative amounts are none, a purchase for nothing is one."""
     purchases = declare_table("purchases")
     return purchases.filter((purchases.kind != "refund") | purchases.kind.isnull(), purchases.amount >= 0)
 
 
 def select_usage() -> ir.Table:
-    """Usage in the plain sense, with `t` and `known`: a row that counts 0 uses is none."""
+    """Select true usage, with `t` and `known`: a row that counts 0 uses is none."""
     return _filter_uses(declare_table("usage"))
 
 

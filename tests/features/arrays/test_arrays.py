@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from features import catalog
-from features.arrays.kernels import Beyond, small
-from features.arrays.tables import Rows
+from features.arrays.kernels import NotVectorizable, lower_text
+from features.arrays.tables import ArrayQuery
 from features.definitions.feature import DAY, Stream, WindowedMeasure
 from features.definitions.sql_expression import declare_numbered_table, group_by_stream
 from features.engine import facts, snapshots
@@ -56,7 +56,7 @@ def pair(tables):
 def both(stream, tables, accounts=(0, 99), since=-(2**63)):
     """A stream's facts on arrays, None where arrays can't, and as the database tells them."""
     with pair(tables) as histories:
-        found, told = (facts.read(h, stream, ASKS[stream], accounts=accounts, since=since) for h in histories)
+        found, told = (facts.read_facts(h, stream, ASKS[stream], accounts=accounts, since=since) for h in histories)
         return (found if on_arrays(histories[0]) else None), told
 
 
@@ -111,7 +111,7 @@ def test_facts_of_any_rows_are_those_of_the_database(draw):
     accounts = [{"account_id": account, "created_at": 0} for account in "ab"]
     with pair(tame({"accounts": accounts, **rows})) as histories:
         for stream, asks in ASKS.items():
-            assert_same(*(facts.read(h, stream, asks, accounts=(0, 1), since=-(2**63)) for h in histories))
+            assert_same(*(facts.read_facts(h, stream, asks, accounts=(0, 1), since=-(2**63)) for h in histories))
         assert on_arrays(histories[0])
 
 
@@ -125,7 +125,7 @@ def test_snapshots_are_the_same_to_the_last_bit(change):
 
 def test_columns_are_the_snapshots():
     with History.from_rows(settings(), tame(generated(7))) as posted:
-        found = snapshots.columns(posted, AS_OFS[2])
+        found = snapshots.build_columns(posted, AS_OFS[2])
         frame = snapshots.build(posted, [AS_OFS[2]])
         assert on_arrays(posted)
     assert set(found) == set(frame)
@@ -183,8 +183,8 @@ def test_what_arrays_do_not_tell_exactly_the_database_is_asked(name, tables):
     ],
 )
 def test_what_arrays_do_not_know_is_beyond_them(rows):
-    with pytest.raises(Beyond):
-        Rows(rows(declare_numbered_table("purchases")))
+    with pytest.raises(NotVectorizable):
+        ArrayQuery(rows(declare_numbered_table("purchases")))
 
 
 @pytest.mark.parametrize(
@@ -199,12 +199,12 @@ def test_what_arrays_do_not_know_is_beyond_them(rows):
 )
 def test_values_that_arrays_do_not_know_are_beyond_them(value):
     purchases = declare_numbered_table("purchases")
-    rows = Rows(purchases.select(x=value(purchases)))
+    rows = ArrayQuery(purchases.select(x=value(purchases)))
     with (
         History.from_rows(
             settings(), posted(purchases=[PURCHASE | {"purchased_at": 2**40, "billing_months": 0}])
         ) as history,
-        pytest.raises(Beyond),
+        pytest.raises(NotVectorizable),
     ):
         rows.run(history.arrays)
 
@@ -239,7 +239,7 @@ def test_operations_of_ones_own_are_those_of_the_database():
     rows = purchases.select("account_id", **own(purchases))
     sql = ibis.to_sql(rows, dialect="duckdb")
     with History.from_rows(settings(), tables) as history:
-        found = pd.DataFrame(Rows(rows).run(history.arrays))
+        found = pd.DataFrame(ArrayQuery(rows).run(history.arrays))
         numbers = "(SELECT * EXCLUDE (account_id, account_no), account_no AS account_id FROM purchases)"
         told = history.query(sql.replace('"numbered_purchases"', numbers))
     money = {c: told[c].astype("float64") * 10_000 for c in ("greatest", "chosen", "not_0")}
@@ -253,7 +253,7 @@ def test_small_letters_are_those_of_the_database():
     letters = [chr(c) for c in range(1, 0x530) if c != 0x130]
     texts = ["ΟΔΟΣ ΣΑΣ", "Straße", *letters, *(f"A{letter}A" for letter in letters)]
     told = duckdb.execute("SELECT list_transform(?::VARCHAR[], lambda x: lower(x))", [texts]).fetchone()
-    assert [small(text) for text in texts] == told[0]
+    assert [lower_text(text) for text in texts] == told[0]
 
 
 def test_a_group_of_nulls_is_one():
@@ -263,7 +263,7 @@ def test_a_group_of_nulls_is_one():
         return t.group_by("account_id", "quantity").agg(x=t.amount.sum(), y=t.margin.sum())
 
     with History.from_rows(settings(), tables) as history:
-        found = Rows(rows(declare_numbered_table("purchases"))).run(history.arrays)
+        found = ArrayQuery(rows(declare_numbered_table("purchases"))).run(history.arrays)
     assert (found["x"] == [60_000]).all()
     assert np.isnan(found["y"]).all()
     assert len(found["quantity"]) == 1
@@ -273,5 +273,5 @@ def test_a_stream_of_ones_own_that_arrays_do_not_know_is_read_all_the_same():
     own = Stream("own", "purchases", lambda t: t.mutate(t=t.purchased_at, known=t.known_at, x=t.product.length()))
     asks = [WindowedMeasure(own.sum("x"), None, 0)]
     with History.from_rows(settings(), posted(purchases=[PURCHASE | {"product": "berth"}])) as history:
-        found = facts.read(history, own, asks, accounts=(0, 0), since=-1)
+        found = facts.read_facts(history, own, asks, accounts=(0, 0), since=-1)
     assert found.values["own_sum_x"].tolist() == [5]  # noqa: PD011  # no frame's

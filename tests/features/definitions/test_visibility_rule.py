@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.core.contract import TABLES, stored
+from features.core.contract import TABLES, ibis_type
 from features.core.sql_text import SqlText
 from features.definitions import visibility_rule as rule
 from features.definitions.feature import Stream, WindowedMeasure
 from features.definitions.sql_expression import declare_table
 from features.definitions.streams import ANSWERED, OPEN, OPENED, RESOLVED, UNANSWERED
 from features.engine.facts import Facts
-from features.engine.window_aggregates import measured
+from features.engine.window_aggregates import aggregate_windows
 
 AS_OFS = [0, 1, 2, 5, 6, 8]
 times = st.integers(-2, 9)
@@ -39,7 +39,7 @@ class Case:
 
 NAMES = [f.name for f in fields(Case)]
 SQL_KINDS = {"string": "VARCHAR", "int64": "BIGINT", "decimal(18, 4)": "DECIMAL(18, 4)", "boolean": "BOOLEAN"}
-DUCKDB_TICKETS = {name: SQL_KINDS[stored(column)] for name, column in TABLES["tickets"].columns.items()}
+DUCKDB_TICKETS = {name: SQL_KINDS[ibis_type(column)] for name, column in TABLES["tickets"].columns.items()}
 cases = st.lists(st.builds(Case, times, times, maybe, times, maybe, times, times, maybe), min_size=1, max_size=20)
 
 
@@ -134,7 +134,7 @@ def test_windows_cut_from_sorted_facts_hold_what_the_oracle_sees(found, as_ofs, 
     t, known, until = (np.array([getattr(c, n) for c in ordered]) for n in ("opened_at", "known_at", "until"))
     facts = Facts(np.zeros(len(t), dtype="int64"), t, known, until if ends else None, {}, {})
     ask = WindowedMeasure(Stream("facts", "tickets", lambda table: table).count(), None, 0)
-    seen = measured(facts, [ask], np.array(as_ofs), 1)[ask.column][:, 0]
+    seen = aggregate_windows(facts, [ask], np.array(as_ofs), 1)[ask.column][:, 0]
     assert seen.tolist() == [sum(oracle(case, as_of)[ends] for case in ordered) for as_of in as_ofs]
 
 

@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 
 from features import catalog
 from features.core.contract import EVENTS, TABLES
-from features.core.timestamps import from_micros, to_micros
+from features.core.timestamps import DAY, from_micros, to_micros
 from features.definitions.streams import BILLED
 from tests.support.property_tests import examples
 
-DAY = 86_400_000_000
 AS_OF = to_micros(datetime(2024, 7, 1, 9, 30, 7, 3, tzinfo=UTC))
 TIME = {t: TABLES[t].time for t in EVENTS}
 EDGES = [

@@ -18,28 +18,28 @@ PLANS = "account_id,created_at,plan,owner_email"
 @pytest.fixture
 def built(monkeypatch):
     """The instants that were built, since it was last emptied."""
-    seen, table = [], snapshots.table
+    seen, table = [], snapshots.build_table
 
     def counted(history, as_ofs, progress=None):
         seen.extend(as_ofs)
         return table(history, as_ofs, progress)
 
-    monkeypatch.setattr(snapshots, "table", counted)
+    monkeypatch.setattr(snapshots, "build_table", counted)
     return seen
 
 
 def read(company, *as_ofs):
     settings = company.settings()
     with company.open() as history:
-        return snapshot_cache.table(settings, history, as_ofs)
+        return snapshot_cache.load_table(settings, history, as_ofs)
 
 
 def exact(company, *as_ofs):
     """Whether the archive gives what the engine does, to the last bit and type."""
     settings = company.settings()
     with company.open() as history:
-        return snapshot_cache.table(settings, history, as_ofs).equals(
-            snapshots.table(history, as_ofs), check_metadata=True
+        return snapshot_cache.load_table(settings, history, as_ofs).equals(
+            snapshots.build_table(history, as_ofs), check_metadata=True
         )
 
 
@@ -68,7 +68,7 @@ def test_what_is_there_is_told(company):
     read(company, FEB)
     noon = FEB + timedelta(hours=12)
     with company.open() as history:
-        assert snapshot_cache.there(company.settings(), history, [FEB, MAR, noon]) == {FEB}
+        assert snapshot_cache.find_cached(company.settings(), history, [FEB, MAR, noon]) == {FEB}
 
 
 def test_what_came_or_became_known_later_leaves_old_snapshots_and_only_the_new_one_is_built(company, built):
@@ -221,7 +221,7 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_half_snapshot(company, b
 
 def cached(company):
     with company.open() as history:
-        return snapshot_cache.there(company.settings(), history, [FEB])
+        return snapshot_cache.find_cached(company.settings(), history, [FEB])
 
 
 def test_another_engine_has_snapshots_of_its_own(company):

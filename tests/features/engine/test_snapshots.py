@@ -313,7 +313,8 @@ def test_an_account_read_from_files_is_the_same_bits_when_posted_alone(company):
     with company.open() as history:
         frame = snapshots.build(history, [as_of])
         alone = [
-            History.from_rows(settings, {t: history.read_rows(t, account) for t in history.tables}) for account in ("A", "B")
+            History.from_rows(settings, {t: history.read_rows(t, account) for t in history.tables})
+            for account in ("A", "B")
         ]
     posted = pd.concat([snapshots.build(h, [as_of]) for h in alone], ignore_index=True)
     assert not [c for c in posted if c.startswith(("rank_", "parent_"))]
@@ -324,19 +325,19 @@ def test_an_account_read_from_files_is_the_same_bits_when_posted_alone(company):
 
 def test_snapshots_are_written_whole(company, tmp_path):
     with company.open() as history:
-        table = snapshots.table(history, [datetime(2024, 7, 1, tzinfo=UTC)])
+        table = snapshots.build_table(history, [datetime(2024, 7, 1, tzinfo=UTC)])
     file = tmp_path / "new" / "snapshots.parquet"
-    snapshots.write(table, file)
+    snapshots.write_snapshots(table, file)
     pd.testing.assert_frame_equal(pd.read_parquet(file), table.to_pandas(), check_exact=True)
     assert [f.name for f in file.parent.iterdir()] == ["snapshots.parquet"]
 
 
 def test_the_latest_as_of_is_the_midnight_that_ends_the_last_day_with_an_event(company):
     with company.open() as history:
-        assert snapshots.latest(history) == datetime(2024, 1, 7, tzinfo=UTC)
+        assert snapshots.find_latest_as_of(history) == datetime(2024, 1, 7, tzinfo=UTC)
     company.table("usage", "account_id,used_at", "A,2023-12-01", "A,2024-02-28T23:59:59.999999Z")
     with company.open() as history:
-        assert snapshots.latest(history) == datetime(2024, 2, 29, tzinfo=UTC)
+        assert snapshots.find_latest_as_of(history) == datetime(2024, 2, 29, tzinfo=UTC)
         assert history.all_began == datetime(2024, 1, 5, tzinfo=UTC).timestamp() * 1e6
 
 
@@ -345,7 +346,7 @@ def test_a_company_without_events_has_no_latest_as_of(company):
     company.table("lifetimes", "account_id,started_at", "A,2023-01-01")
     del company.toml["tables"]["purchases"]
     with company.open() as history, pytest.raises(SourceError, match="Map at least one of tickets, usage and purch"):
-        snapshots.latest(history)
+        snapshots.find_latest_as_of(history)
 
 
 def test_a_history_has_one_fingerprint_whatever_the_order_of_rows(company):

@@ -36,11 +36,11 @@ def plain(slim):
 
 
 def texts(fitted):
-    return [head.text for head in fitted.bundle.heads]
+    return [head.text for head in fitted.model.horizon_models]
 
 
 def importance(bundle):
-    return pd.Series(bundle.heads[0].booster.feature_importance("gain"), index=bundle.features)
+    return pd.Series(bundle.horizon_models[0].booster.feature_importance("gain"), index=bundle.features)
 
 
 def shuffled(frame, seed=1):
@@ -48,15 +48,15 @@ def shuffled(frame, seed=1):
 
 
 def test_it_finds_the_planted_reasons(fitted):
-    assert fitted["churn"].outcomes.keys() == {30, 60}
-    assert {o.evaluation.verdict for f in fitted.values() for o in f.outcomes.values()} == {"signal"}
-    assert importance(fitted["churn"].bundle).idxmax() == "plan"
-    assert importance(fitted["upsell"].bundle).idxmax() == "seats"
+    assert fitted["churn"].results.keys() == {30, 60}
+    assert {o.evaluation.verdict for f in fitted.values() for o in f.results.values()} == {"signal"}
+    assert importance(fitted["churn"].model).idxmax() == "plan"
+    assert importance(fitted["upsell"].model).idxmax() == "seats"
 
 
 def test_the_probabilities_are_about_as_high_as_what_came_true(fitted):
     for target in fitted.values():
-        for outcome in target.outcomes.values():
+        for outcome in target.results.values():
             assert outcome.test["score"].mean() == pytest.approx(outcome.evaluation.base_rate, rel=0.4)
             assert outcome.evaluation.brier < outcome.evaluation.base_rate * (1 - outcome.evaluation.base_rate)
 
@@ -64,7 +64,7 @@ def test_the_probabilities_are_about_as_high_as_what_came_true(fitted):
 def test_the_test_is_the_cohort_at_the_test_cutoffs_with_its_labels(company, fitted):
     settings = company.settings
     for name, horizon in (("churn", 30), ("churn", 60), ("upsell", 30)):
-        outcome, target = fitted[name].outcomes[horizon], settings.targets[name]
+        outcome, target = fitted[name].results[horizon], settings.targets[name]
         with History.open(settings) as history:
             rows = find_eligible(history, target.cohort, outcome.plan.test)
             until = dataset.find_data_until(history, settings)
@@ -77,8 +77,8 @@ def test_the_test_is_the_cohort_at_the_test_cutoffs_with_its_labels(company, fit
 
 def test_no_training_label_looks_into_the_test(fitted):
     for target in fitted.values():
-        first_test = min(o.plan.test[0] for o in target.outcomes.values())
-        for outcome in target.outcomes.values():
+        first_test = min(o.plan.test[0] for o in target.results.values())
+        for outcome in target.results.values():
             assert outcome.plan.train[-1] + timedelta(days=outcome.plan.days) <= first_test
 
 
@@ -98,21 +98,21 @@ def test_a_short_horizon_does_not_learn_from_the_test_of_a_long_one(slim):
 def test_the_mean_probability_in_training_is_the_base_rate_there(slim, plain):
     settings = slim.settings
     with History.open(settings) as history:
-        members = find_eligible(history, settings.churn.cohort, plain.outcomes[30].plan.train)
+        members = find_eligible(history, settings.churn.cohort, plain.results[30].plan.train)
         until = dataset.find_data_until(history, settings)
         known = labels.compute_labels(history, settings.churn, 30, members, data_until=until)
-        frame = snapshots.build(history, plain.outcomes[30].plan.train).merge(members)
-    assert plain.bundle.base_rates == {30: pytest.approx(known.mean())}
-    assert plain.bundle.probabilities(plain.bundle.matrix(frame)).mean() == pytest.approx(known.mean())
+        frame = snapshots.build(history, plain.results[30].plan.train).merge(members)
+    assert plain.model.base_rates == {30: pytest.approx(known.mean())}
+    assert plain.model.probabilities(plain.model.matrix(frame)).mean() == pytest.approx(known.mean())
 
 
 def test_the_same_data_in_any_order_and_the_same_seed_give_the_same_model(slim, plain, tmp_path):
     again = slim.vary(tmp_path, **{name: shuffled(table) for name, table in slim.tables.items()}).fit()["churn"]
     assert texts(again) == texts(plain)
-    assert again.bundle.categories == plain.bundle.categories
-    assert again.bundle.heads[0].calibrator == plain.bundle.heads[0].calibrator
-    assert again.bundle.heads[0].quantiles == plain.bundle.heads[0].quantiles
-    assert again.outcomes[30].evaluation == plain.outcomes[30].evaluation
+    assert again.model.categories == plain.model.categories
+    assert again.model.horizon_models[0].calibrator == plain.model.horizon_models[0].calibrator
+    assert again.model.horizon_models[0].quantiles == plain.model.horizon_models[0].quantiles
+    assert again.results[30].evaluation == plain.results[30].evaluation
 
 
 def test_another_seed_gives_another_model(slim, plain, tmp_path):
@@ -128,11 +128,12 @@ def test_snapshots_of_the_cutoffs_are_built_once(company, tmp_path, monkeypatch)
 
         def frames():
             return {
-                name: d.frame for name, d in dataset.load_datasets(history, settings, every, until, say=lambda _: None)
+                name: d.frame
+                for name, d in dataset.load_datasets(history, settings, every, until, progress=lambda _: None)
             }
 
         first = frames()
-        monkeypatch.setattr(snapshots, "table", lambda *_: pytest.fail("snapshots were built again"))
+        monkeypatch.setattr(snapshots, "build_table", lambda *_: pytest.fail("snapshots were built again"))
         again = frames()
     assert list(again) == ["churn", "upsell"]
     for name, frame in again.items():
@@ -141,23 +142,23 @@ def test_snapshots_of_the_cutoffs_are_built_once(company, tmp_path, monkeypatch)
 
 def test_a_constant_column_is_no_feature(fitted):
     for target in fitted.values():
-        assert "country" not in target.bundle.features
-        assert {"plan", "seats", "tenure_days"} <= set(target.bundle.features)
-        seen = target.bundle.reference
-        assert all(len(seen[f].unique()) > 1 for f in target.bundle.features)
-        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.bundle.features) - dataset._PEER_FEATURES)
+        assert "country" not in target.model.features
+        assert {"plan", "seats", "tenure_days"} <= set(target.model.features)
+        seen = target.model.reference
+        assert all(len(seen[f].unique()) > 1 for f in target.model.features)
+        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.model.features) - dataset._PEER_FEATURES)
 
 
 def test_the_reference_is_what_the_model_saw_and_names_no_account(fitted):
     for target in fitted.values():
-        assert not {"account_id", "as_of"} & set(target.bundle.reference)
-        assert set(target.bundle.features) <= set(target.bundle.reference)
+        assert not {"account_id", "as_of"} & set(target.model.reference)
+        assert set(target.model.features) <= set(target.model.reference)
 
 
 def test_categories_are_the_texts_seen_the_commonest_first(fitted):
-    assert fitted["churn"].bundle.categories.keys() == {"plan"}
-    counts = fitted["churn"].bundle.reference["plan"].value_counts()
-    assert counts[[*fitted["churn"].bundle.categories["plan"]]].is_monotonic_decreasing
+    assert fitted["churn"].model.categories.keys() == {"plan"}
+    counts = fitted["churn"].model.reference["plan"].value_counts()
+    assert counts[[*fitted["churn"].model.categories["plan"]]].is_monotonic_decreasing
     assert set(counts.index) == {"basic", "plus", "team"}
 
 
@@ -172,8 +173,8 @@ def test_the_score_never_falls_with_what_can_only_raise_the_risk(slim, tmp_path)
     mapped = f'[tables.tickets]\nsource = "tickets"\ncolumns = {{{{ {told} }}}}\n[churn]'
     source = ("[tables.accounts]\n", '[sources.tickets]\npath = "tickets.parquet"\n[tables.accounts]\n')
     found = slim.vary(tmp_path, source, ("[churn]", mapped), tickets=tickets).fit()["churn"]
-    bundle = found.bundle
-    constrained = found.recipe.constrained(bundle.features)
+    bundle = found.model
+    constrained = found.hyperparameters.constrained(bundle.features)
     assert {"open_tickets", "urgent_tickets_30d"} <= set(constrained)
     rows = bundle.matrix(bundle.reference.sample(100, random_state=1))
     for name in constrained:
@@ -196,7 +197,7 @@ def test_only_the_risk_of_leaving_has_a_direction_and_text_has_none(company, fit
     settings = company.settings
     settings = settings.model_copy(update={"training": settings.training.model_copy(update=changes)})
     bundle = replace(
-        fitted["churn"].bundle, features=("plan", "open_tickets", "seats"), categories={"plan": ("a",)}, target=name
+        fitted["churn"].model, features=("plan", "open_tickets", "seats"), categories={"plan": ("a",)}, target=name
     )
     found = hyperparameters.build_target_hyperparameters(settings, settings.targets[name], bundle)
     assert found.constrained(bundle.features) == (("open_tickets",) if monotone else ())
@@ -206,7 +207,7 @@ def test_only_the_risk_of_leaving_has_a_direction_and_text_has_none(company, fit
 def test_a_downgrade_has_no_direction(company, fitted):
     settings = company.settings
     label = settings.churn.label.model_copy(update={"kind": "downgrade"})
-    bundle = replace(fitted["churn"].bundle, features=("open_tickets",))
+    bundle = replace(fitted["churn"].model, features=("open_tickets",))
     found = hyperparameters.build_target_hyperparameters(
         settings, settings.churn.model_copy(update={"label": label}), bundle
     )
@@ -216,7 +217,7 @@ def test_a_downgrade_has_no_direction(company, fitted):
 def test_labels_shuffled_among_the_accounts_have_no_signal(slim, tmp_path):
     lives = slim.tables["lifetimes"]
     ids = lives["account_id"].sample(frac=1, random_state=5).to_numpy()
-    found = slim.vary(tmp_path, lifetimes=lives.assign(account_id=ids)).fit()["churn"].outcomes[30].evaluation
+    found = slim.vary(tmp_path, lifetimes=lives.assign(account_id=ids)).fit()["churn"].results[30].evaluation
     assert found.verdict == "no_signal"
     assert found.auc < 0.65
 
@@ -224,7 +225,7 @@ def test_labels_shuffled_among_the_accounts_have_no_signal(slim, tmp_path):
 def test_trained_as_of_a_day_nothing_after_it_matters(slim, tmp_path):
     day = datetime(2024, 1, 10, tzinfo=UTC)
     then = slim.fit(as_of=day)["churn"]
-    assert then.outcomes[30].plan.test[-1] + timedelta(days=30) <= day
+    assert then.results[30].plan.test[-1] + timedelta(days=30) <= day
     tables = slim.tables
     lives = tables["lifetimes"]
     # Who left since then has stayed, and who has stayed has left.
@@ -237,7 +238,7 @@ def test_trained_as_of_a_day_nothing_after_it_matters(slim, tmp_path):
     }
     again = slim.vary(tmp_path, **changed).fit(as_of=day)["churn"]
     assert texts(again) == texts(then)
-    assert again.outcomes[30].evaluation == then.outcomes[30].evaluation
+    assert again.results[30].evaluation == then.results[30].evaluation
 
 
 def test_what_happens_after_the_last_mature_label_changes_no_model(slim, plain, tmp_path):
@@ -248,7 +249,7 @@ def test_what_happens_after_the_last_mature_label_changes_no_model(slim, plain, 
     again = slim.vary(tmp_path, lifetimes=moved).fit()["churn"]
     assert (moved["ended_at"] != lives["ended_at"]).any()
     assert texts(again) == texts(plain)
-    assert again.outcomes[30].evaluation == plain.outcomes[30].evaluation
+    assert again.results[30].evaluation == plain.results[30].evaluation
 
 
 def test_the_answer_table_is_closed_to_features(slim, plain, tmp_path):
@@ -258,16 +259,16 @@ def test_the_answer_table_is_closed_to_features(slim, plain, tmp_path):
     for company in (slim, other):
         with History.open(company.settings) as history:
             assert history.sources == ("usage", "purchases")
-            built.append(snapshots.build(history, plain.outcomes[30].plan.test))
+            built.append(snapshots.build(history, plain.results[30].plan.test))
     pd.testing.assert_frame_equal(*built)
-    assert set(plain.bundle.features) <= set(built[0])
+    assert set(plain.model.features) <= set(built[0])
 
 
 def test_rows_whose_label_is_not_asked_are_neither_learned_from_nor_tested_on(slim, tmp_path):
     upsell = '[upsell]\ncohort = {{ kind = "lifetime" }}\nlabel = {{ kind = "spend_up" }}\nhorizons = [30]\n[churn]'
     company = slim.vary(tmp_path, ("[churn]", upsell))
     settings, fitted = company.settings, company.fit()["upsell"]
-    outcome = fitted.outcomes[30]
+    outcome = fitted.results[30]
     with History.open(settings) as history:
         train, test = (
             find_eligible(history, settings.upsell.cohort, c) for c in (outcome.plan.train, outcome.plan.test)
@@ -275,7 +276,7 @@ def test_rows_whose_label_is_not_asked_are_neither_learned_from_nor_tested_on(sl
         until = dataset.find_data_until(history, settings)
         known = [labels.compute_labels(history, settings.upsell, 30, rows, data_until=until) for rows in (train, test)]
     assert all(k.isna().any() for k in known)
-    assert fitted.bundle.base_rates[30] == pytest.approx(known[0].mean())
+    assert fitted.model.base_rates[30] == pytest.approx(known[0].mean())
     assert outcome.evaluation.rows == known[1].notna().sum()
     assert outcome.test["label"].notna().all()
 
@@ -283,16 +284,16 @@ def test_rows_whose_label_is_not_asked_are_neither_learned_from_nor_tested_on(sl
 def test_nobody_leaving_is_too_little_to_train_on(slim, tmp_path):
     stays = slim.tables["lifetimes"].assign(ended_at=pd.Series(pd.NaT, index=range(300), dtype="datetime64[us, UTC]"))
     found = slim.vary(tmp_path, lifetimes=stays).fit()["churn"]
-    assert found.outcomes == {}
-    assert found.bundle.heads == ()
-    assert all("the labels of churn_30d are of one class only" in reason for reason in found.lacking[30].reasons)
-    assert "0 positives among " in found.lacking[30].reasons[0]
+    assert found.results == {}
+    assert found.model.horizon_models == ()
+    assert all("the labels of churn_30d are of one class only" in reason for reason in found.insufficient[30].reasons)
+    assert "0 positives among " in found.insufficient[30].reasons[0]
 
 
 def test_nobody_leaving_in_the_test_is_too_little_to_judge_by(slim, tmp_path):
     lives = slim.tables["lifetimes"]
     stays = lives.assign(ended_at=lives["ended_at"].where(lives["ended_at"] < datetime(2024, 1, 1, tzinfo=UTC)))
-    [reason] = slim.vary(tmp_path, lifetimes=stays).fit()["churn"].lacking[30].reasons
+    [reason] = slim.vary(tmp_path, lifetimes=stays).fit()["churn"].insufficient[30].reasons
     assert "one class only in the cutoffs of the test, 2024-01-01 to " in reason
     assert "0 positives among " in reason
 
@@ -322,7 +323,7 @@ def test_it_tells_the_plan_before_it_trains(slim, tmp_path):
     nobody = slim.vary(tmp_path, lifetimes=slim.tables["lifetimes"].assign(ended_at=pd.NaT)).settings
     told = []
     with History.open(nobody) as history:
-        fit.fit(history, nobody, say=told.append)
+        fit.fit(history, nobody, progress=told.append)
     assert told[0] == "snapshots at 12 cutoffs"
     assert told[1].startswith("churn, 30 days: train 2023-05-01 to ")
 
@@ -335,10 +336,10 @@ def test_a_column_that_is_missing_only_at_first_varies():
 
 
 def test_the_champion_is_judged_beside_the_new_model_on_the_same_rows(slim, plain):
-    found = slim.fit(champions={"churn": plain.bundle})["churn"].outcomes[30]
+    found = slim.fit(champions={"churn": plain.model})["churn"].results[30]
     assert found.evaluation.baselines["champion"].auc == pytest.approx(found.evaluation.auc)
-    assert np.array_equal(found.rivals["champion"], found.test["score"])
-    assert found.evaluation.verdict == plain.outcomes[30].evaluation.verdict
+    assert np.array_equal(found.baselines["champion"], found.test["score"])
+    assert found.evaluation.verdict == plain.results[30].evaluation.verdict
 
 
 @pytest.mark.parametrize(
@@ -346,16 +347,16 @@ def test_the_champion_is_judged_beside_the_new_model_on_the_same_rows(slim, plai
     [
         {"learned_until": datetime(2024, 1, 2, tzinfo=UTC)},  # it knows answers of the test
         {"learned_until": None},
-        {"heads": ()},
+        {"horizon_models": ()},
         {"features": ("no_longer_there",)},
     ],
 )
 def test_a_champion_that_cannot_be_compared_is_left_out(slim, plain, unfit):
-    found = slim.fit(champions={"churn": replace(plain.bundle, **unfit)})["churn"].outcomes[30]
+    found = slim.fit(champions={"churn": replace(plain.model, **unfit)})["churn"].results[30]
     assert "champion" not in found.evaluation.baselines
-    assert found.evaluation == plain.outcomes[30].evaluation
+    assert found.evaluation == plain.results[30].evaluation
 
 
 def test_the_model_says_until_when_it_learned(plain):
-    outcome = plain.outcomes[30]
-    assert plain.bundle.learned_until == outcome.plan.train[-1] + timedelta(days=30) <= outcome.plan.test[0]
+    outcome = plain.results[30]
+    assert plain.model.learned_until == outcome.plan.train[-1] + timedelta(days=30) <= outcome.plan.test[0]

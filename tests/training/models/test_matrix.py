@@ -38,14 +38,16 @@ def test_a_booster_of_batches_is_that_of_one_matrix(count):
     places = np.flatnonzero(np.arange(count) % 5 > 0)
     data = lgb.Dataset(whole[places], answers[places], categorical_feature=[0], params={"verbosity": -1})
     expected = lgb.train(parameters, data, num_boost_round=10).model_to_string()
-    found = Matrix.of(whole).booster(answers, places, coded=[0], parameters=parameters, trees=10)
+    found = Matrix.from_array(whole).train_booster(answers, places, categorical=[0], parameters=parameters, trees=10)
     assert found.model_to_string() == expected
 
 
 def test_what_is_applied_in_parts_is_what_is_applied_at_once(monkeypatch):
     whole, answers = rows(1_000)
-    held, places = Matrix.of(whole), np.arange(0, 1_000, 3)
-    booster = held.booster(answers, places, coded=[0], parameters={"verbosity": -1, "num_threads": 1}, trees=5)
+    held, places = Matrix.from_array(whole), np.arange(0, 1_000, 3)
+    booster = held.train_booster(
+        answers, places, categorical=[0], parameters={"verbosity": -1, "num_threads": 1}, trees=5
+    )
     monkeypatch.setattr(matrix, "_AT_ONCE", 7)
     asked = []
 
@@ -53,26 +55,26 @@ def test_what_is_applied_in_parts_is_what_is_applied_at_once(monkeypatch):
         asked.append(len(part))
         return booster.predict(part, num_threads=1)
 
-    assert np.array_equal(held.applied(predict, places), booster.predict(whole[places], num_threads=1))
+    assert np.array_equal(held.apply(predict, places), booster.predict(whole[places], num_threads=1))
     assert max(asked) <= 7
     assert sum(asked) == len(places)
 
 
 def test_the_rows_of_a_part_are_those_of_the_whole():
     whole, _ = rows(100)
-    some = Matrix.of(whole).only(np.array([5, 1, 7])).only(np.array([2, 0]))
+    some = Matrix.from_array(whole).select(np.array([5, 1, 7])).select(np.array([2, 0]))
     assert len(some) == 2
     assert np.array_equal(some[np.array([1, 0])], whole[[5, 7]], equal_nan=True)
     assert some[np.array([0])].flags.c_contiguous
 
 
 def test_a_models_columns_lie_in_the_frame(fitted, company):
-    bundle = fitted["churn"].bundle
+    bundle = fitted["churn"].model
     with History.open(company.settings) as history:
         until = dataset.find_data_until(history, company.settings)
         cutoffs = dataset.list_cutoffs(history, company.settings, until)
         frame = dataset.load_dataset(history, company.settings, "churn", cutoffs, until).frame
-    for name, column in zip(bundle.features, bundle.columns(frame), strict=True):
+    for name, column in zip(bundle.features, bundle.build_columns(frame), strict=True):
         assert np.shares_memory(column, frame[name].to_numpy()) == (name not in bundle.categories)
 
 
@@ -81,12 +83,20 @@ def test_joined_is_every_snapshot_merged_with_the_members(company):
     with History.open(settings) as history:
         cutoffs = dataset.list_cutoffs(history, settings, dataset.find_data_until(history, settings))
         members = find_eligible(history, settings.churn.cohort, cutoffs)
-        every = snapshots.table(history, cutoffs)
+        every = snapshots.build_table(history, cutoffs)
         # Some accounts at a time, and one instant at which nobody is there.
-        parts = [part.slice(start, 50) for part in snapshots.split(every, cutoffs).values() for start in (0, 50, 100)]
-        whole = [every.slice(0, 0), *parts, *(part.slice(150) for part in snapshots.split(every, cutoffs).values())]
-        kept = snapshot_cache.table(settings, history, cutoffs)
-        read = join_snapshots(snapshot_cache.parts(settings, history, cutoffs), members)
+        parts = [
+            part.slice(start, 50)
+            for part in snapshots.split_by_as_of(every, cutoffs).values()
+            for start in (0, 50, 100)
+        ]
+        whole = [
+            every.slice(0, 0),
+            *parts,
+            *(part.slice(150) for part in snapshots.split_by_as_of(every, cutoffs).values()),
+        ]
+        kept = snapshot_cache.load_table(settings, history, cutoffs)
+        read = join_snapshots(snapshot_cache.load_parts(settings, history, cutoffs), members)
     expected = every.to_pandas().merge(members, on=["account_id", "as_of"])
     assert kept.equals(every)
     pd.testing.assert_frame_equal(read, expected, check_exact=True)
