@@ -56,7 +56,7 @@ def chunks(rows):
 database._chunks, database.CHUNK = chunks, 50
 from features.settings.load import load_settings
 from serving.batch import run
-run.run(load_settings(sys.argv[2]), sys.argv[3])
+run.score_accounts(load_settings(sys.argv[2]), sys.argv[3])
 """
 
 
