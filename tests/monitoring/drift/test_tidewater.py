@@ -1,0 +1,110 @@
+"""Drift of a small Tidewater, through the command: healthy, with a source gone, and with a source half gone."""
+
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from features.samples import tidewater
+from features.settings.load import load_settings
+from features.sources.history import History
+from monitoring.__main__ import app
+from training.models.calibration import Calibrator
+from training.models.dataset import load_dataset, select_features
+from training.models.model import HorizonModel, Model
+from training.registry import promotion_log
+
+AT = "2026-01-01"
+TRAINED_AT = tuple(datetime(2025, month, 1, tzinfo=UTC) for month in range(9, 13))
+TOML = Path(__file__).parents[3] / "docs/examples/tidewater.toml"
+CHURN = '\n[churn]\ncohort = { kind = "in_force" }\nlabel = { kind = "lapse" }\nhorizons = [90]\n'
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """Tables, settings and a champion whose reference has ranks and parents' features too, as old models have."""
+    folder = tmp_path_factory.mktemp("drift")
+    tidewater.write(folder / "samples/tidewater", accounts=150, months=22)
+    settings = load_settings(settings_file(folder))
+    with History.open(settings) as history:
+        reference = load_dataset(history, settings, "churn", TRAINED_AT, datetime.fromisoformat(AT)).frame
+    features, categories = select_features(reference.items())
+    reference = reference.drop(columns=["account_id", "as_of"])
+    model = Model(
+        target="churn",
+        features=features,
+        categories=categories,
+        sources=("tickets", "usage", "purchases"),
+        catalog="c",
+        trained_at=TRAINED_AT[-1],
+        horizon_models=(),
+        order=1,
+        reference=reference,
+    )
+    matrix = model.matrix(reference)
+    quiet = {"objective": "binary", "verbosity": -1, "num_threads": 1, "seed": 1}
+    booster = lgb.train(quiet, lgb.Dataset(matrix, np.arange(len(matrix)) % 9 == 0), num_boost_round=3)
+    head = HorizonModel(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, (0.0, 1.0))
+    replace(model, horizon_models=(head,)).save(settings.paths.mlruns / "model")
+    at = promotion_log.format_now()
+    made = promotion_log.Promotion(at, "promote", "churn", "churn-1", "run", "model", "for the tests")
+    promotion_log.append_promotion(settings, made)
+    assert {"rank_users_30d", "parent_tickets_90d"} <= set(reference) - set(features)
+    return folder
+
+
+def settings_file(folder, text=None):
+    """Write Tidewater's settings, without its targets; gives the file."""
+    tables = (text or TOML.read_text()).split("# Leaving means")[0]
+    tables = tables.replace("${GARRISON_DATA:-../../var/samples}", "samples")
+    file = folder / "tidewater.toml"
+    file.write_text(tables + CHURN + '[paths]\nvar = "var"\nmlruns = "mlruns"\n')
+    return file
+
+
+def drift(file):
+    result = CliRunner().invoke(app, ["drift", "--as-of", AT, "--config", str(file)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def copy(sample, tmp_path):
+    """A copy of it that may be harmed."""
+    return shutil.copytree(sample, tmp_path / "copy", ignore=shutil.ignore_patterns("history", "drift"))
+
+
+def moved(out):
+    """Return the columns that the verdict names as moved."""
+    return {line.split(":")[0].strip() for line in out.splitlines() if ": PSI" in line}
+
+
+def test_a_healthy_company_is_healthy(sample):
+    out = drift(sample / "tidewater.toml")
+    assert "Broken" not in out
+    # Months have 28 to 31 days, so terms of a month all change their length from one snapshot to the next.
+    assert moved(out) <= {"term_days"}
+
+
+def test_without_a_source_that_the_model_reads_it_is_broken(copy):
+    text = TOML.read_text()
+    begin, end = text.index("[tables.usage]"), text.index("[tables.purchases]")
+    out = drift(settings_file(copy, text[:begin] + text[end:]))
+    assert "Broken:" in out
+    assert "usage_events_30d: is not in the snapshot" in out
+    assert "rank_" not in out
+
+
+def test_with_half_of_the_usage_gone_its_columns_have_drifted(copy):
+    for part in (copy / "samples/tidewater/usage").glob("*.parquet"):
+        rows = pd.read_parquet(part)
+        rows[rows.index % 2 == 0].to_parquet(part, index=False)
+    out = drift(copy / "tidewater.toml")
+    assert "Drifted:" in out
+    assert {"usage_events_7d", "usage_events_30d", "usage_hours_30d"} <= moved(out)
