@@ -1,4 +1,4 @@
-"""Episodes of risk: which accounts, which owner, which words.
+"""Open and close episodes of risk, and write the messages to the accounts' owners.
 
 In: stored scores and thresholds.
 Out: episodes opened, updated and closed, and messages in the outbox.

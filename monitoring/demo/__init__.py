@@ -1,4 +1,4 @@
-"""The demo: the whole main job on sample data.
+"""Run the whole main job on sample data.
 
 In: a sample company.
 Out: each command with what it prints, and one real mail.

@@ -1,4 +1,4 @@
-"""Sends what the outbox holds.
+"""Send the messages of the outbox.
 
 In: pending messages.
 Out: e-mails or files, and the state of each message.

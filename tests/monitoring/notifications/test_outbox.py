@@ -1,5 +1,6 @@
 import email
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from email import policy
 
 import pytest
@@ -11,6 +12,7 @@ from features.state.locks import Lock, try_lock
 from features.state.tables import OUTBOX
 from monitoring import cli_output
 from monitoring.notifications import channels, outbox
+from serving.events.log import store_events
 
 AT = "2024-06-01"
 MINUTE = 60_000_000
@@ -267,17 +269,28 @@ def test_while_one_process_delivers_another_leaves_it_to_it(any_company, post):
     assert deliver(any_company).sent == 1
 
 
-def test_a_message_that_another_deliverer_has_claimed_is_not_handed_over(company):
+def test_no_two_locks_have_the_same_number():
+    assert len({lock.value for lock in Lock}) == len(Lock.__members__)
+
+
+def test_events_are_logged_while_a_delivery_goes_on(any_company):
+    with ThreadPoolExecutor() as pool, try_lock(any_company.state.engine, Lock.DELIVER) as mine:
+        assert mine
+        stored = pool.submit(store_events, any_company.settings, any_company.state, {})
+        assert stored.result(timeout=20)["received_at"]
+
+
+def test_a_message_that_another_deliverer_has_claimed_is_not_sent(company):
     written(company, {"A": 0.7})
 
     class Other(channels.FolderChannel):
-        """Between our offer and our claim, another deliverer claims the message."""
+        """Between preparing and claiming the message, another deliverer claims it."""
 
         def prepare(self, message):
             assert outbox._change(company.state, message.id, "pending", state="sending")
 
         def commit(self, message):
-            pytest.fail(f"{message.id} was handed over")
+            pytest.fail(f"{message.id} was sent")
 
     [message] = outbox._due(company.state, FAR)
     assert outbox._send(company.state, Other(company.folder), message, FAR) == "pending"
@@ -302,7 +315,7 @@ def test_two_deliverers_at_once_send_each_message_once(any_company, post):
     assert post.recipients == [f"{a}@owners.test" for a in "abcde"]
 
 
-def test_neither_log_nor_summary_shows_a_recipient(company, post, caplog):
+def test_neither_log_nor_output_shows_a_recipient(company, post, caplog):
 
     caplog.set_level(1)
     company.mail_to(post)

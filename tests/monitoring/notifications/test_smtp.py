@@ -139,7 +139,7 @@ def test_one_session_serves_several_messages(post):
     assert len(post.received) == 3
 
 
-def test_a_message_offered_and_not_handed_over_reaches_nobody(post):
+def test_a_message_prepared_and_not_committed_reaches_nobody(post):
     mail = EmailChannel(email_to(post))
     mail.prepare(MESSAGE)
     mail.close()
