@@ -6,7 +6,7 @@ from typing import Any
 
 import ibis
 
-from features.core.contract import TABLES, Column, stored
+from features.core.contract import TABLES, Column, ibis_type
 from features.definitions.feature import DAY, Feature, FeatureContext, feature
 from features.settings import Settings
 
@@ -28,7 +28,7 @@ def attributes(settings: Settings) -> tuple[tuple[str, str], ...]:
     """The attributes of accounts that the settings map, each with its stored type."""
     mapped = settings.tables["accounts"].columns
     contract = TABLES["accounts"].columns
-    return tuple((c, stored(contract.get(c) or Column(mapped[c].kind))) for c in settings.attributes())
+    return tuple((c, ibis_type(contract.get(c) or Column(mapped[c].kind))) for c in settings.attributes())
 
 
 def attribute(name: str) -> Feature:

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Kind = Literal["text", "time", "decimal", "whole", "flag"]
 TEXT, TIME, DECIMAL, WHOLE, FLAG = get_args(Kind)
-STORED: MappingProxyType[Kind, str] = MappingProxyType(
-    {"text": "string", "time": "int64", "decimal": "decimal(18, 4)", "whole": "int64", "flag": "boolean"}
+# Kind to its types in Ibis, DuckDB and PostgreSQL.
+_TYPES: MappingProxyType[Kind, tuple[str, str, str]] = MappingProxyType(
+    {
+        "text": ("string", "VARCHAR", "text"),
+        "time": ("int64", "BIGINT", "bigint"),
+        "decimal": ("decimal(18, 4)", "DECIMAL(18, 4)", "numeric(18, 4)"),
+        "whole": ("int64", "BIGINT", "bigint"),
+        "flag": ("boolean", "BOOLEAN", "boolean"),
+    }
 )
 
 PRIORITIES = ("low", "normal", "high", "urgent")
@@ -26,7 +36,7 @@ class Column:
     """One column: its kind and what it may hold.
 
     Args:
-        kind: What it holds; `STORED` gives the Ibis type it is stored as.
+        kind: What it holds; `ibis_type` and its siblings give the type it is stored as.
         needed: Whether every row must have it.
         among: The values allowed, where they are few.
         least: The smallest number allowed.
@@ -180,6 +190,30 @@ EVENTS = ("tickets", "usage", "purchases", "touches")
 CONTACT = ("account_id", "created_at", "name", "owner_email", "owner_timezone", "parent_id", "merged_into", "merged_at")
 
 
-def stored(column: Column) -> str:
-    """The Ibis type name that a column is stored as."""
-    return STORED[column.kind]
+def ibis_type(column: Column) -> str:
+    """Return the name of the Ibis type that a column is stored as."""
+    return _TYPES[column.kind][0]
+
+
+def duckdb_type(column: Column) -> str:
+    """Return the DuckDB type that a column is stored as."""
+    return _TYPES[column.kind][1]
+
+
+def postgres_type(ibis_name: str, collation: str) -> str:
+    """Return the PostgreSQL type for the name of an Ibis type.
+
+    Args:
+        ibis_name: As `ibis_type` returns it.
+        collation: The collation of text.
+    """
+    name = next(postgres for ibis, _, postgres in _TYPES.values() if ibis == ibis_name)
+    return f'{name} COLLATE "{collation}"' if name == "text" else name
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """Return the Arrow type that a column is stored as."""
+    import pyarrow as pa  # slow to import, and most readers of the contract need no Arrow
+
+    types = {"string": pa.string(), "int64": pa.int64(), "decimal(18, 4)": pa.decimal128(18, 4), "boolean": pa.bool_()}
+    return types[ibis_type(column)]

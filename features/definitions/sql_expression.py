@@ -15,7 +15,7 @@ import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
-from features.core.contract import TABLES, stored
+from features.core.contract import TABLES, ibis_type
 from features.definitions.feature import DAY, Feature, FeatureContext, Stream, WindowedMeasure
 from features.definitions.visibility_rule import IBIS, exists, is_visible
 
@@ -137,10 +137,10 @@ def _aggregate(facts: ir.Table, ask: WindowedMeasure) -> ir.Scalar:
 
 def declare_table(table: str) -> ir.Table:
     """A canonical table, unbound: all its contract columns, those not mapped being null."""
-    return ibis.table({name: stored(column) for name, column in TABLES[table].columns.items()}, name=table)
+    return ibis.table({name: ibis_type(column) for name, column in TABLES[table].columns.items()}, name=table)
 
 
 def declare_numbered_table(table: str) -> ir.Table:
     """The same under the name `numbered_…`, its accounts by their numbers."""
-    columns = {name: stored(column) for name, column in TABLES[table].columns.items()}
+    columns = {name: ibis_type(column) for name, column in TABLES[table].columns.items()}
     return ibis.table(columns | {"account_id": "int32"}, name=f"numbered_{table}")

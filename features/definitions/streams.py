@@ -11,10 +11,10 @@ from collections.abc import Callable
 import ibis
 import ibis.expr.types as ir
 
+from features.core.timestamps import NEVER
 from features.definitions.feature import DAY, Stream
 from features.definitions.visibility_rule import (
     IBIS,
-    NEVER,
     Opening,
     outcome_event_time,
     outcome_known_at,

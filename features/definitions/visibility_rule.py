@@ -15,8 +15,7 @@ import ibis
 import numpy as np
 
 from features.core.sql_text import SqlText
-
-NEVER = 2**62  # µs, far beyond any event
+from features.core.timestamps import NEVER
 
 
 @dataclass(frozen=True)

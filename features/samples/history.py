@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from features.core.timestamps import DAY
 from features.samples import causes, purchases, tickets, usage
 from features.samples.causes import CONTRACT, State, step
 from features.samples.parts import Rows, joined
 from features.samples.population import Population, Today
 from features.samples.purchases import CHARGE, KINDS
-from features.samples.terms import DAY_US, TERMS, Flags, Ints
+from features.samples.terms import TERMS, Flags, Ints
 from features.samples.truth import Moment, Outcomes
 
 _NEW, _RENEWAL, _EXPANSION, _CONTRACTION = range(len(KINDS))
@@ -46,7 +47,7 @@ class _Life:
         """Term starts and charges: all seats, at midnight."""
         if not len(who):
             return
-        at = np.broadcast_to(np.asarray(day) * DAY_US, who.shape)
+        at = np.broadcast_to(np.asarray(day) * DAY, who.shape)
         kinds = np.broadcast_to(np.asarray(kind), who.shape)
         block = purchases.buy(self.people, who, at=at, kind=kinds, seats=self.seats[who], rise=self.rise[who])
         self.bought.append(block)
@@ -142,7 +143,7 @@ def _resize(life: _Life, day: int, draws: causes.Floats) -> None:
         share = 0.05 + 0.25 * extent[who]
         seats = np.maximum(1, np.rint(life.seats[who] * share)).astype(np.int64)
         seats = seats if kind == _EXPANSION else -seats
-        at = day * DAY_US + (time[who] * 86_400).astype(np.int64) * 10**6
+        at = day * DAY + (time[who] * 86_400).astype(np.int64) * 10**6
         kinds = np.full(len(who), kind)
         life.bought.append(purchases.buy(people, who, at=at, kind=kinds, seats=seats, rise=life.rise[who]))
         life.seats[who] += seats

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.core.timestamps import DAY
 from features.samples import causes
 from features.samples.causes import PLANS, Codes, Floats, State
 from features.samples.parts import padded
-from features.samples.terms import DAY_US, TERMS, Flags, Ints, Terms, month_of
+from features.samples.terms import TERMS, Flags, Ints, Terms, month_of
 from features.samples.truth import Traits
 
 SIZES = ("small", "medium", "large")
@@ -116,7 +117,7 @@ def populate(rng: np.random.Generator, *, numbers: range, first: int, days: int)
     seats = np.maximum(2, _spread(rng, _SEATS[size], 0.5).astype(np.int64))
     return Population(
         ids=pc.binary_join_element_wise("T", padded(np.array(numbers), 7), ""),
-        created=start * DAY_US - rng.integers(1, 15 * DAY_US, n),
+        created=start * DAY - rng.integers(1, 15 * DAY, n),
         start=start,
         traits=Traits(Terms(month, dom, length, rng.random(n) < 0.6), plan),
         prepaid=(length == 12) & (rng.random(n) < 0.2),

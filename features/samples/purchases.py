@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.core.timestamps import DAY
 from features.samples.causes import Floats
 from features.samples.parts import Rows, instants, numbered
 from features.samples.population import Population
-from features.samples.terms import DAY_US, Ints, day_in, month_of
+from features.samples.terms import Ints, day_in, month_of
 
 KINDS = ("new", "renewal", "expansion", "contraction")
 CHARGE = -1  # a plain charge inside a longer term has no kind
@@ -48,7 +49,7 @@ def buy(  # noqa: PLR0913  one array for each fact of a purchase
     has = np.column_stack([np.ones(len(who), bool), people.addons[who] & whole[:, None]])
     row, product = np.nonzero(has)
     account = who[row]
-    begin, month = term_start(people, account, at[row] // DAY_US)
+    begin, month = term_start(people, account, at[row] // DAY)
     length = people.traits.terms.length[account]
     billing = np.where(people.prepaid[account], length, 1)
     cents = np.rint(_PRICE[people.traits.plan[account], product] * rise[row] * 100).astype(np.int64)
@@ -78,8 +79,8 @@ def table(rows: Rows, ids: pa.Array, *, chunk: int) -> pa.Table:
             "kind": pa.array(KINDS).take(pa.array(kind, mask=kind == CHARGE)),
             "product": pa.array(PRODUCTS).take(pa.array(rows["product"])),
             "quantity": rows["seats"],
-            "term_starts_at": instants(rows["begin"] * DAY_US),
-            "term_ends_at": instants(rows["end"] * DAY_US),
+            "term_starts_at": instants(rows["begin"] * DAY),
+            "term_ends_at": instants(rows["end"] * DAY),
             "billing_months": rows["billing"],
             "list_price": _money(rows["list_cents"]),
         }

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-DAY_US = 86_400_000_000
 TERMS = (1, 3, 12)  # months; each divides a year, so a price rise always falls on a renewal
 NEARING = 50  # days before a price rise in which it is announced and may pinch
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from features.core.timestamps import DAY
 from features.samples.causes import by_state
 from features.samples.parts import Rows, instants, numbered
 from features.samples.population import Population, Today, pick
-from features.samples.terms import DAY_US
 from features.samples.usage import WEEK
 
 PRIORITIES = ("low", "normal", "high", "urgent")
@@ -117,7 +117,7 @@ def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
     n = len(who)
     priority = pick(rng, _PRIORITY[state])
     hours = _RESOLVED[state] * _PRIORITY_SPEED[priority] * rng.lognormal(0, 0.8, n)
-    at = today.day * DAY_US + rng.integers(0, DAY_US // 10**6, n) * 10**6
+    at = today.day * DAY + rng.integers(0, DAY // 10**6, n) * 10**6
     csat = np.clip(np.rint(rng.normal(_CSAT[state], 0.8)), 1, 5)
     return {
         "account": who,
@@ -135,7 +135,7 @@ def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
 
 def table(rows: Rows, ids: pa.Array, *, chunk: int, until: int) -> pa.Table:
     """Rows as the data contract has them; what comes at or after day `until` is not known yet, so null."""
-    end = until * DAY_US
+    end = until * DAY
     resolved = rows["resolved"]
     return pa.table(
         {

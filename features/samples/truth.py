@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from features.core.timestamps import DAY
 from features.samples import causes
 from features.samples.causes import Codes, Floats, State
-from features.samples.terms import DAY_US, TERMS, Flags, Ints, Terms
+from features.samples.terms import TERMS, Flags, Ints, Terms
 
 HORIZONS = (30, 60, 90)
 
@@ -133,7 +134,7 @@ def table(moment: Moment, traits: Traits, outcomes: Outcomes, ids: pa.Array) -> 
     n = len(moment.account)
     columns: dict[str, object] = {
         "account_id": ids.take(pa.array(moment.account)),
-        "as_of": pa.array(np.full(n, moment.as_of * DAY_US), pa.timestamp("us", "UTC")),
+        "as_of": pa.array(np.full(n, moment.as_of * DAY), pa.timestamp("us", "UTC")),
         "state": pa.array([state.name.lower() for state in State]).take(pa.array(moment.state)),
         "days_to_term_end": traits.terms.days_left(moment.as_of),
     }

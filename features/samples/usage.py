@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.core.timestamps import DAY
 from features.samples.causes import Floats, by_state
 from features.samples.parts import Rows, instants
 from features.samples.population import Population, Today, pick
-from features.samples.terms import DAY_US
 
 FEATURES = ("dashboard", "reports", "search", "export", "automation", "api")
 _SECONDS = np.array([40.0, 90.0, 15.0, 60.0, 30.0, 2.0])  # a use takes, by feature
@@ -97,7 +97,7 @@ def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
     count = 1 + rng.poisson(people.depth[who] * _DEPTH[state] * rng.standard_gamma(4, n) / 4)
     return {
         "account": who.astype(np.int32),
-        "at": today.day * DAY_US + rng.integers(0, DAY_US // 10**6, n) * 10**6,
+        "at": today.day * DAY + rng.integers(0, DAY // 10**6, n) * 10**6,
         "user": (rng.random(n) ** 1.5 * crowd).astype(np.int16),
         "feature": feature.astype(np.int8),
         "count": count.astype(np.int32),

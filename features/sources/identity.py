@@ -13,27 +13,27 @@ from types import MappingProxyType
 import duckdb
 
 from features.core.contract import EVENTS, TABLES
+from features.core.timestamps import EVER, NEVER
 from features.settings import Settings, TableMap
-from features.sources.mapping import ROWS, Mapped, quoted, text
+from features.sources.mapping import ROWS, TableMapping, quote_identifier, quote_literal
 
-_FIRST, _LAST = -(2**62), 2**62  # µs, for a validity without a beginning or an end
 SHOWN = 5
 SEVERAL = "names several accounts"
 # Columns beside those of staged rows.
 EXTERNAL, DOUBTED = '"=external"', '"=doubted"'
 
 
-def orphan(system: str) -> str:
+def describe_orphan(system: str) -> str:
     """The reason of a row whose id names no account at its time."""
     return f"account_id is not among the identities of {system}"
 
 
-def doubtful(system: str) -> str:
+def describe_conflict(system: str) -> str:
     """The reason of a row whose id names several accounts at its time."""
     return f"account_id names several accounts in {system}"
 
 
-def looked_up(rows: str, spec: TableMap, time: str) -> str:
+def resolve_ids(rows: str, spec: TableMap, time: str) -> str:
     """SQL of staged rows whose `.account_id` is the account behind the external id that it was, at the row's time.
 
     Args:
@@ -47,12 +47,12 @@ def looked_up(rows: str, spec: TableMap, time: str) -> str:
     if not spec.system:
         return rows
     # A domain is found after the last @, in an address as in a domain alone; whose it is, identities say.
-    given = quoted(".account_id")
+    given = quote_identifier(".account_id")
     external = f"lower(split_part({given}, '@', -1))" if spec.match == "email_domain" else given
 
     def within(table: str, name: str) -> str:
-        of_system = f"(SELECT * FROM identity.{table} WHERE system = {text(str(spec.system))}) {name}"
-        at = f"e.{quoted('.' + time)}"
+        of_system = f"(SELECT * FROM identity.{table} WHERE system = {quote_literal(str(spec.system))}) {name}"
+        at = f"e.{quote_identifier('.' + time)}"
         return f"{of_system} ON {name}.external_id = e.{EXTERNAL} AND {at} >= {name}.starts AND {at} < {name}.ends"
 
     return (
@@ -62,31 +62,31 @@ def looked_up(rows: str, spec: TableMap, time: str) -> str:
     )
 
 
-def folded(external: str, system: str, settings: Settings) -> str:
+def fold_domain(external: str, system: str, settings: Settings) -> str:
     """SQL of an identity's external id, in lower case and without a leading @ where it is a domain."""
-    return f"CASE WHEN {system} IN ({_by_domain(settings)}) THEN ltrim(lower({external}), '@') ELSE {external} END"
+    return f"CASE WHEN {system} IN ({_list_domain_systems(settings)}) THEN ltrim(lower({external}), '@') ELSE {external} END"
 
 
-def address(settings: Settings) -> str:
+def is_address(settings: Settings) -> str:
     """SQL of whether a staged row of identities gives an address for a domain: it speaks for one person alone."""
-    return f"{quoted('.system')} IN ({_by_domain(settings)}) AND contains({quoted('.external_id')}, '@')"
+    return f"{quote_identifier('.system')} IN ({_list_domain_systems(settings)}) AND contains({quote_identifier('.external_id')}, '@')"
 
 
-def _by_domain(settings: Settings) -> str:
+def _list_domain_systems(settings: Settings) -> str:
     systems = sorted({str(t.system) for t in settings.tables.values() if t.match == "email_domain"})
-    return ", ".join(text(s) for s in systems) or "NULL"
+    return ", ".join(quote_literal(s) for s in systems) or "NULL"
 
 
-def judged(staged: str, table: str, settings: Settings) -> str:
+def flag_conflicts(staged: str, table: str, settings: Settings) -> str:
     """SQL of staged rows with the `why` that only all rows together tell: conflicts of identities, endless merges."""
     if table == "identities":
-        return _conflicts(staged)
+        return _flag_contested_ids(staged)
     if table == "accounts" and "merged_into" in settings.tables["accounts"].columns:
-        return _merges(staged)
+        return _flag_dangling_merges(staged)
     return staged
 
 
-def _conflicts(staged: str) -> str:
+def _flag_contested_ids(staged: str) -> str:
     """Those that overlap a time in which their id is claimed for several accounts are not believed.
 
     A claim counts even if its row is bad for another reason: it is known that someone else was meant.
@@ -98,22 +98,22 @@ def _conflicts(staged: str) -> str:
     in_order = "OVER (PARTITION BY system, external_id ORDER BY t)"
     return f"""
         WITH known AS MATERIALIZED ({staged}),
-        bounded AS (SELECT *, {_bounds()} FROM known),
-        claims AS ({_islands("(SELECT * FROM bounded WHERE account_id IS NOT NULL)", of_account)}),
+        bounded AS (SELECT *, {_select_bounds()} FROM known),
+        claims AS ({_union_spans("(SELECT * FROM bounded WHERE account_id IS NOT NULL)", of_account)}),
         depths AS (SELECT system, external_id, t AS starts, lead(t) {in_order} AS ends,
             sum(sum(step)) {in_order} AS depth FROM ({steps}) GROUP BY system, external_id, t),
-        contested AS ({_islands("(SELECT * FROM depths WHERE depth > 1)", of_id)})
+        contested AS ({_union_spans("(SELECT * FROM depths WHERE depth > 1)", of_id)})
         SELECT b.* EXCLUDE (starts, ends) REPLACE (CASE WHEN b.why_one IS NULL AND b.starts < b.ends
-            AND c.starts < b.ends THEN {text(SEVERAL)} ELSE b.why END AS why)
+            AND c.starts < b.ends THEN {quote_literal(SEVERAL)} ELSE b.why END AS why)
         FROM bounded b ASOF LEFT JOIN contested c
             ON b.system = c.system AND b.external_id = c.external_id AND b.starts < c.ends"""
 
 
-def _bounds() -> str:
-    return f"coalesce(valid_from, {_FIRST}) AS starts, coalesce(valid_until, {_LAST}) AS ends"
+def _select_bounds() -> str:
+    return f"coalesce(valid_from, {EVER}) AS starts, coalesce(valid_until, {NEVER}) AS ends"
 
 
-def _islands(origin: str, keys: tuple[str, ...]) -> str:
+def _union_spans(origin: str, keys: tuple[str, ...]) -> str:
     """SQL of spans `[starts, ends)`, those of the same keys that overlap or touch made one."""
     by = ", ".join(keys)
     ordered = f"OVER (PARTITION BY {by} ORDER BY starts, ends ROWS BETWEEN UNBOUNDED PRECEDING AND"
@@ -124,27 +124,27 @@ def _islands(origin: str, keys: tuple[str, ...]) -> str:
     return f"SELECT {by}, min(starts) AS starts, max(ends) AS ends FROM ({numbered}) GROUP BY {by}, island"
 
 
-def _merges(staged: str) -> str:
+def _flag_dangling_merges(staged: str) -> str:
     """Accounts whose merges do not end in one that stands: each is walked to from there, once."""
     up, known = "merged_into", "(SELECT account_id FROM good)"
     return f"""
         WITH RECURSIVE known AS MATERIALIZED ({staged}),
         good AS MATERIALIZED (SELECT account_id, merged_into FROM known WHERE why IS NULL),
-        sound AS ({_below("good", up, "merged_into IS NULL", "sound")}),
-        astray AS ({_below("good", up, f"merged_into NOT IN {known}", "astray")})
+        sound AS ({_climb("good", up, "merged_into IS NULL", "sound")}),
+        astray AS ({_climb("good", up, f"merged_into NOT IN {known}", "astray")})
         SELECT * REPLACE (CASE
             WHEN why IS NOT NULL OR merged_into IS NULL OR account_id IN (SELECT * FROM sound) THEN why
             WHEN account_id IN (SELECT * FROM astray) THEN 'merged_into is not in accounts'
             ELSE 'merged_into goes round in a circle' END AS why) FROM known"""
 
 
-def _below(origin: str, up: str, start: str, name: str) -> str:
+def _climb(origin: str, up: str, start: str, name: str) -> str:
     """The body of a recursive query `name`: accounts where `start` holds, and all that lead `up` to them."""
     climbed = f"SELECT o.account_id FROM {origin} o JOIN {name} ON o.{up} = {name}.account_id"
     return f"SELECT account_id FROM {origin} WHERE {start} UNION ALL {climbed}"
 
 
-def borne(rows: str, table: str, settings: Settings) -> str:
+def assign_to_survivors(rows: str, table: str, settings: Settings) -> str:
     """SQL of a canonical table's rows as accounts bear them, once some were merged into others.
 
     An event of a merged account dated before `merged_at` stays its own, and the survivor gets a copy that is known
@@ -163,7 +163,7 @@ def borne(rows: str, table: str, settings: Settings) -> str:
     )
 
 
-def settle(connection: duckdb.DuckDBPyConnection, table: str, staged: str) -> None:
+def build_lookup_tables(connection: duckdb.DuckDBPyConnection, table: str, staged: str) -> None:
     """Draw from `accounts` and `identities`, once they are made, what later tables and the report ask of them.
 
     Args:
@@ -181,9 +181,11 @@ def settle(connection: duckdb.DuckDBPyConnection, table: str, staged: str) -> No
     if table in {"accounts", "identities"}:
         # Without any identities both are empty.
         believed = "SELECT * FROM main.identities" if table == "identities" else _NONE
-        several = f"SELECT * FROM ({staged}) WHERE why = {text(SEVERAL)}" if table == "identities" else _NONE
-        made["spans"] = _islands(f"(SELECT *, {_bounds()} FROM ({believed}))", ("system", "external_id", "account_id"))
-        made["doubts"] = _islands(f"(SELECT *, {_bounds()} FROM ({several}))", ("system", "external_id"))
+        several = f"SELECT * FROM ({staged}) WHERE why = {quote_literal(SEVERAL)}" if table == "identities" else _NONE
+        made["spans"] = _union_spans(
+            f"(SELECT *, {_select_bounds()} FROM ({believed}))", ("system", "external_id", "account_id")
+        )
+        made["doubts"] = _union_spans(f"(SELECT *, {_select_bounds()} FROM ({several}))", ("system", "external_id"))
     for name, sql in made.items():
         connection.execute(f"CREATE OR REPLACE TABLE identity.{name} AS {sql}")
 
@@ -194,27 +196,29 @@ _NONE = f"SELECT {_NO_ROW} LIMIT 0"
 # before it got there never bears them.
 _CHAINS = f"""
     WITH RECURSIVE chain AS (
-        SELECT account_id, account_id AS bearer, CAST({_FIRST} AS BIGINT) AS since, merged_at AS until,
+        SELECT account_id, account_id AS bearer, CAST({EVER} AS BIGINT) AS since, merged_at AS until,
             merged_into AS following
         FROM main.accounts WHERE merged_into IS NOT NULL
         UNION ALL
-        SELECT c.account_id, a.account_id, greatest(c.since, c.until), coalesce(a.merged_at, {_LAST}), a.merged_into
+        SELECT c.account_id, a.account_id, greatest(c.since, c.until), coalesce(a.merged_at, {NEVER}), a.merged_into
         FROM chain c JOIN main.accounts a ON a.account_id = c.following)
     SELECT account_id, bearer, since, until FROM chain WHERE since < until"""
 
 
-def exemplify(connection: duckdb.DuckDBPyConnection, spec: TableMap, table: str, rows: Mapped, file: Path) -> None:
+def store_examples(
+    connection: duckdb.DuckDBPyConnection, spec: TableMap, table: str, rows: TableMapping, file: Path
+) -> None:
     """Keep for the report the commonest ids that led nowhere, from a table's quarantine file."""
     if not spec.system:
         return
     external = f"CAST({rows.given['account_id']} AS VARCHAR)"
     shown = _DOMAIN if spec.match == "email_domain" else _HIDDEN
-    reasons = ", ".join(text(why) for why in (orphan(spec.system), doubtful(spec.system)))
-    bad = f"SELECT raw AS {ROWS}, why FROM read_parquet({text(str(file))}) WHERE why IN ({reasons})"
+    reasons = ", ".join(quote_literal(why) for why in (describe_orphan(spec.system), describe_conflict(spec.system)))
+    bad = f"SELECT raw AS {ROWS}, why FROM read_parquet({quote_literal(str(file))}) WHERE why IN ({reasons})"
     each = f"SELECT why, {external} AS external_id FROM ({bad})"
     counted = f"SELECT why, {shown} AS id, count(*) AS n FROM ({each}) GROUP BY ALL"
     connection.execute(
-        f"INSERT INTO identity.examples SELECT {text(table)}, why, id, n FROM ({counted}) "
+        f"INSERT INTO identity.examples SELECT {quote_literal(table)}, why, id, n FROM ({counted}) "
         f"QUALIFY row_number() OVER (PARTITION BY why ORDER BY n DESC, id) <= {SHOWN}"
     )
 
@@ -224,7 +228,7 @@ _DOMAIN = "lower(split_part(external_id, '@', -1))"
 _HIDDEN = f"CASE WHEN contains(external_id, '@') THEN '…@' || {_DOMAIN} ELSE external_id END"
 _BY_ID = f"SELECT system || ' ' || {_HIDDEN} FROM"
 _HAS = "(SELECT account_id FROM main.accounts)"
-_ROOTED = _below("main.accounts", "parent_id", f"parent_id IS NULL OR parent_id NOT IN {_HAS}", "rooted")
+_ROOTED = _climb("main.accounts", "parent_id", f"parent_id IS NULL OR parent_id NOT IN {_HAS}", "rooted")
 # What the report counts and shows: each a query of one column.
 LISTS = MappingProxyType(
     {
@@ -240,6 +244,6 @@ LISTS = MappingProxyType(
 )
 
 
-def listed(what: str) -> str:
+def list_examples(what: str) -> str:
     """SQL of (name, n): the first few of one of `LISTS`, and of how many."""
     return f"SELECT name, count(*) OVER () AS n FROM ({LISTS[what]}) AS t(name) ORDER BY name LIMIT {SHOWN}"

@@ -17,6 +17,7 @@ import ibis
 
 from features.core.contract import DECIMAL, FLAG, TABLES, TIME, WHOLE, Column
 from features.core.errors import SourceError, nearest
+from features.core.redaction import hide_password
 from features.settings import Settings, Source, Value
 
 # The raw rows' name in a mapping's SQL; no column of a source will be called so.
@@ -26,7 +27,7 @@ _LOCAL = r"^\d{4}-\d{1,2}-\d{1,2}([T ][\d:.]+)?$"
 _ZONED = r"^(\d{4}-\d{1,2}-\d{1,2}[T ][\d:.]+) ?(?:[zZ]|UTC|GMT|([+-]\d\d(?::?\d\d)?))$"
 
 
-def attach(backend: ibis.BaseBackend, settings: Settings) -> None:
+def attach_sources(backend: ibis.BaseBackend, settings: Settings) -> None:
     """Make every source a view or table in the schema `source` of a DuckDB backend.
 
     Raises:
@@ -40,7 +41,7 @@ def attach(backend: ibis.BaseBackend, settings: Settings) -> None:
             _attach_database(backend, name, source, settings.folder)
 
 
-def files(source: Source, folder: Path) -> list[Path] | None:
+def list_files(source: Source, folder: Path) -> list[Path] | None:
     """The files that a source is read from, those that are there; None where it is a database on a server."""
     if source.path is None:
         url = str(source.url)
@@ -52,11 +53,11 @@ def files(source: Source, folder: Path) -> list[Path] | None:
 
 
 def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
-    found = files(source, folder)
+    found = list_files(source, folder)
     where = folder / str(source.path)
     if not found:
         raise SourceError(f"sources.{name}.path names no file", found=str(where), hint="Correct the path in the TOML")
-    listed = "[" + ", ".join(text(str(f)) for f in found) + "]"
+    listed = "[" + ", ".join(quote_literal(str(f)) for f in found) + "]"
     suffixes = "".join(found[0].suffixes[-2:]).lower()
     if suffixes.endswith(".parquet"):
         reader = f"read_parquet({listed}, union_by_name = true)"
@@ -68,14 +69,14 @@ def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: 
             f"sources.{name}.path has no known format", found=str(where), hint="Use CSV, CSV.gz or Parquet"
         )
     try:
-        backend.raw_sql(f"CREATE VIEW source.{quoted(name)} AS SELECT * FROM {reader}")
+        backend.raw_sql(f"CREATE VIEW source.{quote_identifier(name)} AS SELECT * FROM {reader}")
     except duckdb.Error as error:
-        raise SourceError(f"sources.{name}.path can't be read: {where}", found=first_line(error)) from error
+        raise SourceError(f"sources.{name}.path can't be read: {where}", found=summarize_error(error)) from error
 
 
 def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
     url, table = str(source.url), str(source.table)
-    shown = re.sub(r"(?<=password=)[^&]*", "…", re.sub(r"//.*@", "//…@", url))
+    shown = hide_password(url)
     if url.startswith("sqlite:///"):
         file = folder / url.removeprefix("sqlite:///")
         # SQLite would make an empty database where there is none.
@@ -83,19 +84,19 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
             raise SourceError(f"sources.{name}.url names no file", found=str(file), hint="Correct the url in the TOML")
         url = f"sqlite:///{file.absolute()}"
     try:
-        with contextlib.closing(_Disconnecting(ibis.connect(url))) as database:
+        with contextlib.closing(_ClosableBackend(ibis.connect(url))) as database:
             typed = database.backend.table(table)
             # All as text, as from a file: a column of UUIDs or one odd value must not cost the table.
             plain = {c: "string" for c, kind in typed.schema().items() if not kind.is_nested()}
             rows = typed.cast(plain).to_pyarrow()
     except Exception as error:  # noqa: BLE001  # every backend has errors of its own; all mean that it can't be had
-        there = first_line(error).replace(url, shown)
-        raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", found=there) from None
+        reason = hide_password(summarize_error(error).replace(url, shown))
+        raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", found=reason) from None
     backend.create_table(name, rows, database="source")
 
 
 @dataclass(frozen=True)
-class _Disconnecting:
+class _ClosableBackend:
     """Gives an Ibis backend the `close` that contextlib knows."""
 
     backend: ibis.BaseBackend
@@ -105,7 +106,7 @@ class _Disconnecting:
 
 
 @dataclass(frozen=True)
-class Mapped:
+class TableMapping:
     """A canonical table as SQL over its raw rows.
 
     Args:
@@ -121,21 +122,23 @@ class Mapped:
     kinds: dict[str, Column]
 
 
-def mapped(backend: ibis.BaseBackend, settings: Settings, table: str) -> Mapped:
+def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> TableMapping:
     """The SQL that maps one table, checked against the columns that its source has.
 
     Raises:
         SourceError: A mapped column is not there, or a query or SQL expression is wrong.
     """
     spec = settings.tables[table]
-    rows = f"source.{quoted(spec.source)}" if spec.source else f"({spec.query})"
+    rows = f"source.{quote_identifier(spec.source)}" if spec.source else f"({spec.query})"
     expressions = {c: v.sql for c, v in spec.columns.items() if v.sql}
-    added = "".join(f", ({sql}) AS {quoted('=' + c)}" for c, sql in expressions.items())
+    added = "".join(f", ({sql}) AS {quote_identifier('=' + c)}" for c, sql in expressions.items())
     origin = f"(SELECT *{added} FROM {rows}) AS {ROWS}"
     try:
         described = backend.con.execute(f"DESCRIBE SELECT * FROM {origin}").fetchall()
     except duckdb.Error as error:
-        raise SourceError(f"tables.{table} can't be read as its query and sql say", found=first_line(error)) from error
+        raise SourceError(
+            f"tables.{table} can't be read as its query and sql say", found=summarize_error(error)
+        ) from error
     types = {row[0]: str(row[1]) for row in described}
     kinds = dict(TABLES[table].columns)
     columns, given = {}, {}
@@ -145,40 +148,40 @@ def mapped(backend: ibis.BaseBackend, settings: Settings, table: str) -> Mapped:
         if origin_column is not None and origin_column not in types:
             hint = nearest(origin_column, (c for c in types if not c.startswith("=")))
             raise SourceError(f"tables.{table}.columns.{column}: the source has no column {origin_column!r}", hint=hint)
-        raw, kind = _raw(value, origin_column, types)
+        raw, kind = _select_raw(value, origin_column, types)
         given[column] = raw
         zone = settings.zone(table).key
-        columns[column] = _typed(raw, kind, kinds[column].kind, zone=zone, form=value.format)
+        columns[column] = _cast(raw, kind, kinds[column].kind, zone=zone, form=value.format)
     event = TABLES[table].time
     if event and "known_at" in kinds:
         lag = spec.lag // timedelta(microseconds=1)
         own, raw = columns.get("known_at", "NULL"), given.get("known_at", "NULL")
         # One that is there and can't be read is no gap: filled, it would let the event be known too early.
         columns["known_at"] = f"CASE WHEN ({raw}) IS NULL THEN {columns[event]} + {lag} ELSE {own} END"
-    return Mapped(origin, columns, given, kinds)
+    return TableMapping(origin, columns, given, kinds)
 
 
-def _raw(value: Value, column: str | None, types: dict[str, str]) -> tuple[str, str]:
+def _select_raw(value: Value, column: str | None, types: dict[str, str]) -> tuple[str, str]:
     """The raw value with empty text and NaN as null, and its DuckDB type."""
     if column is None:
         constant = value.value
-        sql = text(constant) if isinstance(constant, str) else str(constant)
+        sql = quote_literal(constant) if isinstance(constant, str) else str(constant)
         return sql, "VARCHAR" if isinstance(constant, str) else "DOUBLE"
-    sql, kind = f"{ROWS}.{quoted(column)}", types[column]
+    sql, kind = f"{ROWS}.{quote_identifier(column)}", types[column]
     if kind in {"FLOAT", "DOUBLE"}:
         sql = f"CASE WHEN isnan({sql}) THEN NULL ELSE {sql} END"
     if kind == "VARCHAR":
         sql = f"nullif(trim({sql}), '')"
     if value.map:
-        cases = " ".join(f"WHEN {text(k)} THEN {text(v)}" for k, v in value.map.items())
+        cases = " ".join(f"WHEN {quote_literal(k)} THEN {quote_literal(v)}" for k, v in value.map.items())
         return f"CASE CAST({sql} AS VARCHAR) {cases} ELSE CAST({sql} AS VARCHAR) END", "VARCHAR"
     return sql, kind
 
 
-def _typed(raw: str, kind: str, wanted: str, *, zone: str, form: str | None) -> str:
+def _cast(raw: str, kind: str, wanted: str, *, zone: str, form: str | None) -> str:
     """SQL of the canonical value; null where the raw value can't be read as it."""
     if wanted == TIME:
-        return _time(raw, kind, zone=zone, form=form)
+        return _parse_time(raw, kind, zone=zone, form=form)
     if wanted == WHOLE:
         number = f"TRY_CAST({raw} AS DOUBLE)"
         return f"CASE WHEN {number} = floor({number}) THEN TRY_CAST({number} AS BIGINT) END"
@@ -189,40 +192,40 @@ def _typed(raw: str, kind: str, wanted: str, *, zone: str, form: str | None) -> 
     return f"CAST({raw} AS VARCHAR)"
 
 
-def _time(raw: str, kind: str, *, zone: str, form: str | None) -> str:
+def _parse_time(raw: str, kind: str, *, zone: str, form: str | None) -> str:
     """SQL of an instant in µs: naive times are local to `zone`, dates its midnight."""
     if kind.startswith("TIMESTAMP WITH TIME ZONE"):
         return f"CASE WHEN isfinite({raw}) THEN epoch_us({raw}) END"
     if kind == "VARCHAR" and form is None:
-        clock, offset = (f"regexp_extract({raw}, {text(_ZONED)}, {group})" for group in (1, 2))
+        clock, offset = (f"regexp_extract({raw}, {quote_literal(_ZONED)}, {group})" for group in (1, 2))
         zoned = f"TRY_CAST({clock} || coalesce(nullif({offset}, ''), 'Z') AS TIMESTAMPTZ)"
-        local = f"TRY_CAST(CASE WHEN regexp_matches({raw}, {text(_LOCAL)}) THEN {raw} END AS TIMESTAMP)"
-        return f"coalesce(epoch_us({zoned}), {_local(local, zone)})"
+        local = f"TRY_CAST(CASE WHEN regexp_matches({raw}, {quote_literal(_LOCAL)}) THEN {raw} END AS TIMESTAMP)"
+        return f"coalesce(epoch_us({zoned}), {_localize(local, zone)})"
     if kind == "VARCHAR":
-        parsed = f"try_strptime({raw}, {text(str(form))})"
+        parsed = f"try_strptime({raw}, {quote_literal(str(form))})"
         # With an offset in it, what DuckDB parses is an instant already.
-        return f"epoch_us({parsed})" if re.search("%[zZ]", str(form)) else _local(parsed, zone)
+        return f"epoch_us({parsed})" if re.search("%[zZ]", str(form)) else _localize(parsed, zone)
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
-        return _local(f"CAST({raw} AS TIMESTAMP)", zone)
+        return _localize(f"CAST({raw} AS TIMESTAMP)", zone)
     # A number may be seconds or milliseconds of anything: not guessed, a `sql` expression can say it.
     return "CAST(NULL AS BIGINT)"
 
 
-def _local(naive: str, zone: str) -> str:
+def _localize(naive: str, zone: str) -> str:
     finite = f"CASE WHEN isfinite({naive}) THEN {naive} END"
-    return f"epoch_us({finite})" if zone == "UTC" else f"epoch_us(timezone({text(zone)}, {finite}))"
+    return f"epoch_us({finite})" if zone == "UTC" else f"epoch_us(timezone({quote_literal(zone)}, {finite}))"
 
 
-def quoted(name: str) -> str:
+def quote_identifier(name: str) -> str:
     """A SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def text(value: str) -> str:
+def quote_literal(value: str) -> str:
     """A SQL text literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def first_line(error: Exception) -> str:
+def summarize_error(error: Exception) -> str:
     """The sentence of a database's error, without its drawing of where."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

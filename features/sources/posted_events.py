@@ -6,7 +6,6 @@ its place in the log. Here they are read, and joined with what the company's own
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,9 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from features.core.contract import TABLES, stored
+from features.core.contract import TABLES, duckdb_type
 from features.core.errors import SourceError
+from features.core.redaction import hide_password
 from features.core.sql_text import SqlText
 from features.definitions.visibility_rule import SQL, Opening, reported_at
 from features.settings import Settings
@@ -35,35 +35,34 @@ OUTCOME = ("csat", "reopened", "escalated")
 _VIEW = "posted_events"
 _COLUMNS = ("seq", "source", "event_id", "revision", "account_id", "known_at", "content")
 _KINDS = {"source": pa.string(), "event_id": pa.string(), "account_id": pa.string(), "content": pa.string()}
-_SQL_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "decimal(18, 4)": "DECIMAL(18, 4)", "boolean": "BOOLEAN"}
 
 
-def position(settings: Settings) -> int:
+def read_log_position(settings: Settings) -> int:
     """The log's newest place; 0 where nothing ever came.
 
     Raises:
         SourceError: The state database can't be read.
     """
-    with _reading(settings) as connection:
-        return 0 if connection is None else newest(connection)
+    with _connect(settings) as connection:
+        return 0 if connection is None else query_log_position(connection)
 
 
-def newest(connection: sa.Connection) -> int:
+def query_log_position(connection: sa.Connection) -> int:
     """The log's newest place; 0 where it is empty."""
     return int(connection.scalar(sa.select(sa.func.max(EVENT_LOG.c.seq))) or 0)
 
 
-def read(settings: Settings, until: int) -> pa.Table:
+def read_revisions(settings: Settings, until: int) -> pa.Table:
     """All revisions up to a place of the log.
 
     Raises:
         SourceError: The state database can't be read.
     """
-    with _reading(settings) as connection:
-        return _arrow([]) if connection is None or not until else revisions(connection, until=until)
+    with _connect(settings) as connection:
+        return _to_arrow([]) if connection is None or not until else query_revisions(connection, until=until)
 
 
-def revisions(connection: sa.Connection, accounts: Sequence[str] = (), *, after: int = 0, until: int) -> pa.Table:
+def query_revisions(connection: sa.Connection, accounts: Sequence[str] = (), *, after: int = 0, until: int) -> pa.Table:
     """Revisions of events, in the order of the log.
 
     Args:
@@ -83,23 +82,25 @@ def revisions(connection: sa.Connection, accounts: Sequence[str] = (), *, after:
         other = EVENT_LOG.alias("other")
         later = (other.c.source == EVENT_LOG.c.source) & (other.c.event_id == EVENT_LOG.c.event_id)
         query = query.where(sa.exists().where(later, other.c.seq > after, other.c.seq <= until))
-    return _arrow(connection.execute(query).all())
+    return _to_arrow(connection.execute(query).all())
 
 
-def count(found: pa.Table, table: str) -> int:
+def count_events(found: pa.Table, table: str) -> int:
     """How many events of a table there are among revisions."""
     return len(
         {e for s, e in zip(found["source"].to_pylist(), found["event_id"].to_pylist(), strict=True) if s == table}
     )
 
 
-def rows(settings: Settings, table: str, revisions: str = _VIEW) -> str:
+def select_rows(settings: Settings, table: str, revisions: str = _VIEW) -> str:
     """SQL of canonical rows out of revisions, as the accounts bear them; those of unknown accounts are left out."""
     known = "account_id IN (SELECT account_id FROM main.accounts)"
-    return identity.borne(f"SELECT * FROM ({_folded(table, revisions)}) WHERE {known}", table, settings)
+    return identity.assign_to_survivors(
+        f"SELECT * FROM ({_fold_revisions(table, revisions)}) WHERE {known}", table, settings
+    )
 
 
-def waiting(table: str, revisions: str = _VIEW) -> str:
+def select_waiting_count(table: str, revisions: str = _VIEW) -> str:
     """SQL that counts the events of unknown accounts."""
     return (
         f"SELECT count(DISTINCT event_id) FROM {revisions} WHERE source = {quote_literal(table)} "
@@ -107,7 +108,7 @@ def waiting(table: str, revisions: str = _VIEW) -> str:
     )
 
 
-def joined(settings: Settings, table: str, own: str, posted: str) -> str:
+def merge_rows(settings: Settings, table: str, own: str, posted: str) -> str:
     """SQL of a table's own rows and the posted ones.
 
     What both tell is one row: the table's, known when the first of the two told it. Of a ticket it takes in what
@@ -120,13 +121,13 @@ def joined(settings: Settings, table: str, own: str, posted: str) -> str:
         posted: SQL of the posted ones, likewise.
     """
     if table == "tickets":
-        return _tickets(own, posted)
+        return _merge_tickets(own, posted)
     time = TABLES[table].time
     near = f"(account_id, {time}) IN (SELECT account_id, {time} FROM posted)"
-    if _by_order(settings, table):
+    if _has_order_ids(settings, table):
         near = "account_id IN (SELECT account_id FROM posted)"
     pair = 'SELECT near."=n", p.event_id, p.account_id, p.known_at, p.first_known_at FROM near JOIN posted p ON '
-    pairs = " UNION ALL ".join(pair + same for same in _same(settings, table))
+    pairs = " UNION ALL ".join(pair + same for same in _match_conditions(settings, table))
     return f"""
         WITH posted AS MATERIALIZED ({posted}),
         own AS ({own}),
@@ -148,7 +149,7 @@ _EARLIER = (
 )
 
 
-def _tickets(own: str, posted: str) -> str:
+def _merge_tickets(own: str, posted: str) -> str:
     replaced = [_EARLIER.format(own="o", k="p.known_at", f="p.first_known_at")]
     opening = Opening(*map(SqlText, ("o.opened_at", "o.known_at", "o.first_known_at")))
     for column in LATER:
@@ -174,11 +175,11 @@ def _tickets(own: str, posted: str) -> str:
         SELECT * FROM posted WHERE ticket_id NOT IN (SELECT ticket_id FROM near)"""
 
 
-def _by_order(settings: Settings, table: str) -> bool:
+def _has_order_ids(settings: Settings, table: str) -> bool:
     return table == "purchases" and "order_id" in settings.tables[table].columns
 
 
-def _same(settings: Settings, table: str) -> Iterator[str]:
+def _match_conditions(settings: Settings, table: str) -> Iterator[str]:
     """SQL conditions under which a row of the table, `near`, and a posted one, `p`, tell of one event.
 
     By the order, product and kind where there is an order; else where all that the post gives is the same. What the
@@ -197,7 +198,7 @@ def _same(settings: Settings, table: str) -> Iterator[str]:
         *(f"near.{quote_identifier(c)} = p.{quote_identifier(c)}" for c in needed),
         *alike,
     ]
-    if not _by_order(settings, table):
+    if not _has_order_ids(settings, table):
         yield " AND ".join(whole)
         return
     yield " AND ".join(["p.order_id IS NULL", *whole])
@@ -206,7 +207,7 @@ def _same(settings: Settings, table: str) -> Iterator[str]:
     yield " AND ".join(order)
 
 
-def _folded(table: str, revisions: str) -> str:
+def _fold_revisions(table: str, revisions: str) -> str:
     """SQL of canonical rows, one an event: its newest content, each fact known when it first came."""
     contract = TABLES[table]
     made = {"known_at": "min(known_at)", "first_known_at": "NULL", "event_id": "any_value(event_id)"}
@@ -216,12 +217,12 @@ def _folded(table: str, revisions: str) -> str:
     columns = []
     for name, column in contract.columns.items():
         value = made.get(name, f"any_value(told->>'$.{name}')")
-        columns.append(f"CAST({value} AS {_SQL_TYPES[stored(column)]}) AS {quote_identifier(name)}")
+        columns.append(f"CAST({value} AS {duckdb_type(column)}) AS {quote_identifier(name)}")
     return f"SELECT {', '.join(columns)} FROM {latest} GROUP BY event_id"
 
 
 @contextmanager
-def shown(connection: duckdb.DuckDBPyConnection, found: pa.Table) -> Iterator[None]:
+def register_revisions(connection: duckdb.DuckDBPyConnection, found: pa.Table) -> Iterator[None]:
     """Have revisions in a connection, where the SQL of this module looks for them."""
     connection.register(_VIEW, found)
     try:
@@ -230,13 +231,13 @@ def shown(connection: duckdb.DuckDBPyConnection, found: pa.Table) -> Iterator[No
         connection.unregister(_VIEW)
 
 
-def _arrow(found: Sequence[sa.Row[tuple[object, ...]]]) -> pa.Table:
+def _to_arrow(found: Sequence[sa.Row[tuple[object, ...]]]) -> pa.Table:
     values = list(zip(*found, strict=True)) if found else [()] * len(_COLUMNS)
     return pa.table({c: pa.array(v, _KINDS.get(c, pa.int64())) for c, v in zip(_COLUMNS, values, strict=True)})
 
 
 @contextmanager
-def _reading(settings: Settings) -> Iterator[sa.Connection | None]:
+def _connect(settings: Settings) -> Iterator[sa.Connection | None]:
     """A connection to the state database; None where there is none yet, or nothing ever came."""
     url = sa.make_url(settings.state)
     lite = url.get_backend_name() == "sqlite"
@@ -250,8 +251,7 @@ def _reading(settings: Settings) -> Iterator[sa.Connection | None]:
         with engine.connect() as connection:
             yield connection if sa.inspect(connection).has_table(EVENT_LOG.name) else None
     except sa.exc.DBAPIError as error:
-        shown_url = url.render_as_string(hide_password=True)
-        there = re.sub(r"password=\S+", "password=…", summarize_error(error.orig or error))
-        raise SourceError(f"the events in {shown_url} can't be read", found=there) from None
+        reason = hide_password(summarize_error(error.orig or error))
+        raise SourceError(f"the events in {hide_password(str(url))} can't be read", found=reason) from None
     finally:
         engine.dispose()

@@ -5,7 +5,6 @@ Opening it brings it to the newest revision in `serving/migrations`; two process
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from features.core.errors import GarrisonError
+from features.core.redaction import hide_password
 from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.locks import Lock, lock_transaction
@@ -139,11 +139,6 @@ def connect(url: str) -> sa.Engine:
     )
 
 
-def shown(url: str) -> str:
-    """A URL as it may be printed: without its password. What is no URL stays as it is."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
-
-
 def _sqlite(address: sa.URL) -> sa.Engine:
     if address.database:
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
@@ -251,5 +246,5 @@ def _explained(engine: sa.Engine) -> Iterator[None]:
         locked = "locked" in said or "lock timeout" in said
         what = "is locked by another process" if locked else "can't be used"
         do = "Wait until that process is done" if locked else "Check that it is there and may be written to"
-        where = engine.url.render_as_string(hide_password=True)
+        where = hide_password(str(engine.url))
         raise GarrisonError(f"the database {where} {what}", found=said, hint=do) from error

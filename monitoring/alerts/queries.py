@@ -107,7 +107,7 @@ def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horiz
     Raises:
         GarrisonError: There are no scores at that instant.
     """
-    newest = connection.scalar(sa.select(sa.func.max(SCORES.c.as_of)).where(_kind(horizon)))
+    newest = connection.scalar(sa.select(sa.func.max(SCORES.c.as_of)).where(_is_of_horizon(horizon)))
     if as_of is None and newest is not None:
         return int(newest)
     if as_of is None:
@@ -115,7 +115,7 @@ def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horiz
             f"there are no {TARGET} scores over {horizon} days", hint="Run `python -m serving score --as-of D` first"
         )
     at = to_micros(as_of)
-    any_score = sa.select(SCORES.c.account_id).where(_kind(horizon), SCORES.c.as_of == at).limit(1)
+    any_score = sa.select(SCORES.c.account_id).where(_is_of_horizon(horizon), SCORES.c.as_of == at).limit(1)
     if connection.scalar(any_score) is None:
         raise GarrisonError(
             f"there are no {TARGET} scores over {horizon} days as of {format_instant(at)}",
@@ -153,7 +153,7 @@ def read_alert_state(connection: sa.Connection, at: int, horizon: int, *, thresh
     Raises:
         GarrisonError: The scores are of another model than the thresholds.
     """
-    at_instant = (_kind(horizon), SCORES.c.as_of == at)
+    at_instant = (_is_of_horizon(horizon), SCORES.c.as_of == at)
     models = sorted(connection.scalars(sa.select(SCORES.c.model).where(*at_instant).distinct()))
     if models != [thresholds.model]:
         raise GarrisonError(
@@ -181,11 +181,15 @@ def read_earlier_scores(
     """Read each account's last score before an instant (µs); accounts without one are left out."""
     scores = {}
     for start in range(0, len(accounts), _CHUNK):
-        mine = (_kind(horizon), SCORES.c.as_of < at, SCORES.c.account_id.in_(accounts[start : start + _CHUNK]))
-        last = sa.select(SCORES.c.account_id, sa.func.max(SCORES.c.as_of)).where(*mine)
+        conditions = (
+            _is_of_horizon(horizon),
+            SCORES.c.as_of < at,
+            SCORES.c.account_id.in_(accounts[start : start + _CHUNK]),
+        )
+        last = sa.select(SCORES.c.account_id, sa.func.max(SCORES.c.as_of)).where(*conditions)
         keys = sa.tuple_(SCORES.c.account_id, SCORES.c.as_of).in_(last.group_by(SCORES.c.account_id))
         query = sa.select(SCORES.c.account_id, SCORES.c.score, SCORES.c.as_of, SCORES.c.model)
-        for account, score, as_of, model in connection.execute(query.where(*mine, keys)):
+        for account, score, as_of, model in connection.execute(query.where(*conditions, keys)):
             scores[account] = EarlierScore(score, from_micros(as_of), model)
     return scores
 
@@ -196,5 +200,5 @@ def format_instant(at: int) -> str:
     return when.date().isoformat() if at % DAY == 0 else when.isoformat()
 
 
-def _kind(horizon: int) -> sa.ColumnElement[bool]:
+def _is_of_horizon(horizon: int) -> sa.ColumnElement[bool]:
     return (SCORES.c.target == TARGET) & (SCORES.c.horizon == horizon)

@@ -4,10 +4,9 @@ import random
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from features.core.timestamps import to_micros
+from features.core.timestamps import DAY, to_micros
 from features.settings import Settings
 
-DAY = 86_400_000_000
 AS_OFS = [
     datetime(2024, 2, 29, 12, 34, 56, 789_012, tzinfo=UTC),  # leap day
     datetime(2024, 3, 31, 1, tzinfo=UTC),  # clocks go forward in Europe

@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from features.arrays.kernels import NotVectorizable
+from features.arrays.kinds import NotVectorizable
 from features.arrays.tables import ArrayQuery
 from features.core.timestamps import NEVER, sort_unique_micros, to_datetimes, to_micros
 from features.definitions.feature import DAY

@@ -1,4 +1,4 @@
-"""Merged accounts, as labels see them.
+"""Treats merged accounts as labels need them.
 
 Events after a merge are the survivor's own. Of those before it the survivor has copies, which count as its past once
 it has been told of them (`known_at`), and never as what lies ahead.
@@ -10,20 +10,19 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from features.core.timestamps import EVER, NEVER
 from features.definitions.visibility_rule import is_known
 from features.sources.history import History
 
-_EVER, _NEVER = -(2**62), 2**62  # µs, before and after any `as_of`
-
 
 def read_merge_times(history: History) -> pd.Series:
-    """When accounts were merged into others, in µs (float64): by account_id, of those that were."""
-    found = history.query("SELECT account_id, merged_at FROM accounts WHERE merged_at IS NOT NULL")
-    return found.set_index("account_id")["merged_at"].astype("float64")
+    """Return when accounts were merged into others, in µs (float64), by account_id of those that were."""
+    merged = history.query("SELECT account_id, merged_at FROM accounts WHERE merged_at IS NOT NULL")
+    return merged.set_index("account_id")["merged_at"].astype("float64")
 
 
 def exclude_copies(facts: ir.Table) -> ir.Table:
-    """Without the copies: all that can lie ahead."""
+    """Exclude the copies: only other facts can lie ahead."""
     return facts.filter(facts.first_known_at.isnull())
 
 
@@ -33,7 +32,7 @@ def told(facts: ir.Table, as_of: ir.Value) -> ir.BooleanValue:
 
 
 def build_versions(facts: ir.Table) -> ir.Table:
-    """The facts with `since` and `until`: as they look from any `as_of` in `[since, until)`.
+    """Return the facts with `since` and `until`: as they are seen from any `as_of` in `[since, until)`.
 
     For what is made of several of an account's facts, such as by a window function. An account without copies has
     each fact once, from ever to never; a survivor has them again for each instant at which it was told of copies.
@@ -43,7 +42,7 @@ def build_versions(facts: ir.Table) -> ir.Table:
     tellings = tellings.mutate(until=tellings.since.lead().over(group_by="account_id", order_by="since"))
     later = tellings.join(facts, [tellings.account_id == facts.account_id, told(facts, tellings.since)])
     first = tellings.group_by("account_id").agg(until=tellings.since.min())
-    before = exclude_copies(facts).mutate(since=ibis.literal(_EVER, "int64")).left_join(first, "account_id")
+    before = exclude_copies(facts).mutate(since=ibis.literal(EVER, "int64")).left_join(first, "account_id")
     columns = [*facts.columns, "since", "until"]
     every = before.select(columns).union(later.select(columns))
-    return every.mutate(until=every.until.fill_null(_NEVER))
+    return every.mutate(until=every.until.fill_null(NEVER))

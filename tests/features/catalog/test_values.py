@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from features.catalog import BUILT_IN
 from features.core.contract import EVENTS
-from features.core.timestamps import to_micros
+from features.core.timestamps import DAY, to_micros
 from tests.support.property_tests import examples
 
-DAY = 86_400_000_000
 AS_OF = to_micros(datetime(2024, 7, 1, tzinfo=UTC))
 
 

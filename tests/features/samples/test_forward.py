@@ -4,8 +4,8 @@ import lightgbm
 import numpy as np
 import pytest
 
+from features.core.timestamps import DAY
 from features.samples.purchases import KINDS
-from features.samples.terms import DAY_US
 
 WINDOWS = (7, 14, 30, 90, 1000)
 SPAN = 10**6
@@ -23,7 +23,7 @@ def rows(tidewater):
 
 def counts(events, rows, since, until):
     """Events of each row's account on days [since, until), by two searches in one sorted key."""
-    keys = np.sort(events["account"].astype(np.int64) * SPAN + events["at"] // DAY_US)
+    keys = np.sort(events["account"].astype(np.int64) * SPAN + events["at"] // DAY)
     account = rows["account"].to_numpy() * SPAN
     return np.searchsorted(keys, account + until) - np.searchsorted(keys, account + since)
 
@@ -90,7 +90,7 @@ def test_events_drawn_for_a_life_already_known_are_caught(tidewater, rows):
     life = np.where(lapse < 0, tidewater.until + 200, lapse) - first
     account = np.repeat(np.arange(len(life)), 60)
     day = first[account] + (rng.random(len(account)) * life[account]).astype(int)
-    spread = {"account": account, "at": day * DAY_US}
+    spread = {"account": account, "at": day * DAY}
     as_of = rows["as_of"].to_numpy()
     density = counts(spread, rows, 0 * as_of, as_of) / (as_of - first[rows["account"]])
     low, _ = gain(rows, density[:, None], outcome="churned_90d", p="p_churn_90d")

@@ -15,8 +15,8 @@ import pytest
 
 from features.core.contract import TABLES
 from features.core.errors import GarrisonError
+from features.core.timestamps import DAY
 from features.samples import tidewater
-from features.samples.terms import DAY_US
 
 EVENTS = {"tickets": "opened_at", "usage": "used_at", "purchases": "purchased_at"}
 START, END = pd.Timestamp("2025-05-01", tz="UTC"), pd.Timestamp("2026-01-01", tz="UTC")
@@ -185,7 +185,7 @@ def test_a_shorter_run_is_the_start_of_a_longer_one(company):
     long, short = company(200, 6, seed=2), company(200, 6, seed=2, short_of=40)
     for name in ("usage", "tickets", "purchases"):
         whole, start = getattr(long.history, name), getattr(short.history, name)
-        before = whole["at"] < short.until * DAY_US
+        before = whole["at"] < short.until * DAY
         assert 0 < before.sum() < len(before)
         for column in whole:
             np.testing.assert_array_equal(whole[column][before], start[column])

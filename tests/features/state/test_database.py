@@ -134,16 +134,3 @@ def test_an_unreachable_database_is_told_without_its_password() -> None:
 def test_another_database_is_refused(wrong: str) -> None:
     with pytest.raises(GarrisonError, match=r"sqlite:///file\.db or postgresql://"):
         database.open(at(wrong))
-
-
-@pytest.mark.parametrize(
-    ("given", "printed"),
-    [
-        ("postgresql://me:pa@ss@host/x#t", "postgresql://me:***@host/x#t"),
-        ("postgresql://me@host/x", "postgresql://me@host/x"),
-        ("sqlite:////tmp/a.db", "sqlite:////tmp/a.db"),
-        ("scores.csv", "scores.csv"),
-    ],
-)
-def test_a_destination_is_printed_without_its_password(given: str, printed: str) -> None:
-    assert database.shown(given) == printed
