@@ -9,8 +9,11 @@ from hypothesis import settings
 NIGHTLY_FACTOR = 20
 
 
+def is_nightly() -> bool:
+    """Return whether the tests run as `make test-nightly` runs them."""
+    return settings.get_current_profile_name() == "nightly"
+
+
 def examples(count: int, **rest: Any) -> settings:
     """Return settings of so many examples, the same each time; nightly of twenty times as many, new each time."""
-    if settings.get_current_profile_name() == "nightly":
-        count *= NIGHTLY_FACTOR
-    return settings(max_examples=count, **rest)
+    return settings(max_examples=count * NIGHTLY_FACTOR if is_nightly() else count, **rest)
