@@ -62,15 +62,15 @@ def format_alerts(run: AlertRun, *, dry_run: bool) -> Iterator[str]:
 def tabulate_alerts(run: AlertRun, *, currency: str) -> Table:
     """Build the table of new episodes, the largest value x score first."""
     value = f"{currency} a year"
-    shown = table("account", "name", "owner", "risk", value, "message", right=("risk", value))
+    rows = table("account", "name", "owner", "risk", value, "message", right=("risk", value))
     for opened in run.opened[:_SHOWN]:
         score = opened.score
         money = "not known" if score.value is None else f"{score.value:,.0f}"
         names = _show_name(opened.contact.name), _show_owner(opened.contact.owner)
-        shown.add_row(to_safe_line(score.account_id), *names, f"{score.score:.0%}", money, opened.route.state)
+        rows.add_row(to_safe_line(score.account_id), *names, f"{score.score:.0%}", money, opened.route.state)
     if len(run.opened) > _SHOWN:
-        shown.add_row("…", f"and {len(run.opened) - _SHOWN:,} more", "", "", "", "")
-    return shown
+        rows.add_row("…", f"and {len(run.opened) - _SHOWN:,} more", "", "", "", "")
+    return rows
 
 
 def build_alerts_json(run: AlertRun, *, dry_run: bool) -> dict[str, Any]:
@@ -140,11 +140,11 @@ def read_episodes(store: Store, *, closed: bool) -> list[dict[str, Any]]:
 def tabulate_episodes(rows: Sequence[Mapping[str, Any]], contacts: Mapping[str, Contact]) -> Table:
     """Build the table of episodes, a row each."""
     numbers = ("at opening", "now", "peak")
-    shown = table("opened", "account", "name", "owner", *numbers, "state", "message", right=numbers)
+    listed = table("opened", "account", "name", "owner", *numbers, "state", "message", right=numbers)
     for row in rows:
         contact = contacts.get(row["account_id"], Contact())
         scores = (row["opened_score"], row["last_score"], row["peak_score"])
-        shown.add_row(
+        listed.add_row(
             row["opened_as_of"],
             to_safe_line(row["account_id"]),
             _show_name(contact.name),
@@ -153,7 +153,7 @@ def tabulate_episodes(rows: Sequence[Mapping[str, Any]], contacts: Mapping[str, 
             f"{row['outcome']} {row['closed_as_of']}" if row["outcome"] else "open",
             row["message"],
         )
-    return shown
+    return listed
 
 
 def _show_name(name: str | None) -> str:

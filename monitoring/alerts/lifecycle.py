@@ -193,21 +193,21 @@ def _write(store: Store, outcome: AlertRun, risks: list[AccountRisk]) -> AlertRu
         ran = {"as_of": at, "enter": limits.enter, "leave": limits.leave, "run_at": now}
         connection.execute(sa.insert(ALERT_RUNS), shared | ran)
         if outcome.opened:
-            connection.execute(sa.insert(EPISODES), [shared | _row(o, at) for o in outcome.opened])
+            connection.execute(sa.insert(EPISODES), [shared | _build_episode_row(o, at) for o in outcome.opened])
             pairs = enumerate(zip(outcome.opened, risks, strict=True))
-            connection.execute(sa.insert(OUTBOX), [_queued(o, risk, n, now) for n, (o, risk) in pairs])
+            connection.execute(sa.insert(OUTBOX), [_build_outbox_row(o, risk, n, now) for n, (o, risk) in pairs])
         _update_episodes(connection, outcome, at)
     return outcome
 
 
-def _row(opened: OpenedEpisode, at: int) -> dict[str, Any]:
+def _build_episode_row(opened: OpenedEpisode, at: int) -> dict[str, Any]:
     score = opened.score
     scores = dict.fromkeys(("opened_score", "peak_score", "last_score"), score.score)
     named = {"id": opened.episode, "account_id": score.account_id, "value": score.value}
     return {**named, **scores, "opened_as_of": at, "last_as_of": at}
 
 
-def _queued(opened: OpenedEpisode, risk: AccountRisk, position: int, now: int) -> dict[str, Any]:
+def _build_outbox_row(opened: OpenedEpisode, risk: AccountRisk, position: int, now: int) -> dict[str, Any]:
     return {
         "id": build_message_id(opened.episode, "opened"),
         "episode_id": opened.episode,

@@ -90,20 +90,20 @@ def route_messages(
         GarrisonError: The settings' fallback owner is not one plain address.
     """
     spare = parse_fallback_owner(alerts)
-    told: Counter[str] = Counter()
+    messages: Counter[str] = Counter()
     routes = {}
-    for stake in sorted(stakes, key=_weight):
-        routes[stake.account_id] = found = _one(contacts.get(stake.account_id, Contact()), spare)
-        if found.recipient is None:
+    for stake in sorted(stakes, key=_rank_key):
+        routes[stake.account_id] = message_route = _route_one(contacts.get(stake.account_id, Contact()), spare)
+        if message_route.recipient is None:
             continue
-        told[found.recipient.lower()] += 1
-        if told[found.recipient.lower()] > alerts.per_owner:
+        messages[message_route.recipient.lower()] += 1
+        if messages[message_route.recipient.lower()] > alerts.per_owner:
             over = f"over the cap of {alerts.per_owner} new messages for one owner"
-            routes[stake.account_id] = MessageRoute(found.recipient, WITHHELD, over)
+            routes[stake.account_id] = MessageRoute(message_route.recipient, WITHHELD, over)
     return routes
 
 
-def _one(contact: Contact, spare: str | None) -> MessageRoute:
+def _route_one(contact: Contact, spare: str | None) -> MessageRoute:
     if owner := parse_address(contact.owner):
         return MessageRoute(owner, PENDING)
     if spare:
@@ -112,5 +112,5 @@ def _one(contact: Contact, spare: str | None) -> MessageRoute:
     return MessageRoute(None, UNDELIVERABLE, f"{why}, and there is no alerts.fallback_owner")
 
 
-def _weight(stake: RankedAccount) -> tuple[float, float, str]:
+def _rank_key(stake: RankedAccount) -> tuple[float, float, str]:
     return (-(stake.value or 0.0) * stake.score, -stake.score, stake.account_id)

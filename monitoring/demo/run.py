@@ -93,7 +93,7 @@ def run(name: str) -> None:
 
 
 class _Demo:
-    """Runs the steps of one story."""
+    """The steps of one sample company's demo, and the places to look that they leave."""
 
     def __init__(self, config: str, environment: Mapping[str, str]) -> None:
         self._config, self._environment = config, dict(environment)
@@ -102,10 +102,12 @@ class _Demo:
         self.places: list[tuple[str, str]] = [("the company's settings", config)]
 
     def title(self, text: str) -> None:
+        """Print the numbered title of a step."""
         self._step += 1
         print(f"\n{'─' * 80}\n{self._step}. {text}\n", flush=True)
 
     def prepare(self, story: DemoStory) -> None:
+        """Write the sample company's tables, check them, and build a snapshot."""
         self.title("Make sample data, then read and check it as the company's TOML file says")
         self._call("features", "sample", *story.sample)
         self._call("features", "check", "--config", self._config)
@@ -114,6 +116,7 @@ class _Demo:
         self.places.append(("one snapshot of every account", f"{_FOLDER}/snapshots.parquet"))
 
     def train(self, story: DemoStory) -> None:
+        """Train and promote models."""
         self.title("Train models of churn and upsell, and test them on later months beside baselines")
         self._call("training", "fit", "--json", f"{_FOLDER}/fit.json", with_config=True)
         if story.truth:
@@ -125,6 +128,7 @@ class _Demo:
         self.places.append(("runs, plots and models", "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"))
 
     def score(self, story: DemoStory) -> None:
+        """Score all accounts twice, a month apart."""
         self.title("Score every account in batch: as of a month earlier, then as of today")
         self._call("serving", "score", "--as-of", story.before, with_config=True)
         destination = f"{_FOLDER}/scores.csv"
@@ -133,7 +137,8 @@ class _Demo:
         self.places.append(("scores for the CRM", destination))
 
     def serve(self) -> None:
-        self.title("Start the HTTP service, ask it once, stop it")
+        """Start the HTTP service, ask it for one account's score, and stop it."""
+        self.title("Serve: start the HTTP service, ask it for one account, stop it")
         key = self._call("serving", "key", "create", "--name", "demo", with_config=True, secret=True).strip()
         account = str(self._riskiest()["account_id"])
         port = find_free_port()
@@ -148,12 +153,14 @@ class _Demo:
         self.places.append(("the service's log", str(log)))
 
     def watch(self, story: DemoStory) -> None:
+        """Look for drift, and estimate the scores' performance."""
         self.title("Watch: do the accounts still look as in training? How good are the scores?")
         self._call("monitoring", "drift", "--as-of", story.now, with_config=True)
         self._call("monitoring", "performance", with_config=True)
         self._add_pages("drift, a page", f"drift/{story.now}-*.html")
 
     def alert(self, story: DemoStory, port: int) -> None:
+        """Raise alerts, deliver them to a local mailbox, and write the manager's report."""
         self.title("Alert: one e-mail to the owner of each account that enters risk")
         mail = _FOLDER / "mail" / secrets.token_hex(4)
         self._call("monitoring", "alert", "--as-of", story.now, with_config=True)

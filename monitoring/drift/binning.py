@@ -69,21 +69,21 @@ def bin_column(reference: pd.Series, current: pd.Series) -> BinnedColumn:
     smaller = min(len(reference), len(current))
     sides = (reference, current)
     if is_numeric(reference):
-        edges = _edges(reference.dropna().to_numpy(np.float64), int(np.clip(smaller // _FULL, 2, MOST)))
-        names = _ranges(edges)
-        codes = [_places(side.to_numpy(np.float64), edges) for side in sides]
+        edges = _find_edges(reference.dropna().to_numpy(np.float64), int(np.clip(smaller // _FULL, 2, MOST)))
+        names = _name_ranges(edges)
+        codes = [_assign_numbers(side.to_numpy(np.float64), edges) for side in sides]
     else:
         names = sorted(reference.dropna().astype(str).unique())
-        codes = [_matches(side, names) for side in sides]
+        codes = [_assign_values(side, names) for side in sides]
         names = [*names, _UNSEEN]
     names = [*names, "missing"]
     counts = np.array([np.bincount(side, minlength=len(names)) for side in codes])
-    group, labels = _joined(counts, names)
+    group, labels = _join_small(counts, names)
     before, now = (pd.Series(pd.Categorical.from_codes(group[side], labels)) for side in codes)
     return BinnedColumn(before, now, len(labels))
 
 
-def _edges(values: Floats, bins: int) -> Floats:
+def _find_edges(values: Floats, bins: int) -> Floats:
     """Return the bins' upper edges, which belong to their bin. A value that fills a quantile gets its own bin."""
     if not len(values):
         return values
@@ -93,11 +93,11 @@ def _edges(values: Floats, bins: int) -> Floats:
     return np.unique(np.concatenate([cuts, heavy, np.nextafter(heavy, -np.inf)]))
 
 
-def _places(values: Floats, edges: Floats) -> Codes:
+def _assign_numbers(values: Floats, edges: Floats) -> Codes:
     return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values))
 
 
-def _ranges(edges: Floats) -> list[str]:
+def _name_ranges(edges: Floats) -> list[str]:
     """Return the bins' names; an edge right below the next one stands for the values less than that next one."""
     if not len(edges):
         return ["any number"]
@@ -109,7 +109,7 @@ def _ranges(edges: Floats) -> list[str]:
     return [*names, f"above {edges[-1]:.3g}"]
 
 
-def _matches(side: pd.Series, known: list[str]) -> Codes:
+def _assign_values(side: pd.Series, known: list[str]) -> Codes:
     """Return the codes of the known values; the next code is for any other value, the last for a missing one."""
     codes = pd.Index(known, dtype=object).get_indexer(side.astype(object).astype(str))
     codes[codes < 0] = len(known)
@@ -117,7 +117,7 @@ def _matches(side: pd.Series, known: list[str]) -> Codes:
     return codes
 
 
-def _joined(counts: Counts, names: list[str]) -> tuple[Codes, list[str]]:
+def _join_small(counts: Counts, names: list[str]) -> tuple[Codes, list[str]]:
     """Join bins that hold too few rows: return the final bin of each bin, and the labels; `counts` is (2, bins)."""
     rows = counts.sum(axis=1)
     smaller = rows.min()
@@ -125,13 +125,13 @@ def _joined(counts: Counts, names: list[str]) -> tuple[Codes, list[str]]:
     expected = counts.sum(axis=0) / rows.sum() * smaller
     stands = (expected >= _FEW) & (np.array(names) != _UNSEEN)
     group = np.maximum(np.cumsum(stands) - 1, 0)
-    kept = [name[:24] for name, stays in zip(names, stands, strict=True) if stays]
-    found = (counts[:, ~stands].sum(axis=1) / rows).max() * smaller
-    if not kept or expected[~stands].sum() >= _FEW or found >= 2 * _FEW:
-        group[~stands] = len(kept)
-        kept.append("rare or new")
-    elif found > 0:
+    labels = [name[:24] for name, stays in zip(names, stands, strict=True) if stays]
+    largest = (counts[:, ~stands].sum(axis=1) / rows).max() * smaller
+    if not labels or expected[~stands].sum() >= _FEW or largest >= 2 * _FEW:
+        group[~stands] = len(labels)
+        labels.append("rare or new")
+    elif largest > 0:
         smallest = int(np.argmin(expected[stands]))
         group[~stands] = smallest
-        kept[smallest] += " or rare"
-    return group, [f"{at:02d} {name}" for at, name in enumerate(kept, 1)]
+        labels[smallest] += " or rare"
+    return group, [f"{at:02d} {name}" for at, name in enumerate(labels, 1)]

@@ -49,12 +49,12 @@ def judge_drift(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, sc
         seed: Of the samples.
         scores: Compared like features.
     """
-    sound = _sound(reference, current, seed=seed, scores=scores)
+    sound = _prepare(reference, current, seed=seed, scores=scores)
     binned = {name: bin_column(sound.reference[name], sound.current[name]) for name in sound.reference}
     chance = CHANCE / max(1, len(binned))
     rows = len(sound.current), len(sound.reference)
     columns = []
-    for name, psi in _indices(binned).items():
+    for name, psi in _compute_psi(binned).items():
         bins = binned[name].count
         about = describe_column(sound.reference[name], sound.current[name])
         about |= {"kind": "score"} if name in (scores or {}) else {}
@@ -94,10 +94,10 @@ def write_drift_page(  # noqa: PLR0913  # all named: what to show, and where
     sentences = {c.name: features[c.name].sentence for c in verdict.columns if c.name in features}
     head = body = ""
     if shown:
-        sound = _sound(reference, current, seed=seed, scores=scores)
+        sound = _prepare(reference, current, seed=seed, scores=scores)
         binned = {c.name: bin_column(sound.reference[c.name], sound.current[c.name]) for c in shown}
-        report = _report(binned, {c.name: c.threshold for c in shown})
-        whole = _view(report, [f"{c.name}: PSI {c.psi:.2f}" for c in shown])
+        report = _run_report(binned, {c.name: c.threshold for c in shown})
+        whole = _render(report, [f"{c.name}: PSI {c.psi:.2f}" for c in shown])
         head = whole.split("<head>", 1)[1].split("</head>", 1)[0]
         body = whole.split("<body>", 1)[1].rsplit("</body>", 1)[0]
     about: dict[str, Any] = {"verdict": verdict, "heading": heading, "sentences": sentences}
@@ -105,7 +105,7 @@ def write_drift_page(  # noqa: PLR0913  # all named: what to show, and where
     return write_page(file, render_template(_TEMPLATE, **about, evidently_head=head, evidently_body=body))
 
 
-def _sound(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None) -> ComparableSamples:
+def _prepare(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores: Scores | None) -> ComparableSamples:
     """Return both frames with their scores as columns, sampled, without the columns that can't be compared."""
     sides = []
     for at, frame in enumerate((reference, current)):
@@ -114,9 +114,9 @@ def _sound(reference: pd.DataFrame, current: pd.DataFrame, *, seed: int, scores:
     return check_schema(sides[0], sides[1])
 
 
-def _indices(binned: Mapping[str, BinnedColumn]) -> dict[str, float]:
+def _compute_psi(binned: Mapping[str, BinnedColumn]) -> dict[str, float]:
     """Return Evidently's PSI of each column, without the figures that its reports draw: an eighth of the time."""
-    with _offline():
+    with _without_telemetry():
         from evidently.legacy.calculations.stattests import psi_stat_test
         from evidently.legacy.core import ColumnType
 
@@ -124,18 +124,18 @@ def _indices(binned: Mapping[str, BinnedColumn]) -> dict[str, float]:
         return {n: float(psi_stat_test(b.reference, b.current, kind, LEAST).drift_score) for n, b in binned.items()}
 
 
-def _report(binned: Mapping[str, BinnedColumn], thresholds: Mapping[str, float]) -> Any:
+def _run_report(binned: Mapping[str, BinnedColumn], thresholds: Mapping[str, float]) -> Any:
     """Return Evidently's result with one drift figure a column, in the order given."""
-    with _offline():
+    with _without_telemetry():
         from evidently import DataDefinition, Dataset, Report
         from evidently.metrics import ValueDrift
 
-        names = {name: _harmless(name) for name in binned}
+        names = {name: _strip_brackets(name) for name in binned}
         nothing: dict[str, list[str]] = {f"{kind}_columns": [] for kind in _OTHER_KINDS}
         definition = DataDefinition(categorical_columns=list(names.values()), **nothing)
         sides = [
             Dataset.from_pandas(
-                pd.DataFrame({names[n]: getattr(b, side).map(_harmless) for n, b in binned.items()}), definition
+                pd.DataFrame({names[n]: getattr(b, side).map(_strip_brackets) for n, b in binned.items()}), definition
             )
             for side in ("current", "reference")
         ]
@@ -143,16 +143,16 @@ def _report(binned: Mapping[str, BinnedColumn], thresholds: Mapping[str, float])
         return Report(metrics).run(*sides)
 
 
-def _view(report: Any, headings: list[str]) -> str:
+def _render(report: Any, headings: list[str]) -> str:
     """Render Evidently's figures alone: two side by side, of shares instead of counts, their bins in order."""
-    with _offline():
+    with _without_telemetry():
         from evidently.core.metric_types import render_widgets
         from evidently.legacy.renderers.html_widgets import group_widget
 
     figures = []
     for heading, result in zip(headings, report.metric_results.values(), strict=True):
         widget = result.widget[-1]
-        widget.title, widget.size = _harmless(heading), 1
+        widget.title, widget.size = _strip_brackets(heading), 1
         for figure in (tab.widget.params for tab in widget.tabs):
             for trace in figure["data"]:
                 trace["visible"] = not trace["visible"]
@@ -170,13 +170,13 @@ def _view(report: Any, headings: list[str]) -> str:
     return str(render_widgets([group_widget(title="", widgets=figures)], as_iframe=False))
 
 
-def _harmless(text: str) -> str:
+def _strip_brackets(text: str) -> str:
     """Return the text without angle brackets, since Evidently does not escape `</script>` in a script element."""
     return text.translate({ord("<"): "\u2039", ord(">"): "\u203a"})
 
 
 @contextmanager
-def _offline() -> Iterator[None]:
+def _without_telemetry() -> Iterator[None]:
     """Switch off Evidently's usage reports, and its libraries' warnings.
 
     Raises:

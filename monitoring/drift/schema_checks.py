@@ -56,23 +56,23 @@ def check_schema(reference: pd.DataFrame, current: pd.DataFrame) -> ComparableSa
         return ComparableSamples(reference[[]], current[[]], (Finding(None, f"{which} has no rows", breaks=True),))
     findings = [Finding(c, "is not in the snapshot", breaks=True) for c in reference if c not in current]
     findings += [Finding(c, "is new since training", breaks=False) for c in current if c not in reference]
-    kept: dict[str, tuple[pd.Series, pd.Series]] = {}
+    comparable: dict[str, tuple[pd.Series, pd.Series]] = {}
     for name in (c for c in reference if c in current):
         before, now = reference[name], current[name]
-        findings += [Finding(name, what, breaks=breaks) for what, breaks in _problems(before, now)]
-        before, now = _finite(before), _finite(now)
+        findings += [Finding(name, what, breaks=breaks) for what, breaks in _find_problems(before, now)]
+        before, now = _remove_infinities(before), _remove_infinities(now)
         if before.notna().any() and now.notna().any() and is_numeric(before) == is_numeric(now):
-            kept[name] = (before, now)
+            comparable[name] = (before, now)
     return ComparableSamples(
-        pd.DataFrame({name: before for name, (before, _) in kept.items()}, index=reference.index),
-        pd.DataFrame({name: now for name, (_, now) in kept.items()}, index=current.index),
+        pd.DataFrame({name: before for name, (before, _) in comparable.items()}, index=reference.index),
+        pd.DataFrame({name: now for name, (_, now) in comparable.items()}, index=current.index),
         tuple(findings),
     )
 
 
-def _problems(before: pd.Series, now: pd.Series) -> Iterator[tuple[str, bool]]:
+def _find_problems(before: pd.Series, now: pd.Series) -> Iterator[tuple[str, bool]]:
     """Yield what is wrong with one column, as (text, breaks)."""
-    if is_numeric(now) and (infinite := np.isinf(_numbers(now))).any():
+    if is_numeric(now) and (infinite := np.isinf(_to_floats(now))).any():
         yield f"is infinite in {infinite.sum():,} of {len(now):,} rows", True
     if not now.notna().any():
         filled = float(before.notna().mean())
@@ -85,13 +85,13 @@ def _problems(before: pd.Series, now: pd.Series) -> Iterator[tuple[str, bool]]:
         yield f"holds {kinds[is_numeric(now)]}, and held {kinds[is_numeric(before)]} in training", True
 
 
-def _finite(column: pd.Series) -> pd.Series:
+def _remove_infinities(column: pd.Series) -> pd.Series:
     """Return numbers as float64 with infinities as missing, other columns unchanged."""
     if not is_numeric(column):
         return column
-    values = _numbers(column)
+    values = _to_floats(column)
     return pd.Series(np.where(np.isinf(values), np.nan, values), index=column.index)
 
 
-def _numbers(column: pd.Series) -> Floats:
+def _to_floats(column: pd.Series) -> Floats:
     return column.to_numpy(np.float64, na_value=np.nan)

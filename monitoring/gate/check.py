@@ -66,7 +66,7 @@ class TableSilence:
 
     @property
     def reason(self) -> str | None:
-        """Return why the table closes the gate, in words; None where it does not."""
+        """Return why the table closes the gate, in words; None if it does not."""
         if self.last is None:
             return f"{self.table} has no event before {self.until}"
         days, allowed = (self.until - self.last).days, max(LEAST_DAYS, self.longest) + self.lag
@@ -91,7 +91,7 @@ def check_gate(
     now = as_of or datetime.now(UTC)
     silences = [_read_silence(settings, history, table, now) for table in history.sources]
     return decide_gate(
-        silences, check_schema(*select_model_columns(model, _load(settings, history, model, scored))).findings
+        silences, check_schema(*select_model_columns(model, _load_snapshot(settings, history, model, scored))).findings
     )
 
 
@@ -135,8 +135,8 @@ def _read_silence(settings: Settings, history: History, table: str, now: datetim
     )
 
 
-def _load(settings: Settings, history: History, model: Model, scored: datetime) -> StoredSnapshot:
-    """Load the snapshot behind the scores; where it is not stored here, take it again."""
+def _load_snapshot(settings: Settings, history: History, model: Model, scored: datetime) -> StoredSnapshot:
+    """Load the snapshot behind the scores; if it is not stored here, take it again."""
     file = score_table.file_at(snapshot_store.snapshots_folder(settings), scored)
     if file.exists():
         return StoredSnapshot.read(file, model.features)

@@ -90,16 +90,16 @@ def deliver(settings: Settings, store: Store, *, now: int | None = None) -> Deli
     """
     now = time.time_ns() // 1000 if now is None else now
     results: list[str] = []
-    with try_lock(store.engine, Lock.DELIVER) as mine:
-        if mine:
+    with try_lock(store.engine, Lock.DELIVER) as is_held:
+        if is_held:
             _recover(store)
-            results = list(_sending(settings, store, now))
-    return _summary(store, results, busy=not mine)
+            results = list(_send_due(settings, store, now))
+    return _summarize(store, results, busy=not is_held)
 
 
-def _sending(settings: Settings, store: Store, now: int) -> Iterator[str]:
+def _send_due(settings: Settings, store: Store, now: int) -> Iterator[str]:
     """Send the messages that are due, and yield the state of each after it."""
-    due = _due(store, now)
+    due = _read_due(store, now)
     if not due:
         return
     channel = channels.open_channel(settings.alerts)
@@ -164,7 +164,7 @@ def _recover(store: Store) -> None:
         connection.execute(stranded.values(state=UNCERTAIN, reason=why))
 
 
-def _due(store: Store, now: int) -> list[OutgoingMessage]:
+def _read_due(store: Store, now: int) -> list[OutgoingMessage]:
     columns = (OUTBOX.c[name] for name in OutgoingMessage.__dataclass_fields__)
     query = sa.select(*columns).where(OUTBOX.c.state == PENDING, OUTBOX.c.next_try_at <= now)
     with store.reading() as connection:
@@ -172,7 +172,7 @@ def _due(store: Store, now: int) -> list[OutgoingMessage]:
         return [OutgoingMessage(*row) for row in rows]
 
 
-def _summary(store: Store, results: list[str], *, busy: bool) -> Delivery:
+def _summarize(store: Store, results: list[str], *, busy: bool) -> Delivery:
     """Count the messages by state, and read those that need attention."""
     states = sa.select(OUTBOX.c.state, sa.func.count().label("number")).group_by(OUTBOX.c.state)
     blocked = (
@@ -207,7 +207,7 @@ def resend(store: Store, message: str, *, to: str | None = None) -> None:
     """
     if to is not None and parse_address(to) is None:
         raise GarrisonError("--to is not one plain e-mail address", found=repr(to), hint="Write it as name@example.com")
-    state, recipient = _read(store, message)
+    state, recipient = _read_message(store, message)
     if state in {PENDING, SENDING, SENT}:
         fate = {PENDING: "it is pending and will be sent", SENDING: "it is being sent", SENT: "it was sent"}[state]
         raise GarrisonError(f"the message {message} can't be sent again", found=fate)
@@ -223,12 +223,12 @@ def mark_arrived(store: Store, message: str) -> None:
     Raises:
         GarrisonError: There is no such message, or it is not uncertain.
     """
-    state, _ = _read(store, message)
+    state, _ = _read_message(store, message)
     if not _change(store, message, UNCERTAIN, state=SENT, reason="marked as arrived"):
         raise GarrisonError(f"the message {message} is not uncertain", found=state)
 
 
-def _read(store: Store, message: str) -> tuple[str, str | None]:
+def _read_message(store: Store, message: str) -> tuple[str, str | None]:
     """Read a message's state and recipient."""
     with store.reading() as connection:
         row = connection.execute(sa.select(OUTBOX.c.state, OUTBOX.c.recipient).where(OUTBOX.c.id == message)).first()

@@ -85,16 +85,17 @@ class ScoredCohort:
     realised: RealisedPerformance | None
 
     def __str__(self) -> str:
-        here, estimate = f"{self.target} {self.horizon} days, {self.as_of:%Y-%m-%d}, {self.model}", self.estimate
+        name = f"{self.target} {self.horizon} days, {self.as_of:%Y-%m-%d}, {self.model}"
+        estimate = self.estimate
         between = f"{estimate.positives:,.0f} ({estimate.low:,.0f} to {estimate.high:,.0f})"
         if self.realised is None:
-            expected = f"AUC {_shown(estimate.auc)}, Brier {estimate.brier:.4f}"
-            return f"{here}: of {estimate.accounts:,} accounts expect {between}; expected {expected}"
+            expected = f"AUC {_format_auc(estimate.auc)}, Brier {estimate.brier:.4f}"
+            return f"{name}: of {estimate.accounts:,} accounts expect {between}; expected {expected}"
         true = self.realised
         surprise = "" if estimate.low <= true.positives <= estimate.high else ", outside of what was expected"
         return (
-            f"{here}: of {true.accounts:,} accounts {true.positives:,} came true, expected {between}{surprise}; "
-            f"AUC {_shown(true.auc)} (expected {_shown(estimate.auc)}), "
+            f"{name}: of {true.accounts:,} accounts {true.positives:,} came true, expected {between}{surprise}; "
+            f"AUC {_format_auc(true.auc)} (expected {_format_auc(estimate.auc)}), "
             f"Brier {true.brier:.4f} (expected {estimate.brier:.4f})"
         )
 
@@ -147,7 +148,7 @@ def estimate_performance(scores: Floats) -> EstimatedPerformance:
     return EstimatedPerformance(len(scores), expected, low, high, area, float(doubt.mean()))
 
 
-def measure_performance(scores: Floats, answers: Floats) -> RealisedPerformance:
+def measure_performance(scores: Floats, labels: Floats) -> RealisedPerformance:
     """Measure the performance of scores against their labels.
 
     Accounts that owners acted on after an alert are included: if alerts save accounts, the model looks worse than it
@@ -155,11 +156,11 @@ def measure_performance(scores: Floats, answers: Floats) -> RealisedPerformance:
 
     Args:
         scores: (n,) probabilities, n > 0.
-        answers: (n,) of 0 and 1.
+        labels: (n,) of 0 and 1.
     """
-    positives = int(answers.sum())
-    area = auc(answers, scores) if 0 < positives < len(answers) else None
-    return RealisedPerformance(len(answers), positives, area, float(brier_score_loss(answers, scores)))
+    positives = int(labels.sum())
+    area = auc(labels, scores) if 0 < positives < len(labels) else None
+    return RealisedPerformance(len(labels), positives, area, float(brier_score_loss(labels, scores)))
 
 
 def run(settings: Settings) -> PerformanceReport:
@@ -171,45 +172,47 @@ def run(settings: Settings) -> PerformanceReport:
     with database.open(settings) as state, History.open(settings) as history:
         until = find_data_until(history, settings)
         estimated, realised = [], []
-        for target, horizon, as_ofs in _kinds(state, settings):
-            estimated.append(_scored(_rows(state, target, horizon, as_ofs[-1])))
+        for target, horizon, as_ofs in _list_scored(state, settings):
+            estimated.append(_evaluate(_read_scores(state, target, horizon, as_ofs[-1])))
             rule = settings.targets[target]
             last = to_micros(compute_mature_until(rule, horizon, until))
-            for rows in (_rows(state, target, horizon, a) for a in as_ofs if a <= last):
-                asked = rows[["account_id"]].assign(as_of=to_datetimes(rows["as_of"]))
-                answers = compute_labels(history, rule, horizon, asked, data_until=until)
-                known = answers.notna().to_numpy()
+            for rows in (_read_scores(state, target, horizon, a) for a in as_ofs if a <= last):
+                pairs = rows[["account_id"]].assign(as_of=to_datetimes(rows["as_of"]))
+                labels = compute_labels(history, rule, horizon, pairs, data_until=until)
+                known = labels.notna().to_numpy()
                 if known.any():
-                    realised.append(_scored(rows[known], answers[known].to_numpy()))
+                    realised.append(_evaluate(rows[known], labels[known].to_numpy()))
     if not estimated:
         raise GarrisonError("there are no scores yet", hint="Run `python -m serving score --as-of D` first")
     return PerformanceReport(tuple(estimated), tuple(realised))
 
 
-def _kinds(state: Store, settings: Settings) -> Iterator[tuple[str, int, list[int]]]:
+def _list_scored(state: Store, settings: Settings) -> Iterator[tuple[str, int, list[int]]]:
     """Yield each target and horizon with the instants (µs, ascending) that have scores of its cohort."""
-    kinds = sa.select(SCORES.c.target, SCORES.c.horizon, SCORES.c.as_of).where(_eligible()).distinct()
+    kinds = sa.select(SCORES.c.target, SCORES.c.horizon, SCORES.c.as_of).where(_is_in_cohort()).distinct()
     with state.reading() as connection:
-        found = pd.DataFrame(connection.execute(kinds).all(), columns=["target", "horizon", "as_of"])
-    for (target, horizon), rows in found.groupby(["target", "horizon"]):
+        instants = pd.DataFrame(connection.execute(kinds).all(), columns=["target", "horizon", "as_of"])
+    for (target, horizon), rows in instants.groupby(["target", "horizon"]):
         if target in settings.targets:
             yield str(target), int(horizon), sorted(rows["as_of"])
 
 
-def _rows(state: Store, target: str, horizon: int, as_of: int) -> pd.DataFrame:
+def _read_scores(state: Store, target: str, horizon: int, as_of: int) -> pd.DataFrame:
     """Read the cohort's scores: account_id, as_of (µs), target, horizon, model, score."""
     columns = [SCORES.c[c] for c in ("account_id", "as_of", "target", "horizon", "model", "score")]
-    here = (SCORES.c.target == target, SCORES.c.horizon == horizon, SCORES.c.as_of == as_of)
+    conditions = (SCORES.c.target == target, SCORES.c.horizon == horizon, SCORES.c.as_of == as_of)
     with state.reading() as connection:
-        found = connection.execute(sa.select(*columns).where(*here, _eligible()).order_by(SCORES.c.account_id)).all()
-    return pd.DataFrame(found, columns=[c.name for c in columns])
+        rows = connection.execute(
+            sa.select(*columns).where(*conditions, _is_in_cohort()).order_by(SCORES.c.account_id)
+        ).all()
+    return pd.DataFrame(rows, columns=[c.name for c in columns])
 
 
-def _eligible() -> sa.ColumnElement[bool]:
+def _is_in_cohort() -> sa.ColumnElement[bool]:
     return SCORES.c.in_cohort.is_not(False)
 
 
-def _scored(rows: pd.DataFrame, answers: Floats | None = None) -> ScoredCohort:
+def _evaluate(rows: pd.DataFrame, labels: Floats | None = None) -> ScoredCohort:
     scores = rows["score"].to_numpy(np.float64)
     first = rows.iloc[0]
     return ScoredCohort(
@@ -218,9 +221,9 @@ def _scored(rows: pd.DataFrame, answers: Floats | None = None) -> ScoredCohort:
         as_of=from_micros(first["as_of"]),
         model=", ".join(sorted(rows["model"].unique())),
         estimate=estimate_performance(scores),
-        realised=None if answers is None else measure_performance(scores, answers),
+        realised=None if labels is None else measure_performance(scores, labels),
     )
 
 
-def _shown(auc: float | None) -> str:
+def _format_auc(auc: float | None) -> str:
     return "not defined" if auc is None else f"{auc:.3f}"

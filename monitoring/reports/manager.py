@@ -136,7 +136,7 @@ def run(settings: Settings, *, since: datetime, until: datetime | None = None) -
                 hint="Name an earlier --since, or score again later",
             )
         ends = before[0]["as_of"], now[0]["as_of"]
-        episodes = _episodes(state, *ends)
+        episodes = _count_episodes(state, *ends)
     lead = settings.churn.lead_days
     report = compare_scores(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon, lead=lead)
     with History.open(settings) as history:
@@ -181,10 +181,10 @@ def compare_scores(
 
 def add_names(report: ManagerReport, names: Names) -> ManagerReport:
     """Return the report with the accounts' names in its lists."""
-    shown = {move.account_id for group in report.groups.values() for move in group.top}
-    known = names(shown) if shown else {}
+    listed = {move.account_id for group in report.groups.values() for move in group.top}
+    known = names(listed) if listed else {}
     groups = {
-        way: replace(group, top=tuple(replace(m, name=_name(known, m.account_id)) for m in group.top))
+        way: replace(group, top=tuple(replace(m, name=_find_name(known, m.account_id)) for m in group.top))
         for way, group in report.groups.items()
     }
     return replace(report, groups=groups)
@@ -202,28 +202,28 @@ def _group(rows: pd.DataFrame, change: pd.Series) -> MoveGroup:
     risk = change.abs().fillna(rows["score_now"]).fillna(rows["score_before"])
     order = (value.fillna(0) * risk).sort_values(ascending=False, kind="stable").index[:_SHOWN]
     before, now = rows["score_before"], rows["score_now"]
-    moves = (RiskMove(str(a), _known(before[a]), _known(now[a]), _known(value[a])) for a in order)
+    moves = (RiskMove(str(a), _to_float(before[a]), _to_float(now[a]), _to_float(value[a])) for a in order)
     return MoveGroup(len(rows), tuple(moves))
 
 
-def _known(number: float) -> float | None:
+def _to_float(number: float) -> float | None:
     return None if pd.isna(number) else float(number)
 
 
-def _name(known: Mapping[str, routing.Contact], account_id: str) -> str | None:
+def _find_name(known: Mapping[str, routing.Contact], account_id: str) -> str | None:
     return known[account_id].name if account_id in known else None
 
 
-def _episodes(state: Store, since: int, until: int) -> EpisodeCounts:
-    """Episodes opened and closed after `since` (µs) until `until`."""
+def _count_episodes(state: Store, since: int, until: int) -> EpisodeCounts:
+    """Count the episodes opened and closed after `since` (µs) until `until`."""
     table = EPISODES.c
-    mine = sa.select(table.opened_as_of, table.closed_as_of, table.outcome).where(table.target == TARGET)
+    query = sa.select(table.opened_as_of, table.closed_as_of, table.outcome).where(table.target == TARGET)
     with state.reading() as connection:
-        found = connection.execute(mine.where(table.opened_as_of <= until)).all()
-    closed = [outcome for _, end, outcome in found if end is not None and since < end <= until]
+        episodes = connection.execute(query.where(table.opened_as_of <= until)).all()
+    closed = [outcome for _, end, outcome in episodes if end is not None and since < end <= until]
     return EpisodeCounts(
-        opened=sum(start > since for start, _, _ in found),
+        opened=sum(start > since for start, _, _ in episodes),
         recovered=closed.count(RECOVERED),
         left=closed.count(LEFT),
-        open=sum(end is None or end > until for _, end, _ in found),
+        open=sum(end is None or end > until for _, end, _ in episodes),
     )

@@ -182,7 +182,7 @@ def test_evidentlys_inner_parts_give_what_its_public_report_gives():
     from evidently.legacy.renderers.html_widgets import group_widget
 
     pair = bin_column(REFERENCE["usage_0"], frame(21, 800)["usage_0"] * 2)
-    public = next(iter(evidently._report({"usage_0": pair}, {"usage_0": 0.1}).dict()["metrics"]))
-    assert evidently._indices({"usage_0": pair}) == {"usage_0": pytest.approx(float(public["value"]))}
+    public = next(iter(evidently._run_report({"usage_0": pair}, {"usage_0": 0.1}).dict()["metrics"]))
+    assert evidently._compute_psi({"usage_0": pair}) == {"usage_0": pytest.approx(float(public["value"]))}
     assert callable(render_widgets)
     assert callable(group_widget)

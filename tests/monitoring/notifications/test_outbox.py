@@ -292,7 +292,7 @@ def test_a_message_that_another_deliverer_has_claimed_is_not_sent(company):
         def commit(self, message):
             pytest.fail(f"{message.id} was sent")
 
-    [message] = outbox._due(company.state, FAR)
+    [message] = outbox._read_due(company.state, FAR)
     assert outbox._send(company.state, Other(company.folder), message, FAR) == "pending"
     assert states(company) == {"a@owners.test": ("sending", 0)}
 
