@@ -1,4 +1,4 @@
-"""A thin client of the HTTP service; its answers are the service's own types."""
+"""Sends requests to the HTTP service and returns its responses as typed models."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from serving.schemas.responses import AccountResponse, Detail, EventsResponse, M
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 MAX_TRIES = 3
-MAX_RETRY_AFTER = 10.0  # seconds; who is told to stay away for longer hears of it at once
+MAX_RETRY_AFTER = 10.0  # seconds; if the service asks for more, its error is raised at once
 
-_WAITED_OUT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_RETRIED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _log = logging.getLogger("garrison.client")
-Answer = TypeVar("Answer", bound=BaseModel)
+Response = TypeVar("Response", bound=BaseModel)
 Row = Mapping[str, Any]
 
 
 class AnswerError(GarrisonError):
-    """The service answered with an error.
+    """An error that the service returned.
 
     Attributes:
         status: HTTP status.
-        code: The envelope's code, such as `no_key`.
+        code: The error's code, such as `no_key`.
     """
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -42,16 +42,16 @@ class AnswerError(GarrisonError):
 
 
 class Client:
-    """Asks a running service; close it, or use it as a context.
+    """A client of a running service; close it, or use it as a context manager.
 
-    Every question may be asked twice without harm, so a question is asked up to three times: after a connection that
-    failed or broke, and after 429 or 503 where Retry-After asks for 10 seconds at most. Each time is logged as a
-    warning. A timeout is not tried again: the work would pile up.
+    Every request may be repeated without harm, so it is sent up to three times: after a connection that failed or
+    broke, and after 429 or 503 if Retry-After asks for 10 seconds at most. Each retry is logged as a warning. A request
+    that timed out is not repeated: the work would pile up.
 
     Args:
-        url: Where it listens.
+        url: Address of the service.
         key: As `python -m serving key create` printed it.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds to wait for an answer, `0 < timeout`.
     """
 
     def __init__(self, url: str = DEFAULT_URL, key: str | None = None, *, timeout: float = 30.0) -> None:
@@ -68,92 +68,107 @@ class Client:
         """Score accounts by id, or from their histories.
 
         Args:
-            accounts: Each an account id, or `{"account": {…}, "tickets": […], "usage": […], "purchases": […]}` in
-                the columns of the data contract.
-            as_of: Where to look from; by default the newest snapshot for ids, now for histories.
-            detail: How much to tell: the probabilities alone, what they mean besides, or why as well.
+            accounts: 1 to 100, each an account id, or a history as `{"account": {…}, "tickets": […], "usage": […],
+                "purchases": […]}` in the columns of the data contract.
+            as_of: The instant to look from; by default the newest snapshot for ids, now for histories.
+            detail: How much the response holds: `scores` for probabilities alone, `advice` for what they mean as
+                well, `drivers` for their reasons too.
 
         Returns:
-            One result for each, in their order: `Scored`, or `Failed` with its error.
+            A result for each account, in the same order: `AccountScores`, or `FailedAccount` with its error.
 
         Raises:
-            GarrisonError: The service can't be reached, or refuses the request as a whole.
+            GarrisonError: The service can't be reached, or rejects the request as a whole.
+
+        Example:
+            >>> with Client(url, key) as client:
+            ...     known, unknown = client.score(["A-1001", "A-1002"]).results
+            >>> known.scores["churn_90d"].score
+            0.41
+            >>> known.scores["churn_90d"].drivers[0].text
+            'usage fell 62% against the month before'
+            >>> unknown.error.code
+            'unknown_account'
         """
         body: dict[str, Any] = {"accounts": list(accounts), "detail": detail}
         if as_of is not None:
             body["as_of"] = as_of.isoformat() if isinstance(as_of, datetime) else as_of
-        return self._asked(ScoreResponse, "POST", "/v1/score", json=body)
+        return self._request(ScoreResponse, "POST", "/v1/score", json=body)
 
     def account(self, account_id: str) -> AccountResponse:
-        """One account's scores, with those of before.
+        """Return one account's scores and its stored scores.
 
         Raises:
             AnswerError: There is no such account (404), among others.
         """
-        return self._asked(AccountResponse, "GET", f"/v1/accounts/{quote(account_id, safe='')}")
+        return self._request(AccountResponse, "GET", f"/v1/accounts/{quote(account_id, safe='')}")
 
     def model(self) -> ModelsResponse:
-        """The models that score now."""
-        return self._asked(ModelsResponse, "GET", "/v1/model")
+        """Return the models that score now."""
+        return self._request(ModelsResponse, "GET", "/v1/model")
 
     def send(
         self, *, tickets: Sequence[Row] = (), usage: Sequence[Row] = (), purchases: Sequence[Row] = ()
     ) -> EventsResponse:
-        """Send events as they happen, up to 1,000 at a time; each is taken once, however often it is sent.
+        """Send events as they happen, up to 1,000 at a time; each is stored once, however often it is sent.
 
         Args:
             tickets: Rows in the columns of the data contract.
-            usage: The same, each with an `event_id` of its own.
-            purchases: The same.
+            usage: Likewise, each with an `event_id` of its own.
+            purchases: Likewise, each with an `event_id` of its own.
 
         Returns:
-            What became of each; all that is accepted is on disk.
+            The status of each; what is accepted is on disk.
 
         Raises:
-            GarrisonError: The service can't be reached, or refuses them as a whole: none was taken.
+            GarrisonError: The service can't be reached, or rejects all of them: none was stored.
         """
         tables = {"tickets": tickets, "usage": usage, "purchases": purchases}
         body = {table: list(rows) for table, rows in tables.items() if rows}
-        return self._asked(EventsResponse, "POST", "/v1/events", json=body)
+        return self._request(EventsResponse, "POST", "/v1/events", json=body)
 
     def healthy(self) -> bool:
-        """Whether it is there and ready to score; asked once."""
+        """Check that the service can be reached and can score, without a retry."""
         try:
             return self._http.get("/readyz").is_success
         except httpx.HTTPError:
             return False
 
-    def _asked(self, kind: type[Answer], method: str, path: str, **rest: Any) -> Answer:
-        response = self._answered(method, path, **rest)
+    def _request(self, model: type[Response], method: str, path: str, **options: Any) -> Response:
+        """Send a request, and return its response as a model."""
+        response = self._send_with_retries(method, path, **options)
         try:
             if response.is_success:
-                return kind.model_validate_json(response.content)
-            said = ErrorResponse.model_validate_json(response.content).error
+                return model.model_validate_json(response.content)
+            error = ErrorResponse.model_validate_json(response.content).error
         except ValidationError:
-            there = f"HTTP {response.status_code}"
-            raise GarrisonError(f"{self._http.base_url} is not Garrison's service", found=there) from None
-        raise AnswerError(response.status_code, said.code, said.message)
+            raise GarrisonError(
+                f"{self._http.base_url} is not Garrison's service",
+                found=f"HTTP {response.status_code}",
+                hint="Check the address",
+            ) from None
+        raise AnswerError(response.status_code, error.code, error.message)
 
-    def _answered(self, method: str, path: str, **rest: Any) -> httpx.Response:
-        """An answer, waited out and asked for again where that is safe."""
-        for tried in range(1, MAX_TRIES + 1):
-            last = tried == MAX_TRIES
+    def _send_with_retries(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request, again after a broken connection or a wait that the service asks for."""
+        for attempt in range(1, MAX_TRIES + 1):
+            is_last = attempt == MAX_TRIES
             try:
-                response = self._http.request(method, path, **rest)
+                response = self._http.request(method, path, **options)
             except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-                if last:
-                    raise self._silence(error) from error
-                _wait(0.1 * 2**tried, type(error).__name__)
+                if is_last:
+                    raise self._no_answer_error(error) from error
+                _wait(0.1 * 2**attempt, type(error).__name__)
             except httpx.HTTPError as error:
-                raise self._silence(error) from error
+                raise self._no_answer_error(error) from error
             else:
-                after = _retry_after(response)
-                if last or after is None:
+                seconds = _read_retry_after(response)
+                if is_last or seconds is None:
                     return response
-                _wait(after, f"HTTP {response.status_code}")
-        raise AssertionError  # the last turn answers or raises
+                _wait(seconds, f"HTTP {response.status_code}")
+        raise AssertionError  # the last attempt returns or raises
 
-    def _silence(self, error: httpx.HTTPError) -> GarrisonError:
+    def _no_answer_error(self, error: httpx.HTTPError) -> GarrisonError:
         return GarrisonError(
             f"no answer from {self._http.base_url}",
             found=str(error) or type(error).__name__,
@@ -173,15 +188,15 @@ class Client:
         self.close()
 
 
-def _wait(seconds: float, why: str) -> None:
-    _log.warning("asking again in %s s: %s", seconds, why)
+def _wait(seconds: float, reason: str) -> None:
+    _log.warning("retrying in %s s: %s", seconds, reason)
     time.sleep(seconds)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds after which the service wants to be asked again; None where it doesn't, or not soon."""
-    after = response.headers.get("retry-after", "")
-    if response.status_code not in _WAITED_OUT or not (after.isascii() and after.isdigit()):
+def _read_retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds to wait before a retry; None if the service does not ask for one, or not soon."""
+    text = response.headers.get("retry-after", "")
+    if response.status_code not in _RETRIED or not (text.isascii() and text.isdigit()):
         return None
-    seconds = float(after[:9])
+    seconds = float(text[:9])
     return seconds if seconds <= MAX_RETRY_AFTER else None

@@ -1,6 +1,6 @@
-"""The HTTP service apart from who runs it: a lean ASGI application that lets requests in and answers them.
+"""Answers HTTP requests: a lean ASGI application that admits a request, runs its route and sends the answer.
 
-It answers all paths itself but those of BentoML's health checks: no framework's request and routing stand between.
+It answers all paths itself but those of BentoML's health checks. No framework's request and routing lie between.
 """
 
 from __future__ import annotations
@@ -16,29 +16,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.core.errors import GarrisonError
 from serving.api.request import ClientDisconnected, Request, not_ready_error
-from serving.api.routes import HEALTH, JSON_CONTENT_TYPE, READY_PATH, ROUTES, Header, Route, find_route
+from serving.api.routes import HEALTH, JSON_CONTENT_TYPE, Header, Route, find_route
 from serving.api.state import AppState
 from serving.api.worker import Worker
 from serving.schemas.errors import ApiError, ErrorResponse
-
-__all__ = ["ROUTES", "HttpApp"]
+from serving.schemas.routes import READY_PATH
 
 _log = logging.getLogger("bentoml.garrison")
-_SECURE: tuple[Header, ...] = (
+_SECURITY_HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
 )
-_GOOD = [JSON_CONTENT_TYPE, *_SECURE]
+_JSON_HEADERS = [JSON_CONTENT_TYPE, *_SECURITY_HEADERS]
 
 
 class HttpApp:
-    """Stands in front of BentoML's own application, which is left to answer the health checks.
+    """The service's ASGI application; it stands before BentoML's own, which only answers the health checks.
 
     Args:
-        app: BentoML's.
+        app: BentoML's application.
     """
 
-    # Made by the service when it starts: BentoML puts this class to work before.
+    # Set by the service when it starts: BentoML makes this application before.
     worker: ClassVar[Worker]
 
     def __init__(self, app: ASGIApp) -> None:
@@ -50,68 +49,71 @@ class HttpApp:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        call = Request(self.worker, scope, receive, dict(scope["headers"]))
+        request = Request(self.worker, scope, receive, dict(scope["headers"]))
         route = find_route(scope["path"])
         status = 200
         try:
-            if route is HEALTH and self._healthy(call):
-                await self._app(scope, receive, _with_headers(send, call.worker.state))
+            if route is HEALTH:
+                _check_health_request(request)
+                await self._app(scope, receive, _add_headers(send, request.worker.state))
                 return
-            body = await _answered(call, route)
-            headers = _GOOD if route.kind is JSON_CONTENT_TYPE else [route.kind, *_SECURE]
+            body = await _respond(request, route)
+            headers = (
+                _JSON_HEADERS if route.content_type is JSON_CONTENT_TYPE else [route.content_type, *_SECURITY_HEADERS]
+            )
         except ClientDisconnected:
             return
-        except Exception as error:  # noqa: BLE001  # any error has its envelope
-            refusal = _refusal(error)
-            status, body = int(refusal.status), ErrorResponse(error=refusal.error).model_dump_json().encode()
-            headers = [*_GOOD, *((k.encode(), v.encode()) for k, v in refusal.headers.items())]
-            call.worker.metrics.record_error(refusal.error.code)
-        if call.key is not None and call.worker.access_log is not None:
-            call.worker.access_log.record(call.key.key_id, route.name, status, call.accounts)
-        call.worker.metrics.record_request(route.name, status, time.perf_counter() - began)
+        except Exception as exception:  # noqa: BLE001  # any error becomes an answer
+            error = _to_api_error(exception)
+            status, body = int(error.status), ErrorResponse(error=error.error).model_dump_json().encode()
+            headers = [*_JSON_HEADERS, *((k.encode(), v.encode()) for k, v in error.headers.items())]
+            request.worker.metrics.record_error(error.error.code)
+        if request.key is not None and request.worker.access_log is not None:
+            request.worker.access_log.record(request.key.key_id, route.name, status, request.accounts)
+        request.worker.metrics.record_request(route.name, status, time.perf_counter() - began)
         length = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
         await send({"type": "http.response.body", "body": body})
 
-    def _healthy(self, call: Request) -> bool:
-        """Whether BentoML may answer a health check.
 
-        Raises:
-            Refusal: It asks whether we are ready, and we aren't; or it doesn't merely ask.
-        """
-        if call.scope["method"] not in {"GET", "HEAD"}:
-            raise _not_allowed(HEALTH)
-        if call.scope["path"] == READY_PATH and call.worker.state.scoring is None:
-            raise not_ready_error(call.worker.state)
-        return True
-
-
-async def _answered(call: Request, route: Route) -> bytes:
-    """The answer's body, for who may have it."""
-    method = call.scope["method"]
-    if route.method and method != route.method and not (method == "HEAD" and route.method == "GET"):
-        raise _not_allowed(route)
-    if route.scope:
-        _admit(call, route)
-    return await route.answer(call)
-
-
-def _admit(call: Request, route: Route) -> None:
-    """Let a request in that carries a live key with the scope needed, and does not come too soon.
+def _check_health_request(request: Request) -> None:
+    """Check that BentoML may answer a health check.
 
     Raises:
-        Refusal: It does not.
+        ApiError: The method is wrong, or it asks whether the service is ready, and it is not.
     """
-    worker, room = call.worker, call.worker.state
-    if room.keyring is None or worker.rate_limiter is None or worker.access_log is None:
-        raise not_ready_error(room)
-    given = call.headers.get(b"authorization")
-    call.key = key = room.keyring.find_key(None if given is None else given.decode("latin-1"))
+    if request.scope["method"] not in {"GET", "HEAD"}:
+        raise _method_error(HEALTH)
+    if request.scope["path"] == READY_PATH and request.worker.state.scoring is None:
+        raise not_ready_error(request.worker.state)
+
+
+async def _respond(request: Request, route: Route) -> bytes:
+    """Check method and key, run the route's handler, and return the answer's body."""
+    method = request.scope["method"]
+    if route.method and method != route.method and not (method == "HEAD" and route.method == "GET"):
+        raise _method_error(route)
+    if route.scope:
+        _authorize(request, route)
+    return await route.handle(request)
+
+
+def _authorize(request: Request, route: Route) -> None:
+    """Check that a request has a valid key with the scope that the route needs, and does not come too soon.
+
+    Raises:
+        ApiError: It has none, or comes too soon.
+    """
+    worker, state = request.worker, request.worker.state
+    if state.keyring is None or worker.rate_limiter is None or worker.access_log is None:
+        raise not_ready_error(state)
+    header = request.headers.get(b"authorization")
+    request.key = key = state.keyring.find_key(None if header is None else header.decode("latin-1"))
     if key is None:
         raise ApiError(
             HTTPStatus.UNAUTHORIZED,
             "no_key",
-            "a live key is needed, as the header Authorization: Bearer …; make one: python -m serving key create",
+            "a valid key is needed, as the header Authorization: Bearer …; make one: python -m serving key create",
             headers={"www-authenticate": "Bearer"},
         )
     wait = worker.rate_limiter.acquire(key.key_id, time.monotonic())
@@ -119,42 +121,42 @@ def _admit(call: Request, route: Route) -> None:
         raise ApiError(
             HTTPStatus.TOO_MANY_REQUESTS,
             "too_many",
-            f"this key asks too often: wait {math.ceil(wait)} s",
+            f"too many requests with this key: wait {math.ceil(wait)} s",
             headers={"retry-after": str(math.ceil(wait))},
         )
     if not key.has_scope(route.scope):
         raise ApiError(HTTPStatus.FORBIDDEN, "no_scope", f"this needs a key with the scope {route.scope}")
     if worker.access_log.is_full:
-        why = "the audit log can't be written, and nothing is answered without it"
-        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", why, headers={"retry-after": "5"})
+        message = "the access log can't be written, and no request is answered without it"
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, headers={"retry-after": "5"})
 
 
-def _not_allowed(route: Route) -> ApiError:
-    why = f"ask by {route.methods} here"
-    return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", why, headers={"allow": route.methods})
+def _method_error(route: Route) -> ApiError:
+    message = f"this path takes {route.allow}"
+    return ApiError(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", message, headers={"allow": route.allow})
 
 
-def _refusal(error: Exception) -> ApiError:
-    """How an error is answered; one of ours is logged without its message, which may hold data."""
+def _to_api_error(error: Exception) -> ApiError:
+    """Return the answer to an error; an internal one is logged without its message, which may hold data."""
     match error:
         case ApiError():
             return error
         case GarrisonError():
             return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
         case _:
-            where = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("a request failed with %s:\n%s", type(error).__name__, where)
-            return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "this is our fault, and is logged")
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("a request failed with %s:\n%s", type(error).__name__, trace)
+            return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "internal error (logged)")
 
 
-def _with_headers(send: Send, room: AppState) -> Send:
-    """Adds to BentoML's answers what ours have, and whose champion another model stands in for."""
-    fallen = ", ".join(room.fallbacks).encode()
+def _add_headers(send: Send, state: AppState) -> Send:
+    """Add security headers and X-Garrison-Fallback to BentoML's health responses."""
+    targets = ", ".join(state.fallbacks).encode()
 
-    async def sent(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            fallback = [(b"x-garrison-fallback", fallen)] if fallen else []
-            message = {**message, "headers": [*message.get("headers", ()), *_SECURE, *fallback]}
+            fallback = [(b"x-garrison-fallback", targets)] if targets else []
+            message = {**message, "headers": [*message.get("headers", ()), *_SECURITY_HEADERS, *fallback]}
         await send(message)
 
-    return sent
+    return send_with_headers

@@ -1,7 +1,6 @@
-"""Keys of the HTTP service: made and revoked by a command, stored hashed, compared in constant time.
+"""Creates, lists, revokes and checks the keys of the HTTP service; they are stored hashed.
 
-A key has scopes: `score` asks for scores, `read` sees accounts, models and figures, `ingest` sends events, `admin` does
-all of it.
+A key has scopes: `score` allows scoring, `read` accounts, models and metrics, `ingest` posting events, `admin` all.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _SHAPE = re.compile(r"garrison_([0-9a-f]{12})_([0-9a-f]{64})")
 
 @dataclass(frozen=True)
 class Key:
-    """A key's record; of its secret there is only the hash."""
+    """A key's record, with the hash of its secret."""
 
     key_id: str
     name: str
@@ -39,29 +38,32 @@ class Key:
     revoked_at: datetime | None
 
     def has_scope(self, scope: str) -> bool:
-        """Whether it has a scope; admin has all."""
+        """Return whether the key has a scope; admin has all."""
         return scope in self.scopes
 
     @cached_property
     def scopes(self) -> frozenset[str]:
-        """What it may do."""
-        given = frozenset(self.scope.split(","))
-        return frozenset(SCOPES) if "admin" in given else given
+        """Return all scopes that the key has."""
+        scopes = frozenset(self.scope.split(","))
+        return frozenset(SCOPES) if "admin" in scopes else scopes
 
 
 def create_key(store: Store, name: str, scope: str = DEFAULT_SCOPE) -> str:
-    """Make a key and store its hash. The text given back exists nowhere else: show it once.
+    """Create a key and store its hash.
 
     Args:
-        store: Where.
+        store: The state database.
         name: Who or what will use it.
         scope: One of `SCOPES`, or several, joined by commas.
 
+    Returns:
+        The key's text, which is stored nowhere: show it once.
+
     Raises:
-        GarrisonError: There is no name, or a scope that doesn't exist.
+        GarrisonError: The name is empty, or a scope does not exist.
     """
-    given = {word.strip() for word in scope.split(",")}
-    for word in sorted(given - set(SCOPES)):
+    scopes = {word.strip() for word in scope.split(",")}
+    for word in sorted(scopes - set(SCOPES)):
         raise GarrisonError(f"there is no scope {word!r}", hint=nearest(word, SCOPES))
     if not name.strip():
         raise GarrisonError("a key needs a name", hint="Name who or what will use it: --name billing")
@@ -70,7 +72,7 @@ def create_key(store: Store, name: str, scope: str = DEFAULT_SCOPE) -> str:
         "key_id": key_id,
         "name": name.strip(),
         "hash": _hash(secret),
-        "scope": ",".join(word for word in SCOPES if word in given),
+        "scope": ",".join(word for word in SCOPES if word in scopes),
         "created_at": to_micros(datetime.now(UTC)),
     }
     with store.writing() as connection:
@@ -79,7 +81,7 @@ def create_key(store: Store, name: str, scope: str = DEFAULT_SCOPE) -> str:
 
 
 def list_keys(store: Store) -> list[Key]:
-    """All keys, oldest first, revoked ones among them."""
+    """Return all keys, revoked ones too, oldest first."""
     query = sa.select(API_KEYS).order_by(API_KEYS.c.created_at, API_KEYS.c.key_id)
     with store.reading() as connection:
         return [
@@ -95,7 +97,7 @@ def list_keys(store: Store) -> list[Key]:
 
 
 def revoke_key(store: Store, key_id: str) -> None:
-    """End a key, for good; one that is revoked already keeps its date.
+    """Revoke a key for good; one that is revoked already keeps its date.
 
     Raises:
         GarrisonError: There is no such key.
@@ -103,13 +105,13 @@ def revoke_key(store: Store, key_id: str) -> None:
     known = {key.key_id: key for key in list_keys(store)}
     if key_id not in known:
         raise GarrisonError(f"there is no key {key_id}", hint="List them: python -m serving key list")
-    live = (API_KEYS.c.key_id == key_id) & API_KEYS.c.revoked_at.is_(None)
+    is_valid = (API_KEYS.c.key_id == key_id) & API_KEYS.c.revoked_at.is_(None)
     with store.writing() as connection:
-        connection.execute(sa.update(API_KEYS).where(live).values(revoked_at=to_micros(datetime.now(UTC))))
+        connection.execute(sa.update(API_KEYS).where(is_valid).values(revoked_at=to_micros(datetime.now(UTC))))
 
 
 class Keyring:
-    """The live keys, in memory.
+    """The valid keys, in memory.
 
     Raises:
         GarrisonError: They can't be read.
@@ -117,29 +119,29 @@ class Keyring:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._live: Mapping[str, Key] = {}
+        self._valid: Mapping[str, Key] = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the live keys again; where that fails, those read before stay in force.
+        """Read the valid keys again; if that fails, the previous ones stay.
 
         Raises:
             GarrisonError: They can't be read.
         """
-        self._live = {key.key_id: key for key in list_keys(self._store) if key.revoked_at is None}
+        self._valid = {key.key_id: key for key in list_keys(self._store) if key.revoked_at is None}
 
     def find_key(self, header: str | None) -> Key | None:
-        """The key that an Authorization header carries, None unless it is a live one."""
-        scheme, _, given = (header or "").partition(" ")
-        match = _SHAPE.fullmatch(given.strip())
+        """Return the key of an Authorization header; None if it has no valid one."""
+        scheme, _, token = (header or "").partition(" ")
+        match = _SHAPE.fullmatch(token.strip())
         if scheme.lower() != "bearer" or not match:
             return None
-        key = self._live.get(match[1])
-        # Compared even where there is no such key: the time taken tells nothing.
-        right = hmac.compare_digest(_hash(match[2]), key.hash if key else _hash(""))
-        return key if right else None
+        key = self._valid.get(match[1])
+        # Compared even if there is no such key, so that the time taken reveals nothing.
+        is_right = hmac.compare_digest(_hash(match[2]), key.hash if key else _hash(""))
+        return key if is_right else None
 
 
 def _hash(secret: str) -> str:
-    # A random secret of 256 bits needs no salt and no slow hash: there is nothing to guess.
+    # A random secret of 256 bits can't be guessed, so it needs no salt and no slow hash.
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The HTTP service as BentoML runs it: its workers, their lifecycle, the health checks. Here BentoML is met.
+"""Runs the HTTP service under BentoML: its workers, their lifecycle, the health checks. Only this file uses BentoML.
 
-What is answered is in `api.app`, which stands before BentoML's own application. What that needs is imported when a
-worker starts: BentoML's supervisor reads this file too, and needs none of it.
+`api.app` answers the requests; it stands before BentoML's own application. Its imports wait until a worker starts:
+BentoML's supervisor reads this file too, and needs none of them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import bentoml
 from serving.api import environment
 
 
-def _light() -> None:
-    """Import LightGBM without scikit-learn: a second of every start, for wrappers that scoring has no use for."""
+def _import_lightgbm() -> None:
+    """Import LightGBM without scikit-learn, which takes a second of every start for wrappers that scoring never uses.
+
+    LightGBM offers no setting for this: its package always imports its scikit-learn wrappers, which try scikit-learn.
+    A module that is None in `sys.modules` can't be imported, as Python's import system documents.
+    """
     if "lightgbm" in sys.modules or "sklearn" in sys.modules:
         return
-    # How Python is told that a module is not there; LightGBM does without.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
     try:
         importlib.import_module("lightgbm")
@@ -29,11 +32,11 @@ def _light() -> None:
         del sys.modules["sklearn"]
 
 
-class _Fronted(bentoml.Service):
-    """Asked before BentoML's middlewares: its spans and its timer a request cost more than an answer does."""
+class _FrontedService(bentoml.Service):
+    """A service whose requests skip BentoML's middlewares: spans and timers cost more than an answer does."""
 
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002  # BentoML's signature
-        _light()
+        _import_lightgbm()
         from serving.api.app import HttpApp
 
         return HttpApp(super().to_asgi(is_main))
@@ -41,9 +44,9 @@ class _Fronted(bentoml.Service):
 
 @bentoml.service(
     name="garrison",
-    service_class=_Fronted,
+    service_class=_FrontedService,
     workers=environment.worker_count(),
-    # What happens is in our own /metrics and in the audit log.
+    # Our own /metrics and access log have what BentoML would log.
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
     tracing={"excluded_urls": ".*"},
@@ -55,23 +58,23 @@ class Garrison:
         from serving.api.app import HttpApp
         from serving.api.worker import Worker
 
-        # Nobody reads uvicorn's access log, but it is worked out as long as there is a handler above it.
+        # Nobody reads uvicorn's access log, but it is formatted as long as a handler above it exists.
         logging.getLogger("uvicorn.access").propagate = False
         self._worker = HttpApp.worker = Worker(environment.config_path())
-        # What is loaded now stays for good: the collector need not walk it at every turn.
+        # All that is loaded now stays for good: the collector need not walk it each time.
         gc.collect()
         gc.freeze()
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Before the first request."""
+        """Start the worker, before the first request."""
         await self._worker.start()
 
     @bentoml.on_shutdown
     async def close(self) -> None:
-        """After the last answer."""
+        """Stop the worker, after the last answer."""
         await self._worker.close()
 
     def __is_ready__(self) -> bool:
-        """Whether there is a model to score with; BentoML answers /readyz by it."""
+        """Return whether there is a model to score with; BentoML answers /readyz by it."""
         return self._worker.state.scoring is not None

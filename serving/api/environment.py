@@ -1,4 +1,4 @@
-"""What a server process is told by whoever starts it, through environment variables."""
+"""Reads the environment variables that `serve` sets for its server processes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ WORKERS = "GARRISON_WORKERS"
 
 
 def config_path() -> str:
-    """The settings file."""
+    """Return the path of the settings file."""
     return os.environ.get(CONFIG, "garrison.toml")
 
 
 def worker_count() -> int:
-    """How many processes share the port."""
+    """Return how many processes share the port."""
     return int(os.environ.get(WORKERS, "1"))

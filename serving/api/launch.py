@@ -1,4 +1,4 @@
-"""Starting the HTTP service: what can be wrong is said before, then this process becomes BentoML's."""
+"""Starts the HTTP service: checks settings and port, then replaces this process with BentoML's."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SERVICE = "serving.api.bento:Garrison"
 
 
 def serve(config: Path, host: str, port: int, workers: int | None = None) -> None:
-    """Become `bentoml serve` on a free port.
+    """Check settings and port, then become `bentoml serve`.
 
     Args:
         config: The company's TOML file.
-        host: To listen at.
-        port: The same.
-        workers: Processes that share the port; None for as many as the settings say.
+        host: Address to listen at.
+        port: Port to listen at.
+        workers: Processes that share the port; None for the number in the settings.
 
     Raises:
         GarrisonError: The settings are wrong, or the port is taken.
@@ -31,7 +31,7 @@ def serve(config: Path, host: str, port: int, workers: int | None = None) -> Non
     check_port_free(host, port)
     os.environ[environment.CONFIG] = str(config)
     os.environ[environment.WORKERS] = str(workers or settings.serving.workers)
-    # Nothing of a customer's goes to third parties, and nothing of ours into the user's home.
+    # BentoML must not report usage, nor write into the user's home.
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     os.environ.setdefault("BENTOML_HOME", str((settings.var / "bentoml").absolute()))
     sys.stdout.flush()
@@ -43,7 +43,7 @@ def check_port_free(host: str, port: int) -> None:
     """Check that a port can be listened on.
 
     Raises:
-        GarrisonError: It can't.
+        GarrisonError: It is taken, or can't be used.
     """
     try:
         family = socket.getaddrinfo(host, port)[0][0]
@@ -52,6 +52,6 @@ def check_port_free(host: str, port: int) -> None:
             listener.bind((host, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            do = f"Stop what listens there, or take another: --port {port + 1 if port < 65535 else 3000}"
-            raise GarrisonError(f"port {port} on {host} is taken", hint=do) from error
+            hint = f"Stop what listens there, or take another: --port {port + 1 if port < 65535 else 3000}"
+            raise GarrisonError(f"port {port} on {host} is taken", hint=hint) from error
         raise GarrisonError(f"{host} port {port} can't be listened on", found=str(error.strerror)) from error

@@ -1,4 +1,4 @@
-"""One request under way: its headers, its body, who asks, and who answers."""
+"""Holds one HTTP request while it is answered, and reads its body."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from serving.api.state import AppState, ScoringContext
 from serving.api.worker import Worker
 from serving.schemas.errors import ApiError
 
-READ_SECONDS = 3  # seconds that a request's body may take
-MAX_BODY_BYTES = 8 * 2**20  # bytes
+READ_SECONDS = 3  # that a request's body may take
+MAX_BODY_BYTES = 8 * 2**20
 
 
-class ClientDisconnected(Exception):  # noqa: N818  # no error: nobody is there to be answered
-    """The request broke off."""
+class ClientDisconnected(Exception):  # noqa: N818  # no error: nobody is left to be answered
+    """The client closed the connection before its request was whole."""
 
 
 @dataclass(slots=True)
 class Request:
-    """One request under way.
+    """One request while it is answered.
 
     Args:
-        worker: Who answers.
-        scope: As ASGI gives it.
-        receive: The same.
+        worker: The process that answers.
+        scope: ASGI's description of the request.
+        receive: ASGI's channel for the body.
         headers: By lower-case name, the last of each.
-        key: What it carried; None until that is known.
-        accounts: Ids asked for, for the audit log.
+        key: The request's key; None until it is known.
+        accounts: Ids asked for, for the access log.
     """
 
     worker: Worker
@@ -44,46 +44,47 @@ class Request:
 
     @property
     def scoring(self) -> ScoringContext:
-        """Who scores.
+        """Return what scores.
 
         Raises:
-            Refusal: Nothing can be scored now.
+            ApiError: Nothing can be scored now.
         """
-        room = self.worker.state
-        if room.scoring is None:
-            raise not_ready_error(room)
-        return room.scoring
+        state = self.worker.state
+        if state.scoring is None:
+            raise not_ready_error(state)
+        return state.scoring
 
-    async def body(self) -> bytes:
-        """The JSON sent, read no further than it may be long.
+    async def read_body(self) -> bytes:
+        """Read the JSON that was sent, and no more than a body may be long.
 
         Raises:
-            Refusal: It is no JSON, too long, or too slow.
-            Gone: It broke off.
+            ApiError: It is no JSON, too long, or too slow.
+            ClientDisconnected: The connection was closed.
         """
-        kind = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if kind != b"application/json":
-            raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no_json", "send JSON, as Content-Type: application/json")
+        content_type = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if content_type != b"application/json":
+            message = "send JSON, as Content-Type: application/json"
+            raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no_json", message)
         try:
             async with asyncio.timeout(READ_SECONDS):
-                return await self._read()
+                return await self._read_chunks()
         except TimeoutError:
             raise ApiError(
                 HTTPStatus.REQUEST_TIMEOUT,
                 "too_slow",
-                f"no whole request came in {READ_SECONDS} s",
+                f"the request's body did not arrive within {READ_SECONDS} s",
                 headers={"connection": "close"},
             ) from None
 
-    async def _read(self) -> bytes:
-        read = b""
+    async def _read_chunks(self) -> bytes:
+        body = b""
         while True:
             message = await self.receive()
             if message["type"] != "http.request":
                 raise ClientDisconnected
-            more: bytes = message.get("body", b"")
-            read = read + more if read else more
-            if len(read) > MAX_BODY_BYTES:
+            chunk: bytes = message.get("body", b"")
+            body = body + chunk if body else chunk
+            if len(body) > MAX_BODY_BYTES:
                 raise ApiError(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     "too_large",
@@ -91,9 +92,9 @@ class Request:
                     headers={"connection": "close"},
                 )
             if not message.get("more_body", False):
-                return read
+                return body
 
 
-def not_ready_error(room: AppState) -> ApiError:
-    """Nothing can be answered now."""
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", str(room.problem))
+def not_ready_error(state: AppState) -> ApiError:
+    """Return the error for a request that can't be answered, with the state's problem."""
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", str(state.problem))

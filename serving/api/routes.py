@@ -1,4 +1,4 @@
-"""What can be asked over HTTP, and how each request is answered once it has been let in."""
+"""Handles each route of the HTTP service, once a request has been admitted; the table is `schemas.routes`."""
 
 from __future__ import annotations
 
@@ -16,62 +16,63 @@ from serving.api.worker import Worker
 from serving.events import log
 from serving.schemas import event_requests
 from serving.schemas.errors import ApiError
+from serving.schemas.routes import ENDPOINTS, HEALTH_NAME, Endpoint
 from serving.schemas.score_requests import ScoreRequest
 
-SMALL_BODY_BYTES = 2**16  # bytes that are read faster than a thread's turn takes
-ACCOUNTS_PREFIX = "/v1/accounts/"
-READY_PATH = "/readyz"
+SMALL_BODY_BYTES = 2**16  # read faster than a thread is started
 JSON_CONTENT_TYPE = (b"content-type", b"application/json")
 
 Header = tuple[bytes, bytes]
 
 
-async def score(call: Request) -> bytes:
+async def score(request: Request) -> bytes:
     """Score accounts by id or from posted histories."""
-    desk, body = call.scoring, await call.body()
-    asked = (
-        desk.reader.read(body)
-        if len(body) < SMALL_BODY_BYTES
-        else await call.worker.run_in_thread(desk.reader.read, body)
+    scoring, body = request.scoring, await request.read_body()
+    is_small = len(body) < SMALL_BODY_BYTES
+    score_request = (
+        scoring.reader.read(body) if is_small else await request.worker.run_in_thread(scoring.reader.read, body)
     )
-    call.accounts = [_name(item) for item in asked.items]
-    # All else would keep others waiting.
-    quick = desk.score_service.is_quick(asked)
-    results = (
-        desk.score_service.score(asked) if quick else await call.worker.run_in_thread(desk.score_service.score, asked)
-    )
-    _count(call.worker, desk, asked, results["results"])
-    return to_json(results)
+    request.accounts = [_account_id(item) for item in score_request.items]
+    service = scoring.score_service
+    # Slow work would keep other requests waiting.
+    if service.is_quick(score_request):
+        response = service.score(score_request)
+    else:
+        response = await request.worker.run_in_thread(service.score, score_request)
+    _record_scores(request.worker, scoring, score_request, response["results"])
+    return to_json(response)
 
 
-async def account(call: Request) -> bytes:
-    """One account's scores, with those of before."""
-    desk, name = call.scoring, call.scope["path"][len(ACCOUNTS_PREFIX) :]
-    call.accounts = [name]
-    return to_json(await call.worker.run_in_thread(desk.account, name))
+async def get_account(request: Request) -> bytes:
+    """Return one account's scores and those stored of it."""
+    scoring, account_id = request.scoring, request.scope["path"][len(_ACCOUNT_PREFIX) :]
+    request.accounts = [account_id]
+    return to_json(await request.worker.run_in_thread(scoring.get_account, account_id))
 
 
-async def model(call: Request) -> bytes:
-    """The models that score now; of each, why it is not the champion, where that can't be read."""
-    return to_json(call.scoring.model(call.worker.state.fallbacks))
+async def describe_models(request: Request) -> bytes:
+    """Return the models that score now, with why one is not the champion, if its champion can't be read."""
+    return to_json(request.scoring.describe_models(request.worker.state.fallbacks))
 
 
-async def events(call: Request) -> bytes:
-    """Take what has happened into the log; it is on disk before this answers."""
-    room, body = call.worker.state, await call.body()
-    if room.settings is None or room.store is None or room.events is None:
-        raise not_ready_error(room)
-    read = await call.worker.run_in_thread(room.events.read, body)
-    rows = [row for found in read.values() for row in found]
-    call.accounts = [row.content["account_id"] if isinstance(row, event_requests.PostedEvent) else None for row in rows]
-    return to_json(await call.worker.run_in_thread(log.store_events, room.settings, room.store, read))
+async def store_events(request: Request) -> bytes:
+    """Add posted events to the log; they are on disk before this returns."""
+    state, body = request.worker.state, await request.read_body()
+    if state.settings is None or state.store is None or state.events is None:
+        raise not_ready_error(state)
+    events = await request.worker.run_in_thread(state.events.read, body)
+    rows = [row for table_rows in events.values() for row in table_rows]
+    request.accounts = [
+        row.content["account_id"] if isinstance(row, event_requests.PostedEvent) else None for row in rows
+    ]
+    return to_json(await request.worker.run_in_thread(log.store_events, state.settings, state.store, events))
 
 
-async def document(call: Request) -> bytes:
-    """The OpenAPI document."""
+async def get_document(request: Request) -> bytes:
+    """Return the OpenAPI document."""
     from serving.schemas import openapi
 
-    worker = call.worker
+    worker = request.worker
     if worker.document is None:
         if worker.state.settings is None:
             raise not_ready_error(worker.state)
@@ -79,76 +80,91 @@ async def document(call: Request) -> bytes:
     return worker.document
 
 
-async def figures(call: Request) -> bytes:
-    """What Prometheus reads."""
-    worker = call.worker
+async def get_metrics(request: Request) -> bytes:
+    """Return the metrics for Prometheus."""
+    worker = request.worker
     return await worker.run_in_thread(metrics.render_metrics, worker.metrics, worker.state, worker.parity)
 
 
-async def nowhere(_: Request) -> bytes:
-    """There is nothing."""
+async def refuse(_: Request) -> bytes:
+    """Raise the error of a path that has no route."""
     raise ApiError(HTTPStatus.NOT_FOUND, "not_found", "not found here")
+
+
+Handler = Callable[[Request], Awaitable[bytes]]
 
 
 @dataclass(frozen=True)
 class Route:
-    """One way to ask.
+    """A way to answer the requests of one path.
 
     Args:
-        name: In the figures and the audit log.
-        method: GET, which HEAD goes with, or POST; empty for any.
-        scope: What a key must be allowed; empty where none is asked for.
-        answer: Gives the body.
-        kind: The body's content type.
+        name: In the metrics and the access log.
+        method: GET, which includes HEAD, or POST; empty for any.
+        scope: That a key needs; empty if no key is needed.
+        handle: Returns the answer's body.
+        content_type: Header of the answer.
     """
 
     name: str
     method: str
     scope: str
-    answer: Callable[[Request], Awaitable[bytes]]
-    kind: Header = JSON_CONTENT_TYPE
+    handle: Handler
+    content_type: Header = JSON_CONTENT_TYPE
 
     @property
-    def methods(self) -> str:
-        """For the header Allow."""
+    def allow(self) -> str:
+        """Return the methods for the header Allow."""
         return "GET, HEAD" if self.method == "GET" else self.method
 
 
-_ACCOUNT = Route("account", "GET", "read", account)
-ROUTES: Mapping[str, Route] = {
-    "/v1/score": Route("score", "POST", "score", score),
-    "/v1/events": Route("events", "POST", "ingest", events),
-    "/v1/model": Route("model", "GET", "read", model),
-    "/openapi.json": Route("openapi", "GET", "", document),
-    "/metrics": Route("metrics", "GET", "read", figures, (b"content-type", metrics.CONTENT_TYPE.encode())),
+_HANDLERS: Mapping[str, Handler] = {
+    "score": score,
+    "events": store_events,
+    "account": get_account,
+    "model": describe_models,
+    "openapi": get_document,
+    "metrics": get_metrics,
 }
+_METRICS_CONTENT_TYPE = (b"content-type", metrics.CONTENT_TYPE.encode())
+UNKNOWN = Route("none", "", "", refuse)
 # BentoML answers these.
-HEALTH = Route("health", "GET", "", nowhere)
-UNKNOWN = Route("none", "", "", nowhere)
-_HEALTH_PATHS = frozenset({"/healthz", "/livez", READY_PATH})
+HEALTH = Route(HEALTH_NAME, "GET", "", refuse)
+
+
+def _make_route(endpoint: Endpoint) -> Route:
+    if endpoint.name == HEALTH_NAME:
+        return HEALTH
+    content_type = JSON_CONTENT_TYPE if endpoint.is_json else _METRICS_CONTENT_TYPE
+    return Route(endpoint.name, endpoint.method, endpoint.scope, _HANDLERS[endpoint.name], content_type)
+
+
+ROUTES: Mapping[str, Route] = {e.path: _make_route(e) for e in ENDPOINTS if "{" not in e.path}
+# The only path with a parameter.
+_ACCOUNT_PREFIX, _ACCOUNT = next((e.path.partition("{")[0], _make_route(e)) for e in ENDPOINTS if "{" in e.path)
 
 
 def find_route(path: str) -> Route:
-    """The route of a path; NOWHERE where there is none."""
-    found = ROUTES.get(path)
-    if found is not None:
-        return found
-    if path.startswith(ACCOUNTS_PREFIX) and len(path) > len(ACCOUNTS_PREFIX):
-        return _ACCOUNT
-    return HEALTH if path in _HEALTH_PATHS else UNKNOWN
+    """Return the route of a path; UNKNOWN if it has none."""
+    route = ROUTES.get(path)
+    if route is not None:
+        return route
+    return _ACCOUNT if path.startswith(_ACCOUNT_PREFIX) and len(path) > len(_ACCOUNT_PREFIX) else UNKNOWN
 
 
-def _name(item: Any) -> str | None:
-    """The account id of what was asked: an id, a posted account, or what could not be read."""
+def _account_id(item: Any) -> str | None:
+    """Return the account id of an item: an id, a posted account, or one that was rejected."""
     if isinstance(item, str):
         return item
     return item["account"]["account_id"] if isinstance(item, dict) else item.account_id
 
 
-def _count(worker: Worker, desk: ScoringContext, asked: ScoreRequest, items: Sequence[Mapping[str, Any]]) -> None:
-    """Take scores, and values that no model knows, into the figures."""
+def _record_scores(
+    worker: Worker, scoring: ScoringContext, request: ScoreRequest, items: Sequence[Mapping[str, Any]]
+) -> None:
+    """Count scores, and posted values that no model knows, in the metrics."""
     for item in items:
-        for name, told in item.get("scores", {}).items():
-            worker.metrics.record_score(name, told["score"])
-    for labels in desk.unseen_posted(asked):
+        for name, target_score in item.get("scores", {}).items():
+            worker.metrics.record_score(name, target_score["score"])
+    for labels in scoring.find_unseen(request):
         worker.metrics.unseen[labels] += 1

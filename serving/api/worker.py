@@ -1,4 +1,4 @@
-"""One worker process: its room, limits, audit log and figures, and what it does every second besides answering."""
+"""Runs one worker process: its state, limits, access log and metrics, and what it refreshes every second."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -20,11 +19,12 @@ from serving.api.access_log import AccessLog
 from serving.api.metrics import Metrics, ParityStatus
 from serving.api.rate_limit import RateLimiter
 from serving.api.state import AppState
+from serving.pacing import DueTimer
 from serving.schemas.errors import ApiError
 
 _log = logging.getLogger("bentoml.garrison")
-WORK_SECONDS = 7  # seconds that work in a thread may take
-REFRESH_SECONDS = 1.0  # seconds between looks at what has changed
+WORK_SECONDS = 7  # that work in a thread may take
+REFRESH_SECONDS = 1.0  # between looks at what has changed
 
 Result = TypeVar("Result")
 
@@ -37,15 +37,16 @@ class Worker:
     """
 
     def __init__(self, config: str) -> None:
-        self.metrics = Metrics.shared()
+        self.metrics = Metrics.open()
         self.parity = ParityStatus()
         self.rate_limiter: RateLimiter | None = None
         self.access_log: AccessLog | None = None
-        # The OpenAPI document, once somebody has asked for it.
+        # The OpenAPI document, made when it is first asked for.
         self.document: bytes | None = None
-        self.state = self._settled(AppState.open(config))
-        # More threads than processors would only make everyone wait; who waits too long is told so.
-        self._turns = anyio.CapacityLimiter(os.cpu_count() or 1)
+        self.state = AppState.open(config)
+        self._open_limits()
+        # More threads than processors would only make everyone wait; whoever waits too long gets the error `busy`.
+        self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -53,23 +54,23 @@ class Worker:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop, with the audit log written to its end; called after the last answer."""
+        """Stop, with the access log written to its end; call it after the last answer."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        await anyio.to_thread.run_sync(self._leave)
+        await anyio.to_thread.run_sync(self._close_files)
 
-    async def run_in_thread(self, work: Callable[..., Result], *given: Any) -> Result:
-        """Work done in a thread, so that other requests go on meanwhile.
+    async def run_in_thread(self, work: Callable[..., Result], *args: Any) -> Result:
+        """Run a function in a thread, so that other requests go on meanwhile.
 
         Raises:
-            Refusal: It took too long.
+            ApiError: It took too long.
         """
         try:
             async with asyncio.timeout(WORK_SECONDS):
                 return await anyio.to_thread.run_sync(
-                    partial(work, *given), abandon_on_cancel=True, limiter=self._turns
+                    partial(work, *args), abandon_on_cancel=True, limiter=self._threads
                 )
         except TimeoutError:
             raise ApiError(
@@ -80,36 +81,38 @@ class Worker:
             ) from None
 
     async def refresh(self) -> None:
-        """Take in new keys, models and snapshots, where it is time to look."""
-        if self.state.is_stale:
-            self.state = self._settled(await anyio.to_thread.run_sync(self.state.refreshed))
-        fresh = self.state.scoring and self.state.scoring.score_service.rescorer
-        if fresh:
-            # Here, so that a request pays for it only where something has come.
-            await anyio.to_thread.run_sync(fresh.refresh)
+        """Load new keys, models, snapshots and events, if it is time to look."""
+        if self.state.timer.is_due:
+            self.state = await anyio.to_thread.run_sync(self.state.refresh)
+            self._open_limits()
+        rescorer = self.state.scoring and self.state.scoring.score_service.rescorer
+        if rescorer:
+            # Here, so that a request pays for it only if there are new events.
+            await anyio.to_thread.run_sync(rescorer.refresh)
 
     async def _run(self) -> None:
-        warm = False
+        is_warm, timer = False, DueTimer(REFRESH_SECONDS)
         while True:
-            began = time.monotonic()
+            timer.restart()
             try:
-                if self.state.scoring is not None and not warm:
+                if self.state.scoring is not None and not is_warm:
                     # Beside the first requests, so that none of them waits for it.
-                    warm = True
+                    is_warm = True
                     await anyio.to_thread.run_sync(self.state.scoring.score_service.warm_up)
                 await self.refresh()
                 await anyio.to_thread.run_sync(self.metrics.save)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the next look may go well
-                _log.warning("what has changed could not be looked at: %s", type(error).__name__)
-            await asyncio.sleep(max(0.0, REFRESH_SECONDS - (time.monotonic() - began)))
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next turn may go well
+                _log.warning("refresh failed with %s, trying again in %s s", type(error).__name__, REFRESH_SECONDS)
+            await asyncio.sleep(timer.seconds_left)
 
-    def _settled(self, room: AppState) -> AppState:
-        if room.settings is not None and self.rate_limiter is None:
-            self.rate_limiter = RateLimiter(room.settings.serving.per_minute, environment.worker_count())
-            self.access_log = AccessLog(access_log.access_log_folder(room.settings))
-        return room
+    def _open_limits(self) -> None:
+        """Open the rate limiter and the access log, once the settings have been read."""
+        settings = self.state.settings
+        if settings is not None and self.rate_limiter is None:
+            self.rate_limiter = RateLimiter(settings.serving.per_minute, environment.worker_count())
+            self.access_log = AccessLog(access_log.access_log_folder(settings))
 
-    def _leave(self) -> None:
+    def _close_files(self) -> None:
         if self.access_log is not None:
             self.access_log.close()
         self.state.close()

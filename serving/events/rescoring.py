@@ -1,8 +1,8 @@
-"""Events that came after the newest snapshot was taken: whose they are, and those accounts worked out anew.
+"""Rescores accounts that have events newer than the newest snapshot.
 
-Every worker must know at once of what another one took in, and asking the database at every request would cost more
-than the answer. So whoever writes events changes eight bytes in a file that all workers have mapped into memory.
-Processes on other machines find out within `EACH`.
+Every worker must know at once of events that another one stored, but a query at every request would cost more than
+the answer. So whoever stores events changes eight bytes in a file that all workers have mapped into memory. Processes
+on other machines find out within `POLL_SECONDS`.
 """
 
 from __future__ import annotations
@@ -34,24 +34,25 @@ from features.sources.mapping import quote_literal
 from features.sources.posted_events import LATER, SOURCES
 from features.state.database import Store
 from features.state.tables import EVENT_LOG
+from serving.pacing import DueTimer
 from serving.scoring import snapshot_store
 from serving.scoring.scorer import PreparedSnapshots, Scorer
 
 _log = logging.getLogger("bentoml.garrison")
 _EVENT = ("source", "known_at", "content")
-POLL_SECONDS = 1.0  # seconds between looks at the database
-_MOST = 2_000  # accounts whose rows are remembered
+POLL_SECONDS = 1.0  # between looks at the database
+_MAX_CACHED = 2_000  # accounts whose rows are kept
 
 
 def notify_workers(settings: Settings) -> None:
-    """Have all workers of this machine look for new events: to be called when they are committed."""
-    with _Mark(settings) as mark:
-        # Never a value that was there before, whoever writes last.
+    """Make all workers of this machine look for new events; call it once the events are committed."""
+    with _ChangeMark(settings) as mark:
+        # Never an earlier value, whoever writes last.
         mark.value = secrets.randbits(62)
 
 
-class _Mark:
-    """The eight bytes that change with every write to the log."""
+class _ChangeMark:
+    """Eight bytes in a mapped file that change with every write to the event log."""
 
     def __init__(self, settings: Settings) -> None:
         file = settings.var / "events.mark"
@@ -63,7 +64,7 @@ class _Mark:
             self._map = mmap.mmap(opened, 8)
         finally:
             os.close(opened)
-        # As one machine word, so that nobody meets half of it.
+        # As one machine word, so that nobody reads half of it.
         self._word = memoryview(self._map).cast("q")
 
     @property
@@ -87,11 +88,11 @@ class _Mark:
 
 @dataclass(frozen=True)
 class RescoredAccount:
-    """An account worked out anew.
+    """An account's row with its newest events.
 
     Args:
         rows: One row, ready for the models.
-        position: The place in the log of events that it was read up to.
+        position: The place in the event log up to which events were read.
     """
 
     rows: PreparedSnapshots
@@ -99,171 +100,179 @@ class RescoredAccount:
 
 
 class Rescorer:
-    """The accounts that have something newer than a snapshot; several threads may ask at once.
+    """Knows which accounts have events after a snapshot, and prepares their rows; several threads may use it at once.
 
     Args:
-        settings: The company's.
-        opened: Its state database.
-        history: What the snapshot was taken from.
-        as_of: Where the snapshot looks from.
+        settings: The company's settings.
+        store: The state database.
+        history: The history that the snapshot was taken from.
+        as_of: The instant of the snapshot.
     """
 
-    def __init__(self, settings: Settings, opened: Store, history: History, as_of: datetime) -> None:
-        self._settings, self._store, self._history, self._as_of = settings, opened, history, as_of
-        self._mark = _Mark(settings)
+    def __init__(self, settings: Settings, store: Store, history: History, as_of: datetime) -> None:
+        self._settings, self._store, self._history, self._as_of = settings, store, history, as_of
+        self._mark = _ChangeMark(settings)
         self._lock = threading.Lock()
         self._bearers = load_bearers(history)
-        # Of each account the place of its newest event.
+        # By account, the place of its newest event in the log.
         self._newest: dict[str, int] = {}
-        self._position, self._told, self._looked_at = history.kept.position if history.kept else 0, -1, 0.0
-        self._rows: dict[str, RescoredAccount | None] = {}
+        self._position = history.cache.position if history.cache else 0
+        self._seen_mark, self._timer = -1, DueTimer(POLL_SECONDS)
+        self._rescored: dict[str, RescoredAccount | None] = {}
         self.refresh()
 
     @classmethod
-    def of(cls, settings: Settings, opened: Store, key: str | None, as_of: datetime) -> Self | None:
-        """That of a snapshot; None where the history that it was taken from is gone.
+    def open(cls, settings: Settings, store: Store, key: str | None, as_of: datetime) -> Self | None:
+        """Open the history behind a snapshot; return None if that history is gone.
 
         Args:
-            settings: The company's.
-            opened: Its state database.
-            key: Of the kept history, as the snapshot has it.
-            as_of: Where the snapshot looks from.
+            settings: The company's settings.
+            store: The state database.
+            key: Of the cached history, as the snapshot has it.
+            as_of: The instant of the snapshot.
         """
         history = History.reopen(settings, key) if key else None
         if history is None:
-            _log.warning("scores by id see no posted events: the history behind the snapshot is gone; score again")
+            _log.warning("scores by id ignore posted events: the history behind the snapshot is gone; score again")
             return None
-        return cls(settings, opened, history, as_of)
+        return cls(settings, store, history, as_of)
 
     @property
     def is_stale(self) -> bool:
-        """Whether something may have come since the last `renew`; takes a microsecond."""
-        return self._mark.value != self._told or time.monotonic() - self._looked_at > POLL_SECONDS
+        """Return whether there may be events since the last `refresh`; takes a microsecond."""
+        return self._mark.value != self._seen_mark or self._timer.is_due
 
     def refresh(self) -> None:
-        """Take note of what has come since.
+        """Read which accounts have new events.
 
         Raises:
             GarrisonError: The state database can't be read.
         """
         with self._lock:
-            # Read before the log is: what comes in between is found the next time.
-            told, now = self._mark.value, time.monotonic()
+            # Read before the log, so that an event stored in between is found the next time.
+            mark, now = self._mark.value, time.monotonic()
             query = sa.select(EVENT_LOG.c.account_id, sa.func.max(EVENT_LOG.c.seq)).where(
                 EVENT_LOG.c.seq > self._position
             )
             with self._store.reading() as connection:
-                found = connection.execute(query.group_by(EVENT_LOG.c.account_id)).all()
-            # A place holds whatever the order of accounts: those of one account ascend.
-            for account_id, seq in found:
+                rows = connection.execute(query.group_by(EVENT_LOG.c.account_id)).all()
+            # The order of accounts does not matter: the places of one account ascend.
+            for account_id, seq in rows:
                 for bearer in (account_id, *self._bearers.get(account_id, ())):
                     self._newest[bearer] = max(seq, self._newest.get(bearer, 0))
                 self._position = max(self._position, seq)
-            self._told, self._looked_at = told, now
+            self._seen_mark = mark
+            self._timer.restart(now)
 
     def has_new_events(self, account_ids: Iterable[str]) -> bool:
-        """Whether one of these has; the log is asked where it is time to. Where it can't be, what is known holds."""
+        """Return whether one of these accounts has events after the snapshot.
+
+        The log is read if it is time to. If it can't be read, the answer is from the last reading.
+        """
         if self.is_stale:
-            told = self._mark.value
+            mark = self._mark.value
             try:
                 self.refresh()
             except GarrisonError as error:
-                _log.warning("what was posted of late is not seen: %s", error)
-                # Nothing can be posted meanwhile either; the next look is made in its time.
-                self._told, self._looked_at = told, time.monotonic()
+                _log.warning("reading new events failed, scores ignore the latest ones: %s", error)
+                # No event can be posted meanwhile either, so the next look can wait.
+                self._seen_mark = mark
+                self._timer.restart()
         return bool(self._newest) and any(account_id in self._newest for account_id in account_ids)
 
     def rescore(self, scorer: Scorer, account_id: str) -> RescoredAccount | None:
-        """An account worked out from its history and its events; some milliseconds the first time.
+        """Return an account's row from its history and its new events; takes some milliseconds the first time.
 
-        It is looked at from the first instant at which all its events are seen, and not before the snapshot's.
+        Its `as_of` is the first instant at which all its events are visible, but not before the snapshot's.
 
         Returns:
-            None where it has no events after the snapshot, or no account is known by that id.
+            None if it has no events after the snapshot, or there is no such account.
         """
         newest = self._newest.get(account_id)
         if newest is None:
             return None
-        found = self._rows.get(account_id)
-        if account_id not in self._rows or (found and found.position < newest):
-            found = self._worked_out(scorer, account_id, newest)
-            if len(self._rows) >= _MOST:
-                self._rows.clear()
-            self._rows[account_id] = found
-        return found
+        account = self._rescored.get(account_id)
+        if account_id not in self._rescored or (account and account.position < newest):
+            account = self._prepare(scorer, account_id, newest)
+            if len(self._rescored) >= _MAX_CACHED:
+                self._rescored.clear()
+            self._rescored[account_id] = account
+        return account
 
-    def _worked_out(self, scorer: Scorer, account_id: str, newest: int) -> RescoredAccount | None:
+    def _prepare(self, scorer: Scorer, account_id: str, newest: int) -> RescoredAccount | None:
         with self._store.reading() as connection:
-            found = read_revisions(connection, self._history, [account_id], until=newest)
-        tables = read_account_rows(self._settings, self._history, [account_id], found)
+            revisions = read_revisions(connection, self._history, [account_id], until=newest)
+        tables = read_account_rows(self._settings, self._history, [account_id], revisions)
         if not tables["accounts"]:
             return None
-        as_of = max(to_micros(self._as_of), find_seen_from(found))
+        as_of = max(to_micros(self._as_of), find_seen_from(revisions))
         rows = snapshot_store.prepare_rows(self._settings, scorer, tables, from_micros(as_of))
         return RescoredAccount(rows, newest) if len(rows) else None
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Close the history and the mapped file."""
         self._history.close()
         self._mark.close()
 
 
 def load_bearers(history: History) -> dict[str, tuple[str, ...]]:
-    """By merged account, those that bear its events as well."""
-    found: dict[str, tuple[str, ...]] = {}
-    each = history.query("SELECT account_id, bearer FROM identity.bearers WHERE bearer <> account_id ORDER BY ALL")
-    for account_id, bearer in each.itertuples(index=False):
-        found[account_id] = (*found.get(account_id, ()), bearer)
-    return found
+    """Load, by merged account, the other accounts that its events count for."""
+    bearers: dict[str, tuple[str, ...]] = {}
+    rows = history.query("SELECT account_id, bearer FROM identity.bearers WHERE bearer <> account_id ORDER BY ALL")
+    for account_id, bearer in rows.itertuples(index=False):
+        bearers[account_id] = (*bearers.get(account_id, ()), bearer)
+    return bearers
 
 
 def read_revisions(connection: sa.Connection, history: History, account_ids: Sequence[str], *, until: int) -> pa.Table:
-    """What came after a history was read of events that some accounts bear, up to a place of the log."""
+    """Read the events of some accounts that came after a history was read, up to a place of the log."""
     wanted = set(account_ids)
     merged = (a for a, others in load_bearers(history).items() if wanted.intersection(others))
-    after = history.kept.position if history.kept else 0
-    return posted_events.revisions(connection, sorted(wanted.union(merged)), after=after, until=until)
+    after = history.cache.position if history.cache else 0
+    return posted_events.query_revisions(connection, sorted(wanted.union(merged)), after=after, until=until)
 
 
 def read_account_rows(
     settings: Settings, history: History, account_ids: Sequence[str], revisions: pa.Table
 ) -> dict[str, list[dict[str, Any]]]:
-    """Canonical rows of some accounts by table, with events that came after the history was read.
+    """Read canonical rows of some accounts by table, with events that came after the history was read.
 
     Args:
-        settings: The company's.
-        history: Its kept history.
-        account_ids: Whose rows.
-        revisions: As `features.sources.posted_events.revisions` reads them.
+        settings: The company's settings.
+        history: Its cached history.
+        account_ids: Of the accounts.
+        revisions: As `features.sources.posted_events.query_revisions` reads them.
     """
-    mine = f"account_id IN ({', '.join(map(quote_literal, account_ids))})"
-    found: dict[str, list[dict[str, Any]]] = {}
-    with history.cursor() as cursor:
+    of_accounts = f"account_id IN ({', '.join(map(quote_literal, account_ids))})"
+    rows: dict[str, list[dict[str, Any]]] = {}
+    with history.open_cursor() as cursor:
         for table in (t for t in history.tables if t != "identities"):
-            numbered = table == "accounts" or table in EVENTS
-            sql = f"SELECT *{' EXCLUDE (account_no)' * numbered} FROM main.{table} WHERE {mine}"  # noqa: S608  # quoted
-            if table in SOURCES and posted_events.count(revisions, table):
-                found[table] = _joined(cursor, settings, table, revisions, mine=mine, own=sql)
+            has_number = table == "accounts" or table in EVENTS
+            columns = "* EXCLUDE (account_no)" if has_number else "*"
+            sql = f"SELECT {columns} FROM main.{table} WHERE {of_accounts}"  # noqa: S608  # quoted
+            if table in SOURCES and posted_events.count_events(revisions, table):
+                rows[table] = _read_joined(cursor, settings, table, revisions, condition=of_accounts, own=sql)
             else:
-                found[table] = cursor.sql(sql).to_arrow_table().to_pylist()
-    return found
+                rows[table] = cursor.sql(sql).to_arrow_table().to_pylist()
+    return rows
 
 
-def _joined(  # noqa: PLR0913  # all but the first four named
-    cursor: duckdb.DuckDBPyConnection, settings: Settings, table: str, revisions: pa.Table, *, mine: str, own: str
+def _read_joined(  # noqa: PLR0913  # all but the first four named
+    cursor: duckdb.DuckDBPyConnection, settings: Settings, table: str, revisions: pa.Table, *, condition: str, own: str
 ) -> list[dict[str, Any]]:
-    with posted_events.shown(cursor, revisions):
-        posted = posted_events.rows(settings, table)
+    """Read the rows of one table that meet a condition, its own rows joined with posted ones."""
+    with posted_events.register_revisions(cursor, revisions):
+        posted = posted_events.select_rows(settings, table)
         if table == "tickets":
-            # A ticket that the table has of another account is that one's.
+            # A ticket belongs to the account that the table has it under, whoever posted it.
             own += f" OR ticket_id IN (SELECT ticket_id FROM ({posted}))"  # noqa: S608  # the contract's own names
-        sql = posted_events.joined(settings, table, own, posted)
-        found = cursor.sql(f"SELECT * FROM ({sql}) WHERE {mine}")  # noqa: S608  # as above
-        return found.to_arrow_table().to_pylist()
+        sql = posted_events.merge_rows(settings, table, own, posted)
+        rows = cursor.sql(f"SELECT * FROM ({sql}) WHERE {condition}")  # noqa: S608  # as above
+        return rows.to_arrow_table().to_pylist()
 
 
 def find_seen_from(revisions: pa.Table) -> int:
-    """The first instant at which all of these events have happened and are known, in µs; 0 without any."""
+    """Return the first instant at which all of these events have happened and are known, in µs; 0 without any."""
     latest = 0
     for source, known_at, content in zip(*(revisions[c].to_pylist() for c in _EVENT), strict=True):
         row = json.loads(content)

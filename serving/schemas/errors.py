@@ -1,4 +1,4 @@
-"""The one shape of every error that the HTTP service answers with."""
+"""Defines the one shape of every error that the HTTP service returns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """What was wrong: a code for programs, a sentence for people, and where it was."""
+    """A code for programs, a sentence for people, and the places of the error."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,14 +34,14 @@ class ErrorResponse(BaseModel):
     error: ErrorBody
 
 
-class ApiError(Exception):  # not an error of the program: an answer
-    """A request that is answered with an error.
+class ApiError(Exception):
+    """An error that is returned to the client.
 
     Args:
         status: HTTP status.
         code: For programs; stable.
         message: For people, with what to do.
-        details: What is wrong where.
+        details: What is wrong, and where.
         headers: To send with it.
     """
 

@@ -1,4 +1,4 @@
-"""What `POST /v1/events` takes: tickets, usage and purchases as they happen, read strictly."""
+"""Reads posted events strictly: tickets, usage and purchases as they happen."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class PostedEvent:
 
     Args:
         table: Its table.
-        event_id: Its own, or its ticket's.
-        known_at: What the sender says, in µs; None where nothing.
-        content: The rest by column: instants in µs, decimals as text of four places, nothing that is null.
+        event_id: Its own id, or its ticket's.
+        known_at: As sent, in µs; None if it was not sent.
+        content: The rest by column: instants in µs, decimals as text of four places, no nulls.
     """
 
     table: str
@@ -47,18 +47,18 @@ class PostedEvent:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What the log knows it by."""
+        """Return its key in the event log."""
         return self.table, self.event_id
 
     @property
     def happened(self) -> dict[str, int]:
-        """When it did, in µs, by column: its later course as well."""
+        """Return its instants in µs by column, those of its later course as well."""
         return {c: self.content[c] for c in (str(TABLES[self.table].time), *LATER) if c in self.content}
 
 
 @dataclass(frozen=True)
 class RejectedEvent:
-    """A row that can't be taken as it was sent."""
+    """A row that can't be stored as it was sent."""
 
     event_id: str | None
     error: ErrorBody
@@ -69,7 +69,7 @@ ParsedEvents = Mapping[str, Sequence[PostedEvent | RejectedEvent]]
 
 
 class EventRequestReader:
-    """Reads the postings of one company."""
+    """Reads the posted events of one company."""
 
     def __init__(self, settings: Settings) -> None:
         self._mapped = frozenset(settings.tables)
@@ -78,84 +78,84 @@ class EventRequestReader:
             columns = TABLES[table].columns
             row: Any = make_row_type(f"Posted{table.title()}", columns)
             ids = {"account_id": _Id} | ({"ticket_id": _Id} if table == "tickets" else {"event_id": _Id})
-            # A class of the contract's cells, with ids that are short enough for any database's index.
+            # The contract's columns, with ids that are short enough for any database's index.
             row = make_strict_dict(row.__name__, {**row.__annotations__, **ids})
             parts[table] = NotRequired[list[row]]
         self._whole: TypeAdapter[dict[str, Any]] = TypeAdapter(make_strict_dict("EventsRequest", parts))
 
     @property
     def request(self) -> TypeAdapter[dict[str, Any]]:
-        """The type of a request, for those who describe it."""
+        """Return the type of a request, for its description in the OpenAPI document."""
         return self._whole
 
     def read(self, body: bytes) -> ParsedEvents:
-        """Read a request; what is wrong with one row stays with that row.
+        """Read a request; a wrong row is rejected, and does not fail the others.
 
         Raises:
-            Refusal: It is no JSON (400), or wrong as a whole (422).
+            ApiError: It is no JSON (400), or wrong as a whole (422).
         """
-        faults: dict[tuple[str, int], list[ErrorDetail]] = {}
+        details: dict[tuple[str, int], list[ErrorDetail]] = {}
         try:
-            good = self._whole.validate_json(body)
+            valid = self._whole.validate_json(body)
         except ValidationError as error:
-            faults = _by_row(error)
-            # Numbers as text, which decimals are read from to the last place; other columns' rows are out already.
+            details = _group_by_row(error)
+            # Numbers become text, from which decimals are read exactly. Rows with text for other numbers are rejected
+            # already.
             raw = json.loads(body, parse_float=str)
-            left = {t: [row for i, row in enumerate(rows) if (t, i) not in faults] for t, rows in raw.items()}
-            good = self._whole.validate_json(json.dumps(left))
+            left = {t: [row for i, row in enumerate(rows) if (t, i) not in details] for t, rows in raw.items()}
+            valid = self._whole.validate_json(json.dumps(left))
         else:
-            raw = good
+            raw = valid
         if sum(map(len, raw.values())) > MAX_EVENTS:
-            why = f"a request may have {MAX_EVENTS:,} rows: send fewer at a time"
-            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "too_many_rows", why)
-        return {table: list(self._rows(table, raw[table], good[table], faults)) for table in SOURCES if table in raw}
+            message = f"a request may have {MAX_EVENTS:,} rows: send fewer at a time"
+            raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "too_many_rows", message)
+        return {
+            table: list(self._read_rows(table, raw[table], valid[table], details)) for table in SOURCES if table in raw
+        }
 
-    def _rows(
+    def _read_rows(
         self,
         table: str,
         raw: Sequence[Any],
-        good: Sequence[Content],
-        faults: Mapping[tuple[str, int], list[ErrorDetail]],
+        valid: Sequence[Content],
+        details: Mapping[tuple[str, int], list[ErrorDetail]],
     ) -> Iterator[PostedEvent | RejectedEvent]:
-        rest = iter(good)
+        rest = iter(valid)
         for i, sent in enumerate(raw):
-            if (table, i) in faults:
-                yield reject_event(_named(table, sent), faults[table, i])
+            if (table, i) in details:
+                yield reject_event(_read_event_id(table, sent), details[table, i])
                 continue
             row = next(rest)
-            event = _event(table, row)
-            found = list(_contradictions(event))
+            event = _to_event(table, row)
+            row_details = list(_find_contradictions(event))
             if table not in self._mapped:
-                found = [
-                    ErrorDetail(at="", message=f"the settings map no table of {table}: there is nothing to add it to")
-                ]
-            yield reject_event(event.event_id, found) if found else event
+                message = f"the settings map no table of {table}: there is nothing to add it to"
+                row_details = [ErrorDetail(at="", message=message)]
+            yield reject_event(event.event_id, row_details) if row_details else event
 
 
-def reject_event(event_id: str | None, faults: Sequence[ErrorDetail]) -> RejectedEvent:
-    """A row and what is wrong with it."""
-    return RejectedEvent(
-        event_id,
-        ErrorBody(code="invalid", message=summarize_details(list(faults)), details=tuple(faults[:MAX_DETAILS])),
-    )
+def reject_event(event_id: str | None, details: Sequence[ErrorDetail]) -> RejectedEvent:
+    """Return a rejected row with what is wrong with it."""
+    message, first = summarize_details(list(details)), tuple(details[:MAX_DETAILS])
+    return RejectedEvent(event_id, ErrorBody(code="invalid", message=message, details=first))
 
 
-def _by_row(error: ValidationError) -> dict[tuple[str, int], list[ErrorDetail]]:
-    """The rows that are wrong.
+def _group_by_row(error: ValidationError) -> dict[tuple[str, int], list[ErrorDetail]]:
+    """Return what is wrong with each row, by table and place.
 
     Raises:
-        Refusal: Something else is wrong as well.
+        ApiError: Something else is wrong as well.
     """
     rows: dict[tuple[str, int], list[ErrorDetail]] = {}
     whole = []
-    for found in error.errors(include_url=False, include_input=False, include_context=False):
-        if found["type"] == "json_invalid":
-            raise ApiError(HTTPStatus.BAD_REQUEST, "no_json", found["msg"])
-        table, *where = found["loc"] or ("",)
-        if where:
-            rows.setdefault((str(table), int(where[0])), []).append(to_error_detail(tuple(where[1:]), found))
+    for line in error.errors(include_url=False, include_input=False, include_context=False):
+        if line["type"] == "json_invalid":
+            raise ApiError(HTTPStatus.BAD_REQUEST, "no_json", line["msg"])
+        table, *path = line["loc"] or ("",)
+        if path:
+            rows.setdefault((str(table), int(path[0])), []).append(to_error_detail(tuple(path[1:]), line))
         else:
-            whole.append(to_error_detail(found["loc"], found))
+            whole.append(to_error_detail(line["loc"], line))
     if whole:
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", summarize_details(whole), details=whole[:MAX_DETAILS]
@@ -163,28 +163,28 @@ def _by_row(error: ValidationError) -> dict[tuple[str, int], list[ErrorDetail]]:
     return rows
 
 
-def _named(table: str, row: Any) -> str | None:
-    """The id that a wrong row gives, if it gives one."""
-    name = row.get(_id(table)) if isinstance(row, dict) else None
-    return name if isinstance(name, str) and 1 <= len(name) <= 200 else None
+def _read_event_id(table: str, row: Any) -> str | None:
+    """Return the id of a wrong row, if it has a valid one."""
+    event_id = row.get(_id_column(table)) if isinstance(row, dict) else None
+    return event_id if isinstance(event_id, str) and 1 <= len(event_id) <= 200 else None
 
 
-def _id(table: str) -> str:
+def _id_column(table: str) -> str:
     return "ticket_id" if table == "tickets" else "event_id"
 
 
-def _event(table: str, row: Content) -> PostedEvent:
+def _to_event(table: str, row: Content) -> PostedEvent:
     content = {
         column: f"{value:.4f}" if isinstance(value, Decimal) else value
         for column, value in row.items()
         if value is not None and column not in {"event_id", "known_at"}
     }
-    return PostedEvent(table, row[_id(table)], row.get("known_at"), content)
+    return PostedEvent(table, row[_id_column(table)], row.get("known_at"), content)
 
 
-def _contradictions(event: PostedEvent) -> Iterator[ErrorDetail]:
-    """What the contract's checks of whole tables say of a row."""
-    for column, value in ({_id(event.table): event.event_id} | event.content).items():
+def _find_contradictions(event: PostedEvent) -> Iterator[ErrorDetail]:
+    """Yield what the contract's checks of whole tables find in a row."""
+    for column, value in ({_id_column(event.table): event.event_id} | event.content).items():
         if isinstance(value, str) and "\0" in value:
             yield ErrorDetail(at=column, message="has the character NUL, which databases don't take")
     for later, earlier in ORDERED:

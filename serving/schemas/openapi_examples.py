@@ -1,4 +1,4 @@
-"""Examples of what the HTTP service takes and answers, for its OpenAPI document; made of the answers' own types."""
+"""Builds the examples of the OpenAPI document from the response models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from serving.schemas.responses import (
     TargetScore,
 )
 
-Named = Mapping[str, Any]
+NamedExamples = Mapping[str, Any]
 _AS_OF = datetime(2026, 1, 1, tzinfo=UTC)
 _BEFORE = datetime(2025, 12, 1, tzinfo=UTC)
 _SOURCES = ("tickets", "usage", "purchases")
@@ -38,18 +38,18 @@ _SOURCES = ("tickets", "usage", "purchases")
 
 @dataclass(frozen=True)
 class OpenApiExamples:
-    """By operation: bodies and answers, by name."""
+    """By operation, examples of requests and responses with their names."""
 
-    requests: Mapping[str, Named]
-    answers: Mapping[str, Named]
+    requests: Mapping[str, NamedExamples]
+    answers: Mapping[str, NamedExamples]
 
 
 def build_examples(settings: Settings) -> OpenApiExamples:
-    """Examples with the targets and horizons of one company."""
-    horizons = {target: max(found.horizons) for target, found in settings.targets.items()}
-    scored = _scored(horizons)
-    plain = {name: TargetScore(score=s.score, model=s.model) for name, s in scored.scores.items()}
-    brief = _scored(horizons, scores=plain, value=None, tier=None, recommendation=None, next_sale=None)
+    """Return examples with the targets and horizons of one company."""
+    horizons = {target: max(target_settings.horizons) for target, target_settings in settings.targets.items()}
+    whole = _example_scores(horizons)
+    plain = {name: TargetScore(score=s.score, model=s.model) for name, s in whole.scores.items()}
+    brief = _example_scores(horizons, scores=plain, value=None, tier=None, recommendation=None, next_sale=None)
     error = ErrorBody(code="unknown_account", message="there is no such account in the newest snapshot")
     failed = FailedAccount(account_id="A-1002", error=error)
     return OpenApiExamples(
@@ -63,12 +63,12 @@ def build_examples(settings: Settings) -> OpenApiExamples:
         },
         answers={
             "score": {
-                "drivers": _json(ScoreResponse(results=(scored, failed))),
-                "scores_alone": _json(ScoreResponse(results=(brief,))),
+                "drivers": _to_json(ScoreResponse(results=(whole, failed))),
+                "scores_alone": _to_json(ScoreResponse(results=(brief,))),
             },
-            "events": {"fates": _json(_received())},
-            "account": {"account": _json(_account(scored, horizons))},
-            "model": {"models": _json(_models(horizons))},
+            "events": {"fates": _to_json(_example_events_response())},
+            "account": {"account": _to_json(_example_account(whole, horizons))},
+            "model": {"models": _to_json(_example_models(horizons))},
         },
     )
 
@@ -108,7 +108,7 @@ _EVENTS = {
 }
 
 
-def _received() -> EventsResponse:
+def _example_events_response() -> EventsResponse:
     fault = ErrorDetail(at="amount", message="is not what was posted before")
     conflict = ErrorBody(code="conflict", message="amount: is not what was posted before", details=(fault,))
     return EventsResponse(
@@ -119,12 +119,12 @@ def _received() -> EventsResponse:
     )
 
 
-def _scored(horizons: Mapping[str, int], **other: Any) -> AccountScores:
-    whole: dict[str, Any] = {
+def _example_scores(horizons: Mapping[str, int], **changes: Any) -> AccountScores:
+    fields: dict[str, Any] = {
         "account_id": "A-1001",
         "as_of": _AS_OF,
         "age_s": 21_600.0,
-        "scores": {f"{t}_{h}d": _score(t, (0.41, 0.12)[n % 2]) for n, (t, h) in enumerate(horizons.items())},
+        "scores": {f"{t}_{h}d": _example_score(t, (0.41, 0.12)[n % 2]) for n, (t, h) in enumerate(horizons.items())},
         "value": 12_000.0,
         "tier": "B",
         "recommendation": Recommendation(do="act", withheld=False, why="the risk of leaving is high"),
@@ -133,10 +133,10 @@ def _scored(horizons: Mapping[str, int], **other: Any) -> AccountScores:
         "sources_seen": _SOURCES,
         "sources_missing": (),
     }
-    return AccountScores(**whole | other)
+    return AccountScores(**fields | changes)
 
 
-def _score(target: str, score: float) -> TargetScore:
+def _example_score(target: str, score: float) -> TargetScore:
     driver = ResponseDriver(
         feature="usage_trend_30d",
         text="usage fell 62% against the month before",
@@ -155,16 +155,16 @@ def _score(target: str, score: float) -> TargetScore:
     )
 
 
-def _account(scored: AccountScores, horizons: Mapping[str, int]) -> AccountResponse:
+def _example_account(scores: AccountScores, horizons: Mapping[str, int]) -> AccountResponse:
     past = tuple(
         StoredScore(as_of=as_of, target=target, horizon=horizon, score=0.31, model=f"{target}-3")
         for as_of in (_AS_OF, _BEFORE)
         for target, horizon in horizons.items()
     )
-    return AccountResponse(**vars(scored), history=past)
+    return AccountResponse(**vars(scores), history=past)
 
 
-def _models(horizons: Mapping[str, int]) -> ModelsResponse:
+def _example_models(horizons: Mapping[str, int]) -> ModelsResponse:
     cards = {
         target: ModelCard(
             version=f"{target}-3",
@@ -183,28 +183,30 @@ def _models(horizons: Mapping[str, int]) -> ModelsResponse:
     )
 
 
-def _json(answer: BaseModel) -> Any:
-    return answer.model_dump(mode="json")
+def _to_json(response: BaseModel) -> Any:
+    return response.model_dump(mode="json")
 
 
-def _refusal(code: str, message: str, at: str | None = None) -> Named:
+def _example_error(code: str, message: str, at: str | None = None) -> NamedExamples:
     details = () if at is None else (ErrorDetail(at=at, message=message),)
-    said = f"{at}: {message}" if at else message
-    return {code: _json(ErrorResponse(error=ErrorBody(code=code, message=said, details=details)))}
+    whole = f"{at}: {message}" if at else message
+    return {code: _to_json(ErrorResponse(error=ErrorBody(code=code, message=whole, details=details)))}
 
 
 _BUSY = "too much to do at once: send fewer accounts, or try again"
 _NO_CHAMPION = "no model of Small Harbour is champion yet"
-ERROR_EXAMPLES: Mapping[HTTPStatus, Named] = {
-    HTTPStatus.BAD_REQUEST: _refusal("no_json", "Invalid JSON: EOF while parsing a value at line 1 column 13"),
-    HTTPStatus.UNAUTHORIZED: _refusal("no_key", "a live key is needed, as the header Authorization: Bearer …"),
-    HTTPStatus.FORBIDDEN: _refusal("no_scope", "this needs a key with the scope read"),
-    HTTPStatus.NOT_FOUND: _refusal("unknown_account", "there is no such account in the newest snapshot"),
-    HTTPStatus.METHOD_NOT_ALLOWED: _refusal("method_not_allowed", "ask by POST here"),
-    HTTPStatus.REQUEST_TIMEOUT: _refusal("too_slow", "no whole request came in 3 s"),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _refusal("too_large", "a request may be 8 MiB long: send fewer accounts"),
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: _refusal("no_json", "send JSON, as Content-Type: application/json"),
-    HTTPStatus.UNPROCESSABLE_ENTITY: _refusal("invalid", "this key is unknown", at="acounts"),
-    HTTPStatus.TOO_MANY_REQUESTS: _refusal("too_many", "this key asks too often: wait 3 s"),
-    HTTPStatus.SERVICE_UNAVAILABLE: {**_refusal("busy", _BUSY), **_refusal("not_ready", _NO_CHAMPION)},
+ERROR_EXAMPLES: Mapping[HTTPStatus, NamedExamples] = {
+    HTTPStatus.BAD_REQUEST: _example_error("no_json", "Invalid JSON: EOF while parsing a value at line 1 column 13"),
+    HTTPStatus.UNAUTHORIZED: _example_error("no_key", "a valid key is needed, as the header Authorization: Bearer …"),
+    HTTPStatus.FORBIDDEN: _example_error("no_scope", "this needs a key with the scope read"),
+    HTTPStatus.NOT_FOUND: _example_error("unknown_account", "there is no such account in the newest snapshot"),
+    HTTPStatus.METHOD_NOT_ALLOWED: _example_error("method_not_allowed", "this path takes POST"),
+    HTTPStatus.REQUEST_TIMEOUT: _example_error("too_slow", "the request's body did not arrive within 3 s"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _example_error(
+        "too_large", "a request may be 8 MiB long: send fewer accounts"
+    ),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: _example_error("no_json", "send JSON, as Content-Type: application/json"),
+    HTTPStatus.UNPROCESSABLE_ENTITY: _example_error("invalid", "this key is unknown", at="acounts"),
+    HTTPStatus.TOO_MANY_REQUESTS: _example_error("too_many", "too many requests with this key: wait 3 s"),
+    HTTPStatus.SERVICE_UNAVAILABLE: {**_example_error("busy", _BUSY), **_example_error("not_ready", _NO_CHAMPION)},
 }

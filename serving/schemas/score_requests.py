@@ -1,4 +1,4 @@
-"""What the HTTP service takes: requests, made from the data contract and read strictly."""
+"""Reads score requests strictly, by types made from the data contract."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from serving.schemas.responses import Detail
 
 MAX_ACCOUNTS = 100
 MAX_EVENT_ROWS = 10_000  # in one table of one account
-MAX_DETAILS = 10  # told of one item; the rest would say the same
+MAX_DETAILS = 10  # listed for one item; more would only repeat them
 
 _POSTED = "PostedAccount"
 _STRICT = ConfigDict(extra="forbid", strict=True)
-# Columns of accounts that can't be posted: who sends a survivor sends the whole history as its own.
+# Columns of accounts that can't be posted: a merged account is sent with its whole history as its own.
 _MERGES = frozenset({"merged_into", "merged_at"})
 
 
@@ -46,7 +46,7 @@ def _instant(text: str) -> datetime:
         raise ValueError(message) from None
 
 
-# What is told of instants; a few other ways to write them that ISO has are read as well.
+# The documented form of instants; a few other ISO forms are read as well.
 _ISO = WithJsonSchema(
     {
         "type": "string",
@@ -77,9 +77,9 @@ class ScoreRequest:
     """A request that has been read.
 
     Args:
-        as_of: Where to look from, None for the default.
-        detail: How much to tell: the probabilities alone, what they mean besides, or why as well.
-        items: In the order sent: an account id, a posted account, or what is wrong with it.
+        as_of: The instant to look from; None for the default.
+        detail: How much the answer holds.
+        items: In the order of the request: an account id, a posted account, or what is wrong with it.
     """
 
     as_of: datetime | None
@@ -88,7 +88,7 @@ class ScoreRequest:
 
 
 class ScoreRequestReader:
-    """Reads the requests of one company, whose accounts may have attributes of their own."""
+    """Reads the score requests of one company, whose accounts may have attributes of their own."""
 
     def __init__(self, settings: Settings) -> None:
         mapped = settings.tables["accounts"].columns
@@ -109,44 +109,45 @@ class ScoreRequestReader:
 
     @property
     def request(self) -> TypeAdapter[dict[str, Any]]:
-        """The type of a request, for those who describe it."""
+        """Return the type of a request, for its description in the OpenAPI document."""
         return self._whole
 
     def read(self, body: bytes) -> ScoreRequest:
-        """Read a request; what is wrong with one item stays with that item.
+        """Read a request; a wrong item is rejected, and does not fail the others.
 
         Raises:
-            Refusal: It is no JSON (400), or wrong as a whole (422).
+            ApiError: It is no JSON (400), or wrong as a whole (422).
         """
         rejected: dict[int, RejectedAccount] = {}
         try:
-            asked = self._whole.validate_json(body)
+            request = self._whole.validate_json(body)
         except ValidationError as error:
-            rejected = _by_item(error, body)
-            asked = self._rest(body, rejected)
-        good = iter(asked["accounts"])
-        count = len(asked["accounts"]) + len(rejected)
-        items = [rejected[i] if i in rejected else next(good) for i in range(count)]
-        return ScoreRequest(asked.get("as_of"), asked.get("detail", "drivers"), tuple(_settled(items)))
+            rejected = _reject_items(error, body)
+            request = self._read_valid_items(body, rejected)
+        valid = iter(request["accounts"])
+        count = len(request["accounts"]) + len(rejected)
+        items = [rejected[i] if i in rejected else next(valid) for i in range(count)]
+        accepted = tuple(_reject_contradictions(items))
+        return ScoreRequest(request.get("as_of"), request.get("detail", "drivers"), accepted)
 
-    def _rest(self, body: bytes, rejected: Mapping[int, RejectedAccount]) -> dict[str, Any]:
-        """The request without the items that were rejected."""
+    def _read_valid_items(self, body: bytes, rejected: Mapping[int, RejectedAccount]) -> dict[str, Any]:
+        """Read a request without the items that were rejected."""
         raw = from_json(body)
-        kept = [item for i, item in enumerate(raw["accounts"]) if i not in rejected]
-        # An id more keeps a request whose items are all wrong from being wrong as a whole.
-        asked = self._whole.validate_json(to_json(raw | {"accounts": [*kept, "-"]}))
-        asked["accounts"].pop()
-        return asked
+        valid = [item for i, item in enumerate(raw["accounts"]) if i not in rejected]
+        # One id more, so that a request whose items are all wrong is not wrong as a whole for having none.
+        request = self._whole.validate_json(to_json(raw | {"accounts": [*valid, "-"]}))
+        request["accounts"].pop()
+        return request
 
 
 def make_strict_dict(name: str, fields: Mapping[str, Any]) -> Any:
-    """A TypedDict that pydantic reads strictly, without a key beyond its own."""
+    """Make a TypedDict that pydantic reads strictly and without unknown keys."""
     made = TypedDict(name, dict(fields))  # type: ignore[misc]  # noqa: UP013  # its fields are the contract's
     return with_config(_STRICT)(made)
 
 
 def make_row_type(name: str, columns: Mapping[str, Column]) -> Any:
-    """The type of one posted row, out of the contract."""
+    """Make the type of one posted row from the contract's columns."""
     cells = {c: _cell(column) for c, column in columns.items() if not column.made and c not in _MERGES}
     return make_strict_dict(name, {c: t if columns[c].needed else NotRequired[t | None] for c, t in cells.items()})
 
@@ -168,81 +169,87 @@ def _cell(column: Column) -> Any:
             return bool
 
 
-def _by_item(error: ValidationError, body: bytes) -> dict[int, RejectedAccount]:
-    """The items that are wrong.
+def _reject_items(error: ValidationError, body: bytes) -> dict[int, RejectedAccount]:
+    """Return the items that are wrong, by their place.
 
     Raises:
-        Refusal: Something else is wrong as well.
+        ApiError: Something else is wrong as well.
     """
-    faults: dict[int, list[ErrorDetail]] = {}
+    by_item: dict[int, list[ErrorDetail]] = {}
     whole: list[ErrorDetail] = []
     raw: Any = None
-    for found in error.errors(include_url=False, include_input=False, include_context=False):
-        if found["type"] == "json_invalid":
-            raise ApiError(HTTPStatus.BAD_REQUEST, "no_json", found["msg"])
+    for line in error.errors(include_url=False, include_input=False, include_context=False):
+        if line["type"] == "json_invalid":
+            raise ApiError(HTTPStatus.BAD_REQUEST, "no_json", line["msg"])
         raw = from_json(body) if raw is None else raw
-        where = found["loc"]
-        if len(where) < 2 or where[0] != "accounts":
-            whole.append(to_error_detail(where, found))
+        path = line["loc"]
+        if len(path) < 2 or path[0] != "accounts":
+            whole.append(to_error_detail(path, line))
             continue
-        item = raw["accounts"][int(where[1])]
-        about = faults.setdefault(int(where[1]), [])
-        # Both sides of the union complain: only the one that was meant is told.
+        item = raw["accounts"][int(path[1])]
+        details = by_item.setdefault(int(path[1]), [])
+        # Both sides of the union report errors: only those of the side that was meant are kept.
         if isinstance(item, dict | str):
-            if isinstance(item, dict) == (where[2] == _POSTED):
-                about.append(to_error_detail(where[3:], found))
-        elif not about:
-            about.append(ErrorDetail(at="", message="it is neither an account id nor an account with its history"))
+            if isinstance(item, dict) == (path[2] == _POSTED):
+                details.append(to_error_detail(path[3:], line))
+        elif not details:
+            details.append(ErrorDetail(at="", message="it is neither an account id nor an account with its history"))
     if whole:
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", summarize_details(whole), details=whole[:MAX_DETAILS]
         )
-    return {i: reject_account(_named(raw["accounts"][i]), "invalid", f) for i, f in faults.items()}
+    return {i: reject_account(_read_account_id(raw["accounts"][i]), "invalid", f) for i, f in by_item.items()}
 
 
-def to_error_detail(where: tuple[int | str, ...], found: Any) -> ErrorDetail:
-    """One of pydantic's errors in our words, and where it is."""
-    unknown = found["type"] == "extra_forbidden"
-    message = "this key is unknown" if unknown else found["msg"].removeprefix("Value error, ")
-    return ErrorDetail(at=".".join(str(part) for part in where), message=message)
+def to_error_detail(path: tuple[int | str, ...], error: Any) -> ErrorDetail:
+    """Return one of pydantic's errors as a detail, in our words.
+
+    Args:
+        path: To the value.
+        error: As `ValidationError.errors` lists it.
+    """
+    is_unknown = error["type"] == "extra_forbidden"
+    message = "this key is unknown" if is_unknown else error["msg"].removeprefix("Value error, ")
+    return ErrorDetail(at=".".join(str(part) for part in path), message=message)
 
 
-def summarize_details(faults: list[ErrorDetail]) -> str:
-    """The first fault, and how many more there are."""
-    first = f"{faults[0].at}: {faults[0].message}" if faults[0].at else faults[0].message
-    return first if len(faults) == 1 else f"{first}; and {len(faults) - 1} more"
+def summarize_details(details: list[ErrorDetail]) -> str:
+    """Return a message with the first detail and how many more there are."""
+    first = f"{details[0].at}: {details[0].message}" if details[0].at else details[0].message
+    return first if len(details) == 1 else f"{first}; and {len(details) - 1} more"
 
 
-def reject_account(account_id: str | None, code: str, faults: list[ErrorDetail]) -> RejectedAccount:
-    """An item and what is wrong with it."""
-    return RejectedAccount(
-        account_id, ErrorBody(code=code, message=summarize_details(faults), details=tuple(faults[:MAX_DETAILS]))
-    )
+def reject_account(account_id: str | None, code: str, details: list[ErrorDetail]) -> RejectedAccount:
+    """Return a rejected item with what is wrong with it."""
+    message, first = summarize_details(details), tuple(details[:MAX_DETAILS])
+    return RejectedAccount(account_id, ErrorBody(code=code, message=message, details=first))
 
 
-def _named(item: Any) -> str | None:
-    """The account id that a wrong item gives, if it gives one."""
+def _read_account_id(item: Any) -> str | None:
+    """Return the account id of a wrong item, if it has a valid one."""
     account = item.get("account") if isinstance(item, dict) else None
-    name = account.get("account_id") if isinstance(account, dict) else item
-    return name if isinstance(name, str) and 1 <= len(name) <= 200 else None
+    account_id = account.get("account_id") if isinstance(account, dict) else item
+    return account_id if isinstance(account_id, str) and 1 <= len(account_id) <= 200 else None
 
 
-def _settled(items: list[str | PostedAccount | RejectedAccount]) -> Iterator[str | PostedAccount | RejectedAccount]:
-    """The items, those rejected that contradict themselves or each other."""
+def _reject_contradictions(
+    items: list[str | PostedAccount | RejectedAccount],
+) -> Iterator[str | PostedAccount | RejectedAccount]:
+    """Yield the items, rejecting those that contradict themselves or each other."""
     posted = Counter(item["account"]["account_id"] for item in items if isinstance(item, dict))
     for item in items:
         if isinstance(item, dict):
             account_id = item["account"]["account_id"]
-            faults = list(_contradictions(item))
+            details = list(_find_contradictions(item))
             if posted[account_id] > 1:
-                faults.append(ErrorDetail(at="account.account_id", message="is posted more than once"))
-            yield reject_account(account_id, "invalid", faults) if faults else item
+                details.append(ErrorDetail(at="account.account_id", message="is posted more than once"))
+            yield reject_account(account_id, "invalid", details) if details else item
         else:
             yield item
 
 
-def _contradictions(item: PostedAccount) -> Iterator[ErrorDetail]:
-    """What the contract's checks of whole tables say of posted rows."""
+def _find_contradictions(item: PostedAccount) -> Iterator[ErrorDetail]:
+    """Yield what the contract's checks of whole tables find in posted rows."""
     for table in (t for t in EVENTS if t in item):
         seen: set[tuple[Any, ...]] = set()
         for i, row in enumerate(item[table]):

@@ -134,7 +134,7 @@ def test_what_may_pass_is_asked_again_and_said(first: Answer | None, caplog: pyt
     ):
         assert client.model().catalog == "c"
     assert len(asked) == MAX_TRIES == 3
-    assert [record.getMessage().startswith("asking again in ") for record in caplog.records] == [True, True]
+    assert [record.getMessage().startswith("retrying in ") for record in caplog.records] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def keys(made: Any) -> dict[str, str]:
 
 
 @pytest.fixture
-def desk(made: Any, keys: dict[str, str]) -> Iterator[Worker]:
+def worker_(made: Any, keys: dict[str, str]) -> Iterator[Worker]:
     """A worker that knows the keys."""
     assert keys
     HttpApp.worker = Worker(str(made.config))
@@ -87,7 +87,7 @@ def send(method: str, path: str, key: str | None = None, **rest: Any) -> httpx.R
     return asyncio.run(asking())
 
 
-def refusal(response: httpx.Response) -> tuple[int, str]:
+def read_error(response: httpx.Response) -> tuple[int, str]:
     body = response.json()
     assert set(body) == {"error"}
     assert set(body["error"]) == {"code", "message", "details"}
@@ -96,7 +96,7 @@ def refusal(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, body["error"]["code"]
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("worker_")
 @pytest.mark.parametrize("scope", ["score", "read", "ingest", "admin", "score,read,ingest"])
 @pytest.mark.parametrize("name", ASKED)
 def test_a_key_opens_what_it_has_the_scope_for_and_nothing_else(name: str, scope: str, keys: dict[str, str]) -> None:
@@ -104,11 +104,11 @@ def test_a_key_opens_what_it_has_the_scope_for_and_nothing_else(name: str, scope
     if scope == "admin" or NEEDED[name] in scope.split(","):
         assert response.status_code == 200, response.text
     else:
-        assert refusal(response) == (403, "no_scope")
+        assert read_error(response) == (403, "no_scope")
         assert f"the scope {NEEDED[name]}" in response.text
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("worker_")
 def test_every_answer_has_the_headers_of_a_careful_server(keys: dict[str, str]) -> None:
     key = keys["admin"]
     answers = [ask(name, key) for name in ASKED] + [ask("score"), send("GET", "/nowhere"), send("PUT", "/v1/model")]
@@ -119,7 +119,7 @@ def test_every_answer_has_the_headers_of_a_careful_server(keys: dict[str, str]) 
         assert "server" not in answer.headers
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("worker_")
 def test_methods_that_are_not_there_are_refused_with_those_that_are(keys: dict[str, str]) -> None:
     for path, methods in {
         "/v1/score": "POST",
@@ -133,18 +133,18 @@ def test_methods_that_are_not_there_are_refused_with_those_that_are(keys: dict[s
     }.items():
         for method in ("DELETE", "OPTIONS", "PATCH", "GET" if methods == "POST" else "POST"):
             response = send(method, path, keys["admin"])
-            assert refusal(response) == (405, "method_not_allowed"), (method, path)
+            assert read_error(response) == (405, "method_not_allowed"), (method, path)
             assert response.headers["allow"] == methods
     assert send("HEAD", "/v1/model", keys["read"]).status_code == 200
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("worker_")
 def test_paths_that_are_near_a_route_are_none() -> None:
     for path in ("/", "/v1/score/", "/v1/accounts/", "/v1", "/healthz/", "/docs", "/docs.json", "/schema.json"):
-        assert refusal(send("GET", path)) == (404, "not_found"), path
+        assert read_error(send("GET", path)) == (404, "not_found"), path
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("worker_")
 @pytest.mark.parametrize("name", ["score", "events"])
 def test_a_body_that_does_not_come_is_not_waited_for(
     name: str, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -159,21 +159,21 @@ def test_a_body_that_does_not_come_is_not_waited_for(
     began = time.monotonic()
     headers = {"content-type": "application/json"}
     response = send(method, path, keys["admin"], content=slow(), headers=headers)
-    assert refusal(response) == (408, "too_slow")
+    assert read_error(response) == (408, "too_slow")
     assert response.headers["connection"] == "close"
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("worker_")
 def test_work_that_takes_too_long_is_given_up(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "WORK_SECONDS", 0.05)
-    monkeypatch.setattr(ScoringContext, "account", lambda *_: time.sleep(0.5))
+    monkeypatch.setattr(ScoringContext, "get_account", lambda *_: time.sleep(0.5))
     response = ask("account", keys["read"])
-    assert refusal(response) == (503, "busy")
+    assert read_error(response) == (503, "busy")
     assert response.headers["retry-after"] == "1"
 
 
-@pytest.mark.usefixtures("desk")
+@pytest.mark.usefixtures("worker_")
 def test_a_fault_of_ours_is_told_without_a_word_of_what_was_sent(
     keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -181,10 +181,10 @@ def test_a_fault_of_ours_is_told_without_a_word_of_what_was_sent(
         secret = "A-003 of Boatyard 3"
         raise ValueError(secret)
 
-    monkeypatch.setattr(ScoringContext, "account", broken)
+    monkeypatch.setattr(ScoringContext, "get_account", broken)
     monkeypatch.setattr(app._log, "propagate", True)
     response = ask("account", keys["read"])
-    assert refusal(response) == (500, "internal")
+    assert read_error(response) == (500, "internal")
     assert "Boatyard" not in response.text
     assert "Traceback" not in response.text
     assert "ValueError" in caplog.text
@@ -192,7 +192,7 @@ def test_a_fault_of_ours_is_told_without_a_word_of_what_was_sent(
     assert "Boatyard" not in caplog.text
 
 
-def test_a_request_that_breaks_off_is_not_answered_and_counts_as_none(desk: Worker, keys: dict[str, str]) -> None:
+def test_a_request_that_breaks_off_is_not_answered_and_counts_as_none(worker_: Worker, keys: dict[str, str]) -> None:
     sent: list[Any] = []
 
     async def gone() -> dict[str, str]:
@@ -205,7 +205,7 @@ def test_a_request_that_breaks_off_is_not_answered_and_counts_as_none(desk: Work
     scope = {"type": "http", "method": "POST", "path": "/v1/score", "headers": headers}
     asyncio.run(HttpApp(healthy)(scope, gone, sending))
     assert not sent
-    assert not desk.metrics.requests
+    assert not worker_.metrics.requests
 
 
 @pytest.fixture
@@ -225,19 +225,21 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(few: tuple[Worker, 
     _, key = few
     assert [ask("model", key).status_code for _ in range(3)] == [200] * 3
     response = ask("model", key)
-    assert refusal(response) == (429, "too_many")
+    assert read_error(response) == (429, "too_many")
     assert 1 <= int(response.headers["retry-after"]) <= 20
-    assert refusal(ask("model")) == (401, "no_key")  # who has no key has no bucket
+    assert read_error(ask("model")) == (401, "no_key")  # who has no key has no bucket
 
 
-def test_each_request_with_a_key_has_its_line_in_the_audit_log(desk: Worker, made: Any, keys: dict[str, str]) -> None:
-    assert desk.access_log is not None
+def test_each_request_with_a_key_has_its_line_in_the_audit_log(
+    worker_: Worker, made: Any, keys: dict[str, str]
+) -> None:
+    assert worker_.access_log is not None
     before = len(lines(made.settings))
     ask("score", keys["score"], json={"accounts": ["A-003", made.posted("A-004"), "nobody", 7]})
     ask("account", keys["read"])
     ask("model", keys["score"])
     ask("score")
-    desk.access_log.close()
+    worker_.access_log.close()
     found = lines(made.settings)[before:]
     ids = {scope: key.split("_")[1] for scope, key in keys.items()}
     assert [(line["route"], line["status"], line["key"], line["count"]) for line in found] == [
@@ -255,15 +257,15 @@ def lines(settings: Any) -> list[dict[str, Any]]:
 
 
 def test_nothing_is_scored_that_can_not_be_written_down(
-    desk: Worker, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    worker_: Worker, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert desk.access_log is not None
+    assert worker_.access_log is not None
     assert ask("score", keys["score"]).status_code == 200
     monkeypatch.setattr(access_log, "MAX_WAITING_BYTES", 0)
-    assert refusal(ask("score", keys["score"])) == (503, "unavailable")
+    assert read_error(ask("score", keys["score"])) == (503, "unavailable")
 
 
-def test_figures_tell_of_what_was_asked(desk: Worker, made: Any, keys: dict[str, str]) -> None:
+def test_figures_tell_of_what_was_asked(worker_: Worker, made: Any, keys: dict[str, str]) -> None:
     posted = made.posted("A-003")
     posted["account"] = posted["account"] | {"region": "moon"}
     ask("score", keys["score"], json={"accounts": ["A-003", posted], "detail": "scores", "as_of": "2024-01-01"})
@@ -280,16 +282,16 @@ def test_figures_tell_of_what_was_asked(desk: Worker, made: Any, keys: dict[str,
         'garrison_request_seconds_count{route="model"} 1.0',
     ):
         assert line in text, line
-    assert desk.metrics.scores["churn_30d"].total > 0
+    assert worker_.metrics.scores["churn_30d"].total > 0
 
 
-def test_events_are_taken_by_a_key_that_may_send_them(desk: Worker, made: Any, keys: dict[str, str]) -> None:
-    assert desk.access_log is not None
+def test_events_are_taken_by_a_key_that_may_send_them(worker_: Worker, made: Any, keys: dict[str, str]) -> None:
+    assert worker_.access_log is not None
     row = {"account_id": "not-there", "event_id": "use-1", "used_at": "2023-12-30T00:00:00Z", "feature": "charts"}
     answers = [ask("events", keys["ingest"], json={"usage": [row]}) for _ in range(2)]
     assert [answer.json()["usage"][0]["fate"] for answer in answers] == ["accepted", "duplicate"]
-    assert refusal(ask("events", keys["ingest"], json={"rubbish": []})) == (422, "invalid")
-    desk.access_log.close()
+    assert read_error(ask("events", keys["ingest"], json={"rubbish": []})) == (422, "invalid")
+    worker_.access_log.close()
     last = lines(made.settings)[-3:]
     assert [(line["route"], line["status"], line["accounts"]) for line in last] == [
         ("events", 200, ["not-there"]),
@@ -318,13 +320,13 @@ def test_a_worker_looks_for_what_is_new_by_itself(own_harbour: Any, monkeypatch:
         found = Worker(str(own_harbour.config))
         await found.start()
         assert found.state.scoring is not None
-        assert found.state.scoring.score_service.online.as_of is None
+        assert found.state.scoring.score_service.snapshot.as_of is None
         await asyncio.to_thread(run.score_accounts, own_harbour.settings, None, as_of=now, explain=Explain.NONE)
         for _ in range(3_000):
-            if found.state.scoring.score_service.online.as_of == now:
+            if found.state.scoring.score_service.snapshot.as_of == now:
                 break
             await asyncio.sleep(0.02)
-        assert found.state.scoring.score_service.online.as_of == now
+        assert found.state.scoring.score_service.snapshot.as_of == now
         await found.close()
 
     asyncio.run(seen())

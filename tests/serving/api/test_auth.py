@@ -87,7 +87,7 @@ def test_the_keys_stay_in_force_while_the_database_is_away(
     def away(_: database.Store) -> list[auth.Key]:
         raise GarrisonError("the database is away")
 
-    monkeypatch.setattr(auth, "keys", away)
+    monkeypatch.setattr(auth, "list_keys", away)
     with pytest.raises(GarrisonError, match="away"):
         ring.refresh()
     assert ring.find_key(f"Bearer {key}") is not None

@@ -15,6 +15,7 @@ from serving.api import metrics
 from serving.api.metrics import Histogram, Metrics, ParityStatus, render_metrics
 from serving.api.state import AppState
 from serving.batch import run
+from serving.pacing import DueTimer
 from serving.scoring.score_table import Explain
 
 
@@ -28,7 +29,7 @@ def read(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 @pytest.fixture
-def room(own_harbour: Any, now: Any) -> Iterator[AppState]:
+def state(own_harbour: Any, now: Any) -> Iterator[AppState]:
     run.score_accounts(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
     made = AppState.open(str(own_harbour.config))
     yield made
@@ -36,23 +37,23 @@ def room(own_harbour: Any, now: Any) -> Iterator[AppState]:
     made.store.close()
 
 
-def test_a_spread_counts_each_value_under_its_upper_bound() -> None:
-    spread = Histogram((0.1, 1.0))
+def test_histogram_counts_each_value_under_its_upper_bound() -> None:
+    histogram = Histogram((0.1, 1.0))
     for value in (0.05, 0.1, 0.5, 7.0):
-        spread.add(value)
-    assert spread.buckets() == [("0.1", 2.0), ("1.0", 3.0), ("+Inf", 4.0)]
-    assert spread.total == pytest.approx(7.65)
+        histogram.add(value)
+    assert histogram.cumulate() == [("0.1", 2.0), ("1.0", 3.0), ("+Inf", 4.0)]
+    assert histogram.total == pytest.approx(7.65)
 
 
-def test_what_was_counted_is_read_by_prometheus(room: AppState) -> None:
-    figures = Metrics()
-    figures.record_request("score", 200, 0.0015)
-    figures.record_request("score", 200, 0.3)
-    figures.record_request("score", 422, 0.0001)
-    figures.record_error("invalid")
-    figures.record_score("churn_90d", 0.37)
-    figures.unseen["churn", "region"] += 2
-    found = read(render_metrics(figures, room, ParityStatus()))
+def test_render_metrics_gives_what_was_counted(state: AppState) -> None:
+    counted = Metrics()
+    counted.record_request("score", 200, 0.0015)
+    counted.record_request("score", 200, 0.3)
+    counted.record_request("score", 422, 0.0001)
+    counted.record_error("invalid")
+    counted.record_score("churn_90d", 0.37)
+    counted.unseen["churn", "region"] += 2
+    found = read(render_metrics(counted, state, ParityStatus()))
     assert found["garrison_requests_total", (("route", "score"), ("status", "200"))] == 2
     assert found["garrison_requests_total", (("route", "score"), ("status", "422"))] == 1
     assert found["garrison_errors_total", (("code", "invalid"),)] == 1
@@ -63,18 +64,18 @@ def test_what_was_counted_is_read_by_prometheus(room: AppState) -> None:
     assert found["garrison_posted_unseen_total", (("column", "region"), ("target", "churn"))] == 2
 
 
-def test_the_models_and_the_snapshots_age_are_told(room: AppState) -> None:
-    found = read(render_metrics(Metrics(), room, ParityStatus()))
+def test_render_metrics_gives_the_models_and_the_snapshots_age(state: AppState) -> None:
+    found = read(render_metrics(Metrics(), state, ParityStatus()))
     versions = {dict(labels)["version"] for name, labels in found if name == "garrison_model_info"}
     assert versions == {"churn-1", "upsell-1"}
-    assert room.scoring is not None
-    as_of = room.scoring.score_service.online.as_of
+    assert state.scoring is not None
+    as_of = state.scoring.score_service.snapshot.as_of
     assert as_of is not None
     assert found["garrison_snapshot_age_seconds", ()] == pytest.approx(time.time() - as_of.timestamp(), abs=60)
     assert found["garrison_ready", ()] == 1
 
 
-def test_values_of_the_snapshot_that_training_never_saw_are_counted(own_harbour: Any, now: Any) -> None:
+def test_render_metrics_counts_unseen_values_of_the_snapshot(own_harbour: Any, now: Any) -> None:
     accounts = own_harbour.config.with_name("accounts.csv")
     text = accounts.read_text()
     accounts.write_text(text.replace(",north,", ",moon,"))
@@ -86,48 +87,48 @@ def test_values_of_the_snapshot_that_training_never_saw_are_counted(own_harbour:
         assert found["garrison_snapshot_unseen", (("column", "region"), ("target", target))] == expected
 
 
-def test_without_a_model_there_are_figures_still(own_harbour: Any) -> None:
+def test_render_metrics_works_without_a_model(own_harbour: Any) -> None:
     (own_harbour.settings.paths.mlruns / "small-harbour-promotions.jsonl").unlink()
     found = read(render_metrics(Metrics(), AppState.open(str(own_harbour.config)), ParityStatus()))
     assert found["garrison_ready", ()] == 0
 
 
-def test_a_worker_tells_the_sums_of_all_workers_of_its_server(
-    tmp_path: Path, room: AppState, monkeypatch: pytest.MonkeyPatch
+def test_sum_workers_adds_all_workers_of_one_server(
+    tmp_path: Path, state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = Metrics(tmp_path), Metrics(tmp_path)
-    for figures, pid, seconds in ((one, 1, 0.003), (other, 2, 0.3)):
+    for counted, pid, seconds in ((one, 1, 0.003), (other, 2, 0.3)):
         monkeypatch.setattr(metrics.os, "getpid", lambda pid=pid: pid)
-        figures.record_request("score", 200, seconds)
-        figures.record_error("invalid")
-        figures.save()
+        counted.record_request("score", 200, seconds)
+        counted.record_error("invalid")
+        counted.save()
     (tmp_path / f"{os.getppid() + 1}-9.json").write_text("another server's")
-    found = read(render_metrics(other, room, ParityStatus()))
+    found = read(render_metrics(other, state, ParityStatus()))
     assert found["garrison_requests_total", (("route", "score"), ("status", "200"))] == 2
     assert found["garrison_errors_total", (("code", "invalid"),)] == 2
     assert found["garrison_request_seconds_bucket", (("le", "0.004"), ("route", "score"))] == 1
     assert found["garrison_request_seconds_sum", (("route", "score"),)] == pytest.approx(0.303)
 
 
-def test_half_a_file_of_another_worker_is_left_out(tmp_path: Path) -> None:
-    figures = Metrics(tmp_path)
-    figures.record_error("invalid")
+def test_sum_workers_ignores_half_a_file(tmp_path: Path) -> None:
+    counted = Metrics(tmp_path)
+    counted.record_error("invalid")
     (tmp_path / f"{os.getppid()}-1.json").write_text(json.dumps({"requests": []})[:5])
-    assert figures.sum_workers().errors["invalid",] == 1
+    assert counted.sum_workers().errors["invalid",] == 1
 
 
-def test_the_parity_checks_last_run_is_told_and_read_once_a_minute(room: AppState) -> None:
+def test_parity_status_is_read_once_a_minute(state: AppState) -> None:
     parity = ParityStatus()
-    assert "garrison_parity_mismatches" not in render_metrics(Metrics(), room, parity).decode()
-    assert room.store is not None
+    assert "garrison_parity_mismatches" not in render_metrics(Metrics(), state, parity).decode()
+    assert state.store is not None
     for run_at, mismatches in ((1_000_000, 0), (3_000_000, 4)):
-        with room.store.writing() as connection:
+        with state.store.writing() as connection:
             connection.execute(
                 sa.text("INSERT INTO parity_runs (run_at, checked, mismatches) VALUES (:run_at, 200, :mismatches)"),
                 {"run_at": run_at, "mismatches": mismatches},
             )
-    assert "garrison_parity_mismatches" not in render_metrics(Metrics(), room, parity).decode()
-    parity.read_at -= metrics.PARITY_READ_SECONDS
-    found = read(render_metrics(Metrics(), room, parity))
+    assert "garrison_parity_mismatches" not in render_metrics(Metrics(), state, parity).decode()
+    parity.timer = DueTimer(metrics.PARITY_READ_SECONDS)  # due at once
+    found = read(render_metrics(Metrics(), state, parity))
     assert (found["garrison_parity_mismatches", ()], found["garrison_parity_checked", ()]) == (4, 200)
     assert found["garrison_parity_run_timestamp_seconds", ()] == 3

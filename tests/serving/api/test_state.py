@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,106 +19,107 @@ EARLIER = datetime(2023, 12, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def room(own_harbour: Any) -> AppState:
+def state(own_harbour: Any) -> AppState:
     run.score_accounts(own_harbour.settings, None, as_of=EARLIER, explain=Explain.NONE)
     return AppState.open(str(own_harbour.config))
 
 
-def as_of(room: AppState) -> datetime:
-    assert room.scoring is not None
-    return room.scoring.score_service.model()["snapshot"]["as_of"]
+def as_of(state: AppState) -> datetime:
+    assert state.scoring is not None
+    return state.scoring.score_service.describe_models()["snapshot"]["as_of"]
 
 
-def version(room: AppState) -> str:
-    assert room.scoring is not None
-    return room.scoring.model(room.fallbacks)["models"]["churn"]["version"]
+def version(state: AppState) -> str:
+    assert state.scoring is not None
+    return state.scoring.describe_models(state.fallbacks)["models"]["churn"]["version"]
 
 
-def test_a_room_with_nothing_new_stays_as_it_is(room: AppState) -> None:
-    assert room.refreshed().scoring is room.scoring
+def test_refresh_without_anything_new_keeps_the_scoring_context(state: AppState) -> None:
+    assert state.refresh().scoring is state.scoring
 
 
-def test_a_new_snapshot_is_in_force_without_a_restart(room: AppState, own_harbour: Any, now: datetime) -> None:
-    assert as_of(room) == EARLIER
+def test_refresh_loads_a_new_snapshot(state: AppState, own_harbour: Any, now: datetime) -> None:
+    assert as_of(state) == EARLIER
     run.score_accounts(own_harbour.settings, None, as_of=now, explain=Explain.NONE)
-    assert as_of(room.refreshed()) == now
-    assert as_of(room) == EARLIER  # requests under way end as they began
+    assert as_of(state.refresh()) == now
+    assert as_of(state) == EARLIER  # requests under way end as they began
 
 
-def test_a_new_champion_is_in_force_without_a_restart(room: AppState, own_harbour: Any) -> None:
+def test_refresh_loads_a_new_champion(state: AppState, own_harbour: Any) -> None:
     made = Promotion(promotion_log.format_now(), "promote", "churn", "churn-2", "run-2", "artifacts/churn", "a test")
     promotion_log.append_promotion(own_harbour.settings, made)
-    assert version(room) == "churn-1"
-    assert version(room.refreshed()) == "churn-2"
+    assert version(state) == "churn-1"
+    assert version(state.refresh()) == "churn-2"
 
 
-def test_what_can_not_be_read_leaves_what_was_read_before(room: AppState, own_harbour: Any) -> None:
+def test_refresh_keeps_the_previous_snapshot_if_the_new_one_is_broken(state: AppState, own_harbour: Any) -> None:
     (score_table.scores_folder(own_harbour.settings) / "2030.parquet").write_text("half a file")
-    renewed = room.refreshed()
-    assert (as_of(renewed), renewed.problem) == (EARLIER, None)
+    refreshed = state.refresh()
+    assert (as_of(refreshed), refreshed.problem) == (EARLIER, None)
 
 
-def test_a_champion_that_can_not_be_read_leaves_its_place_to_the_one_before(own_harbour: Any, room: AppState) -> None:
+def test_an_unreadable_champion_is_replaced_by_the_model_before(own_harbour: Any, state: AppState) -> None:
     made = Promotion(promotion_log.format_now(), "promote", "churn", "churn-2", "run-2", "artifacts/none", "a test")
     promotion_log.append_promotion(own_harbour.settings, made)
-    for found in (room.refreshed(), AppState.open(str(own_harbour.config))):
-        assert found.scoring is not None
-        assert (version(found), found.problem) == ("churn-1", None)
-        assert set(found.fallbacks) == {"churn"}
+    for opened in (state.refresh(), AppState.open(str(own_harbour.config))):
+        assert opened.scoring is not None
+        assert (version(opened), opened.problem) == ("churn-1", None)
+        assert set(opened.fallbacks) == {"churn"}
         assert (
             "churn-2 can't be read, churn-1 serves"
-            in found.scoring.model(found.fallbacks)["models"]["churn"]["fallback"]
+            in opened.scoring.describe_models(opened.fallbacks)["models"]["churn"]["fallback"]
         )
 
 
-def test_without_a_champion_that_can_be_read_nothing_is_scored_and_it_is_said(own_harbour: Any) -> None:
+def test_without_a_readable_model_there_is_a_problem_and_no_scoring(own_harbour: Any) -> None:
     folder = own_harbour.settings.paths.mlruns / "artifacts" / "churn"
     folder.rename(folder.with_name("away"))
-    room = AppState.open(str(own_harbour.config))
-    assert room.scoring is None
-    assert "is not a whole model" in str(room.problem)
+    state = AppState.open(str(own_harbour.config))
+    assert state.scoring is None
+    assert "is not a whole model" in str(state.problem)
     folder.with_name("away").rename(folder)
-    assert room.refreshed().problem is None
+    assert state.refresh().problem is None
 
 
-def test_a_champion_is_back_once_its_files_are(own_harbour: Any, room: AppState) -> None:
+def test_a_champion_returns_once_its_files_do(own_harbour: Any, state: AppState) -> None:
     artifacts = own_harbour.settings.paths.mlruns / "artifacts"
     made = Promotion(promotion_log.format_now(), "promote", "churn", "churn-2", "run-2", "artifacts/late", "a test")
     promotion_log.append_promotion(own_harbour.settings, made)
-    fallen = room.refreshed()
+    fallen = state.refresh()
     assert set(fallen.fallbacks) == {"churn"}
     shutil.copytree(artifacts / "churn", artifacts / "late")
-    mended = fallen.refreshed()
+    mended = fallen.refresh()
     assert (version(mended), mended.fallbacks) == ("churn-2", {})
 
 
-def test_trouble_is_over_once_its_cause_is(own_harbour: Any) -> None:
+def test_a_problem_ends_once_its_cause_is_gone(own_harbour: Any) -> None:
     log = promotion_log.locate_log(own_harbour.settings)
     kept = log.read_text()
     log.unlink()
-    room = AppState.open(str(own_harbour.config))
-    assert "no model of Small Harbour is champion yet" in str(room.problem)
-    assert room.refreshed().problem == room.problem
+    state = AppState.open(str(own_harbour.config))
+    assert "no model of Small Harbour is champion yet" in str(state.problem)
+    assert state.refresh().problem == state.problem
     log.write_text(kept)
-    assert room.refreshed().problem is None
+    assert state.refresh().problem is None
 
 
-def test_settings_that_are_not_there_are_trouble_and_no_crash(own_harbour: Any) -> None:
-    room = AppState.open(str(own_harbour.config.with_name("none.toml")))
-    assert "there is no settings file" in str(room.problem)
-    assert room.keyring is None
+def test_missing_settings_are_a_problem_and_no_crash(own_harbour: Any) -> None:
+    state = AppState.open(str(own_harbour.config.with_name("none.toml")))
+    assert "there is no settings file" in str(state.problem)
+    assert state.keyring is None
 
 
-def test_a_room_is_stale_after_some_seconds(room: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not room.is_stale
-    monkeypatch.setattr("serving.api.state.time.monotonic", lambda: room.looked_at + REFRESH_SECONDS + 0.1)
-    assert room.is_stale
+def test_refresh_is_due_after_some_seconds(state: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not state.timer.is_due
+    later = time.monotonic() + REFRESH_SECONDS + 0.1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert state.timer.is_due
 
 
-def test_keys_made_since_are_known_after_the_next_look(room: AppState) -> None:
-    assert room.scoring is not None
-    assert room.keyring is not None
-    header = f"Bearer {auth.create_key(room.scoring.store, 'new')}"
-    assert room.keyring.find_key(header) is None
-    room.refreshed()
-    assert room.keyring.find_key(header) is not None
+def test_refresh_loads_new_keys(state: AppState) -> None:
+    assert state.scoring is not None
+    assert state.keyring is not None
+    header = f"Bearer {auth.create_key(state.scoring.store, 'new')}"
+    assert state.keyring.find_key(header) is None
+    state.refresh()
+    assert state.keyring.find_key(header) is not None
