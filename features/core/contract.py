@@ -213,7 +213,12 @@ def postgres_type(ibis_name: str, collation: str) -> str:
 
 def arrow_type(column: Column) -> pa.DataType:
     """Return the Arrow type that a column is stored as."""
+    return arrow_type_of(ibis_type(column))
+
+
+def arrow_type_of(ibis_name: str) -> pa.DataType:
+    """Return the Arrow type for the name of an Ibis type, as `ibis_type` returns it."""
     import pyarrow as pa  # slow to import, and most readers of the contract need no Arrow
 
     types = {"string": pa.string(), "int64": pa.int64(), "decimal(18, 4)": pa.decimal128(18, 4), "boolean": pa.bool_()}
-    return types[ibis_type(column)]
+    return types[ibis_name]

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from features.arrays.tables import ArrayTables
 from features.catalog import Catalog
-from features.catalog.account import attributes
-from features.core.contract import EVENTS, TABLES, arrow_type
+from features.catalog.account import list_attributes
+from features.core.contract import EVENTS, TABLES, arrow_type, arrow_type_of
 from features.core.errors import SourceError
 from features.core.progress import Progress
 from features.core.timestamps import to_micros
@@ -90,7 +90,9 @@ class History:
         connection = duckdb.connect(found.file, read_only=True, config=table_cache.LIMITS)
         connection.execute("SET TimeZone = 'UTC'")
         tables = [c.table for c in found.checked]
-        return cls(lambda: connection, tables, attributes(settings), catalog, found.checked, settings.engine, found)
+        return cls(
+            lambda: connection, tables, list_attributes(settings), catalog, found.checked, settings.engine, found
+        )
 
     @classmethod
     def from_rows(
@@ -104,13 +106,13 @@ class History:
                 given is a missing source; one with no rows is a source that has seen nothing.
             catalog: By default the company's, whose own code then runs if it has changed.
         """
-        described = attributes(settings)
+        described = list_attributes(settings)
         accounts = sorted(tables["accounts"], key=itemgetter("account_id"))
         numbers = {row["account_id"]: n for n, row in enumerate(accounts)}
         found = {}
         for table, rows in {**tables, "accounts": accounts}.items():
             kinds = {c: arrow_type(column) for c, column in TABLES[table].columns.items()}
-            kinds |= dict(described) if table == "accounts" else {}
+            kinds |= {c: arrow_type_of(kind) for c, kind in described} if table == "accounts" else {}
             columns = {c: pa.array([row.get(c) for row in rows], kind) for c, kind in kinds.items()}
             columns["account_no"] = pa.array([numbers.get(row["account_id"]) for row in rows], pa.int32())
             found[table] = pa.table(columns)

@@ -103,7 +103,7 @@ class Twice:
     here: BatchRun
     there: BatchRun
     snapshot: StoredSnapshot
-    earlier: PreviousScores | None
+    previous: PreviousScores | None
     stored: tuple[list[Any], list[Any]]
     left: list[Path]
 
@@ -116,13 +116,13 @@ def twice(settings: Settings, now: datetime, tmp_path_factory: pytest.TempPathFa
     stored = scores(settings, now)
     engine = Engine(kind="spark", master="local[2]", folder=shared, options=LOCAL)
     there = run.score_accounts(settings.model_copy(update={"engine": engine}), None, as_of=now, explain=Explain.ALL)
-    snapshot, earlier = (
+    snapshot, previous = (
         StoredSnapshot.load_newest(settings),
         PreviousScores.load(score_table.scores_folder(settings), now),
     )
     assert snapshot
     assert snapshot.run == there.scores.run
-    return Twice(here, there, snapshot, earlier, (stored, scores(settings, now)), list(shared.iterdir()))
+    return Twice(here, there, snapshot, previous, (stored, scores(settings, now)), list(shared.iterdir()))
 
 
 def scores(settings: Settings, now: datetime) -> list[Any]:
@@ -135,7 +135,7 @@ def scores(settings: Settings, now: datetime) -> list[Any]:
 def test_spark_scores_the_same_snapshot_to_the_same_bits(settings: Settings, twice: Twice) -> None:
     scorer = twice.there.scorer
     rows = twice.snapshot.prepare(scorer)
-    wanted = score_table.build_table(settings, scorer, rows, explain=Explain.ALL, previous=twice.earlier)
+    wanted = score_table.build_table(settings, scorer, rows, explain=Explain.ALL, previous=twice.previous)
     assert twice.there.scores.table.drop_columns("tier").equals(wanted)
 
 
@@ -144,7 +144,7 @@ def test_a_batch_on_spark_says_what_the_default_engine_s_says(twice: Twice) -> N
     here, there = twice.here.scores, twice.there.scores
     assert alike(there.table, here.table) == []
     assert there.table.num_rows == 80
-    assert replace(there, table=None, before=None, run="") == replace(here, table=None, before=None, run="")
+    assert replace(there, table=None, previous=None, run="") == replace(here, table=None, previous=None, run="")
     assert twice.there.summary()["targets"].keys() == {"churn_30d", "churn_90d", "upsell_90d"}
 
 
@@ -178,8 +178,8 @@ def test_nothing_stays_in_the_shared_folder(twice: Twice) -> None:
 def few(settings: Settings) -> Iterator[History]:
     """A few accounts and their tickets alone: what Spark plans in seconds."""
     with History.open(settings) as whole:
-        account_ids = whole.accounts(0, 19)["account_id"].to_pylist()
-        rows = {t: [row for i in account_ids for row in whole.rows(t, i)] for t in ("accounts", "tickets")}
+        account_ids = whole.read_accounts(0, 19)["account_id"].to_pylist()
+        rows = {t: [row for i in account_ids for row in whole.read_rows(t, i)] for t in ("accounts", "tickets")}
     with History.from_rows(settings, rows) as history:
         yield history
 
