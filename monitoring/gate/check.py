@@ -72,7 +72,7 @@ class TableSilence:
         days, allowed = (self.until - self.last).days, max(LEAST_DAYS, self.longest) + self.lag
         if days <= allowed:
             return None
-        usual = f"its longest silence before was {self.longest} days, {allowed} are allowed"
+        usual = f"its longest silence before was {self.longest} day{'s' * (self.longest != 1)}, {allowed} are allowed"
         return f"{self.table} is stale: its last event is of {self.last}, {days} days before {self.until}; {usual}"
 
 

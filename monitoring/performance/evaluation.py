@@ -90,12 +90,12 @@ class ScoredCohort:
         between = f"{estimate.positives:,.0f} ({estimate.low:,.0f} to {estimate.high:,.0f})"
         if self.realised is None:
             expected = f"AUC {_format_auc(estimate.auc)}, Brier {estimate.brier:.4f}"
-            return f"{name}: of {estimate.accounts:,} accounts expect {between}; expected {expected}"
+            return f"{name}: of {estimate.accounts:,} accounts expect {between}\n    expected {expected}"
         true = self.realised
         surprise = "" if estimate.low <= true.positives <= estimate.high else ", outside of what was expected"
         return (
-            f"{name}: of {true.accounts:,} accounts {true.positives:,} came true, expected {between}{surprise}; "
-            f"AUC {_format_auc(true.auc)} (expected {_format_auc(estimate.auc)}), "
+            f"{name}: of {true.accounts:,} accounts {true.positives:,} came true{surprise}\n"
+            f"    expected {between}; AUC {_format_auc(true.auc)} (expected {_format_auc(estimate.auc)}), "
             f"Brier {true.brier:.4f} (expected {estimate.brier:.4f})"
         )
 
