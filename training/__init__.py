@@ -1,4 +1,4 @@
-"""From features to models that may be trusted.
+"""Trains models on features and keeps those that may be trusted.
 
 In: a `History`.
 Out: calibrated models in MLflow, each with its evaluation, and a champion of each target.

@@ -58,10 +58,12 @@ def fit(
         show("reading the tables")
         history = stack.enter_context(History.open(settings))
         held = stack.enter_context(connect_cluster(dask)) if dask else None
-        fingerprint = history.fingerprint()
+        fingerprint = history.compute_fingerprint()
         tuner = None if tune is None else Tuner(settings, fingerprint, tune)
         champions = _champions(settings)
-        fitted = training.fit(history, settings, as_of=as_of, champions=champions, choose=tuner, held=held, say=show)
+        fitted = training.fit(
+            history, settings, as_of=as_of, champions=champions, choose=tuner, loader=held, progress=show
+        )
     _write_test_rows(settings, fitted)
     evaluations = _evaluations(fitted)
     cli_tables.print_evaluations(evaluations)
@@ -226,11 +228,11 @@ def _champions(settings: Settings) -> dict[str, Model]:
 
 
 def _evaluations(fitted: dict[str, FittedTarget]) -> dict[str, Evaluation]:
-    return {f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.outcomes.items()}
+    return {f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.results.items()}
 
 
 def _lacking(fitted: dict[str, FittedTarget]) -> dict[str, InsufficientData]:
-    return {f"{n}_{h}d": lacking for n, f in fitted.items() for h, lacking in f.lacking.items()}
+    return {f"{n}_{h}d": lacking for n, f in fitted.items() for h, lacking in f.insufficient.items()}
 
 
 def _figures(fitted: dict[str, FittedTarget]) -> dict[str, Any]:
@@ -243,7 +245,7 @@ def _write_test_rows(settings: Settings, fitted: dict[str, FittedTarget]) -> Non
     folder = settings.var / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     for name, f in fitted.items():
-        for horizon, outcome in f.outcomes.items():
+        for horizon, outcome in f.results.items():
             outcome.test.to_parquet(folder / f"{name}_{horizon}d.parquet", index=False)
 
 

@@ -15,7 +15,7 @@ import features
 import serving
 import training
 from features.catalog import Catalog
-from features.catalog.custom import File
+from features.catalog.custom import FeatureFile
 from features.core.errors import GarrisonError
 from features.engine import spark
 from features.settings import Engine, Settings
@@ -70,7 +70,7 @@ class SparkScoring:
 
     settings: Settings
     models: Mapping[str, Model]
-    files: tuple[File, ...]
+    files: tuple[FeatureFile, ...]
     sources: tuple[str, ...]
     explain: Explain
 

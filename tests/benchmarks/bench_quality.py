@@ -57,8 +57,8 @@ def company(name, data):
     paths = settings.paths.model_copy(update={"var": FOLDER / "var", "mlruns": FOLDER / "mlruns"})
     settings = settings.model_copy(update={"paths": paths})
     with History.open(settings) as history:
-        fitted = fit.fit(history, settings, say=lambda _: None)
-    return {f"{target}_{h}d": o for target, f in fitted.items() for h, o in f.outcomes.items()}
+        fitted = fit.fit(history, settings, progress=lambda _: None)
+    return {f"{target}_{h}d": o for target, f in fitted.items() for h, o in f.results.items()}
 
 
 def shared(name):
@@ -107,7 +107,7 @@ def plain(name, prepare):
     dummies = pd.get_dummies(frame.fillna(0.0), columns=texts).to_numpy(dtype="float64")
     scores, logistic = np.empty(len(frame)), np.empty(len(frame))
     for learn, judge in StratifiedKFold(10, shuffle=True, random_state=7).split(matrix, answers):
-        scores[judge] = fit_undated(matrix[learn], answers[learn], coded=coded).probabilities(matrix[judge])
+        scores[judge] = fit_undated(matrix[learn], answers[learn], categorical=coded).probabilities(matrix[judge])
         rival = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(dummies[learn], answers[learn])
         logistic[judge] = rival.predict_proba(dummies[judge])[:, 1]
     rivals = {"base_rate": np.full(len(frame), answers.mean()), "logistic": logistic}

@@ -309,7 +309,9 @@ def main():
     print(__doc__.split("\n\n")[1])
     settings = founded(FOLDER, options.accounts)
     RIVAL.mkdir()
-    (RIVAL / "booster.txt").write_text(promotion_log.load_champions(settings)["churn"].heads[0].text, encoding="utf-8")
+    (RIVAL / "booster.txt").write_text(
+        promotion_log.load_champions(settings)["churn"].horizon_models[0].text, encoding="utf-8"
+    )
     run.score_accounts(settings, None, as_of=NOW, explain=score_table.Explain.ABOVE)
     names = tables_ids(options.accounts)
     with database.open(settings) as opened:

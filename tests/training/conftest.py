@@ -107,7 +107,7 @@ class Company:
 
     def fit(self, **rest: Any) -> dict[str, FittedTarget]:
         with History.open(self.settings) as history:
-            return fit.fit(history, self.settings, say=lambda _: None, **rest)
+            return fit.fit(history, self.settings, progress=lambda _: None, **rest)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def posted() -> Iterator[Callable[..., History]]:
 
     def make(**tables: list[tuple[Any, ...]]) -> History:
         rows = {name: [_row(name, *given) for given in table] for name, table in {"accounts": [], **tables}.items()}
-        history = History.posted(Settings.model_validate(MINIMAL), rows)
+        history = History.from_rows(Settings.model_validate(MINIMAL), rows)
         opened.append(history)
         return history
 
@@ -209,7 +209,7 @@ def sound(fitted) -> dict[str, FittedTarget]:
     """The same, with a calibration that stops no promotion: in so small a company it is as chance will have it."""
     return {
         name: replace(
-            f, outcomes={h: replace(o, evaluation=replace(o.evaluation, ece=0.01)) for h, o in f.outcomes.items()}
+            f, results={h: replace(o, evaluation=replace(o.evaluation, ece=0.01)) for h, o in f.results.items()}
         )
         for name, f in fitted.items()
     }
@@ -222,8 +222,8 @@ def logged(company, sound, tmp_path_factory) -> Logged:
     settings = elsewhere.settings
     first, _ = mlflow_registry.log_run(settings, sound, fingerprint="0123456789abcdef")
     upsell = sound["upsell"]
-    judged = {h: replace(o, evaluation=replace(o.evaluation, verdict="no_signal")) for h, o in upsell.outcomes.items()}
-    again = {**sound, "upsell": replace(upsell, outcomes=judged)}
+    judged = {h: replace(o, evaluation=replace(o.evaluation, verdict="no_signal")) for h, o in upsell.results.items()}
+    again = {**sound, "upsell": replace(upsell, results=judged)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "draw_figures", lambda *_: ())  # the first run's are enough to look at
         second, _ = mlflow_registry.log_run(settings, again, fingerprint="fedcba9876543210")

@@ -56,7 +56,7 @@ def test_fit_writes_the_contracts_figures_for_each_target_and_horizon(trained, f
         assert sum(p["rows"] for p in figures["by_cutoff"]) == figures["rows"]
         assert figures["verdict"] == "signal"
     # The same as in this process: training does not depend on where it runs.
-    expected = fitted["churn"].outcomes[60].evaluation.as_dict()
+    expected = fitted["churn"].results[60].evaluation.as_dict()
     assert written["targets"]["churn_60d"] == json.loads(json.dumps(expected))
 
 

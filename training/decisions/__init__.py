@@ -1,4 +1,4 @@
-"""What a score means for the company: value, timing, recommendation.
+"""Turns scores into money at stake, expected dates and recommendations.
 
 In: scores and the account's history.
 Out: money at stake, dates to expect, and what to do.

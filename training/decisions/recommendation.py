@@ -1,4 +1,4 @@
-"""What to do with an account, from its two scores: act against the risk, offer more, or leave it alone.
+"""Recommends what to do with an account from its two scores: act against the risk, offer more, or leave it alone.
 
 A sale is offered only to a satisfied account. Where it is not, the score stays and the offer is withheld, with why.
 """
@@ -24,7 +24,7 @@ COLUMNS = ("open_urgent_tickets", "escalated_tickets_90d", "csat_90d")
 
 @dataclass(frozen=True)
 class Recommendations:
-    """What to do with n accounts.
+    """Recommended actions for n accounts.
 
     Args:
         do: (n,) act, sell or leave_alone.
@@ -46,7 +46,7 @@ def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
     promising: float,
     least_csat: float | None = None,
 ) -> Recommendations:
-    """The recommendation for each account, in words.
+    """Recommend an action for each account, and say why.
 
     A risky account is to be acted on, and a promising one to be sold to if nothing stands against it. Against a sale
     stand: a risk that is high or not known, an urgent ticket that stands open, an escalation in the last 90 days, and
@@ -60,23 +60,23 @@ def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
         promising: The upsell score from which a sale is likely.
         least_csat: On the source's own scale; None asks for none.
     """
-    at_risk, likely = churn >= risky, upsell >= promising
-    against = _find_objections(frame, churn, at_risk, least_csat=least_csat)
-    stands = np.any([hit for hit, _ in against], axis=0)
-    withheld, sold = likely & stands, likely & ~stands
+    at_risk, is_likely = churn >= risky, upsell >= promising
+    objections = _find_objections(frame, churn, at_risk, least_csat=least_csat)
+    is_objected = np.any([hit for hit, _ in objections], axis=0)
+    withheld, is_sold = is_likely & is_objected, is_likely & ~is_objected
     why = np.select(
-        [at_risk, sold], ["the risk of leaving is high", _SATISFIED], _explain_leave_alone(churn, upsell)
+        [at_risk, is_sold], ["the risk of leaving is high", _SATISFIED], _explain_leave_alone(churn, upsell)
     ).astype(object)
     for i in np.flatnonzero(withheld):
-        why[i] = "a sale is likely, but is withheld: " + "; ".join(words(i) for hit, words in against if hit[i])
-    return Recommendations(np.select([at_risk, sold], [ACT, SELL], LEAVE_ALONE).astype(object), withheld, why)
+        why[i] = "a sale is likely, but is withheld: " + "; ".join(words(i) for hit, words in objections if hit[i])
+    return Recommendations(np.select([at_risk, is_sold], [ACT, SELL], LEAVE_ALONE).astype(object), withheld, why)
 
 
 _SATISFIED = "a sale is likely, the risk of leaving is not high, and nothing else stands against it"
 
 
 def _explain_leave_alone(churn: Floats, upsell: Floats) -> npt.NDArray[np.object_]:
-    """Why an account is left alone of which neither score is high."""
+    """Explain why each account is left alone if neither of its scores is high."""
     risk = np.where(np.isnan(churn), "the risk of leaving is not known", "the risk of leaving is not high")
     sale = np.where(np.isnan(upsell), "whether a sale is likely is not known", "a sale is not likely")
     return np.array([f"{r}, and {s}" for r, s in zip(risk, sale, strict=True)], dtype=object)
@@ -85,7 +85,7 @@ def _explain_leave_alone(churn: Floats, upsell: Floats) -> npt.NDArray[np.object
 def _find_objections(
     frame: SnapshotColumns, churn: Floats, at_risk: Flags, *, least_csat: float | None
 ) -> tuple[Objection, ...]:
-    """All that can stand against a sale."""
+    """Find everything that speaks against a sale."""
     urgent, escalated, csat = (read_column(frame, c) for c in COLUMNS)
     low = csat < (-np.inf if least_csat is None else least_csat)
     return (

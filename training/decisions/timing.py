@@ -1,4 +1,4 @@
-"""When: how soon an account would leave, from its scores over the horizons, and when its next sale is due."""
+"""Estimates when an account would leave, from its scores over the horizons, and when its next sale is due."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS = ("orders_in_all", "days_between_orders", "days_since_purchase")
 
 @dataclass(frozen=True)
 class ChurnTiming:
-    """When n accounts would leave.
+    """Estimated times until n accounts leave.
 
     Args:
         days: (k,) days after `as_of`, ascending.
@@ -41,7 +41,7 @@ class ChurnTiming:
 
 @dataclass(frozen=True)
 class PurchaseRhythm:
-    """How a company's accounts buy, as plain numbers.
+    """The rhythm at which a company's accounts buy, as plain numbers.
 
     Args:
         gap: Mean of the accounts' mean days between orders.
@@ -56,7 +56,7 @@ class PurchaseRhythm:
 
 @dataclass(frozen=True)
 class NextSale:
-    """When the next sale of n accounts is due.
+    """Estimated times until the next sale of n accounts.
 
     Args:
         days: (n,) from `as_of`; NaN where it never bought.
@@ -70,7 +70,7 @@ class NextSale:
 
 @dataclass(frozen=True)
 class NextSaleErrors:
-    """How well next sales were foretold.
+    """Errors of the predicted next sales.
 
     Args:
         rows: How many.
@@ -88,7 +88,7 @@ class NextSaleErrors:
 def estimate_time_to_churn(
     horizons: Sequence[int], probabilities: Floats, *, lead: int = 0, order: int = 1
 ) -> ChurnTiming:
-    """The curve of leaving over the horizons, and the times that it tells.
+    """Estimate the curve of leaving over the horizons, and the mean and median time until an account leaves.
 
     Between the horizons the chance is taken to grow evenly, from 0 when the lead ends.
 
@@ -116,7 +116,7 @@ def estimate_time_to_churn(
 
 
 def compute_days_to_sale(history: History, rows: pd.DataFrame, *, within: int, data_until: datetime) -> Floats:
-    """Days from each `as_of` to the account's next purchase; refunds are none.
+    """Return the days from each `as_of` to the account's next purchase; refunds are none.
 
     Args:
         history: Of the company.
@@ -128,22 +128,22 @@ def compute_days_to_sale(history: History, rows: pd.DataFrame, *, within: int, d
         (n,) days, infinite where no sale came `within`; NaN where the data end, or the account was merged into
         another, before it could have come.
     """
-    asked = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
-    asked["as_of"] = to_micros_column(rows["as_of"]).to_numpy()
+    questions = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
+    questions["as_of"] = to_micros_column(rows["as_of"]).to_numpy()
     table, sales = (
         ibis.table({"row": "int64", "account_id": "string", "as_of": "int64"}, name="asked"),
         exclude_copies(select_purchases()),
     )
-    near = [table.account_id == sales.account_id, sales.purchased_at >= table.as_of]
-    coming = table.join(sales, [*near, sales.purchased_at < table.as_of + within * DAY])
-    query = coming.group_by("row").agg(days=(coming.purchased_at - coming.as_of).min())
-    found = history.query(ibis.to_sql(query, dialect="duckdb"), asked=asked).set_index("row")["days"]
-    days = found.reindex(asked["row"]).to_numpy(dtype="float64") / DAY
+    conditions = [table.account_id == sales.account_id, sales.purchased_at >= table.as_of]
+    next_sales = table.join(sales, [*conditions, sales.purchased_at < table.as_of + within * DAY])
+    query = next_sales.group_by("row").agg(days=(next_sales.purchased_at - next_sales.as_of).min())
+    days_by_row = history.query(ibis.to_sql(query, dialect="duckdb"), asked=questions).set_index("row")["days"]
+    days = days_by_row.reindex(questions["row"]).to_numpy(dtype="float64") / DAY
     days[np.isnan(days)] = np.inf
-    end = asked["as_of"] + within * DAY
-    days[((end > to_micros(data_until)) | (asked["account_id"].map(read_merge_times(history)) < end)).to_numpy()] = (
-        np.nan
-    )
+    end = questions["as_of"] + within * DAY
+    days[
+        ((end > to_micros(data_until)) | (questions["account_id"].map(read_merge_times(history)) < end)).to_numpy()
+    ] = np.nan
     return days
 
 
@@ -170,16 +170,16 @@ def fit_rhythm(frame: pd.DataFrame, actual: Floats) -> PurchaseRhythm | None:
     if gap <= 0:
         return None
     noise = float((1 / number).mean())
-    varied = max((float(means.var()) - gap**2 * noise) / (1 + noise), 0.01 * gap**2)
-    plain = PurchaseRhythm(gap, 1 + gap**2 / varied, 1.0)
-    ratio = actual / predict_next_sale(frame, plain).days
+    variance = max((float(means.var()) - gap**2 * noise) / (1 + noise), 0.01 * gap**2)
+    unscaled = PurchaseRhythm(gap, 1 + gap**2 / variance, 1.0)
+    ratio = actual / predict_next_sale(frame, unscaled).days
     scale = float(np.median(ratio[~np.isnan(ratio)])) if (~np.isnan(ratio)).any() else 1.0
     # Where most never buy again in the days looked at, the middle can't be told.
-    return PurchaseRhythm(gap, plain.weight, scale if 0 < scale < np.inf else 1.0)
+    return PurchaseRhythm(gap, unscaled.weight, scale if 0 < scale < np.inf else 1.0)
 
 
 def predict_next_sale(frame: SnapshotColumns, rhythm: PurchaseRhythm) -> NextSale:
-    """When each account's next sale is due.
+    """Predict when each account's next sale is due.
 
     The days of silence since the last order count as a gap not yet over: the longer it lasts, the later the next one.
     """
@@ -192,7 +192,7 @@ def predict_next_sale(frame: SnapshotColumns, rhythm: PurchaseRhythm) -> NextSal
 def evaluate_next_sales(
     frame: pd.DataFrame, actual: Floats, rhythm: PurchaseRhythm, *, within: int
 ) -> NextSaleErrors | None:
-    """Set what was foretold beside what came, on later snapshots than `fit` saw.
+    """Compare predicted next sales with those that came, on later snapshots than `fit_rhythm` saw.
 
     Args:
         frame: n snapshots.
@@ -204,22 +204,22 @@ def evaluate_next_sales(
         None where nothing can be judged.
     """
     number, total, silent = _read_orders(frame)
-    own = np.where(number > 0, total / np.maximum(number, 1), rhythm.gap)
-    told = predict_next_sale(frame, rhythm).days
-    known = ~np.isnan(actual) & ~np.isnan(told)
-    if not known.any():
+    mean_gaps = np.where(number > 0, total / np.maximum(number, 1), rhythm.gap)
+    predicted = predict_next_sale(frame, rhythm).days
+    is_known = ~np.isnan(actual) & ~np.isnan(predicted)
+    if not is_known.any():
         return None
-    came = np.minimum(actual[known], within)
+    actual_days = np.minimum(actual[is_known], within)
 
     def error(days: Floats) -> float:
-        return float(np.median(np.abs(np.minimum(days[known], within) - came)))
+        return float(np.median(np.abs(np.minimum(days[is_known], within) - actual_days)))
 
-    early = float((actual[known] < told[known]).mean())
-    return NextSaleErrors(int(known.sum()), error(told), error(np.maximum(own - silent, 0.0)), early)
+    early = float((actual[is_known] < predicted[is_known]).mean())
+    return NextSaleErrors(int(is_known.sum()), error(predicted), error(np.maximum(mean_gaps - silent, 0.0)), early)
 
 
 def _read_orders(frame: SnapshotColumns) -> tuple[Floats, Floats, Floats]:
-    """Each account's number of gaps between orders, their sum in days, and the days since the last order."""
+    """Return each account's number of gaps between orders, their sum in days, and the days since the last order."""
     orders, gap, silent = (read_column(frame, name) for name in COLUMNS)
     number = np.maximum(np.nan_to_num(orders) - 1, 0.0)
     return number, number * np.nan_to_num(gap), silent

@@ -1,4 +1,4 @@
-"""What scores are worth in money: the revenue that leaving puts at risk, and what an upsell would bring."""
+"""Puts scores in money: the revenue that leaving puts at risk, and the gain that an upsell would bring."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEAST_DAYS = 90.0
 
 @dataclass(frozen=True)
 class Uplift:
-    """What upsells brought in training, as plain numbers.
+    """Money that upsells brought in training, as plain numbers.
 
     Args:
         share: Gain for each unit of the account's yearly revenue; None where no positive's revenue was known.
@@ -35,7 +35,7 @@ class Uplift:
 
 
 def compute_yearly_revenue(frame: SnapshotColumns) -> Floats:
-    """The revenue that each account brings in a year at its present rate.
+    """Return the revenue that each account brings in a year at its present rate.
 
     That is the recurring revenue of the terms in force; without any, the spend of 365 days, by the year: divided by
     the days for which the account has been buying, from 90 to 365. Less than nothing (refunds) counts as nothing.
@@ -53,7 +53,7 @@ def compute_yearly_revenue(frame: SnapshotColumns) -> Floats:
 
 
 def compute_revenue_at_risk(frame: SnapshotColumns, probability: Floats, *, days: int = 365) -> Floats:
-    """Expected revenue at risk: the probability of leaving times the revenue of the `days` after leaving.
+    """Return the expected revenue at risk: the probability of leaving times the revenue of the `days` after leaving.
 
     What leaving costs is what would have come after it. Revenue until then, such as that of a term still to run,
     comes in either way and is not at risk; so the term's rest does not enter, whether leaving means a term that is not
@@ -71,7 +71,7 @@ def compute_revenue_at_risk(frame: SnapshotColumns, probability: Floats, *, days
 
 
 def fit_uplift(gains: Floats, labels: Floats, frame: SnapshotColumns) -> Uplift | None:
-    """What the positives of the training rows gained, to be kept with the model.
+    """Measure what the positives of the training rows gained, to be kept with the model.
 
     The share is the sum of gains over the sum of yearly revenue: a mean of each account's own share would be ruled by
     those who had hardly any revenue.
@@ -84,34 +84,34 @@ def fit_uplift(gains: Floats, labels: Floats, frame: SnapshotColumns) -> Uplift 
     Returns:
         None where there is no positive.
     """
-    positive = (labels == 1) & ~np.isnan(gains)
-    if not positive.any():
+    is_positive = (labels == 1) & ~np.isnan(gains)
+    if not is_positive.any():
         return None
     revenue = compute_yearly_revenue(frame)
-    known = positive & (revenue > 0)
-    share = float(gains[known].sum() / revenue[known].sum()) if known.any() else None
-    return Uplift(share, float(gains[positive].mean()))
+    is_known = is_positive & (revenue > 0)
+    share = float(gains[is_known].sum() / revenue[is_known].sum()) if is_known.any() else None
+    return Uplift(share, float(gains[is_positive].mean()))
 
 
-def compute_upsell_value(frame: SnapshotColumns, probability: Floats, learned: Uplift) -> Floats:
-    """Expected upsell value: the probability times what such an upsell brought in training.
+def compute_upsell_value(frame: SnapshotColumns, probability: Floats, uplift: Uplift) -> Floats:
+    """Return the expected upsell value: the probability times what such an upsell brought in training.
 
     Args:
         frame: n snapshots.
         probability: (n,) of the upsell within the horizon.
-        learned: Of the same target and horizon.
+        uplift: Of the same target and horizon.
 
     Returns:
         (n,) in the company's currency: money inside the horizon, or a year of it where the label is `recurring_up`.
     """
     revenue = compute_yearly_revenue(frame)
-    share = np.nan if learned.share is None else learned.share
-    gain = np.where((revenue > 0) & ~np.isnan(share), revenue * share, learned.amount)
+    share = np.nan if uplift.share is None else uplift.share
+    gain = np.where((revenue > 0) & ~np.isnan(share), revenue * share, uplift.amount)
     return np.asarray(probability * gain, dtype=np.float64)
 
 
 def read_column(frame: SnapshotColumns, name: str) -> Floats:
-    """A column of snapshots; NaN throughout where its source is not there."""
+    """Return a column of snapshots; NaN throughout if its source is missing."""
     if name in frame:
         return np.asarray(frame[name], dtype=np.float64)
     number = len(frame) if isinstance(frame, pd.DataFrame) else len(next(iter(frame.values())))

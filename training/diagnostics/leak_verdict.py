@@ -1,4 +1,4 @@
-"""What the leak probe found of one target and horizon, the verdict that follows, and the stop."""
+"""Applies the findings of the leak probe to the verdict of one target and horizon, and stops a run on a leak."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SUSPECT = "suspect "
 
 @dataclass(frozen=True)
 class LeakFindings:
-    """What the probe says of one target and horizon.
+    """Findings of the leak probe on one target and horizon.
 
     Args:
         suspects: What stops the run: a sentence by the suspect's name.
@@ -29,25 +29,26 @@ class LeakFindings:
     catalog: Catalog = BUILT_IN
 
     def apply(self, evaluation: Evaluation, trusted: tuple[str, ...]) -> Evaluation:
-        """The evaluation with the verdict and reasons that follow; what the settings trust is only remarked on."""
-        every = {**self.suspects, **(self.doubts or {})}
+        """Return the evaluation with the resulting verdict and reasons; what the settings trust becomes a remark."""
+        findings = {**self.suspects, **(self.doubts or {})}
         stops = {**self.suspects, **((self.doubts or {}) if evaluation.verdict == "signal" else {})}
-        trusted = tuple(n for n in every if {n, *self.catalog.find_feature(n).sources} & set(trusted))
-        stops = {name: said for name, said in stops.items() if name not in trusted}
-        said = [f"{_SUSPECT}{name}: {sentence}" for name, sentence in stops.items()]
-        rest = [
-            f"{sentence} ({_explain_trust(name, trusted)})" for name, sentence in every.items() if name not in stops
+        trusted = tuple(n for n in findings if {n, *self.catalog.find_feature(n).sources} & set(trusted))
+        stops = {name: suspicions for name, suspicions in stops.items() if name not in trusted}
+        suspicions = [f"{_SUSPECT}{name}: {sentence}" for name, sentence in stops.items()]
+        remarks = [
+            f"{sentence} ({_explain_trust(name, trusted)})" for name, sentence in findings.items() if name not in stops
         ]
-        reasons = (*said, *evaluation.reasons, *rest, *self.remarks)
+        reasons = (*suspicions, *evaluation.reasons, *remarks, *self.remarks)
         return replace(evaluation, verdict=LEAK if stops else evaluation.verdict, reasons=reasons)
 
 
 def _explain_trust(name: str, trusted: tuple[str, ...]) -> str:
+    """Return the reason why a finding does not stop the run."""
     return f"training.trusted names {name}" if name in trusted else "the labels may be wrong"
 
 
 def raise_on_leak(evaluations: dict[str, Evaluation]) -> None:
-    """Stop a run in which a leak is suspected.
+    """Raise an error if a leak is suspected in any evaluation.
 
     Args:
         evaluations: By target and horizon, such as churn_30d.
@@ -55,14 +56,14 @@ def raise_on_leak(evaluations: dict[str, Evaluation]) -> None:
     Raises:
         GarrisonError: Naming each suspect once.
     """
-    said: dict[str, str] = {}
-    for what, e in evaluations.items():
+    sentences: dict[str, str] = {}
+    for key, e in evaluations.items():
         for reason in e.reasons if e.verdict == LEAK else ():
             if reason.startswith(_SUSPECT):
                 # Figures differ by horizon: the first that names a suspect is enough.
-                said.setdefault(reason.partition(":")[0], f"{what}: {reason}")
-    if said:
+                sentences.setdefault(reason.partition(":")[0], f"{key}: {reason}")
+    if sentences:
         raise GarrisonError(
-            f"a leak is suspected, so nothing was registered: {'; '.join(said.values())}",
+            f"a leak is suspected, so nothing was registered: {'; '.join(sentences.values())}",
             hint="Take the suspect out of the TOML; or, if it is truly known before, name it in training.trusted",
         )

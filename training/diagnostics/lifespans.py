@@ -1,4 +1,4 @@
-"""Whole lives of accounts, from start to recorded end: events after the end, and events that know the end ahead."""
+"""Checks recorded ends of accounts: events after the end, and events whose number reveals the end beforehand."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ _GROWTH, _LIVES, _SHORTEST_DAYS, _SPREAD = 0.5, 200, 14, (0.4, 0.6)
 def find_problems(
     history: History, label: ChurnLabel | UpsellLabel, *, data_until: datetime
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """What speaks against the recorded ends, by source, and remarks; nothing where the label records no ends.
+    """Find what contradicts the recorded ends, by source, and remarks; nothing if the label records no ends.
 
     Usage recorded more than two days after the end of a tenth of the accounts that left, and of ten accounts at
     least, means that ends are dated back or labels wrong: a suspect. A company that lets accounts go on for free
     after leaving must say so (`training.trusted = ["usage"]`). Tickets and purchases after the end are remarked on.
     """
     until = min(history.last_event, to_micros(data_until) - 1)
-    lived = _read_lifespans(history, label, until)
+    lifespans = _read_lifespans(history, label, until)
     doubts, remarks = {}, []
-    if lived is None:
+    if lifespans is None:
         return {}, ()
     for source in history.sources:
-        if said := _describe_events_after_end(history, source, lived, until):
+        if description := _describe_events_after_end(history, source, lifespans, until):
             if source == "usage":
-                doubts[source] = said
+                doubts[source] = description
             else:
-                remarks.append(said)
-        remarks += _describe_even_spread(history, source, lived)
+                remarks.append(description)
+        remarks += _describe_even_spread(history, source, lifespans)
     return doubts, tuple(remarks)
 
 
 def _read_lifespans(history: History, label: ChurnLabel | UpsellLabel, last: int) -> pd.DataFrame | None:
-    """account_id, started, until (its end, or the data's), gone; µs. None where the label records no ends."""
+    """Return account_id, started, until (its end, or the data's), gone; in µs. None if no ends are recorded."""
     if label.kind == "ended":
         sql = f"""SELECT account_id, min(started_at) AS started,
                         CASE WHEN count(ended_at) = count(*) THEN max(ended_at) END AS ended
@@ -65,8 +65,9 @@ def _read_lifespans(history: History, label: ChurnLabel | UpsellLabel, last: int
     return history.query(f"{lived} ORDER BY account_id")
 
 
-def _describe_events_after_end(history: History, source: str, lived: pd.DataFrame, until: int) -> str:
-    left = lived[lived["gone"] & (lived["until"] <= until - _SEEN_DAYS * DAY)]
+def _describe_events_after_end(history: History, source: str, lifespans: pd.DataFrame, until: int) -> str:
+    """Describe events of a source after accounts' ends; return an empty text if there are few."""
+    left = lifespans[lifespans["gone"] & (lifespans["until"] <= until - _SEEN_DAYS * DAY)]
     time = TABLES[source].time
     sql = f"SELECT account_id, max({time}) AS last FROM {source} WHERE {time} <= {until} GROUP BY 1"  # noqa: S608  # the contract's own names
     last = history.query(sql)
@@ -81,7 +82,7 @@ def _describe_events_after_end(history: History, source: str, lived: pd.DataFram
 
 
 def _describe_even_spread(history: History, source: str, lived: pd.DataFrame) -> Iterator[str]:
-    """A remark where long lives hold hardly more events than short ones, evenly spread."""
+    """Yield a remark where long lives hold hardly more events than short ones, evenly spread."""
     time = TABLES[source].time
     sql = f"""SELECT any_value(gone) AS gone, any_value(until - started) AS days, count({time}) AS events,
                      avg(({time} - started)::DOUBLE / (until - started)) AS place
@@ -104,7 +105,7 @@ def _describe_even_spread(history: History, source: str, lived: pd.DataFrame) ->
 
 
 def _estimate_growth(days: np.ndarray, events: np.ndarray) -> float:
-    """The power of the length of life by which the mean number of events grows, longest third against shortest."""
+    """Estimate the power of the length of life by which events grow, from the longest third against the shortest."""
     order = np.argsort(days, kind="stable")
     short, *_, long = np.array_split(order, 3)
     ratio = events[long].mean() / max(events[short].mean(), 1e-9)

@@ -1,4 +1,4 @@
-"""Simple rivals that a model must beat: the base rate, recency, a logistic regression on a few features, BG/NBD."""
+"""Scores baselines that a model must beat: the base rate, recency, a logistic regression on few features, BG/NBD."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def score_baselines(  # noqa: PLR0913  # all but the rows themselves named
     lead: int = 0,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Each baseline's scores of the test snapshots.
+    """Return each baseline's scores of the test snapshots.
 
     Args:
         train: Snapshots learned from, of the columns account_id and as_of too.
@@ -51,21 +51,21 @@ def score_baselines(  # noqa: PLR0913  # all but the rows themselves named
         lead: Days before they begin.
         seed: Of the sample of accounts that BG/NBD is fitted on.
     """
-    silent = compute_recency(test)
-    found = {
+    days_silent = compute_recency(test)
+    scores = {
         "base_rate": np.full(len(test), labels.mean()),
-        "recency": silent if target == "churn" else -silent,
+        "recency": days_silent if target == "churn" else -days_silent,
         "rfm_logistic": _score_logistic(train, labels, test),
     }
     model = fit_purchase_model(train, seed=seed)
     if model is None:
-        return found
+        return scores
     rank = _score_lapse if target == "churn" else _score_growth
-    return found | {"bg_nbd": rank(model, test, horizon, lead)}
+    return scores | {"bg_nbd": rank(model, test, horizon, lead)}
 
 
 def fit_purchase_model(train: pd.DataFrame, *, seed: int) -> bg_nbd.BgNbd | None:
-    """BG/NBD as the newest snapshot of each account tells; None without purchases, or with too few who bought."""
+    """Fit BG/NBD to the newest snapshot of each account; return None without purchases, or with too few buyers."""
     if not {*bg_nbd.COLUMNS} <= {*train.columns}:
         return None
     newest = train.sort_values("as_of", kind="stable").drop_duplicates("account_id", keep="last")
@@ -73,23 +73,23 @@ def fit_purchase_model(train: pd.DataFrame, *, seed: int) -> bg_nbd.BgNbd | None
     if len(bought) < _FEWEST_BUYERS:
         return None
     return bg_nbd.fit_bg_nbd(
-        bg_nbd.Buyers.of(bought.sample(_BUYERS, random_state=seed) if len(bought) > _BUYERS else bought)
+        bg_nbd.Buyers.from_snapshots(bought.sample(_BUYERS, random_state=seed) if len(bought) > _BUYERS else bought)
     )
 
 
 def _score_lapse(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
-    """The chance of no order within the horizon; who never ordered is sure not to."""
+    """Return the chance of no order within the horizon; it is 1 for an account that never ordered."""
     bought = (test["orders_in_all"] > 0).to_numpy()
-    found = np.ones(len(test))
-    found[bought] = model.silent(bg_nbd.Buyers.of(test[bought]), horizon, lead=lead)
-    return found
+    chances = np.ones(len(test))
+    chances[bought] = model.estimate_silence(bg_nbd.Buyers.from_snapshots(test[bought]), horizon, lead=lead)
+    return chances
 
 
 def _score_growth(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: int) -> np.ndarray:
-    """Money expected within the horizon, orders of the account's usual size, against as long a time before."""
+    """Return the money expected within the horizon, in usual orders, over that of as long before."""
     bought = (test["orders_in_all"] > 0).to_numpy()
-    found = np.zeros(len(test))
-    orders = model.expected(bg_nbd.Buyers.of(test[bought]), horizon, lead=lead)
+    growth = np.zeros(len(test))
+    orders = model.estimate_orders(bg_nbd.Buyers.from_snapshots(test[bought]), horizon, lead=lead)
     window = min(_WINDOWS, key=lambda w: abs(w - horizon))
     needs = ["spend_365d", "orders_365d", f"spend_{window}d"]
     if {*needs} <= {*test.columns}:
@@ -97,24 +97,24 @@ def _score_growth(model: bg_nbd.BgNbd, test: pd.DataFrame, horizon: int, lead: i
         usual = year.clip(0.0) / np.maximum(count, 1.0)
         # One usual order is added below: who bought nothing lately has not grown without bound.
         orders = orders * usual / np.maximum(before.clip(0.0) * horizon / window + usual, 1e-9)
-    found[bought] = orders
-    return found
+    growth[bought] = orders
+    return growth
 
 
 def compute_recency(frame: pd.DataFrame) -> np.ndarray:
-    """Days since the account was last heard of, by whatever source: usage, ticket or purchase."""
-    there = [c for c in _RECENCY if c in frame]
-    return frame[there].min(axis=1).fillna(_LONG_AGO).to_numpy(dtype="float64")
+    """Return the days since the account's last event in any source: usage, ticket or purchase."""
+    columns = [c for c in _RECENCY if c in frame]
+    return frame[columns].min(axis=1).fillna(_LONG_AGO).to_numpy(dtype="float64")
 
 
 def _score_logistic(train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame) -> np.ndarray:
-    """Recency, frequency and money, by logarithms, in a logistic regression."""
+    """Score by a logistic regression on logarithms of recency, frequency and money."""
     columns = [c for c in _FEW if c in train]
     model = make_pipeline(
         FunctionTransformer(lambda x: np.sign(x) * np.log1p(np.abs(x))),
         StandardScaler(),
         LogisticRegression(max_iter=1000),
     )
-    filled, asked = (f[columns].fillna(_LONG_AGO).to_numpy() for f in (train, test))
+    filled, wanted = (f[columns].fillna(_LONG_AGO).to_numpy() for f in (train, test))
     model.fit(filled, labels)
-    return model.predict_proba(asked)[:, 1]
+    return model.predict_proba(wanted)[:, 1]

@@ -1,4 +1,4 @@
-"""The bootstrap by account: one set of draws, on which every figure is taken."""
+"""Bootstraps by account: all figures are taken on the same draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Statistic = Callable[[np.ndarray], list[float]]
 
 
 def draw_weights(accounts: np.ndarray, *, seed: int) -> Iterator[np.ndarray]:
-    """How often each row counts in each of 200 draws of accounts, each drawn with all its rows.
+    """Yield how often each row counts in each of 200 draws of accounts, each drawn with all its rows.
 
     An account's rows are no independent witnesses; that rows of one cutoff share a season is not in the draws.
     Source: the cluster bootstrap, Field and Welsh, "Bootstrapping clustered data", JRSS B 69 (2007).
@@ -33,7 +33,7 @@ def draw_weights(accounts: np.ndarray, *, seed: int) -> Iterator[np.ndarray]:
 
 
 def bootstrap_figures(labels: np.ndarray, accounts: np.ndarray, measure: Statistic, *, seed: int) -> np.ndarray:
-    """What a measure of row weights gives on each draw; draws in which one class is missing are left out.
+    """Return the figures of a statistic on each draw; draws in which one class is missing are left out.
 
     Returns:
         (draws, figures).
@@ -42,7 +42,7 @@ def bootstrap_figures(labels: np.ndarray, accounts: np.ndarray, measure: Statist
 
 
 def compute_interval(drawn: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of one figure's draws; NaN ones are left out, and all NaN gives NaN."""
-    there = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(there, [0.025, 0.975]) if len(there) else (np.nan, np.nan)
+    """Return the 95 % interval of one figure's draws; NaN draws are left out, and all NaN gives NaN."""
+    known = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
     return float(low), float(high)

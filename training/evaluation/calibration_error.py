@@ -1,4 +1,4 @@
-"""Whether probabilities come true as often as they say: bins, expected calibration error, and its noise."""
+"""Measures calibration: bins of scores, the expected calibration error, and its noise."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class CalibrationBins:
     scores: np.ndarray
     labels: np.ndarray
 
-    def error(self, weights: np.ndarray | None = None) -> float:
-        """Expected calibration error: mean distance of score and share over the bins, by their rows.
+    def compute_error(self, weights: np.ndarray | None = None) -> float:
+        """Return the expected calibration error: mean distance of score and share over the bins, by their rows.
 
         Args:
             weights: (n,) of the rows as given; default 1 for all.
@@ -40,8 +40,8 @@ class CalibrationBins:
         weight = np.ones(len(self.order)) if weights is None else weights[self.order]
         return float(np.abs(self._sums(weight * (self.scores - self.labels))).sum() / weight.sum())
 
-    def noise(self, accounts: np.ndarray, *, seed: int) -> float:
-        """The error that a perfectly calibrated model of these scores exceeds in one sample of twenty.
+    def estimate_noise(self, accounts: np.ndarray, *, seed: int) -> float:
+        """Return the error that a perfectly calibrated model of these scores exceeds in one sample of twenty.
 
         Labels are not drawn anew from the scores: an account's rows overlap in time, and would seem independent.
         Each account's residuals keep their size and turn their sign together, at random. That has their mean of
@@ -60,11 +60,11 @@ class CalibrationBins:
             for low, high in pairwise([*self.edges, len(self.order)])
         ]
         sums, generator = np.array(parts), np.random.default_rng(seed)
-        found = [
+        errors = [
             np.abs(sums @ generator.choice([-1.0, 1.0], (len(names), _CHUNK))).sum(axis=0)
             for _ in range(_DRAWS // _CHUNK)
         ]
-        return float(np.quantile(np.concatenate(found), 0.95) / len(self.order))
+        return float(np.quantile(np.concatenate(errors), 0.95) / len(self.order))
 
     def _sums(self, amounts: np.ndarray) -> np.ndarray:
         return np.add.reduceat(amounts, self.edges)
@@ -80,23 +80,23 @@ def make_bins(labels: np.ndarray, scores: np.ndarray) -> CalibrationBins:
 
 
 def compute_reliability(labels: np.ndarray, scores: np.ndarray, accounts: np.ndarray) -> pd.DataFrame:
-    """Ten bins of equal size: rows, mean score, share of positives, low and high end of its 95 % interval.
+    """Return ten bins of equal size: rows, mean score, share of positives, ends of its 95 % interval.
 
     The interval is Wilson's, on as many independent rows as those of the bin's accounts are worth.
     Source: Korn and Graubard, "Confidence intervals for proportions with small expected number of positive
     counts estimated from survey data", Survey Methodology 24 (1998).
     """
-    found = make_bins(labels, scores)
+    ranked = make_bins(labels, scores)
     rows = []
-    for places in np.split(found.order, found.edges[1:]):
-        share = float(labels[places].mean())
-        low, high = _wilson(share, _effective_rows(labels[places] - share, accounts[places]))
-        rows.append((len(places), float(scores[places].mean()), share, low, high))
+    for row_indices in np.split(ranked.order, ranked.edges[1:]):
+        share = float(labels[row_indices].mean())
+        low, high = _wilson(share, _effective_rows(labels[row_indices] - share, accounts[row_indices]))
+        rows.append((len(row_indices), float(scores[row_indices].mean()), share, low, high))
     return pd.DataFrame(rows, columns=["rows", "score", "share", "low", "high"])
 
 
 def _effective_rows(residuals: np.ndarray, accounts: np.ndarray) -> float:
-    """Number of independent rows that would give the share this variance; where there is none, that of accounts."""
+    """Return the number of independent rows that give the share this variance; without variance, that of accounts."""
     codes, names = pd.factorize(accounts)
     clustered = float((np.bincount(codes, residuals) ** 2).sum())
     rows = len(residuals)
@@ -104,6 +104,7 @@ def _effective_rows(residuals: np.ndarray, accounts: np.ndarray) -> float:
 
 
 def _wilson(share: float, rows: float) -> tuple[float, float]:
+    """Return the ends of Wilson's 95 % interval of a share."""
     middle = share + _Z**2 / (2 * rows)
     half = _Z * np.sqrt(share * (1 - share) / rows + _Z**2 / (4 * rows**2))
     return float(max(0.0, (middle - half) / (1 + _Z**2 / rows))), float(min(1.0, (middle + half) / (1 + _Z**2 / rows)))

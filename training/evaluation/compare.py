@@ -1,4 +1,4 @@
-"""Two models on the same later rows: what one is worth above the other, with intervals on the same draws."""
+"""Compares two models on the same later rows: their differences, with intervals on the same draws."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class FigureDifference:
 
     @property
     def difference(self) -> float:
-        """What b has above a."""
+        """Return b - a."""
         return self.b - self.a
 
     @property
     def better(self) -> str:
-        """The one that is better beyond chance, a or b; else an empty text."""
+        """Return the one that is better beyond chance, a or b; else an empty text."""
         if not (self.low > 0 or self.high < 0):
             return ""
         return "b" if (self.low > 0) != (self.figure in _LOSSES) else "a"
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the JSON fields."""
         return {**vars(self), "difference": self.difference, "better": self.better}
 
 
@@ -83,13 +83,13 @@ class SegmentDifference:
     auc: FigureDifference | None
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the JSON fields."""
         return {**vars(self), "auc": self.auc.as_dict() if self.auc else None}
 
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """One target and horizon of two models.
+    """Differences of two models on one target and horizon.
 
     Args:
         rows: Test rows.
@@ -110,7 +110,7 @@ class ModelComparison:
     segments: tuple[SegmentDifference, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the JSON fields."""
         return {
             **vars(self),
             "cutoffs": [c.isoformat() for c in self.cutoffs],
@@ -149,7 +149,7 @@ def compare(
     cutoffs = {name: _find_later_cutoffs(settings, name, history, (a[name], b[name]), until) for name in shared}
     every = tuple(sorted({c for found in cutoffs.values() for c in found}))
     results: dict[str, ModelComparison] = {}
-    frames = dict(dataset.load_datasets(history, settings, every, until, say=lambda _: None)) if every else {}
+    frames = dict(dataset.load_datasets(history, settings, every, until, progress=lambda _: None)) if every else {}
     for name, data in frames.items():
         if name in shared:
             results |= _compare_target(history, settings, name, data, (a[name], b[name]), cutoffs[name])
@@ -163,66 +163,70 @@ def compare(
 
 
 def compare_scores(  # noqa: PLR0913  # all that two models' test is made of
-    target: str, test: pd.DataFrame, a: np.ndarray, b: np.ndarray, *, beside: pd.DataFrame, seed: int
+    target: str, test: pd.DataFrame, a: np.ndarray, b: np.ndarray, *, attributes: pd.DataFrame, seed: int
 ) -> ModelComparison:
-    """Two models' scores of the same rows.
+    """Compare two models' scores of the same rows.
 
     Args:
         target: churn or upsell.
         test: account_id, as_of, label; both classes there.
         a: (n,) probabilities.
         b: (n,) probabilities.
-        beside: n rows of `judge.about`.
+        attributes: n rows of `holdout.describe_accounts`.
         seed: Of the bootstrap.
     """
-    answers, accounts = test["label"].to_numpy(), test["account_id"].to_numpy()
-    rankings = [RankedScores(answers, scores, stakes=RETENTION if target == "churn" else UPSELL) for scores in (a, b)]
-    parts = [_SegmentPair(*part, answers, a, b) for part in iterate_segments(beside) if part[0] != "as_of"]
+    labels, accounts = test["label"].to_numpy(), test["account_id"].to_numpy()
+    rankings = [RankedScores(labels, scores, stakes=RETENTION if target == "churn" else UPSELL) for scores in (a, b)]
+    segment_pairs = [_SegmentPair(*part, labels, a, b) for part in iterate_segments(attributes) if part[0] != "as_of"]
 
     def measure(weights: np.ndarray) -> list[float]:
-        first, second = (np.array(r.figures(weights)) for r in rankings)
-        return [*(second - first), *(p.lead(weights) for p in parts)]
+        first, second = (np.array(r.compute_figures(weights)) for r in rankings)
+        return [*(second - first), *(p.compute_lead(weights) for p in segment_pairs)]
 
-    drawn = bootstrap.bootstrap_figures(answers, accounts, measure, seed=seed)
-    one, other = (dict(zip(FIGURES, r.figures(), strict=True)) for r in rankings)
+    drawn = bootstrap.bootstrap_figures(labels, accounts, measure, seed=seed)
+    figures_a, figures_b = (dict(zip(FIGURES, r.compute_figures(), strict=True)) for r in rankings)
     ends = {name: bootstrap.compute_interval(drawn[:, i]) for i, name in enumerate(FIGURES)}
-    bins = [calibration_error.make_bins(answers, scores) for scores in (a, b)]
+    bins = [calibration_error.make_bins(labels, scores) for scores in (a, b)]
     return ModelComparison(
         rows=len(test),
-        base_rate=float(answers.mean()),
+        base_rate=float(labels.mean()),
         cutoffs=tuple(c.to_pydatetime() for c in sorted(test["as_of"].unique())),
-        differences=tuple(FigureDifference(name, one[name], other[name], *ends[name]) for name in _FIGURES),
-        ece=(bins[0].error(), bins[1].error()),
-        ece_noise=(bins[0].noise(accounts, seed=seed), bins[1].noise(accounts, seed=seed)),
-        segments=tuple(p.told(column) for p, column in zip(parts, drawn[:, len(FIGURES) :].T, strict=True)),
+        differences=tuple(FigureDifference(name, figures_a[name], figures_b[name], *ends[name]) for name in _FIGURES),
+        ece=(bins[0].compute_error(), bins[1].compute_error()),
+        ece_noise=(bins[0].estimate_noise(accounts, seed=seed), bins[1].estimate_noise(accounts, seed=seed)),
+        segments=tuple(
+            p.summarise(column) for p, column in zip(segment_pairs, drawn[:, len(FIGURES) :].T, strict=True)
+        ),
     )
 
 
 class _SegmentPair:
-    """Both models on some of the rows."""
+    """Both models' scores of one segment."""
 
     def __init__(  # noqa: PLR0913, PLR0917  # an attribute's value, its rows, and all that is known of them
-        self, by: str, value: str, places: np.ndarray, answers: np.ndarray, a: np.ndarray, b: np.ndarray
+        self, by: str, value: str, indices: np.ndarray, labels: np.ndarray, a: np.ndarray, b: np.ndarray
     ) -> None:
-        self._by, self._value, self._places = by, value, places
-        mine = answers[places]
-        self._positives = int(mine.sum())
+        self._by, self._value, self._places = by, value, indices
+        segment_labels = labels[indices]
+        self._positives = int(segment_labels.sum())
         self._pair: tuple[RankedScores, RankedScores] | None = None
-        if min(self._positives, len(places) - self._positives) >= FEWEST_ROWS:
-            self._pair = (RankedScores(mine, a[places]), RankedScores(mine, b[places]))
+        if min(self._positives, len(indices) - self._positives) >= FEWEST_ROWS:
+            self._pair = (RankedScores(segment_labels, a[indices]), RankedScores(segment_labels, b[indices]))
 
-    def lead(self, weights: np.ndarray) -> float:
+    def compute_lead(self, weights: np.ndarray) -> float:
+        """Return b's AUC minus a's on one draw; NaN with too few rows of either class."""
         if not self._pair:
             return float("nan")
-        first, second = (r.auc(weights[self._places]) for r in self._pair)
+        first, second = (r.compute_auc(weights[self._places]) for r in self._pair)
         return second - first
 
-    def told(self, drawn: np.ndarray) -> SegmentDifference:
-        found = None
+    def summarise(self, drawn: np.ndarray) -> SegmentDifference:
+        """Return the difference of the AUCs with the interval of its draws."""
+        difference = None
         if self._pair:
-            first, second = (r.auc() for r in self._pair)
-            found = FigureDifference("auc", first, second, *bootstrap.compute_interval(drawn))
-        return SegmentDifference(self._by, self._value, len(self._places), self._positives, found)
+            first, second = (r.compute_auc() for r in self._pair)
+            difference = FigureDifference("auc", first, second, *bootstrap.compute_interval(drawn))
+        return SegmentDifference(self._by, self._value, len(self._places), self._positives, difference)
 
 
 def _compare_target(  # noqa: PLR0913, PLR0917  # the whole of what a target is made of
@@ -234,37 +238,40 @@ def _compare_target(  # noqa: PLR0913, PLR0917  # the whole of what a target is 
     cutoffs: tuple[datetime, ...],
 ) -> dict[str, ModelComparison]:
     frame = data.frame[data.frame["as_of"].isin(cutoffs)]
-    scores = [bundle.probabilities(bundle.matrix(frame)) for bundle in pair]
-    found = {}
+    scores = [model.probabilities(model.matrix(frame)) for model in pair]
+    results = {}
     for horizon in sorted(set(pair[0].horizons) & set(pair[1].horizons)):
         target = settings.targets[name]
-        answers = compute_labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
-        known = ~np.isnan(answers)
-        if not 0 < answers[known].sum() < known.sum():
+        labels = compute_labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
+        known = ~np.isnan(labels)
+        if not 0 < labels[known].sum() < known.sum():
             continue
-        test = frame.loc[known, ["account_id", "as_of"]].assign(label=answers[known])
-        a, b = (s[known, bundle.horizons.index(horizon)] for s, bundle in zip(scores, pair, strict=True))
-        beside = describe_accounts(frame[known])
-        found[f"{name}_{horizon}d"] = compare_scores(name, test, a, b, beside=beside, seed=settings.training.seed)
-    return found
+        test = frame.loc[known, ["account_id", "as_of"]].assign(label=labels[known])
+        a, b = (s[known, model.horizons.index(horizon)] for s, model in zip(scores, pair, strict=True))
+        attributes = describe_accounts(frame[known])
+        results[f"{name}_{horizon}d"] = compare_scores(
+            name, test, a, b, attributes=attributes, seed=settings.training.seed
+        )
+    return results
 
 
 def _find_later_cutoffs(
     settings: Settings, name: str, history: History, pair: tuple[Model, Model], until: datetime
 ) -> tuple[datetime, ...]:
-    """The cutoffs at which neither model knew an answer, and of which one horizon at least is mature."""
+    """Return the cutoffs later than all labels that either model learned from, with mature labels of one horizon."""
     ends = [b.learned_until for b in pair]
     horizons = {*pair[0].horizons} & {*pair[1].horizons}
     if None in ends or not horizons:
         return ()
     learned = max(e for e in ends if e)
     days = min(compute_days_needed(settings.targets[name], h) for h in horizons)
-    found = dataset.list_cutoffs(history, settings, until)
-    return select_test_cutoffs(found, days=days, start=learned, data_until=until)
+    cutoffs = dataset.list_cutoffs(history, settings, until)
+    return select_test_cutoffs(cutoffs, days=days, start=learned, data_until=until)
 
 
 def _describe_learned_until(a: Mapping[str, Model], b: Mapping[str, Model], shared: list[str]) -> str:
+    """Describe until when the models learned, or which targets they have if they share none."""
     if not shared:
         return f"targets {', '.join(a) or 'none'} and {', '.join(b) or 'none'}"
-    said = [str(bundle.learned_until or "unknown")[:10] for name in shared for bundle in (a[name], b[name])]
-    return f"learned until {', '.join(said)}"
+    days = [str(model.learned_until or "unknown")[:10] for name in shared for model in (a[name], b[name])]
+    return f"learned until {', '.join(days)}"

@@ -1,4 +1,4 @@
-"""What a model is worth on cutoffs it has never seen, with intervals, beside simple baselines."""
+"""Evaluates scores on cutoffs that the model has never seen, with intervals, beside simple baselines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GOOD_ERROR = 0.02
 
 @dataclass(frozen=True)
 class BaselineFigures:
-    """A simple rival's figures on the same rows."""
+    """A simple baseline's figures on the same rows."""
 
     auc: float
     ap: float
@@ -36,7 +36,7 @@ class Evaluation:
         lead_low: Lower end of the 95 % interval of its AUC's lead over the best baseline, on the same draws.
         ap: Average precision.
         brier: Mean squared error of the probability.
-        brier_skill: 1 - its ratio to that of the test's own base rate: above 0 the probabilities tell something.
+        brier_skill: 1 - its ratio to that of the test's own base rate: above 0 they beat the base rate.
         ece: Expected calibration error over ten bins of equal size.
         ece_noise: What a perfectly calibrated model of these scores exceeds in one sample of twenty.
         lift_5: Share of positives among the highest 5 % of the scores, against the base rate.
@@ -85,11 +85,11 @@ class Evaluation:
 
     @property
     def calibrated(self) -> bool:
-        """Whether its calibration error is at most 0.02, or no more than noise."""
+        """Return whether the calibration error is at most 0.02, or no more than noise."""
         return self.ece <= max(_GOOD_ERROR, self.ece_noise)
 
     def as_dict(self) -> dict[str, object]:
-        """For machines, by the names of the command contract."""
+        """Return the JSON fields of the command contract."""
         return {
             **vars(self),
             "intervals": {n: [*ends] for n, ends in self.intervals.items()},
@@ -104,76 +104,79 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
     labels: np.ndarray,
     scores: np.ndarray,
     accounts: np.ndarray,
-    rivals: dict[str, np.ndarray],
+    baselines: dict[str, np.ndarray],
     *,
     seed: int,
     values: np.ndarray | None = None,
-    about: pd.DataFrame | None = None,
+    attributes: pd.DataFrame | None = None,
     champion: np.ndarray | None = None,
     stakes: Stakes = RETENTION,
 ) -> Evaluation:
-    """Figures of scores on test rows.
+    """Compute the figures of scores on test rows, with intervals and a verdict.
 
     Args:
         labels: (n,) of 0 and 1, both there.
         scores: (n,) probabilities.
-        accounts: (n,) account ids, the clusters of the bootstrap: an account's rows are no independent witnesses.
-        rivals: Baselines' scores by name, (n,) each; at least one.
+        accounts: (n,) account ids, the clusters of the bootstrap, since an account's rows are not independent.
+        baselines: Their scores by name, (n,) each; at least one.
         seed: Of the bootstrap.
-        values: (n,) what each account is worth, in money.
-        about: n rows that tell what to divide by: `as_of`, and text attributes of the account.
-        champion: (n,) scores of the model that serves now.
-        stakes: Of the campaign whose profit is told.
+        values: (n,) yearly revenue of each account, in money.
+        attributes: n rows of what to divide by: `as_of`, and text attributes of the account.
+        champion: (n,) scores of the present champion.
+        stakes: Of the campaign whose profit is computed.
     """
     model = RankedScores(labels, scores, values=values, stakes=stakes)
-    others = {**rivals, **({} if champion is None else {"champion": champion})}
-    ranked = {name: RankedScores(labels, s) for name, s in others.items()}
-    baselines = {name: BaselineFigures(r.auc(), r.ap()) for name, r in ranked.items()}
-    parts = [SegmentRows(*part, labels, scores) for part in iterate_segments(about)]
+    compared = {**baselines, **({} if champion is None else {"champion": champion})}
+    ranked = {name: RankedScores(labels, s) for name, s in compared.items()}
+    baseline_figures = {name: BaselineFigures(r.compute_auc(), r.compute_ap()) for name, r in ranked.items()}
+    segment_rows = [SegmentRows(*part, labels, scores) for part in iterate_segments(attributes)]
 
     def measure(weights: np.ndarray) -> list[float]:
-        rest = [ranked[name].auc(weights) for name in rivals]
-        return [*model.figures(weights), *rest, *(p.auc(weights) for p in parts)]
+        rest = [ranked[name].compute_auc(weights) for name in baselines]
+        return [*model.compute_figures(weights), *rest, *(p.compute_auc(weights) for p in segment_rows)]
 
     drawn = bootstrap.bootstrap_figures(labels, accounts, measure, seed=seed)
-    own, theirs, apart = np.split(drawn, [len(FIGURES), len(FIGURES) + len(rivals)], axis=1)
-    figures = dict(zip(FIGURES, model.figures(), strict=True))
-    intervals = _compute_intervals(figures, own)
-    best = max(rivals, key=lambda name: baselines[name].auc)
-    lead, _ = bootstrap.compute_interval(own[:, 0] - theirs[:, list(rivals).index(best)])
+    drawn_figures, drawn_baselines, drawn_by_segment = np.split(
+        drawn, [len(FIGURES), len(FIGURES) + len(baselines)], axis=1
+    )
+    figures = dict(zip(FIGURES, model.compute_figures(), strict=True))
+    intervals = _compute_intervals(figures, drawn_figures)
+    best = max(baselines, key=lambda name: baseline_figures[name].auc)
+    lead, _ = bootstrap.compute_interval(drawn_figures[:, 0] - drawn_baselines[:, list(baselines).index(best)])
     low, high = intervals["auc"]
     verdict, reason = _reach_verdict(low, lead, best, positives=int(labels.sum()))
-    told = [p.told(drawn) for p, drawn in zip(parts, apart.T, strict=True)]
-    plain: dict[str, float | None] = {n: None if np.isnan(f) else f for n, f in figures.items()}
+    segments = [p.summarise(drawn) for p, drawn in zip(segment_rows, drawn_by_segment.T, strict=True)]
+    plain_figures: dict[str, float | None] = {n: None if np.isnan(f) else f for n, f in figures.items()}
     return Evaluation(
         rows=len(labels),
         base_rate=float(labels.mean()),
         auc_low=low,
         auc_high=high,
         lead_low=lead,
-        ece_noise=calibration_error.make_bins(labels, scores).noise(accounts, seed=seed),
+        ece_noise=calibration_error.make_bins(labels, scores).estimate_noise(accounts, seed=seed),
         intervals=intervals,
-        baselines=baselines,
-        by_segment=tuple(p for p in told if p.by != "as_of"),
-        by_cutoff=tuple(p for p in told if p.by == "as_of"),
+        baselines=baseline_figures,
+        by_segment=tuple(p for p in segments if p.by != "as_of"),
+        by_cutoff=tuple(p for p in segments if p.by == "as_of"),
         verdict=verdict,
         reasons=(reason,),
-        **plain,  # type: ignore[arg-type]  # value_captured_10 alone may be None
+        **plain_figures,  # type: ignore[arg-type]  # value_captured_10 alone may be None
     )
 
 
 def _compute_intervals(figures: dict[str, float], drawn: np.ndarray) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each figure that there is."""
-    found = {
+    """Return the 95 % interval of each figure that is known."""
+    intervals = {
         name: bootstrap.compute_interval(drawn[:, i]) for i, name in enumerate(figures) if not np.isnan(figures[name])
     }
     # A draw adds its own noise to the sample's, and this error only grows by noise: its draws lie as far above
     # the figure as the figure above the truth.
-    low, high = (2 * figures["ece"] - end for end in found["ece"][::-1])
-    return found | {"ece": (max(0.0, min(low, figures["ece"])), max(high, figures["ece"]))}
+    low, high = (2 * figures["ece"] - end for end in intervals["ece"][::-1])
+    return intervals | {"ece": (max(0.0, min(low, figures["ece"])), max(high, figures["ece"]))}
 
 
 def _reach_verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str, str]:
+    """Return the verdict and the reason for it."""
     if positives < 30:
         return "insufficient", f"only {positives} positives in the test: no figure on them can be trusted"
     if low <= 0.5:

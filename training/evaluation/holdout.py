@@ -1,4 +1,4 @@
-"""The test of one target and horizon: its rows, every rival's scores of them, and the figures."""
+"""Evaluates one target and horizon on its test: the rows, the baselines' scores of them, and the figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHAMPION = "champion"
 
 @dataclass(frozen=True)
 class HoldoutResult:
-    """One target and horizon after training.
+    """Result of one target and horizon on its test.
 
     Args:
         plan: The cutoffs.
@@ -35,8 +35,8 @@ class HoldoutResult:
     plan: time_splits.TimePlan
     evaluation: Evaluation
     test: pd.DataFrame
-    rivals: pd.DataFrame
-    about: pd.DataFrame
+    baselines: pd.DataFrame
+    attributes: pd.DataFrame
 
 
 def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
@@ -49,7 +49,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
     lead: int = 0,
     champion: np.ndarray | None = None,
 ) -> HoldoutResult:
-    """Figures on the test.
+    """Evaluate a model and the baselines on the test of its plan.
 
     Args:
         target: churn or upsell.
@@ -64,8 +64,8 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
         LabelError: The test's labels are of one class only.
     """
     known = frame["label"].notna()
-    learned, tested = ((known & frame["as_of"].isin(cutoffs)).to_numpy() for cutoffs in (plan.train, plan.test))
-    train, test = frame[learned], frame[tested]
+    is_train, is_test = ((known & frame["as_of"].isin(cutoffs)).to_numpy() for cutoffs in (plan.train, plan.test))
+    train, test = frame[is_train], frame[is_test]
     positives = int(test["label"].sum())
     if positives in {0, len(test)}:
         raise LabelError(
@@ -73,49 +73,62 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
             found=f"{positives} positives among {len(test)} rows",
             hint="Set an earlier training.test_from, or look at the label in the TOML",
         )
-    answers = train["label"].to_numpy()
-    rivals = baselines.score_baselines(train, answers, test, target=target, horizon=horizon, lead=lead, seed=seed)
+    labels = train["label"].to_numpy()
+    baseline_scores = baselines.score_baselines(
+        train, labels, test, target=target, horizon=horizon, lead=lead, seed=seed
+    )
     if champion is not None:
-        rivals[_CHAMPION] = champion[tested]
+        baseline_scores[_CHAMPION] = champion[is_test]
     return evaluate_scores(
-        target, plan, test[[*_KEYS, "label", "score"]], pd.DataFrame(rivals), describe_accounts(test), seed=seed
+        target,
+        plan,
+        test[[*_KEYS, "label", "score"]],
+        pd.DataFrame(baseline_scores),
+        describe_accounts(test),
+        seed=seed,
     )
 
 
 def evaluate_scores(  # noqa: PLR0913  # all that a test is made of
-    target: str, plan: time_splits.TimePlan, test: pd.DataFrame, rivals: pd.DataFrame, about: pd.DataFrame, *, seed: int
+    target: str,
+    plan: time_splits.TimePlan,
+    test: pd.DataFrame,
+    baseline_scores: pd.DataFrame,
+    attributes: pd.DataFrame,
+    *,
+    seed: int,
 ) -> HoldoutResult:
-    """Figures on test rows whose scores are all there; arguments as those of Outcome, and the target's name."""
+    """Evaluate test rows that are scored already; arguments as those of `HoldoutResult`, and the target's name."""
     labels, scores, accounts = (test[c].to_numpy() for c in ("label", "score", "account_id"))
     evaluation = evaluate.evaluate(
         labels,
         scores,
         accounts,
-        {name: rivals[name].to_numpy() for name in rivals if name != _CHAMPION},
+        {name: baseline_scores[name].to_numpy() for name in baseline_scores if name != _CHAMPION},
         seed=seed,
-        values=about["value"].to_numpy() if "value" in about else None,
-        about=about.drop(columns="value", errors="ignore"),
-        champion=rivals[_CHAMPION].to_numpy() if _CHAMPION in rivals else None,
+        values=attributes["value"].to_numpy() if "value" in attributes else None,
+        attributes=attributes.drop(columns="value", errors="ignore"),
+        champion=baseline_scores[_CHAMPION].to_numpy() if _CHAMPION in baseline_scores else None,
         stakes=RETENTION if target == "churn" else UPSELL,
     )
-    return HoldoutResult(plan, evaluation, test, rivals, about)
+    return HoldoutResult(plan, evaluation, test, baseline_scores, attributes)
 
 
 def list_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns of snapshots that a judgement looks at."""
+    """Return the columns of snapshots that an evaluation needs."""
     wanted = {*_KEYS, *_VALUES, *baselines.COLUMNS, "tier"}
     return [c for c in frame if c in wanted or not pd.api.types.is_numeric_dtype(frame[c])]
 
 
 def describe_accounts(rows: pd.DataFrame) -> pd.DataFrame:
-    """What snapshots tell of the accounts beside the features: as_of, text attributes, `tier`, `value`."""
+    """Return what snapshots say of the accounts beside the features: as_of, text attributes, `tier`, `value`."""
     texts = [c for c in rows if c not in _KEYS and (c == "tier" or not pd.api.types.is_numeric_dtype(rows[c]))]
-    found = rows[["as_of", *texts]]
-    worth = next((c for c in _VALUES if c in rows and (rows[c] > 0).any()), None)
-    return found.assign(value=rows[worth]) if worth else found
+    attributes = rows[["as_of", *texts]]
+    value_column = next((c for c in _VALUES if c in rows and (rows[c] > 0).any()), None)
+    return attributes.assign(value=rows[value_column]) if value_column else attributes
 
 
 def is_comparable(champion: Model, plan: time_splits.TimePlan, horizon: int) -> bool:
-    """Whether a champion has scores that may be compared: it did not learn from the test."""
+    """Return whether a champion's scores may be compared: it did not learn from the test."""
     learned = champion.learned_until
     return horizon in champion.horizons and learned is not None and learned <= plan.test[0]

@@ -1,4 +1,4 @@
-"""The figures of one score: how well it ranks, what it would catch and earn, how true its probabilities are."""
+"""Computes the figures of scores: how well they rank, what they would catch and earn, how true they are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIGURES = (
 
 
 class RankedScores:
-    """Rows by their score, sorted once, for figures under any row weights; rows of one score are a tie.
+    """Rows sorted once by their score, for figures under any row weights; rows of one score are a tie.
 
     Args:
         labels: (n,) of 0 and 1, both there.
@@ -50,16 +50,16 @@ class RankedScores:
         worth = None if values is None else np.nan_to_num(values, nan=0.0).clip(0.0)[self._order] * self._labels
         self._worth = worth if worth is not None and worth.any() else None
 
-    def auc(self, weights: np.ndarray | None = None) -> float:
-        """Area under the ROC curve; NaN where a class has no weight."""
+    def compute_auc(self, weights: np.ndarray | None = None) -> float:
+        """Return the area under the ROC curve; NaN if a class has no weight."""
         return auc_of_counts(*self._counts(self._weights(weights)))
 
-    def ap(self, weights: np.ndarray | None = None) -> float:
-        """Average precision; NaN without positives."""
+    def compute_ap(self, weights: np.ndarray | None = None) -> float:
+        """Return the average precision; NaN without positives."""
         return _compute_average_precision(*self._counts(self._weights(weights)))
 
-    def figures(self, weights: np.ndarray | None = None) -> list[float]:
-        """Those named in FIGURES, in that order; NaN where one has no meaning.
+    def compute_figures(self, weights: np.ndarray | None = None) -> list[float]:
+        """Return the figures named in FIGURES, in that order; NaN where one has no meaning.
 
         Args:
             weights: (n,) of the rows as given, such as how often a draw holds each; default 1 for all.
@@ -75,7 +75,7 @@ class RankedScores:
             _compute_average_precision(good, rows),
             brier,
             1 - brier / (base * (1 - base)),
-            self._bins.error(weights),
+            self._bins.compute_error(weights),
             *(c / (s / 100) for s, c in zip(SHARES, captured, strict=True)),
             *captured,
             self._value_captured(weight, rows),
@@ -87,7 +87,7 @@ class RankedScores:
         return np.ones(len(self._order)) if weights is None else weights[self._order]
 
     def _counts(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positives and rows at each score, the highest first."""
+        """Return the positives and the rows at each score, the highest first."""
         return self._by_score(weight * self._labels), self._by_score(weight)
 
     def _by_score(self, amounts: np.ndarray) -> np.ndarray:
@@ -100,13 +100,13 @@ class RankedScores:
 
 
 def _compute_average_precision(good: np.ndarray, rows: np.ndarray) -> float:
-    there = rows > 0
-    precision = np.cumsum(good[there]) / np.cumsum(rows[there])
-    return float(good[there] @ precision / good.sum()) if good.sum() else float("nan")
+    has_rows = rows > 0
+    precision = np.cumsum(good[has_rows]) / np.cumsum(rows[has_rows])
+    return float(good[has_rows] @ precision / good.sum()) if good.sum() else float("nan")
 
 
 def _compute_capture(amounts: np.ndarray, rows: np.ndarray) -> list[float]:
-    """Share of an amount among the highest 5, 10 and 20 % of the rows; of a tie, its part."""
+    """Return the share of an amount among the highest 5, 10 and 20 % of the rows; of a tie, its part."""
     reached, caught = (np.concatenate([[0.0], np.cumsum(x)]) for x in (rows, amounts))
     if not caught[-1]:
         return [float("nan")] * len(SHARES)

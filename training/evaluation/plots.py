@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: calibration, lift, precision-recall, and how it held over the cutoffs."""
+"""Draws an evaluation: calibration, lift, precision-recall, and stability over the cutoffs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.evaluation.segments import SegmentFigures
 
 
 def draw_figures(name: str, outcome: HoldoutResult) -> Iterator[tuple[str, Any]]:
-    """(file name, matplotlib Figure) for each picture of one target and horizon, such as churn_90d."""
+    """Yield (file name, matplotlib Figure) for each picture of one target and horizon, such as churn_90d."""
     for kind, draw in (
         ("calibration", _draw_calibration),
         ("lift", _draw_lift),
@@ -28,12 +28,12 @@ def draw_figures(name: str, outcome: HoldoutResult) -> Iterator[tuple[str, Any]]
 
 
 def draw_over_time(title: str, cutoffs: tuple[SegmentFigures, ...]) -> Any:
-    """A matplotlib Figure of AUC with its interval and base rate at each cutoff; none is drawn without an AUC."""
+    """Draw AUC with its interval and base rate at each cutoff, as a matplotlib Figure; some have no AUC."""
     figure, axes = _create_figure(title)
     days = [date.fromisoformat(p.value) for p in cutoffs]
-    judged = [(d, p.auc, p.auc_low, p.auc_high) for d, p in zip(days, cutoffs, strict=True) if p.auc is not None]
-    if judged:
-        at, auc, low, high = (np.array(column) for column in zip(*judged, strict=True))
+    known = [(d, p.auc, p.auc_low, p.auc_high) for d, p in zip(days, cutoffs, strict=True) if p.auc is not None]
+    if known:
+        at, auc, low, high = (np.array(column) for column in zip(*known, strict=True))
         axes.errorbar(at, auc, yerr=_compute_error_bars(auc, low, high), marker="o", capsize=3, label="AUC, 95 %")
     axes.plot(days, [p.base_rate for p in cutoffs], marker="s", color="tab:orange", label="base rate")
     axes.plot(days, [p.score for p in cutoffs], color="tab:orange", linestyle=":", label="mean score")
@@ -56,7 +56,7 @@ def _create_figure(title: str) -> tuple[Any, Any]:
 
 
 def _compute_error_bars(middle: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
-    """Lengths of error bars; an end that noise put past the middle has none."""
+    """Return the lengths of error bars; an end that noise put past the middle has none."""
     return [np.maximum(middle - low, 0), np.maximum(high - middle, 0)]
 
 
@@ -65,8 +65,8 @@ def _draw_calibration(axes: Any, outcome: HoldoutResult) -> None:
     top = max(bins["score"].max(), bins["high"].max()) * 1.05
     axes.plot([0, top], [0, top], color="grey", linestyle=":", label="as often as it says")
     bars = _compute_error_bars(bins["share"].to_numpy(), bins["low"].to_numpy(), bins["high"].to_numpy())
-    told = f"test, 95 %; ECE {outcome.evaluation.ece:.3f}, noise to {outcome.evaluation.ece_noise:.3f}"
-    axes.errorbar(bins["score"], bins["share"], yerr=bars, marker="o", capsize=3, label=told)
+    legend = f"test, 95 %; ECE {outcome.evaluation.ece:.3f}, noise to {outcome.evaluation.ece_noise:.3f}"
+    axes.errorbar(bins["score"], bins["share"], yerr=bars, marker="o", capsize=3, label=legend)
     axes.set(xlabel="mean score of a tenth of the rows", ylabel="share that came true")
     axes.legend()
 

@@ -1,4 +1,4 @@
-"""Maximum profit: what a campaign led by the scores would earn, from each account, at its best threshold."""
+"""Computes the maximum profit of a campaign led by the scores, per account, at its best threshold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.special import betainc
 
 @dataclass(frozen=True)
 class Stakes:
-    """What a campaign costs and earns, in the company's currency.
+    """Costs and earnings of a campaign, in the company's currency.
 
     A positive that is contacted says yes with a probability that is itself uncertain: Beta(alpha, beta). It then
     earns `value` less `offer`. A negative that is contacted takes the offer all the same.
@@ -39,7 +39,7 @@ UPSELL = Stakes(offer=0.0)
 
 @dataclass(frozen=True)
 class MaximumProfit:
-    """The best that a ranking can earn.
+    """The most that a campaign led by a ranking can earn.
 
     Args:
         profit: Expected maximum profit, a row of the test, in the currency of the stakes; at least 0.
@@ -51,7 +51,7 @@ class MaximumProfit:
 
 
 def compute_maximum_profit(positives: np.ndarray, rows: np.ndarray, stakes: Stakes) -> MaximumProfit:
-    """The expected maximum profit measure for churn (EMPC).
+    """Compute the expected maximum profit measure for churn (EMPC).
 
     For one chance of a yes, g, contacting an account that is a positive with probability p earns
     `p * (g * (value - offer) - contact) - (1 - p) * (offer + contact)`. The best threshold contacts those for
@@ -68,8 +68,8 @@ def compute_maximum_profit(positives: np.ndarray, rows: np.ndarray, stakes: Stak
         rows: (n,) all rows there; more than 0 in all.
         stakes: Of the campaign.
     """
-    there = rows > 0
-    positives, rows = positives[there], rows[there]
+    has_rows = rows > 0
+    positives, rows = positives[has_rows], rows[has_rows]
     hull = isotonic_regression(positives / rows, weights=rows)
     starts = hull.blocks[:-1]
     share = np.add.reduceat(rows, starts) / rows.sum()

@@ -1,4 +1,4 @@
-"""Parts of the test: each cutoff, and each value of the attributes that have few."""
+"""Divides the test into segments: each cutoff, and each value of the attributes that have few."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEYS = ("account_id", "as_of")
 
 @dataclass(frozen=True)
 class SegmentFigures:
-    """Figures on some of the test rows.
+    """Figures on one segment of the test rows.
 
     Args:
         by: What divides them: an attribute of the account, or as_of.
@@ -42,16 +42,16 @@ class SegmentFigures:
 
     @property
     def base_rate(self) -> float:
-        """Share of positives."""
+        """Return the share of positives."""
         return self.positives / self.rows
 
     def as_dict(self) -> dict[str, object]:
-        """For machines."""
+        """Return the JSON fields."""
         return {**vars(self), "base_rate": self.base_rate}
 
 
 def iterate_segments(about: pd.DataFrame | None) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(attribute, value, places of its rows) of each cutoff and of each attribute with 2 to 12 values.
+    """Yield (attribute, value, row indices) of each cutoff and of each attribute with 2 to 12 values.
 
     An attribute is a text column, or `tier`; rows without a value belong to none.
     """
@@ -75,7 +75,7 @@ def _iterate_values(column: pd.Series, name: Callable[[object], str]) -> Iterato
 
 
 class SegmentRows:
-    """Some of the test rows, for an AUC of their own on each draw.
+    """One segment of the test rows, with an AUC of its own on each draw.
 
     Args:
         by: What divides the test.
@@ -85,20 +85,20 @@ class SegmentRows:
         scores: (n,) likewise.
     """
 
-    def __init__(self, by: str, value: str, places: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
-        self._by, self._value, self._places = by, value, places
-        self._labels, self._scores = labels[places], scores[places]
+    def __init__(self, by: str, value: str, indices: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
+        self._by, self._value, self._places = by, value, indices
+        self._labels, self._scores = labels[indices], scores[indices]
         positives = int(self._labels.sum())
-        enough = min(positives, len(places) - positives) >= FEWEST_ROWS
-        self._ranking = RankedScores(self._labels, self._scores) if enough else None
+        is_enough = min(positives, len(indices) - positives) >= FEWEST_ROWS
+        self._ranking = RankedScores(self._labels, self._scores) if is_enough else None
 
-    def auc(self, weights: np.ndarray) -> float:
-        """On a draw of the whole test; NaN where either class has too few rows."""
-        return self._ranking.auc(weights[self._places]) if self._ranking else float("nan")
+    def compute_auc(self, weights: np.ndarray) -> float:
+        """Return the AUC on a draw of the whole test; NaN if either class has too few rows."""
+        return self._ranking.compute_auc(weights[self._places]) if self._ranking else float("nan")
 
-    def told(self, drawn: np.ndarray) -> SegmentFigures:
-        """The figures, with the interval of the draws' AUCs."""
+    def summarise(self, drawn: np.ndarray) -> SegmentFigures:
+        """Return the figures, with the interval of the draws' AUCs."""
         low, high = bootstrap.compute_interval(drawn)
-        found = (self._ranking.auc(), low, high) if self._ranking else (None, None, None)
+        aucs = (self._ranking.compute_auc(), low, high) if self._ranking else (None, None, None)
         rows, positives, score = len(self._places), int(self._labels.sum()), float(self._scores.mean())
-        return SegmentFigures(self._by, self._value, rows, positives, score, *found)
+        return SegmentFigures(self._by, self._value, rows, positives, score, *aucs)

@@ -1,4 +1,4 @@
-"""The rolling-origin backtest: at each of many past cutoffs, train as one would have then, and see what came."""
+"""Backtests with a rolling origin: trains at past cutoffs as one would have then, and evaluates what came."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.targets.labels import compute_days_needed
 
 @dataclass(frozen=True)
 class BacktestOrigin:
-    """One cutoff at which a model was trained and its scores were held against what came.
+    """One cutoff at which a model was trained and its scores were compared with what came.
 
     Args:
         as_of: The cutoff.
@@ -38,7 +38,7 @@ class BacktestOrigin:
     evaluation: Evaluation
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the JSON fields."""
         plain = self.evaluation.as_dict()
         learned = self.plan.train[-1] + timedelta(days=self.plan.days)
         return {"as_of": self.as_of.isoformat(), "learned_until": learned.isoformat()} | {
@@ -48,7 +48,7 @@ class BacktestOrigin:
 
 @dataclass(frozen=True)
 class Backtest:
-    """One target and horizon over its origins.
+    """Results of one target and horizon over its origins.
 
     Args:
         origins: Ascending.
@@ -61,7 +61,7 @@ class Backtest:
     pooled: HoldoutResult
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines: the pooled figures by the names of the command contract, and those of each origin."""
+        """Return the JSON fields: the pooled figures by the names of the command contract, and those of each origin."""
         skipped = [{"as_of": at.isoformat(), "reason": reason} for at, reason in self.skipped]
         by_origin = [o.as_dict() for o in self.origins]
         return {**self.pooled.evaluation.as_dict(), "by_origin": by_origin, "skipped": skipped}
@@ -94,29 +94,29 @@ def backtest(  # noqa: PLR0913  # all but the first two named
     """
     until = dataset.find_data_until(history, settings, as_of)
     cutoffs = dataset.list_cutoffs(history, settings, until)
-    asked = [
+    problems = [
         (name, horizon, tuple(iterate_plans(target, horizon, cutoffs, until, embargo=embargo))[-origins:])
         for name, target in settings.targets.items()
         for horizon in sorted(set(target.horizons))
     ]
-    done, of = 0, sum(len(found) for _, _, found in asked)
-    results = {}
-    frames = dict(dataset.load_datasets(history, settings, cutoffs, until, say=lambda _: None))
-    for name, horizon, found in asked:
-        judged: list[HoldoutResult | str] = []
-        for plan in found:
-            judged.append(_fit_origin(history, settings, name, frames[name], horizon, plan))
-            done += 1
-            progress("models", done, of)
-        what = f"{name}_{horizon}d"
-        results[what] = _pool(what, name, list(zip(found, judged, strict=True)), settings.training.seed)
-    return results
+    count, total = 0, sum(len(plans) for _, _, plans in problems)
+    backtests = {}
+    frames = dict(dataset.load_datasets(history, settings, cutoffs, until, progress=lambda _: None))
+    for name, horizon, plans in problems:
+        results: list[HoldoutResult | str] = []
+        for plan in plans:
+            results.append(_fit_origin(history, settings, name, frames[name], horizon, plan))
+            count += 1
+            progress("models", count, total)
+        key = f"{name}_{horizon}d"
+        backtests[key] = _pool(key, name, list(zip(plans, results, strict=True)), settings.training.seed)
+    return backtests
 
 
 def iterate_plans(
     target: Churn | Upsell, horizon: int, cutoffs: tuple[datetime, ...], until: datetime, *, embargo: int = 0
 ) -> Iterator[time_splits.TimePlan]:
-    """The plan of each possible origin, ascending: its test is the origin, and all it learns from was known by then.
+    """Yield the plan of each possible origin, ascending: its test is the origin, and its labels were known by then.
 
     Args:
         target: Its label says how long an answer takes.
@@ -129,40 +129,43 @@ def iterate_plans(
     for origin in cutoffs:
         known_by = origin - timedelta(days=embargo)
         # The origin itself is never learned from: a label takes a day at least.
-        within = tuple(c for c in cutoffs if c <= known_by or c == origin)
+        usable = tuple(c for c in cutoffs if c <= known_by or c == origin)
         try:
-            found = time_splits.build_plan(within, days=days, start=known_by, data_until=until)
+            plan = time_splits.build_plan(usable, days=days, start=known_by, data_until=until)
         except LabelError:
             continue  # too early, or its label is not mature
-        if origin in found.test:
-            yield replace(found, test=(origin,))
+        if origin in plan.test:
+            yield replace(plan, test=(origin,))
 
 
 def _fit_origin(  # noqa: PLR0913, PLR0917  # the whole of what a model is made of
     history: History, settings: Settings, name: str, data: Dataset, horizon: int, plan: time_splits.TimePlan
 ) -> HoldoutResult | str:
-    """One origin's outcome, or why there is none."""
-    used = data.frame["as_of"].isin([*plan.train, *plan.test])
-    own = replace(data, frame=data.frame[used].reset_index(drop=True), cutoffs=(*plan.train, *plan.test))
+    """Return one origin's result, or the reason why there is none."""
+    is_used = data.frame["as_of"].isin([*plan.train, *plan.test])
+    own_data = replace(data, frame=data.frame[is_used].reset_index(drop=True), cutoffs=(*plan.train, *plan.test))
     try:
-        return fit.fit_target(history, settings, name, own, {horizon: plan}, say=lambda _: None).outcomes[horizon]
+        return fit.fit_target(history, settings, name, own_data, {horizon: plan}, progress=lambda _: None).results[
+            horizon
+        ]
     except LabelError as error:
         return str(error)
 
 
-def _pool(what: str, name: str, judged: list[tuple[time_splits.TimePlan, HoldoutResult | str]], seed: int) -> Backtest:
-    skipped = tuple((plan.test[0], outcome) for plan, outcome in judged if isinstance(outcome, str))
-    outcomes = [outcome for _, outcome in judged if isinstance(outcome, HoldoutResult)]
+def _pool(key: str, name: str, results: list[tuple[time_splits.TimePlan, HoldoutResult | str]], seed: int) -> Backtest:
+    """Evaluate the test rows of all origins together."""
+    skipped = tuple((plan.test[0], outcome) for plan, outcome in results if isinstance(outcome, str))
+    outcomes = [outcome for _, outcome in results if isinstance(outcome, HoldoutResult)]
     if not outcomes:
         raise LabelError(
-            f"there is no cutoff at which {what} could be trained and judged",
+            f"there is no cutoff at which {key} could be trained and judged",
             found=skipped[-1][1] if skipped else "too short a history before every cutoff with a mature label",
             hint="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
         )
-    test, rivals, about = (pd.concat([getattr(o, f) for o in outcomes]) for f in ("test", "rivals", "about"))
+    test, baselines, attributes = (pd.concat([getattr(o, f) for o in outcomes]) for f in ("test", "rivals", "about"))
     last = outcomes[-1].plan
     plan = replace(last, test=tuple(o.plan.test[0] for o in outcomes))
     # A rival that had too little to learn from at some origin has no score there, and none in the pool.
-    pooled = holdout.evaluate_scores(name, plan, test, rivals.dropna(axis=1), about, seed=seed)
+    pooled = holdout.evaluate_scores(name, plan, test, baselines.dropna(axis=1), attributes, seed=seed)
     origins = tuple(BacktestOrigin(o.plan.test[0], o.plan, o.evaluation) for o in outcomes)
     return Backtest(origins, skipped, pooled)

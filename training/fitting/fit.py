@@ -1,4 +1,4 @@
-"""Training: from a history to one model a target, fitted on the past and judged on what came later."""
+"""Fits one model per target: trains on the past and evaluates on what came later."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ _REFERENCE_ROWS = 20_000
 
 @dataclass(frozen=True)
 class FittedTarget:
-    """One target's model and, by horizon, how it did.
+    """One target's model and its results by horizon.
 
     Args:
-        bundle: Without heads where no horizon could be trained.
-        outcomes: Of the horizons that were.
-        lacking: What the others lack.
-        recipe: How it was trained.
+        model: Without horizons if none could be trained.
+        results: Of the horizons that were trained.
+        insufficient: The other horizons, by what they lack.
+        hyperparameters: Those it was trained with.
     """
 
-    bundle: Model
-    outcomes: dict[int, HoldoutResult]
-    lacking: dict[int, InsufficientData] = field(default_factory=dict)
-    recipe: Hyperparameters = field(default_factory=Hyperparameters)
+    model: Model
+    results: dict[int, HoldoutResult]
+    insufficient: dict[int, InsufficientData] = field(default_factory=dict)
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
 
-    def figures(self) -> dict[str, Evaluation | InsufficientData]:
-        """What there is to tell of each horizon, by target and horizon such as churn_90d."""
-        found: dict[int, Evaluation | InsufficientData] = {
-            h: outcome.evaluation for h, outcome in self.outcomes.items()
+    def list_figures(self) -> dict[str, Evaluation | InsufficientData]:
+        """Return the evaluation or the lack of data of each horizon, by target and horizon such as churn_90d."""
+        figures: dict[int, Evaluation | InsufficientData] = {
+            h: outcome.evaluation for h, outcome in self.results.items()
         }
-        return {f"{self.bundle.target}_{h}d": told for h, told in sorted({**found, **self.lacking}.items())}
+        return {f"{self.model.target}_{h}d": result for h, result in sorted({**figures, **self.insufficient}.items())}
 
 
 def fit(  # noqa: PLR0913  # all but the first two named
@@ -69,19 +69,19 @@ def fit(  # noqa: PLR0913  # all but the first two named
     as_of: datetime | None = None,
     champions: Mapping[str, Model] | None = None,
     choose: HyperparameterChooser | None = None,
-    held: DatasetLoader | None = None,
-    say: Say = print,
+    loader: DatasetLoader | None = None,
+    progress: Say = print,
 ) -> dict[str, FittedTarget]:
-    """Train every target that the settings ask for, telling first what it lacks and last what may have leaked.
+    """Train every target that the settings ask for: check first that there is enough data, and look last for leaks.
 
     Args:
         history: Of the company.
         settings: Of the company.
         as_of: Train as one would have then: no label looks past it. Default: all the data.
-        champions: The models that serve now, by target, to be judged beside the new ones.
-        choose: Finds a better recipe than the default, such as `training.fitting.tuning.Tuner`.
-        held: Where a target's snapshots are held, if not in memory by `dataset`: `training.fitting.dask.Cluster`.
-        say: Is told what is under way.
+        champions: The models that serve now, by target, to be evaluated beside the new ones.
+        choose: Finds better hyperparameters than the default, such as `training.fitting.tuning.Tuner`.
+        loader: Loads a target's snapshots; in memory by default. For a cluster: `training.fitting.dask.Cluster`.
+        progress: Called as each step begins.
 
     Raises:
         LabelError: Too short a history for the time plan, or an empty cohort.
@@ -90,12 +90,14 @@ def fit(  # noqa: PLR0913  # all but the first two named
     cutoffs = list_cutoffs(history, settings, until)
     plans = {name: _build_plans(settings, target, cutoffs, until) for name, target in settings.targets.items()}
     fitted = {}
-    say(f"snapshots at {len(cutoffs)} cutoffs")
+    progress(f"snapshots at {len(cutoffs)} cutoffs")
     for name, plan in plans.items():
         champion = (champions or {}).get(name)
         # No name here keeps one target's snapshots in memory while the next one's are read.
-        data = (held or load_dataset)(history, settings, name, cutoffs, until)
-        fitted[name] = _fit_and_diagnose(history, settings, name, data, plan, champion=champion, choose=choose, say=say)
+        data = (loader or load_dataset)(history, settings, name, cutoffs, until)
+        fitted[name] = _fit_and_diagnose(
+            history, settings, name, data, plan, champion=champion, choose=choose, progress=progress
+        )
         del data
     return fitted
 
@@ -109,43 +111,45 @@ def _fit_and_diagnose(  # noqa: PLR0913  # the arguments of fit_target
     *,
     champion: Model | None,
     choose: HyperparameterChooser | None,
-    say: Say,
+    progress: Say,
 ) -> FittedTarget:
-    """What `fit_target` gives of the horizons that have enough, with what else there is to doubt in their verdicts."""
+    """Fit the horizons that have enough data, and add all doubts to their verdicts."""
     target, frame = settings.targets[name], data.frame
-    checked = {
-        h: sample_size.check_sample_size(f"{name}_{h}d", answers.to_numpy(), frame["as_of"], plan)
+    checks = {
+        h: sample_size.check_sample_size(f"{name}_{h}d", labels.to_numpy(), frame["as_of"], plan)
         for h, plan in plans.items()
-        for answers in [compute_labels(history, target, h, frame, data_until=data.data_until)]
+        for labels in [compute_labels(history, target, h, frame, data_until=data.data_until)]
     }
-    lacking = {h: c.impossible for h, c in checked.items() if c.impossible}
-    for h in lacking:
-        say(f"{name}, {h} days: {plans[h].sentence()}; not trained")
-    able = {h: plan for h, plan in plans.items() if h not in lacking}
-    if not able:
-        nothing = _build_untrained_model(history, settings, name, features=(), categories={}, reference=pd.DataFrame())
-        return FittedTarget(nothing, {}, lacking)
-    fitted = fit_target(history, settings, name, data, able, champion=champion, choose=choose, say=say)
-    say(f"{name}: looking for leaks")
+    insufficient = {h: c.impossible for h, c in checks.items() if c.impossible}
+    for h in insufficient:
+        progress(f"{name}, {h} days: {plans[h].describe()}; not trained")
+    trainable = {h: plan for h, plan in plans.items() if h not in insufficient}
+    if not trainable:
+        untrained = _build_untrained_model(
+            history, settings, name, features=(), categories={}, reference=pd.DataFrame()
+        )
+        return FittedTarget(untrained, {}, insufficient)
+    fitted = fit_target(history, settings, name, data, trainable, champion=champion, choose=choose, progress=progress)
+    progress(f"{name}: looking for leaks")
     keys = frame[["account_id", "as_of"]]
-    probe = leakage.LeakProbe(history, target, fitted.bundle, keys=keys, rows=data.rows, data_until=data.data_until)
-    short = sample_size.describe_gaps(history, fitted.bundle.features, frame["account_id"], data.data_until)
-    outcomes = {}
-    for h, outcome in fitted.outcomes.items():
-        judged = checked[h].applied(outcome.evaluation, short)
-        found = probe.found(h, outcome.plan, outcome.test)
-        outcomes[h] = replace(outcome, evaluation=found.applied(judged, settings.training.trusted))
-    return replace(fitted, outcomes=outcomes, lacking=lacking)
+    probe = leakage.LeakProbe(history, target, fitted.model, keys=keys, rows=data.read_rows, data_until=data.data_until)
+    gaps = sample_size.describe_gaps(history, fitted.model.features, frame["account_id"], data.data_until)
+    results = {}
+    for h, result in fitted.results.items():
+        evaluation = checks[h].apply(result.evaluation, gaps)
+        findings = probe.examine(h, result.plan, result.test)
+        results[h] = replace(result, evaluation=findings.apply(evaluation, settings.training.trusted))
+    return replace(fitted, results=results, insufficient=insufficient)
 
 
 def _build_untrained_model(history: History, settings: Settings, name: str, **known: Any) -> Model:
-    """A model of nothing yet, with what is `known` of its columns."""
+    """Build a model without horizons, with what is `known` of its columns."""
     return Model(
         target=name,
         sources=history.sources,
         catalog=history.catalog.version,
         trained_at=datetime.now(UTC).replace(microsecond=0),
-        heads=(),
+        horizon_models=(),
         order=find_order(settings.targets[name]),
         **known,
     )
@@ -172,9 +176,9 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     *,
     champion: Model | None = None,
     choose: HyperparameterChooser | None = None,
-    say: Say = print,
+    progress: Say = print,
 ) -> FittedTarget:
-    """Train one target and judge it on the test of each plan.
+    """Train one target and evaluate it on the test of each plan.
 
     Args:
         history: Of the company.
@@ -183,8 +187,8 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         data: Of the target; rows at cutoffs outside the plans are left alone.
         plans: By horizon, ascending; the tests of all begin later than any label of any train ends.
         champion: The model that serves now.
-        choose: Finds a better recipe than the default; it is shown the rows to learn from, and no other.
-        say: Is told what is under way.
+        choose: Finds better hyperparameters than the default; it sees the rows to learn from, and no others.
+        progress: Called as each step begins.
 
     Raises:
         LabelError: An empty cohort, or labels of one class only.
@@ -195,90 +199,109 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         raise LabelError(
             f"the cohort of {name} is empty at every cutoff of the training", hint=f"Look at [{name}] cohort"
         )
-    features, categories = select_features(data.columns(learned))
-    bundle = _build_untrained_model(
+    features, categories = select_features(data.iterate_columns(learned))
+    model = _build_untrained_model(
         history,
         settings,
         name,
         features=features,
         categories=categories,
-        reference=data.rows(_sample_reference(learned, settings.training.seed)).drop(columns=["account_id", "as_of"]),
+        reference=data.read_rows(_sample_reference(learned, settings.training.seed)).drop(
+            columns=["account_id", "as_of"]
+        ),
         learned_until=max(p.train[-1] + timedelta(days=p.days) for p in plans.values()),
     )
-    matrix = data.matrix(bundle)
-    answered = {h: compute_labels(history, target, h, frame, data_until=data.data_until).to_numpy() for h in plans}
-    asked = {h: (plan, answered[h]) for h, plan in plans.items()}
-    recipe = recipes.build_target_hyperparameters(settings, target, bundle)
+    matrix = data.build_matrix(model)
+    labels_by_horizon = {
+        h: compute_labels(history, target, h, frame, data_until=data.data_until).to_numpy() for h in plans
+    }
+    plans_and_labels = {h: (plan, labels_by_horizon[h]) for h, plan in plans.items()}
+    hyperparameters = recipes.build_target_hyperparameters(settings, target, model)
     if choose:
-        learns = np.flatnonzero(frame["as_of"].isin({c for plan in plans.values() for c in plan.train}))
-        known = {h: (plan, answers[learns]) for h, (plan, answers) in asked.items()}
-        recipe = choose(TuningTask(name, bundle, matrix.only(learns), frame["as_of"].iloc[learns], known), recipe)
-        say(f"{name}: {recipe.tuned}")
-    heads, places = [], {}
-    for horizon, (plan, answers) in asked.items():
-        say(f"{name}, {horizon} days: {plan.sentence()}")
-        rows = _find_training_rows(f"{name}_{horizon}d", frame["as_of"], answers, plan)
-        trainer = Trainer(matrix, answers, coded=bundle.coded, recipe=recipe)
-        heads.append(trainer.head(horizon, **rows))
-        places[horizon] = rows["train"]
-    bundle = replace(bundle, heads=tuple(heads))
+        learned_rows = np.flatnonzero(frame["as_of"].isin({c for plan in plans.values() for c in plan.train}))
+        known = {h: (plan, labels[learned_rows]) for h, (plan, labels) in plans_and_labels.items()}
+        hyperparameters = choose(
+            TuningTask(name, model, matrix.select(learned_rows), frame["as_of"].iloc[learned_rows], known),
+            hyperparameters,
+        )
+        progress(f"{name}: {hyperparameters.tuned}")
+    horizon_models, training_rows = [], {}
+    for horizon, (plan, labels) in plans_and_labels.items():
+        progress(f"{name}, {horizon} days: {plan.describe()}")
+        rows = _find_training_rows(f"{name}_{horizon}d", frame["as_of"], labels, plan)
+        trainer = Trainer(matrix, labels, categorical=model.categorical, hyperparameters=hyperparameters)
+        horizon_models.append(trainer.train_horizon(horizon, **rows))
+        training_rows[horizon] = rows["train"]
+    model = replace(model, horizon_models=tuple(horizon_models))
     sold = {"history": history, "frame": frame, "data_until": data.data_until}
-    bundle = upsell_statistics.add_upsell_statistics(bundle, target, learned=places, answers=answered, **sold)
+    model = upsell_statistics.add_upsell_statistics(
+        model, target, learned=training_rows, labels=labels_by_horizon, **sold
+    )
     return FittedTarget(
-        bundle, _evaluate_horizons(bundle, target, data, asked, champion, settings.training.seed), recipe=recipe
+        model,
+        _evaluate_horizons(model, target, data, plans_and_labels, champion, settings.training.seed),
+        hyperparameters=hyperparameters,
     )
 
 
 def _evaluate_horizons(  # noqa: PLR0913, PLR0917  # a model, and all that it is judged by
-    bundle: Model,
+    model: Model,
     target: Churn | Upsell,
     data: Dataset,
-    asked: Mapping[int, tuple[time_splits.TimePlan, np.ndarray]],
+    plans_and_labels: Mapping[int, tuple[time_splits.TimePlan, np.ndarray]],
     champion: Model | None,
     seed: int,
 ) -> dict[int, HoldoutResult]:
-    """How the model did in the test of each horizon, beside the champion."""
-    seen, outcomes = data.frame[list_columns(data.frame)], {}
-    for h, (plan, answers) in asked.items():
-        scored = seen.assign(score=_score_test(bundle, data, plan, h), label=answers)
-        serving = _score_test(champion, data, plan, h) if champion and is_comparable(champion, plan, h) else None
+    """Evaluate the model on the test of each horizon, beside the champion."""
+    columns, results = data.frame[list_columns(data.frame)], {}
+    for h, (plan, labels) in plans_and_labels.items():
+        scored = columns.assign(score=_score_test(model, data, plan, h), label=labels)
+        champion_scores = (
+            _score_test(champion, data, plan, h) if champion and is_comparable(champion, plan, h) else None
+        )
         lead = target.lead_days
-        outcomes[h] = evaluate_holdout(bundle.target, scored, plan, horizon=h, seed=seed, lead=lead, champion=serving)
-    return outcomes
+        results[h] = evaluate_holdout(
+            model.target, scored, plan, horizon=h, seed=seed, lead=lead, champion=champion_scores
+        )
+    return results
 
 
-def _score_test(bundle: Model, data: Dataset, plan: time_splits.TimePlan, horizon: int) -> np.ndarray | None:
-    """(n,) probabilities in the test, elsewhere NaN; None where the data lack a feature that the model needs."""
+def _score_test(model: Model, data: Dataset, plan: time_splits.TimePlan, horizon: int) -> np.ndarray | None:
+    """Return (n,) probabilities in the test, elsewhere NaN; None if the data lack a feature that the model needs."""
     test = np.flatnonzero(data.frame["as_of"].isin(plan.test))
     scores = np.full(len(data.frame), np.nan)
     try:
-        found = data.matrix(bundle).applied(bundle.probabilities, test)
+        test_scores = data.build_matrix(model).apply(model.probabilities, test)
     except RegistryError:
         return None
-    scores[test] = found[:, bundle.horizons.index(horizon)]
+    scores[test] = test_scores[:, model.horizons.index(horizon)]
     return scores
 
 
 def _find_training_rows(
-    what: str, as_ofs: pd.Series, answers: np.ndarray, plan: time_splits.TimePlan
+    key: str, as_ofs: pd.Series, labels: np.ndarray, plan: time_splits.TimePlan
 ) -> dict[str, np.ndarray]:
-    """Places of the rows of each part of the training."""
+    """Return the indices of the labelled rows of each part of the training."""
     parts = {"early": plan.early, "late": plan.late, "train": plan.train}
-    return {part: _find_labelled_rows(what, as_ofs, answers, cutoffs) for part, cutoffs in parts.items()}
+    return {part: _find_labelled_rows(key, as_ofs, labels, cutoffs) for part, cutoffs in parts.items()}
 
 
-def _find_labelled_rows(what: str, as_ofs: pd.Series, answers: np.ndarray, cutoffs: tuple[datetime, ...]) -> np.ndarray:
-    """Places of the rows with a label at these cutoffs; both classes must be there."""
-    rows = np.flatnonzero(as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(answers))
-    positives = int(answers[rows].sum())
+def _find_labelled_rows(key: str, as_ofs: pd.Series, labels: np.ndarray, cutoffs: tuple[datetime, ...]) -> np.ndarray:
+    """Return the indices of the rows with a label at these cutoffs; both classes must be there."""
+    rows = np.flatnonzero(as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(labels))
+    positives = int(labels[rows].sum())
     if positives in {0, len(rows)}:
         raise LabelError(
-            f"the labels of {what} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
+            f"the labels of {key} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
             found=f"{positives} positives among {len(rows)} rows",
             hint="Look at its label and cohort in the TOML, or give more history",
         )
     return rows
 
 
-def _sample_reference(places: np.ndarray, seed: int) -> np.ndarray:
-    return sample_rows(places, _REFERENCE_ROWS, seed=seed) if len(places) > _REFERENCE_ROWS else places
+def _sample_reference(training_rows: np.ndarray, seed: int) -> np.ndarray:
+    return (
+        sample_rows(training_rows, _REFERENCE_ROWS, seed=seed)
+        if len(training_rows) > _REFERENCE_ROWS
+        else training_rows
+    )

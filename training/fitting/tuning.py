@@ -1,4 +1,4 @@
-"""Tuning: better parameters for one target within a stated time, judged on later cutoffs of the training alone.
+"""Tunes hyperparameters of one target within a stated time, evaluated on later cutoffs of the training only.
 
 The study lies in SQLite in the company's folder and goes on where it was left, as long as the data, the target and
 the catalog are the same. The test's cutoffs are not there to be looked at: a `Task` has no row of them.
@@ -44,7 +44,7 @@ class _OutOfTime(Exception):  # noqa: N818  # it ends a trial, and no user ever 
 
 @dataclass(frozen=True)
 class Tuner:
-    """Chooses the recipe of each target.
+    """Chooses the hyperparameters of each target.
 
     Args:
         settings: Of the company.
@@ -56,32 +56,34 @@ class Tuner:
     fingerprint: str
     minutes: float
 
-    def __call__(self, task: TuningTask, recipe: Hyperparameters) -> Hyperparameters:
-        """The best recipe found for a target so far, by the mean AUC over its horizons and their folds.
+    def __call__(self, task: TuningTask, hyperparameters: Hyperparameters) -> Hyperparameters:
+        """Return the best hyperparameters found for a target so far, by the mean AUC over its horizons and their folds.
 
         Args:
             task: What there is to learn from.
-            recipe: The default; its other parameters are kept.
+            hyperparameters: The default; parameters outside the search space are kept.
         """
-        judged = list(_iterate_folds(task))
-        if not judged:
-            return replace(recipe, tuned="not tuned: the training has too few positives to judge trials by")
-        with self._study(task, recipe) as study:
+        folds = list(_iterate_folds(task))
+        if not folds:
+            return replace(hyperparameters, tuned="not tuned: the training has too few positives to judge trials by")
+        with self._study(task, hyperparameters) as study:
             before, began = len(study.trials), time.monotonic()
             until = began + self.minutes * 60 / len(self.settings.targets)
-            if not any(_is_trial_of(trial, recipe) for trial in _list_finished(study)):
-                study.enqueue_trial(_locate_in_space(recipe))
-                study.optimize(lambda trial: _evaluate_trial(task, _suggest(trial, recipe), judged), n_trials=1)
+            if not any(_is_trial_of(trial, hyperparameters) for trial in _list_finished(study)):
+                study.enqueue_trial(_locate_in_space(hyperparameters))
+                study.optimize(lambda trial: _evaluate_trial(task, _suggest(trial, hyperparameters), folds), n_trials=1)
             while time.monotonic() < until:
                 study.optimize(
-                    lambda trial: _evaluate_trial(task, _suggest(trial, recipe), judged, until=until),
+                    lambda trial: _evaluate_trial(task, _suggest(trial, hyperparameters), folds, until=until),
                     n_trials=1,
                     catch=(_OutOfTime,),
                 )
-            return _choose_best(study, recipe, new=len(study.trials) - before, minutes=(time.monotonic() - began) / 60)
+            return _choose_best(
+                study, hyperparameters, new=len(study.trials) - before, minutes=(time.monotonic() - began) / 60
+            )
 
     @contextlib.contextmanager
-    def _study(self, task: TuningTask, recipe: Hyperparameters) -> Iterator[Any]:
+    def _study(self, task: TuningTask, hyperparameters: Hyperparameters) -> Iterator[Any]:
         import optuna
 
         # Its log would tell each trial; the end of one that ran out of time, with a traceback.
@@ -90,7 +92,7 @@ class Tuner:
         file.parent.mkdir(parents=True, exist_ok=True)
         storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
         try:
-            name = f"{task.name}-{self._same(task, recipe)}"
+            name = f"{task.name}-{self._same(task, hyperparameters)}"
             study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
             # From the same seed a study that goes on would only repeat what it has tried.
             study.sampler = optuna.samplers.TPESampler(seed=self.settings.training.seed + len(study.trials))
@@ -99,26 +101,32 @@ class Tuner:
             storage.remove_session()
             storage.engine.dispose()
 
-    def _same(self, task: TuningTask, recipe: Hyperparameters) -> str:
-        """16 hexadecimal digits of all that trials must share to be held against each other."""
-        plans = {h: plan.sentence() for h, (plan, _) in task.asked.items()}
+    def _same(self, task: TuningTask, hyperparameters: Hyperparameters) -> str:
+        """Return 16 hexadecimal digits of all that trials must share to be comparable."""
+        plans = {h: plan.describe() for h, (plan, _) in task.horizons.items()}
         target = self.settings.targets[task.name].model_dump(mode="json")
-        parts = (self.fingerprint, task.bundle.catalog, task.bundle.features, target, plans, dict(recipe.parameters))
-        return hashlib.sha256(json.dumps([*parts, recipe.trees], default=str).encode()).hexdigest()[:16]
+        parts = (
+            self.fingerprint,
+            task.model.catalog,
+            task.model.features,
+            target,
+            plans,
+            dict(hyperparameters.parameters),
+        )
+        return hashlib.sha256(json.dumps([*parts, hyperparameters.trees], default=str).encode()).hexdigest()[:16]
 
 
 def _iterate_folds(task: TuningTask) -> Iterator[tuple[int, FoldRows]]:
-    """(horizon, (places to learn from, places to judge by)): the last quarter of the training, and the one before it.
+    """Yield (horizon, (rows to learn from, rows to evaluate on)): the last quarter of the training, and that before it.
 
     No label that is learned from reaches into the cutoffs judged by.
     """
-    for horizon, (plan, answers) in task.asked.items():
+    for horizon, (plan, labels) in task.horizons.items():
         for learned, later in _split_training(plan):
             rows = tuple(
-                np.flatnonzero(task.as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(answers))
-                for cutoffs in (learned, later)
+                np.flatnonzero(task.as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(labels)) for cutoffs in (learned, later)
             )
-            if all(min(answers[r].sum(), len(r) - answers[r].sum()) >= _FEWEST for r in rows):
+            if all(min(labels[r].sum(), len(r) - labels[r].sum()) >= _FEWEST for r in rows):
                 yield horizon, (rows[0], rows[1])
 
 
@@ -130,15 +138,15 @@ def _split_training(plan: TimePlan) -> Iterator[tuple[tuple[datetime, ...], tupl
 
 
 def _evaluate_trial(
-    task: TuningTask, recipe: Hyperparameters, judged: list[tuple[int, FoldRows]], *, until: float | None = None
+    task: TuningTask, hyperparameters: Hyperparameters, folds: list[tuple[int, FoldRows]], *, until: float | None = None
 ) -> float:
-    found = []
-    for horizon, (learned, later) in judged:
-        answers = task.asked[horizon][1]
-        trainer = Trainer(task.matrix, answers, coded=task.bundle.coded, recipe=recipe)
-        booster = trainer.booster(learned, [_stop_at(until)] if until else None)
-        found.append(RankedScores(answers[later], trainer.raw(booster, later)).auc())
-    return float(np.mean(found))
+    aucs = []
+    for horizon, (learned, later) in folds:
+        labels = task.horizons[horizon][1]
+        trainer = Trainer(task.matrix, labels, categorical=task.model.categorical, hyperparameters=hyperparameters)
+        booster = trainer.train_booster(learned, [_stop_at(until)] if until else None)
+        aucs.append(RankedScores(labels[later], trainer.predict_raw(booster, later)).compute_auc())
+    return float(np.mean(aucs))
 
 
 def _stop_at(until: float) -> Callable[[Any], None]:
@@ -149,39 +157,41 @@ def _stop_at(until: float) -> Callable[[Any], None]:
     return after_a_tree
 
 
-def _suggest(trial: Any, recipe: Hyperparameters) -> Hyperparameters:
-    chosen = {}
+def _suggest(trial: Any, hyperparameters: Hyperparameters) -> Hyperparameters:
+    suggested = {}
     for name, (low, high, log) in _SPACE.items():
         suggest = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
-        chosen[name] = suggest(name, low, high, log=log)
-    return _replace_parameters(recipe, chosen)
+        suggested[name] = suggest(name, low, high, log=log)
+    return _replace_parameters(hyperparameters, suggested)
 
 
-def _replace_parameters(recipe: Hyperparameters, chosen: dict[str, Any], tuned: str = "") -> Hyperparameters:
+def _replace_parameters(hyperparameters: Hyperparameters, chosen: dict[str, Any], tuned: str = "") -> Hyperparameters:
     rest = {name: value for name, value in chosen.items() if name != "trees"}
-    return replace(recipe, parameters={**recipe.parameters, **rest}, trees=chosen["trees"], tuned=tuned)
+    return replace(
+        hyperparameters, parameters={**hyperparameters.parameters, **rest}, trees=chosen["trees"], tuned=tuned
+    )
 
 
-def _locate_in_space(recipe: Hyperparameters) -> dict[str, Any]:
-    """A recipe's place in the space."""
-    return {name: recipe.trees if name == "trees" else recipe.parameters[name] for name in _SPACE}
+def _locate_in_space(hyperparameters: Hyperparameters) -> dict[str, Any]:
+    """Return the values of hyperparameters in the search space."""
+    return {name: hyperparameters.trees if name == "trees" else hyperparameters.parameters[name] for name in _SPACE}
 
 
-def _is_trial_of(trial: Any, recipe: Hyperparameters) -> bool:
-    return bool(trial.params == _locate_in_space(recipe))
+def _is_trial_of(trial: Any, hyperparameters: Hyperparameters) -> bool:
+    return bool(trial.params == _locate_in_space(hyperparameters))
 
 
 def _list_finished(study: Any) -> list[Any]:
     return [trial for trial in study.trials if trial.value is not None]
 
 
-def _choose_best(study: Any, recipe: Hyperparameters, *, new: int, minutes: float) -> Hyperparameters:
-    done = _list_finished(study)
-    default = next(trial for trial in done if _is_trial_of(trial, recipe))
-    best = max(done, key=lambda trial: trial.value)
-    spent = f"{new} trials in {minutes:.1f} minutes, {len(done)} finished in all"
-    said = f"mean AUC on later months of the training {best.value:.4f}, with the defaults {default.value:.4f}"
+def _choose_best(study: Any, hyperparameters: Hyperparameters, *, new: int, minutes: float) -> Hyperparameters:
+    finished = _list_finished(study)
+    default = next(trial for trial in finished if _is_trial_of(trial, hyperparameters))
+    best = max(finished, key=lambda trial: trial.value)
+    spent = f"{new} trials in {minutes:.1f} minutes, {len(finished)} finished in all"
+    comparison = f"mean AUC on later months of the training {best.value:.4f}, with the defaults {default.value:.4f}"
     if best.value <= default.value:
-        return replace(recipe, tuned=f"{spent}: none was better than the defaults ({said})")
-    told = ", ".join(f"{name} {value:.4g}" for name, value in best.params.items())
-    return _replace_parameters(recipe, best.params, f"{spent}: {said}: {told}")
+        return replace(hyperparameters, tuned=f"{spent}: none was better than the defaults ({comparison})")
+    chosen = ", ".join(f"{name} {value:.4g}" for name, value in best.params.items())
+    return _replace_parameters(hyperparameters, best.params, f"{spent}: {comparison}: {chosen}")

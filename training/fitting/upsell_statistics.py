@@ -1,4 +1,4 @@
-"""What a model of upsell is told besides the chance: what a sale brings, and how the accounts buy."""
+"""Adds to a model of upsell what a sale brings and how the accounts buy."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ COLUMNS = ("account_id", "as_of", *value.COLUMNS, *timing.COLUMNS)
 
 
 def add_upsell_statistics(  # noqa: PLR0913  # all but the first two named
-    bundle: Model,
+    model: Model,
     target: Churn | Upsell,
     *,
     history: History,
     frame: pd.DataFrame,
     learned: Mapping[int, np.ndarray],
-    answers: Mapping[int, Floats],
+    labels: Mapping[int, Floats],
     data_until: datetime,
 ) -> Model:
-    """The bundle with the uplift of each head and the rhythm of sales; one of churn as it is.
+    """Return the model with the uplift of each horizon and the rhythm of sales; a model of churn as it is.
 
     Args:
-        bundle: With its heads.
-        target: What it is a model of.
+        model: With its horizons.
+        target: The model's target.
         history: Of the company.
         frame: n snapshots.
-        learned: By horizon, the places of the rows learned from.
-        answers: By horizon, (n,) labels.
+        learned: By horizon, the indices of the rows learned from.
+        labels: By horizon, (n,).
         data_until: The instant the data are complete until.
     """
     if not isinstance(target, Upsell):
-        return bundle
-    heads = []
-    for head in bundle.heads:
-        rows = frame[_list_columns(frame)].iloc[learned[head.horizon]]
-        gained = compute_gains(history, target, head.horizon, rows, data_until=data_until).to_numpy()
-        uplift = value.fit_uplift(gained, answers[head.horizon][learned[head.horizon]], rows)
-        heads.append(replace(head, uplift=uplift))
+        return model
+    horizon_models = []
+    for horizon_model in model.horizon_models:
+        rows = frame[_list_columns(frame)].iloc[learned[horizon_model.horizon]]
+        gains = compute_gains(history, target, horizon_model.horizon, rows, data_until=data_until).to_numpy()
+        uplift = value.fit_uplift(gains, labels[horizon_model.horizon][learned[horizon_model.horizon]], rows)
+        horizon_models.append(replace(horizon_model, uplift=uplift))
     # `rows` are those of the longest horizon: within it the sales are known.
-    within = bundle.horizons[-1]
+    within = model.horizons[-1]
     actual = timing.compute_days_to_sale(history, rows, within=within, data_until=data_until)
-    return replace(bundle, heads=tuple(heads), rhythm=timing.fit_rhythm(rows, actual))
+    return replace(model, horizon_models=tuple(horizon_models), rhythm=timing.fit_rhythm(rows, actual))
 
 
 def _list_columns(frame: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""BG/NBD: the model of buying that needs no features, only how often, how lately and for how long.
+"""BG/NBD, a model of buying that needs only how often, how recently and for how long an account has bought.
 
 While alive, an account buys at random at its own rate (gamma over accounts); after each order it may leave for
 good with its own chance (beta over accounts).
@@ -24,7 +24,7 @@ _PENALTY = 1e-3
 
 @dataclass(frozen=True)
 class Buyers:
-    """Who bought how often, by account.
+    """Purchase histories of n accounts.
 
     Args:
         repeats: (n,) orders after the first, x in the paper.
@@ -37,8 +37,8 @@ class Buyers:
     age: np.ndarray
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> Self:
-        """From snapshots with the columns NEEDS of accounts that have ordered."""
+    def from_snapshots(cls, frame: pd.DataFrame) -> Self:
+        """Read buyers from snapshots with the columns COLUMNS of accounts that have ordered."""
         orders, age, since = (frame[c].to_numpy(dtype="float64") for c in COLUMNS)
         # Two orders in one instant are one visit to the model: without any time between them nothing was repeated.
         repeats = np.where(age > since, np.maximum(orders - 1, 0), 0.0)
@@ -47,7 +47,7 @@ class Buyers:
 
 @dataclass(frozen=True)
 class BgNbd:
-    """The four parameters, all above 0.
+    """The four parameters of BG/NBD, all above 0.
 
     Args:
         r: Shape of the rates' gamma.
@@ -61,12 +61,12 @@ class BgNbd:
     a: float
     b: float
 
-    def alive(self, buyers: Buyers) -> np.ndarray:
-        """(n,) probability of being alive at `as_of` (equation 11 of the authors' note of 2008)."""
+    def estimate_alive(self, buyers: Buyers) -> np.ndarray:
+        """Return the (n,) probability of being alive at `as_of` (equation 11 of the authors' note of 2008)."""
         return expit(-self._odds_gone(buyers))
 
-    def silent(self, buyers: Buyers, days: float, *, lead: float = 0.0) -> np.ndarray:
-        """(n,) probability of no order in `days` that begin after `lead` days: gone by then, or alive and late.
+    def estimate_silence(self, buyers: Buyers, days: float, *, lead: float = 0.0) -> np.ndarray:
+        """Return the (n,) probability of no order in `days` after `lead` days: gone by then, or alive and late.
 
         With rate l and dropout p, who is alive is so after the lead too with chance exp(-l p lead), and then orders
         with chance 1 - exp(-l days). Its mean over the l and p that the account has shown is a difference of two
@@ -75,25 +75,25 @@ class BgNbd:
         age = self.alpha + buyers.age
         late = np.exp((self.r + buyers.repeats) * np.log(age / (age + days)))
         stays, stays_later = (self._stays(buyers, lead / t) if lead else 1.0 for t in (age, age + days))
-        return 1.0 - self.alive(buyers) * (stays - late * stays_later).clip(0.0, 1.0)
+        return 1.0 - self.estimate_alive(buyers) * (stays - late * stays_later).clip(0.0, 1.0)
 
     def _stays(self, buyers: Buyers, ratio: np.ndarray) -> np.ndarray:
-        """(n,) mean of (1 + p ratio) ** -(r + x) over the dropout p of who has stayed through x chances to leave."""
+        """Return the (n,) mean of (1 + p ratio) ** -(r + x) over the dropout p after x chances to leave."""
         b, power = self.b + buyers.repeats, self.r + buyers.repeats
         whole = self.a + b
         # Of the two forms of the function that which has no large number in it, however often the account ordered.
         with np.errstate(over="ignore", invalid="ignore"):
-            found = (1 + ratio) ** -self.a * hyp2f1(whole - power, self.a, whole, ratio / (1 + ratio))
-        plain = np.exp(-power * np.log1p(ratio * self.a / whole))
-        return np.where(np.isfinite(found), found, plain)
+            exact = (1 + ratio) ** -self.a * hyp2f1(whole - power, self.a, whole, ratio / (1 + ratio))
+        approximate = np.exp(-power * np.log1p(ratio * self.a / whole))
+        return np.where(np.isfinite(exact), exact, approximate)
 
-    def expected(self, buyers: Buyers, days: float, *, lead: float = 0.0) -> np.ndarray:
-        """(n,) expected number of orders in `days` that begin after `lead` days."""
+    def estimate_orders(self, buyers: Buyers, days: float, *, lead: float = 0.0) -> np.ndarray:
+        """Return the (n,) expected number of orders in `days` that begin after `lead` days."""
         early = self._expected(buyers, lead) if lead else 0.0
         return (self._expected(buyers, lead + days) - early).clip(0.0)
 
     def _expected(self, buyers: Buyers, days: float) -> np.ndarray:
-        """The same from `as_of` on (equation 10)."""
+        """Return the (n,) expected number of orders in `days` from `as_of` on (equation 10)."""
         x, age = buyers.repeats, self.alpha + buyers.age
         c = self.a + self.b + x - 1.0
         # Equation 10 divides by a - 1: so near to 1 the limit is as good from its side.
@@ -102,12 +102,12 @@ class BgNbd:
         # Hundreds of orders overflow the hypergeometric; by then the account's own rate is known.
         with np.errstate(over="ignore", invalid="ignore"):
             grown = still * hyp2f1(self.r + x, self.b + x, c, days / (age + days))
-            found = c / (a - 1.0) * (1.0 - grown)
-        plain = (self.r + x) / age * days
-        return np.where(np.isfinite(found), found, plain).clip(0.0) * self.alive(buyers)
+            exact = c / (a - 1.0) * (1.0 - grown)
+        approximate = (self.r + x) / age * days
+        return np.where(np.isfinite(exact), exact, approximate).clip(0.0) * self.estimate_alive(buyers)
 
     def _odds_gone(self, buyers: Buyers) -> np.ndarray:
-        """Logarithm of the odds of having left; minus infinity for who never ordered again, whom it can't doubt."""
+        """Return the logarithm of the odds of having left; minus infinity for an account that never ordered again."""
         x = buyers.repeats
         with np.errstate(divide="ignore", invalid="ignore"):
             log = np.log(self.a / (self.b + x - 1.0)) + (self.r + x) * np.log(
@@ -117,7 +117,7 @@ class BgNbd:
 
 
 def fit_bg_nbd(buyers: Buyers) -> BgNbd:
-    """The parameters of greatest likelihood (equation 6), with a penalty too small to be seen where data speak.
+    """Fit the parameters by maximum likelihood (equation 6), with a penalty too small to matter where data decide.
 
     Args:
         buyers: At least one account.

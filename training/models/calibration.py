@@ -1,4 +1,4 @@
-"""Calibration: from a model's log-odds to probabilities that come true as often as they say."""
+"""Calibrates a model: turns its log-odds into probabilities that come true as often as they say."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Calibrator:
     intercept: float
 
     def __call__(self, log_odds: np.ndarray) -> np.ndarray:
-        """Probabilities of log-odds, in the same shape."""
+        """Return the probabilities of log-odds, in the same shape."""
         return expit(self.slope * log_odds + self.intercept)
 
 
 def fit_calibrator(log_odds: np.ndarray, labels: np.ndarray) -> Calibrator:
-    """The calibrator of greatest likelihood on rows later than those the model learned from.
+    """Fit the calibrator by maximum likelihood on rows later than those the model learned from.
 
     Args:
         log_odds: (n,) raw model output.
@@ -47,7 +47,7 @@ def fit_calibrator(log_odds: np.ndarray, labels: np.ndarray) -> Calibrator:
 
 
 def choose_linear_weight(trees: np.ndarray, linear: np.ndarray, labels: np.ndarray) -> float:
-    """How much of the log-odds the second of two models should have, in tenths, the rest being the first's.
+    """Choose the weight of the second of two models in their blended log-odds, in tenths; the first has the rest.
 
     Of greatest likelihood once calibrated, but drawn to a half: one later period is one witness, and two models
     that err apart are the safer wager.
@@ -68,7 +68,7 @@ def choose_linear_weight(trees: np.ndarray, linear: np.ndarray, labels: np.ndarr
 
 
 def recentre(calibrator: Calibrator, log_odds: np.ndarray, rate: float) -> Calibrator:
-    """The same slope, with the intercept at which the mean probability is `rate`.
+    """Return a calibrator with the same slope, and the intercept at which the mean probability is `rate`.
 
     For a model that has since learned from the calibration's rows too: it knows their base rate, and an
     intercept that corrected for it would correct twice. 0 < rate < 1.

@@ -1,4 +1,4 @@
-"""How boosters are trained: one set of parameters for all data, and what a tuner may look at to choose others."""
+"""Defines the hyperparameters of boosters: one set for all data, and what a tuner may look at to choose others."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ TREES = 150
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """How the boosters of one target are trained.
+    """Hyperparameters of the boosters of one target.
 
     Args:
         parameters: LightGBM's.
         trees: Their number.
-        tuned: How they were chosen, in a sentence; empty for the defaults.
+        tuned: A sentence on how they were chosen; empty for the defaults.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=lambda: dict(PARAMETERS))
@@ -53,41 +53,41 @@ class Hyperparameters:
     tuned: str = ""
 
     def constrained(self, features: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of the model's features with which the score never falls."""
+        """Return the model's features with which the score never falls."""
         directions = self.parameters.get("monotone_constraints", ())
         return tuple(f for f, direction in zip(features, directions, strict=False) if direction)
 
 
 @dataclass(frozen=True)
 class TuningTask:
-    """What one target learns from: the rows at cutoffs of the training, and no other.
+    """The data a tuner may look at: one target's rows at cutoffs of the training, and no others.
 
     Args:
         name: Of the target.
-        bundle: Its columns; without heads yet.
-        matrix: Of the n rows; or they as a whole, (n, features).
+        model: Its columns; without horizons yet.
+        matrix: Of the n rows, or an array (n, features).
         as_ofs: (n,) their cutoffs.
-        asked: By horizon, the plan and the (n,) labels.
+        horizons: By horizon, the plan and the (n,) labels.
     """
 
     name: str
     model: Model
     matrix: Matrix | np.ndarray
     as_ofs: pd.Series
-    asked: Mapping[int, tuple[time_splits.TimePlan, np.ndarray]]
+    horizons: Mapping[int, tuple[time_splits.TimePlan, np.ndarray]]
 
 
 HyperparameterChooser = Callable[[TuningTask, Hyperparameters], Hyperparameters]
 
 
 def build_hyperparameters(features: int, *, seed: int) -> Hyperparameters:
-    """The recipe for a matrix of so many columns, of which nothing more is known."""
+    """Return the default hyperparameters for a matrix of so many columns."""
     fraction = min(1.0, max(0.1, _FEATURES_A_TREE / max(features, 1)))
     return Hyperparameters(PARAMETERS | {"feature_fraction": fraction, "seed": seed})
 
 
 def build_target_hyperparameters(settings: Settings, target: Churn | Upsell, model: Model) -> Hyperparameters:
-    """The recipe for a target without tuning, its constraints among the parameters.
+    """Return the hyperparameters for a target without tuning, its constraints among the parameters.
 
     Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
     That holds for leaving alone: who is about to leave does not downgrade first, and of upsell the catalog says

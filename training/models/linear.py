@@ -1,4 +1,4 @@
-"""The additive part of a model: a strongly regularised logistic regression on the logarithms of the features.
+"""Fits the additive part of a model: a strongly regularised logistic regression on the logarithms of the features.
 
 On few and noisy rows trees learn a slope from steps and pay for each; a straight line costs one number.
 """
@@ -33,20 +33,20 @@ class LinearModel:
     weights: tuple[float, ...]
 
     def terms(self, matrix: np.ndarray) -> np.ndarray:
-        """Each feature's share of the log-odds, (n, features)."""
+        """Return each feature's part of the log-odds, (n, features)."""
         centres, scales, weights = self._arrays
         return _compute_distances(matrix, centres, scales) * weights
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
-        """(n,): the same bits for a row alone and among others, for each row is summed in the same order."""
+        """Return the (n,) log-odds; a row alone gets the same bits as among others, summed in the same order."""
         parts = (matrix[i : i + _AT_ONCE] for i in range(0, len(matrix), _AT_ONCE))
         sums = [np.ascontiguousarray(self.terms(part)).sum(axis=1) for part in parts]
         return np.concatenate([np.empty(0), *sums]) + self.intercept
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Self:
-        """From its numbers as JSON holds them."""
-        return cls(plain["intercept"], *(tuple(plain[name]) for name in ("centres", "scales", "weights")))
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Read a model from its numbers as JSON holds them."""
+        return cls(fields["intercept"], *(tuple(fields[name]) for name in ("centres", "scales", "weights")))
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ class LinearModel:
 def fit_linear(
     matrix: np.ndarray, labels: np.ndarray, *, left_out: Sequence[int] = (), directions: Sequence[int] = ()
 ) -> LinearModel:
-    """The weights of least penalised log-loss.
+    """Fit the weights by penalised log-loss.
 
     Args:
         matrix: (n, features); of very many rows `enough` is learned from.
@@ -88,7 +88,7 @@ def fit_linear(
 
 
 def thin_rows(rows: np.ndarray) -> np.ndarray:
-    """All rows; of very many an even part, no more than some hundred weights need. A part of the part is itself."""
+    """Return all rows; of very many, an even part that is enough for some hundred weights."""
     return rows[:: -(-len(rows) // _MOST_ROWS)]
 
 
@@ -97,11 +97,11 @@ def _compute_logs(matrix: np.ndarray) -> np.ndarray:
 
 
 def _compute_moments(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of what is there; of what never is, or never varies, 0 and 1."""
-    there = ~np.isnan(logs)
-    count = np.maximum(there.sum(axis=0), 1)
-    centres = np.where(there, logs, 0.0).sum(axis=0) / count
-    scales = np.sqrt(np.where(there, (logs - centres) ** 2, 0.0).sum(axis=0) / count)
+    """Return mean and standard deviation of the known values; 0 and 1 where none is known, or all are equal."""
+    is_known = ~np.isnan(logs)
+    count = np.maximum(is_known.sum(axis=0), 1)
+    centres = np.where(is_known, logs, 0.0).sum(axis=0) / count
+    scales = np.sqrt(np.where(is_known, (logs - centres) ** 2, 0.0).sum(axis=0) / count)
     return centres, np.where(scales > 1e-9, scales, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Snapshots in memory once: a frame filled part by part, and the model's matrix of it, made some rows at a time.
+"""Holds snapshots in memory once: a frame filled part by part, and the model's matrix of it, built in batches.
 
 Five million rows of 150 features are 5.6 GiB. So no step may hold them twice: LightGBM bins what it is given in
 batches, and every model is applied in batches.
@@ -22,19 +22,19 @@ Callbacks = list[Callable[..., Any]] | None
 
 
 class Matrix:
-    """Rows of a model's columns: float64 in C order, when they are asked for.
+    """Rows of a model's columns, built on demand: float64 in C order.
 
     Args:
         columns: (n,) float64 each; they stay where they are, in the frame that they are columns of.
         places: (m,) the matrix's rows among the n; by default all, in their order.
     """
 
-    def __init__(self, columns: Sequence[np.ndarray], places: RowIndices | None = None) -> None:
-        self._columns, self._places = columns, places
+    def __init__(self, columns: Sequence[np.ndarray], indices: RowIndices | None = None) -> None:
+        self._columns, self._places = columns, indices
 
     @classmethod
-    def of(cls, matrix: np.ndarray) -> Self:
-        """One that is there as a whole, (n, features)."""
+    def from_array(cls, matrix: np.ndarray) -> Self:
+        """Build a matrix from a whole array, (n, features)."""
         return cls(list(matrix.T))
 
     def __len__(self) -> int:
@@ -42,59 +42,61 @@ class Matrix:
             return len(self._places)
         return len(self._columns[0]) if self._columns else 0
 
-    def __getitem__(self, places: RowIndices) -> np.ndarray:
-        """(k, features): the rows at these places."""
-        places = places if self._places is None else self._places[places]
-        rows = np.empty((len(places), len(self._columns)))
+    def __getitem__(self, indices: RowIndices) -> np.ndarray:
+        """Return the rows at these indices, (k, features)."""
+        indices = indices if self._places is None else self._places[indices]
+        rows = np.empty((len(indices), len(self._columns)))
         for column, values in enumerate(self._columns):
-            rows[:, column] = values[places]
+            rows[:, column] = values[indices]
         return rows
 
-    def only(self, places: RowIndices) -> Matrix:
-        """The rows at these places as a matrix of their own, without a copy of them."""
-        return Matrix(self._columns, places if self._places is None else self._places[places])
+    def select(self, indices: RowIndices) -> Matrix:
+        """Return the rows at these indices as a matrix of their own, without copying them."""
+        return Matrix(self._columns, indices if self._places is None else self._places[indices])
 
-    def applied(self, function: Callable[[np.ndarray], np.ndarray], places: RowIndices) -> np.ndarray:
-        """What a function of rows, each by itself, makes of those at these places: one or more numbers a row.
+    def apply(self, function: Callable[[np.ndarray], np.ndarray], indices: RowIndices) -> np.ndarray:
+        """Apply a function of rows, each by itself, to those at these indices: it returns one or more numbers a row.
 
         Args:
             function: Takes (k, features), gives (k,) or (k, m).
-            places: At least one.
+            indices: At least one.
         """
-        parts = np.array_split(places, -(-len(places) // _AT_ONCE))
+        parts = np.array_split(indices, -(-len(indices) // _AT_ONCE))
         return np.concatenate([function(self[part]) for part in parts])
 
-    def booster(  # noqa: PLR0913  # all but the first two named
+    def train_booster(  # noqa: PLR0913  # all but the first two named
         self,
-        answers: np.ndarray,
-        places: RowIndices,
+        labels: np.ndarray,
+        indices: RowIndices,
         *,
-        coded: Sequence[int],
+        categorical: Sequence[int],
         parameters: Mapping[str, Any],
         trees: int,
         callbacks: Callbacks = None,
     ) -> lgb.Booster:
-        """Trained on the rows at these places, of which LightGBM keeps one byte a value and no more.
+        """Train a booster on the rows at these indices, of which LightGBM keeps one byte a value and no more.
 
         Args:
-            answers: (n,) labels of all rows.
-            places: To learn from.
-            coded: Columns that are codes of text.
+            labels: (n,) of all rows.
+            indices: Of the rows to learn from.
+            categorical: Columns that are codes of text.
             parameters: LightGBM's.
             trees: Their number.
             callbacks: Called after each tree.
         """
-        data = _Binned(_Batches(self, places), answers[places], categorical_feature=[*coded], params={"verbosity": -1})
+        data = _Binned(
+            _Batches(self, indices), labels[indices], categorical_feature=[*categorical], params={"verbosity": -1}
+        )
         return lgb.train({**parameters}, data, num_boost_round=trees, callbacks=callbacks)
 
 
 class _Batches(lgb.Sequence):
-    """Rows of a matrix as LightGBM reads them: those of its sample one by one, ascending, then all in batches."""
+    """Rows of a matrix as LightGBM reads them: the rows of its sample one by one, ascending, then all in batches."""
 
     batch_size = _AT_ONCE
 
-    def __init__(self, matrix: Matrix, places: RowIndices) -> None:
-        self._matrix, self._places = matrix, places
+    def __init__(self, matrix: Matrix, indices: RowIndices) -> None:
+        self._matrix, self._places = matrix, indices
         self._start, self._batch = -1, np.empty((0, 0))
 
     def __len__(self) -> int:
@@ -110,7 +112,7 @@ class _Batches(lgb.Sequence):
 
 
 class _Binned(lgb.Dataset):
-    """Binned as the same rows given as one matrix are."""
+    """A LightGBM dataset that is binned as the same rows given as one matrix."""
 
     def get_params(self) -> dict[str, Any]:
         # Of rows in batches LightGBM otherwise forgets two: it samples by another seed than `seed`, and leaves
@@ -118,13 +120,13 @@ class _Binned(lgb.Dataset):
         return dict(self.params or {})
 
 
-def sample_rows(places: RowIndices, number: int, *, seed: int) -> RowIndices:
-    """So many of the places at random, those of the rows that `DataFrame.sample` gives."""
-    return pd.Series(places).sample(number, random_state=seed).to_numpy()
+def sample_rows(indices: RowIndices, number: int, *, seed: int) -> RowIndices:
+    """Draw so many of the indices at random: the rows that `DataFrame.sample` draws."""
+    return pd.Series(indices).sample(number, random_state=seed).to_numpy()
 
 
 def join_snapshots(parts: Iterable[pa.Table], members: pd.DataFrame) -> pd.DataFrame:
-    """The members' snapshots as one frame; no more than a part is in memory beside it.
+    """Join the members' snapshots to one frame; no more than one part is in memory beside it.
 
     Args:
         parts: Snapshots, of one `as_of` each; at least one part.
@@ -134,8 +136,8 @@ def join_snapshots(parts: Iterable[pa.Table], members: pd.DataFrame) -> pd.DataF
         The columns of the parts in their order; each lies by itself, so that it can be read without a copy.
     """
     wanted = {as_of: pa.array(ids, pa.string()) for as_of, ids in members.groupby("as_of")["account_id"]}
-    numbers: dict[str, np.ndarray] = {}
-    others: dict[str, list[pa.ChunkedArray]] = {}
+    number_columns: dict[str, np.ndarray] = {}
+    other_columns: dict[str, list[pa.ChunkedArray]] = {}
     names: list[str] = []
     count = 0
     for part in parts:
@@ -146,17 +148,20 @@ def join_snapshots(parts: Iterable[pa.Table], members: pd.DataFrame) -> pd.DataF
         for name, column in zip(names, part.columns, strict=True):
             if pa.types.is_floating(column.type):
                 # As long as it may get: what is never written to takes no memory.
-                whole = numbers.setdefault(name, np.empty(len(members)))
+                whole = number_columns.setdefault(name, np.empty(len(members)))
                 whole[count : count + len(rows)] = column.to_numpy()[rows]
             else:
-                others.setdefault(name, []).append(column.take(pa.array(rows)))
+                other_columns.setdefault(name, []).append(column.take(pa.array(rows)))
         count += len(rows)
-    columns = {name: numbers[name][:count] if name in numbers else _join_chunks(others[name]) for name in names}
+    columns = {
+        name: number_columns[name][:count] if name in number_columns else _join_chunks(other_columns[name])
+        for name in names
+    }
     return pd.DataFrame(columns, copy=False)
 
 
 def _find_wanted_rows(part: pa.Table, wanted: Mapping[Any, pa.Array]) -> np.ndarray:
-    """The places of the wanted accounts' rows in a part."""
+    """Return the indices of the wanted accounts' rows in a part."""
     if not part.num_rows:
         return np.empty(0, dtype="int64")
     ids = wanted.get(part["as_of"][0].as_py(), pa.array([], pa.string()))

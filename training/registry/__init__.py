@@ -1,4 +1,4 @@
-"""Where models are kept: MLflow, the promotion checks and log, the model card.
+"""Keeps models: MLflow, the promotion checks and log, the model card.
 
 In: a fitted model.
 Out: a registered version, a champion, a card.

@@ -1,4 +1,4 @@
-"""The only file that meets MLflow: runs with figures and plots, registered models, the alias `champion`."""
+"""Logs and registers models in MLflow, and promotes them; no other file imports MLflow."""
 
 from __future__ import annotations
 
@@ -71,53 +71,56 @@ def _log_run(
         )
         mlflow.log_text(settings.file.read_text(encoding="utf-8"), "garrison.toml")
         about = model_card.CardContext(settings, fingerprint, run.info.run_id)
-        models = {name: _log_target(mlflow, about, name, f) for name, f in fitted.items() if f.outcomes}
+        models = {name: _log_target(mlflow, about, name, f) for name, f in fitted.items() if f.results}
         return run.info.run_id, {n: _register(mlflow, settings, n, m, fitted[n]) for n, m in models.items()}
 
 
 def _log_target(mlflow: Any, about: model_card.CardContext, name: str, fitted: FittedTarget) -> Any:
     pictures: dict[int, list[Any]] = {}
     mlflow.log_params({f"{name}_{k}": v for k, v in _list_changed_parameters(fitted).items()})
-    for horizon, outcome in fitted.outcomes.items():
-        what = f"{name}_{horizon}d"
-        plain = outcome.evaluation.as_dict()
-        mlflow.log_metrics({f"{what}_{k}": v for k, v in plain.items() if isinstance(v, int | float)})
+    for horizon, outcome in fitted.results.items():
+        key = f"{name}_{horizon}d"
+        figures_by_name = outcome.evaluation.as_dict()
+        mlflow.log_metrics({f"{key}_{k}": v for k, v in figures_by_name.items() if isinstance(v, int | float)})
         for rival, figures in outcome.evaluation.baselines.items():
-            mlflow.log_metrics({f"{what}_{rival}_auc": figures.auc, f"{what}_{rival}_ap": figures.ap})
-        mlflow.log_params({f"{what}_plan": outcome.plan.sentence()})
-        mlflow.set_tag(f"{what}_verdict", outcome.evaluation.verdict)
-        for file, figure in plots.draw_figures(what, outcome):
+            mlflow.log_metrics({f"{key}_{rival}_auc": figures.auc, f"{key}_{rival}_ap": figures.ap})
+        mlflow.log_params({f"{key}_plan": outcome.plan.describe()})
+        mlflow.set_tag(f"{key}_verdict", outcome.evaluation.verdict)
+        for file, figure in plots.draw_figures(key, outcome):
             mlflow.log_figure(figure, f"plots/{file}")
             pictures.setdefault(horizon, []).append(figure)
-    bundle = replace(fitted.bundle, run_id=about.run_id)
+    model = replace(fitted.model, run_id=about.run_id)
     page = model_card.render_card(about, name, fitted, pictures)
     mlflow.log_text(page, f"cards/{name}.html")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # An input example would put a row of the data beside the model; the signature is given outright.
         warnings.filterwarnings("ignore", message=".*input example.*")
-        place = Path(folder) / "bundle"
-        bundle.save(place)
-        promotion_checks.write_evidence(bundle, fitted.figures(), place)
-        (place / model_card.FILE).write_text(page, encoding="utf-8")
-        model = mlflow.pyfunc.log_model(
+        model_folder = Path(folder) / "bundle"
+        model.save(model_folder)
+        promotion_checks.write_evidence(model, fitted.list_figures(), model_folder)
+        (model_folder / model_card.FILE).write_text(page, encoding="utf-8")
+        logged = mlflow.pyfunc.log_model(
             name=name,
             loader_module="training.models.model",
-            data_path=str(place),
-            signature=_build_signature(bundle),
+            data_path=str(model_folder),
+            signature=_build_signature(model),
             pip_requirements=_REQUIREMENTS,
         )
-    if model.signature is None:
+    if logged.signature is None:
         raise RegistryError(f"MLflow stored no signature for {name}", hint="Report this: every column is float64")
-    return model
+    return logged
 
 
 def _list_changed_parameters(fitted: FittedTarget) -> dict[str, Any]:
-    """Where the target's recipe is another than the default: what was tuned, and which features are constrained."""
-    known = {**hyperparameters.PARAMETERS, "trees": hyperparameters.TREES}
-    own = {**fitted.recipe.parameters, "trees": fitted.recipe.trees}
-    told = {"tuned": fitted.recipe.tuned, "monotone": ", ".join(fitted.recipe.constrained(fitted.bundle.features))}
-    differ = {k: v for k, v in own.items() if k != "seed" and not k.startswith("monotone") and v != known.get(k)}
-    return differ | {k: v for k, v in told.items() if v}
+    """Return the hyperparameters that differ from the default, what was tuned, and which features are constrained."""
+    defaults = {**hyperparameters.PARAMETERS, "trees": hyperparameters.TREES}
+    used = {**fitted.hyperparameters.parameters, "trees": fitted.hyperparameters.trees}
+    descriptions = {
+        "tuned": fitted.hyperparameters.tuned,
+        "monotone": ", ".join(fitted.hyperparameters.constrained(fitted.model.features)),
+    }
+    changed = {k: v for k, v in used.items() if k != "seed" and not k.startswith("monotone") and v != defaults.get(k)}
+    return changed | {k: v for k, v in descriptions.items() if v}
 
 
 def _build_signature(bundle: Model) -> Any:
@@ -132,25 +135,25 @@ def _build_signature(bundle: Model) -> Any:
 def _register(mlflow: Any, settings: Settings, name: str, model: Any, fitted: FittedTarget) -> RegisteredModel:
     client = mlflow.MlflowClient()
     registered = f"{settings.company.slug}-{name}"
-    verdicts = [o.evaluation.verdict for o in fitted.outcomes.values()]
-    verdicts += ["insufficient"] * len(fitted.lacking)
+    verdicts = [o.evaluation.verdict for o in fitted.results.values()]
+    verdicts += ["insufficient"] * len(fitted.insufficient)
     worst = (v for v in ("leak_suspected", *verdicts) if v in verdicts and v != "signal")
     verdict = next(worst, "signal")
-    place = Path(mlflow.get_logged_model(model.model_id).artifact_location.removeprefix("file://"))
+    artifact_folder = Path(mlflow.get_logged_model(model.model_id).artifact_location.removeprefix("file://"))
     # Where the flavour keeps the folder that it was given.
     inside = model.flavors["python_function"]["data"]
-    bundle = (place / inside).resolve().relative_to(settings.paths.mlruns.resolve())
+    bundle = (artifact_folder / inside).resolve().relative_to(settings.paths.mlruns.resolve())
     # Tags come with the version in one step: a run killed here leaves no version that can't be promoted.
     tags = {"target": name, "verdict": verdict, "bundle": str(bundle)}
     # It prints to standard error whatever the level of logging.
     with contextlib.redirect_stderr(io.StringIO()):
-        found = mlflow.register_model(model.model_uri, registered, tags=tags)
-    client.set_registered_model_alias(registered, "challenger", found.version)
-    return RegisteredModel(f"{name}-{found.version}", str(bundle), verdict)
+        registered_version = mlflow.register_model(model.model_uri, registered, tags=tags)
+    client.set_registered_model_alias(registered, "challenger", registered_version.version)
+    return RegisteredModel(f"{name}-{registered_version.version}", str(bundle), verdict)
 
 
 def promote(settings: Settings, run: str, *, reason: str, force: bool = False) -> dict[str, Promotion | str]:
-    """Make a run's models the champions, those that pass every promotion check, see `registry.promotion_checks`.
+    """Make a run's models the champions, those that pass every check of `training.registry.promotion_checks`.
 
     Args:
         settings: Of the company.
@@ -166,34 +169,40 @@ def promote(settings: Settings, run: str, *, reason: str, force: bool = False) -
         GarrisonError: There are champions to hold them against, and the company's tables can't be read.
     """
     present = promotion_log.read_current(settings)
-    found = find_versions(settings, run)
-    new = {t: f.folder for t, f in found.items() if t not in present or present[t].version != f.version}
-    judged = promotion_checks.run_checks(settings, new, present)
+    version_by_target = find_versions(settings, run)
+    new = {t: f.folder for t, f in version_by_target.items() if t not in present or present[t].version != f.version}
+    checks = promotion_checks.run_checks(settings, new, present)
     with _open_mlflow(settings) as mlflow:
         client = mlflow.MlflowClient()
-        done: dict[str, Promotion | str] = {}
-        for target, version in found.items():
-            if target not in judged:
+        results: dict[str, Promotion | str] = {}
+        for target, version in version_by_target.items():
+            if target not in checks:
                 _move_champion_alias(client, settings, target, version.version)
-                done[target] = present[target]
+                results[target] = present[target]
                 continue
-            against = list(promotion_checks.list_failed(judged[target]))
-            if against and (not force or any(c.final for c in against)):
-                told = "; ".join(f"{c.name}: {c.said}" for c in against)
-                done[target] = f"{version.version} stays a challenger: {told}"
+            failed = list(promotion_checks.list_failed(checks[target]))
+            if failed and (not force or any(c.final for c in failed)):
+                reasons = "; ".join(f"{c.name}: {c.explanation}" for c in failed)
+                results[target] = f"{version.version} stays a challenger: {reasons}"
             else:
-                done[target] = _promote(settings, client, version, target, reason=reason, judged=judged[target])
-    return done
+                results[target] = _promote(settings, client, version, target, reason=reason, checks=checks[target])
+    return results
 
 
 def _promote(  # noqa: PLR0913  # all but the first four named
-    settings: Settings, client: Any, found: ModelVersion, target: str, *, reason: str, judged: tuple[PromotionCheck, ...]
+    settings: Settings,
+    client: Any,
+    version: ModelVersion,
+    target: str,
+    *,
+    reason: str,
+    checks: tuple[PromotionCheck, ...],
 ) -> Promotion:
-    _move_champion_alias(client, settings, target, found.version)
-    told = {c.name: f"{'passed' if c.passed else 'refused, and forced'}: {c.said}" for c in judged}
-    place = str(found.folder.relative_to(settings.paths.mlruns))
+    _move_champion_alias(client, settings, target, version.version)
+    outcomes = {c.name: f"{'passed' if c.passed else 'refused, and forced'}: {c.explanation}" for c in checks}
+    folder = str(version.folder.relative_to(settings.paths.mlruns))
     promotion = Promotion(
-        promotion_log.format_now(), "promote", target, found.version, found.run_id, place, reason, told
+        promotion_log.format_now(), "promote", target, version.version, version.run_id, folder, reason, outcomes
     )
     promotion_log.append_promotion(settings, promotion)
     return promotion
@@ -209,7 +218,7 @@ def _move_champion_alias(client: Any, settings: Settings, target: str, version: 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One target's model of a run.
+    """Registered model of one target of a run.
 
     Args:
         version: Such as churn-3.
@@ -223,7 +232,7 @@ class ModelVersion:
 
 
 def find_versions(settings: Settings, run: str) -> dict[str, ModelVersion]:
-    """A run's models by target.
+    """Return a run's models by target.
 
     Args:
         settings: Of the company.
@@ -236,27 +245,29 @@ def find_versions(settings: Settings, run: str) -> dict[str, ModelVersion]:
     with _open_mlflow(settings) as mlflow:
         client = mlflow.MlflowClient()
         names = {target: f"{settings.company.slug}-{target}" for target in settings.targets}
-        every = {t: client.search_model_versions(f"name = '{name}'") for t, name in names.items()}
+        registered = {t: client.search_model_versions(f"name = '{name}'") for t, name in names.items()}
         if run == "latest":
-            run = _find_latest_run(mlflow, settings, {v.run_id for found in every.values() for v in found})
-        found = {}
-        for target, its in every.items():
-            for v in its:
+            run = _find_latest_run(
+                mlflow, settings, {v.run_id for version_by_target in registered.values() for v in version_by_target}
+            )
+        version_by_target = {}
+        for target, target_versions in registered.items():
+            for v in target_versions:
                 # A search does not tell aliases.
                 if run == v.run_id or run in client.get_model_version(names[target], v.version).aliases:
                     folder = settings.paths.mlruns / v.tags["bundle"]
-                    found[target] = ModelVersion(f"{target}-{v.version}", v.run_id, folder)
+                    version_by_target[target] = ModelVersion(f"{target}-{v.version}", v.run_id, folder)
                     break
-    if not found:
+    if not version_by_target:
         raise RegistryError(
             f"there is no run {run} with models of {settings.company.name}",
             hint="Name one that fit printed, or latest, champion or challenger",
         )
-    return found
+    return version_by_target
 
 
 def load_models(settings: Settings, run: str) -> dict[str, Model]:
-    """A run's models by target, loaded; arguments and errors as those of `versions`."""
+    """Load a run's models by target; arguments and errors as those of `find_versions`."""
     return {t: Model.load(v.folder, version=v.version) for t, v in find_versions(settings, run).items()}
 
 
@@ -273,7 +284,7 @@ def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:
 
 
 def _find_latest_run(mlflow: Any, settings: Settings, known: set[str]) -> str:
-    """The newest run that ended well, of those that have models."""
+    """Return the newest run that ended well, of those that have models."""
     runs = mlflow.search_runs(
         experiment_names=[settings.company.slug],
         filter_string="attributes.status = 'FINISHED'",
@@ -289,7 +300,7 @@ def _find_latest_run(mlflow: Any, settings: Settings, known: set[str]) -> str:
 
 
 def _check_not_moved(mlflow: Any, settings: Settings) -> None:
-    """Refuse a database whose folder was moved: MLflow would go on writing to where it was made."""
+    """Raise an error if the database's folder was moved: MLflow would go on writing to where it was made."""
     made = Path(mlflow.get_experiment_by_name(settings.company.slug).artifact_location.removeprefix("file://"))
     if made.resolve() != settings.paths.mlruns.resolve() / "artifacts":
         raise RegistryError(
@@ -301,7 +312,7 @@ def _check_not_moved(mlflow: Any, settings: Settings) -> None:
 
 @contextlib.contextmanager
 def _open_mlflow(settings: Settings) -> Iterator[Any]:
-    """MLflow on this company's database; its errors become ours."""
+    """Open MLflow on this company's database; its errors become `RegistryError`."""
     # No figures to third parties, and no noise of hints, progress bars, and traces of errors that become ours.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
@@ -320,8 +331,8 @@ def _open_mlflow(settings: Settings) -> Iterator[Any]:
         mlflow.set_experiment(settings.company.slug)
         yield mlflow
     except (MlflowException, SQLAlchemyError) as error:
-        there = str(error).strip().splitlines()[0]
-        hint = "Another process holds it: wait, or end that process" if "locked" in there else "See mlruns/README.md"
+        message = str(error).strip().splitlines()[0]
+        hint = "Another process holds it: wait, or end that process" if "locked" in message else "See mlruns/README.md"
         raise RegistryError(
-            f"MLflow's database {folder / 'mlflow.db'} can't be used", found=there, hint=hint
+            f"MLflow's database {folder / 'mlflow.db'} can't be used", found=message, hint=hint
         ) from error

@@ -1,4 +1,4 @@
-"""The model card: one page a target that says what its model is for, how good it is, and where it is not to be trusted.
+"""Writes the model card: one page per target on what its model is for, how good it is, and where not to trust it.
 
 It needs nothing beside it: style and pictures are in the page, and it asks no other address for anything.
 """
@@ -63,7 +63,7 @@ _COHORTS = {
 
 @dataclass(frozen=True)
 class CardContext:
-    """What all cards of one run share.
+    """The run that a card describes.
 
     Args:
         settings: Of the company.
@@ -78,7 +78,7 @@ class CardContext:
 
 @dataclass(frozen=True)
 class FamilyEffect:
-    """What features that say much the same do to the score together.
+    """Joint effect on the score of features that say much the same.
 
     Args:
         name: Of the family.
@@ -98,7 +98,7 @@ class FamilyEffect:
 
 
 def render_card(about: CardContext, target: str, fitted: FittedTarget, pictures: Mapping[int, Sequence[Any]]) -> str:
-    """The page.
+    """Render the card as an HTML page.
 
     Args:
         about: The run.
@@ -131,7 +131,7 @@ def render_card(about: CardContext, target: str, fitted: FittedTarget, pictures:
 
 
 def copy_card(folder: Path, file: Path) -> Path:
-    """Write the card that lies in a bundle's folder to a file, whole or not at all.
+    """Copy the card in a model's folder to a file, whole or not at all.
 
     Raises:
         RegistryError: There is none.
@@ -146,55 +146,56 @@ def copy_card(folder: Path, file: Path) -> Path:
 
 
 def describe_label(target: Churn | Upsell) -> str:
-    """What counts as coming true, with this company's settings of it."""
-    own = target.label.model_dump(exclude_defaults=True, exclude={"kind"})
-    said = [f"{name} = {value}" for name, value in own.items()]
-    said += [f"lead_days = {target.lead_days}"] if target.lead_days else []
-    return labels.describe_definition(target).replace("`", "") + (f" Here {', '.join(said)}." if said else "")
+    """Describe what counts as positive, with this company's settings of it."""
+    changed = target.label.model_dump(exclude_defaults=True, exclude={"kind"})
+    phrases = [f"{name} = {value}" for name, value in changed.items()]
+    phrases += [f"lead_days = {target.lead_days}"] if target.lead_days else []
+    return labels.describe_definition(target).replace("`", "") + (f" Here {', '.join(phrases)}." if phrases else "")
 
 
-def describe_cohort(asked: Cohort) -> str:
-    """Who is scored, in words."""
-    products = f", of {', '.join(asked.products)} alone" if asked.products else ""
-    return _COHORTS[asked.kind].format(days=asked.within_days) + products
+def describe_cohort(cohort: Cohort) -> str:
+    """Describe who is scored."""
+    products = f", of {', '.join(cohort.products)} alone" if cohort.products else ""
+    return _COHORTS[cohort.kind].format(days=cohort.within_days) + products
 
 
 def find_weak_segments(evaluation: Evaluation) -> tuple[SegmentFigures, ...]:
-    """The segments in which the model ranks worse than among all, beyond chance: the whole interval lies below."""
+    """Return the segments in which the model ranks worse than overall, beyond chance: the whole interval lies below."""
     return tuple(p for p in evaluation.by_segment if p.auc_high is not None and p.auc_high < evaluation.auc)
 
 
-def rank_families(bundle: Model, horizon: int, catalog: Catalog) -> list[FamilyEffect]:
-    """What moves the scores of one horizon, the strongest first, on rows of the bundle's reference."""
-    among = len(bundle.reference)
-    rows = bundle.reference.iloc[np.linspace(0, among - 1, min(among, _ROWS)).astype(int)]
-    parts = bundle.contributions(bundle.matrix(rows), horizon)
-    names = [catalog.find_feature(f).family for f in bundle.features]
-    found = []
+def rank_families(model: Model, horizon: int, catalog: Catalog) -> list[FamilyEffect]:
+    """Rank the families of features by their effect on the scores of one horizon, on rows of the model's reference."""
+    size = len(model.reference)
+    rows = model.reference.iloc[np.linspace(0, size - 1, min(size, _ROWS)).astype(int)]
+    parts = model.contributions(model.matrix(rows), horizon)
+    names = [catalog.find_feature(f).family for f in model.features]
+    effects = []
     for name in dict.fromkeys(names):
-        its = [i for i, n in enumerate(names) if n == name]
-        leader = max(its, key=lambda i: np.abs(parts[:, i]).mean())
-        column = bundle.features[leader]
-        strength = float(np.abs(parts[:, its].sum(axis=1)).mean())
+        columns = [i for i, n in enumerate(names) if n == name]
+        leader = max(columns, key=lambda i: np.abs(parts[:, i]).mean())
+        column = model.features[leader]
+        strength = float(np.abs(parts[:, columns].sum(axis=1)).mean())
         direction = _describe_direction(rows[column], parts[:, leader])
-        found.append(FamilyEffect(name, strength, 0.0, column, catalog.find_feature(column).sentence, direction))
-    total = sum(f.strength for f in found) or 1.0
-    ranked = sorted(found, key=lambda f: -f.strength)
+        effects.append(FamilyEffect(name, strength, 0.0, column, catalog.find_feature(column).sentence, direction))
+    total = sum(f.strength for f in effects) or 1.0
+    ranked = sorted(effects, key=lambda f: -f.strength)
     return [FamilyEffect(**{**vars(f), "share": f.strength / total}) for f in ranked if f.strength]
 
 
 def _describe_direction(values: pd.Series, parts: np.ndarray) -> str:
-    there = values.notna().to_numpy()
+    """Describe which way the score moves with a feature."""
+    is_known = values.notna().to_numpy()
     if not pd.api.types.is_numeric_dtype(values):
-        means = pd.Series(parts[there]).groupby(values[there].to_numpy(dtype=object)).mean().sort_values()
+        means = pd.Series(parts[is_known]).groupby(values[is_known].to_numpy(dtype=object)).mean().sort_values()
         return f"{means.index[-1]} raises it, {means.index[0]} lowers it" if len(means) > 1 else "depends on the value"
-    numbers, moved = values[there].to_numpy(dtype="float64"), parts[there]
+    numbers, moved = values[is_known].to_numpy(dtype="float64"), parts[is_known]
     if len(np.unique(numbers)) < 2 or len(np.unique(moved)) < 2:
         return "depends on whether it is known"
-    found = float(pd.Series(numbers).rank().corr(pd.Series(moved).rank()))
-    if abs(found) < _CLEAR:
+    correlation = float(pd.Series(numbers).rank().corr(pd.Series(moved).rank()))
+    if abs(correlation) < _CLEAR:
         return "neither way throughout"
-    return "more of it raises the score" if found > 0 else "more of it lowers the score"
+    return "more of it raises the score" if correlation > 0 else "more of it lowers the score"
 
 
 def _summarise_horizon(outcome: HoldoutResult, figures: Sequence[Any]) -> dict[str, Any]:
@@ -211,16 +212,16 @@ def _summarise_horizon(outcome: HoldoutResult, figures: Sequence[Any]) -> dict[s
 
 
 def _iterate_limits(fitted: FittedTarget) -> Iterator[tuple[str, str]]:
-    """(reason, the horizons of which it is said), each once."""
-    said: dict[str, list[str]] = {}
-    for what, found in fitted.list_figures().items():
-        for reason in found.reasons:
-            said.setdefault(reason, []).append(what)
-    yield from ((reason, ", ".join(whats)) for reason, whats in said.items())
+    """Yield (reason, the horizons that have it), each reason once."""
+    horizons_by_reason: dict[str, list[str]] = {}
+    for key, result in fitted.list_figures().items():
+        for reason in result.reasons:
+            horizons_by_reason.setdefault(reason, []).append(key)
+    yield from ((reason, ", ".join(keys)) for reason, keys in horizons_by_reason.items())
 
 
 def _encode_figure(figure: Any) -> str:
-    """A figure as the address of a picture that is in the address itself."""
+    """Return a figure as a data URL."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=80)
     return "data:image/png;base64," + base64.b64encode(drawn.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""Promotion checks: what a candidate must show before it may serve, each with its figures.
+"""Checks a candidate before it may serve; each check gives its figures.
 
 - verdict: every horizon has a signal. A suspected leak is the one thing that no force overrides.
 - champion: on rows later than all that either learned from, the mean AUC over the horizons is above the champion's,
@@ -44,108 +44,108 @@ _MUCH_WORSE = 0.05
 
 @dataclass(frozen=True)
 class PromotionCheck:
-    """One check's outcome.
+    """Outcome of one check.
 
     Args:
         name: verdict, champion, calibration, segments or parity.
         passed: Whether it lets the candidate pass.
-        said: Why, with its figures.
+        explanation: The reason, with its figures.
         final: Whether not even force overrides it.
     """
 
     name: str
     passed: bool
-    said: str
+    explanation: str
     final: bool = False
 
 
 @dataclass(frozen=True)
 class ChampionComparison:
-    """The candidate held against the champion.
+    """Comparison of the candidate with the champion.
 
     Args:
         champion: Its version, such as churn-2; empty where there is none.
-        found: By target and horizon, with the champion as `a`; empty where they couldn't be compared.
-        why: They couldn't, in words.
-        passed: Whether that stops nothing.
+        comparisons: By target and horizon, with the champion as `a`; empty if they couldn't be compared.
+        reason: Why they couldn't.
+        passed: Whether that lets the candidate pass.
     """
 
     champion: str = ""
-    found: Mapping[str, ModelComparison] = field(default_factory=dict)
-    why: str = "there is no champion yet"
+    comparisons: Mapping[str, ModelComparison] = field(default_factory=dict)
+    reason: str = "there is no champion yet"
     passed: bool = True
 
 
-def write_evidence(bundle: Model, figures: Mapping[str, Evaluation | InsufficientData], folder: Path) -> None:
-    """Write what promotion looks at beside a saved bundle: the figures, and probabilities of rows of its reference.
+def write_evidence(model: Model, figures: Mapping[str, Evaluation | InsufficientData], folder: Path) -> None:
+    """Write what promotion checks beside a saved model: the figures, and probabilities of rows of its reference.
 
     Args:
-        bundle: As it was judged.
-        figures: By target and horizon, such as churn_90d; all that were asked for.
-        folder: Of the bundle.
+        model: As it was evaluated.
+        figures: By target and horizon, such as churn_90d; all that the settings ask for.
+        folder: Of the saved model.
     """
-    plain = {what: found.as_dict() for what, found in figures.items()}
-    (folder / _FIGURES).write_text(json.dumps(plain, indent=1, allow_nan=False), encoding="utf-8")
-    frame = _select_rows(bundle)
-    scores = pd.DataFrame(bundle.probabilities(bundle.matrix(frame)), columns=[f"{h}d" for h in bundle.horizons])
+    fields = {key: result.as_dict() for key, result in figures.items()}
+    (folder / _FIGURES).write_text(json.dumps(fields, indent=1, allow_nan=False), encoding="utf-8")
+    frame = _select_rows(model)
+    scores = pd.DataFrame(model.probabilities(model.matrix(frame)), columns=[f"{h}d" for h in model.horizons])
     scores.to_parquet(folder / _PARITY, index=False)
 
 
 def run_checks(
     settings: Settings, candidates: Mapping[str, Path], present: Mapping[str, Promotion]
 ) -> dict[str, tuple[PromotionCheck, ...]]:
-    """Every check of every candidate, by target.
+    """Run every check of every candidate; return them by target.
 
     Args:
         settings: Of the company.
-        candidates: By target, the bundle's folder.
+        candidates: By target, the folder of the saved model.
         present: The promotions in force, by target.
 
     Raises:
-        RegistryError: A candidate's folder is not a whole bundle.
-        GarrisonError: There are champions to hold them against, and the company's tables can't be read.
+        RegistryError: A candidate's folder is damaged.
+        GarrisonError: There are champions to compare with, and the company's tables can't be read.
     """
-    bundles = {target: Model.load(folder) for target, folder in candidates.items()}
-    held = compare_with_champions(settings, bundles, present)
-    return {target: check_candidate(candidates[target], bundle, held[target]) for target, bundle in bundles.items()}
+    models = {target: Model.load(folder) for target, folder in candidates.items()}
+    comparisons = compare_with_champions(settings, models, present)
+    return {target: check_candidate(candidates[target], model, comparisons[target]) for target, model in models.items()}
 
 
 def compare_with_champions(
-    settings: Settings, bundles: Mapping[str, Model], present: Mapping[str, Promotion]
+    settings: Settings, models: Mapping[str, Model], present: Mapping[str, Promotion]
 ) -> dict[str, ChampionComparison]:
-    """Hold each candidate against the champion of its target; without any champion no table is read."""
-    rivals = [target for target in bundles if target in present]
-    if not rivals:
-        return dict.fromkeys(bundles, ChampionComparison())
+    """Compare each candidate with the champion of its target; without any champion no table is read."""
+    targets = [target for target in models if target in present]
+    if not targets:
+        return dict.fromkeys(models, ChampionComparison())
     with History.open(settings) as history:
-        found = {
-            target: _compare_with_champion(history, settings, bundles[target], present[target]) for target in rivals
+        comparisons = {
+            target: _compare_with_champion(history, settings, models[target], present[target]) for target in targets
         }
-    return dict.fromkeys(bundles, ChampionComparison()) | found
+    return dict.fromkeys(models, ChampionComparison()) | comparisons
 
 
-def check_candidate(folder: Path, bundle: Model, held: ChampionComparison) -> tuple[PromotionCheck, ...]:
-    """All checks of one candidate.
+def check_candidate(folder: Path, model: Model, comparison: ChampionComparison) -> tuple[PromotionCheck, ...]:
+    """Run all checks of one candidate.
 
     Args:
-        folder: Of its bundle.
-        bundle: As loaded from there.
-        held: It against the champion.
+        folder: Of the saved model.
+        model: As loaded from there.
+        comparison: With the champion.
     """
     try:
         figures = json.loads((folder / _FIGURES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return (
             PromotionCheck(
-                "verdict", passed=False, said="its folder has no figures: it is of an older version, train again"
+                "verdict", passed=False, explanation="its folder has no figures: it is of an older version, train again"
             ),
         )
     return (
         _check_verdict(figures),
-        _check_champion(held),
-        _check_calibration(figures, held),
-        _check_segments(held),
-        _check_parity(folder, bundle),
+        _check_champion(comparison),
+        _check_calibration(figures, comparison),
+        _check_segments(comparison),
+        _check_parity(folder, model),
     )
 
 
@@ -156,102 +156,117 @@ def _compare_with_champion(
     try:
         champion = promotion_log.load_model(settings, present)
         if not set(champion.horizons) & set(candidate.horizons):
-            return ChampionComparison(version, why=f"the champion {version} has no horizon of the candidate's")
+            return ChampionComparison(version, reason=f"the champion {version} has no horizon of the candidate's")
         if champion.learned_until is None:
-            return ChampionComparison(version, why=f"the champion {version} does not say until when it learned")
-        found = compare(history, settings, {target: champion}, {target: candidate})
+            return ChampionComparison(version, reason=f"the champion {version} does not say until when it learned")
+        comparisons = compare(history, settings, {target: champion}, {target: candidate})
     except LabelError as error:
         return ChampionComparison(
-            version, why=f"it can't be held against the champion {version}: {error}", passed=False
+            version, reason=f"it can't be held against the champion {version}: {error}", passed=False
         )
     except RegistryError as error:
-        return ChampionComparison(version, why=f"the champion {version} can't score the data as they are now: {error}")
-    return ChampionComparison(version, found, why="")
+        return ChampionComparison(
+            version, reason=f"the champion {version} can't score the data as they are now: {error}"
+        )
+    return ChampionComparison(version, comparisons, reason="")
 
 
 def _check_verdict(figures: Mapping[str, Any]) -> PromotionCheck:
-    without = {what: found for what, found in figures.items() if found["verdict"] != "signal"}
+    without = {key: figure_set for key, figure_set in figures.items() if figure_set["verdict"] != "signal"}
     if not without:
-        leads = [f"{what}: {found['reasons'][0]}" for what, found in figures.items()]
-        return PromotionCheck("verdict", passed=True, said="; ".join(leads))
-    said = [f"{what} is {found['verdict']} ({next(iter(found['reasons']), '')})" for what, found in without.items()]
-    leak = any(found["verdict"] == LEAK for found in without.values())
-    return PromotionCheck("verdict", passed=False, said="; ".join(said), final=leak)
-
-
-def _check_champion(held: ChampionComparison) -> PromotionCheck:
-    if not held.found:
-        return PromotionCheck("champion", passed=held.passed, said=held.why)
-    every = [(what, d) for what, found in held.found.items() for d in found.differences]
-    lead = float(np.mean([d.difference for _, d in every if d.figure == "auc"]))
-    worse = [(what, d) for what, d in every if d.figure in {"auc", "ap", "brier"} and d.better == "a"]
-    told = worse or [(what, d) for what, d in every if d.figure == "auc"]
-    rows = ", ".join(f"{found.rows:,} rows of {what}" for what, found in held.found.items())
-    said = f"mean AUC {lead:+.4f} against {held.champion} on {rows} later than both learned from: " + "; ".join(
-        f"{what} {d.figure} {d.a:.4f} to {d.b:.4f} ({d.low:+.4f} to {d.high:+.4f})" for what, d in told
-    )
-    return PromotionCheck("champion", passed=lead > 0 and not worse, said=said)
-
-
-def _check_calibration(figures: Mapping[str, Any], held: ChampionComparison) -> PromotionCheck:
-    own = {what: (f["ece"], f["ece_noise"], None) for what, f in figures.items() if "ece_noise" in f}
-    later = {what: (c.ece[1], c.ece_noise[1], c.ece[0]) for what, c in held.found.items()}
-    every = {**own, **later}
-    bad = {what: e for what, e in every.items() if e[0] > max(_GOOD_ERROR, e[1], e[2] or 0.0)}
-    said = [
-        f"{what} {ece:.3f}, noise up to {noise:.3f}" + ("" if his is None else f", {held.champion} {his:.3f}")
-        for what, (ece, noise, his) in (bad or every).items()
+        reasons_of_signal = [f"{key}: {figure_set['reasons'][0]}" for key, figure_set in figures.items()]
+        return PromotionCheck("verdict", passed=True, explanation="; ".join(reasons_of_signal))
+    reasons = [
+        f"{key} is {figure_set['verdict']} ({next(iter(figure_set['reasons']), '')})"
+        for key, figure_set in without.items()
     ]
-    return PromotionCheck("calibration", passed=bool(every) and not bad, said=f"calibration error of {'; '.join(said)}")
+    leak = any(figure_set["verdict"] == LEAK for figure_set in without.values())
+    return PromotionCheck("verdict", passed=False, explanation="; ".join(reasons), final=leak)
 
 
-def _check_segments(held: ChampionComparison) -> PromotionCheck:
-    known = [(what, s, s.auc) for what, found in held.found.items() for s in found.segments if s.auc]
-    worse = [(what, s, d) for what, s, d in known if d.high < 0 and d.difference <= -_MUCH_WORSE]
-    if not worse:
-        said = f"none of {len(known)} is much worse than with {held.champion}" if known else "none to compare"
-        return PromotionCheck("segments", passed=True, said=said)
-    told = (
-        f"{what}, {s.by} {s.value} ({s.rows:,} rows): AUC {d.a:.3f} to {d.b:.3f} ({d.low:+.3f} to {d.high:+.3f})"
-        for what, s, d in worse
+def _check_champion(comparison: ChampionComparison) -> PromotionCheck:
+    if not comparison.comparisons:
+        return PromotionCheck("champion", passed=comparison.passed, explanation=comparison.reason)
+    every = [(key, d) for key, result in comparison.comparisons.items() for d in result.differences]
+    lead = float(np.mean([d.difference for _, d in every if d.figure == "auc"]))
+    worse = [(key, d) for key, d in every if d.figure in {"auc", "ap", "brier"} and d.better == "a"]
+    shown = worse or [(key, d) for key, d in every if d.figure == "auc"]
+    rows = ", ".join(f"{result.rows:,} rows of {key}" for key, result in comparison.comparisons.items())
+    explanation = (
+        f"mean AUC {lead:+.4f} against {comparison.champion} on {rows} later than both learned from: "
+        + "; ".join(f"{key} {d.figure} {d.a:.4f} to {d.b:.4f} ({d.low:+.4f} to {d.high:+.4f})" for key, d in shown)
     )
-    return PromotionCheck("segments", passed=False, said="; ".join(told))
+    return PromotionCheck("champion", passed=lead > 0 and not worse, explanation=explanation)
 
 
-def _check_parity(folder: Path, bundle: Model) -> PromotionCheck:
+def _check_calibration(figures: Mapping[str, Any], comparison: ChampionComparison) -> PromotionCheck:
+    own_errors = {key: (f["ece"], f["ece_noise"], None) for key, f in figures.items() if "ece_noise" in f}
+    later_errors = {key: (c.ece[1], c.ece_noise[1], c.ece[0]) for key, c in comparison.comparisons.items()}
+    errors = {**own_errors, **later_errors}
+    too_large = {key: e for key, e in errors.items() if e[0] > max(_GOOD_ERROR, e[1], e[2] or 0.0)}
+    descriptions = [
+        f"{key} {ece:.3f}, noise up to {noise:.3f}"
+        + ("" if of_champion is None else f", {comparison.champion} {of_champion:.3f}")
+        for key, (ece, noise, of_champion) in (too_large or errors).items()
+    ]
+    return PromotionCheck(
+        "calibration",
+        passed=bool(errors) and not too_large,
+        explanation=f"calibration error of {'; '.join(descriptions)}",
+    )
+
+
+def _check_segments(comparison: ChampionComparison) -> PromotionCheck:
+    known = [(key, s, s.auc) for key, result in comparison.comparisons.items() for s in result.segments if s.auc]
+    worse = [(key, s, d) for key, s, d in known if d.high < 0 and d.difference <= -_MUCH_WORSE]
+    if not worse:
+        explanation = (
+            f"none of {len(known)} is much worse than with {comparison.champion}" if known else "none to compare"
+        )
+        return PromotionCheck("segments", passed=True, explanation=explanation)
+    descriptions = (
+        f"{key}, {s.by} {s.value} ({s.rows:,} rows): AUC {d.a:.3f} to {d.b:.3f} ({d.low:+.3f} to {d.high:+.3f})"
+        for key, s, d in worse
+    )
+    return PromotionCheck("segments", passed=False, explanation="; ".join(descriptions))
+
+
+def _check_parity(folder: Path, model: Model) -> PromotionCheck:
     try:
         expected = pd.read_parquet(folder / _PARITY).to_numpy()
     except (OSError, ValueError) as error:
         return PromotionCheck(
-            "parity", passed=False, said=f"the probabilities it was judged with can't be read: {error}"
+            "parity", passed=False, explanation=f"the probabilities it was judged with can't be read: {error}"
         )
-    frame = _select_rows(bundle)
-    batch = bundle.probabilities(bundle.matrix(frame))
+    frame = _select_rows(model)
+    batch = model.probabilities(model.matrix(frame))
     if batch.shape != expected.shape:
         return PromotionCheck(
-            "parity", passed=False, said=f"{batch.shape} probabilities, {expected.shape} when it was judged"
+            "parity", passed=False, explanation=f"{batch.shape} probabilities, {expected.shape} when it was judged"
         )
     alone = np.concatenate(
-        [bundle.probabilities(bundle.matrix(frame.iloc[[i]])) for i in _spread_evenly(len(frame), _ALONE)]
+        [model.probabilities(model.matrix(frame.iloc[[i]])) for i in _spread_evenly(len(frame), _ALONE)]
     )
-    apart = _count_different(batch, expected) + _count_different(alone, expected[_spread_evenly(len(frame), _ALONE)])
-    said = f"{apart} of {len(batch)} rows in batch and {len(alone)} alone differ from when it was judged"
-    return PromotionCheck("parity", passed=apart == 0, said=said)
+    different = _count_different(batch, expected) + _count_different(
+        alone, expected[_spread_evenly(len(frame), _ALONE)]
+    )
+    explanation = f"{different} of {len(batch)} rows in batch and {len(alone)} alone differ from when it was judged"
+    return PromotionCheck("parity", passed=different == 0, explanation=explanation)
 
 
 def _count_different(one: np.ndarray, other: np.ndarray) -> int:
     return int((one != other).any(axis=1).sum())
 
 
-def _select_rows(bundle: Model) -> pd.DataFrame:
-    return bundle.reference.iloc[_spread_evenly(len(bundle.reference), _ROWS)]
+def _select_rows(model: Model) -> pd.DataFrame:
+    return model.reference.iloc[_spread_evenly(len(model.reference), _ROWS)]
 
 
 def _spread_evenly(among: int, most: int) -> np.ndarray:
-    """So many places, evenly from the first to the last."""
+    """Return at most so many row indices, evenly from the first to the last."""
     return np.linspace(0, among - 1, min(among, most)).astype(int)
 
 
 def list_failed(found: Iterable[PromotionCheck]) -> Iterator[PromotionCheck]:
-    """Those that stop a promotion."""
+    """Yield the checks that stop a promotion."""
     return (check for check in found if not check.passed)

@@ -1,4 +1,4 @@
-"""The promotion log: which model serves, since when and why. Aliases keep no history, so this file does.
+"""Reads and writes the promotion log: which model serves, since when and why.
 
 One JSON object a line in mlruns/, only ever appended to; the last line of a target names its champion. Reading
 it needs no MLflow, so that a service starts fast and runs where MLflow isn't.
@@ -43,17 +43,17 @@ class Promotion:
 
 
 def format_now() -> str:
-    """This second, in ISO."""
+    """Return the present second in ISO format."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def locate_log(settings: Settings) -> Path:
-    """Where the log lies."""
+    """Return the file of the log."""
     return settings.paths.mlruns / f"{settings.company.slug}-promotions.jsonl"
 
 
 def read_promotions(settings: Settings) -> list[Promotion]:
-    """All promotions, the oldest first; a last line that a kill cut short is no promotion.
+    """Read all promotions, the oldest first; a last line that a kill cut short is no promotion.
 
     Raises:
         RegistryError: A whole line can't be read.
@@ -61,9 +61,9 @@ def read_promotions(settings: Settings) -> list[Promotion]:
     path = locate_log(settings)
     if not path.exists():
         return []
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+    complete_lines = path.read_text(encoding="utf-8").rpartition("\n")[0]
     try:
-        return [Promotion(**json.loads(line)) for line in whole.splitlines() if line]
+        return [Promotion(**json.loads(line)) for line in complete_lines.splitlines() if line]
     except (ValueError, TypeError) as error:
         raise RegistryError(
             f"{path} has a line that is no promotion", found=str(error), hint="Correct or remove that line"
@@ -71,7 +71,7 @@ def read_promotions(settings: Settings) -> list[Promotion]:
 
 
 def append_promotion(settings: Settings, promotion: Promotion) -> None:
-    """Add a line, and have it on disk before returning."""
+    """Append a line, and have it on disk before returning."""
     path = locate_log(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -85,12 +85,12 @@ def append_promotion(settings: Settings, promotion: Promotion) -> None:
 
 
 def read_current(settings: Settings) -> dict[str, Promotion]:
-    """The promotion in force, by target."""
+    """Return the promotion in force, by target."""
     return {p.target: p for p in read_promotions(settings)}
 
 
 def load_champions(settings: Settings) -> dict[str, Model]:
-    """The models that serve, by target; a target without one is missing.
+    """Load the models that serve, by target; a target without one is missing.
 
     Raises:
         RegistryError: A champion's folder is gone or not whole.
@@ -101,7 +101,7 @@ def load_champions(settings: Settings) -> dict[str, Model]:
 
 
 def load_model(settings: Settings, promotion: Promotion) -> Model:
-    """The model that a promotion made champion.
+    """Load the model that a promotion made champion.
 
     Raises:
         RegistryError: Its folder is gone or not whole.
@@ -110,7 +110,7 @@ def load_model(settings: Settings, promotion: Promotion) -> Model:
 
 
 def find_previous(settings: Settings, target: str) -> Promotion:
-    """The last champion of a target that was another than the present one.
+    """Return the last champion of a target other than the present one.
 
     Raises:
         RegistryError: There was none.
@@ -119,5 +119,5 @@ def find_previous(settings: Settings, target: str) -> Promotion:
     for promotion in reversed(log):
         if promotion.version != log[-1].version:
             return promotion
-    there = f"only {log[-1].version}" if log else "no promotion at all"
-    raise RegistryError(f"there is no earlier champion of {target} to go back to", found=there)
+    present = f"only {log[-1].version}" if log else "no promotion at all"
+    raise RegistryError(f"there is no earlier champion of {target} to go back to", found=present)

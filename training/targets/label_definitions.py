@@ -1,4 +1,4 @@
-"""The kinds of label: each function is the definition of one, as a question to the canonical tables.
+"""Defines the kinds of label, one function each, as queries of the canonical tables.
 
 All look at the label's window `[start, end)`, which is `[as_of + lead, as_of + lead + horizon)`. The lead is the time
 that owners have to act in. What came true for good before the window (an account gone, revenue already down or up) is
@@ -28,7 +28,7 @@ from training.targets.merges import build_versions, exclude_copies, told
 
 @dataclass(frozen=True)
 class LabelKind:
-    """One kind of label.
+    """Kind of label, with its definition.
 
     Args:
         answer: Its definition. Takes (row, account_id, as_of, start, end), instants in µs, and the label's settings;
@@ -43,7 +43,7 @@ class LabelKind:
 
 
 def label_ended(asked: ir.Table, _: ChurnLabel) -> ir.Table:
-    """Leaving as the company records it: `ended_at` of a row in `lifetimes` lies in the window.
+    """Label an account as churned where the company recorded it: `ended_at` of a row in `lifetimes` is in the window.
 
     Lead: an account with an end inside the lead is not asked. An account that left and came back has two rows in
     `lifetimes`, and each end counts; rows of one unbroken spell are to be joined by the table's query.
@@ -52,7 +52,7 @@ def label_ended(asked: ir.Table, _: ChurnLabel) -> ir.Table:
 
 
 def label_lapse(asked: ir.Table, label: ChurnLabel) -> ir.Table:
-    """Contractual churn: in the window a term ends, and none follows within `grace_days`; see `lapses`.
+    """Label an account as churned where a term ends in the window and none follows within `grace_days` (`find_lapses`).
 
     Coming back within the grace is not churn. Lead: an account that lapsed inside the lead is not asked.
     """
@@ -60,7 +60,7 @@ def label_lapse(asked: ir.Table, label: ChurnLabel) -> ir.Table:
 
 
 def label_no_purchase(asked: ir.Table, label: ChurnLabel) -> ir.Table:
-    """Churn without a contract: not one purchase in the window. A refund is no purchase; one for nothing is.
+    """Label an account as churned without one purchase in the window. A refund is no purchase; one for nothing is.
 
     Lead: purchases inside it neither save an account nor lose it; all are asked.
     """
@@ -69,7 +69,7 @@ def label_no_purchase(asked: ir.Table, label: ChurnLabel) -> ir.Table:
 
 
 def label_no_usage(asked: ir.Table, _: ChurnLabel) -> ir.Table:
-    """Usage churn: not one use in the window. A row that counts 0 uses is none.
+    """Label an account as churned without one use in the window. A row that counts 0 uses is none.
 
     Lead: uses inside it neither save an account nor lose it; all are asked.
     """
@@ -78,7 +78,7 @@ def label_no_usage(asked: ir.Table, _: ChurnLabel) -> ir.Table:
 
 
 def label_downgrade(asked: ir.Table, label: ChurnLabel) -> ir.Table:
-    """Monthly recurring revenue in force at the window's end is below `ratio` times that at `as_of`, but not gone.
+    """Label a downgrade: recurring revenue in force at the window's end is below `ratio` times that at `as_of`.
 
     Asked only of accounts with recurring revenue at `as_of`. Those with none left at the window's end are not asked
     either: they have left, which is another question (`lapse`), so that the score is the chance among those who stay.
@@ -92,7 +92,7 @@ def label_downgrade(asked: ir.Table, label: ChurnLabel) -> ir.Table:
 
 
 def label_expansion(asked: ir.Table, label: UpsellLabel) -> ir.Table:
-    """A purchase of kind expansion in the window. Gain: the amount of those purchases.
+    """Label a purchase of kind expansion in the window. Gain: the amount of those purchases.
 
     Lead: expansions inside it don't count; the account may well expand again, and is asked.
     """
@@ -101,7 +101,7 @@ def label_expansion(asked: ir.Table, label: UpsellLabel) -> ir.Table:
 
 
 def label_new_product(asked: ir.Table, label: UpsellLabel) -> ir.Table:
-    """A product that the account had never bought before is bought in the window. Gain: the amount of its purchases.
+    """Label a purchase in the window of a product new to the account. Gain: the amount of its purchases.
 
     Refunds are no purchases, and a purchase without a product is of none. Lead: what is bought inside it is had by
     the time the window starts, and so not new; the account is asked.
@@ -113,7 +113,7 @@ def label_new_product(asked: ir.Table, label: UpsellLabel) -> ir.Table:
 
 
 def label_spend_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
-    """Money spent in the window is above `ratio` times that of as long a time before `as_of`. Gain: the difference.
+    """Label higher spend: in the window above `ratio` times that of as long before `as_of`. Gain: the difference.
 
     Refunds lower the spend on both sides. Asked only of accounts with spend in that time before. Lead: what is spent
     inside it counts on neither side.
@@ -133,7 +133,7 @@ def label_spend_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
 
 
 def label_recurring_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
-    """Monthly recurring revenue in force at the window's end is above `ratio` times that at `as_of`.
+    """Label higher revenue: recurring revenue in force at the window's end is above `ratio` times that at `as_of`.
 
     Gain: the difference, by the year. Asked only of accounts with recurring revenue at `as_of`: a first term is a
     sale, not an upsell. Lead: whose revenue is already up when the lead ends is not asked.
@@ -162,7 +162,7 @@ LABEL_KINDS: Mapping[str, LabelKind] = MappingProxyType(
 
 
 def find_lapses(label: ChurnLabel) -> ir.Table:
-    """(account_id, lapsed_at, since, until): each end of coverage by terms that no term follows within the grace.
+    """Find each end of coverage by terms that no term follows within the grace: account_id, lapsed_at, since, until.
 
     Ends as they look from an `as_of` in `[since, until)`, which is always but for survivors of a merge.
 
@@ -180,14 +180,14 @@ def find_lapses(label: ChurnLabel) -> ir.Table:
 
 
 def _join_on_version(asked: ir.Table, facts: ir.Table) -> list[ir.BooleanValue]:
-    """Join of rows and their accounts' facts, where there are several versions of these the one that holds."""
+    """Return the conditions that join rows with their accounts' facts, in the version in force if there are several."""
     same = asked.account_id == facts.account_id
     holds = [facts.since <= asked.as_of, facts.until > asked.as_of] if "since" in facts.columns else []
     return [same, *holds]
 
 
 def _label_any(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
-    """(row, label): 1 where the account has a fact in the window."""
+    """Return (row, label): 1 where the account has a fact in the window."""
     near = [asked.account_id == facts.account_id, facts[instant] >= asked.start, facts[instant] < asked.end]
     hit = asked.join(facts, near).select("row").distinct().mutate(hit=1.0)
     joined = asked.left_join(hit, "row")
@@ -195,7 +195,7 @@ def _label_any(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
 
 
 def _label_first(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
-    """(row, label): 1 where the account has a fact in the window, not asked where it has one inside the lead."""
+    """Return (row, label): 1 where the account has a fact in the window, no label where it has one inside the lead."""
     near = [facts[instant] >= asked.as_of, facts[instant] < asked.end]
     found = asked.join(facts, [*_join_on_version(asked, facts), *near])
     first = found.group_by("row").agg(first=found[instant].min())
@@ -205,7 +205,7 @@ def _label_first(asked: ir.Table, facts: ir.Table, instant: str) -> ir.Table:
 
 
 def _label_purchases(asked: ir.Table, purchases: ir.Table) -> ir.Table:
-    """(row, label, gain): 1 where there are purchases in the window; where they have a `first`, that is in it too."""
+    """Return (row, label, gain): 1 where there are purchases in the window, their `first` too if given."""
     new = [purchases.first >= asked.start] if "first" in purchases.columns else []
     near = [purchases.purchased_at >= asked.start, purchases.purchased_at < asked.end, *new]
     found = asked.join(purchases, [*_join_on_version(asked, purchases), *near])
@@ -215,7 +215,7 @@ def _label_purchases(asked: ir.Table, purchases: ir.Table) -> ir.Table:
 
 
 def _sum_recurring(asked: ir.Table, products: tuple[str, ...]) -> ir.Table:
-    """Each row's monthly recurring revenue in force: `before` at `as_of`, `between` at start, `after` at end."""
+    """Return each row's monthly recurring revenue in force: `before` at `as_of`, `between` at start, `after` at end."""
     billed = filter_products(BILLED.rows(declare_table("purchases")), products)
     near = [billed.t < asked.end, billed.until >= asked.as_of, told(billed, asked.as_of)]
     facts = asked.join(billed, [asked.account_id == billed.account_id, *near])

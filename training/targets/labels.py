@@ -1,4 +1,4 @@
-"""What came true inside the label's window `[as_of + lead, as_of + lead + h)`; `label_definitions` defines each kind.
+"""Computes labels: what came true inside the window `[as_of + lead, as_of + lead + h)`, see `label_definitions`.
 
 A label is 1 or 0, or null: immature where the data end before it could have come true, or not asked (spend_up
 of an account without spend, an account gone within the lead, one merged into another before its label was
@@ -24,7 +24,7 @@ from training.targets.merges import read_merge_times
 def compute_labels(
     history: History, target: Churn | Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime
 ) -> pd.Series:
-    """The label of each row.
+    """Return the label of each row.
 
     Args:
         history: Of the company.
@@ -42,7 +42,7 @@ def compute_labels(
 def compute_gains(
     history: History, target: Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime
 ) -> pd.Series:
-    """The money that came of each row's upsell, as its kind defines it; arguments as of `labels`.
+    """Return the money that came of each row's upsell, as its kind defines it; arguments as of `compute_labels`.
 
     Returns:
         float64 on the index of `rows`, in the company's currency; NaN where the label is.
@@ -51,46 +51,46 @@ def compute_gains(
 
 
 def find_order(target: Churn | Upsell) -> int:
-    """How the chance moves with a longer horizon: +1 never falls, -1 never rises, 0 neither."""
+    """Return how the chance moves with a longer horizon: +1 never falls, -1 never rises, 0 neither."""
     return LABEL_KINDS[target.label.kind].order
 
 
 def describe_definition(target: Churn | Upsell) -> str:
-    """What the target's label says, in a paragraph."""
-    return " ".join((inspect.getdoc(LABEL_KINDS[target.label.kind].answer) or "").split())
+    """Return the definition of the target's label in a paragraph."""
+    return " ".join((inspect.getdoc(LABEL_KINDS[target.label.kind].build) or "").split())
 
 
 def compute_micros_needed(target: Churn | Upsell, horizon: int) -> int:
-    """How long after `as_of` the data must reach for the label to be mature, in µs."""
+    """Return how long after `as_of` the data must reach for the label to be mature, in µs."""
     return compute_days_needed(target, horizon) * DAY
 
 
 def compute_days_needed(target: Churn | Upsell, horizon: int) -> int:
-    """The lead, the horizon, and the grace in which a lapsed account may come back, in days."""
+    """Return the lead, the horizon, and the grace in which a lapsed account may come back, in days."""
     grace = target.label.grace_days if isinstance(target.label, ChurnLabel) and target.label.kind == "lapse" else 0
     return target.lead_days + horizon + grace
 
 
 def compute_mature_until(target: Churn | Upsell, horizon: int, data_until: datetime) -> datetime:
-    """The last `as_of` whose labels are mature."""
+    """Return the last `as_of` whose labels are mature."""
     return data_until - timedelta(days=compute_days_needed(target, horizon))
 
 
 def _query_labels(
     history: History, target: Churn | Upsell, horizon: int, rows: pd.DataFrame, *, data_until: datetime
 ) -> pd.DataFrame:
-    """`label`, and `gain` for upsell, on the index of `rows`."""
-    asked = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
-    asked["as_of"] = to_micros_column(rows["as_of"]).to_numpy()
-    asked["start"] = asked["as_of"] + target.lead_days * DAY
-    asked["end"] = asked["start"] + horizon * DAY
-    instants = dict.fromkeys(("row", "as_of", "start", "end"), "int64")
-    table = ibis.table({"account_id": "string", **instants}, name="asked")
-    answered = LABEL_KINDS[target.label.kind].answer(table, target.label)
-    found = history.query(ibis.to_sql(answered, dialect="duckdb"), asked=asked)
-    values = found.set_index("row").reindex(asked["row"]).astype("float64")
-    mature = asked["as_of"] + compute_micros_needed(target, horizon)
+    """Return `label`, and `gain` for upsell, on the index of `rows`."""
+    questions = pd.DataFrame({"row": range(len(rows)), "account_id": rows["account_id"].to_numpy()})
+    questions["as_of"] = to_micros_column(rows["as_of"]).to_numpy()
+    questions["start"] = questions["as_of"] + target.lead_days * DAY
+    questions["end"] = questions["start"] + horizon * DAY
+    integer_columns = dict.fromkeys(("row", "as_of", "start", "end"), "int64")
+    table = ibis.table({"account_id": "string", **integer_columns}, name="asked")
+    query = LABEL_KINDS[target.label.kind].build(table, target.label)
+    rows_with_labels = history.query(ibis.to_sql(query, dialect="duckdb"), asked=questions)
+    values = rows_with_labels.set_index("row").reindex(questions["row"]).astype("float64")
+    mature = questions["as_of"] + compute_micros_needed(target, horizon)
     # What a merged account would have done after the merge, the survivor does.
-    merged = asked["account_id"].map(read_merge_times(history))
+    merged = questions["account_id"].map(read_merge_times(history))
     values[((mature > to_micros(data_until)) | (merged < mature)).to_numpy()] = float("nan")
     return values.set_axis(rows.index)

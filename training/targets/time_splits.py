@@ -1,4 +1,4 @@
-"""The time plan: which cutoffs are trained on, which calibrate, which test; it can be printed before any training.
+"""Plans the split in time: which cutoffs train, calibrate and test; it can be printed before any training.
 
 No label window of an earlier part reaches past the first cutoff of a later one.
 """
@@ -25,8 +25,8 @@ class TimePlan:
         days: From a cutoff until its label is mature.
         train: All cutoffs learned from; the deployed model learns from these.
         early: Those of `train` whose labels are mature before the first of `late`.
-        late: The last of `train`: they choose the number of trees and calibrate, on a model of `early` alone.
-        test: Later than any label of `train`; touched once, for the figures.
+        late: The last of `train`: on a model of `early` alone they choose the weight of the linear part and calibrate.
+        test: Later than any label of `train`; used once, for the figures.
     """
 
     days: int
@@ -35,8 +35,8 @@ class TimePlan:
     late: tuple[datetime, ...]
     test: tuple[datetime, ...]
 
-    def sentence(self) -> str:
-        """The plan in words."""
+    def describe(self) -> str:
+        """Describe the plan in words."""
         parts = [
             f"{name} {cutoffs[0]:%Y-%m-%d} to {cutoffs[-1]:%Y-%m-%d} ({len(cutoffs)})"
             for name, cutoffs in (("train", self.train), ("of which calibrate", self.late), ("test", self.test))
@@ -45,7 +45,7 @@ class TimePlan:
 
 
 def list_cutoffs(training: Training, *, all_began: datetime, data_until: datetime) -> tuple[datetime, ...]:
-    """All cutoffs of the plan, at midnight UTC: month beginnings, and with `every = "week"` Mondays too.
+    """Return all cutoffs, at midnight UTC: the first of each month, and with `every = "week"` Mondays too.
 
     Without `training.first` they begin 90 days after every source has begun, so that the early ones have a past.
     """
@@ -60,31 +60,31 @@ def list_cutoffs(training: Training, *, all_began: datetime, data_until: datetim
 
 
 def find_test_start(
-    training: Training, found: tuple[datetime, ...], *, longest: int, data_until: datetime
+    training: Training, cutoffs: tuple[datetime, ...], *, longest: int, data_until: datetime
 ) -> datetime | None:
-    """Where the test of every horizon of a target begins; None where no label is mature.
+    """Return where the test of every horizon of a target begins; None if no label is mature.
 
     It is one instant for all: where the label orders the horizons, the score of one bounds that of the next, so
-    a shorter horizon that had learned from a longer one's test would tell it the answer.
+    a shorter horizon that had learned from a longer one's test would leak the label.
 
     Args:
         training: As configured.
-        found: All cutoffs.
+        cutoffs: All of the company.
         longest: Days until the label of the longest horizon is mature.
         data_until: The instant the data are complete until.
     """
-    mature = [c for c in found if c + timedelta(days=longest) <= data_until]
+    mature = [c for c in cutoffs if c + timedelta(days=longest) <= data_until]
     return training.test_from or (mature[-max(1, round(len(mature) * _TEST_SHARE))] if mature else None)
 
 
-def build_plan(found: tuple[datetime, ...], *, days: int, start: datetime | None, data_until: datetime) -> TimePlan:
+def build_plan(cutoffs: tuple[datetime, ...], *, days: int, start: datetime | None, data_until: datetime) -> TimePlan:
     """Divide the cutoffs for labels that take `days` to mature, with the test from `start` on.
 
     Raises:
         LabelError: The history is too short for a train, a calibration and a test part.
     """
     span = timedelta(days=days)
-    mature = [c for c in found if c + span <= data_until]
+    mature = [c for c in cutoffs if c + span <= data_until]
     test = select_test_cutoffs(mature, days=days, start=start, data_until=data_until) if start else ()
     train = [c for c in mature if start and c + span <= start]
     late = train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :]
@@ -92,7 +92,7 @@ def build_plan(found: tuple[datetime, ...], *, days: int, start: datetime | None
     if not (test and early):
         raise LabelError(
             f"the history is too short for labels that look {days} days ahead",
-            found=f"{len(found)} cutoffs, {len(mature)} with mature labels by {data_until:%Y-%m-%d}, "
+            found=f"{len(cutoffs)} cutoffs, {len(mature)} with mature labels by {data_until:%Y-%m-%d}, "
             f"{len(train)} before the test, {len(early)} before the calibration",
             hint="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
         )
@@ -100,14 +100,14 @@ def build_plan(found: tuple[datetime, ...], *, days: int, start: datetime | None
 
 
 def select_test_cutoffs(
-    found: Sequence[datetime], *, days: int, start: datetime, data_until: datetime
+    cutoffs: Sequence[datetime], *, days: int, start: datetime, data_until: datetime
 ) -> tuple[datetime, ...]:
-    """The cutoffs from `start` on with labels that are mature after `days`.
+    """Return the cutoffs from `start` on with labels that are mature after `days`.
 
     Months alone are tested on, however densely training looks: figures then compare.
     """
     span = timedelta(days=days)
-    return tuple(c for c in found if c >= start and c + span <= data_until and _is_month_start(c))
+    return tuple(c for c in cutoffs if c >= start and c + span <= data_until and _is_month_start(c))
 
 
 def _is_month_start(day: datetime) -> bool:

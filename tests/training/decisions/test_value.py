@@ -87,4 +87,4 @@ def test_expected_upsell_grows_with_the_accounts_revenue_where_that_is_known():
 def test_every_column_that_is_read_is_a_feature(module):
     # One that is not there counts as not known: a misspelt name would go unnoticed.
     read = set(re.findall(r'column\(frame, "(\w+)"\)', inspect.getsource(module)))
-    assert read <= set(module.WANTED) <= set(catalog.FEATURES)
+    assert read <= set(module.COLUMNS) <= set(catalog.FEATURES)

@@ -45,7 +45,7 @@ def answered(slim, tmp_path_factory):
 
 
 def judged(company):
-    return company.fit()["churn"].outcomes[30].evaluation
+    return company.fit()["churn"].results[30].evaluation
 
 
 def with_tickets(slim, folder, tickets):
@@ -56,7 +56,7 @@ def with_tickets(slim, folder, tickets):
 
 def test_honest_data_with_strong_reasons_have_a_signal_and_no_suspect(fitted):
     for target in fitted.values():
-        for outcome in target.outcomes.values():
+        for outcome in target.results.values():
             assert outcome.evaluation.verdict == "signal"
             assert not any("suspect" in reason for reason in outcome.evaluation.reasons)
 
@@ -169,7 +169,7 @@ def test_ends_recorded_after_the_account_has_gone_silent_are_suspected(slim, tmp
         "lifetimes": pd.DataFrame(lifetimes, columns=["account_id", "started_at", "ended_at"]),
     }
     company = slim.vary(tmp_path, ("horizons = [30]", "horizons = [20]"), **tables)
-    found = company.fit()["churn"].outcomes[20].evaluation
+    found = company.fit()["churn"].results[20].evaluation
     assert found.verdict == LEAK
     assert found.reasons[0].startswith("suspect usage: without the newest 14 days before each cutoff the AUC falls ")
 
@@ -196,8 +196,8 @@ def test_events_spread_over_a_life_that_was_known_ahead_are_remarked_on(posted, 
 
 
 def test_an_error_names_every_suspect_once(fitted):
-    e = fitted["churn"].outcomes[30].evaluation
-    bad = LeakFindings({"status": "it is the answer"}).applied(e, ())
+    e = fitted["churn"].results[30].evaluation
+    bad = LeakFindings({"status": "it is the answer"}).apply(e, ())
     with pytest.raises(GarrisonError) as raised:
         raise_on_leak({"churn_30d": bad, "churn_60d": bad, "upsell_30d": e})
     assert str(raised.value).count("suspect status") == 1

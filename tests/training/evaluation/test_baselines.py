@@ -93,16 +93,16 @@ def test_where_there_are_purchases_bg_nbd_stands_beside():
     labels = (train["days_since_purchase"] > 60).to_numpy(dtype=float)
     churn = rivals(train, labels, test)["bg_nbd"]
     model = baselines.fit_purchase_model(train, seed=0)
-    assert np.array_equal(churn, model.silent(bg_nbd.Buyers.of(test), 90))
+    assert np.array_equal(churn, model.estimate_silence(bg_nbd.Buyers.from_snapshots(test), 90))
     upsell = rivals(train, labels, test, target="upsell")["bg_nbd"]
-    assert np.array_equal(upsell, model.expected(bg_nbd.Buyers.of(test), 90))
+    assert np.array_equal(upsell, model.estimate_orders(bg_nbd.Buyers.from_snapshots(test), 90))
 
 
 def test_bg_nbd_looks_ahead_from_the_end_of_the_lead():
     train, test = buyers(300), buyers(100, seed=2)
     labels = (train["days_since_purchase"] > 60).to_numpy(dtype=float)
-    model, asked = baselines.fit_purchase_model(train, seed=0), bg_nbd.Buyers.of(test)
-    for target, told in (("churn", model.silent), ("upsell", model.expected)):
+    model, asked = baselines.fit_purchase_model(train, seed=0), bg_nbd.Buyers.from_snapshots(test)
+    for target, told in (("churn", model.estimate_silence), ("upsell", model.estimate_orders)):
         found = rivals(train, labels, test, target=target, lead=30)["bg_nbd"]
         assert np.array_equal(found, told(asked, 90, lead=30))
         assert not np.array_equal(found, told(asked, 90))
@@ -127,7 +127,7 @@ def test_who_never_bought_is_sure_not_to_and_grows_last():
 def test_growth_is_expected_money_against_the_money_before():
     train, test = buyers(300), buyers(3, seed=2)
     test = test.assign(orders_365d=4.0, spend_365d=400.0, spend_90d=[0.0, 100.0, 300.0])
-    expected = baselines.fit_purchase_model(train, seed=0).expected(bg_nbd.Buyers.of(test), 90)
+    expected = baselines.fit_purchase_model(train, seed=0).estimate_orders(bg_nbd.Buyers.from_snapshots(test), 90)
     found = rivals(train, np.tile([0.0, 1.0], 150), test, target="upsell")["bg_nbd"]
     assert found == pytest.approx(expected * 100 / np.array([100, 200, 400]))
 

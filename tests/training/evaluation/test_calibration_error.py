@@ -19,15 +19,15 @@ def drawn(accounts, *, each=1, seed=1):
 
 def test_calibration_error_of_scores_that_come_true_is_nothing():
     labels = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], 200)
-    assert make_bins(labels, np.full(1000, 0.2)).error() == pytest.approx(0.0, abs=1e-12)
+    assert make_bins(labels, np.full(1000, 0.2)).compute_error() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_calibration_error_is_how_far_the_scores_are_off():
     labels = np.tile([1.0, 0.0, 0.0, 0.0, 0.0], 200)
-    assert make_bins(labels, np.full(1000, 0.5)).error() == pytest.approx(0.3)
+    assert make_bins(labels, np.full(1000, 0.5)).compute_error() == pytest.approx(0.3)
     parted = np.repeat([1.0, 0.0], 500)
-    assert make_bins(parted, np.repeat([0.9, 0.2], 500)).error() == pytest.approx((0.1 + 0.2) / 2)
-    assert make_bins(parted, parted).error() == 0.0
+    assert make_bins(parted, np.repeat([0.9, 0.2], 500)).compute_error() == pytest.approx((0.1 + 0.2) / 2)
+    assert make_bins(parted, parted).compute_error() == 0.0
 
 
 def test_weights_count_as_rows_would():
@@ -35,7 +35,7 @@ def test_weights_count_as_rows_would():
     weights = np.random.default_rng(2).integers(0, 3, 50).astype(float)
     found, residuals = make_bins(labels, scores), weights * (scores - labels)
     parts = np.split(np.argsort(scores, kind="stable"), found.edges[1:])
-    assert found.error(weights) == pytest.approx(sum(abs(residuals[p].sum()) for p in parts) / weights.sum())
+    assert found.compute_error(weights) == pytest.approx(sum(abs(residuals[p].sum()) for p in parts) / weights.sum())
 
 
 def test_reliability_has_ten_bins_of_equal_size_from_low_to_high():
@@ -80,24 +80,26 @@ def test_a_calibrated_models_error_exceeds_the_noise_about_once_in_twenty():
     beyond = 0
     for seed in range(200):
         labels, scores, accounts = drawn(400, each=3, seed=seed)
-        beyond += make_bins(labels, scores).error() > make_bins(labels, scores).noise(accounts, seed=seed)
+        beyond += make_bins(labels, scores).compute_error() > make_bins(labels, scores).estimate_noise(
+            accounts, seed=seed
+        )
     assert 2 <= beyond <= 20  # of 200, 10 expected: outside comes by chance once in five hundred times
 
 
 def test_a_model_that_is_off_exceeds_the_noise():
     labels, scores, accounts = drawn(2000)
     found = make_bins(labels, scores**0.8)
-    assert found.error() > found.noise(accounts, seed=1)
+    assert found.compute_error() > found.estimate_noise(accounts, seed=1)
 
 
 def test_of_independent_rows_the_noise_is_that_of_labels_drawn_by_the_scores():
     labels, scores, accounts = drawn(5000)
     found, random = make_bins(labels, scores), np.random.default_rng(8)
-    errors = [make_bins((random.random(5000) < scores).astype(float), scores).error() for _ in range(400)]
-    assert found.noise(accounts, seed=1) == pytest.approx(np.quantile(errors, 0.95), rel=0.12)
+    errors = [make_bins((random.random(5000) < scores).astype(float), scores).compute_error() for _ in range(400)]
+    assert found.estimate_noise(accounts, seed=1) == pytest.approx(np.quantile(errors, 0.95), rel=0.12)
 
 
 def test_the_noise_is_that_of_accounts_not_of_rows():
     labels, scores, accounts = drawn(1000, each=4)
     found = make_bins(labels, scores)
-    assert found.noise(accounts, seed=1) > 1.6 * found.noise(np.arange(4000), seed=1)
+    assert found.estimate_noise(accounts, seed=1) > 1.6 * found.estimate_noise(np.arange(4000), seed=1)

@@ -28,7 +28,7 @@ def drawn(rows=2000, *, seed=1):
 
 
 def pair(test, a, b, about, *, target="churn"):
-    return compare_scores(target, test, a, b, beside=about, seed=7)
+    return compare_scores(target, test, a, b, attributes=about, seed=7)
 
 
 def by_name(found):
@@ -96,7 +96,7 @@ def test_segments_are_compared_too_and_small_ones_only_counted():
 
 
 def test_two_runs_models_are_compared_on_the_rows_that_neither_learned_from(company, fitted):
-    bundles = {name: f.bundle for name, f in fitted.items()}
+    bundles = {name: f.model for name, f in fitted.items()}
     later = {n: replace(b, learned_until=datetime(2024, 1, 15, tzinfo=UTC)) for n, b in bundles.items()}
     with History.open(company.settings) as history:
         same = compare(history, company.settings, bundles, bundles)
@@ -105,7 +105,7 @@ def test_two_runs_models_are_compared_on_the_rows_that_neither_learned_from(comp
     # On the rows of its own test, a model's figures are those that training told.
     for name, comparison in same.items():
         target, horizon = name.split("_")
-        evaluation = fitted[target].outcomes[int(horizon[:-1])].evaluation
+        evaluation = fitted[target].results[int(horizon[:-1])].evaluation
         assert comparison.rows == evaluation.rows
         assert by_name(comparison)["auc"].b == pytest.approx(evaluation.auc)
     assert found["churn_30d"].cutoffs[0] == datetime(2024, 2, 1, tzinfo=UTC)
@@ -114,15 +114,15 @@ def test_two_runs_models_are_compared_on_the_rows_that_neither_learned_from(comp
 
 @pytest.mark.parametrize("learned", [datetime(2024, 3, 20, tzinfo=UTC), None])
 def test_without_later_labels_it_is_an_error_that_says_so(company, fitted, learned):
-    a = {"churn": fitted["churn"].bundle}
-    b = {"churn": replace(fitted["churn"].bundle, learned_until=learned)}
+    a = {"churn": fitted["churn"].model}
+    b = {"churn": replace(fitted["churn"].model, learned_until=learned)}
     with History.open(company.settings) as history, pytest.raises(LabelError, match="can't be compared") as raised:
         compare(history, company.settings, a, b)
     assert f"{learned:%Y-%m-%d}" in raised.value.found if learned else "unknown" in raised.value.found
 
 
 def test_runs_without_a_target_in_common_are_an_error_that_says_so(company, fitted):
-    a, b = ({name: fitted[name].bundle} for name in ("churn", "upsell"))
+    a, b = ({name: fitted[name].model} for name in ("churn", "upsell"))
     with History.open(company.settings) as history, pytest.raises(LabelError, match="can't be compared") as raised:
         compare(history, company.settings, a, b)
     assert "targets churn and upsell" in raised.value.found

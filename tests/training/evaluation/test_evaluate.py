@@ -17,7 +17,7 @@ from training.evaluation.metrics import FIGURES, RankedScores
 
 def auc_draws(labels, scores, accounts, *, seed):
     ranked = [RankedScores(labels, s) for s in scores]
-    return bootstrap.bootstrap_figures(labels, accounts, lambda w: [r.auc(w) for r in ranked], seed=seed)
+    return bootstrap.bootstrap_figures(labels, accounts, lambda w: [r.compute_auc(w) for r in ranked], seed=seed)
 
 
 def drawn(rows=2000, *, signal=1.0, base=-2.0, seed=1):
@@ -206,7 +206,7 @@ def test_without_money_no_value_is_captured_and_no_interval_told():
 def test_segments_are_the_values_of_attributes_that_have_few():
     labels, scores, accounts, rivals = drawn()
     rows = about(2000)
-    found = judged(labels, scores, accounts, rivals, about=rows)
+    found = judged(labels, scores, accounts, rivals, attributes=rows)
     assert [(p.by, p.value) for p in found.by_segment] == [
         *(("plan", v) for v in ("basic", "plus")),
         *(("tier", str(v)) for v in range(1, 6)),
@@ -222,7 +222,7 @@ def test_segments_are_the_values_of_attributes_that_have_few():
 
 def test_each_cutoff_has_its_figures():
     labels, scores, accounts, rivals = drawn()
-    found = judged(labels, scores, accounts, rivals, about=about(2000)).by_cutoff
+    found = judged(labels, scores, accounts, rivals, attributes=about(2000)).by_cutoff
     assert [p.value for p in found] == ["2024-01-01", "2024-02-01", "2024-03-03", "2024-04-03"]
     assert [p.rows for p in found] == [500] * 4
     assert found[1].base_rate == labels[1::4].mean()
@@ -233,7 +233,7 @@ def test_a_segment_of_too_few_positives_has_no_auc():
     labels, scores, accounts, rivals = drawn()
     few = np.flatnonzero(labels)[:9]
     plan = np.where(np.isin(np.arange(2000), few) | (np.arange(2000) % 5 == 0) & (labels == 0), "rare", "plus")
-    rare = judged(labels, scores, accounts, rivals, about=pd.DataFrame({"plan": plan})).by_segment[1]
+    rare = judged(labels, scores, accounts, rivals, attributes=pd.DataFrame({"plan": plan})).by_segment[1]
     assert (rare.value, rare.positives) == ("rare", 9)
     assert (rare.auc, rare.auc_low, rare.auc_high) == (None, None, None)
 
@@ -256,7 +256,7 @@ def test_it_is_calibrated_where_its_error_is_small_or_no_more_than_noise():
 
 
 def test_for_machines_it_is_json_of_the_contracts_keys():
-    plain = json.loads(json.dumps(judged(*drawn(), about=about(2000)).as_dict(), allow_nan=False))
+    plain = json.loads(json.dumps(judged(*drawn(), attributes=about(2000)).as_dict(), allow_nan=False))
     assert set(plain) == {field.name for field in dataclasses.fields(evaluate.Evaluation)}
     assert set(plain) >= {
         *("rows", "base_rate", "auc", "auc_low", "auc_high", "ap", "brier", "ece", "lift_10"),

@@ -15,7 +15,7 @@ SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
 
 
 def named(ranking, weights=None):
-    return dict(zip(FIGURES, ranking.figures(weights), strict=True))
+    return dict(zip(FIGURES, ranking.compute_figures(weights), strict=True))
 
 
 def test_the_figures_by_hand():
@@ -36,7 +36,7 @@ def test_of_a_tie_its_part_is_caught():
     ranking = RankedScores(np.array([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.repeat([0.9, 0.1], 5))
     # A fifth of the rows is two of the five that tie, which hold both positives.
     assert named(ranking)["capture_20"] == pytest.approx(2 / 5)
-    assert ranking.auc() == pytest.approx(1 - 3 / 8 / 2)
+    assert ranking.compute_auc() == pytest.approx(1 - 3 / 8 / 2)
 
 
 def test_the_order_of_rows_that_tie_matters_to_nothing_that_ranks():
@@ -74,5 +74,5 @@ def test_without_money_among_the_positives_no_value_is_captured(values):
 
 
 def test_an_auc_of_one_class_is_nan():
-    assert math.isnan(RankedScores(LABELS, SCORES).auc(LABELS))
-    assert math.isnan(RankedScores(LABELS, SCORES).auc(1 - LABELS))
+    assert math.isnan(RankedScores(LABELS, SCORES).compute_auc(LABELS))
+    assert math.isnan(RankedScores(LABELS, SCORES).compute_auc(1 - LABELS))

@@ -138,7 +138,7 @@ def test_too_short_a_history_is_an_error_that_says_so(slim, tmp_path):
 def test_a_rival_without_a_score_at_some_origin_is_not_in_the_pool(done):
     found = done[0]
     outcome = found.pooled
-    half = backtests.replace(outcome, rivals=outcome.rivals.drop(columns="bg_nbd"))
+    half = backtests.replace(outcome, baselines=outcome.baselines.drop(columns="bg_nbd"))
     plan = outcome.plan
     pooled = backtests._pool("churn_30d", "churn", [(plan, outcome), (plan, half)], 7).pooled
     assert "bg_nbd" not in pooled.evaluation.baselines

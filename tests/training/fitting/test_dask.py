@@ -41,15 +41,15 @@ def spread(company, client):
 @pytest.fixture(scope="module")
 def learned(company, client):
     with History.open(company.settings) as history:
-        return fit.fit(history, company.settings, held=Cluster(client), say=lambda _: None)
+        return fit.fit(history, company.settings, loader=Cluster(client), progress=lambda _: None)
 
 
 def test_it_learns_nearly_what_one_machine_learns(fitted, learned):
     # Bins and bags are drawn by each worker from its own rows, so trees differ as those of another seed do. Over seeds
     # 1 to 10 the AUCs of this company have standard deviations of 0.004 to 0.006: 0.02 is 2.5 of a difference of two.
     for name, local in fitted.items():
-        for horizon, outcome in local.outcomes.items():
-            found = learned[name].outcomes[horizon]
+        for horizon, outcome in local.results.items():
+            found = learned[name].results[horizon]
             assert found.evaluation.auc == pytest.approx(outcome.evaluation.auc, abs=0.02)
             assert found.evaluation.verdict == outcome.evaluation.verdict
             assert np.corrcoef(found.test["score"], outcome.test["score"])[0, 1] > 0.95
@@ -57,31 +57,33 @@ def test_it_learns_nearly_what_one_machine_learns(fitted, learned):
 
 def test_all_but_the_trees_is_the_very_same(fitted, learned):
     for name, local in fitted.items():
-        ours, theirs = learned[name].bundle, local.bundle
+        ours, theirs = learned[name].model, local.model
         assert (ours.features, ours.categories, ours.rhythm) == (theirs.features, theirs.categories, theirs.rhythm)
         pd.testing.assert_frame_equal(ours.reference, theirs.reference, check_exact=True)
-        for mine, its in zip(ours.heads, theirs.heads, strict=True):
+        for mine, its in zip(ours.horizon_models, theirs.horizon_models, strict=True):
             assert (mine.base_rate, mine.uplift) == (its.base_rate, its.uplift)
             assert mine.linear is None or its.linear is None or mine.linear == its.linear
             assert mine.booster.num_trees() == its.booster.num_trees()
-        for horizon, outcome in local.outcomes.items():
-            found = learned[name].outcomes[horizon]
+        for horizon, outcome in local.results.items():
+            found = learned[name].results[horizon]
             keys = ["account_id", "as_of", "label"]
             pd.testing.assert_frame_equal(found.test[keys], outcome.test[keys])
-            pd.testing.assert_frame_equal(found.rivals, outcome.rivals)
+            pd.testing.assert_frame_equal(found.baselines, outcome.baselines)
 
 
 def test_the_model_is_saved_and_read_as_any_other(learned, spread, tmp_path):
-    bundle = learned["churn"].bundle
+    bundle = learned["churn"].model
     bundle.save(tmp_path)
     matrix = bundle.matrix(spread[1].frame)
     assert np.array_equal(Model.load(tmp_path).probabilities(matrix), bundle.probabilities(matrix))
 
 
 def test_both_workers_learn(spread, client, fitted):
-    matrix = spread[0].matrix(fitted["churn"].bundle)
+    matrix = spread[0].build_matrix(fitted["churn"].model)
     places = np.arange(len(matrix))
-    matrix.booster(places % 2.0, places, coded=[], parameters={"objective": "binary", "verbosity": -1}, trees=1)
+    matrix.train_booster(
+        places % 2.0, places, categorical=[], parameters={"objective": "binary", "verbosity": -1}, trees=1
+    )
     ran = client.run(lambda dask_worker: [e for e in dask_worker.state.log if "_train_part" in str(e)])
     assert len(ran) == 2
     assert all(ran.values())
@@ -90,15 +92,15 @@ def test_both_workers_learn(spread, client, fitted):
 def test_rows_come_in_the_order_asked_for(spread, fitted):
     distant, held = spread
     places = np.random.default_rng(2).permutation(len(held.frame))[:500]
-    pd.testing.assert_frame_equal(distant.rows(places), held.rows(places))
-    bundle = fitted["churn"].bundle
-    assert np.array_equal(distant.matrix(bundle)[places], held.matrix(bundle)[places], equal_nan=True)
-    some = distant.matrix(bundle).only(places[::2])
+    pd.testing.assert_frame_equal(distant.read_rows(places), held.read_rows(places))
+    bundle = fitted["churn"].model
+    assert np.array_equal(distant.build_matrix(bundle)[places], held.build_matrix(bundle)[places], equal_nan=True)
+    some = distant.build_matrix(bundle).select(places[::2])
     assert len(some) == 250
-    assert np.array_equal(some[np.array([3, 1])], held.matrix(bundle)[places[[6, 2]]], equal_nan=True)
+    assert np.array_equal(some[np.array([3, 1])], held.build_matrix(bundle)[places[[6, 2]]], equal_nan=True)
     assert np.array_equal(
-        distant.matrix(bundle).applied(bundle.probabilities, places),
-        held.matrix(bundle).applied(bundle.probabilities, places),
+        distant.build_matrix(bundle).apply(bundle.probabilities, places),
+        held.build_matrix(bundle).apply(bundle.probabilities, places),
     )
 
 
@@ -110,7 +112,7 @@ def test_here_only_the_columns_are_held_that_figures_need(spread):
 
 def test_a_champion_that_needs_what_is_gone_is_told_at_once(spread, fitted):
     with pytest.raises(RegistryError, match="no_longer_there"):
-        spread[0].matrix(replace(fitted["churn"].bundle, features=("no_longer_there",)))
+        spread[0].build_matrix(replace(fitted["churn"].model, features=("no_longer_there",)))
 
 
 def test_the_command_refuses_to_tune_on_a_cluster_and_names_a_scheduler_that_is_not_there(company):

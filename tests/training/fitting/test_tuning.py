@@ -41,7 +41,7 @@ def task(positives=0.3, rows=120):
         sources=("usage",),
         catalog="0",
         trained_at=datetime(2024, 1, 1, tzinfo=UTC),
-        heads=(),
+        horizon_models=(),
         order=1,
         reference=pd.DataFrame(),
     )
@@ -134,7 +134,7 @@ def test_other_data_another_catalog_or_another_default_begin_another_study(setti
     for tuner, asked, default in (
         (Tuner(settings, "f", 0), own, SMALL),
         (Tuner(settings, "g", 0), own, SMALL),
-        (Tuner(settings, "f", 0), replace(own, bundle=replace(own.bundle, catalog="1")), SMALL),
+        (Tuner(settings, "f", 0), replace(own, model=replace(own.model, catalog="1")), SMALL),
         (Tuner(settings, "f", 0), own, replace(SMALL, trees=200)),
     ):
         tuner(asked, default)
@@ -185,13 +185,13 @@ def test_training_shows_the_tuner_its_own_cutoffs_alone_and_uses_what_it_chose(c
 
     told = []
     with History.open(settings) as history:
-        fitted = fit.fit(history, settings, choose=choose, say=told.append)
+        fitted = fit.fit(history, settings, choose=choose, progress=told.append)
     assert [t.name for t in seen] == ["churn", "upsell"]
     for task in seen:
-        plans = {h: plan for h, (plan, _) in task.asked.items()}
+        plans = {h: plan for h, (plan, _) in task.horizons.items()}
         assert set(task.as_ofs) == {pd.Timestamp(c) for plan in plans.values() for c in plan.train}
-        assert len(task.matrix) == len(task.as_ofs) == len(next(iter(task.asked.values()))[1])
-        bundle = fitted[task.name].bundle
-        assert {head.booster.num_trees() for head in bundle.heads} == {20}
-        assert fitted[task.name].recipe.tuned == "by hand"
+        assert len(task.matrix) == len(task.as_ofs) == len(next(iter(task.horizons.values()))[1])
+        bundle = fitted[task.name].model
+        assert {head.booster.num_trees() for head in bundle.horizon_models} == {20}
+        assert fitted[task.name].hyperparameters.tuned == "by hand"
         assert f"{task.name}: by hand" in told

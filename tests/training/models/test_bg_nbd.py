@@ -48,16 +48,16 @@ def test_the_parameters_come_back(model):
 @pytest.mark.parametrize("fifth", range(5))
 def test_forecasts_come_true_from_the_likeliest_to_the_least(model, simulated, fifth):
     buyers, alive, ahead, _ = simulated
-    rows = np.array_split(np.argsort(model.silent(buyers, DAYS)), 5)[fifth]
-    assert model.silent(buyers, DAYS)[rows].mean() == pytest.approx((ahead[rows] == 0).mean(), abs=0.03)
-    assert model.expected(buyers, DAYS)[rows].mean() == pytest.approx(ahead[rows].mean(), rel=0.1, abs=0.02)
-    assert model.alive(buyers)[rows].mean() == pytest.approx(alive[rows].mean(), abs=0.03)
+    rows = np.array_split(np.argsort(model.estimate_silence(buyers, DAYS)), 5)[fifth]
+    assert model.estimate_silence(buyers, DAYS)[rows].mean() == pytest.approx((ahead[rows] == 0).mean(), abs=0.03)
+    assert model.estimate_orders(buyers, DAYS)[rows].mean() == pytest.approx(ahead[rows].mean(), rel=0.1, abs=0.02)
+    assert model.estimate_alive(buyers)[rows].mean() == pytest.approx(alive[rows].mean(), abs=0.03)
 
 
 @pytest.mark.parametrize("fifth", range(5))
 def test_forecasts_after_a_lead_come_true(model, simulated, fifth):
     buyers, _, _, led = simulated
-    silent, expected = (f(buyers, DAYS - LEAD, lead=LEAD) for f in (model.silent, model.expected))
+    silent, expected = (f(buyers, DAYS - LEAD, lead=LEAD) for f in (model.estimate_silence, model.estimate_orders))
     rows = np.array_split(np.argsort(silent), 5)[fifth]
     assert silent[rows].mean() == pytest.approx((led[rows] == 0).mean(), abs=0.02)
     assert expected[rows].mean() == pytest.approx(led[rows].mean(), rel=0.1, abs=0.02)
@@ -66,10 +66,10 @@ def test_forecasts_after_a_lead_come_true(model, simulated, fifth):
 def test_a_lead_leaves_time_to_leave_for_good(model, simulated):
     buyers = simulated[0]
     for days in (30, 90):
-        assert (model.silent(buyers, days, lead=30) >= model.silent(buyers, days)).all()
-        assert (model.silent(buyers, days, lead=30) >= model.silent(buyers, days + 30)).all()
-        both = model.expected(buyers, 30) + model.expected(buyers, days, lead=30)
-        assert both == pytest.approx(model.expected(buyers, days + 30))
+        assert (model.estimate_silence(buyers, days, lead=30) >= model.estimate_silence(buyers, days)).all()
+        assert (model.estimate_silence(buyers, days, lead=30) >= model.estimate_silence(buyers, days + 30)).all()
+        both = model.estimate_orders(buyers, 30) + model.estimate_orders(buyers, days, lead=30)
+        assert both == pytest.approx(model.estimate_orders(buyers, days + 30))
 
 
 def test_with_a_lead_silence_is_what_drawing_rates_and_dropouts_gives():
@@ -80,20 +80,22 @@ def test_with_a_lead_silence_is_what_drawing_rates_and_dropouts_gives():
     for shape, rate, stayed in posterior:
         buys, leaves = random.gamma(shape, 1 / rate, 400_000), random.beta(model.a, stayed, 400_000)
         orders.append((np.exp(-buys * leaves * 365) * -np.expm1(-buys * 30)).mean())
-    assert model.silent(buyers, 30, lead=365) == pytest.approx(1 - model.alive(buyers) * orders, abs=2e-3)
+    assert model.estimate_silence(buyers, 30, lead=365) == pytest.approx(
+        1 - model.estimate_alive(buyers) * orders, abs=2e-3
+    )
 
 
 def test_figures_by_hand():
     simple, buyers = BgNbd(1.0, 1.0, 1.0, 1.0), Buyers(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([3.0, 3.0]))
     # a / (b + x - 1) = 1, ((alpha + T) / (alpha + t_x)) ** (r + x) = 2 ** 2.
-    assert simple.alive(buyers).tolist() == pytest.approx([1.0, 1 / 5])
-    assert simple.silent(buyers, 4.0).tolist() == pytest.approx([4 / 8, 1 - 1 / 5 * (1 - 1 / 4)])
+    assert simple.estimate_alive(buyers).tolist() == pytest.approx([1.0, 1 / 5])
+    assert simple.estimate_silence(buyers, 4.0).tolist() == pytest.approx([4 / 8, 1 - 1 / 5 * (1 - 1 / 4)])
 
 
 def test_a_longer_horizon_is_less_silent_and_expects_more(model, simulated):
     buyers = simulated[0]
-    assert (model.silent(buyers, 30) > model.silent(buyers, 90)).all()
-    assert (model.expected(buyers, 30) < model.expected(buyers, 90)).all()
+    assert (model.estimate_silence(buyers, 30) > model.estimate_silence(buyers, 90)).all()
+    assert (model.estimate_orders(buyers, 30) < model.estimate_orders(buyers, 90)).all()
 
 
 def test_columns_of_snapshots_are_read_as_buyers():
@@ -104,7 +106,7 @@ def test_columns_of_snapshots_are_read_as_buyers():
             "days_since_purchase": [40.0, 10.0, 20.0],
         }
     )
-    found = Buyers.of(frame)
+    found = Buyers.from_snapshots(frame)
     assert found.repeats.tolist() == [0.0, 4.0, 0.0]  # three orders in one instant are one visit
     assert found.last.tolist() == [0.0, 90.0, 0.0]
     assert found.age.tolist() == [40.0, 100.0, 20.0]
@@ -121,6 +123,6 @@ def test_columns_of_snapshots_are_read_as_buyers():
 def test_strange_buyers_still_give_finite_numbers(buyers):
     model = bg_nbd.fit_bg_nbd(buyers)
     for lead in (0, 30):
-        silent, expected = model.silent(buyers, 90, lead=lead), model.expected(buyers, 90, lead=lead)
+        silent, expected = model.estimate_silence(buyers, 90, lead=lead), model.estimate_orders(buyers, 90, lead=lead)
         assert ((silent >= 0) & (silent <= 1)).all()
         assert (np.isfinite(expected) & (expected >= 0)).all()

@@ -26,7 +26,7 @@ def frame(company):
 
 @pytest.fixture(scope="module")
 def bundle(fitted):
-    return replace(fitted["churn"].bundle, run_id="abc")
+    return replace(fitted["churn"].model, run_id="abc")
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def test_a_longer_horizon_is_never_less_likely_to_end(bundle, frame):
 
 
 def test_horizons_are_kept_in_the_order_of_the_label(bundle, frame):
-    longer_first = (replace(bundle.heads[1], horizon=30), replace(bundle.heads[0], horizon=60))
-    asked = replace(bundle, heads=longer_first, order=0)
+    longer_first = (replace(bundle.horizon_models[1], horizon=30), replace(bundle.horizon_models[0], horizon=60))
+    asked = replace(bundle, horizon_models=longer_first, order=0)
     apart = score(asked, frame)
     assert (np.diff(apart, axis=1) < 0).any()
     rising, falling = score(replace(asked, order=1), frame), score(replace(bundle, order=-1), frame)
@@ -114,28 +114,32 @@ def test_contributions_add_up_to_the_log_odds(bundle, frame):
     matrix = bundle.matrix(frame.head(20))
     contributions = bundle.contributions(matrix, 60)
     assert contributions.shape == (20, len(bundle.features))
-    head = bundle.heads[1]
+    head = bundle.horizon_models[1]
     assert head.linear
-    assert 0 < head.share < 1
+    assert 0 < head.linear_weight < 1
     rest = head.log_odds(matrix) - contributions.sum(axis=1)
     assert rest == pytest.approx(np.full(20, rest[0]), abs=1e-9)
 
 
 def test_of_a_model_without_an_additive_part_the_trees_alone_count(bundle, frame, tmp_path):
-    older = replace(bundle, heads=tuple(replace(head, linear=None, share=0.0) for head in bundle.heads), order=0)
+    older = replace(
+        bundle,
+        horizon_models=tuple(replace(head, linear=None, linear_weight=0.0) for head in bundle.horizon_models),
+        order=0,
+    )
     older.save(tmp_path)
     manifest = json.loads((tmp_path / "bundle.json").read_text())
     for head in manifest["heads"]:
         del head["linear"], head["share"]
     (tmp_path / "bundle.json").write_text(json.dumps(manifest))
     found, matrix = Model.load(tmp_path), older.matrix(frame)
-    trees = older.heads[0].booster.predict(matrix, raw_score=True)
-    assert np.array_equal(found.probabilities(matrix)[:, 0], older.heads[0].calibrator(trees))
+    trees = older.horizon_models[0].booster.predict(matrix, raw_score=True)
+    assert np.array_equal(found.probabilities(matrix)[:, 0], older.horizon_models[0].calibrator(trees))
     assert (found.probabilities(matrix) != bundle.probabilities(matrix)).any()
 
 
 def test_the_threshold_is_the_score_that_the_riskiest_share_reached(bundle):
-    quantiles = np.array(bundle.heads[1].quantiles)
+    quantiles = np.array(bundle.horizon_models[1].quantiles)
     assert bundle.threshold(60, 0.0) == quantiles[-1]
     assert bundle.threshold(60, 1.0) == quantiles[0]
     assert bundle.threshold(60, 0.05) == pytest.approx(quantiles[950])
@@ -162,7 +166,7 @@ def test_it_is_loaded_and_scores_without_mlflow(folder):
 import sys
 from pathlib import Path
 import numpy as np
-from training import promotions
+from training.registry import promotion_log
 from training.bundle import Bundle
 bundle = Bundle.load(Path({str(folder)!r}))
 bundle.probabilities(np.zeros((1, len(bundle.features))))

@@ -20,14 +20,14 @@ LABELS = (GENERATOR.random(1000) < CHANCE).astype("float64")
 
 @pytest.fixture(scope="module")
 def head():
-    return fit_undated(MATRIX, LABELS, coded=[1])
+    return fit_undated(MATRIX, LABELS, categorical=[1])
 
 
 def test_both_parts_are_learned_and_the_chances_come_true(head):
     found = head.probabilities(MATRIX)
     assert np.corrcoef(found, CHANCE)[0, 1] > 0.9
     assert found.mean() == pytest.approx(LABELS.mean())
-    assert 0 < head.share < 1
+    assert 0 < head.linear_weight < 1
     assert head.linear.weights[0] > 0.3
     assert head.linear.weights[1] == 0.0
 
@@ -35,19 +35,19 @@ def test_both_parts_are_learned_and_the_chances_come_true(head):
 def test_contributions_are_of_both_parts_and_add_up_to_the_log_odds(head):
     rest = head.log_odds(MATRIX) - head.contributions(MATRIX).sum(axis=1)
     assert rest == pytest.approx(np.full(len(MATRIX), rest[0]), abs=1e-9)
-    alone = replace(head, share=0.0).contributions(MATRIX)
+    alone = replace(head, linear_weight=0.0).contributions(MATRIX)
     assert (head.contributions(MATRIX)[:, 0] != alone[:, 0]).all()
-    assert head.contributions(MATRIX)[:, 1] == pytest.approx((1 - head.share) * alone[:, 1])
+    assert head.contributions(MATRIX)[:, 1] == pytest.approx((1 - head.linear_weight) * alone[:, 1])
 
 
 def test_the_score_never_moves_against_a_direction():
     recipe = Hyperparameters()
     against = replace(recipe, parameters={**recipe.parameters, "monotone_constraints": [-1] + [0] * 11})
-    held = fit_undated(MATRIX, LABELS, recipe=against)
+    held = fit_undated(MATRIX, LABELS, hyperparameters=against)
     steps = np.repeat(MATRIX[:50], 20, axis=0)
     steps[:, 0] = np.tile(np.linspace(-3, 3, 20), 50)
     assert (np.diff(held.log_odds(steps).reshape(50, 20), axis=1) <= 1e-12).all()
 
 
 def test_the_same_rows_give_the_same_model(head):
-    assert fit_undated(MATRIX, LABELS, coded=[1]) == head
+    assert fit_undated(MATRIX, LABELS, categorical=[1]) == head

@@ -34,7 +34,9 @@ def against(monkeypatch):
     """Nothing is held against the champion here (`test_checks` does that), but for what a test puts in by target."""
     found = {}
     monkeypatch.setattr(
-        promotion_checks, "against", lambda _, bundles, __: dict.fromkeys(bundles, ChampionComparison()) | found
+        promotion_checks,
+        "compare_with_champions",
+        lambda _, bundles, __: dict.fromkeys(bundles, ChampionComparison()) | found,
     )
     return found
 
@@ -89,7 +91,7 @@ def test_a_run_has_its_parameters_and_what_it_learned_from(registered, client):
     assert run.info.status == "FINISHED"
     assert run.data.params["num_leaves"] == str(hyperparameters.PARAMETERS["num_leaves"])
     assert run.data.params["seed"] == "7"
-    assert run.data.params["churn_60d_plan"] == registered.fitted["churn"].outcomes[60].plan.sentence()
+    assert run.data.params["churn_60d_plan"] == registered.fitted["churn"].results[60].plan.describe()
     assert run.data.tags["data_fingerprint"] == "0123456789abcdef"
     assert run.data.tags["company"] == "Small Quay"
 
@@ -97,7 +99,7 @@ def test_a_run_has_its_parameters_and_what_it_learned_from(registered, client):
 def test_a_run_has_the_figures_of_each_target_and_horizon_beside_the_baselines(registered, client):
     run = client.get_run(registered.first).data
     for target, horizon in (("churn", 30), ("churn", 60), ("upsell", 30)):
-        evaluation, what = registered.fitted[target].outcomes[horizon].evaluation, f"{target}_{horizon}d"
+        evaluation, what = registered.fitted[target].results[horizon].evaluation, f"{target}_{horizon}d"
         for figure in ("rows", "base_rate", "auc", "auc_low", "auc_high", "ap", "brier", "ece", "lift_10"):
             assert run.metrics[f"{what}_{figure}"] == getattr(evaluation, figure)
         assert run.metrics[f"{what}_recency_auc"] == evaluation.baselines["recency"].auc
@@ -120,7 +122,7 @@ def test_a_run_keeps_the_settings_it_was_made_with(logged):
 def test_the_signature_takes_floats_alone_and_gives_a_probability_for_each_horizon(registered, client):
     version = client.get_model_version("small-quay-churn", "1")
     signature = mlflow.models.get_model_info(version.source).signature
-    assert signature.inputs.input_names() == [*registered.fitted["churn"].bundle.features]
+    assert signature.inputs.input_names() == [*registered.fitted["churn"].model.features]
     assert {column.type.name for column in signature.inputs.inputs} == {"double"}
     assert signature.outputs.input_names() == ["churn_30d", "churn_60d"]
 
@@ -417,9 +419,9 @@ def test_a_runs_models_are_found_by_its_id_or_alias(registered):
     mlflow_registry.promote(registered.settings, registered.first, reason="the first")
     found = mlflow_registry.load_models(registered.settings, "champion")
     assert {n: b.version for n, b in found.items()} == {"churn": "churn-1", "upsell": "upsell-1"}
-    bundle = registered.fitted["churn"].bundle
+    bundle = registered.fitted["churn"].model
     assert found["churn"].learned_until == bundle.learned_until is not None
-    assert [h.text for h in found["churn"].heads] == [h.text for h in bundle.heads]
+    assert [h.text for h in found["churn"].horizon_models] == [h.text for h in bundle.horizon_models]
 
 
 @pytest.mark.parametrize("run", ["champion", "0123456789abcdef"])

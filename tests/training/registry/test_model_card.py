@@ -67,7 +67,7 @@ def test_it_says_what_the_model_is_for_and_what_it_was_made_of(page, fitted):
     bundle = fitted["churn"].model
     for words in (
         "which accounts are about to leave",
-        "Leaving as the company records it",
+        "Label an account as churned where the company recorded it",
         "started before as_of and not ended by then",
         "0123456789abcdef",
         "run-7",

@@ -25,9 +25,9 @@ def candidate(sound, tmp_path_factory):
     """(folder, bundle) of the churn model as the registry keeps it."""
     folder = tmp_path_factory.mktemp("candidate")
     churn = sound["churn"]
-    churn.bundle.save(folder)
-    promotion_checks.write_evidence(churn.bundle, churn.figures(), folder)
-    return folder, type(churn.bundle).load(folder, version="churn-2")
+    churn.model.save(folder)
+    promotion_checks.write_evidence(churn.model, churn.list_figures(), folder)
+    return folder, type(churn.model).load(folder, version="churn-2")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def held(auc=(0.01, -0.01, 0.03), brier=(-0.001, -0.002, 0.001), ece=(0.01, 0.01
     figures = {"auc": auc, "ap": (0.0, -0.1, 0.1), "brier": brier, "profit": (0.0, -1.0, 1.0)}
     told = tuple(FigureDifference(name, 0.8, 0.8 + d, low, high) for name, (d, low, high) in figures.items())
     return ChampionComparison(
-        "churn-1", {"churn_30d": ModelComparison(500, 0.1, CUTOFFS, told, ece, (0.015, 0.015), segments)}, why=""
+        "churn-1", {"churn_30d": ModelComparison(500, 0.1, CUTOFFS, told, ece, (0.015, 0.015), segments)}, reason=""
     )
 
 
@@ -56,7 +56,10 @@ def judged(candidate, against):
 
 
 def refused(candidate, against):
-    return {c.name: c.said for c in promotion_checks.list_failed(promotion_checks.check_candidate(*candidate, against))}
+    return {
+        c.name: c.explanation
+        for c in promotion_checks.list_failed(promotion_checks.check_candidate(*candidate, against))
+    }
 
 
 def spoil(folder, **changes):
@@ -70,15 +73,15 @@ def test_without_a_champion_a_sound_model_passes_every_check(candidate):
     found = judged(candidate, ChampionComparison())
     assert list(found) == ["verdict", "champion", "calibration", "segments", "parity"]
     assert all(c.passed for c in found.values())
-    assert found["champion"].said == "there is no champion yet"
-    assert "churn_60d" in found["verdict"].said
+    assert found["champion"].explanation == "there is no champion yet"
+    assert "churn_60d" in found["verdict"].explanation
 
 
 def test_a_better_model_passes_with_its_lead_told(candidate):
     found = judged(candidate, held())
     assert all(c.passed for c in found.values())
     for words in ("mean AUC +0.0100 against churn-1", "500 rows of churn_30d", "(-0.0100 to +0.0300)"):
-        assert words in found["champion"].said
+        assert words in found["champion"].explanation
 
 
 @pytest.mark.parametrize("verdict", ["no_signal", "insufficient", "leak_suspected"])
@@ -86,13 +89,13 @@ def test_every_horizon_must_have_a_signal_and_a_leak_is_final(own, verdict):
     spoil(own[0], verdict=verdict, reasons=["because of this"])
     check = judged(own, ChampionComparison())["verdict"]
     assert not check.passed
-    assert check.said == f"churn_60d is {verdict} (because of this)"
+    assert check.explanation == f"churn_60d is {verdict} (because of this)"
     assert check.final == (verdict == "leak_suspected")
 
 
 def test_a_horizon_that_could_not_be_trained_has_no_signal(sound, own):
-    churn = replace(sound["churn"], lacking={90: InsufficientData(10, 0, ("of one class",))})
-    promotion_checks.write_evidence(churn.bundle, churn.figures(), own[0])
+    churn = replace(sound["churn"], insufficient={90: InsufficientData(10, 0, ("of one class",))})
+    promotion_checks.write_evidence(churn.model, churn.list_figures(), own[0])
     assert refused(own, ChampionComparison()) == {"verdict": "churn_90d is insufficient (of one class)"}
 
 
@@ -117,7 +120,7 @@ def test_a_model_that_does_not_beat_the_champion_is_refused_with_the_figures(can
 def test_calibration_is_good_or_no_worse_than_the_champions(candidate, ece, passes):
     check = judged(candidate, held(ece=ece))["calibration"]
     assert check.passed == passes
-    assert f"churn_30d {ece[1]:.3f}, noise up to 0.015, churn-1 {ece[0]:.3f}" in check.said
+    assert f"churn_30d {ece[1]:.3f}, noise up to 0.015, churn-1 {ece[0]:.3f}" in check.explanation
 
 
 def test_calibration_within_its_noise_is_good_without_a_champion(own):
@@ -136,7 +139,7 @@ def test_calibration_within_its_noise_is_good_without_a_champion(own):
 def test_a_segment_must_not_be_much_worse_beyond_chance(candidate, difference, passes):
     check = judged(candidate, held(segments=(segment(*difference),)))["segments"]
     assert check.passed == passes
-    assert passes or check.said == "churn_30d, plan basic (100 rows): AUC 0.800 to 0.740 (-0.100 to -0.010)"
+    assert passes or check.explanation == "churn_30d, plan basic (100 rows): AUC 0.800 to 0.740 (-0.100 to -0.010)"
 
 
 def test_a_model_that_scores_otherwise_than_when_it_was_judged_is_refused(own):
@@ -162,7 +165,7 @@ def present(company, fitted, tmp_path):
     def make(**changes):
         settings = company.settings
         settings = settings.model_copy(update={"paths": settings.paths.model_copy(update={"mlruns": tmp_path})})
-        replace(fitted["churn"].bundle, **changes).save(tmp_path / "champion")
+        replace(fitted["churn"].model, **changes).save(tmp_path / "champion")
         return settings, Promotion("2024-04-01T00:00:00+00:00", "promote", "churn", "churn-1", "run", "champion", "")
 
     return make
@@ -173,17 +176,17 @@ def test_the_same_model_is_held_against_itself_on_later_rows_and_ties(candidate,
     found = promotion_checks.run_checks(settings, {"churn": candidate[0]}, {"churn": promotion})["churn"]
     against = {c.name: c for c in found}
     assert not against["champion"].passed
-    assert "mean AUC +0.0000 against churn-1" in against["champion"].said
+    assert "mean AUC +0.0000 against churn-1" in against["champion"].explanation
     assert all(c.passed for c in found if c.name != "champion")
 
 
 def test_a_champion_that_can_not_score_the_data_of_today_stops_nothing(candidate, fitted, present):
-    features = ("of_a_source_that_vanished", *fitted["churn"].bundle.features[1:])
+    features = ("of_a_source_that_vanished", *fitted["churn"].model.features[1:])
     settings, promotion = present(features=features)
     against = promotion_checks.compare_with_champions(settings, {"churn": candidate[1]}, {"churn": promotion})["churn"]
     assert against.passed
-    assert "the champion churn-1 can't score the data as they are now" in against.why
-    assert "of_a_source_that_vanished" in against.why
+    assert "the champion churn-1 can't score the data as they are now" in against.reason
+    assert "of_a_source_that_vanished" in against.reason
 
 
 def test_a_champion_that_has_learned_from_every_later_row_stops_the_candidate(candidate, present):
@@ -193,7 +196,7 @@ def test_a_champion_that_has_learned_from_every_later_row_stops_the_candidate(ca
     assert "churn-1" in refused(candidate, against)["champion"]
 
 
-@pytest.mark.parametrize("changes", [{"heads": ()}, {"learned_until": None}])
+@pytest.mark.parametrize("changes", [{"horizon_models": ()}, {"learned_until": None}])
 def test_a_champion_that_can_not_be_compared_is_told(candidate, present, changes):
     settings, promotion = present(**changes)
     check = judged(
@@ -201,7 +204,7 @@ def test_a_champion_that_can_not_be_compared_is_told(candidate, present, changes
         promotion_checks.compare_with_champions(settings, {"churn": candidate[1]}, {"churn": promotion})["churn"],
     )
     assert check["champion"].passed
-    assert "churn-1" in check["champion"].said
+    assert "churn-1" in check["champion"].explanation
 
 
 def test_a_candidate_that_is_not_whole_is_an_error(company, tmp_path):

@@ -33,7 +33,7 @@ def save(settings, promotion):
         sources=("usage",),
         catalog="0",
         trained_at=datetime(2024, 1, 1, tzinfo=UTC),
-        heads=(),
+        horizon_models=(),
         order=1,
         reference=pd.DataFrame({"a": [1.0]}),
         run_id=promotion.run_id,

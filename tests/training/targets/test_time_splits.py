@@ -155,4 +155,4 @@ def test_a_plan_says_its_parts_in_one_sentence():
         "train 2023-05-01 to 2024-06-01 (14), of which calibrate 2024-03-01 to 2024-06-01 (4), "
         "test 2024-07-01 to 2024-12-01 (6); labels look 30 days ahead"
     )
-    assert planned(Training(test_from=on("2024-07-01")), days=30).sentence() == expected
+    assert planned(Training(test_from=on("2024-07-01")), days=30).describe() == expected
