@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from features.core.errors import GarrisonError, RegistryError, nearest
+from features.core.progress import Progress
 from features.settings import Settings, cli
 from features.settings.cli import CONFIG, AsOf, Config, Json
 from features.settings.load import load_settings
@@ -54,7 +55,7 @@ def fit(
     if dask and tune is not None:
         raise typer.BadParameter("--tune is for one machine: leave out --dask")
     settings = load_settings(config)
-    with _steps("fit") as show, contextlib.ExitStack() as stack:
+    with _show_steps("fit") as show, contextlib.ExitStack() as stack:
         show("reading the tables")
         history = stack.enter_context(History.open(settings))
         held = stack.enter_context(connect_cluster(dask)) if dask else None
@@ -209,11 +210,15 @@ def champions(config: Config = CONFIG) -> None:
 
 
 @contextlib.contextmanager
-def _steps(command: str) -> Iterator[Callable[[str], None]]:
+def _show_steps(command: str) -> Iterator[Progress]:
     """Yield a function that shows a step on standard error: above a spinner on a terminal, else as a plain line."""
     console = Console(stderr=True)
     with console.status(f"{command} …"):
-        yield lambda step: console.print(step, markup=False, highlight=False, soft_wrap=True)
+
+        def show(step: str, _done: int = 0, _total: int = 0, /) -> None:
+            console.print(step, markup=False, highlight=False, soft_wrap=True)
+
+        yield show
 
 
 def _champions(settings: Settings) -> dict[str, Model]:

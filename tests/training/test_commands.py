@@ -62,9 +62,11 @@ def test_fit_writes_the_contracts_figures_for_each_target_and_horizon(trained, f
 
 def test_fit_prints_the_evaluation_beside_the_baselines_and_how_to_promote(trained):
     _, done, written = trained
-    for word in ("AUC (95 %)", "recency", "rfm_logistic", "churn: registered as churn-1, verdict signal"):
+    for word in ("baselines' AUC", "95 %", "recency", "rfm_logistic", "churn: registered as churn-1, verdict signal"):
         assert word in done.stdout
     assert f"python -m training promote {written['run_id']}" in done.stdout
+    table = done.stdout.split("churn_30d: ")[0]
+    assert max(len(line) for line in table.splitlines()) <= 80
     steps = done.stderr.splitlines()
     assert steps[0] == "reading the tables"
     for beginning in (

@@ -98,6 +98,11 @@ def estimate_time_to_churn(
         lead: `lead_days` of the target.
         order: `targets.labels.order` of the target. Only where it is +1 do the chances add up to a time: the chance
             to buy nothing for 90 days (-1) says nothing of when the account left, and both times are NaN.
+
+    Example:
+        >>> timing = estimate_time_to_churn([30, 90], np.array([[0.25, 0.75]]))
+        >>> timing.expected.tolist(), timing.median.tolist()
+        ([45.0], [60.0])
     """
     edges = np.concatenate([[0.0], np.asarray(horizons, dtype=np.float64)]) + lead
     if order != 1:

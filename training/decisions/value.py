@@ -66,6 +66,11 @@ def compute_revenue_at_risk(frame: SnapshotColumns, probability: Floats, *, days
 
     Returns:
         (n,) in the company's currency; NaN where the account's revenue or its probability is not known.
+
+    Example:
+        >>> frame = pd.DataFrame({"recurring_revenue_year": [1200.0, 600.0]})
+        >>> compute_revenue_at_risk(frame, np.array([0.25, 0.5])).tolist()
+        [300.0, 300.0]
     """
     return np.asarray(probability * compute_yearly_revenue(frame) * (days / _YEAR), dtype=np.float64)
 

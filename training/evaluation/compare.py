@@ -149,7 +149,7 @@ def compare(
     cutoffs = {name: _find_later_cutoffs(settings, name, history, (a[name], b[name]), until) for name in shared}
     every = tuple(sorted({c for found in cutoffs.values() for c in found}))
     results: dict[str, ModelComparison] = {}
-    frames = dict(dataset.load_datasets(history, settings, every, until, progress=lambda _: None)) if every else {}
+    frames = dict(dataset.load_datasets(history, settings, every, until)) if every else {}
     for name, data in frames.items():
         if name in shared:
             results |= _compare_target(history, settings, name, data, (a[name], b[name]), cutoffs[name])

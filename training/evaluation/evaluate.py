@@ -124,6 +124,13 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
         attributes: n rows of what to divide by: `as_of`, and text attributes of the account.
         champion: (n,) scores of the present champion.
         stakes: Of the campaign whose profit is computed.
+
+    Example:
+        >>> labels = np.tile([1.0, 0.0, 0.0], 40)
+        >>> accounts, base_rate = np.arange(120).astype(str), np.full(120, 1 / 3)
+        >>> found = evaluate(labels, 0.2 + 0.4 * labels, accounts, {"base_rate": base_rate}, seed=7)
+        >>> found.verdict, found.auc, round(found.lift_20, 1)
+        ('signal', 1.0, 3.0)
     """
     model = RankedScores(labels, scores, values=values, stakes=stakes)
     compared = {**baselines, **({} if champion is None else {"champion": champion})}

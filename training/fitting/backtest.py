@@ -101,7 +101,7 @@ def backtest(  # noqa: PLR0913  # all but the first two named
     ]
     count, total = 0, sum(len(plans) for _, _, plans in problems)
     backtests = {}
-    frames = dict(dataset.load_datasets(history, settings, cutoffs, until, progress=lambda _: None))
+    frames = dict(dataset.load_datasets(history, settings, cutoffs, until))
     for name, horizon, plans in problems:
         results: list[HoldoutResult | str] = []
         for plan in plans:
@@ -145,9 +145,7 @@ def _fit_origin(  # noqa: PLR0913, PLR0917  # the whole of what a model is made 
     is_used = data.frame["as_of"].isin([*plan.train, *plan.test])
     own_data = replace(data, frame=data.frame[is_used].reset_index(drop=True), cutoffs=(*plan.train, *plan.test))
     try:
-        return fit.fit_target(history, settings, name, own_data, {horizon: plan}, progress=lambda _: None).results[
-            horizon
-        ]
+        return fit.fit_target(history, settings, name, own_data, {horizon: plan}, progress=ignore).results[horizon]
     except LabelError as error:
         return str(error)
 

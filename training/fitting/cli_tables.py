@@ -11,19 +11,18 @@ from training.fitting.backtest import Backtest
 
 # Each cell has several lines, as its heading has, so that a row fits a terminal of 80 columns.
 _HEADINGS = (
-    "verdict",
     "rows\nbase rate\nlift 10 %\nprofit",
-    "AUC\n95 %\nAP",
-    "Brier skill\nECE\nits noise",
-    "baselines' AUC",
+    "AUC\n95 %\nAP\n ",
+    "Brier skill\nECE\nits noise\n ",
+    "baselines' AUC\n \n \n ",
 )
 _WEAK = 5  # segments that are named
-_SHORT = 12  # characters of a run's id
+_SHORT = 10  # characters of a run's id
 
 
 def print_evaluations(results: Mapping[str, Evaluation]) -> None:
     """Print one row for each target and horizon, then the reasons of each verdict."""
-    _print_rows(("target", *_HEADINGS), ((name, *_format_cells(e)) for name, e in results.items()))
+    _print_rows(("target\nverdict\n \n ", *_HEADINGS), (_format_cells(name, e) for name, e in results.items()))
     for name, e in results.items():
         for reason in e.reasons:
             print(f"{name}: {reason}")
@@ -32,8 +31,8 @@ def print_evaluations(results: Mapping[str, Evaluation]) -> None:
 def print_backtests(results: Mapping[str, Backtest]) -> None:
     """Print for each target and horizon a row for each origin, and the pooled figures last."""
     for name, result in results.items():
-        rows = [(f"{o.as_of:%Y-%m-%d}", *_format_cells(o.evaluation)) for o in result.origins]
-        _print_rows((name, *_HEADINGS), [*rows, ("pooled", *_format_cells(result.pooled.evaluation))])
+        rows = [_format_cells(f"{o.as_of:%Y-%m-%d}", o.evaluation) for o in result.origins]
+        _print_rows((f"{name}\nverdict\n \n ", *_HEADINGS), [*rows, _format_cells("pooled", result.pooled.evaluation)])
         for at, reason in result.skipped:
             print(f"{name}: {at:%Y-%m-%d} left out: {reason}")
         for reason in result.pooled.evaluation.reasons:
@@ -64,13 +63,13 @@ def _format_difference(d: FigureDifference | None, a: str, b: str) -> tuple[str,
     return d.figure, f"{d.a:.4f}", f"{d.b:.4f}", interval, better
 
 
-def _format_cells(e: Evaluation) -> tuple[str, ...]:
+def _format_cells(name: str, e: Evaluation) -> tuple[str, ...]:
     return (
-        e.verdict,
+        f"{name}\n{e.verdict}",
         f"{e.rows:,}\n{e.base_rate:.3f}\n{e.lift_10:.1f}\n{e.profit:.2f}",
         f"{e.auc:.3f}\n{e.auc_low:.3f}-{e.auc_high:.3f}\n{e.ap:.3f}",
         f"{e.brier_skill:.3f}\n{e.ece:.3f}\n{e.ece_noise:.3f}",
-        "\n".join(f"{name} {b.auc:.3f}" for name, b in e.baselines.items() if name != "base_rate"),
+        "\n".join(f"{baseline} {b.auc:.3f}" for baseline, b in e.baselines.items() if baseline != "base_rate"),
     )
 
 

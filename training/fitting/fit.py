@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from features.core.errors import LabelError, RegistryError
+from features.core.progress import Progress
 from features.settings import Churn, Settings, Upsell
 from features.sources.history import History
 from training.diagnostics import leakage, sample_size
@@ -22,7 +23,6 @@ from training.models import hyperparameters as recipes
 from training.models.dataset import (
     Dataset,
     DatasetLoader,
-    Say,
     find_data_until,
     list_cutoffs,
     load_dataset,
@@ -70,7 +70,7 @@ def fit(  # noqa: PLR0913  # all but the first two named
     champions: Mapping[str, Model] | None = None,
     choose: HyperparameterChooser | None = None,
     loader: DatasetLoader | None = None,
-    progress: Say = print,
+    progress: Progress = print,
 ) -> dict[str, FittedTarget]:
     """Train every target that the settings ask for: check first that there is enough data, and look last for leaks.
 
@@ -93,6 +93,7 @@ def fit(  # noqa: PLR0913  # all but the first two named
     progress(f"snapshots at {len(cutoffs)} cutoffs")
     for name, plan in plans.items():
         champion = (champions or {}).get(name)
+        progress(f"{name}: reading the snapshots of its cohort")
         # No name here keeps one target's snapshots in memory while the next one's are read.
         data = (loader or load_dataset)(history, settings, name, cutoffs, until)
         fitted[name] = _fit_and_diagnose(
@@ -111,7 +112,7 @@ def _fit_and_diagnose(  # noqa: PLR0913  # the arguments of fit_target
     *,
     champion: Model | None,
     choose: HyperparameterChooser | None,
-    progress: Say,
+    progress: Progress,
 ) -> FittedTarget:
     """Fit the horizons that have enough data, and add all doubts to their verdicts."""
     target, frame = settings.targets[name], data.frame
@@ -176,7 +177,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     *,
     champion: Model | None = None,
     choose: HyperparameterChooser | None = None,
-    progress: Say = print,
+    progress: Progress = print,
 ) -> FittedTarget:
     """Train one target and evaluate it on the test of each plan.
 

@@ -23,7 +23,6 @@ from training.targets import cohorts, time_splits
 _PEER_FEATURES = frozenset(name for name, f in FEATURES.items() if f.scope)
 _MOST_CATEGORIES = 200
 
-Say = Callable[[str], None]
 DatasetLoader = Callable[[History, Settings, str, tuple[datetime, ...], datetime], "Dataset"]
 
 
@@ -67,14 +66,13 @@ def list_cutoffs(history: History, settings: Settings, until: datetime) -> tuple
 
 
 def load_datasets(
-    history: History, settings: Settings, cutoffs: tuple[datetime, ...], until: datetime, *, progress: Say
+    history: History, settings: Settings, cutoffs: tuple[datetime, ...], until: datetime
 ) -> Iterator[tuple[str, Dataset]]:
     """Yield each target's name and its cohort's snapshots.
 
     Raises:
         LabelError: A cohort is empty at every cutoff.
     """
-    progress(f"snapshots at {len(cutoffs)} cutoffs")
     for name in settings.targets:
         yield name, load_dataset(history, settings, name, cutoffs, until)
 

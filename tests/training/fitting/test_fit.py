@@ -127,10 +127,7 @@ def test_snapshots_of_the_cutoffs_are_built_once(company, tmp_path, monkeypatch)
         every = dataset.list_cutoffs(history, settings, until)
 
         def frames():
-            return {
-                name: d.frame
-                for name, d in dataset.load_datasets(history, settings, every, until, progress=lambda _: None)
-            }
+            return {name: d.frame for name, d in dataset.load_datasets(history, settings, every, until)}
 
         first = frames()
         monkeypatch.setattr(snapshots, "build_table", lambda *_: pytest.fail("snapshots were built again"))

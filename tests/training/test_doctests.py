@@ -1,0 +1,17 @@
+"""The examples in the docstrings of training's public entry points run, and give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "name", ["training.evaluation.evaluate", "training.decisions.timing", "training.decisions.value"]
+)
+def test_the_examples_in_the_docstrings_run(name):
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
