@@ -1,10 +1,11 @@
 """`make bench-serving`: the HTTP service beside bare FastAPI on uvicorn, with the same booster on the same rows.
 
-Both have one worker, and are asked in turns, some seconds each, by the same client, in this process: 8 connections kept
-alive, each with one request on its way, sent as ready bytes. Ids are drawn without repetition from all accounts, so
-that no memory of answers would help. Ours checks a key, counts its figures and writes its audit log meanwhile; the
-rival does none of it. By id ours tells the score that the batch stored, as it does as long as the models are the same;
-what it takes to predict each anew, as the rival does, is measured besides (`predicting_…`).
+Both have one worker. The same client, in this process, sends requests to each in turns, some seconds at a time, over 8
+connections that stay open, each with one request under way, sent as ready bytes. Ids come without repetition until all
+accounts have had their turn, and then anew, so that no cache of answers would help. Garrison checks a key, counts its
+metrics and writes its access log meanwhile; the competitor does none of it. By id Garrison returns the score that the
+batch stored, as long as the models are the same; what it takes to predict each anew, as the competitor does, is
+measured as well (`predicting_…`).
 
     bench_serving.py [--accounts 100000] [--rounds 7] [--seconds 2] [--soak 200000]
 """
@@ -23,6 +24,7 @@ import sys
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import cycle, islice
 from pathlib import Path
 
 import bench_batch
@@ -45,7 +47,7 @@ EVENTS = {"usage": 270, "tickets": 20, "purchases": 10}  # of a posted history
 
 
 class Connection(asyncio.Protocol):
-    """Sends requests one after the other, each when the last has been answered, and keeps how long each took."""
+    """Sends requests one after the other, each when the last one is answered, and keeps the time that each took."""
 
     def __init__(self, requests, until, done):
         self._requests, self._until, self._done = requests, until, done
@@ -83,7 +85,7 @@ class Connection(asyncio.Protocol):
 
 
 def ask(port, requests, *, connections=CONNECTIONS, seconds=float("inf")):
-    """Ask until there are no more requests, or time is over; gives requests a second, and the times taken in s."""
+    """Send requests until there are no more or time is over; return requests a second, and the times taken in s."""
 
     async def asking():
         loop, until, given = asyncio.get_running_loop(), time.perf_counter() + seconds, iter(requests)
@@ -106,7 +108,7 @@ def ask(port, requests, *, connections=CONNECTIONS, seconds=float("inf")):
 
 
 def post(path, body, key=None):
-    """A request as it goes over the line."""
+    """Return a request as bytes."""
     text = json.dumps(body).encode()
     head = [f"POST {path} HTTP/1.1", "host: bench", "content-type: application/json", f"content-length: {len(text)}"]
     head += [f"authorization: Bearer {key}"] if key else []
@@ -114,12 +116,12 @@ def post(path, body, key=None):
 
 
 def ours(names, key, detail="scores"):
-    """Requests to our service, by id."""
+    """Return requests to Garrison, by id."""
     return [post("/v1/score", {"accounts": [name], "detail": detail}, key) for name in names]
 
 
 def histories(count, key):
-    """Requests with whole histories, each of another account."""
+    """Return requests with whole histories, each of another account."""
     draw, found = np.random.default_rng(3), []
     for i in range(count):
         days = np.sort(draw.uniform(1, 200, 300))
@@ -136,7 +138,7 @@ def histories(count, key):
 
 @contextmanager
 def running(command, path, **environment):
-    """A server in processes of its own; gives its port, its process and how long it took to say 200 at `path`."""
+    """Run a server in processes of its own; yield its port, its process and the seconds until `path` returned 200."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -179,14 +181,14 @@ def rival():
 
 
 def beside(settings, names, key, options):
-    """By id: ours and the rival in turns."""
+    """Measure scores by id, of Garrison and of the competitor in turns."""
     answers = snapshot_store.SnapshotStore.load(settings, load_champions(settings))
     matrix = answers.rows.matrices["churn"]
     np.savez(RIVAL / "rows.npz", ids=np.array(answers.rows.account_ids.tolist()), matrix=matrix)
     found = {"ours": [], "rival": []}
     with service() as (our_port, _, _), rival() as (rival_port, _, _):
         same(our_port, rival_port, names[:50], key)
-        given = {"ours": iter(ours(names, key)), "rival": iter([post("/score", {"account_id": n}) for n in names])}
+        given = {"ours": cycle(ours(names, key)), "rival": cycle([post("/score", {"account_id": n}) for n in names])}
         ports = {"ours": our_port, "rival": rival_port}
         for name, requests in given.items():
             ask(ports[name], requests, seconds=1)  # to warm up
@@ -206,13 +208,13 @@ def beside(settings, names, key, options):
 
 
 def forget(settings):
-    """Have the service predict by id: what the batch said is of another run than the snapshot."""
+    """Make the service predict by id: its stored results become those of another run than the snapshot."""
     said = score_table.ScoreTable.read(score_table.find_newest(settings))
     dataclasses.replace(said, run="another").write(score_table.scores_folder(settings))
 
 
 def same(our_port, rival_port, names, key):
-    """Stop unless both say the same of some accounts."""
+    """Stop unless both return the same scores of some accounts."""
 
     def asked(port, request):
         with socket.create_connection(("127.0.0.1", port)) as line:
@@ -229,7 +231,7 @@ def same(our_port, rival_port, names, key):
 
 
 def alone(settings, names, key, options):
-    """Of our service alone, one connection: by id, with drivers, with whole histories, in turns; and its start."""
+    """Measure Garrison alone on one connection: by id, with drivers, with whole histories, in turns."""
     with database.open(settings) as opened:
         explained = [r["account_id"] for r in opened.latest_scores(NOW, "churn", 90) if r["drivers"]]
     np.random.default_rng(5).shuffle(explained)
@@ -240,11 +242,11 @@ def alone(settings, names, key, options):
         "history": histories(20 * options.rounds, key),
     }
     took = {name: [] for name in kinds}
-    given = {name: iter(requests) for name, requests in kinds.items()}
+    given = {name: cycle(requests) for name, requests in kinds.items()}
     with service() as (port, _, _):
         for _ in range(options.rounds):
             for name, requests in given.items():
-                few = [r for _, r in zip(range(20 if name == "history" else 300), requests, strict=False)]
+                few = islice(requests, 20 if name == "history" else 300)
                 took[name].extend(ask(port, few, connections=1)[1])
     p50 = {name: 1000 * float(np.median(times)) for name, times in took.items()}
     return {
@@ -256,7 +258,7 @@ def alone(settings, names, key, options):
 
 
 def starting(options):
-    """How long the service takes to be ready, beside what it takes to import the two libraries it can't do without."""
+    """Measure the time until the service is ready, and the time to import the two libraries that it needs."""
     ready, imports = [], []
     for _ in range(min(options.rounds, 5)):
         began = time.perf_counter()
@@ -269,7 +271,7 @@ def starting(options):
 
 
 def soak(names, key, count):
-    """Ask `count` times; the worker's memory before, after a warm-up of a tenth, and at the end, in MiB."""
+    """Send `count` requests; return the worker's memory before, after a tenth of them, and at the end, in MiB."""
     requests = ours(names, key)
     with service() as (port, process, _):
         before = memory(process.pid)
@@ -286,7 +288,7 @@ def soak(names, key, count):
 
 
 def memory(pid):
-    """Resident MiB of the largest process below `pid`: the worker."""
+    """Return resident MiB of the largest process below `pid`: the worker."""
     found = []
     for status_file in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -330,7 +332,7 @@ def main():
 
 
 def tables_ids(accounts):
-    """All account ids in an order of their own."""
+    """Return all account ids in random order."""
     names = [f"A-{i:07}" for i in range(accounts)]
     np.random.default_rng(11).shuffle(names)
     return names

@@ -116,5 +116,5 @@ def test_a_history_newer_than_the_batch_is_told_how_its_score_has_moved(harbour:
 
 
 def test_an_account_and_the_models_have_the_shapes_that_are_documented(service: ScoreService) -> None:
-    AccountResponse.model_validate_json(to_json(service.account("A-003") | {"history": []}), strict=True)
-    ModelsResponse.model_validate_json(to_json(service.model()), strict=True)
+    AccountResponse.model_validate_json(to_json(service.score_account("A-003") | {"history": []}), strict=True)
+    ModelsResponse.model_validate_json(to_json(service.describe_models()), strict=True)

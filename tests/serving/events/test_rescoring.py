@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -195,19 +196,26 @@ def test_an_account_that_is_newer_than_the_snapshot_is_scored_and_an_unknown_one
 
 POST = """
 import json, sys
-from features.company import load
-from serving import store
-from serving.ingest import Reader
-from serving.received import store_events
-settings = load(sys.argv[1])
-with store.open(settings) as opened:
+from features.settings.load import load_settings
+from features.state import database
+from serving.events.log import store_events
+from serving.schemas.event_requests import EventRequestReader
+settings = load_settings(sys.argv[1])
+with database.open(settings) as store:
     row = {"event_id": "other", "account_id": "A-003", "used_at": "2023-12-31"}
-    store_events(settings, opened, Reader(settings).read(json.dumps({"usage": [row]}).encode()))
+    events = EventRequestReader(settings).read(json.dumps({"usage": [row]}).encode())
+    store_events(settings, store, events)
 """
 
 
+def pass_seconds(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Move the monotonic clock forward."""
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + seconds)
+
+
 def test_what_another_process_took_in_is_seen_at_once(quay: Quay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rescoring, "EACH", 1e9)  # so that only the other process's word can tell
+    monkeypatch.setattr(rescoring, "POLL_SECONDS", 1e9)  # so that only the changed mark can make it stale
     found = quay.rescorer()
     assert not found.is_stale
     subprocess.run([sys.executable, "-c", POST, str(quay.harbour.config)], check=True, timeout=120)
@@ -215,13 +223,13 @@ def test_what_another_process_took_in_is_seen_at_once(quay: Quay, monkeypatch: p
     assert found.has_new_events(["A-003"])
 
 
-def test_what_came_untold_is_found_by_looking(quay: Quay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_without_a_changed_mark_are_found_by_polling(quay: Quay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rescoring, "POLL_SECONDS", 1e6)
+    monkeypatch.setattr(rescoring, "notify_workers", lambda _: None)
     found = quay.rescorer()
-    monkeypatch.setattr(rescoring, "tell", lambda _: None)
-    monkeypatch.setattr(rescoring, "EACH", 1e9)
     quay.post(usage=[use("a")])
     assert not found.has_new_events(["A-003"])
-    monkeypatch.setattr(rescoring, "EACH", 0.0)
+    pass_seconds(monkeypatch, 2e6)
     assert found.has_new_events(["A-003"])
 
 
@@ -236,9 +244,9 @@ def test_a_state_database_that_can_not_be_read_costs_no_score_by_id(
         patch.setattr(Store, "reading", broken)
         assert found.has_new_events(["A-003"])
         assert found.rescore(quay.scorer, "A-003") is first
-        assert "what was posted of late is not seen" in caplog.text
+        assert "reading new events failed" in caplog.text
         assert not found.is_stale  # the next look is a second away
-    monkeypatch.setattr(rescoring, "EACH", 0.0)
+    pass_seconds(monkeypatch, 2 * rescoring.POLL_SECONDS)
     assert worked_out(found, quay, "A-003") is not first
 
 
