@@ -147,7 +147,7 @@ def show_catalog(
 ) -> None:
     """List every feature: name, sentence, window, source."""
     from features.catalog import BUILT_IN, Catalog
-    from features.catalog.markdown import renewed
+    from features.catalog.markdown import replace_catalog
     from features.core.atomic_write import write_atomically
 
     catalog = Catalog.for_company(load_settings(config)) if config else BUILT_IN
@@ -155,7 +155,7 @@ def show_catalog(
     if markdown:
         page = markdown.read_text(encoding="utf-8") if markdown.exists() else ""
         with write_atomically(markdown) as part:
-            part.write_text(renewed(page, features), encoding="utf-8")
+            part.write_text(replace_catalog(page, features), encoding="utf-8")
         print(f"{len(features)} features in {markdown}")
     else:
         _print_catalog(catalog)

@@ -1,6 +1,6 @@
-"""The feature catalog: every feature, by column name. To add one, define it in its source's file here.
+"""Collect every feature by column name. To add one, define it in its subject's file in this folder.
 
-A company's own features come beside these, from the Python files that its TOML names: see `features.catalog.custom`.
+`features.catalog.custom` adds a company's own features from the Python files that its TOML names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from features.catalog import (
     usage,
     usage_trends,
 )
-from features.catalog.custom import File
+from features.catalog.custom import FeatureFile
 from features.core.code_fingerprint import fingerprint_packages
 from features.definitions.feature import Feature
 from features.settings import Settings
@@ -52,52 +52,50 @@ FEATURES: Mapping[str, Feature] = MappingProxyType({f.name: f for file in FILES 
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
-    """What features there are: of a company, or of any without features of its own.
+    """The features of a company; `BUILT_IN` where it has none of its own.
 
     Args:
         features: By column name, the built-in ones first.
-        files: What the company's own were read from.
+        files: The files that define the company's own.
     """
 
     features: Mapping[str, Feature]
-    files: tuple[File, ...] = ()
+    files: tuple[FeatureFile, ...] = ()
 
     @staticmethod
-    def for_company(settings: Settings, files: tuple[File, ...] | None = None) -> Catalog:
-        """The company's: read again where one of its files has another text.
-
-        This runs the company's own code.
+    def for_company(settings: Settings, files: tuple[FeatureFile, ...] | None = None) -> Catalog:
+        """Return a company's catalog. Its own files are run, unless the same texts were run before.
 
         Args:
             settings: The company's.
-            files: Its own features, where they have been read already.
+            files: Its own files, if they have been read already.
 
         Raises:
             FeatureError: A file that the settings name can't be read or run, or a feature in it can't be used.
         """
         if files is None:
-            files = tuple(custom.text(settings.folder / name) for name in settings.catalog.features)
-        return _with(files, account.attributes(settings)) if files else BUILT_IN
+            files = tuple(custom.read_file(settings.folder / name) for name in settings.catalog.features)
+        return _extend(files, account.list_attributes(settings)) if files else BUILT_IN
 
     def select_account_features(self, sources: Iterable[str]) -> tuple[Feature, ...]:
-        """The features of single accounts whose sources are all there, in catalog order: what models learn from."""
-        return tuple(f for f in self._there(sources) if f.scope is None)
+        """Return the features of single accounts whose sources are all mapped: those that models learn from."""
+        return tuple(f for f in self._available(sources) if f.scope is None)
 
     def select_peer_features(self, sources: Iterable[str]) -> tuple[Feature, ...]:
-        """Those that need other accounts' rows as well."""
-        return tuple(f for f in self._there(sources) if f.scope)
+        """Return the features that need other accounts' rows and have all their sources mapped."""
+        return tuple(f for f in self._available(sources) if f.scope)
 
-    def _there(self, sources: Iterable[str]) -> Iterator[Feature]:
-        there = set(sources)
-        return (f for f in self.features.values() if there.issuperset(f.sources))
+    def _available(self, sources: Iterable[str]) -> Iterator[Feature]:
+        mapped = set(sources)
+        return (f for f in self.features.values() if mapped.issuperset(f.sources))
 
     def find_feature(self, name: str) -> Feature:
-        """The feature behind a snapshot's column; a mapped attribute of accounts where the catalog has none."""
-        return self.features.get(name) or account.attribute(name)
+        """Return the feature of a snapshot's column; if the catalog has none, of a mapped attribute of accounts."""
+        return self.features.get(name) or account.create_attribute_feature(name)
 
     @property
     def custom_features(self) -> tuple[Feature, ...]:
-        """Those that are the company's own."""
+        """Return the company's own features."""
         return tuple(f for name, f in self.features.items() if FEATURES.get(name) is not f)
 
     @cached_property
@@ -111,8 +109,8 @@ BUILT_IN = Catalog(FEATURES)
 
 
 @lru_cache(maxsize=8)
-def _with(files: tuple[File, ...], attributes: tuple[tuple[str, str], ...]) -> Catalog:
+def _extend(files: tuple[FeatureFile, ...], attributes: tuple[tuple[str, str], ...]) -> Catalog:
     features = dict(FEATURES)
     for file in files:
-        features |= custom.read(file, features, dict(attributes))
+        features |= custom.load_features(file, features, dict(attributes))
     return Catalog(MappingProxyType(features), files)

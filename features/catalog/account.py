@@ -1,4 +1,4 @@
-"""Features of the account itself, and the columns that a company maps as attributes."""
+"""Define the features of the account itself, and of the columns that a company maps as attributes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def days_to_anniversary(at: FeatureContext) -> Any:
     return ibis.least(*((tenure - 365.25 * years).abs() for years in range(1, 31)))
 
 
-def attributes(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """The attributes of accounts that the settings map, each with its stored type."""
+def list_attributes(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Return the attributes of accounts that the settings map, each with the name of its Ibis type."""
     mapped = settings.tables["accounts"].columns
     contract = TABLES["accounts"].columns
     return tuple((c, ibis_type(contract.get(c) or Column(mapped[c].kind))) for c in settings.attributes())
 
 
-def attribute(name: str) -> Feature:
-    """The feature that a mapped column of `accounts` is: context, which nobody can act on."""
-    spoken = name.replace("_", " ")
+def create_attribute_feature(name: str) -> Feature:
+    """Create the feature of a mapped column of `accounts`: context, which nobody can act on."""
+    label = name.replace("_", " ")
     return Feature(
         name=name,
-        sentence=f"The account's {spoken}, as its record says.",
+        sentence=f"The account's {label}, as its record says.",
         formula=lambda at: at.account(name),
         window=None,
         unit="as recorded",
@@ -44,7 +44,7 @@ def attribute(name: str) -> Feature:
         family=name,
         direction=0,
         play=None,
-        wording=lambda value: f"{spoken}: {value:,.15g}" if isinstance(value, float) else f"{spoken}: {value}",
+        wording=lambda value: f"{label}: {value:,.15g}" if isinstance(value, float) else f"{label}: {value}",
     )
 
 

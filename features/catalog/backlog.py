@@ -1,4 +1,4 @@
-"""Features of the tickets that stand open at `as_of`: how many, how grave, how old, and whether anyone answered."""
+"""Define the features of the tickets open at `as_of`: how many, how grave, how old, and whether anyone answered."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Features of a company's own: a Python file that its TOML names, run and checked.
+"""Load a company's own features from the Python files that its TOML names, and check them.
 
-The file has the company's rights and this process's: whoever may write it may do whatever the process may. It is
-never taken from a request.
+A file runs with the rights of this process: whoever may write it may do whatever the process may. No request can name
+or change it.
 """
 
 from __future__ import annotations
@@ -22,62 +22,65 @@ from features.arrays.formulas import Program
 from features.core.contract import EVENTS
 from features.core.errors import FeatureError, GarrisonError, nearest
 from features.definitions.feature import Feature, FeatureContext, Measure, Stream
+from features.definitions.plays import PLAYS
 from features.definitions.sql_expression import declare_table
 
 _KEYS = ("account_id", "as_of")
 
 
 @dataclass(frozen=True)
-class File:
-    """A file of features.
+class FeatureFile:
+    """A Python file that defines features.
 
     Args:
-        path: Where it is.
-        text: What is in it.
+        path: Its path.
+        text: Its content.
     """
 
     path: Path
     text: str
 
 
-def text(path: Path) -> File:
-    """The file as it is now.
+def read_file(path: Path) -> FeatureFile:
+    """Read the file as it is now, without running it.
 
     Raises:
         FeatureError: It can't be read.
     """
     try:
-        return File(path, path.read_text(encoding="utf-8"))
+        return FeatureFile(path, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        do = "Correct catalog.features in the TOML, whose folder it starts at"
-        raise FeatureError(f"the features in {path} can't be read", found=_said(error), hint=do) from error
+        hint = "Correct catalog.features in the TOML; the path starts at the TOML's folder"
+        raise FeatureError(f"the features in {path} can't be read", found=_one_line(error), hint=hint) from error
 
 
-def read(file: File, known: Mapping[str, Feature], attributes: Mapping[str, str]) -> dict[str, Feature]:
-    """The features that a file defines, by column name. The file is run.
+def load_features(file: FeatureFile, known: Mapping[str, Feature], attributes: Mapping[str, str]) -> dict[str, Feature]:
+    """Run a file and return the features that it defines, by column name.
 
     Args:
         file: Of the company.
-        known: The features that there are already.
+        known: The features defined so far, by column name.
         attributes: The mapped columns of accounts, each with its stored type.
 
     Raises:
-        FeatureError: The file fails, or defines what can't be a feature beside those; it names file and feature.
+        FeatureError: The file fails, or one of its features can't be used; it names file and feature.
     """
-    found: dict[str, Feature] = {}
-    for one in _defined(file):
+    features: dict[str, Feature] = {}
+    for one in _run(file):
         if not isinstance(one, Feature):
-            do = "@feature makes a tuple, one feature a window: write FEATURES = (*first, *second)"
-            raise FeatureError(f"{file.path}: FEATURES holds what is no feature", found=type(one).__name__, hint=do)
-        problem = _problem(one, {**known, **found}, attributes)
+            hint = "@feature returns a tuple with one feature for each window: write FEATURES = (*first, *second)"
+            raise FeatureError(
+                f"{file.path}: FEATURES holds something that is no feature", found=type(one).__name__, hint=hint
+            )
+        problem = _find_problem(one, {**known, **features}, attributes)
         if problem:
             raise FeatureError(f"{file.path}: the feature {one.name} can't be used: {problem}")
-        found[one.name] = one
-    return found
+        features[one.name] = one
+    return features
 
 
-def _defined(file: File) -> tuple[Any, ...]:
-    """What the file's FEATURES holds."""
+def _run(file: FeatureFile) -> tuple[Any, ...]:
+    """Run the file and return its FEATURES."""
     name = f"own_features_{hashlib.sha256(repr(file).encode()).hexdigest()[:12]}"
     module = ModuleType(name)
     module.__file__ = str(file.path)
@@ -86,49 +89,53 @@ def _defined(file: File) -> tuple[Any, ...]:
         exec(compile(file.text, str(file.path), "exec"), module.__dict__)  # noqa: S102  # the company's own code, as its TOML asks
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise FeatureError(f"{file.path} failed{_line(file, error)}", found=_said(error), hint="Correct it") from error
+        raise FeatureError(
+            f"{file.path} failed{_line(file, error)}", found=_one_line(error), hint="Correct it"
+        ) from error
     features = getattr(module, "FEATURES", None)
     if not isinstance(features, tuple | list):
-        do = "End it with FEATURES = (*first, *second), the features that it defines"
-        raise FeatureError(f"{file.path} defines no FEATURES", hint=do)
+        hint = "End it with FEATURES = (*first, *second), the features that it defines"
+        raise FeatureError(f"{file.path} defines no FEATURES", hint=hint)
     return tuple(features)
 
 
-def _problem(one: Feature, known: Mapping[str, Feature], attributes: Mapping[str, str]) -> str:
-    """Why a feature can't be used, in words; empty if it can."""
-    wrong = {
+def _find_problem(one: Feature, known: Mapping[str, Feature], attributes: Mapping[str, str]) -> str:
+    """Return why a feature can't be used, in words; empty if it can."""
+    problems = {
         f"{one.name!r} is not a name of a column": not one.name.isidentifier(),
         "the catalog has a feature of this name": one.name in known,
         "snapshots have a column of this name, mapped in the TOML or their own": one.name in {*attributes, *_KEYS},
-        "it is made of other accounts' rows, which the built-in ones alone are": bool(one.scope),
+        "it uses other accounts' rows, which only built-in features may": bool(one.scope),
+        f"there is no play {one.play!r}. {nearest(str(one.play), PLAYS)}": one.play is not None
+        and one.play not in PLAYS,
     }
-    if any(wrong.values()):
-        return next(said for said, is_so in wrong.items() if is_so)
+    if any(problems.values()):
+        return next(problem for problem, is_so in problems.items() if is_so)
     try:
         measures = [a.measure for a in one.windowed_measures.values()]
-        return next(_of_measures(measures, known), "") or _of_formula(one, attributes)
+        return next(_check_measures(measures, known), "") or _check_formula(one, attributes)
     except GarrisonError as error:
         return " ".join(str(error).split()).rstrip(".")
-    except Exception as error:  # noqa: BLE001  # the company's own code: whatever fails in it is told with its name
-        return _said(error)
+    except Exception as error:  # noqa: BLE001  # the company's own code: any failure in it names the feature
+        return _one_line(error)
 
 
-def _of_formula(one: Feature, attributes: Mapping[str, str]) -> str:
-    """What is wrong with the formula or the wording; raises what they raise."""
+def _check_formula(one: Feature, attributes: Mapping[str, str]) -> str:
+    """Return what is wrong with the formula or the wording, empty if nothing; raises what they raise."""
     numeric = [name for name, kind in attributes.items() if kind != "string"]
     columns = dict.fromkeys(["created_at", "as_of", *numeric, *one.windowed_measures], "float64")
     Program({one.name: one.formula(FeatureContext(ibis.table(columns, name="measured")))})
     return "" if isinstance(one.describe(1.0), str) else "its wording is no text"
 
 
-def _of_measures(measures: Iterable[Measure], known: Mapping[str, Feature]) -> Iterator[str]:
-    """What is wrong with the measures that a feature asks for."""
+def _check_measures(measures: Iterable[Measure], known: Mapping[str, Feature]) -> Iterator[str]:
+    """Yield what is wrong with the measures of a feature."""
     others = [a.measure for f in known.values() for a in f.windowed_measures.values()]
     named = {m.name: m for m in others}
     streams = {m.stream.name: m.stream for m in others}
     for measure in measures:
         name, stream = measure.name, measure.stream
-        # Measures and streams are told apart by their names alone.
+        # The engine knows measures and streams by their names alone.
         if named.setdefault(name, measure) != measure:
             yield f"another measure is called {name}: give this one a name of its own"
         if streams.setdefault(stream.name, stream) != stream:
@@ -136,11 +143,11 @@ def _of_measures(measures: Iterable[Measure], known: Mapping[str, Feature]) -> I
         if stream.table not in EVENTS:
             yield f"the stream {stream.name} reads {stream.table}: a feature can read {', '.join(EVENTS)}"
         else:
-            yield from _of_columns(measure, stream)
+            yield from _check_columns(measure, stream)
 
 
-def _of_columns(measure: Measure, stream: Stream) -> Iterator[str]:
-    """What is wrong with the columns that a measure reads."""
+def _check_columns(measure: Measure, stream: Stream) -> Iterator[str]:
+    """Yield what is wrong with the columns that a measure reads."""
     rows = stream.rows(declare_table(stream.table))
     kinds = dict(rows.schema().items())
     for column in ("account_id", "t", "known"):
@@ -156,22 +163,22 @@ def _of_columns(measure: Measure, stream: Stream) -> Iterator[str]:
         # A sum of floats depends on the order of rows.
         yield f"{column} is {kinds[column]}: a {measure.how} is of whole numbers or decimal(18, 4); cast it"
     if measure.where is not None and not measure.where(rows).type().is_boolean():
-        yield f"what the measure {measure.name} counts by is no condition"
+        yield f"the filter of the measure {measure.name} is no condition"
 
 
 def _exact(kind: dt.DataType) -> bool:
     return bool(kind.is_integer() or (kind.is_decimal() and kind.scale == 4))
 
 
-def _line(file: File, error: BaseException) -> str:
-    """Where in the file, as far as it can be told."""
+def _line(file: FeatureFile, error: BaseException) -> str:
+    """Return the line of the file where the error arose, in words; empty if it is not known."""
     if isinstance(error, SyntaxError):
         return f" at line {error.lineno}" if error.lineno else ""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file.path)]
     return f" at line {lines[-1]}" if lines else ""
 
 
-def _said(error: BaseException) -> str:
-    """The error in one line."""
-    told: Iterable[str] = str(error).split()
-    return f"{type(error).__name__}: {' '.join(told)}".rstrip(": ")
+def _one_line(error: BaseException) -> str:
+    """Return the error's type and text in one line."""
+    words = str(error).split()
+    return f"{type(error).__name__}: {' '.join(words)}".rstrip(": ")

@@ -1,7 +1,7 @@
-"""Features that need other accounts' rows: the rank among peers, and the state of the parent.
+"""Define the features that need other accounts' rows: the rank among peers, and the state of the parent.
 
-They stand in snapshots of the whole company, for reports and segments. Models don't learn from them: one posted
-account has no peers beside it, and its score must not depend on who else was scored.
+Only snapshots of the whole company have them, for reports and segments. Models don't learn from them: a posted account
+comes without its peers, and its score must not depend on who else is scored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RANKED = (
 _OF_PARENT = ("usage_trend_30d", "tickets_90d", "spend_365d", "days_to_renewal")
 
 
-def _ranked(base: Feature) -> Feature:
+def _create_rank(base: Feature) -> Feature:
     return replace(
         base,
         name=f"rank_{base.name}",
@@ -41,7 +41,7 @@ def _ranked(base: Feature) -> Feature:
     )
 
 
-def _of_parent(base: Feature) -> Feature:
+def _create_parent_feature(base: Feature) -> Feature:
     return replace(
         base,
         name=f"parent_{base.name}",
@@ -56,4 +56,7 @@ def _of_parent(base: Feature) -> Feature:
     )
 
 
-FEATURES = (*(_ranked(_BY_NAME[name]) for name in _RANKED), *(_of_parent(_BY_NAME[name]) for name in _OF_PARENT))
+FEATURES = (
+    *(_create_rank(_BY_NAME[name]) for name in _RANKED),
+    *(_create_parent_feature(_BY_NAME[name]) for name in _OF_PARENT),
+)

@@ -1,4 +1,4 @@
-"""Features of what an account is worth and what it costs to keep: the inputs of the 5A rule."""
+"""Define the features of what an account is worth and what it costs to keep: the inputs of the 5A rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import ibis
 
 from features.catalog.purchases import LINES, SPEND
-from features.catalog.series import where
+from features.catalog.series import keep_where
 from features.catalog.service import RESOLUTIONS
 from features.catalog.terms import MONTHLY
 from features.catalog.tickets import TICKETS
@@ -36,7 +36,7 @@ SETTLING = 90  # days in which a purchase may yet be paid
 )
 def margin(at: FeatureContext, w: int) -> Any:
     """Margin of the purchases of the last {w} days."""
-    return where(at(WITH_MARGIN, w) > 0, at(MARGIN, w))
+    return keep_where(at(WITH_MARGIN, w) > 0, at(MARGIN, w))
 
 
 @feature(

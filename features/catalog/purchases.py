@@ -1,10 +1,10 @@
-"""Features of purchases: recency, frequency, money, what is bought and at which price."""
+"""Define the features of purchases: recency, frequency, money, what is bought and at which price."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from features.catalog.series import level
+from features.catalog.series import clip_at_zero
 from features.definitions.feature import FeatureContext, change, change_in_words, feature, ratio
 from features.definitions.streams import ORDERS, PURCHASES
 
@@ -136,7 +136,7 @@ def price_paid(at: FeatureContext, w: int) -> Any:
 def returned_money_share(at: FeatureContext, w: int) -> Any:
     """Money of refunds and negative amounts in the last {w} days as a share of what was paid before them."""
     returned = at(RETURNED, w).abs()
-    return ratio(returned, level(at(SPEND, w)) + returned)
+    return ratio(returned, clip_at_zero(at(SPEND, w)) + returned)
 
 
 @feature(
@@ -188,7 +188,7 @@ def products_trend(at: FeatureContext, w: int) -> Any:
 )
 def units_trend(at: FeatureContext, w: int) -> Any:
     """Quantity bought in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
-    return change(level(at(UNITS, w)), level(at(UNITS, w, before=w)))
+    return change(clip_at_zero(at(UNITS, w)), clip_at_zero(at(UNITS, w, before=w)))
 
 
 @feature(

@@ -1,11 +1,11 @@
-"""Features of the rhythm of purchases: the gap between orders, how far it is overdue, and how steady it is."""
+"""Define the features of the rhythm of purchases: the gap between orders, how overdue it is, and how steady."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from features.catalog.purchases import COUNT, FIRST, LAST, SPEND
-from features.catalog.series import PARTS, empty, parts, variation
+from features.catalog.series import PARTS, coefficient_of_variation, count_empty, split_window
 from features.definitions.feature import DAY, FeatureContext, feature, ratio
 
 
@@ -86,7 +86,7 @@ def order_rate(at: FeatureContext) -> Any:
 )
 def months_bought(at: FeatureContext, w: int) -> Any:
     """How many of the twelve 30 days in the last {w} had an order."""
-    return PARTS - empty(parts(at, COUNT, w))
+    return PARTS - count_empty(split_window(at, COUNT, w))
 
 
 @feature(
@@ -98,7 +98,7 @@ def months_bought(at: FeatureContext, w: int) -> Any:
 )
 def weeks_bought(at: FeatureContext, w: int) -> Any:
     """How many of the twelve weeks in the last {w} days had an order."""
-    return PARTS - empty(parts(at, COUNT, w))
+    return PARTS - count_empty(split_window(at, COUNT, w))
 
 
 @feature(
@@ -110,7 +110,7 @@ def weeks_bought(at: FeatureContext, w: int) -> Any:
 )
 def spend_variation(at: FeatureContext, w: int) -> Any:
     """Coefficient of variation of spend over the twelfths of the last {w} days."""
-    return variation(parts(at, SPEND, w))
+    return coefficient_of_variation(split_window(at, SPEND, w))
 
 
 FEATURES = (

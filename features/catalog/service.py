@@ -1,4 +1,4 @@
-"""Features of service: how soon tickets were answered and resolved, how satisfying, what was done twice."""
+"""Define the features of service: how soon tickets were answered and resolved, how satisfying, what was done twice."""
 
 from __future__ import annotations
 

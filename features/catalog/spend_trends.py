@@ -1,11 +1,11 @@
-"""Features of the course that spend takes: trend, slope and season, against the account's own usual and peak."""
+"""Define the features of how spend develops: trend, slope and season, against the account's own usual and peak."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from features.catalog.purchases import COUNT, FIRST, SPEND
-from features.catalog.series import against_peak, change_since, level, parts, slope
+from features.catalog.series import against_peak, change_since, clip_at_zero, slope, split_window
 from features.definitions.feature import FeatureContext, change, change_in_words, feature, ratio
 
 
@@ -36,7 +36,7 @@ def spend_against_usual(at: FeatureContext, w: int) -> Any:
 
 
 def _year(at: FeatureContext) -> Any:
-    """Days of the last 365 in which the account was a customer, at least 1."""
+    """Return the days of the last 365 in which the account was a customer, at least 1."""
     return at.age_days(FIRST).clip(1.0, 365.0)
 
 
@@ -50,7 +50,7 @@ def _year(at: FeatureContext) -> Any:
 )
 def spend_trend(at: FeatureContext, w: int) -> Any:
     """Money spent in the last {w} days against the {w} before: -1 gone, 0 level, 1 new."""
-    return change(level(at(SPEND, w)), level(at(SPEND, w, before=w)))
+    return change(clip_at_zero(at(SPEND, w)), clip_at_zero(at(SPEND, w, before=w)))
 
 
 @feature(
@@ -63,7 +63,7 @@ def spend_trend(at: FeatureContext, w: int) -> Any:
 )
 def spend_against_lifetime(at: FeatureContext, w: int) -> Any:
     """Spend in the last {w} days against {w} days' share of all the spend since the first order."""
-    return ratio(at(SPEND, w), level(at(SPEND))) * (at.age_days(FIRST).clip(lower=float(w)) / w)
+    return ratio(at(SPEND, w), clip_at_zero(at(SPEND))) * (at.age_days(FIRST).clip(lower=float(w)) / w)
 
 
 @feature(
@@ -89,7 +89,7 @@ def orders_against_usual(at: FeatureContext, w: int) -> Any:
 )
 def spend_slope(at: FeatureContext, w: int) -> Any:
     """Least-squares slope of spend over the twelfths of the last {w} days, as a share of their mean."""
-    return slope(parts(at, SPEND, w))
+    return slope(split_window(at, SPEND, w))
 
 
 @feature(
@@ -102,7 +102,7 @@ def spend_slope(at: FeatureContext, w: int) -> Any:
 )
 def spend_against_peak(at: FeatureContext, w: int) -> Any:
     """Spend of the last 30 days as a share of the largest of the twelve 30 days in the last {w}."""
-    return against_peak(parts(at, SPEND, w))
+    return against_peak(split_window(at, SPEND, w))
 
 
 @feature(
@@ -115,7 +115,7 @@ def spend_against_peak(at: FeatureContext, w: int) -> Any:
 )
 def spend_against_last_year(at: FeatureContext, w: int) -> Any:
     """Spend in the last {w} days against the same days a year before: -1 gone, 0 level, 1 new."""
-    return change(level(at(SPEND, w)), level(at(SPEND, w, before=365)))
+    return change(clip_at_zero(at(SPEND, w)), clip_at_zero(at(SPEND, w, before=365)))
 
 
 @feature(
@@ -127,7 +127,7 @@ def spend_against_last_year(at: FeatureContext, w: int) -> Any:
 )
 def season_rise(at: FeatureContext, w: int) -> Any:
     """Spend a year ago in the {w} days that now lie ahead against the {w} before them: -1 gone, 0 level, 1 new."""
-    return change(_ahead(at, w), level(at(SPEND, w, before=365)))
+    return change(_ahead(at, w), clip_at_zero(at(SPEND, w, before=365)))
 
 
 @feature(
@@ -141,12 +141,12 @@ def season_rise(at: FeatureContext, w: int) -> Any:
 )
 def season_ahead(at: FeatureContext, w: int) -> Any:
     """Spend a year ago in the {w} days that now lie ahead against the last {w} days: -1 gone, 0 level, 1 new."""
-    return change(_ahead(at, w), level(at(SPEND, w)))
+    return change(_ahead(at, w), clip_at_zero(at(SPEND, w)))
 
 
 def _ahead(at: FeatureContext, w: int) -> Any:
-    """Spend of the days from `as_of` on, a year ago."""
-    return level(at(SPEND, w, before=365 - w))
+    """Return the spend of the `w` days from `as_of` on, a year ago."""
+    return clip_at_zero(at(SPEND, w, before=365 - w))
 
 
 FEATURES = (

@@ -1,10 +1,10 @@
-"""Features of the contract: the terms in force, their price and end, and what was added to and cut from them."""
+"""Define the features of the contract: the terms in force, their price and end, and what was added or cut."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from features.catalog.series import level
+from features.catalog.series import clip_at_zero
 from features.definitions.feature import DAY, FeatureContext, change, change_in_words, feature, ratio
 from features.definitions.streams import BILLED, BILLING_BEGAN, BILLING_ENDED, ENDED, PURCHASES, TERMS
 
@@ -42,7 +42,7 @@ def recurring_revenue_year(at: FeatureContext) -> Any:
 )
 def recurring_revenue_trend(at: FeatureContext, w: int) -> Any:
     """Recurring revenue in force at `as_of` against that {w} days before: -1 gone, 0 level, 1 new."""
-    return change(at(MONTHLY), level(at(MONTHLY) - at(BEGAN, w) + at(OVER, w)))
+    return change(at(MONTHLY), clip_at_zero(at(MONTHLY) - at(BEGAN, w) + at(OVER, w)))
 
 
 @feature(

@@ -1,4 +1,4 @@
-"""Features of tickets: how many, how grave and about what."""
+"""Define the features of tickets: how many, how grave and about what."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Features of touches: when the account was last spoken to, how often and how, and where nobody has when it matters."""
+"""Define the features of touches: how recent, how many, of which kind, and where one is lacking when it matters."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from features.catalog.backlog import OPEN_URGENT
-from features.catalog.series import where
+from features.catalog.series import keep_where
 from features.catalog.terms import TERM_END
 from features.definitions.feature import DAY, FeatureContext, feature, ratio
 from features.definitions.streams import TOUCHES
@@ -107,7 +107,7 @@ def urgent_without_touch(at: FeatureContext, w: int) -> Any:
 )
 def touches_before_renewal(at: FeatureContext, w: int) -> Any:
     """Touches in the last {w} days where the term in force ends within as many; else null."""
-    return where(-at.age_days(TERM_END) <= w, at(COUNT, w))
+    return keep_where(-at.age_days(TERM_END) <= w, at(COUNT, w))
 
 
 FEATURES = (

@@ -1,4 +1,4 @@
-"""Features of usage as it is: how much, by whom, how broad, how deep, and how well it works."""
+"""Define the features of usage as it is: how much, by whom, how broad, how deep, and how well it works."""
 
 from __future__ import annotations
 

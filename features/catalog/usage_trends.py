@@ -1,10 +1,18 @@
-"""Features of the course that usage takes: recency, trend, steadiness, gaps, and silence."""
+"""Define the features of how usage develops: recency, trend, steadiness, gaps, and silence."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from features.catalog.series import against_peak, change_since, empty, parts, slope, variation, where
+from features.catalog.series import (
+    against_peak,
+    change_since,
+    coefficient_of_variation,
+    count_empty,
+    keep_where,
+    slope,
+    split_window,
+)
 from features.catalog.tickets import TICKETS
 from features.catalog.usage import DAYS, ERRORS, EVENTS, PARTS, USERS
 from features.definitions.feature import DAY, FeatureContext, change, change_in_words, feature, ratio
@@ -103,7 +111,7 @@ def error_share_trend(at: FeatureContext, w: int) -> Any:
 )
 def usage_slope(at: FeatureContext, w: int) -> Any:
     """Least-squares slope of usage events over the twelfths of the last {w} days, as a share of their mean."""
-    return slope(parts(at, EVENTS, w))
+    return slope(split_window(at, EVENTS, w))
 
 
 @feature(
@@ -115,7 +123,7 @@ def usage_slope(at: FeatureContext, w: int) -> Any:
 )
 def usage_variation(at: FeatureContext, w: int) -> Any:
     """Coefficient of variation of weekly usage events over the last {w} days."""
-    return where(_began_before(at, w), variation(parts(at, EVENTS, w)))
+    return keep_where(_began_before(at, w), coefficient_of_variation(split_window(at, EVENTS, w)))
 
 
 @feature(
@@ -128,11 +136,11 @@ def usage_variation(at: FeatureContext, w: int) -> Any:
 )
 def idle_weeks(at: FeatureContext, w: int) -> Any:
     """Weeks without usage events among the twelve of the last {w} days."""
-    return where(_began_before(at, w), empty(parts(at, EVENTS, w)))
+    return keep_where(_began_before(at, w), count_empty(split_window(at, EVENTS, w)))
 
 
 def _began_before(at: FeatureContext, w: int) -> Any:
-    """Whether the account was used in the first twelfth of the window, or before it within the year."""
+    """Return whether the account was used in the first twelfth of the window, or before it within the year."""
     return at.age_days(FIRST, 365) > w * 11 / 12
 
 
@@ -146,7 +154,7 @@ def _began_before(at: FeatureContext, w: int) -> Any:
 )
 def usage_against_peak(at: FeatureContext, w: int) -> Any:
     """Usage events of the last 30 days as a share of the largest of the twelve 30 days in the last {w}."""
-    return against_peak(parts(at, EVENTS, w))
+    return against_peak(split_window(at, EVENTS, w))
 
 
 @feature(

@@ -1,4 +1,4 @@
-"""Plays: the next step that an account's owner can take, by the driver that raised the risk."""
+"""Define the plays: the next step for an account's owner, by the driver that raised the risk."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Play:
-    """One recommended next step.
+    """A recommended next step.
 
     Args:
-        key: What features name it by.
+        key: The name that features use.
         title: In a few words.
-        step: What to do, said to the owner.
+        step: Instructions to the owner.
     """
 
     key: str
@@ -113,7 +113,7 @@ PLAYS: Mapping[str, Play] = MappingProxyType(
 
 
 def choose_play(drivers: Iterable[Mapping[str, Any]]) -> Play:
-    """The play of the strongest driver that someone can act on; `DEFAULT` where there is none.
+    """Return the play of the strongest driver that someone can act on; `DEFAULT` where there is none.
 
     Args:
         drivers: As a score stores them: each with `contribution` (log-odds), `actionable` and `play`.

@@ -14,7 +14,7 @@ from features.settings.crm import Crm, HubSpot, Salesforce
 from features.settings.serving import Serving
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
 from features.settings.targets import Churn, ChurnLabel, Cohort, Training, Upsell, UpsellLabel
-from features.settings.values import Instant, Part, Zone, instant
+from features.settings.values import Instant, SettingsSection, Zone, parse_instant
 
 __all__ = [
     "Alerts",
@@ -38,11 +38,11 @@ __all__ = [
     "Upsell",
     "UpsellLabel",
     "Value",
-    "instant",
+    "parse_instant",
 ]
 
 
-class Company(Part):
+class Company(SettingsSection):
     """Who it is, and what holds for all its tables."""
 
     name: str = Field(min_length=1)
@@ -57,14 +57,14 @@ class Company(Part):
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") or "company"
 
 
-class Paths(Part):
+class Paths(SettingsSection):
     """Where outputs go; relative to the working folder."""
 
     var: Path = Path("var")
     mlruns: Path = Path("mlruns")
 
 
-class Settings(Part):
+class Settings(SettingsSection):
     """The whole file. `file` and `folder` are where it was read from."""
 
     company: Company

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from features.settings.values import Part, Share
+from features.settings.values import SettingsSection, Share
 
 
-class Email(Part):
+class Email(SettingsSection):
     """An SMTP server; user and password come from the environment variables named here."""
 
     host: str
@@ -20,7 +20,7 @@ class Email(Part):
     password_env: str | None = None
 
 
-class Alerts(Part):
+class Alerts(SettingsSection):
     """Who is told of a risk, when, and through what."""
 
     horizon: int | None = None

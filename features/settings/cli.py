@@ -20,7 +20,7 @@ from rich.text import Text
 from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
 from features.core.progress import Progress
-from features.settings import instant
+from features.settings import parse_instant
 
 
 def parse_date(text: str) -> datetime:
@@ -30,7 +30,7 @@ def parse_date(text: str) -> datetime:
         typer.BadParameter: It is no ISO date, or a time without a zone: wrong usage.
     """
     try:
-        return instant(text)
+        return parse_instant(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

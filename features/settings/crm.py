@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from features.settings.values import Part
+from features.settings.values import SettingsSection
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -27,7 +27,7 @@ Address = Annotated[str, AfterValidator(_address)]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 
 
-class Salesforce(Part):
+class Salesforce(SettingsSection):
     """A Salesforce org. It wants either a client id and secret, or a token that something else keeps fresh."""
 
     # My Domain, such as https://harbour.my.salesforce.com.
@@ -41,7 +41,7 @@ class Salesforce(Part):
     token_env: str | None = None
 
 
-class HubSpot(Part):
+class HubSpot(SettingsSection):
     """A HubSpot portal."""
 
     object: _Name = "companies"
@@ -52,7 +52,7 @@ class HubSpot(Part):
     url: Address = "https://api.hubapi.com"
 
 
-class Crm(Part):
+class Crm(SettingsSection):
     """The fields of a CRM's accounts that Garrison writes; it writes no other."""
 
     # Before the name of each of our columns, unless `fields` names it.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from features.settings.values import Part
+from features.settings.values import SettingsSection
 
 
-class Serving(Part):
+class Serving(SettingsSection):
     """The HTTP service."""
 
     # Processes that share the port.

@@ -10,10 +10,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from features.core.contract import Kind
-from features.settings.values import Part, Share, Span, Zone
+from features.settings.values import SettingsSection, Share, Span, Zone
 
 
-class Source(Part):
+class Source(SettingsSection):
     """Where raw rows lie: files (CSV, CSV.gz, Parquet, globs) or a table in a database."""
 
     path: str | None = None
@@ -28,7 +28,7 @@ class Source(Part):
         return self
 
 
-class Value(Part):
+class Value(SettingsSection):
     """How one canonical column comes about: from a column, a constant, or a SQL expression."""
 
     column: str | None = None
@@ -53,7 +53,7 @@ def _value(given: object) -> object:
     return {"column": given} if isinstance(given, str) else given
 
 
-class TableMap(Part):
+class TableMap(SettingsSection):
     """How a canonical table comes out of the sources.
 
     `query` is SQL over the sources by their names; `source` is short for all rows of one of them.
@@ -82,20 +82,20 @@ def _several(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
 
-class OwnFeatures(Part):
+class OwnFeatures(SettingsSection):
     """Features of the company's own, beside the built-in ones."""
 
     # Python files, from this file's folder, such as "own_features.py". Every command runs the code in them.
     features: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
 
 
-class Quality(Part):
+class Quality(SettingsSection):
     """How much may be bad before a run stops."""
 
     max_quarantine: Share = 0.05
 
 
-class Engine(Part):
+class Engine(SettingsSection):
     """Where snapshots of the whole company are computed; one posted account's always are in this process."""
 
     kind: Literal["duckdb", "spark", "postgres"] = "duckdb"

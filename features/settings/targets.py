@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from features.settings.values import Horizons, Instant, Part
+from features.settings.values import Horizons, Instant, SettingsSection
 
 
-class Cohort(Part):
+class Cohort(SettingsSection):
     """Who is eligible at `as_of`.
 
     in_force: a purchased term covers `as_of` (only of `products`, where given).
@@ -28,7 +28,7 @@ class Cohort(Part):
         return {"lifetime": "lifetimes", "using": "usage"}.get(self.kind, "purchases")
 
 
-class ChurnLabel(Part):
+class ChurnLabel(SettingsSection):
     """What counts as leaving inside the horizon; defined in `training.targets.label_definitions`.
 
     lapse: a term ends and none follows within `grace_days` (only of `products`, where given).
@@ -50,7 +50,7 @@ class ChurnLabel(Part):
         return {"ended": "lifetimes", "no_usage": "usage"}.get(self.kind, "purchases")
 
 
-class UpsellLabel(Part):
+class UpsellLabel(SettingsSection):
     """What counts as buying more inside the horizon (only of `products`, where given).
 
     Defined in `training.targets.label_definitions`.
@@ -72,7 +72,7 @@ class UpsellLabel(Part):
         return "purchases"
 
 
-class _Target(Part):
+class _Target(SettingsSection):
     cohort: Cohort
     horizons: Horizons = (90,)
     # Labels look at [as_of + lead, as_of + lead + horizon): owners have the lead to act in.
@@ -93,7 +93,7 @@ class Upsell(_Target):
     label: UpsellLabel
 
 
-class Training(Part):
+class Training(SettingsSection):
     """Which cutoffs are learned from and which are tested on."""
 
     # Learned from: month beginnings, or every Monday besides: more rows for a company with few accounts.

@@ -29,7 +29,7 @@ def _zone(name: str) -> str:
     return name
 
 
-def instant(value: object) -> datetime:
+def parse_instant(value: object) -> datetime:
     """Midnight UTC for a date; an aware instant as it is; a naive one is refused."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
@@ -46,12 +46,12 @@ def instant(value: object) -> datetime:
 
 Span = Annotated[timedelta, BeforeValidator(_span)]
 Zone = Annotated[str, AfterValidator(_zone)]
-Instant = Annotated[datetime, BeforeValidator(instant)]
+Instant = Annotated[datetime, BeforeValidator(parse_instant)]
 Horizons = Annotated[tuple[Annotated[int, Field(ge=1, le=730)], ...], Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Part(BaseModel):
+class SettingsSection(BaseModel):
     """A part of the settings: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 
 from features.core.contract import EVENTS, TABLES, Column
 from features.core.timestamps import to_micros
-from features.settings import Settings, instant
+from features.settings import Settings, parse_instant
 from serving.schemas.errors import ApiError, ErrorBody, ErrorDetail
 from serving.schemas.responses import Detail
 
@@ -40,7 +40,7 @@ _MERGES = frozenset({"merged_into", "merged_at"})
 
 def _instant(text: str) -> datetime:
     try:
-        return instant(text)
+        return parse_instant(text)
     except OverflowError:
         message = f"{text!r} is outside the years 1 to 9999"
         raise ValueError(message) from None

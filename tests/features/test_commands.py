@@ -157,3 +157,19 @@ def test_help_imports_neither_ibis_nor_pandas_nor_duckdb():
     imported = {entry.rsplit("|", 1)[-1].strip() for entry in done.stderr.splitlines()}
     assert "features.settings.cli" in imported
     assert not imported & {"ibis", "pandas", "duckdb", "pyarrow"}
+
+
+@pytest.mark.parametrize("command", ["check", "catalog"])
+def test_a_feature_with_an_unknown_play_is_refused_in_one_line(company, run, command):
+    (company.folder / "own.py").write_text(
+        "from features.definitions.feature import feature\n"
+        "from features.definitions.streams import USAGE\n"
+        "@feature(unit='u', family='f', says='{value}', play='train_user')\n"
+        "def ours(at):\n    'Uses.'\n    return at(USAGE.count())\n"
+        "FEATURES = ours\n"
+    )
+    company.toml["catalog"] = {"features": "own.py"}
+    company.write()
+    status, out, err = run(command, "--config", "garrison.toml")
+    assert (status, out) == (1, "")
+    assert "ours can't be used: there is no play 'train_user'. Did you mean train_users?" in one_line(err)

@@ -153,7 +153,7 @@ def test_an_attribute_of_accounts_is_context_that_nobody_can_act_on():
     assert plan.describe("pro") == "service plan: pro"
     assert (plan.describe(1_234_567.0), plan.describe(0.1 + 0.2)) == ("service plan: 1,234,567", "service plan: 0.3")
     assert BUILT_IN.find_feature("usage_events_30d") is FEATURES["usage_events_30d"]
-    assert account.attribute("seats").describe(math.nan) == "nothing known: not recorded"
+    assert account.create_attribute_feature("seats").describe(math.nan) == "nothing known: not recorded"
 
 
 def test_a_new_feature_takes_its_name_window_and_sentence_from_one_definition():

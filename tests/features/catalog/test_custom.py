@@ -126,7 +126,7 @@ def test_a_missing_file_is_named(company):
     ("text", "said"),
     [
         ("x = 1\n", "defines no FEATURES"),
-        ("FEATURES = ((1,),)\n", r"FEATURES holds what is no feature.*\*first"),
+        ("FEATURES = ((1,),)\n", r"FEATURES holds something that is no feature.*\*first"),
         ("\nimport nowhere_at_all\n", r"failed at line 2.*ModuleNotFoundError.*nowhere_at_all"),
         ("\n\ndef (:\n", "failed at line 3.*SyntaxError"),
         ("raise SystemExit(3)\n", "failed at line 1.*SystemExit"),
@@ -138,7 +138,7 @@ def test_a_missing_file_is_named(company):
             "from dataclasses import replace\n"
             + one("at(OPENED.count(), 7)")
             + "FEATURES = (replace(ours[0], scope='peers', base='ours'),)\n",
-            "feature ours can't.*made of other accounts' rows",
+            "feature ours can't.*uses other accounts' rows",
         ),
         (one("1 / 0"), "feature ours can't.*ZeroDivisionError"),
         (one("at(OPENED.count(lambda t: t.csat > 1), 7)"), "feature ours can't.*needs a name"),
@@ -184,3 +184,14 @@ def test_the_example_of_the_docs_is_a_whole_file_that_works(company):
     assert frame.loc["A", "phone_share_90d"] == 0.5
     assert frame.loc["A", "weekend_share_30d"] == 0.75
     assert frame.loc["B", ["phone_share_90d", "weekend_share_30d"]].isna().all()
+
+
+def test_an_unknown_play_is_refused_with_the_nearest_one(company):
+    text = one("at(OPENED.count())").replace('family="f"', 'family="f", play="anser_tickets"')
+    message = refused(company, text)
+    assert "the feature ours can't be used: there is no play 'anser_tickets'. Did you mean answer_tickets" in message
+
+
+def test_a_known_play_makes_a_feature_actionable(company):
+    text = one("at(OPENED.count())").replace('family="f"', 'family="f", play="answer_tickets"')
+    assert own(company, text).find_feature("ours").actionable

@@ -19,12 +19,12 @@ def cells(page, name):
 
 def test_the_page_in_docs_is_current():
     page = PAGE.read_text(encoding="utf-8")
-    if markdown.renewed(page, FEATURES) != page:
+    if markdown.replace_catalog(page, FEATURES) != page:
         pytest.fail(f"docs/{PAGE.name} isn't current: python -m features catalog --markdown docs/{PAGE.name}")
 
 
 def test_every_feature_has_a_row_with_all_that_it_is():
-    page = markdown.renewed("", FEATURES)
+    page = markdown.replace_catalog("", FEATURES)
     for one in FEATURES.values():
         family, name, days, sentence, unit, missing, risk, play = cells(page, one.name)
         assert family in {"", one.family}
@@ -36,14 +36,14 @@ def test_every_feature_has_a_row_with_all_that_it_is():
 
 
 def test_what_a_null_means_is_said_where_there_can_be_one():
-    page = markdown.renewed("", FEATURES)
+    page = markdown.replace_catalog("", FEATURES)
     assert cells(page, "usage_events_30d")[5] == ""
     assert cells(page, "csat_90d")[5] == FEATURES["csat_90d"].missing
     assert cells(page, "days_to_renewal")[5] == "no term in force"
 
 
 def test_features_stand_under_the_sources_that_they_need():
-    page = markdown.renewed("", FEATURES)
+    page = markdown.replace_catalog("", FEATURES)
     headings = [line for line in page.splitlines() if line.startswith("### ")]
     assert headings[0] == "### The account itself (2)"
     assert any(line.startswith("### Tickets and usage (") for line in headings)
@@ -59,7 +59,7 @@ def test_what_stands_above_the_catalog_is_kept_and_renewing_twice_changes_nothin
     page = file.read_text(encoding="utf-8")
     assert page.startswith(f"# Ours\n\nWords of ours.\n\n{markdown.HEADING}\n")
     assert "old rows" not in page
-    assert markdown.renewed(page, FEATURES) == page
+    assert markdown.replace_catalog(page, FEATURES) == page
 
 
 def test_a_page_that_is_not_there_yet_is_made(tmp_path):
