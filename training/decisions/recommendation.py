@@ -56,7 +56,7 @@ def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
         frame: n snapshots.
         churn: (n,) scores; NaN where not known.
         upsell: (n,) scores; NaN where not known.
-        risky: The churn score from which risk is high, such as `bundle.threshold(horizon, 0.10)`.
+        risky: The churn score from which risk is high, such as `model.threshold(horizon, 0.10)`.
         promising: The upsell score from which a sale is likely.
         least_csat: On the source's own scale; None asks for none.
     """

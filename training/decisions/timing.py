@@ -29,7 +29,7 @@ class ChurnTiming:
     Args:
         days: (k,) days after `as_of`, ascending.
         curve: (n, k) chance of having left by then, never falling; or, where `order` isn't +1, the chances as given.
-        expected: (n,) mean days until it leaves, if it does by the last of `days`; NaN where that can't be said.
+        expected: (n,) mean days until it leaves, if it does by the last of `days`; NaN where unknown.
         median: (n,) days by which it has left as likely as not; NaN where the curve does not reach a half.
     """
 
@@ -97,7 +97,7 @@ def estimate_time_to_churn(
         probabilities: (n, k) of leaving within each.
         lead: `lead_days` of the target.
         order: `targets.labels.order` of the target. Only where it is +1 do the chances add up to a time: the chance
-            to buy nothing for 90 days (-1) says nothing of when the account left, and both times are NaN.
+            to buy nothing for 90 days (-1) does not say when the account left, and both times are NaN.
 
     Example:
         >>> timing = estimate_time_to_churn([30, 90], np.array([[0.25, 0.75]]))
@@ -126,7 +126,7 @@ def compute_days_to_sale(history: History, rows: pd.DataFrame, *, within: int, d
     Args:
         history: Of the company.
         rows: account_id, as_of (datetime64[us, UTC]).
-        within: Days looked at; later sales are not told.
+        within: Days looked at; later sales are not counted.
         data_until: The instant the data are complete until.
 
     Returns:
@@ -179,7 +179,7 @@ def fit_rhythm(frame: pd.DataFrame, actual: Floats) -> PurchaseRhythm | None:
     unscaled = PurchaseRhythm(gap, 1 + gap**2 / variance, 1.0)
     ratio = actual / predict_next_sale(frame, unscaled).days
     scale = float(np.median(ratio[~np.isnan(ratio)])) if (~np.isnan(ratio)).any() else 1.0
-    # Where most never buy again in the days looked at, the middle can't be told.
+    # Where most never buy again in the days looked at, there is no median.
     return PurchaseRhythm(gap, unscaled.weight, scale if 0 < scale < np.inf else 1.0)
 
 
@@ -206,7 +206,7 @@ def evaluate_next_sales(
         within: Days looked at.
 
     Returns:
-        None where nothing can be judged.
+        None without a row that can be compared.
     """
     number, total, silent = _read_orders(frame)
     mean_gaps = np.where(number > 0, total / np.maximum(number, 1), rhythm.gap)

@@ -17,9 +17,9 @@ class LeakFindings:
     """Findings of the leak probe on one target and horizon.
 
     Args:
-        suspects: What stops the run: a sentence by the suspect's name.
-        remarks: What is only said.
-        doubts: What makes the labels doubtful: it stops a model that has a signal, and explains one that has none.
+        suspects: Findings that stop the run: a sentence by the suspect's name.
+        remarks: Findings that stop nothing.
+        doubts: Findings that make the labels doubtful: they stop a model with a signal, and explain one without.
         catalog: Of the company: whoever trusts a source trusts the features that are measured on it.
     """
 

@@ -1,6 +1,6 @@
 """Looks for leaks: data that give the label away because they were recorded after it, or because they are the label.
 
-It looks between fitting and registering. A suspect stops the run; a remark is said and stops nothing. The rules are
+It looks between fitting and registering. A suspect stops the run; a remark is shown and stops nothing. The rules are
 strict where data are undated and lenient where they are point in time:
 
 - An attribute of accounts is recorded as of the export, so it may have been written when the account left. It is
@@ -74,9 +74,9 @@ class LeakProbe:
     Args:
         history: Of the company.
         target: Its definition.
-        bundle: Its model.
+        model: Its model.
         keys: account_id, as_of of its cohort at all cutoffs.
-        rows: Gives the snapshots at some places of `keys`, with all their features.
+        rows: Returns the snapshots at some indices of `keys`, with all their features.
         data_until: The instant the data are complete until.
     """
 
@@ -234,7 +234,7 @@ class LeakProbe:
             _fit_booster(matrix, is_new).feature_importance("gain"), [self._bundle.features[i] for i in fit]
         )
         top = ", ".join(gain.sort_values(ascending=False, kind="stable").index[:3])
-        return (f"the newest snapshot can be told from the training's (AUC {drift_auc:.2f}), most of all by {top}",)
+        return (f"the newest snapshot differs from the training's (AUC {drift_auc:.2f}), most of all by {top}",)
 
 
 def _describe_attribute(values: pd.Series, labels: np.ndarray) -> str:

@@ -47,7 +47,7 @@ class SampleSizeCheck:
     """Result of the check of one target and horizon.
 
     Args:
-        impossible: Set where a part of the plan has labels of one class only: then nothing can be trained or judged.
+        impossible: Set where a part of the plan has labels of one class only: then nothing can be trained or evaluated.
         enough: Whether the figures can be believed at all; if not, the verdict is insufficient.
         reasons: What is too little for that, in sentences.
     """
@@ -73,14 +73,14 @@ def check_sample_size(key: str, labels: np.ndarray, as_ofs: pd.Series, plan: Tim
     """
     parts = {"early": plan.early, "late": plan.late, "train": plan.train, "test": plan.test}
     known = {part: labels[as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(labels)] for part, cutoffs in parts.items()}
-    # Without any row to learn from the cohort is at fault, which training says itself.
+    # Without any row to learn from the cohort is at fault: training raises an error of its own.
     checked_parts = [part for part in known if part != "train" and len(known["train"])]
     one_class = [_describe_one_class(key, part, known[part], parts[part]) for part in checked_parts]
     reasons = tuple(sentence for sentence in one_class if sentence)
     if reasons:
         test = known["test"]
         return SampleSizeCheck(InsufficientData(len(test), int(test.sum()), reasons), enough=False, reasons=reasons)
-    # The test is counted where it is judged.
+    # The positives of the test are counted in its evaluation.
     positives = int(known["train"].sum())
     reason = (f"{key} has only {positives} positives to learn from: {FEWEST_POSITIVES} are needed",)
     is_enough = positives >= FEWEST_POSITIVES

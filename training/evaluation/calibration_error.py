@@ -20,7 +20,7 @@ class CalibrationBins:
     """Ten bins of equal size, from low to high scores.
 
     Args:
-        order: (n,) places of the rows, by score.
+        order: (n,) indices of the rows, by score.
         edges: Where the bins begin and end in `order`.
         scores: (n,) in that order.
         labels: (n,) likewise.

@@ -28,8 +28,8 @@ class HoldoutResult:
         plan: The cutoffs.
         evaluation: Figures on the test.
         test: account_id, as_of, label, score of the test rows.
-        rivals: A column for each baseline with its scores, row by row; the champion's too, where one was given.
-        about: as_of, the account's attributes, and `value`, its worth in money, where the data tell.
+        baselines: A column for each baseline with its scores, row by row; the champion's too, if given.
+        attributes: as_of, the attributes of the account, and `value`, its yearly revenue where known.
     """
 
     plan: time_splits.TimePlan

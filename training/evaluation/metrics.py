@@ -30,7 +30,7 @@ class RankedScores:
         labels: (n,) of 0 and 1, both there.
         scores: (n,); probabilities, for `figures`.
         values: (n,) what each row is worth, in money; NaN and negative values count as 0.
-        stakes: Of the campaign whose profit is told.
+        stakes: Of the campaign whose profit is computed.
     """
 
     def __init__(

@@ -79,8 +79,8 @@ class SegmentRows:
 
     Args:
         by: What divides the test.
-        value: Theirs.
-        places: Theirs in the test.
+        value: Of that attribute.
+        indices: Of its rows in the test.
         labels: (n,) of the whole test.
         scores: (n,) likewise.
     """

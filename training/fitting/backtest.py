@@ -52,8 +52,8 @@ class Backtest:
 
     Args:
         origins: Ascending.
-        skipped: Cutoffs at which nothing could be learned or judged, and why.
-        pooled: Of the rows of all origins together: each scored by a model that could not know its answer.
+        skipped: Cutoffs at which nothing could be learned or evaluated, and why.
+        pooled: Of the rows of all origins together: each scored by a model that could not know its label.
     """
 
     origins: tuple[BacktestOrigin, ...]
@@ -119,7 +119,7 @@ def iterate_plans(
     """Yield the plan of each possible origin, ascending: its test is the origin, and its labels were known by then.
 
     Args:
-        target: Its label says how long an answer takes.
+        target: Its label defines how long labels take to mature.
         horizon: In days.
         cutoffs: All of the company, ascending.
         until: The instant the data are complete until.
@@ -156,11 +156,13 @@ def _pool(key: str, name: str, results: list[tuple[time_splits.TimePlan, Holdout
     outcomes = [outcome for _, outcome in results if isinstance(outcome, HoldoutResult)]
     if not outcomes:
         raise LabelError(
-            f"there is no cutoff at which {key} could be trained and judged",
+            f"there is no cutoff at which {key} could be trained and evaluated",
             found=skipped[-1][1] if skipped else "too short a history before every cutoff with a mature label",
             hint="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
         )
-    test, baselines, attributes = (pd.concat([getattr(o, f) for o in outcomes]) for f in ("test", "rivals", "about"))
+    test, baselines, attributes = (
+        pd.concat([getattr(o, f) for o in outcomes]) for f in ("test", "baselines", "attributes")
+    )
     last = outcomes[-1].plan
     plan = replace(last, test=tuple(o.plan.test[0] for o in outcomes))
     # A rival that had too little to learn from at some origin has no score there, and none in the pool.

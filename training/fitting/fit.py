@@ -245,7 +245,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     )
 
 
-def _evaluate_horizons(  # noqa: PLR0913, PLR0917  # a model, and all that it is judged by
+def _evaluate_horizons(  # noqa: PLR0913, PLR0917  # a model, and all that its evaluation needs
     model: Model,
     target: Churn | Upsell,
     data: Dataset,

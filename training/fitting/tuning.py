@@ -33,7 +33,7 @@ _SPACE: dict[str, tuple[float, float, bool]] = {
     "min_data_in_leaf": (10, 300, True),
     "lambda_l2": (0.1, 100.0, True),
 }
-_FEWEST = 10  # rows of either class to learn from, and to judge by
+_FEWEST = 10  # rows of either class to learn from, and to evaluate on
 
 FoldRows = tuple[np.ndarray, np.ndarray]
 
@@ -65,7 +65,7 @@ class Tuner:
         """
         folds = list(_iterate_folds(task))
         if not folds:
-            return replace(hyperparameters, tuned="not tuned: the training has too few positives to judge trials by")
+            return replace(hyperparameters, tuned="not tuned: the training has too few positives to evaluate trials on")
         with self._study(task, hyperparameters) as study:
             before, began = len(study.trials), time.monotonic()
             until = began + self.minutes * 60 / len(self.settings.targets)
@@ -119,7 +119,7 @@ class Tuner:
 def _iterate_folds(task: TuningTask) -> Iterator[tuple[int, FoldRows]]:
     """Yield (horizon, (rows to learn from, rows to evaluate on)): the last quarter of the training, and that before it.
 
-    No label that is learned from reaches into the cutoffs judged by.
+    No label that is learned from reaches into the cutoffs evaluated on.
     """
     for horizon, (plan, labels) in task.horizons.items():
         for learned, later in _split_training(plan):

@@ -90,7 +90,7 @@ def build_target_hyperparameters(settings: Settings, target: Churn | Upsell, mod
     """Return the hyperparameters for a target without tuning, its constraints among the parameters.
 
     Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
-    That holds for leaving alone: who is about to leave does not downgrade first, and of upsell the catalog says
+    That holds for leaving only: accounts about to leave do not downgrade first, and of upsell the catalog says
     nothing. Text columns have no direction.
     """
     hyperparameters = build_hyperparameters(len(model.features), seed=settings.training.seed)

@@ -26,7 +26,7 @@ class Matrix:
 
     Args:
         columns: (n,) float64 each; they stay where they are, in the frame that they are columns of.
-        places: (m,) the matrix's rows among the n; by default all, in their order.
+        indices: (m,) the matrix's rows among the n; by default all, in their order.
     """
 
     def __init__(self, columns: Sequence[np.ndarray], indices: RowIndices | None = None) -> None:

@@ -123,12 +123,12 @@ def _list_changed_parameters(fitted: FittedTarget) -> dict[str, Any]:
     return changed | {k: v for k, v in descriptions.items() if v}
 
 
-def _build_signature(bundle: Model) -> Any:
+def _build_signature(model: Model) -> Any:
     from mlflow.models import infer_signature
 
     # One row with a hole: all columns float64, so that a missing value is always welcome.
-    inputs = pd.DataFrame([[0.5] * len(bundle.features)], columns=list(bundle.features), dtype="float64")
-    outputs = pd.DataFrame([[0.5] * len(bundle.horizons)], columns=[f"{bundle.target}_{h}d" for h in bundle.horizons])
+    inputs = pd.DataFrame([[0.5] * len(model.features)], columns=list(model.features), dtype="float64")
+    outputs = pd.DataFrame([[0.5] * len(model.horizons)], columns=[f"{model.target}_{h}d" for h in model.horizons])
     return infer_signature(inputs, outputs)
 
 
@@ -223,7 +223,7 @@ class ModelVersion:
     Args:
         version: Such as churn-3.
         run_id: The MLflow run that made it.
-        folder: Of its bundle.
+        folder: Of the saved model.
     """
 
     version: str

@@ -8,10 +8,10 @@
 - calibration: the error is at most 0.02, or no more than its noise, or no more than the champion's.
 - segments: in none is the AUC lower than the champion's by 0.05 or more, beyond chance. Of many segments one in forty
   is worse beyond chance by chance alone, hence the least difference.
-- parity: read back from disk, the model gives the very bits that it gave when it was judged, in batch and row by row.
+- parity: loaded from disk, the model gives bit for bit the scores of its evaluation, in batch and row by row.
 
-Where the champion can't be held against the candidate at all (a source is gone, no horizon in common), that is said
-and stops nothing; where it could, but has learned from every later row, it does.
+If the champion can't be compared with the candidate at all (a source is gone, no horizon in common), the check says so
+and passes; if it could, but has learned from every later row, the check fails.
 """
 
 from __future__ import annotations
@@ -236,13 +236,13 @@ def _check_parity(folder: Path, model: Model) -> PromotionCheck:
         expected = pd.read_parquet(folder / _PARITY).to_numpy()
     except (OSError, ValueError) as error:
         return PromotionCheck(
-            "parity", passed=False, explanation=f"the probabilities it was judged with can't be read: {error}"
+            "parity", passed=False, explanation=f"the probabilities of its evaluation can't be read: {error}"
         )
     frame = _select_rows(model)
     batch = model.probabilities(model.matrix(frame))
     if batch.shape != expected.shape:
         return PromotionCheck(
-            "parity", passed=False, explanation=f"{batch.shape} probabilities, {expected.shape} when it was judged"
+            "parity", passed=False, explanation=f"{batch.shape} probabilities, {expected.shape} in its evaluation"
         )
     alone = np.concatenate(
         [model.probabilities(model.matrix(frame.iloc[[i]])) for i in _spread_evenly(len(frame), _ALONE)]
@@ -250,7 +250,7 @@ def _check_parity(folder: Path, model: Model) -> PromotionCheck:
     different = _count_different(batch, expected) + _count_different(
         alone, expected[_spread_evenly(len(frame), _ALONE)]
     )
-    explanation = f"{different} of {len(batch)} rows in batch and {len(alone)} alone differ from when it was judged"
+    explanation = f"{different} of {len(batch)} rows in batch and {len(alone)} alone differ from its evaluation"
     return PromotionCheck("parity", passed=different == 0, explanation=explanation)
 
 

@@ -4,7 +4,7 @@ All look at the label's window `[start, end)`, which is `[as_of + lead, as_of + 
 that owners have to act in. What came true for good before the window (an account gone, revenue already down or up) is
 not asked, since no owner could act on it in time; what may come true again (a purchase, a use) is simply not looked
 at inside the lead. Levels are compared with those at `as_of`, which a score can know.
-`training.targets.merges` says what counts of merged accounts.
+`training.targets.merges` defines what counts of merged accounts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from features.definitions.streams import BILLED, TERMS
 from features.definitions.visibility_rule import has_happened, is_in_force
 from features.settings import ChurnLabel, UpsellLabel
 from training.targets.cohorts import filter_products, select_purchases, select_usage
-from training.targets.merges import build_versions, exclude_copies, told
+from training.targets.merges import build_versions, exclude_copies, is_own_or_known
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class LabelKind:
     """Kind of label, with its definition.
 
     Args:
-        answer: Its definition. Takes (row, account_id, as_of, start, end), instants in µs, and the label's settings;
-            gives (row, label, gain), of which it may leave rows out that are not asked. `gain` is there for upsell
+        build: Builds its query. Takes (row, account_id, as_of, start, end), instants in µs, and the label's settings;
+            returns (row, label, gain), of which it may leave rows out that are not asked. `gain` is there for upsell
             alone: the money that came of it.
         order: What a longer horizon does to the chance: +1 what happens in 30 days happens in 90 too; -1 who buys
             nothing in 90 days buys nothing in 30 either; 0 the two ask different questions.
@@ -120,7 +120,11 @@ def label_spend_up(asked: ir.Table, label: UpsellLabel) -> ir.Table:
     """
     purchases = filter_products(declare_table("purchases"), label.products)
     since = asked.as_of - (asked.end - asked.start)
-    near = [purchases.purchased_at >= since, purchases.purchased_at < asked.end, told(purchases, asked.as_of)]
+    near = [
+        purchases.purchased_at >= since,
+        purchases.purchased_at < asked.end,
+        is_own_or_known(purchases, asked.as_of),
+    ]
     facts = asked.join(purchases, [asked.account_id == purchases.account_id, *near])
     at = facts.purchased_at
     spent = facts.group_by("row").agg(
@@ -217,7 +221,7 @@ def _label_purchases(asked: ir.Table, purchases: ir.Table) -> ir.Table:
 def _sum_recurring(asked: ir.Table, products: tuple[str, ...]) -> ir.Table:
     """Return each row's monthly recurring revenue in force: `before` at `as_of`, `between` at start, `after` at end."""
     billed = filter_products(BILLED.rows(declare_table("purchases")), products)
-    near = [billed.t < asked.end, billed.until >= asked.as_of, told(billed, asked.as_of)]
+    near = [billed.t < asked.end, billed.until >= asked.as_of, is_own_or_known(billed, asked.as_of)]
     facts = asked.join(billed, [asked.account_id == billed.account_id, *near])
     levels = {
         name: facts.monthly.sum(where=is_in_force(facts.t, facts.until, facts[at])).fill_null(0)

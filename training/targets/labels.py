@@ -28,7 +28,7 @@ def compute_labels(
 
     Args:
         history: Of the company.
-        target: Its label says what counts, its lead_days when the window starts.
+        target: Its label defines what counts, its lead_days when the window starts.
         horizon: In days.
         rows: account_id, as_of (datetime64[us, UTC]); any index.
         data_until: The instant the data are complete until.

@@ -1,7 +1,7 @@
 """Treats merged accounts as labels need them.
 
 Events after a merge are the survivor's own. Of those before it the survivor has copies, which count as its past once
-it has been told of them (`known_at`), and never as what lies ahead.
+it knows of them (`known_at`), and never as events that lie ahead.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def exclude_copies(facts: ir.Table) -> ir.Table:
     return facts.filter(facts.first_known_at.isnull())
 
 
-def told(facts: ir.Table, as_of: ir.Value) -> ir.BooleanValue:
-    """Whether a fact is the account's own, or a copy that it has been told of by `as_of`."""
+def is_own_or_known(facts: ir.Table, as_of: ir.Value) -> ir.BooleanValue:
+    """Return whether a fact is the account's own, or a copy that it knew of by `as_of`."""
     return facts.first_known_at.isnull() | is_known(facts.known_at, as_of)
 
 
@@ -35,12 +35,12 @@ def build_versions(facts: ir.Table) -> ir.Table:
     """Return the facts with `since` and `until`: as they are seen from any `as_of` in `[since, until)`.
 
     For what is made of several of an account's facts, such as by a window function. An account without copies has
-    each fact once, from ever to never; a survivor has them again for each instant at which it was told of copies.
+    each fact once, from ever to never; a survivor has them again for each instant at which it learned of copies.
     """
     copies = facts.filter(facts.first_known_at.notnull())
     tellings = copies.select("account_id", since=copies.known_at).distinct()
     tellings = tellings.mutate(until=tellings.since.lead().over(group_by="account_id", order_by="since"))
-    later = tellings.join(facts, [tellings.account_id == facts.account_id, told(facts, tellings.since)])
+    later = tellings.join(facts, [tellings.account_id == facts.account_id, is_own_or_known(facts, tellings.since)])
     first = tellings.group_by("account_id").agg(until=tellings.since.min())
     before = exclude_copies(facts).mutate(since=ibis.literal(EVER, "int64")).left_join(first, "account_id")
     columns = [*facts.columns, "since", "until"]

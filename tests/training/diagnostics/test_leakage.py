@@ -12,11 +12,10 @@ import pandas as pd
 import pytest
 
 from features.core.errors import GarrisonError
+from tests.training.conftest import START
 from training.diagnostics import lifespans
 from training.diagnostics.leak_verdict import LEAK, LeakFindings, raise_on_leak
 from training.registry import mlflow_registry
-
-from .conftest import START
 
 DAY = timedelta(days=1)
 TICKETS = """

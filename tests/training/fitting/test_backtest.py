@@ -131,7 +131,7 @@ def test_an_origin_that_cannot_be_judged_is_left_out_with_the_reason(slim, tmp_p
 
 def test_too_short_a_history_is_an_error_that_says_so(slim, tmp_path):
     short = slim.vary(tmp_path, ("horizons = [30]", "horizons = [300]"))
-    with pytest.raises(LabelError, match="no cutoff at which churn_300d could be trained and judged"):
+    with pytest.raises(LabelError, match="no cutoff at which churn_300d could be trained and evaluated"):
         run(short)
 
 

@@ -148,7 +148,7 @@ def test_a_model_that_scores_otherwise_than_when_it_was_judged_is_refused(own):
     kept.iloc[3, 0] = np.nextafter(kept.iloc[3, 0], 1)
     kept.to_parquet(folder / "parity.parquet", index=False)
     found = refused((folder, bundle), ChampionComparison())
-    assert found == {"parity": "1 of 200 rows in batch and 20 alone differ from when it was judged"}
+    assert found == {"parity": "1 of 200 rows in batch and 20 alone differ from its evaluation"}
 
 
 def test_without_what_it_was_judged_by_a_model_is_refused(own):
