@@ -20,7 +20,7 @@ from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, OUTBOX
 from monitoring.alerts import message, queries
 from monitoring.alerts.message import AccountRisk, EarlierScore
-from monitoring.alerts.queries import TARGET, AlertState, OpenEpisode, StoredScore, Thresholds
+from monitoring.alerts.queries import TARGET, AccountScore, AlertState, OpenEpisode, Thresholds
 from monitoring.alerts.routing import Contact, MessageRoute, RankedAccount, route_messages
 
 RECOVERED, LEFT = "recovered", "left"
@@ -34,7 +34,7 @@ class OpenedEpisode:
     """A new episode, the account's name and owner, and where its message goes."""
 
     episode: str
-    score: StoredScore
+    score: AccountScore
     route: MessageRoute
     contact: Contact
 
@@ -90,7 +90,7 @@ class AlertRun:
 
 def decide_episodes(
     state: AlertState, limits: Thresholds
-) -> tuple[tuple[StoredScore, ...], tuple[ContinuedEpisode, ...], tuple[ClosedEpisode, ...]]:
+) -> tuple[tuple[AccountScore, ...], tuple[ContinuedEpisode, ...], tuple[ClosedEpisode, ...]]:
     """Decide which accounts open an episode, and which open episodes continue or close."""
     scores = {s.account_id: s for s in state.scores if s.in_cohort}
     known = {e.account_id for e in state.episodes}

@@ -31,7 +31,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class StoredScore:
+class AccountScore:
     """One account's stored score at the `as_of` of the run."""
 
     account_id: str
@@ -61,7 +61,7 @@ class AlertState:
         considered: Number of accounts in the cohort.
     """
 
-    scores: Sequence[StoredScore]
+    scores: Sequence[AccountScore]
     episodes: Sequence[OpenEpisode]
     considered: int
 
@@ -163,13 +163,13 @@ def read_alert_state(connection: sa.Connection, at: int, horizon: int, *, thresh
         )
     is_open = (EPISODES.c.target == TARGET) & EPISODES.c.closed_as_of.is_(None)
     in_episode = SCORES.c.account_id.in_(sa.select(EPISODES.c.account_id).where(is_open))
-    moving = sa.select(*(SCORES.c[f.name] for f in fields(StoredScore))).where(
+    moving = sa.select(*(SCORES.c[f.name] for f in fields(AccountScore))).where(
         *at_instant, (SCORES.c.score >= thresholds.enter) | in_episode
     )
     episodes = sa.select(*(EPISODES.c[f.name] for f in fields(OpenEpisode))).where(is_open)
     eligible = sa.select(sa.func.count()).select_from(SCORES).where(*at_instant, SCORES.c.in_cohort.is_(True))
     return AlertState(
-        [StoredScore(*row) for row in connection.execute(moving)],
+        [AccountScore(*row) for row in connection.execute(moving)],
         [OpenEpisode(*row) for row in connection.execute(episodes.order_by(EPISODES.c.account_id))],
         connection.scalar(eligible) or 0,
     )

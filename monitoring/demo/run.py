@@ -7,6 +7,7 @@ import secrets
 import shlex
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -221,7 +222,8 @@ def _show_row(row: pd.Series, file: str) -> None:
     """Print one account's row of the scores, a column a line."""
     print(f"One row of {file}, the account with the highest {row.index[2]}:\n")
     for column, value in row.dropna().items():
-        print(f"    | {column:<24}{str(value)[:50]}")
+        text = f"{value:,.3f}" if isinstance(value, float) else str(value)
+        print(f"    | {column:<20}{textwrap.shorten(text, 54, placeholder=' …')}")
 
 
 def _show_mail(folder: Path) -> None:
