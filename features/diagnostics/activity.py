@@ -19,7 +19,7 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
 @dataclass(frozen=True)
-class Gap:
+class ActivityGap:
     """Days in a row without an event, first and last inclusive."""
 
     first: date
@@ -35,7 +35,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Bar:
+class ActivityBar:
     """Some days of a plot.
 
     Args:
@@ -52,7 +52,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Course:
+class TableActivity:
     """A table's events over its days, in UTC.
 
     Args:
@@ -70,15 +70,16 @@ class Course:
         """Days from the first to the last with an event."""
         return int(self.day[-1] - self.day[0]) + 1 if len(self.day) else 0
 
-    def gaps(self) -> tuple[Gap, ...]:
+    def gaps(self) -> tuple[ActivityGap, ...]:
         """The days without events between the first and the last, the longest first."""
         steps = np.diff(self.day)
         found = [
-            Gap(_date(d + 1), _date(d + s - 1)) for d, s in zip(self.day[:-1][steps > 1], steps[steps > 1], strict=True)
+            ActivityGap(_to_date(d + 1), _to_date(d + s - 1))
+            for d, s in zip(self.day[:-1][steps > 1], steps[steps > 1], strict=True)
         ]
         return tuple(sorted(found, key=lambda g: (-g.days, g.first)))
 
-    def bars(self) -> Iterator[Bar]:
+    def bars(self) -> Iterator[ActivityBar]:
         """A plot of at most 240 bars, each of as many days but the last."""
         if not len(self.day):
             return
@@ -90,7 +91,7 @@ class Course:
         days[-1] = self.span - wide * (len(total) - 1)
         each = total / days
         for n, events in enumerate(each):
-            yield Bar(_date(self.day[0] + n * wide), float(events / each.max()), float(events), not total[n])
+            yield ActivityBar(_to_date(self.day[0] + n * wide), float(events / each.max()), float(events), not total[n])
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: dates in ISO."""
@@ -104,7 +105,7 @@ class Course:
         }
 
 
-def course(history: History, table: str) -> Course:
+def measure_activity(history: History, table: str) -> TableActivity:
     """The course of one event table; copies that a merge made of events are left out."""
     time = TABLES[table].time
     own = f"FROM {table} WHERE first_known_at IS NULL"
@@ -116,10 +117,10 @@ def course(history: History, table: str) -> Course:
     parts = ", ".join(f"min(late) FILTER (reached >= {share} * whole)" for share in (0.5, 0.95, 1))
     found = history.query(f"SELECT [{parts}] AS late FROM ({running})")["late"].iloc[0]  # noqa: S608  # as above
     hours = None if not len(days) else tuple(float(v) / _HOUR for v in found)
-    return Course(days["day"].to_numpy(), days["n"].to_numpy(), hours)  # type: ignore[arg-type]  # three of them
+    return TableActivity(days["day"].to_numpy(), days["n"].to_numpy(), hours)  # type: ignore[arg-type]  # three of them
 
 
-def _date(day: Any) -> date:
+def _to_date(day: Any) -> date:
     """A day counted from 1970; those that the calendar doesn't have are its first and last."""
     first, last = (date.min - _FIRST).days, (date.max - _FIRST).days
     return _FIRST + timedelta(days=int(min(max(day, first), last)))

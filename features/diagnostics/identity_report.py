@@ -10,11 +10,11 @@ from features.core.contract import TABLES
 from features.settings import Settings
 from features.sources import identity
 from features.sources.history import History
-from features.sources.validation import Checked
+from features.sources.validation import ValidatedTable
 
 
 @dataclass(frozen=True)
-class Some:
+class CountWithExamples:
     """How many there are, and a few of them."""
 
     count: int
@@ -22,7 +22,7 @@ class Some:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedIds:
     """What became of the ids of one table.
 
     Args:
@@ -38,8 +38,8 @@ class Matched:
     system: str
     rows: int
     matched: int
-    orphans: Some
-    conflicts: Some
+    orphans: CountWithExamples
+    conflicts: CountWithExamples
 
     @property
     def rate(self) -> float | None:
@@ -49,7 +49,7 @@ class Matched:
 
 
 @dataclass(frozen=True)
-class Report:
+class IdentityReport:
     """Who is who in a company.
 
     Args:
@@ -63,20 +63,20 @@ class Report:
         circles: Accounts whose parents lead round in a circle.
     """
 
-    tables: tuple[Matched, ...]
-    conflicts: Some
-    reassigned: Some
-    merged: Some
-    children: Some
-    parents: Some
-    unknown_parents: Some
-    circles: Some
+    tables: tuple[MatchedIds, ...]
+    conflicts: CountWithExamples
+    reassigned: CountWithExamples
+    merged: CountWithExamples
+    children: CountWithExamples
+    parents: CountWithExamples
+    unknown_parents: CountWithExamples
+    circles: CountWithExamples
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
         return asdict(self) | {"tables": [asdict(t) | {"match_rate": t.rate} for t in self.tables]}
 
-    def remarks(self) -> Iterator[tuple[str, Some]]:
+    def remarks(self) -> Iterator[tuple[str, CountWithExamples]]:
         """What there is to tell, in words."""
         for what, some in (
             ("ids that name several accounts at once, none of them believed", self.conflicts),
@@ -89,30 +89,34 @@ class Report:
                 yield what, some
 
 
-def report(history: History, settings: Settings) -> Report:
+def build_identity_report(history: History, settings: Settings) -> IdentityReport:
     """Who is who in a company whose tables were read and checked."""
-    tables = tuple(_matched(history, settings, c) for c in history.checked if settings.tables[c.table].system)
-    return Report(tables, **{what: _some(history, what) for what in identity.LISTS})
+    tables = tuple(_count_matches(history, settings, c) for c in history.checked if settings.tables[c.table].system)
+    return IdentityReport(tables, **{what: _count_examples(history, what) for what in identity.LISTS})
 
 
-def _some(history: History, what: str) -> Some:
-    found = history.query(identity.listed(what))
-    return Some(int(found["n"].iloc[0]), tuple(found["name"])) if len(found) else Some(0)
+def _count_examples(history: History, what: str) -> CountWithExamples:
+    found = history.query(identity.list_examples(what))
+    return CountWithExamples(int(found["n"].iloc[0]), tuple(found["name"])) if len(found) else CountWithExamples(0)
 
 
-def _matched(history: History, settings: Settings, checked: Checked) -> Matched:
+def _count_matches(history: History, settings: Settings, checked: ValidatedTable) -> MatchedIds:
     table, system = checked.table, str(settings.tables[checked.table].system)
     time = TABLES[table].time
-    orphans, several = (_ids(history, checked, why(system)) for why in (identity.orphan, identity.doubtful))
+    orphans, several = (
+        _read_examples(history, checked, why(system)) for why in (identity.describe_orphan, identity.describe_conflict)
+    )
     # Reasons that come before those of the id: such rows were not looked up.
     unasked = (f"{time} is not a time", f"{time} is missing", "account_id is missing")
     matched = checked.rows - orphans.count - several.count - sum(checked.reasons.get(why, 0) for why in unasked)
-    return Matched(table, system, checked.rows, matched, orphans, several)
+    return MatchedIds(table, system, checked.rows, matched, orphans, several)
 
 
-def _ids(history: History, checked: Checked, why: str) -> Some:
+def _read_examples(history: History, checked: ValidatedTable, why: str) -> CountWithExamples:
     count = checked.reasons.get(why, 0)
     if not count:
-        return Some(0)
+        return CountWithExamples(0)
     kept = history.query('SELECT "table", why, external_id FROM identity.examples ORDER BY n DESC, external_id')
-    return Some(count, tuple(kept.loc[(kept["table"] == checked.table) & (kept["why"] == why), "external_id"]))
+    return CountWithExamples(
+        count, tuple(kept.loc[(kept["table"] == checked.table) & (kept["why"] == why), "external_id"])
+    )

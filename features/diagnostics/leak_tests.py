@@ -66,7 +66,7 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Probed:
+class LeakTestResult:
     """What was tried.
 
     Args:
@@ -87,7 +87,9 @@ class Probed:
         return vars(self) | {"as_ofs": [a.isoformat() for a in self.as_ofs], "leaks": leaks}
 
 
-def probe(history: History, settings: Settings, features: Sequence[Feature], *, accounts: int = 40) -> Probed:
+def run_leak_tests(
+    history: History, settings: Settings, features: Sequence[Feature], *, accounts: int = 40
+) -> LeakTestResult:
     """Try features on some of a company's accounts, those first that have something to tell that was not known yet.
 
     Args:
@@ -101,20 +103,20 @@ def probe(history: History, settings: Settings, features: Sequence[Feature], *, 
     """
     there = tuple(f for f in features if set(history.sources).issuperset(f.sources))
     if not there:
-        return Probed((), 0, (), ())
+        return LeakTestResult((), 0, (), ())
     sources = tuple(s for s in history.sources if any(s in f.sources for f in there))
-    as_ofs = _as_ofs(history, sources)
-    tables = _rows(history, sources, _sample(history, sources or history.sources, as_ofs, accounts))
+    as_ofs = _choose_as_ofs(history, sources)
+    tables = _read_tables(history, sources, _choose_accounts(history, sources or history.sources, as_ofs, accounts))
     trial = _Trial(settings, there)
     leaks = tuple(trial.leaks(tables, as_ofs))
-    return Probed(tuple(f.name for f in there), len(tables["accounts"]), tuple(map(from_micros, as_ofs)), leaks)
+    return LeakTestResult(tuple(f.name for f in there), len(tables["accounts"]), tuple(map(from_micros, as_ofs)), leaks)
 
 
-def _turned(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant like the others
+def _reverse_rows(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant like the others
     return {table: rows[::-1] for table, rows in tables.items()}
 
 
-def _halved(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant like the others
+def _keep_half(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant like the others
     kept = {row["account_id"] for row in tables["accounts"][::2]}
     return {table: [row for row in rows if row["account_id"] in kept] for table, rows in tables.items()}
 
@@ -122,8 +124,8 @@ def _halved(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant 
 _VARIANTS: tuple[tuple[Variant, str], ...] = (
     (truncate_future, "with all deleted that came or became known later"),
     (perturb_future, "with all changed that came or became known later"),
-    (_turned, "with the rows in another order"),
-    (_halved, "with other accounts left out"),
+    (_reverse_rows, "with the rows in another order"),
+    (_keep_half, "with other accounts left out"),
 )
 
 
@@ -141,7 +143,7 @@ class _Trial:
         earlier.index = earlier.index.set_levels(earlier.index.levels[0] + pd.Timedelta(days=_CALENDAR_DAYS), level=0)
         frames.append((earlier, "with all times 28 years earlier"))
         for how in dict.fromkeys(how for _, how in frames):
-            yield from _moved(base, pd.concat([frame for frame, what in frames if what == how]), how)
+            yield from _find_moved(base, pd.concat([frame for frame, what in frames if what == how]), how)
 
     def _build(self, tables: Tables, as_ofs: Sequence[int]) -> pd.DataFrame:
         """The features, float64, by (as_of, account_id)."""
@@ -158,7 +160,7 @@ class _Trial:
 
     def _built(self, features: Sequence[Feature], tables: Tables, as_ofs: Sequence[int]) -> pd.DataFrame:
         catalog = Catalog({f.name: f for f in features})
-        with History.posted(self._settings, tables, catalog) as history:
+        with History.from_rows(self._settings, tables, catalog) as history:
             frame = snapshots.build(history, [from_micros(a) for a in as_ofs])
         return frame.set_index(["as_of", "account_id"])[list(catalog.features)]
 
@@ -176,7 +178,7 @@ class _Trial:
         }
 
 
-def _moved(base: pd.DataFrame, other: pd.DataFrame, how: str) -> Iterator[Leak]:
+def _find_moved(base: pd.DataFrame, other: pd.DataFrame, how: str) -> Iterator[Leak]:
     """The features whose values differ in any bit where both have a row; each with the first that does."""
     both = base.index.intersection(other.index, sort=False)
     one, two = base.loc[both], other.loc[both]
@@ -190,14 +192,14 @@ def _moved(base: pd.DataFrame, other: pd.DataFrame, how: str) -> Iterator[Leak]:
             yield Leak(name, account, as_of.to_pydatetime(), value, changed, how, len(places))
 
 
-def _as_ofs(history: History, sources: Sequence[str]) -> list[int]:
+def _choose_as_ofs(history: History, sources: Sequence[str]) -> list[int]:
     """Instants: for each source, two at which one of its rows is still to be told, and one of an event itself.
 
     An event exactly at `as_of` is the future already.
     """
     found = set()
     for source in sources:
-        rows = f"(SELECT {TABLES[source].time} AS t, {_last(source)} AS told FROM {source})"  # noqa: S608  # the contract's own names
+        rows = f"(SELECT {TABLES[source].time} AS t, {_select_last_known(source)} AS told FROM {source})"  # noqa: S608  # the contract's own names
         for share in _SHARES:
             least = f"(SELECT min(t) + {share} * (max(t) - min(t)) FROM {rows})"  # noqa: S608  # as above
             first = "told > t + 1 DESC, t, told" if share < max(_SHARES) else "t, told"
@@ -208,17 +210,17 @@ def _as_ofs(history: History, sources: Sequence[str]) -> list[int]:
     return sorted(found) or [history.last_event]
 
 
-def _last(source: str) -> str:
+def _select_last_known(source: str) -> str:
     """SQL of when the last of what a row tells is known, or was so."""
     later = [f"coalesce({column}, 0)" for column in LATER] if source == "tickets" else []
     return f"greatest({', '.join(['known_at', *later])})"
 
 
-def _sample(history: History, sources: Sequence[str], as_ofs: Sequence[int], count: int) -> list[int]:
+def _choose_accounts(history: History, sources: Sequence[str], as_ofs: Sequence[int], count: int) -> list[int]:
     """Numbers of accounts, those first of which most sources have something that was still to be told."""
     each = []
     for s in sources:
-        time, last = SqlText(TABLES[s].time), SqlText(_last(s))
+        time, last = SqlText(TABLES[s].time), SqlText(_select_last_known(s))
         pending = " OR ".join(f"({has_happened(time, a)} AND NOT {is_known(last, a)})" for a in as_ofs)
         shown = f"account_no, max(CASE WHEN {pending} THEN 1 ELSE 0 END) AS p, count(*) AS n"
         each.append(f"SELECT {shown} FROM {s} GROUP BY 1")  # noqa: S608  # the contract's own names
@@ -229,11 +231,11 @@ def _sample(history: History, sources: Sequence[str], as_ofs: Sequence[int], cou
     return sorted(map(int, found["account_no"]))
 
 
-def _rows(history: History, sources: Sequence[str], numbers: Sequence[int]) -> Tables:
-    """The canonical rows of some accounts, as `History.posted` takes them."""
+def _read_tables(history: History, sources: Sequence[str], numbers: Sequence[int]) -> Tables:
+    """The canonical rows of some accounts, as `History.from_rows` takes them."""
     those = ", ".join(map(str, numbers)) or "-1"
     return {
-        table: history.arrow(
+        table: history.query_arrow(
             f"SELECT * EXCLUDE account_no FROM {table} WHERE account_no IN ({those}) ORDER BY ALL"  # noqa: S608  # the contract's own names
         ).to_pylist()
         for table in ("accounts", *sources)

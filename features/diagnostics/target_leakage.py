@@ -26,7 +26,7 @@ _KNOWN_AUC, _GUESSED_AUC = 0.95, 0.90
 
 
 @dataclass(frozen=True)
-class Suspect:
+class LeakSuspect:
     """A column of accounts, or a source, that looks like the answer.
 
     Args:
@@ -41,7 +41,7 @@ class Suspect:
 
 
 @dataclass(frozen=True)
-class Alone:
+class AloneAuc:
     """How well one column alone tells ones from zeros.
 
     Args:
@@ -53,29 +53,29 @@ class Alone:
     by: str
 
 
-def suspects(history: History) -> tuple[Suspect, ...]:
+def find_suspects(history: History) -> tuple[LeakSuspect, ...]:
     """What alone tells the gone accounts from the present ones, the clearest first.
 
     Gone are those whose `lifetimes` have all ended; without that table, whose last term is over; without terms, those
     with no event of any source in the newest 90 days, held against those with one in the newest 30. Nothing is said
     where fewer than 20 accounts are gone or present.
     """
-    accounts, least = _gone(history)
+    accounts, least = _label_gone(history)
     gone = accounts.pop("gone").to_numpy(dtype="float64")
     if min(gone.sum(), (1 - gone).sum()) < _FEWEST:
         return ()
     found = []
     for name in accounts.columns.drop("account_id"):
-        how = alone(accounts[name], gone)
+        how = measure_alone(accounts[name], gone)
         if how.auc >= least:
             told = f"{name}: {how.by} alone tells accounts that left from those that stay"
             figures = f"AUC {how.auc:.3f} over {len(gone):,} accounts, {int(gone.sum()):,} of them gone"
             do = "Take it out of the TOML unless it was known before they left"
-            found.append(Suspect(name, how.auc, f"{told} ({figures}). {do}."))
+            found.append(LeakSuspect(name, how.auc, f"{told} ({figures}). {do}."))
     return tuple(sorted(found, key=lambda s: (-s.auc, s.name)))
 
 
-def alone(values: pd.Series, answers: np.ndarray) -> Alone:
+def measure_alone(values: pd.Series, answers: np.ndarray) -> AloneAuc:
     """The AUC that a column reaches by itself: by its value in either direction, by category, or by being there.
 
     Args:
@@ -83,24 +83,24 @@ def alone(values: pd.Series, answers: np.ndarray) -> Alone:
         answers: (n,) of 0 and 1.
     """
     there = values.notna().to_numpy()
-    by_presence = separation(there.astype("float64"), answers)
+    by_presence = measure_separation(there.astype("float64"), answers)
     if pd.api.types.is_numeric_dtype(values):
         numbers = values.to_numpy(dtype="float64", na_value=np.nan)
-        by_value = max(separation(np.nan_to_num(numbers, nan=end), answers) for end in (-np.inf, np.inf))
+        by_value = max(measure_separation(np.nan_to_num(numbers, nan=end), answers) for end in (-np.inf, np.inf))
     else:
-        by_value = auc(answers, _rates(values, answers), undefined=0.5)
+        by_value = auc(answers, _rate_categories(values, answers), undefined=0.5)
     if by_presence >= by_value:
-        return Alone(by_presence, "whether it is there")
-    return Alone(by_value, "its value")
+        return AloneAuc(by_presence, "whether it is there")
+    return AloneAuc(by_value, "its value")
 
 
-def separation(scores: np.ndarray, labels: np.ndarray) -> float:
+def measure_separation(scores: np.ndarray, labels: np.ndarray) -> float:
     """Return the AUC of scores or of their negatives, whichever is higher; 0.5 where a class is missing."""
     area = auc(labels, scores, undefined=0.5)
     return max(area, 1 - area)
 
 
-def attributes(history: History) -> pd.DataFrame:
+def read_attributes(history: History) -> pd.DataFrame:
     """account_id, and the mapped attributes of all accounts: numbers as float64, missing values as null."""
     frame = history.query("SELECT * FROM accounts ORDER BY account_id")
     columns = {
@@ -109,28 +109,28 @@ def attributes(history: History) -> pd.DataFrame:
     return pd.DataFrame({"account_id": frame["account_id"], **columns})
 
 
-def _rates(values: pd.Series, answers: np.ndarray) -> np.ndarray:
+def _rate_categories(values: pd.Series, answers: np.ndarray) -> np.ndarray:
     """Each row's category's share of ones among the other rows, drawn to the mean where they are few."""
     groups = pd.Series(answers).groupby(values.astype("string").fillna("\0missing").to_numpy())
     rows, ones = groups.transform("count").to_numpy(), groups.transform("sum").to_numpy()
     return (ones - answers + answers.mean()) / rows
 
 
-def _gone(history: History) -> tuple[pd.DataFrame, float]:
+def _label_gone(history: History) -> tuple[pd.DataFrame, float]:
     """account_id, gone, attributes and whether a source has rows; and the AUC from which a column is suspicious."""
-    told, least = _recorded(history)
+    told, least = _label_by_ends(history)
     if told.empty:
-        told, least = _silent(history), _GUESSED_AUC
-    frame = told.merge(attributes(history), on="account_id")
+        told, least = _label_by_silence(history), _GUESSED_AUC
+    frame = told.merge(read_attributes(history), on="account_id")
     for source in history.sources:
         seen = history.query(f"SELECT DISTINCT account_id FROM {source}")["account_id"]  # noqa: S608  # a table of the contract
         frame[source] = frame["account_id"].isin(seen).astype("float64").replace(0.0, np.nan)
     return frame, least
 
 
-def _recorded(history: History) -> tuple[pd.DataFrame, float]:
+def _label_by_ends(history: History) -> tuple[pd.DataFrame, float]:
     """account_id, gone by recorded ends or terms; no rows where neither is there."""
-    for table, ends in _ends(history):
+    for table, ends in _list_ends(history):
         sql = f"SELECT account_id, CAST(max({ends}) < {history.last_event} AS DOUBLE) AS gone FROM {table} GROUP BY 1 ORDER BY 1"  # noqa: S608, E501  # the contract's own names
         told = history.query(sql).dropna()
         if not told.empty and told["gone"].any():
@@ -138,14 +138,14 @@ def _recorded(history: History) -> tuple[pd.DataFrame, float]:
     return pd.DataFrame({"account_id": [], "gone": []}), _KNOWN_AUC
 
 
-def _ends(history: History) -> Iterator[tuple[str, str]]:
+def _list_ends(history: History) -> Iterator[tuple[str, str]]:
     if "lifetimes" in history.tables:
         yield "lifetimes", "coalesce(ended_at, 9e18::BIGINT)"
     if "purchases" in history.tables:
         yield "purchases", "term_ends_at"
 
 
-def _silent(history: History) -> pd.DataFrame:
+def _label_by_silence(history: History) -> pd.DataFrame:
     """account_id, gone by the last event of any source; accounts between gone and present are left out."""
     each = " UNION ALL ".join(
         f"SELECT account_id, max({TABLES[s].time}) AS t FROM {s} GROUP BY 1"  # noqa: S608  # the contract's own names

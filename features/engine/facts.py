@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from features.arrays.kernels import MONEY, NotVectorizable
+from features.arrays.kinds import MONEY, NotVectorizable
 from features.arrays.tables import ArrayQuery, to_whole_numbers
 from features.core.errors import GarrisonError
 from features.definitions.feature import Measure, Stream, WindowedMeasure

@@ -106,14 +106,14 @@ def snapshot():
         named = {row["account_id"] for found in rows.values() for row in found} or {"A"}
         accounts = tables.get("accounts") or [{"account_id": a, "created_at": "2020-01-01"} for a in sorted(named)]
         rows = {"accounts": [_posted("accounts", row) for row in accounts], **rows}
-        with History.posted(settings, rows) as history:
+        with History.from_rows(settings, rows) as history:
             return snapshots.build(history, [from_micros(_micros(a)) for a in as_ofs])
 
     return build
 
 
 def _posted(table, given):
-    """A row as `History.posted` takes it."""
+    """A row as `History.from_rows` takes it."""
     row, kinds = {"account_id": "A", **given}, {c: spec.kind for c, spec in TABLES[table].columns.items()}
     for column, value in row.items():
         if value is not None and kinds[column] in ("time", "decimal"):

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from features import catalog
-from features.arrays.kernels import NotVectorizable, lower_text
+from features.arrays.kernels import lower_text
+from features.arrays.kinds import NotVectorizable
 from features.arrays.tables import ArrayQuery
 from features.definitions.feature import DAY, Stream, WindowedMeasure
 from features.definitions.sql_expression import declare_numbered_table, group_by_stream

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from features.__main__ import app
 from features.core.errors import FeatureError
 from features.diagnostics import data_report
-from features.diagnostics.activity import course
+from features.diagnostics.activity import measure_activity
 
 LEAKING = """
 from features.definition import Stream, feature
@@ -52,7 +52,7 @@ def harbour(company):
 @pytest.fixture
 def found(harbour):
     with harbour.open() as history:
-        return data_report.of(history, harbour.settings())
+        return data_report.build_data_report(history, harbour.settings())
 
 
 def table(found, name):
@@ -66,7 +66,7 @@ def check(company, *words):
 
 def test_days_without_events_are_found_the_longest_first(harbour):
     with harbour.open() as history:
-        usage = course(history, "usage")
+        usage = measure_activity(history, "usage")
     assert [str(g) for g in usage.gaps()] == ["2024-01-04 to 2024-01-06 (3 days)", "2024-01-09"]
     assert usage.span == 10
     bars = list(usage.bars())
@@ -85,7 +85,7 @@ def test_lateness_is_that_from_the_event_to_when_it_was_known(found):
 def test_years_of_days_make_a_plot_of_few_bars_that_hold_all_events(company):
     company.table("usage", "account_id,used_at", *(f"A,{y}-{m:02}-01" for y in range(2015, 2024) for m in range(1, 13)))
     with company.open() as history:
-        usage = course(history, "usage")
+        usage = measure_activity(history, "usage")
     bars = list(usage.bars())
     assert 100 < len(bars) <= 240
     wide = (bars[1].first - bars[0].first).days
@@ -96,10 +96,10 @@ def test_years_of_days_make_a_plot_of_few_bars_that_hold_all_events(company):
 def test_a_source_without_rows_that_hold_has_no_course(company):
     company.only("usage", "account_id,used_at", "A,never")
     with company.open() as history:
-        found = data_report.of(history, company.settings())
+        found = data_report.build_data_report(history, company.settings())
     assert table(found, "usage").as_dict()["gaps"] == []
     assert table(found, "usage").as_dict()["lateness_hours"] is None
-    assert data_report.page(found, company.folder / "p.html").exists()
+    assert data_report.write_page(found, company.folder / "p.html").exists()
 
 
 def test_nulls_are_shares_of_the_kept_rows_by_mapped_column(found):
@@ -122,7 +122,7 @@ def test_quarantine_shows_up_to_three_rows_shortened_and_no_person(found):
 
 
 def test_the_page_escapes_what_is_in_the_data_and_needs_no_network(found, tmp_path):
-    file = data_report.page(found, tmp_path / "new" / "check.html")
+    file = data_report.write_page(found, tmp_path / "new" / "check.html")
     page = file.read_text(encoding="utf-8")
     assert "<script" not in page
     assert html.escape("<script>alert(1)</script>") in page
@@ -134,11 +134,11 @@ def test_the_page_escapes_what_is_in_the_data_and_needs_no_network(found, tmp_pa
 
 
 def test_a_page_that_can_not_be_made_leaves_the_one_before(found, tmp_path, monkeypatch):
-    file = data_report.page(found, tmp_path / "check.html")
+    file = data_report.write_page(found, tmp_path / "check.html")
     before = file.read_bytes()
-    monkeypatch.setattr(data_report.pages, "render", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(data_report.html, "render_template", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        data_report.page(found, file)
+        data_report.write_page(found, file)
     assert file.read_bytes() == before
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.diagnostics.target_leakage import alone, suspects
+from features.diagnostics.target_leakage import find_suspects, measure_alone
 
 ROOT = Path(__file__).parents[3]
 END = date(2024, 6, 30)
@@ -47,7 +47,7 @@ def mixed(company):
 )
 def test_a_column_that_tells_the_gone_from_the_present_is_named(mixed, fill, by, ends):
     with mixed(fill, ends=ends).open() as history:
-        [found] = suspects(history)
+        [found] = find_suspects(history)
     assert found.name == "made_up"
     assert found.auc == pytest.approx(1.0)
     assert f"made_up: {by} alone tells accounts that left" in found.sentence
@@ -56,7 +56,7 @@ def test_a_column_that_tells_the_gone_from_the_present_is_named(mixed, fill, by,
 
 def test_a_column_that_only_goes_with_leaving_is_not(mixed):
     with mixed(lambda n, gone: "basic" if gone or n % 3 == 0 else "plus").open() as history:
-        assert suspects(history) == ()
+        assert find_suspects(history) == ()
 
 
 def test_a_source_that_only_the_gone_have_is_named(mixed):
@@ -64,12 +64,12 @@ def test_a_source_that_only_the_gone_have_is_named(mixed):
     rows = [f"T{n},A{n},2024-02-01" for n in range(0, 200, 4)]
     company.table("tickets", "ticket_id,account_id,opened_at", *rows)
     with company.open() as history:
-        assert [s.name for s in suspects(history)] == ["tickets"]
+        assert [s.name for s in find_suspects(history)] == ["tickets"]
 
 
 def test_too_few_accounts_say_nothing(company):
     with company.open() as history:
-        assert suspects(history) == ()
+        assert find_suspects(history) == ()
 
 
 def test_check_prints_what_is_suspicious_and_writes_it_for_machines(mixed):
@@ -84,13 +84,13 @@ def test_check_prints_what_is_suspicious_and_writes_it_for_machines(mixed):
 
 def test_a_number_tells_in_either_direction_and_by_being_there():
     answers = np.repeat([1.0, 0.0], 50)
-    assert alone(pd.Series(np.arange(100.0)), answers).auc == 1.0
-    assert alone(pd.Series(-np.arange(100.0)), answers).auc == 1.0
-    there = alone(pd.Series(np.where(answers == 1, 5.0, np.nan)), answers)
+    assert measure_alone(pd.Series(np.arange(100.0)), answers).auc == 1.0
+    assert measure_alone(pd.Series(-np.arange(100.0)), answers).auc == 1.0
+    there = measure_alone(pd.Series(np.where(answers == 1, 5.0, np.nan)), answers)
     assert (there.auc, there.by) == (1.0, "whether it is there")
 
 
 def test_names_that_differ_for_every_account_tell_nothing():
     random = np.random.default_rng(1)
     answers = random.integers(0, 2, 400).astype("float64")
-    assert alone(pd.Series([f"name {n}" for n in range(400)]), answers).auc < 0.6
+    assert measure_alone(pd.Series([f"name {n}" for n in range(400)]), answers).auc < 0.6

@@ -61,7 +61,7 @@ def whys(company, table="usage", column="user_id"):
 def report(company):
     settings = company.settings()
     with company.open() as history:
-        return identity_report.report(history, settings)
+        return identity_report.build_identity_report(history, settings)
 
 
 # Ids
@@ -75,8 +75,8 @@ def test_an_account_may_have_several_ids_in_a_system(company):
 
 def test_a_table_without_a_system_meets_no_identities(company):
     spec = company.settings().tables["purchases"]
-    assert identity.looked_up("SELECT 1", spec, "purchased_at") == "SELECT 1"
-    assert identity.borne("SELECT 1", "purchases", company.settings()) == "SELECT 1"
+    assert identity.resolve_ids("SELECT 1", spec, "purchased_at") == "SELECT 1"
+    assert identity.assign_to_survivors("SELECT 1", "purchases", company.settings()) == "SELECT 1"
 
 
 def test_an_id_is_looked_up_at_the_time_of_its_event(company):
@@ -213,7 +213,7 @@ def test_an_id_that_names_very_many_accounts_is_one_conflict(company):
     known(company, *(f"tenant,n/a,{n},20{i % 20 + 10}-01-01," for i, n in enumerate(names)), "tenant,t,a1,,")
     used(company, "n/a,2024-01-10,x", "t,2024-01-10,y")
     assert (whose(company), whys(company)) == ({"y": "a1"}, {"x": SEVERAL})
-    assert report(company).conflicts == identity_report.Some(1, ("tenant n/a",))
+    assert report(company).conflicts == identity_report.CountWithExamples(1, ("tenant n/a",))
 
 
 # E-mail domains
@@ -485,9 +485,9 @@ def test_a_survivors_canonical_rows_posted_give_its_snapshot(company):
     whole = seen(company, *after, only="B")
     assert len(set(whole["open_tickets"])) > 1
     with company.open() as history:
-        tables = {t: history.rows(t, "B") for t in history.tables}
+        tables = {t: history.read_rows(t, "B") for t in history.tables}
     assert any(row["first_known_at"] is not None for row in tables["tickets"])
-    with History.posted(company.settings(), tables) as history:
+    with History.from_rows(company.settings(), tables) as history:
         pd.testing.assert_frame_equal(snapshots.build(history, after), whole, check_exact=True)
 
 
@@ -503,10 +503,10 @@ def test_the_report_tells_matches_orphans_and_conflicts_by_table(company):
     (usage,) = found.tables
     assert (usage.table, usage.system, usage.rows, usage.matched) == ("usage", "tenant", 6, 2)
     assert usage.rate == pytest.approx(1 / 3)
-    assert usage.orphans == identity_report.Some(3, ("z", "y"))
-    assert usage.conflicts == identity_report.Some(1, ("c",))
-    assert found.conflicts == identity_report.Some(1, ("tenant c",))
-    assert found.reassigned == identity_report.Some(1, ("tenant t",))
+    assert usage.orphans == identity_report.CountWithExamples(3, ("z", "y"))
+    assert usage.conflicts == identity_report.CountWithExamples(1, ("c",))
+    assert found.conflicts == identity_report.CountWithExamples(1, ("tenant c",))
+    assert found.reassigned == identity_report.CountWithExamples(1, ("tenant t",))
 
 
 def test_the_report_shows_a_few_of_many_and_names_no_person(company):
@@ -516,17 +516,17 @@ def test_the_report_shows_a_few_of_many_and_names_no_person(company):
     assert (orphans.count, len(orphans.examples)) == (10, 5)
     assert orphans.examples[0] == "…@acme.example"
     mailed(company, "ann@gmail.com,2024-01-01,a", "bob@gmail.com,2024-01-01,a")
-    assert report(company).tables[0].orphans == identity_report.Some(2, ("gmail.com",))
+    assert report(company).tables[0].orphans == identity_report.CountWithExamples(2, ("gmail.com",))
 
 
 def test_an_id_may_come_out_of_an_expression_or_a_value_map(company):
     known(company, "tenant,t,A,,")
     columns = {"used_at": "used_at", "account_id": {"sql": "lower(account_id)"}}
     company.only("usage", USED, "T,2024-01-01,x", "Z,2024-01-01,x", columns=columns, system="tenant")
-    assert report(company).tables[0].orphans == identity_report.Some(1, ("z",))
+    assert report(company).tables[0].orphans == identity_report.CountWithExamples(1, ("z",))
     columns["account_id"] = {"column": "account_id", "map": {"T": "t", "Z": "none"}}
     company.only("usage", USED, "T,2024-01-01,x", "Z,2024-01-01,x", columns=columns, system="tenant")
-    assert report(company).tables[0].orphans == identity_report.Some(1, ("none",))
+    assert report(company).tables[0].orphans == identity_report.CountWithExamples(1, ("none",))
 
 
 def test_parents_are_counted_and_those_unknown_or_in_a_circle_are_told_but_kept(company):
@@ -535,10 +535,10 @@ def test_parents_are_counted_and_those_unknown_or_in_a_circle_are_told_but_kept(
     company.table("accounts", "account_id,created_at,parent_id", *rows)
     assert company.checked("accounts").reasons == {}
     found = report(company)
-    assert found.children == identity_report.Some(8, ("B", "C", "D", "F", "G"))
-    assert found.parents == identity_report.Some(6, ("A", "B", "E", "F", "G"))
-    assert found.unknown_parents == identity_report.Some(1, ("E",))
-    assert found.circles == identity_report.Some(4, ("F", "G", "H", "I"))
+    assert found.children == identity_report.CountWithExamples(8, ("B", "C", "D", "F", "G"))
+    assert found.parents == identity_report.CountWithExamples(6, ("A", "B", "E", "F", "G"))
+    assert found.unknown_parents == identity_report.CountWithExamples(1, ("E",))
+    assert found.circles == identity_report.CountWithExamples(4, ("F", "G", "H", "I"))
 
 
 def test_a_company_of_one_system_has_nothing_to_tell(company):
@@ -550,7 +550,7 @@ def test_a_company_of_one_system_has_nothing_to_tell(company):
 
 def test_merged_accounts_are_counted(company):
     merged(company, "A,2023-01-01,B,2024-02-01", "B,2023-01-01,,")
-    assert report(company).merged == identity_report.Some(1, ("A",))
+    assert report(company).merged == identity_report.CountWithExamples(1, ("A",))
 
 
 def test_the_report_is_the_same_when_the_tables_are_read_again(company):

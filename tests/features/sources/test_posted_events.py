@@ -59,17 +59,17 @@ def purchases(company):
 
 def test_without_a_state_database_nothing_came_and_none_is_made(company):
     settings = company.settings()
-    assert posted_events.position(settings) == 0
-    assert len(posted_events.read(settings, 5)) == 0
+    assert posted_events.read_log_position(settings) == 0
+    assert len(posted_events.read_revisions(settings, 5)) == 0
     with company.open() as history:
-        assert history.kept.position == 0
+        assert history.cache.position == 0
     assert not (settings.var / "garrison.db").exists()
 
 
 def test_what_came_over_http_is_a_row_known_at_its_receipt(company, log):
     log.add("usage", "e1", "2024-01-09T10:00", used_at="2024-01-08", count=4, duration_s="2.5000")
     with company.open() as history:
-        (row,) = [r for r in history.rows("usage", "A") if r["event_id"]]
+        (row,) = [r for r in history.read_rows("usage", "A") if r["event_id"]]
         usage = next(c for c in history.checked if c.table == "usage")
     assert (row["event_id"], row["known_at"], row["count"]) == ("e1", at("2024-01-09T10:00"), 4)
     assert str(row["duration_s"]) == "2.5000"
@@ -79,16 +79,16 @@ def test_what_came_over_http_is_a_row_known_at_its_receipt(company, log):
 
 def test_the_tables_are_read_anew_once_something_came(company, log):
     with company.open() as history:
-        first = history.kept
+        first = history.cache
     log.add("usage", "e1", "2024-01-09", used_at="2024-01-08")
     with company.open() as history:
-        second = history.kept
-        assert len(history.rows("usage", "A")) == 2
+        second = history.cache
+        assert len(history.read_rows("usage", "A")) == 2
     assert second.key != first.key
     assert (first.position, second.position) == (0, 1)
     with History.reopen(company.settings(), first.key) as before:
-        assert len(before.rows("usage", "A")) == 1
-        assert before.kept == first
+        assert len(before.read_rows("usage", "A")) == 1
+        assert before.cache == first
 
 
 def test_a_file_that_is_held_outlives_those_that_come_after(company, log):
@@ -96,12 +96,12 @@ def test_a_file_that_is_held_outlives_those_that_come_after(company, log):
     for n in range(3):
         log.add("usage", f"e{n}", "2024-01-09", used_at="2024-01-08")
         with company.open() as history:
-            keys.append(history.kept.key)
+            keys.append(history.cache.key)
         for file in (company.settings().var / "history").glob("*.duckdb"):
             os.utime(file, (1, 1))
         if n == 0:
-            table_cache.hold(company.settings(), keys[0])
-    assert [table_cache.reopened(company.settings(), key) is not None for key in keys] == [True, False, True]
+            table_cache.pin_cache(company.settings(), keys[0])
+    assert [table_cache.reopen_cache(company.settings(), key) is not None for key in keys] == [True, False, True]
 
 
 def test_events_of_an_account_that_is_not_there_wait_and_stop_no_run(company, log):

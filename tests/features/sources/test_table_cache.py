@@ -46,7 +46,7 @@ def test_a_second_open_reads_the_kept_file_and_no_source(company, made, monkeypa
         checked = history.checked
     assert made == ["accounts", "purchases"]
     (name,) = names(company)
-    monkeypatch.setattr(mapping, "attach", lambda *_: pytest.fail("a source was read"))
+    monkeypatch.setattr(mapping, "attach_sources", lambda *_: pytest.fail("a source was read"))
     assert amounts(company) == first == ["A 10", "B 20"]
     with company.open() as history:
         assert history.checked == checked
@@ -121,7 +121,7 @@ def test_a_making_that_fails_leaves_no_file(company, monkeypatch):
     assert names(company) == []
     company.toml["quality"] = {"max_quarantine": 0.5}
     with monkeypatch.context() as patch:
-        patch.setattr(mapping, "attach", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(mapping, "attach_sources", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             amounts(company)
     assert names(company) == []
@@ -131,15 +131,15 @@ def test_a_making_that_fails_leaves_no_file(company, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from features import quality
-from features.company import load
-from features.history import History
-check = quality.check
+from features.settings.load import load_settings
+from features.sources import validation
+from features.sources.history import History
+validate_table = validation.validate_table
 def killed(backend, settings, table):
-    check(backend, settings, table)
+    validate_table(backend, settings, table)
     os.kill(os.getpid(), signal.SIGKILL)
-quality.check = killed
-History.open(load(Path(sys.argv[1])))
+validation.validate_table = killed
+History.open(load_settings(Path(sys.argv[1])))
 """
 
 
@@ -184,9 +184,9 @@ def test_only_the_user_who_runs_it_may_read_the_file(company):
 BOTH = """
 import sys
 from pathlib import Path
-from features.company import load
-from features.history import History
-settings = load(Path(sys.argv[1]))
+from features.settings.load import load_settings
+from features.sources.history import History
+settings = load_settings(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
 with History.open(settings) as history:
