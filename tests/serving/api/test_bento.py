@@ -324,8 +324,8 @@ def test_the_service_needs_no_mlflow_no_evidently_and_no_scikit_learn(harbour: A
         "import sys, asyncio, serving.api.bento as s\n"
         "s.Garrison.to_asgi()\n"
         "s.Garrison.inner()\n"
-        "from serving.api.app import Web\n"
-        "assert Web.worker.room.trouble is None, Web.worker.room.trouble\n"
+        "from serving.api.app import HttpApp\n"
+        "assert HttpApp.worker.state.problem is None, HttpApp.worker.state.problem\n"
         "heavy = {'mlflow', 'evidently', 'apprise', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -336,6 +336,26 @@ def test_the_service_needs_no_mlflow_no_evidently_and_no_scikit_learn(harbour: A
     }
     done = subprocess.run([sys.executable, "-c", program], env=environment, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_lightgbm_imports_scikit_learn_unless_it_is_hidden_and_then_predicts_the_same() -> None:
+    """The reason for `_import_lightgbm`: once LightGBM leaves scikit-learn out by itself, it can go."""
+    predict = (
+        "import numpy as np, sys\n"
+        "import lightgbm as lgb\n"
+        "rows = np.arange(400.0).reshape(100, 4)\n"
+        "params = {'objective': 'binary', 'min_data_in_leaf': 5, 'verbosity': -1, 'num_threads': 1}\n"
+        "booster = lgb.train(params, lgb.Dataset(rows, rows[:, 0] > 200), 5)\n"
+        "print('sklearn' in sys.modules, booster.predict(rows).tobytes().hex())\n"
+    )
+    hide = "from serving.api.bento import _import_lightgbm\n_import_lightgbm()\n"
+    outputs = [
+        subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True).stdout.split()
+        for program in (predict, hide + predict)
+    ]
+    (plain, plain_bytes), (hidden, hidden_bytes) = outputs
+    assert (plain, hidden) == ("True", "False")
+    assert plain_bytes == hidden_bytes
 
 
 def test_a_taken_port_is_named_before_anything_starts(harbour: Any, serving: Any) -> None:
