@@ -1,4 +1,4 @@
-"""What every other room stands on: the data contract, errors, timestamps, files and pages.
+"""Hold what every other room uses: the data contract, errors, timestamps, atomic files and HTML pages.
 
 In: nothing of Garrison's.
 Out: types and small functions; no room below this one.

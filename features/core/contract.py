@@ -1,6 +1,6 @@
-"""The data contract: the canonical tables, their columns and types.
+"""Define the data contract: the canonical tables, their columns and types.
 
-Times are instants, held as whole microseconds since 1970 in UTC: they compare and subtract exactly on any
+Times are instants, stored as whole microseconds since 1970 in UTC: they compare and subtract exactly on any
 engine. Money and other measured quantities are fixed-point decimals, never floats,
 so that a sum has one value whatever the order of its rows: in batch and over HTTP alike.
 """
@@ -33,14 +33,14 @@ KINDS = ("new", "renewal", "expansion", "contraction", "refund")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its kind and what it may hold.
+    """A column of a canonical table: its kind and its allowed values.
 
     Args:
-        kind: What it holds; `ibis_type` and its siblings give the type it is stored as.
+        kind: The kind of its values; `ibis_type` and its siblings give the type it is stored as.
         needed: Whether every row must have it.
-        among: The values allowed, where they are few.
+        among: The values allowed; () where any value is.
         least: The smallest number allowed.
-        made: Whether it is made here, so that no company maps it.
+        made: Whether Garrison fills it, so that no company maps it.
     """
 
     kind: Kind
@@ -52,14 +52,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One canonical table.
+    """A canonical table.
 
     Args:
         columns: By name; the needed ones first.
         time: The column that dates an event, None where rows are not events.
         key: The columns that no two rows may share.
         open: Whether columns beyond these may be mapped, as attributes.
-        answer: Whether the table holds what labels are made of, and is thus closed to features.
+        answer: Whether labels are made of the table, so that no feature may read it.
     """
 
     columns: MappingProxyType[str, Column]

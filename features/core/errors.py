@@ -1,4 +1,4 @@
-"""Every error a user can cause: each says what was wrong, what was there and what to do."""
+"""Define the errors that a user can cause: each names the problem, what was found and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class GarrisonError(Exception):
-    """Base of all errors that a command shows as one line with exit status 1.
+    """The base of all errors that a command shows as one line with exit status 1.
 
     Args:
         problem: What was wrong, without a full stop.
@@ -22,7 +22,7 @@ class GarrisonError(Exception):
 
 
 class SettingsError(GarrisonError):
-    """The TOML file is missing, unreadable, or says something that is not allowed."""
+    """The TOML file is missing, unreadable, or has a setting that is not allowed."""
 
 
 class SourceError(GarrisonError):
@@ -34,7 +34,7 @@ class QualityError(GarrisonError):
 
 
 class FeatureError(GarrisonError):
-    """A feature of the company's own can't be used, or sees what it must not."""
+    """A feature of the company's own can't be used, or reads what was not known yet."""
 
 
 class LabelError(GarrisonError):
@@ -42,15 +42,20 @@ class LabelError(GarrisonError):
 
 
 class RegistryError(GarrisonError):
-    """A model or run is not there, or MLflow's database can't be used now."""
+    """A model or run does not exist, or MLflow's database can't be used now."""
 
 
 class DeliveryError(GarrisonError):
-    """A message or a batch of scores could not be handed over."""
+    """A message or a batch of scores could not be delivered."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint sentence naming the closest known names, or all of them when none is close."""
+    """Return a hint that names the closest known names, or all of them if none is close.
+
+    Examples:
+        >>> nearest("usge", ["tickets", "usage"])
+        'Did you mean usage?'
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3)
     if close:

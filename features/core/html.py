@@ -1,4 +1,4 @@
-"""Pages for people: templates filled in with every value escaped, written whole or not at all."""
+"""Render HTML pages from templates, with every value escaped, and write them whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_template(template: Path, **values: Any) -> str:
-    """Fill in a template; names and other data of users are escaped.
+    """Render a template, with every value escaped.
 
     Args:
-        template: Its file, in the folder of its room; what it extends lies beside it or in `features/core/templates`.
-        values: What it asks for.
+        template: Its file, in the folder of its room; its base lies there or in `features/core/templates`.
+        values: The values that it uses, by name.
 
     Raises:
-        jinja2.UndefinedError: The template asks for a value that was not given.
+        jinja2.UndefinedError: The template uses a value that is missing.
     """
     return _environment(template.parent).get_template(template.name).render(values)
 
 
 def write_page(file: Path, text: str) -> Path:
-    """Write a page, its folder made; a reader sees the old one or the new one, never half of it."""
+    """Write a page and create its folder; a reader sees the old page or the new one, never half of it."""
     with write_atomically(file) as part:
         part.write_text(text, encoding="utf-8")
     return file

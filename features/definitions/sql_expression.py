@@ -1,9 +1,9 @@
-"""The point-in-time engine as one relational expression, for engines that speak SQL: Spark, PostgreSQL, DuckDB.
+"""Build snapshots as one relational expression, for SQL engines: Spark, PostgreSQL, DuckDB.
 
-Which facts a feature sees at `as_of` is said by `definitions.visibility_rule`; its window is `[as_of - w, as_of)`.
+`definitions.visibility_rule` decides which facts a feature sees at `as_of`; its window is `[as_of - w, as_of)`.
 
-Sums are over whole numbers and decimals, so a feature has one value in any order of rows: the query run over
-one posted account gives the same bits as over all accounts at once.
+Sums are over whole numbers and decimals, so the order of rows does not change a feature: the query over one posted
+account gives the same bits as over all accounts at once.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from features.definitions.visibility_rule import IBIS, exists, is_visible
 
 
 def build_expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
-    """The snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`, its rows in no order.
+    """Build the snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`, its rows in no order.
 
     Args:
-        features: Those whose sources are there.
-        attributes: Mapped columns of accounts, each with its stored type.
+        features: Those whose sources are mapped.
+        attributes: Mapped columns of accounts, each with the name of its Ibis type.
     """
     features, attributes = tuple(features), tuple(attributes)
     cutoffs = ibis.table({"as_of": "int64"}, name="cutoffs")
@@ -35,72 +35,74 @@ def build_expression(features: Iterable[Feature], attributes: Iterable[tuple[str
     flags = {name: accounts[name].cast("int32") for name, kind in attributes if kind == "boolean"}
     accounts = accounts.mutate(**flags) if flags else accounts
     spine = accounts.join(cutoffs, exists(accounts.created_at, accounts.merged_at, cutoffs.as_of, IBIS))
-    for stream, asks in group_by_stream(features).items():
-        for name, measured in _measured(stream, asks, cutoffs):
+    for stream, measures in group_by_stream(features).items():
+        for name, measured in _aggregate_stream(stream, measures, cutoffs):
             # Keys get names of their own, so that the joins stay one flat chain: a nested query plans far longer.
             account, instant = f"account_of_{name}", f"as_of_{name}"
             measured = measured.rename({account: "account_id", instant: "as_of"})  # noqa: PLW2901
             same = [spine.account_id == measured[account], spine.as_of == measured[instant]]
             spine = spine.left_join(measured, same)
-    return _alike(select_features(spine, features, attributes))
+    return _unify_engines(select_features(spine, features, attributes))
 
 
 def select_features(measured: ir.Table, features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
-    """The snapshots out of a table of accounts' columns, `as_of`, and measures under their asks' columns."""
+    """Compute features from a table of accounts' columns, `as_of`, and a column for each windowed measure."""
     columns = {f.name: f.formula(FeatureContext(measured)).cast("float64") for f in features}
     described = {n: measured[n] if kind == "string" else measured[n].cast("float64") for n, kind in attributes}
     return measured.select("account_id", "as_of", **columns, **described)
 
 
-def _alike(table: ir.Table) -> ir.Table:
-    """The same, with what engines would read each in a way of its own said so that they agree."""
+def _unify_engines(table: ir.Table) -> ir.Table:
+    """Rewrite float literals and LOWER() so that all engines agree."""
 
-    def said(node: ops.Node, changed: dict[str, Any] | None) -> ops.Node:
+    def rewrite(node: ops.Node, changed: dict[str, Any] | None) -> ops.Node:
         node = node.__recreate__(changed) if changed else node
         if isinstance(node, ops.Literal) and node.dtype.is_floating() and node.value is not None:
-            # To SQL `0.5` is a decimal, and a quotient of decimals is cut at some place.
+            # In SQL `0.5` is a decimal, and a quotient of decimals is rounded to some number of places.
             return ops.Cast(ops.Literal(repr(node.value), "string"), node.dtype)
         if isinstance(node, ops.Lowercase):
-            # The one letter whose small form is two characters on Spark, and one elsewhere.
+            # The one letter whose lower case is two characters on Spark, and one elsewhere.
             return ops.Lowercase(ops.StringReplace(node.arg, "\u0130", "i"))
         return node
 
-    return table.op().replace(said).to_expr()
+    return table.op().replace(rewrite).to_expr()
 
 
 def group_by_stream(features: Iterable[Feature]) -> dict[Stream, list[WindowedMeasure]]:
-    """Each measure in each window once, under the stream it reads."""
-    asks = {ask.column: ask for f in features for ask in f.windowed_measures.values()}
-    found: dict[Stream, list[WindowedMeasure]] = {}
-    for ask in asks.values():
-        found.setdefault(ask.measure.stream, []).append(ask)
-    return found
+    """Group the distinct windowed measures of features by the stream they read."""
+    distinct = {windowed.column: windowed for f in features for windowed in f.windowed_measures.values()}
+    groups: dict[Stream, list[WindowedMeasure]] = {}
+    for windowed in distinct.values():
+        groups.setdefault(windowed.measure.stream, []).append(windowed)
+    return groups
 
 
-def _measured(stream: Stream, asks: list[WindowedMeasure], cutoffs: ir.Table) -> Iterator[tuple[str, ir.Table]]:
-    """Tables of (account_id, as_of) to the values of a stream's measures, each with a name."""
-    facts = _facts(stream, asks, cutoffs)
+def _aggregate_stream(
+    stream: Stream, measures: list[WindowedMeasure], cutoffs: ir.Table
+) -> Iterator[tuple[str, ir.Table]]:
+    """Yield named tables from (account_id, as_of) to the values of a stream's measures."""
+    facts = _select_visible_facts(stream, measures, cutoffs)
     keys = ["account_id", "as_of"]
-    plain = {a.column: _aggregate(facts, a).cast("float64") for a in asks if a.measure.how != "distinct"}
+    plain = {a.column: _aggregate(facts, a).cast("float64") for a in measures if a.measure.how != "distinct"}
     if plain:
         yield stream.name, facts.group_by(keys).agg(**plain)
     # Different values are counted in two steps, first each value once: a set for every account, instant and
     # window at once takes ten times as long.
-    for column in sorted({a.measure.column for a in asks if a.measure.how == "distinct"}):
-        of_column = [a for a in asks if a.measure.how == "distinct" and a.measure.column == column]
+    for column in sorted({a.measure.column for a in measures if a.measure.how == "distinct"}):
+        of_column = [a for a in measures if a.measure.how == "distinct" and a.measure.column == column]
         valued = facts.filter(facts[column].notnull())
-        seen = {a.column: valued.count(where=_inside(valued, a)) > 0 for a in of_column}
+        seen = {a.column: valued.count(where=_is_counted(valued, a)) > 0 for a in of_column}
         values = valued.group_by([*keys, column]).agg(**seen)
         counted = {a.column: values[a.column].sum().cast("float64") for a in of_column}
         yield f"{stream.name}_{column}", values.group_by(keys).agg(**counted)
 
 
-def _facts(stream: Stream, asks: list[WindowedMeasure], cutoffs: ir.Table) -> ir.Table:
+def _select_visible_facts(stream: Stream, measures: list[WindowedMeasure], cutoffs: ir.Table) -> ir.Table:
     """Join the stream's facts to each `as_of` at which they are visible."""
     rows = stream.rows(declare_table(stream.table))
     until = rows.until if "until" in rows.columns else None
     conditions = [is_visible(rows.t, rows.known, cutoffs.as_of, until)]
-    spans = [None if a.days is None else a.before + a.days for a in asks]
+    spans = [None if a.days is None else a.before + a.days for a in measures]
     if None not in spans:
         conditions.append(rows.t >= cutoffs.as_of - max(s for s in spans if s is not None) * DAY)
     facts = rows.join(cutoffs, conditions)
@@ -108,21 +110,21 @@ def _facts(stream: Stream, asks: list[WindowedMeasure], cutoffs: ir.Table) -> ir
     return facts.mutate(day=(facts.as_of - 1 - facts.t) // DAY)
 
 
-def _inside(facts: ir.Table, ask: WindowedMeasure) -> ir.BooleanValue | None:
-    """Whether a fact is inside the window, and one that the measure asks for; None for all facts."""
+def _is_counted(facts: ir.Table, windowed: WindowedMeasure) -> ir.BooleanValue | None:
+    """Return whether a fact is inside the window and passes the measure's filter; None where all facts do."""
     conditions = []
-    if ask.days is not None:
-        conditions.append(facts.t >= facts.as_of - (ask.before + ask.days) * DAY)
-    if ask.before:
-        conditions.append(facts.t < facts.as_of - ask.before * DAY)
-    if ask.measure.where is not None:
-        conditions.append(ask.measure.where(facts).fill_null(False))
+    if windowed.days is not None:
+        conditions.append(facts.t >= facts.as_of - (windowed.before + windowed.days) * DAY)
+    if windowed.before:
+        conditions.append(facts.t < facts.as_of - windowed.before * DAY)
+    if windowed.measure.where is not None:
+        conditions.append(windowed.measure.where(facts).fill_null(False))
     return ibis.and_(*conditions) if conditions else None
 
 
-def _aggregate(facts: ir.Table, ask: WindowedMeasure) -> ir.Scalar:
-    where, column = _inside(facts, ask), facts[ask.measure.column]
-    match ask.measure.how:
+def _aggregate(facts: ir.Table, windowed: WindowedMeasure) -> ir.Scalar:
+    where, column = _is_counted(facts, windowed), facts[windowed.measure.column]
+    match windowed.measure.how:
         case "sum":
             # A sum of 64-bit numbers overflows on Spark, and on DuckDB and PostgreSQL does not.
             column = column.cast("decimal(38, 0)") if column.type().is_integer() else column
@@ -136,11 +138,11 @@ def _aggregate(facts: ir.Table, ask: WindowedMeasure) -> ir.Scalar:
 
 
 def declare_table(table: str) -> ir.Table:
-    """A canonical table, unbound: all its contract columns, those not mapped being null."""
+    """Declare a canonical table, unbound, with all columns of the contract."""
     return ibis.table({name: ibis_type(column) for name, column in TABLES[table].columns.items()}, name=table)
 
 
 def declare_numbered_table(table: str) -> ir.Table:
-    """The same under the name `numbered_…`, its accounts by their numbers."""
+    """Declare the table `numbered_…`: a canonical table with numbers for its account ids."""
     columns = {name: ibis_type(column) for name, column in TABLES[table].columns.items()}
     return ibis.table(columns | {"account_id": "int32"}, name=f"numbered_{table}")

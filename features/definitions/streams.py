@@ -1,4 +1,4 @@
-"""The streams of dated facts that features are measured on.
+"""Define the streams of dated facts that features measure.
 
 A row of a table can be several facts, each known at a time of its own: a ticket is opened, then answered,
 then resolved, and what its resolution brought (hours, CSAT, escalation) is dated and known at the resolution.
@@ -23,9 +23,9 @@ from features.definitions.visibility_rule import (
 
 
 def add_months(instant: ir.Value, months: ir.Value) -> ir.Value:
-    """The same day and time `months` calendar months later, or that month's last day, in µs.
+    """Return the same day and time `months` calendar months later, or that month's last day, in µs.
 
-    Beyond a thousand years, which no calendar of an engine need know, months are not counted.
+    At most a thousand years are added: an engine's calendar need not reach further.
     """
     clock = (instant % DAY + DAY) % DAY
     days = (instant - clock) // DAY
@@ -34,7 +34,7 @@ def add_months(instant: ir.Value, months: ir.Value) -> ir.Value:
 
 
 def round_half_away(value: ir.Value) -> ir.Value:
-    """The nearest whole number, halves away from zero: engines' own `round` differ there."""
+    """Return the nearest whole number, halves away from zero: engines' own `round` differ there."""
     whole = (value.abs() + 0.5).floor().cast("int64")
     return ibis.ifelse(value < 0, -whole, whole)
 
@@ -82,7 +82,7 @@ def _unanswered(table: ir.Table) -> ir.Table:
 
 
 def _aged(days: int) -> Callable[[ir.Table], ir.Table]:
-    """Tickets that have stood open for some days: a fact dated when they are up, until the resolution."""
+    """Return the rows of tickets open for some days: a fact dated at the end of those days, until the resolution."""
 
     def rows(table: ir.Table) -> ir.Table:
         t = table.opened_at + days * DAY
@@ -96,7 +96,7 @@ def _purchases(table: ir.Table) -> ir.Table:
 
 
 def _orders(table: ir.Table) -> ir.Table:
-    """Lines of one order, dated and known at the same instants, as one fact.
+    """Merge the lines of an order that are dated and known at the same instants into one fact.
 
     Lines known at different times stay apart: otherwise a late line would move its order's past.
     """
@@ -105,7 +105,7 @@ def _orders(table: ir.Table) -> ir.Table:
 
 
 def _terms(table: ir.Table) -> ir.Table:
-    """Contract terms: a purchase from the start of its term until its end."""
+    """Return contract terms: each purchase of a term, from the term's start until its end."""
     rows = table.filter(table.term_ends_at.notnull())
     starts = rows.term_starts_at.fill_null(rows.purchased_at)
     return rows.mutate(
@@ -117,7 +117,7 @@ def _terms(table: ir.Table) -> ir.Table:
 
 
 def _ended(table: ir.Table) -> ir.Table:
-    """Ends of contract terms, renewed or not."""
+    """Return the ends of contract terms, renewed or not."""
     rows = table.filter(table.term_ends_at.notnull())
     # A term that was over before it was bought ends with its purchase: no fact comes before the purchase does.
     t = ibis.greatest(rows.term_ends_at, rows.purchased_at)
@@ -125,9 +125,9 @@ def _ended(table: ir.Table) -> ir.Table:
 
 
 def _billed(table: ir.Table) -> ir.Table:
-    """What is paid for by the month: a purchase of a term, for the months that it bills.
+    """Return each purchase of a term during the months that it bills, with its amount a month.
 
-    A term of a year that is invoiced monthly counts one month's invoice at a time.
+    A term of a year with monthly invoices counts one month's invoice at a time.
     """
     terms = _terms(table)
     months = ibis.greatest(terms.billing_months.fill_null(0), 0)
@@ -143,9 +143,10 @@ def _billed(table: ir.Table) -> ir.Table:
 
 
 def _billing_ended(table: ir.Table) -> ir.Table:
-    """The same, at the end of the months that it bills, renewed or not."""
+    """Return the purchases of `_billed` at the end of the months that each bills, renewed or not."""
     rows = _billed(table)
-    # Each ends once, and not before it begins: so what is in force less what began plus what ended was before.
+    # Each ends once, and not before it begins. So what is in force now, less what began, plus what ended, was in force
+    # before.
     t = ibis.greatest(rows.until, rows.t)
     return rows.mutate(t=t, known=ibis.greatest(rows.known, t)).drop("until")
 

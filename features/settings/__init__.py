@@ -1,4 +1,4 @@
-"""One TOML file describes a company; here it is typed, checked at once, and read-only from then on."""
+"""Define the typed, read-only settings of a company, which one TOML file holds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class Company(SettingsSection):
-    """Who it is, and what holds for all its tables."""
+    """The company: its name, and what holds for all its tables."""
 
     name: str = Field(min_length=1)
     timezone: Zone = "UTC"
@@ -53,19 +53,19 @@ class Company(SettingsSection):
 
     @property
     def slug(self) -> str:
-        """The name as a folder and model name: lower case, words joined by hyphens."""
+        """Return the name as a folder and model name: lower case, words joined by hyphens."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") or "company"
 
 
 class Paths(SettingsSection):
-    """Where outputs go; relative to the working folder."""
+    """The folders of outputs, relative to the working folder."""
 
     var: Path = Path("var")
     mlruns: Path = Path("mlruns")
 
 
 class Settings(SettingsSection):
-    """The whole file. `file` and `folder` are where it was read from."""
+    """The whole TOML file; `file` and `folder` are its place."""
 
     company: Company
     sources: dict[str, Source] = Field(min_length=1)
@@ -86,33 +86,33 @@ class Settings(SettingsSection):
 
     @property
     def folder(self) -> Path:
-        """The TOML file's folder; relative source paths start here."""
+        """Return the TOML file's folder; relative source paths start here."""
         return self.file.parent
 
     @property
     def var(self) -> Path:
-        """The company's folder for all that a run produces."""
+        """Return the company's folder for all that a run produces."""
         return self.paths.var / self.company.slug
 
     @property
     def state(self) -> str:
-        """SQLAlchemy URL of the state database."""
+        """Return the SQLAlchemy URL of the state database."""
         return self.state_url or f"sqlite:///{self.var / 'garrison.db'}"
 
     @property
     def targets(self) -> dict[str, Churn | Upsell]:
-        """The targets asked for, by name."""
+        """Return the targets of the company, by name."""
         return {"churn": self.churn} | ({"upsell": self.upsell} if self.upsell else {})
 
     @property
     def alert_horizon(self) -> int:
-        """Days of the churn horizon that alerts go by: the one set, or else the longest."""
+        """Return the days of the churn horizon that alerts use: the one set, or else the longest."""
         return self.alerts.horizon or max(self.churn.horizons)
 
     def zone(self, table: str) -> ZoneInfo:
-        """The time zone of a table's naive times."""
+        """Return the time zone of a table's naive times."""
         return ZoneInfo(self.tables[table].timezone or self.company.timezone)
 
     def attributes(self) -> tuple[str, ...]:
-        """The mapped columns of accounts that describe it, in the order given."""
+        """Return the mapped columns that describe an account, in the order of the TOML."""
         return tuple(c for c in self.tables["accounts"].columns if c not in CONTACT)

@@ -1,4 +1,4 @@
-"""Who is told of a risk, when, and through what."""
+"""Define the settings of alerts: who gets them, when, and by which channel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Email(SettingsSection):
 
 
 class Alerts(SettingsSection):
-    """Who is told of a risk, when, and through what."""
+    """Alerts: who gets them, when, and by which channel."""
 
     horizon: int | None = None
     # An episode opens when the score reaches that of the riskiest share of the model's calibration period,
@@ -29,7 +29,7 @@ class Alerts(SettingsSection):
     enter_share: Share = 0.05
     leave_share: Share = 0.10
     per_owner: int = Field(default=10, ge=1)
-    # Hears of the accounts that have no owner.
+    # Gets the alerts of accounts without an owner.
     fallback_owner: str | None = None
     email: Email | None = None
     # Without e-mail, messages are written into this folder.

@@ -1,4 +1,4 @@
-"""Which of our columns a CRM gets, what its fields are called, and where it is."""
+"""Define the settings of a CRM: its address, the columns it gets, and the names of its fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def _address(url: str) -> str:
-    """Without its last slash; a token must not go over the wire in the open."""
+    """Return an https address without its last slash: a token must not be sent unencrypted."""
     parts = urlsplit(url)
     safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
     if not safe or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
@@ -23,12 +23,12 @@ def _address(url: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-# What stands in an address or in CSV as it is.
+# Needs no escaping in a URL or in CSV.
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 
 
 class Salesforce(SettingsSection):
-    """A Salesforce org. It wants either a client id and secret, or a token that something else keeps fresh."""
+    """A Salesforce org: with a client id and secret, or with a token that another program renews."""
 
     # My Domain, such as https://harbour.my.salesforce.com.
     instance_url: Address | None = None

@@ -1,4 +1,4 @@
-"""Reading a company's TOML file: environment variables filled in, every mistake named at once."""
+"""Read a company's TOML file: fill in environment variables, and report every mistake at once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def load_settings(file: Path | str) -> Settings:
         settings = Settings.model_validate({**_expand(raw, file, ""), "file": file})
         problems = list(validate.find_problems(settings))
     except ValidationError as error:
-        problems = [_sentence(e) for e in error.errors()]
+        problems = [_describe(e) for e in error.errors()]
     if problems:
         raise SettingsError(f"{file} has settings that are not allowed: {'; '.join(problems)}")
     return settings
@@ -80,43 +80,43 @@ def _expand(value: Any, file: Path, key: str) -> Any:
 
 def _variable(match: re.Match[str], file: Path, key: str) -> str:
     name, default = match[1], match[2]
-    found = os.environ.get(name, default)
-    if found is None:
+    value = os.environ.get(name, default)
+    if value is None:
         raise SettingsError(
             f"{file} needs the environment variable {name} for {key}",
             found="it is not set",
             hint=f"export {name}=…",
         )
-    return found
+    return value
 
 
-def _sentence(error: Any) -> str:
-    """One pydantic error as 'key: what is wrong (given: value)', without echoing whole tables or what may be secret."""
+def _describe(error: Any) -> str:
+    """Return a pydantic error as 'key: problem (given: value)', without whole tables or possible secrets."""
     key = ".".join(str(part) for part in error["loc"])
-    given = error["input"]
-    what = str(error["msg"]).removeprefix("Value error, ")
+    value = error["input"]
+    problem = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        what = "this key is unknown. " + nearest(str(error["loc"][-1]), _siblings(error["loc"]))
-    hidden = error["type"] == "extra_forbidden" or isinstance(given, dict | BaseModel)
-    shown = "" if hidden else f" (given: {given!r})"
-    return f"{key}: {what}{shown}" if key else what
+        problem = "this key is unknown. " + nearest(str(error["loc"][-1]), _list_siblings(error["loc"]))
+    hidden = error["type"] == "extra_forbidden" or isinstance(value, dict | BaseModel)
+    shown = "" if hidden else f" (given: {value!r})"
+    return f"{key}: {problem}{shown}" if key else problem
 
 
-def _siblings(location: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed where an unknown one stood; [] where the place can't be followed."""
+def _list_siblings(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys allowed in the place of an unknown one; [] if the place can't be found."""
     model: Any = Settings
     for part in location[:-1]:
         field = model.model_fields.get(str(part)) if model else None
-        model = _inner(field.annotation) if field else model
+        model = _find_model(field.annotation) if field else model
     return [name for name in model.model_fields if name != "file"] if model else []
 
 
-def _inner(annotation: Any) -> Any:
-    """The settings model inside an annotation such as `dict[str, Source]` or `Upsell | None`."""
+def _find_model(annotation: Any) -> Any:
+    """Return the settings model inside an annotation such as `dict[str, Source]` or `Upsell | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for part in getattr(annotation, "__args__", ()):
-        found = _inner(getattr(part, "__origin__", part)) if part is not type(None) else None
-        if found:
-            return found
+        model = _find_model(getattr(part, "__origin__", part)) if part is not type(None) else None
+        if model:
+            return model
     return None

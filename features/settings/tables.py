@@ -1,4 +1,4 @@
-"""Where a company's rows lie, and how its canonical tables come out of them."""
+"""Define the settings of sources, of how tables are mapped from them, and of the engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from features.settings.values import SettingsSection, Share, Span, Zone
 
 
 class Source(SettingsSection):
-    """Where raw rows lie: files (CSV, CSV.gz, Parquet, globs) or a table in a database."""
+    """A place of raw rows: files (CSV, CSV.gz, Parquet, globs) or a table in a database."""
 
     path: str | None = None
     url: str | None = None
@@ -29,7 +29,7 @@ class Source(SettingsSection):
 
 
 class Value(SettingsSection):
-    """How one canonical column comes about: from a column, a constant, or a SQL expression."""
+    """The origin of a canonical column: a column, a constant, or a SQL expression."""
 
     column: str | None = None
     value: str | int | float | bool | None = None
@@ -54,7 +54,7 @@ def _value(given: object) -> object:
 
 
 class TableMap(SettingsSection):
-    """How a canonical table comes out of the sources.
+    """The mapping of a canonical table from the sources.
 
     `query` is SQL over the sources by their names; `source` is short for all rows of one of them.
     """
@@ -90,13 +90,13 @@ class OwnFeatures(SettingsSection):
 
 
 class Quality(SettingsSection):
-    """How much may be bad before a run stops."""
+    """The share of bad rows above which a run stops."""
 
     max_quarantine: Share = 0.05
 
 
 class Engine(SettingsSection):
-    """Where snapshots of the whole company are computed; one posted account's always are in this process."""
+    """The engine that computes snapshots of the whole company; those of a posted account need none."""
 
     kind: Literal["duckdb", "spark", "postgres"] = "duckdb"
     # Spark's: local[*] is this machine, spark://HOST:PORT a standalone cluster.

@@ -1,4 +1,4 @@
-"""What counts as leaving and as buying more, of whom, and what is learned from."""
+"""Define the settings of targets: cohorts, labels, horizons, and the cutoffs of training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from features.settings.values import Horizons, Instant, SettingsSection
 
 
 class Cohort(SettingsSection):
-    """Who is eligible at `as_of`.
+    """The accounts that are eligible at `as_of`.
 
     in_force: a purchased term covers `as_of` (only of `products`, where given).
     active: a purchase in the `within_days` before `as_of` (only of `products`, where given).
@@ -24,12 +24,12 @@ class Cohort(SettingsSection):
 
     @property
     def table(self) -> str:
-        """The canonical table that tells who is eligible."""
+        """Return the canonical table that decides who is eligible."""
         return {"lifetime": "lifetimes", "using": "usage"}.get(self.kind, "purchases")
 
 
 class ChurnLabel(SettingsSection):
-    """What counts as leaving inside the horizon; defined in `training.targets.label_definitions`.
+    """The definition of leaving inside the horizon; computed in `training.targets.label_definitions`.
 
     lapse: a term ends and none follows within `grace_days` (only of `products`, where given).
     no_purchase: not one purchase in the horizon (only of `products`, where given).
@@ -46,18 +46,18 @@ class ChurnLabel(SettingsSection):
 
     @property
     def table(self) -> str:
-        """The canonical table that tells the label."""
+        """Return the canonical table that the label is made of."""
         return {"ended": "lifetimes", "no_usage": "usage"}.get(self.kind, "purchases")
 
 
 class UpsellLabel(SettingsSection):
-    """What counts as buying more inside the horizon (only of `products`, where given).
+    """The definition of buying more inside the horizon (only of `products`, where given).
 
-    Defined in `training.targets.label_definitions`.
+    Computed in `training.targets.label_definitions`.
 
     expansion: a purchase of kind expansion.
     new_product: a purchase of a product never bought before the horizon.
-    spend_up: spend in the horizon above `ratio` times that of as long a time before; asked only of accounts
+    spend_up: spend in the horizon above `ratio` times that of as long a time before; only for accounts
         with spend in that time before.
     recurring_up: monthly recurring revenue at the horizon's end above `ratio` times that at `as_of`.
     """
@@ -68,7 +68,7 @@ class UpsellLabel(SettingsSection):
 
     @property
     def table(self) -> str:
-        """The canonical table that tells the label."""
+        """Return the canonical table that the label is made of."""
         return "purchases"
 
 
@@ -94,7 +94,7 @@ class Upsell(_Target):
 
 
 class Training(SettingsSection):
-    """Which cutoffs are learned from and which are tested on."""
+    """The cutoffs that models learn from, and those they are tested on."""
 
     # Learned from: month beginnings, or every Monday besides: more rows for a company with few accounts.
     every: Literal["week", "month"] = "month"

@@ -1,4 +1,4 @@
-"""What must hold between the parts of a company's settings, beyond each part's own types."""
+"""Check the settings of a company for contradictions between their sections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from features.settings import Churn, Settings, TableMap, Upsell
 
 
 def find_problems(settings: Settings) -> Iterator[str]:
-    """One sentence for each contradiction, naming its key."""
+    """Yield one sentence for each contradiction, naming its key."""
     if "accounts" not in settings.tables:
         yield "tables.accounts is missing: every company needs it"
     for name, table in settings.tables.items():
@@ -22,7 +22,7 @@ def find_problems(settings: Settings) -> Iterator[str]:
             hint = nearest(table.source, settings.sources)
             yield f"tables.{name}.source {table.source!r} is not in [sources]. {hint}"
         if table.system is not None and name in {"accounts", "identities"}:
-            yield f"tables.{name}.system can't be: its account_id is the account itself"
+            yield f"tables.{name}.system can't be set: its account_id is the account itself"
         elif table.system is not None and "identities" not in settings.tables:
             yield f"tables.{name}.system is set, but there is no [tables.identities] to look it up in"
         yield from _match(name, table, settings)
@@ -45,10 +45,10 @@ def _columns(name: str, table: TableMap) -> Iterator[str]:
             hint = nearest(column, contract.columns)
             yield f"tables.{name}.columns.{column} is not in the contract. {hint}"
         elif column in contract.columns and contract.columns[column].made:
-            yield f"tables.{name}.columns.{column} can't be mapped: it is made here"
+            yield f"tables.{name}.columns.{column} can't be mapped: Garrison fills it"
     for one, other in (("merged_into", "merged_at"), ("merged_at", "merged_into")):
         if name == "accounts" and one in table.columns and other not in table.columns:
-            yield f"tables.{name}.columns.{one} needs {other} beside it"
+            yield f"tables.{name}.columns.{one} needs {other} as well"
     for column, spec in contract.columns.items():
         if spec.needed and column not in table.columns:
             yield f"tables.{name}.columns.{column} is missing: the contract needs it"
@@ -59,16 +59,16 @@ def _targets(settings: Settings) -> Iterator[str]:
     for name, target in settings.targets.items():
         tables = {target.cohort.table, target.label.table}
         if "lifetimes" in tables and "lifetimes" not in settings.tables:
-            yield f"{name} asks for kind lifetime or ended, but there is no [tables.lifetimes]"
+            yield f"{name} has kind lifetime or ended, but there is no [tables.lifetimes]"
         for table in sorted(tables - {"lifetimes"} - set(settings.tables)):
-            yield f"{name} is told by {table}, but there is no [tables.{table}]"
-        if "purchases" in settings.tables and (lacking := sorted(_wanted(target) - mapped)):
-            yield f"{name} can't be told: purchases maps no {' and '.join(lacking)}"
-        for part, given in (("cohort", target.cohort), ("label", target.label)):
-            for key in sorted(given.model_fields_set - {"kind"} - _KEYS[given.kind]):
-                kinds = get_args(type(given).model_fields["kind"].annotation)
+            yield f"{name} needs the table {table}, but there is no [tables.{table}]"
+        if "purchases" in settings.tables and (lacking := sorted(_list_needed_columns(target) - mapped)):
+            yield f"{name} can't be computed: purchases maps no {' and '.join(lacking)}"
+        for part, section in (("cohort", target.cohort), ("label", target.label)):
+            for key in sorted(section.model_fields_set - {"kind"} - _KEYS[section.kind]):
+                kinds = get_args(type(section).model_fields["kind"].annotation)
                 users = ", ".join(kind for kind in kinds if key in _KEYS[kind])
-                yield f"{name}.{part}.{key} means nothing to kind {given.kind}: it belongs to {users}"
+                yield f"{name}.{part}.{key} has no effect for kind {section.kind}: it belongs to {users}"
     if settings.alerts.horizon and settings.alerts.horizon not in settings.churn.horizons:
         allowed = list(settings.churn.horizons)
         yield f"alerts.horizon {settings.alerts.horizon} is not one of churn.horizons {allowed}"
@@ -103,7 +103,7 @@ _COLUMNS = {
 }
 
 
-def _wanted(target: Churn | Upsell) -> set[str]:
-    """The columns of purchases without which its cohort is empty or its label never comes true."""
+def _list_needed_columns(target: Churn | Upsell) -> set[str]:
+    """Return the columns of purchases without which the cohort is empty or the label never true."""
     products = {"product"} if target.cohort.products or target.label.products else set[str]()
     return _COLUMNS.get(target.cohort.kind, set()) | _COLUMNS.get(target.label.kind, set()) | products

@@ -1,4 +1,4 @@
-"""The kinds of value that settings hold: spans, time zones, instants, shares."""
+"""Define the kinds of values in settings: spans, time zones, instants, shares."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def _zone(name: str) -> str:
 
 
 def parse_instant(value: object) -> datetime:
-    """Midnight UTC for a date; an aware instant as it is; a naive one is refused."""
+    """Return an instant in UTC: midnight for a date.
+
+    Raises:
+        ValueError: It is no ISO date, or a time of day without a time zone.
+    """
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime):
@@ -52,6 +56,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SettingsSection(BaseModel):
-    """A part of the settings: unknown keys are refused."""
+    """A section of the settings, which refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,6 +1,6 @@
-"""The state database: scores, keys, and the tables that monitoring adds, in SQLite or PostgreSQL.
+"""Open the state database, SQLite or PostgreSQL, and read and write its scores.
 
-Opening it brings it to the newest revision in `serving/migrations`; two processes may open it at once.
+Opening it brings it to the newest revision in `features/state/migrations`; two processes may open it at once.
 """
 
 from __future__ import annotations
@@ -43,43 +43,43 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection that sees one state of the database throughout.
+        """Yield a connection that sees one state of the database throughout.
 
         Raises:
             GarrisonError: The database is locked or can't be reached.
         """
-        with _explained(self.engine), self.engine.connect() as connection:
+        with _translate_errors(self.engine), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that holds the write lock: committed at the end, undone by any error.
+        """Yield a transaction that holds the write lock: committed at the end, rolled back after any error.
 
         Raises:
             GarrisonError: The database is locked or can't be reached; nothing was written.
         """
         writer = self.engine.execution_options(writes=True)
-        with _explained(self.engine), writer.begin() as connection:
+        with _translate_errors(self.engine), writer.begin() as connection:
             yield connection
 
     def write_scores(self, rows: Iterable[tuple[Any, ...]]) -> int:
-        """Write rows of `SCORES`, all or none; a row that is there already is replaced. Gives their number.
+        """Write rows of `SCORES`, all or none, in place of those with the same key; return their number.
 
         Args:
             rows: Values in the order of the columns; drivers as JSON.
         """
         with self.writing() as connection:
-            return _replace(connection, SCORES, rows)
+            return _upsert_values(connection, SCORES, rows)
 
     def latest_scores(self, at: datetime, target: str, horizon: int) -> list[dict[str, Any]]:
-        """The scores of the newest `as_of` that is not after `at`, by account; [] before the first."""
+        """Return the scores of the newest `as_of` that is not after `at`, by account; [] before the first."""
         kind = (SCORES.c.target == target) & (SCORES.c.horizon == horizon)
         newest = sa.select(sa.func.max(SCORES.c.as_of)).where(kind, SCORES.c.as_of <= to_micros(at))
         query = sa.select(SCORES).where(kind, SCORES.c.as_of == newest.scalar_subquery())
         return self._scores(query.order_by(SCORES.c.account_id))
 
     def account_scores(self, account_id: str, *, limit: int = 1_000) -> list[dict[str, Any]]:
-        """An account's scores of all targets and horizons, newest `as_of` first."""
+        """Return an account's scores of all targets and horizons, newest `as_of` first."""
         query = sa.select(SCORES).where(SCORES.c.account_id == account_id)
         order = (SCORES.c.as_of.desc(), SCORES.c.target, SCORES.c.horizon)
         return self._scores(query.order_by(*order).limit(limit))
@@ -89,7 +89,7 @@ class Store:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def close(self) -> None:
-        """Give its connections back."""
+        """Close its connections."""
         self.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -100,14 +100,14 @@ class Store:
 
 
 def open(settings: Settings) -> Store:  # noqa: A001  # read as store.open, as the file modules of Python do
-    """Open the company's state database, made and brought to the newest revision where needed.
+    """Open the company's state database; create it or bring it to the newest revision if needed.
 
     Raises:
         GarrisonError: The database is locked, can't be reached, or is newer than this program.
     """
     engine = connect(settings.state)
     try:
-        with _explained(engine):
+        with _translate_errors(engine):
             _upgrade(engine)
     except BaseException:
         engine.dispose()
@@ -116,10 +116,10 @@ def open(settings: Settings) -> Store:  # noqa: A001  # read as store.open, as t
 
 
 def connect(url: str) -> sa.Engine:
-    """An engine on SQLite (in WAL mode, its folder made) or PostgreSQL.
+    """Create an engine on SQLite (in WAL mode, with its folder) or PostgreSQL.
 
     Raises:
-        GarrisonError: It is no such URL.
+        GarrisonError: The URL is unreadable, or of another database.
     """
     try:
         address = sa.make_url(url)
@@ -145,14 +145,15 @@ def _sqlite(address: sa.URL) -> sa.Engine:
     engine = sa.create_engine(address, connect_args={"timeout": PATIENCE})
 
     @sa.event.listens_for(engine, "connect")
-    def _connected(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver shall not begin transactions: _begun does
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # _begin begins transactions, not the driver
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
 
     @sa.event.listens_for(engine, "begin")
-    def _begun(connection: sa.Connection) -> None:
-        # A reader that turns writer half-way can't wait for another writer: so writers say so at the start.
+    def _begin(connection: sa.Connection) -> None:
+        # A transaction that first reads and then writes can't wait for another writer, so one that will write locks at
+        # its start.
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -170,18 +171,18 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[st
     Returns:
         The number of rows.
     """
-    statement, written = _replacing(connection, table), 0
+    statement, written = _build_upsert(connection, table), 0
     for chunk in _chunks(map(dict, rows)):
         connection.execute(statement, chunk)
         written += len(chunk)
     return written
 
 
-def _replace(connection: sa.Connection, table: sa.Table, rows: Iterable[tuple[Any, ...]]) -> int:
-    """The same with rows as the driver takes them, values in the order of the columns: several times as fast."""
+def _upsert_values(connection: sa.Connection, table: sa.Table, rows: Iterable[tuple[Any, ...]]) -> int:
+    """Insert or replace rows given as values in the order of the columns: several times as fast as `upsert`."""
     written = 0
     if connection.dialect.name != "postgresql":
-        statement = str(_replacing(connection, table).compile(dialect=connection.dialect))
+        statement = str(_build_upsert(connection, table).compile(dialect=connection.dialect))
         for chunk in _chunks(rows):
             connection.exec_driver_sql(statement, chunk)
             written += len(chunk)
@@ -193,12 +194,12 @@ def _replace(connection: sa.Connection, table: sa.Table, rows: Iterable[tuple[An
         for row in rows:
             copy.write_row(row)
             written += 1
-    connection.execute(_replacing(connection, table, sa.select(apart)))
+    connection.execute(_build_upsert(connection, table, sa.select(apart)))
     return written
 
 
-def _replacing(connection: sa.Connection, table: sa.Table, rows: sa.Select[Any] | None = None) -> sa.Insert:
-    """An insert, of parameters or of the rows selected, under which a row with the same primary key is replaced."""
+def _build_upsert(connection: sa.Connection, table: sa.Table, rows: sa.Select[Any] | None = None) -> sa.Insert:
+    """Build an insert, of parameters or of selected rows, that replaces rows with the same primary key."""
     insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
     keys = [column.name for column in table.primary_key]
     rest = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
@@ -221,8 +222,8 @@ def _upgrade(engine: sa.Engine) -> None:
     # The revisions are one chain, each named by its number. Alembic is slow to import, and seldom needed.
     head = max(file.name[:4] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
     with engine.connect() as connection:
-        there = sa.inspect(connection).has_table("alembic_version")
-        if there and connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == head:
+        is_migrated = sa.inspect(connection).has_table("alembic_version")
+        if is_migrated and connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == head:
             return
     from alembic import command
     from alembic.config import Config
@@ -231,20 +232,20 @@ def _upgrade(engine: sa.Engine) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.execution_options(writes=True).begin() as connection:
         lock_transaction(connection, Lock.MIGRATION)
-        # Another process may have been first: then this finds the newest revision and does nothing.
+        # Another process may have upgraded meanwhile: then this finds the newest revision and does nothing.
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
 @contextmanager
-def _explained(engine: sa.Engine) -> Iterator[None]:
-    """Say what is wrong with a database in words, without its password."""
+def _translate_errors(engine: sa.Engine) -> Iterator[None]:
+    """Raise a database's errors as ours, without its password."""
     try:
         yield
     except DBAPIError as error:
-        said = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
-        locked = "locked" in said or "lock timeout" in said
-        what = "is locked by another process" if locked else "can't be used"
-        do = "Wait until that process is done" if locked else "Check that it is there and may be written to"
+        reason = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
+        locked = "locked" in reason or "lock timeout" in reason
+        problem = "is locked by another process" if locked else "can't be used"
+        hint = "Wait until that process is done" if locked else "Check that it exists and may be written to"
         where = hide_password(str(engine.url))
-        raise GarrisonError(f"the database {where} {what}", found=said, hint=do) from error
+        raise GarrisonError(f"the database {where} {problem}", found=reason, hint=hint) from error

@@ -1,4 +1,4 @@
-"""Named locks: each is held by one process at a time, and is freed when that process ends, however it ends."""
+"""Take named locks: one process at a time holds each, and its end, even by a crash, frees it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 
 class Lock(Enum):
-    """Every lock there is. A value is PostgreSQL's number for it, so no two may be equal and none may change."""
+    """The locks, each with its number on PostgreSQL: no two may be equal and none may change."""
 
     MIGRATION = 5_401_977
     DELIVER = 5_401_978
@@ -31,20 +31,20 @@ def lock_transaction(connection: sa.Connection, lock: Lock) -> None:
 
 @contextmanager
 def try_lock(engine: sa.Engine, lock: Lock, *, of: str = "") -> Iterator[bool]:
-    """Try to hold a lock, without waiting; yields whether this process holds it now.
+    """Try to take a lock, without waiting; yield whether this process holds it now.
 
     Args:
         engine: Of the state database.
         lock: Which.
         of: Name of the one thing that is locked, where a lock is not for all, such as one destination.
     """
-    held = _in_postgres(engine, lock, of) if engine.dialect.name == "postgresql" else _beside_sqlite(engine, lock, of)
-    with held as is_held:
+    try_here = _try_postgres if engine.dialect.name == "postgresql" else _try_sqlite
+    with try_here(engine, lock, of) as is_held:
         yield is_held
 
 
 @contextmanager
-def _in_postgres(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
+def _try_postgres(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
     number = int.from_bytes(_digest(of, lock)[:8], signed=True) if of else lock.value
     # The server frees it when the connection breaks.
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -57,7 +57,7 @@ def _in_postgres(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
 
 
 @contextmanager
-def _beside_sqlite(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
+def _try_sqlite(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
     """Hold an exclusive transaction in a small database beside the state; the operating system frees it."""
     suffix = f"-{_digest(of, lock).hex()[:12]}" if of else ""
     file = f"{engine.url.database}-{lock.name.lower()}{suffix}"

@@ -1,4 +1,4 @@
-"""All tables of the state database. A change here wants a new revision in `features/state/migrations`.
+"""Define all tables of the state database. A change here needs a new revision in `features/state/migrations`.
 
 Instants are whole microseconds since 1970, UTC.
 """

@@ -9,6 +9,7 @@ import pytest
 
 MODULES = (
     "features.core.auc",
+    "features.core.errors",
     "features.core.redaction",
     "features.definitions.feature",
     "features.settings.load",

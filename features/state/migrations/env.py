@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that `features.state.database` hands over."""
+"""Run the revisions on the connection that `features.state.database` passes to Alembic."""
 
 from alembic import context
 

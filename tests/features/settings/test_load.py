@@ -207,8 +207,8 @@ def test_an_episode_must_not_close_as_it_opens(company):
 @pytest.mark.parametrize(
     ("cohort", "label", "wanted"),
     [
-        ("lifetime", "no_purchase", "churn asks for kind lifetime or ended, but there is no [tables.lifetimes]"),
-        ("active", "ended", "churn asks for kind lifetime or ended, but there is no [tables.lifetimes]"),
+        ("lifetime", "no_purchase", "churn has kind lifetime or ended, but there is no [tables.lifetimes]"),
+        ("active", "ended", "churn has kind lifetime or ended, but there is no [tables.lifetimes]"),
         ("in_force", "lapse", "purchases maps no term_ends_at and term_starts_at"),
     ],
 )
@@ -219,7 +219,7 @@ def test_a_target_needs_the_tables_that_tell_it(company, cohort, label, wanted):
 
 def test_a_target_told_by_purchases_needs_them(company):
     del company.toml["tables"]["purchases"]
-    assert "churn is told by purchases, but there is no [tables.purchases]" in refused(company)
+    assert "churn needs the table purchases, but there is no [tables.purchases]" in refused(company)
 
 
 def test_ids_of_a_system_need_identities_to_look_them_up_in(company):

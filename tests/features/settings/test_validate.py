@@ -19,7 +19,7 @@ def churn(company, cohort, label):
 @pytest.mark.parametrize(("cohort", "label"), [("using", "no_purchase"), ("active", "no_usage")])
 def test_a_target_told_by_usage_needs_it(company, cohort, label):
     churn(company, {"kind": cohort}, {"kind": label})
-    assert "churn is told by usage, but there is no [tables.usage]" in refused(company)
+    assert "churn needs the table usage, but there is no [tables.usage]" in refused(company)
 
 
 def test_a_company_with_usage_alone_can_ask_for_usage_churn(company):
@@ -40,19 +40,19 @@ def test_a_company_with_usage_alone_can_ask_for_usage_churn(company):
 )
 def test_an_upsell_needs_the_columns_that_tell_it(company, label, columns):
     company.toml["upsell"] = {"cohort": {"kind": "active"}, "label": label}
-    assert f"upsell can't be told: purchases maps no {columns}" in refused(company)
+    assert f"upsell can't be computed: purchases maps no {columns}" in refused(company)
 
 
 @pytest.mark.parametrize(
     ("cohort", "label", "said"),
     [
-        ({"kind": "active"}, {"kind": "no_purchase", "grace_days": 9}, "churn.label.grace_days means nothing to kind"),
+        ({"kind": "active"}, {"kind": "no_purchase", "grace_days": 9}, "churn.label.grace_days has no effect for kind"),
         (
             {"kind": "active"},
             {"kind": "no_purchase", "ratio": 0.9},
-            "churn.label.ratio means nothing to kind no_purchase: it belongs to downgrade.",
+            "churn.label.ratio has no effect for kind no_purchase: it belongs to downgrade.",
         ),
-        ({"kind": "in_force", "within_days": 9}, {"kind": "lapse"}, "churn.cohort.within_days means nothing to kind"),
+        ({"kind": "in_force", "within_days": 9}, {"kind": "lapse"}, "churn.cohort.within_days has no effect for kind"),
     ],
 )
 def test_a_key_that_the_kind_does_not_read_is_refused(company, cohort, label, said):
