@@ -21,6 +21,7 @@ import httpx
 from features.core.errors import GarrisonError
 from features.settings.load import load_settings
 from monitoring.demo.processes import find_free_port, run_in_background, wait_until_listening, wait_until_ready
+from monitoring.demo.screenshots import find_browser, take_screenshot
 from training.registry import promotion_log
 
 if TYPE_CHECKING:  # pandas is slow to import
@@ -88,6 +89,7 @@ def run(name: str) -> None:
         demo.alert(story, port)
     else:
         demo.title("No alerts: no churn model beats the baselines, and alerts need one that does")
+    demo.photograph()
     demo.title(f"Done in {time.monotonic() - began:.0f} seconds. Where to look")
     for label, place in demo.places:
         print(f"  {label:<30}{place}")
@@ -175,6 +177,17 @@ class _Demo:
         self._call("monitoring", "report", "--since", story.before, with_config=True)
         self.places.append(("the messages as they arrived", f"{mail}/"))
         self._add_pages("the manager's report, a page", f"reports/{story.before}-{story.now}.html")
+
+    def photograph(self) -> None:
+        """Take a screenshot of each page that the demo made, if a Chromium is installed."""
+        browser = find_browser()
+        pages = [Path(place) for _, place in self.places if place.endswith(".html")]
+        if browser is None or not pages:
+            return
+        images = _FOLDER / "images"
+        for page in pages:
+            take_screenshot(browser, page, images / f"{page.parent.name}-{page.stem}.png", width=1000, height=900)
+        self.places.append(("pictures of these pages", f"{images}/"))
 
     def _add_pages(self, label: str, pattern: str) -> None:
         """Add the pages that a command wrote to the places to look."""
