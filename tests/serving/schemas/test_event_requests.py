@@ -269,16 +269,16 @@ def test_threads_that_post_the_same_get_one_accepted(settings: Settings, opened:
 
 POSTING = """
 import json, sys
-from features.company import load
-from serving import store
-from serving.ingest import Reader
-from serving.received import store_events
-settings = load(sys.argv[1]).model_copy(update={"state_url": sys.argv[2]})
-reader = Reader(settings)
-with store.open(settings) as opened:
+from features.settings.load import load_settings
+from features.state import database
+from serving.events.log import store_events
+from serving.schemas.event_requests import EventRequestReader
+settings = load_settings(sys.argv[1]).model_copy(update={"state_url": sys.argv[2]})
+reader = EventRequestReader(settings)
+with database.open(settings) as store:
     for n in range(100_000):
         row = {"event_id": f"e{n}", "account_id": "A-001", "used_at": "2023-12-31"}
-        store_events(settings, opened, reader.read(json.dumps({"usage": [row]}).encode()))
+        store_events(settings, store, reader.read(json.dumps({"usage": [row]}).encode()))
         print(n, flush=True)
 """
 
