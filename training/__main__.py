@@ -56,14 +56,14 @@ def fit(
         raise typer.BadParameter("--tune is for one machine: leave out --dask")
     settings = load_settings(config)
     with _show_steps("fit") as show, contextlib.ExitStack() as stack:
+        loader = stack.enter_context(connect_cluster(dask)) if dask else None
         show("reading the tables")
         history = stack.enter_context(History.open(settings))
-        held = stack.enter_context(connect_cluster(dask)) if dask else None
         fingerprint = history.compute_fingerprint()
         tuner = None if tune is None else Tuner(settings, fingerprint, tune)
         champions = _champions(settings)
         fitted = training.fit(
-            history, settings, as_of=as_of, champions=champions, choose=tuner, loader=held, progress=show
+            history, settings, as_of=as_of, champions=champions, choose=tuner, loader=loader, progress=show
         )
     _write_test_rows(settings, fitted)
     evaluations = _evaluations(fitted)

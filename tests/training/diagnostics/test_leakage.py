@@ -137,7 +137,10 @@ def test_fit_stops_with_the_suspects_name_and_registers_nothing(answered):
     command = [sys.executable, "-m", "training", "fit", "--config", str(answered.file), "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
-    [line] = done.stderr.splitlines()
+    *steps, line = done.stderr.splitlines()
+    assert steps[0] == "reading the tables"
+    assert "churn: looking for leaks" in steps
+    assert not any("error" in step or "Traceback" in step for step in steps)
     assert line.startswith("error: a leak is suspected, so nothing was registered: churn_30d: suspect standing: ")
     assert "training.trusted" in line
     assert json.loads(file.read_text())["targets"]["churn_30d"]["verdict"] == LEAK
