@@ -1,5 +1,5 @@
 """Recomputes a sample of the scores served, offline.
 
-In: answers as they were served.
-Out: how many differ from what batch says.
+In: scores as they were served.
+Out: how many differ from a batch.
 """

@@ -143,13 +143,13 @@ def test_answers_are_whole_in_the_clients_types(served: Any, document: Document)
             asked = {"accounts": ["A-003", "nobody", served.harbour.posted("A-004")], "detail": detail}
             answer = http.post("/v1/score", json=asked).json()
             assert ScoreResponse.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
-            assert valid(document, {"$ref": "#/components/schemas/Results"}, answer) == []
+            assert valid(document, {"$ref": "#/components/schemas/ScoreResponse"}, answer) == []
         answer = http.get("/v1/accounts/A-003").json()
         assert AccountResponse.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
-        assert valid(document, {"$ref": "#/components/schemas/Account"}, answer) == []
+        assert valid(document, {"$ref": "#/components/schemas/AccountResponse"}, answer) == []
         answer = http.get("/v1/model").json()
         assert ModelsResponse.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
-        assert valid(document, {"$ref": "#/components/schemas/Models"}, answer) == []
+        assert valid(document, {"$ref": "#/components/schemas/ModelsResponse"}, answer) == []
 
 
 def test_the_service_keeps_to_its_document(served: Any, tmp_path: Path) -> None:
