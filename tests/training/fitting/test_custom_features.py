@@ -36,7 +36,7 @@ def test_an_own_feature_is_a_column_of_the_model_and_its_definition_is_in_the_mo
     assert bundle.catalog == catalog.version != BUILT_IN.version
     # Where a source is missing, an own feature that needs it counts as a missing value.
     without = data.frame.head(5).drop(columns="use_per_order_90d")
-    rows = Scorer({"churn": bundle}, catalog).rows(without, ["purchases"])
+    rows = Scorer({"churn": bundle}, catalog).prepare(without, ["purchases"])
     assert rows.catalog.find_feature("use_per_order_90d").describe(2.0) == "2.0 uses an order in 90 days"
     assert set(without) != set(data.frame)
     assert rows.matrices["churn"].shape == (5, len(bundle.features))
