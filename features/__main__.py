@@ -52,11 +52,11 @@ def sample(
         if name is Sample.tidewater:
             from features.samples import tidewater
 
-            summary: Any = tidewater.write(folder, accounts=accounts, months=months, seed=seed, progress=step)
+            summary: Any = tidewater.write_sample(folder, accounts=accounts, months=months, seed=seed, progress=step)
         else:
             from features.samples import completejourney
 
-            summary = completejourney.write(folder)
+            summary = completejourney.write_sample(folder)
     print(f"{name.value} is in {folder}: {_format_summary(summary)}")
     print(f"Its settings: docs/examples/{name.value}.toml, which looks in ${{GARRISON_DATA:-var/samples}}")
 

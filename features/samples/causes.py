@@ -1,4 +1,4 @@
-"""Why accounts leave or buy more: a Markov chain of hidden states, one step a day, and what each state risks.
+"""Model why accounts leave or buy more: a Markov chain of hidden states, one step a day, with the risk of each.
 
 Nothing here knows the future or looks at events: a day's step depends on the state of the day before and on
 how near a price rise is, which makes the true probabilities of `truth` exact.
@@ -17,7 +17,7 @@ Codes = NDArray[np.int8]
 
 
 class State(IntEnum):
-    """What an account is going through; nobody but the simulation sees it."""
+    """An account's hidden state; only the simulation knows it."""
 
     SETTLING = 0  # the first weeks, going well
     MISFIT = 1  # the first weeks of an account that should not have been sold to
@@ -36,8 +36,8 @@ PLAN_LEAVES: Floats = np.array([1.25, 1.0, 0.65])  # factor on the odds of leavi
 PLAN_EXPANDS: Floats = np.array([0.8, 1.1, 1.3])  # factor on the chance of buying more on a day
 
 
-def by_state(**values: float | tuple[float, ...]) -> Floats:
-    """One row per state, in the order of `State`, from values named by state; every state must be named."""
+def arrange_by_state(**values: float | tuple[float, ...]) -> Floats:
+    """Arrange values named by state as one row per state, in the order of `State`; every state must be named."""
     assert set(values) == {state.name.lower() for state in State}
     return np.array([values[state.name.lower()] for state in State], dtype=np.float64)
 
@@ -76,7 +76,7 @@ CALM: Floats = _matrix(nearing=False)  # (from, to), chance a day
 NEAR: Floats = _matrix(nearing=True)
 
 # Chance of leaving at a term's end on the team plan, by (state, length of the term in `TERMS`).
-_LEAVE: Floats = by_state(
+_LEAVE: Floats = arrange_by_state(
     settling=(0.012, 0.03, 0.05),
     misfit=(0.10, 0.22, 0.40),
     steady=(0.004, 0.010, 0.025),
@@ -92,7 +92,7 @@ _odds = PLAN_LEAVES[None, None, :] * (_LEAVE / (1 - _LEAVE))[:, :, None]
 LEAVE: Floats = _odds / (1 + _odds)  # (state, index in TERMS, index in PLANS)
 
 EXPAND: Floats = (
-    by_state(
+    arrange_by_state(
         settling=0.0005,
         misfit=0.0001,
         steady=0.0002,
@@ -108,7 +108,7 @@ EXPAND: Floats = (
 )  # (state, index in PLANS), chance a day of buying more
 
 # Chance a day of giving seats back.
-CONTRACT: Floats = by_state(
+CONTRACT: Floats = arrange_by_state(
     settling=0.0,
     misfit=0.0004,
     steady=0.0001,
@@ -122,7 +122,7 @@ CONTRACT: Floats = by_state(
 )
 
 # Share of the states among accounts that have been with the company for long.
-SETTLED: Floats = by_state(
+SETTLED: Floats = arrange_by_state(
     settling=0.0,
     misfit=0.0,
     steady=0.62,
@@ -137,8 +137,8 @@ SETTLED: Floats = by_state(
 MISFITS = 0.25  # share of joining accounts
 
 
-def step(state: Codes, nearing: NDArray[np.bool_], draw: Floats) -> Codes:
-    """Each account's state a day later; `draw` holds one uniform number per account."""
+def step_states(state: Codes, nearing: NDArray[np.bool_], draw: Floats) -> Codes:
+    """Return each account's state a day later; `draw` holds one uniform number per account."""
     reach = np.where(nearing[:, None], _NEAR_REACH[state], _CALM_REACH[state])
     return (draw[:, None] >= reach[:, :-1]).sum(axis=1).astype(np.int8)
 

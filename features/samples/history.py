@@ -1,4 +1,4 @@
-"""The lives of one chunk of accounts, strictly forward: each day follows from the state before it alone."""
+"""Simulate the lives of one chunk of accounts, strictly forward: each day depends only on the state before it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from features.core.timestamps import DAY
 from features.samples import causes, purchases, tickets, usage
-from features.samples.causes import CONTRACT, State, step
-from features.samples.parts import Rows, joined
+from features.samples.causes import CONTRACT, State, step_states
+from features.samples.parts import Rows, concatenate_blocks
 from features.samples.population import Population, Today
 from features.samples.purchases import CHARGE, KINDS
 from features.samples.terms import TERMS, Flags, Ints
@@ -20,8 +20,8 @@ _NEW, _RENEWAL, _EXPANSION, _CONTRACTION = range(len(KINDS))
 
 
 @dataclass(frozen=True)
-class History:
-    """What the accounts of a chunk left behind, and what only the simulation knows."""
+class SimulatedHistory:
+    """The rows that the accounts of a chunk produced, and what only the simulation knows."""
 
     usage: Rows
     tickets: Rows
@@ -32,7 +32,7 @@ class History:
 
 @dataclass
 class _Life:
-    """Where each account stands; `rise` is what price rises have come to, as a factor."""
+    """The current condition of each account; `rise` is the factor of all price rises so far."""
 
     people: Population
     seats: Ints
@@ -44,7 +44,7 @@ class _Life:
     expansions: list[Ints] = field(default_factory=list)
 
     def buy(self, who: Ints, day: int | Ints, kind: int | Ints) -> None:
-        """Term starts and charges: all seats, at midnight."""
+        """Add term starts and charges: all seats, at midnight."""
         if not len(who):
             return
         at = np.broadcast_to(np.asarray(day) * DAY, who.shape)
@@ -53,9 +53,9 @@ class _Life:
         self.bought.append(block)
 
 
-def live(
+def simulate_lives(
     people: Population, streams: dict[str, np.random.Generator], *, first: int, until: int, as_ofs: Collection[int]
-) -> History:
+) -> SimulatedHistory:
     """Run the days `[first, until)`, all counted since 1970, looking at the hidden states at each of `as_ofs`.
 
     Of each day, first a term that ends at its midnight lapses or is renewed, then what is due is charged, then
@@ -89,14 +89,16 @@ def live(
         opened.append(tickets.emit(streams["tickets"], people, today))
     expansions = np.concatenate([*life.expansions, np.empty((0, 2), dtype=np.int64)])
     outcomes = Outcomes(life.lapse, expansions, until)
-    return History(joined(used), joined(opened), joined(life.bought), moments, outcomes)
+    return SimulatedHistory(
+        concatenate_blocks(used), concatenate_blocks(opened), concatenate_blocks(life.bought), moments, outcomes
+    )
 
 
 def _past(life: _Life, first: int) -> None:
-    """The purchases of the terms that run when the history starts, at their true past dates."""
+    """Add the purchases of the terms that run when the history starts, at their true past dates."""
     people, terms = life.people, life.people.traits.terms
     who = np.flatnonzero(life.in_force)
-    begin, _ = purchases.term_start(people, who, first - 1)
+    begin, _ = purchases.find_term_start(people, who, first - 1)
     life.buy(who, begin, np.where(begin == people.start[who], _NEW, _RENEWAL))
     for day in range(first - 366, first):
         due = terms.charged(day)[who] & (begin < day) & ~people.prepaid[who]
@@ -104,7 +106,7 @@ def _past(life: _Life, first: int) -> None:
 
 
 def _renew(life: _Life, day: int, chance: causes.Floats) -> None:
-    """Lapse, renew, charge or start what is due at the day's midnight."""
+    """Let terms lapse, renew, be charged or start, where due at the day's midnight."""
     people, terms = life.people, life.people.traits.terms
     due = terms.charged(day) & life.in_force
     ends = terms.ends(day) & due
@@ -122,8 +124,8 @@ def _renew(life: _Life, day: int, chance: causes.Floats) -> None:
 
 
 def _move(life: _Life, day: int, chance: causes.Floats) -> Ints:
-    """Each state a day on; gives 1 where the service failed an account, which is what made it aggrieved."""
-    following = step(life.state, life.people.traits.terms.nearing(day), chance)
+    """Move each state a day on; return 1 for the accounts that a failure of the service made aggrieved."""
+    following = step_states(life.state, life.people.traits.terms.nearing(day), chance)
     moved = np.where(life.in_force, following, life.state)
     failed = (moved == State.AGGRIEVED) & (life.state != State.AGGRIEVED)
     life.state = moved
@@ -131,7 +133,7 @@ def _move(life: _Life, day: int, chance: causes.Floats) -> Ints:
 
 
 def _resize(life: _Life, day: int, draws: causes.Floats) -> None:
-    """Seats added and seats returned during the day; `draws` say whether, how many and when."""
+    """Add the seats bought and returned during the day; `draws` decide whether, how many and when."""
     people = life.people
     chance, extent, time = draws
     grows = life.in_force & (chance < causes.EXPAND[life.state, people.traits.plan])

@@ -1,4 +1,4 @@
-"""How near a model comes to the best that any could do: its AUC against that of the sample's true probabilities.
+"""Compare a model's AUC with that of the sample's true probabilities, the best that any model can reach.
 
 Run after training and apart from it: no part of the pipeline reads the truth.
 """
@@ -32,7 +32,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """AUC over oracle AUC."""
+        """Return AUC over oracle AUC."""
         return self.auc / self.oracle_auc
 
 

@@ -1,4 +1,4 @@
-"""A sample's folder: rows gathered day by day, Parquet parts, and a rename at the end that makes it whole."""
+"""Write a sample's folder: rows collected day by day, Parquet parts, and one rename at the end."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Rows = dict[str, NDArray[Any]]  # columns of equal length, by name
 _GROUP = 1_000_000  # rows held as text at a time
 
 
-def joined(blocks: list[Rows]) -> Rows:
-    """All blocks below one another; the blocks are emptied on the way, to hold no column twice."""
+def concatenate_blocks(blocks: list[Rows]) -> Rows:
+    """Concatenate blocks of rows; the blocks are emptied on the way, to keep no column twice in memory."""
     names = list(blocks[0])
     return {name: np.concatenate([block.pop(name) for block in blocks]) for name in names}
 
 
-def write(rows: Rows, part: Path, table: Callable[[Rows], pa.Table]) -> int:
+def write_part(rows: Rows, part: Path, table: Callable[[Rows], pa.Table]) -> int:
     """Write rows as one Parquet part, made into a table a slice at a time; gives the number of rows."""
     n = len(next(iter(rows.values())))
     writer: pq.ParquetWriter | None = None
@@ -41,23 +41,23 @@ def write(rows: Rows, part: Path, table: Callable[[Rows], pa.Table]) -> int:
     return n
 
 
-def instants(micros: NDArray[np.int64], *, absent: NDArray[np.bool_] | None = None) -> pa.Array:
-    """Microseconds since 1970 as UTC timestamps, null where absent."""
+def to_timestamps(micros: NDArray[np.int64], *, absent: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Convert microseconds since 1970 to UTC timestamps, null where absent."""
     return pa.array(micros, pa.timestamp("us", "UTC"), mask=absent)
 
 
-def numbered(letter: str, chunk: int, n: int) -> pa.Array:
-    """Ids that no other chunk has, from nought up."""
-    return pc.binary_join_element_wise(f"{letter}{chunk:02d}", padded(np.arange(n), 8), "-")
+def number_ids(letter: str, chunk: int, n: int) -> pa.Array:
+    """Number ids from 0, unlike those of any other chunk."""
+    return pc.binary_join_element_wise(f"{letter}{chunk:02d}", pad_numbers(np.arange(n), 8), "-")
 
 
-def padded(numbers: NDArray[np.int64], width: int) -> pa.Array:
-    """Numbers as text with leading noughts."""
+def pad_numbers(numbers: NDArray[np.int64], width: int) -> pa.Array:
+    """Format numbers as text with leading zeros."""
     return pc.utf8_lpad(pc.cast(pa.array(numbers), pa.string()), width, "0")
 
 
-def finished(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The summary of the sample in this folder, None where there is none made with these parameters.
+def read_finished(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the summary of the sample in this folder, None if it has none with these parameters.
 
     Raises:
         GarrisonError: The folder holds something else, which is not ours to replace.
@@ -79,8 +79,8 @@ def finished(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 @contextmanager
-def whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write to, which takes the place of `out` when all went well.
+def write_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder to write to, which replaces `out` at the end unless an error occurs.
 
     A run that fails leaves nothing; one that is killed leaves the folder beside, which the next run removes.
     """
@@ -98,7 +98,7 @@ def whole(out: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def note(folder: Path, parameters: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-    """Say in the folder how it was made and what is in it, for `finished`."""
+def record_summary(folder: Path, parameters: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Record parameters and summary in the folder, for `read_finished`."""
     text = json.dumps({"parameters": dict(parameters), "summary": dict(summary)}, indent=2)
     (folder / NOTE).write_text(text + "\n", encoding="utf-8")

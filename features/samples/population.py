@@ -1,4 +1,4 @@
-"""The static traits of synthetic accounts: who they are, how much they use, when their first term started."""
+"""Draw the static traits of synthetic accounts: who they are, how much they use, when their first term started."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from features.core.timestamps import DAY
 from features.samples import causes
 from features.samples.causes import PLANS, Codes, Floats, State
-from features.samples.parts import padded
-from features.samples.terms import TERMS, Flags, Ints, Terms, month_of
+from features.samples.parts import pad_numbers
+from features.samples.terms import TERMS, Flags, Ints, Terms, split_days
 from features.samples.truth import Traits
 
 SIZES = ("small", "medium", "large")
@@ -100,7 +100,7 @@ class Today:
 
     @property
     def weekday(self) -> int:
-        """0 is Monday."""
+        """Return the day of the week, 0 for Monday."""
         return (self.day + 3) % 7  # day 0 was a Thursday
 
 
@@ -108,15 +108,15 @@ def populate(rng: np.random.Generator, *, numbers: range, first: int, days: int)
     """Draw the accounts with these numbers, for a history of `days` days from day `first` since 1970."""
     n = len(numbers)
     size = rng.choice(len(SIZES), n, p=_SIZE_SHARE)
-    plan = pick(rng, _PLAN_SHARE[size])
+    plan = draw_columns(rng, _PLAN_SHARE[size])
     existing = rng.random(n) < _EXISTING
     past = np.ceil(rng.random(n) * _PAST_DAYS).astype(np.int64)
     start = first + np.where(existing, -past, rng.integers(0, days, n))
-    month, dom = month_of(start)
+    month, dom = split_days(start)
     length = rng.choice(np.array(TERMS, dtype=np.int64), n, p=_TERM_SHARE)
     seats = np.maximum(2, _spread(rng, _SEATS[size], 0.5).astype(np.int64))
     return Population(
-        ids=pc.binary_join_element_wise("T", padded(np.array(numbers), 7), ""),
+        ids=pc.binary_join_element_wise("T", pad_numbers(np.array(numbers), 7), ""),
         created=start * DAY - rng.integers(1, 15 * DAY, n),
         start=start,
         traits=Traits(Terms(month, dom, length, rng.random(n) < 0.6), plan),
@@ -137,14 +137,14 @@ def populate(rng: np.random.Generator, *, numbers: range, first: int, days: int)
     )
 
 
-def table(people: Population, chunk: int, rng: np.random.Generator) -> pa.Table:
-    """The chunk's accounts as the data contract has them."""
+def build_table(people: Population, chunk: int, rng: np.random.Generator) -> pa.Table:
+    """Build the chunk's rows of `accounts`, in the form of the data contract."""
     owners = int(people.owner.max()) + 1
     region, city = rng.integers(0, 3, owners)[people.owner], rng.integers(0, 2, owners)[people.owner]
     n = len(people.start)
     numbers = pc.utf8_slice_codeunits(people.ids, 1)
     words = [pa.array(w).take(pa.array(rng.integers(0, len(w), n))) for w in (_FIRST, _SECOND)]
-    email = pc.binary_join_element_wise(f"owner-{chunk:02d}-", padded(people.owner, 4), "@tidewater.example", "")
+    email = pc.binary_join_element_wise(f"owner-{chunk:02d}-", pad_numbers(people.owner, 4), "@tidewater.example", "")
     return pa.table(
         {
             "account_id": people.ids,
@@ -161,14 +161,14 @@ def table(people: Population, chunk: int, rng: np.random.Generator) -> pa.Table:
     )
 
 
-def pick(rng: np.random.Generator, weights: Floats) -> Ints:
-    """One column index for each row of weights, drawn in proportion to them."""
+def draw_columns(rng: np.random.Generator, weights: Floats) -> Ints:
+    """Draw one column index for each row of weights, in proportion to them."""
     reach = weights.cumsum(axis=1)
     return (rng.random((len(weights), 1)) * reach[:, -1:] >= reach[:, :-1]).sum(axis=1).astype(np.int64)
 
 
 def _first_state(rng: np.random.Generator, past: Ints) -> Codes:
-    """Settling or misfit for young accounts, else a state by the settled shares."""
+    """Draw first states: settling or misfit for young accounts, else one by the settled shares."""
     new = np.where(rng.random(len(past)) < causes.MISFITS, State.MISFIT, State.SETTLING)
     settled = rng.choice(len(State), len(past), p=causes.SETTLED / causes.SETTLED.sum())
     return np.where(past < 60, new, settled).astype(np.int8)

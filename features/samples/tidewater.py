@@ -1,4 +1,4 @@
-"""tidewater, an openly synthetic software company: its four tables, and the truth about each account apart."""
+"""Write tidewater, an openly synthetic software company: its four tables, and apart the truth about each account."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from features.core.errors import GarrisonError
 from features.core.progress import Progress
 from features.samples import parts, population, purchases, tickets, truth, usage
-from features.samples.history import History, live
+from features.samples.history import SimulatedHistory, simulate_lives
 from features.samples.population import Population
-from features.samples.terms import month_start
+from features.samples.terms import find_month_start
 
 TABLES = ("accounts", "tickets", "usage", "purchases")
 CHUNK = 20_000  # accounts simulated, and held in memory, at a time
@@ -27,7 +27,7 @@ _RATES = {"churn_90d": "churned_90d", "upsell_90d": "expanded_90d"}
 
 
 @dataclass(frozen=True)
-class Summary:
+class TidewaterSummary:
     """Rows written, and base rates over the accounts in force at every `as_of` whose horizon the data cover.
 
     The rates are None where the data cover no horizon.
@@ -42,7 +42,7 @@ class Summary:
     upsell_90d: float | None
 
 
-def write(  # noqa: PLR0913  a sample has as many options as it has
+def write_sample(  # noqa: PLR0913  a sample has as many options as it has
     out: Path,
     *,
     accounts: int = 3000,
@@ -50,7 +50,7 @@ def write(  # noqa: PLR0913  a sample has as many options as it has
     seed: int = 7,
     end: date = date(2026, 1, 1),
     progress: Progress | None = None,
-) -> Summary:
+) -> TidewaterSummary:
     """Write `months` of history that end before `end`, as Parquet parts in a folder a table.
 
     `out/accounts`, `out/tickets`, `out/usage` and `out/purchases` follow the data contract; `out/truth` says
@@ -72,10 +72,10 @@ def write(  # noqa: PLR0913  a sample has as many options as it has
     out = Path(out)
     parameters = {"sample": "tidewater", "version": _VERSION, "accounts": accounts, "months": months}
     parameters |= {"seed": seed, "end": end.isoformat()}
-    if found := parts.finished(out, parameters):
-        return Summary(**found)
+    if finished := parts.read_finished(out, parameters):
+        return TidewaterSummary(**finished)
     span = _Span.ending(end, months)
-    with parts.whole(out) as folder:
+    with parts.write_folder(out) as folder:
         for name in (*TABLES, "truth"):
             (folder / name).mkdir()
         for chunk, start in enumerate(range(0, accounts, CHUNK)):
@@ -84,7 +84,7 @@ def write(  # noqa: PLR0913  a sample has as many options as it has
             if progress:
                 progress("accounts", numbers.stop, accounts)
         summary = _summary(folder)
-        parts.note(folder, parameters, asdict(summary))
+        parts.record_summary(folder, parameters, asdict(summary))
     return summary
 
 
@@ -101,8 +101,8 @@ class _Span:
         last = np.datetime64(end, "D")
         month = int(last.astype("M8[M]").astype(np.int64))
         until = int(last.astype(np.int64))
-        first = month_start(month - months) + until - month_start(month)
-        starts = (month_start(m) for m in range(month - months + 2, month + 1))
+        first = find_month_start(month - months) + until - find_month_start(month)
+        starts = (find_month_start(m) for m in range(month - months + 2, month + 1))
         return cls(first, until, tuple(starts))
 
 
@@ -121,7 +121,7 @@ def _check(accounts: int, months: int, seed: int) -> None:
 
 
 def _streams(seed: int, chunk: int) -> dict[str, np.random.Generator]:
-    """Independent random streams of a chunk, one for each purpose."""
+    """Create the independent random streams of a chunk, one for each purpose."""
     return {
         name: np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(chunk, purpose))))
         for purpose, name in enumerate(_STREAMS)
@@ -131,33 +131,35 @@ def _streams(seed: int, chunk: int) -> dict[str, np.random.Generator]:
 def _write_chunk(folder: Path, chunk: int, numbers: range, span: _Span, seed: int) -> None:
     streams = _streams(seed, chunk)
     people = population.populate(streams["population"], numbers=numbers, first=span.first, days=span.until - span.first)
-    history = live(people, streams, first=span.first, until=span.until, as_ofs=span.as_ofs)
+    history = simulate_lives(people, streams, first=span.first, until=span.until, as_ofs=span.as_ofs)
     part = f"part-{chunk:05d}.parquet"
     ids, until = people.ids, span.until
-    company = population.table(people, chunk, streams["accounts"])
+    company = population.build_table(people, chunk, streams["accounts"])
     pq.write_table(company, folder / "accounts" / part, compression="zstd")
     pq.write_table(_truth(people, history), folder / "truth" / part, compression="zstd")
-    parts.write(history.usage, folder / "usage" / part, lambda rows: usage.table(rows, ids))
-    parts.write(
+    parts.write_part(history.usage, folder / "usage" / part, lambda rows: usage.build_table(rows, ids))
+    parts.write_part(
         history.tickets,
         folder / "tickets" / part,
-        lambda rows: tickets.table(rows, ids, chunk=chunk, until=until),
+        lambda rows: tickets.build_table(rows, ids, chunk=chunk, until=until),
     )
-    parts.write(history.purchases, folder / "purchases" / part, lambda rows: purchases.table(rows, ids, chunk=chunk))
+    parts.write_part(
+        history.purchases, folder / "purchases" / part, lambda rows: purchases.build_table(rows, ids, chunk=chunk)
+    )
 
 
-def _truth(people: Population, history: History) -> pa.Table:
+def _truth(people: Population, history: SimulatedHistory) -> pa.Table:
     return pa.concat_tables(
-        truth.table(moment, people.traits.of(moment.account), history.outcomes, people.ids)
+        truth.build_table(moment, people.traits.of(moment.account), history.outcomes, people.ids)
         for moment in history.moments
     )
 
 
-def _summary(folder: Path) -> Summary:
-    """Counts from the parts' footers, rates from the truth."""
+def _summary(folder: Path) -> TidewaterSummary:
+    """Summarise the sample: counts from the parts' footers, rates from the truth."""
     rows = {
         name: sum(pq.read_metadata(part).num_rows for part in (folder / name).iterdir()) for name in (*TABLES, "truth")
     }
     known = pq.read_table(folder / "truth", columns=["churned_90d", "expanded_90d"])
     rates = {name: pc.mean(known[column]).as_py() for name, column in _RATES.items()}
-    return Summary(**rows, **rates)
+    return TidewaterSummary(**rows, **rates)

@@ -1,4 +1,4 @@
-"""The exact chance that an account leaves or buys more, computed from the chain, and what came true.
+"""Compute the exact chance that an account leaves or buys more, from the chain, and what came true.
 
 By dynamic programming backwards over days: no simulation, so the only error is that of floating point.
 """
@@ -21,7 +21,7 @@ HORIZONS = (30, 60, 90)
 
 @dataclass(frozen=True)
 class Traits:
-    """What the chain needs to know of n accounts, beside their state.
+    """The inputs of the chain for n accounts, besides their state.
 
     Args:
         terms: Their terms.
@@ -32,11 +32,11 @@ class Traits:
     plan: Ints
 
     def of(self, account: Ints) -> Traits:
-        """The traits of some of the accounts."""
+        """Return the traits of some of the accounts."""
         return Traits(self.terms.of(account), self.plan[account])
 
     def kinds(self) -> tuple[Traits, Ints]:
-        """The few distinct combinations of traits among these accounts, and which of them each has."""
+        """Return the few distinct combinations of traits among these accounts, and the index of each account's."""
         terms = self.terms
         term = np.searchsorted(TERMS, terms.length)
         shape = (len(TERMS), len(causes.PLANS), 2, 12, 31)
@@ -49,11 +49,11 @@ class Traits:
         return Traits(Terms(month, dom, lengths, indexed.astype(bool)), plan), kind
 
     def leave(self) -> Floats:
-        """Chance of leaving at a term's end, shape (n, states)."""
+        """Return the chance of leaving at a term's end, shape (n, states)."""
         return causes.LEAVE[:, np.searchsorted(TERMS, self.terms.length), self.plan].T
 
     def expand(self) -> Floats:
-        """Chance of buying more on a day, shape (n, states)."""
+        """Return the chance of buying more on a day, shape (n, states)."""
         return causes.EXPAND[:, self.plan].T
 
 
@@ -65,8 +65,8 @@ class Chances:
     upsell: Floats
 
 
-def chances(traits: Traits, state: Codes, as_of: int, horizon: int) -> Chances:
-    """Exact chances over `[as_of, as_of + horizon)` of accounts in force just before `as_of`.
+def compute_chances(traits: Traits, state: Codes, as_of: int, horizon: int) -> Chances:
+    """Compute the exact chances over `[as_of, as_of + horizon)` of accounts in force just before `as_of`.
 
     A day runs: a term that ends at its midnight lapses or is renewed; the state moves on; the account buys
     more or not. `as_of` is a day since 1970, and `state` the state before that day.
@@ -97,7 +97,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of the accounts of a chunk.
+    """The lapses and expansions of the accounts of a chunk.
 
     Args:
         lapse: Day since 1970 on which each lapsed, -1 where it did not.
@@ -110,23 +110,23 @@ class Outcomes:
     until: int
 
     def churned(self, moment: Moment, horizon: int) -> Flags:
-        """Whether each account lapsed in the horizon."""
+        """Return whether each account lapsed in the horizon."""
         lapse = self.lapse[moment.account]
         return (lapse >= moment.as_of) & (lapse < moment.as_of + horizon)
 
     def expanded(self, moment: Moment, horizon: int) -> Flags:
-        """Whether each account bought more in the horizon."""
+        """Return whether each account bought more in the horizon."""
         bought = np.sort(self.expansions[:, 0] * _SPAN + self.expansions[:, 1])
         start = moment.account * _SPAN + moment.as_of
-        found: Flags = np.searchsorted(bought, start) < np.searchsorted(bought, start + horizon)
-        return found
+        is_expanded: Flags = np.searchsorted(bought, start) < np.searchsorted(bought, start + horizon)
+        return is_expanded
 
 
 _SPAN = 10**6  # more days than any history has
 
 
-def table(moment: Moment, traits: Traits, outcomes: Outcomes, ids: pa.Array) -> pa.Table:
-    """One row per account in force at the moment: state, exact chances, and what came true.
+def build_table(moment: Moment, traits: Traits, outcomes: Outcomes, ids: pa.Array) -> pa.Table:
+    """Build one row per account in force at the moment: state, exact chances, and what came true.
 
     `churned_*d` and `expanded_*d` are null where the data end before the horizon does. An account whose term
     ends exactly at `as_of` (`days_to_term_end` 0) is in: whether it renews is part of the horizon.
@@ -138,10 +138,10 @@ def table(moment: Moment, traits: Traits, outcomes: Outcomes, ids: pa.Array) -> 
         "state": pa.array([state.name.lower() for state in State]).take(pa.array(moment.state)),
         "days_to_term_end": traits.terms.days_left(moment.as_of),
     }
-    found = {horizon: chances(traits, moment.state, moment.as_of, horizon) for horizon in HORIZONS}
+    exact = {horizon: compute_chances(traits, moment.state, moment.as_of, horizon) for horizon in HORIZONS}
     mature = {horizon: moment.as_of + horizon <= outcomes.until for horizon in HORIZONS}
-    columns |= {f"p_churn_{h}d": found[h].churn for h in HORIZONS}
-    columns |= {f"p_upsell_{h}d": found[h].upsell for h in HORIZONS}
+    columns |= {f"p_churn_{h}d": exact[h].churn for h in HORIZONS}
+    columns |= {f"p_upsell_{h}d": exact[h].upsell for h in HORIZONS}
     for name, realised in (("churned", outcomes.churned), ("expanded", outcomes.expanded)):
         for h in HORIZONS:
             columns[f"{name}_{h}d"] = _flags(realised(moment, h)) if mature[h] else pa.nulls(n, pa.bool_())

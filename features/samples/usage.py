@@ -1,4 +1,4 @@
-"""Usage rows of one day: how much, by whom and of what, as an account's state and traits have it."""
+"""Simulate the usage rows of one day: how much, by whom and of what, by an account's state and traits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.core.timestamps import DAY
-from features.samples.causes import Floats, by_state
-from features.samples.parts import Rows, instants
-from features.samples.population import Population, Today, pick
+from features.samples.causes import Floats, arrange_by_state
+from features.samples.parts import Rows, to_timestamps
+from features.samples.population import Population, Today, draw_columns
 
 FEATURES = ("dashboard", "reports", "search", "export", "automation", "api")
 _SECONDS = np.array([40.0, 90.0, 15.0, 60.0, 30.0, 2.0])  # a use takes, by feature
@@ -22,7 +22,7 @@ WEEK: Floats = np.array(
         [1.02, 1.02, 1.02, 1.02, 1.02, 0.95, 0.95],
     ]
 )
-_ROWS = by_state(
+_ROWS = arrange_by_state(
     settling=0.85,
     misfit=0.50,
     steady=1.0,
@@ -34,7 +34,7 @@ _ROWS = by_state(
     bitter=0.70,
     pinched=0.85,
 )
-_DEPTH = by_state(
+_DEPTH = arrange_by_state(
     settling=0.9,
     misfit=0.6,
     steady=1.0,
@@ -46,7 +46,7 @@ _DEPTH = by_state(
     bitter=0.75,
     pinched=0.75,
 )
-_BREADTH = by_state(  # share of the account's people who use the product
+_BREADTH = arrange_by_state(  # share of the account's people who use the product
     settling=0.5,
     misfit=0.25,
     steady=0.6,
@@ -58,7 +58,7 @@ _BREADTH = by_state(  # share of the account's people who use the product
     bitter=0.5,
     pinched=0.5,
 )
-_ERRORS = by_state(  # share of uses that fail
+_ERRORS = arrange_by_state(  # share of uses that fail
     settling=0.02,
     misfit=0.07,
     steady=0.01,
@@ -70,7 +70,7 @@ _ERRORS = by_state(  # share of uses that fail
     bitter=0.02,
     pinched=0.01,
 )
-_MIX = by_state(  # leaning towards each of FEATURES
+_MIX = arrange_by_state(  # leaning towards each of FEATURES
     settling=(3.5, 1.5, 5.0, 0.2, 0.6, 0.2),
     misfit=(6.0, 0.6, 2.0, 0.8, 0.1, 0.1),
     steady=(2.6, 3.4, 2.4, 0.6, 0.9, 0.9),
@@ -85,14 +85,14 @@ _MIX = by_state(  # leaning towards each of FEATURES
 
 
 def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
-    """The rows of a day: one for each use of a feature by a person, with how often."""
+    """Simulate the rows of a day: one for each person and feature used, with the count of uses."""
     who, state = today.who, today.state
     calm = 1 / people.noise[who] ** 2
     mood = rng.standard_gamma(calm) / calm
     rows = rng.poisson(people.rows[who] * _ROWS[state] * WEEK[people.rhythm[who], today.weekday] * mood)
     who, state = np.repeat(who, rows), np.repeat(state, rows)
     n = len(who)
-    feature = pick(rng, people.taste[who] * _MIX[state])
+    feature = draw_columns(rng, people.taste[who] * _MIX[state])
     crowd = np.maximum(1, np.rint(people.users[who] * _BREADTH[state]))
     count = 1 + rng.poisson(people.depth[who] * _DEPTH[state] * rng.standard_gamma(4, n) / 4)
     return {
@@ -106,14 +106,14 @@ def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
     }
 
 
-def table(rows: Rows, ids: pa.Array) -> pa.Table:
-    """Rows as the data contract has them."""
+def build_table(rows: Rows, ids: pa.Array) -> pa.Table:
+    """Build rows in the form of the data contract."""
     account = ids.take(pa.array(rows["account"]))
     people = pa.array([f"-{number:02d}" for number in range(100)])
     return pa.table(
         {
             "account_id": account,
-            "used_at": instants(rows["at"]),
+            "used_at": to_timestamps(rows["at"]),
             "user_id": pc.binary_join_element_wise(account, people.take(pa.array(rows["user"])), ""),
             "feature": pa.array(FEATURES).take(pa.array(rows["feature"])),
             "count": rows["count"],

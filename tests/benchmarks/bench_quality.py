@@ -68,14 +68,14 @@ def shared(name):
 
 
 def journeys():
-    completejourney.write(SAMPLES / "completejourney")
+    completejourney.write_sample(SAMPLES / "completejourney")
     outcomes = company("completejourney", SAMPLES)
     return {f"completejourney_{task}": figures(o.evaluation) for task, o in outcomes.items()}
 
 
 def sample():
     """The synthetic company, beside the AUC of the true chances."""
-    tidewater.write(SAMPLES / "tidewater")
+    tidewater.write_sample(SAMPLES / "tidewater")
     outcome = company("tidewater", SAMPLES)["churn_90d"]
     scores = FOLDER / "sample_churn_90d.parquet"
     outcome.test.to_parquet(scores, index=False)

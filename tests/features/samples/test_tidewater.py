@@ -28,7 +28,7 @@ def sample(tmp_path_factory):
     out = tmp_path_factory.mktemp("samples") / "tidewater"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tidewater, "CHUNK", 120)
-        tidewater.write(out, accounts=360, months=8, seed=7)
+        tidewater.write_sample(out, accounts=360, months=8, seed=7)
     return out
 
 
@@ -168,7 +168,7 @@ def test_owners_hold_a_fair_number_of_accounts(frames):
 
 def test_the_seed_alone_decides(tmp_path):
     for name, seed in (("first", 7), ("second", 7), ("other", 8)):
-        tidewater.write(tmp_path / name, accounts=100, months=3, seed=seed)
+        tidewater.write_sample(tmp_path / name, accounts=100, months=3, seed=seed)
     first, second, other = (digest(tmp_path / name) for name in ("first", "second", "other"))
     assert first == second
     assert not set(first.values()) & set(other.values())
@@ -176,7 +176,7 @@ def test_the_seed_alone_decides(tmp_path):
 
 def test_a_chunk_does_not_depend_on_those_after_it(sample, tmp_path, monkeypatch):
     monkeypatch.setattr(tidewater, "CHUNK", 120)
-    tidewater.write(tmp_path / "fewer", accounts=120, months=8, seed=7)
+    tidewater.write_sample(tmp_path / "fewer", accounts=120, months=8, seed=7)
     larger = digest(sample)
     assert all(larger[part] == value for part, value in digest(tmp_path / "fewer").items())
 
@@ -202,17 +202,17 @@ def test_events_do_not_move_the_chain(company, monkeypatch):
 
 def test_a_second_run_touches_nothing_and_other_parameters_replace(tmp_path):
     out = tmp_path / "tidewater"
-    summary = tidewater.write(out, accounts=100, months=3)
+    summary = tidewater.write_sample(out, accounts=100, months=3)
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
-    assert tidewater.write(out, accounts=100, months=3) == summary
+    assert tidewater.write_sample(out, accounts=100, months=3) == summary
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
-    assert tidewater.write(out, accounts=110, months=3).accounts == 110
+    assert tidewater.write_sample(out, accounts=110, months=3).accounts == 110
     assert [path.name for path in tmp_path.iterdir()] == ["tidewater"]
 
 
 def test_the_summary_counts_what_is_there(tmp_path):
     steps = []
-    summary = tidewater.write(tmp_path / "t", accounts=100, months=6, progress=lambda *step: steps.append(step))
+    summary = tidewater.write_sample(tmp_path / "t", accounts=100, months=6, progress=lambda *step: steps.append(step))
     for name in (*tidewater.TABLES, "truth"):
         assert getattr(summary, name) == pq.read_table(tmp_path / "t" / name).num_rows > 0
     assert 0 < summary.churn_90d < 0.3
@@ -220,14 +220,15 @@ def test_the_summary_counts_what_is_there(tmp_path):
 
 
 def test_a_history_too_short_for_the_horizon_has_no_rates(tmp_path):
-    summary = tidewater.write(tmp_path / "t", accounts=100, months=3, end=date(2025, 6, 17))
+    summary = tidewater.write_sample(tmp_path / "t", accounts=100, months=3, end=date(2025, 6, 17))
     assert summary.churn_90d is None
     assert pq.read_table(tmp_path / "t" / "usage")["used_at"].to_pandas().min() >= pd.Timestamp("2025-03-17", tz="UTC")
 
 
 def test_a_killed_run_leaves_no_half_sample(tmp_path):
     out = tmp_path / "tidewater"
-    code = f"from pathlib import Path; from features.samples import tidewater; tidewater.write(Path({str(out)!r}))"
+    write = f"tidewater.write_sample(Path({str(out)!r}))"
+    code = f"from pathlib import Path; from features.samples import tidewater; {write}"
     run = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
     partial = tmp_path / ".tidewater.partial"
     deadline = time.monotonic() + 30
@@ -237,17 +238,17 @@ def test_a_killed_run_leaves_no_half_sample(tmp_path):
     run.wait()
     assert partial.exists()
     assert not out.exists()
-    tidewater.write(out, accounts=100, months=3)
+    tidewater.write_sample(out, accounts=100, months=3)
     assert [path.name for path in tmp_path.iterdir()] == ["tidewater"]
 
 
 def test_a_failed_run_keeps_the_sample_that_was_there(tmp_path, monkeypatch):
     out = tmp_path / "tidewater"
-    tidewater.write(out, accounts=100, months=3)
+    tidewater.write_sample(out, accounts=100, months=3)
     before = digest(out)
     monkeypatch.setattr(tidewater, "_summary", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        tidewater.write(out, accounts=120, months=3)
+        tidewater.write_sample(out, accounts=120, months=3)
     assert digest(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["tidewater"]
 
@@ -255,7 +256,7 @@ def test_a_failed_run_keeps_the_sample_that_was_there(tmp_path, monkeypatch):
 def test_another_folders_content_is_never_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(GarrisonError, match="not a folder that a sample was written to"):
-        tidewater.write(tmp_path, accounts=100, months=3)
+        tidewater.write_sample(tmp_path, accounts=100, months=3)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -263,4 +264,4 @@ def test_another_folders_content_is_never_replaced(tmp_path):
 def test_parameters_out_of_bounds_are_named(tmp_path, wrong):
     (name,) = wrong
     with pytest.raises(GarrisonError, match=name):
-        tidewater.write(tmp_path / "t", **wrong)
+        tidewater.write_sample(tmp_path / "t", **wrong)

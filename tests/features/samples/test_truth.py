@@ -7,7 +7,7 @@ import pytest
 from features.samples import causes
 from features.samples.causes import PLANS, State
 from features.samples.terms import TERMS
-from features.samples.truth import HORIZONS, chances
+from features.samples.truth import HORIZONS, compute_chances
 
 TARGETS = (("churned", "p_churn"), ("expanded", "p_upsell"))
 
@@ -17,7 +17,7 @@ def number(day):
 
 
 def chance(traits, state, as_of, horizon):
-    found = chances(traits, np.array([state]), number(as_of), horizon)
+    found = compute_chances(traits, np.array([state]), number(as_of), horizon)
     return found.churn[0], found.upsell[0]
 
 

@@ -30,7 +30,7 @@ CHURN = '\n[churn]\ncohort = { kind = "in_force" }\nlabel = { kind = "lapse" }\n
 def sample(tmp_path_factory):
     """Tables, settings and a champion whose reference has ranks and parents' features too, as old models have."""
     folder = tmp_path_factory.mktemp("drift")
-    tidewater.write(folder / "samples/tidewater", accounts=150, months=22)
+    tidewater.write_sample(folder / "samples/tidewater", accounts=150, months=22)
     settings = load_settings(settings_file(folder))
     with History.open(settings) as history:
         reference = load_dataset(history, settings, "churn", TRAINED_AT, datetime.fromisoformat(AT)).frame
