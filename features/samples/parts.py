@@ -47,7 +47,7 @@ def to_timestamps(micros: NDArray[np.int64], *, absent: NDArray[np.bool_] | None
 
 
 def number_ids(letter: str, chunk: int, n: int) -> pa.Array:
-    """Number ids from 0, unlike those of any other chunk."""
+    """Return n ids, numbered from 0, unlike those of any other chunk."""
     return pc.binary_join_element_wise(f"{letter}{chunk:02d}", pad_numbers(np.arange(n), 8), "-")
 
 
