@@ -342,6 +342,12 @@ def now() -> datetime:
 
 
 @pytest.fixture(scope="session")
+def learn() -> Callable[[Settings, str], Model]:
+    """Train a small model of a company's target, on the features that its catalog has."""
+    return bundle
+
+
+@pytest.fixture(scope="session")
 def serving() -> Callable[..., subprocess.CompletedProcess[str]]:
     """`python -m serving …`."""
     return command

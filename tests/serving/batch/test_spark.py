@@ -5,7 +5,7 @@ import os
 import pickle
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from features import catalog
 from features.core.errors import GarrisonError
 from features.engine import snapshots
 from features.engine import spark as engine_spark
@@ -25,10 +26,12 @@ from features.state import database
 from serving.batch import run, spark
 from serving.batch.run import BatchRun
 from serving.batch.spark import SparkScoring
-from serving.scoring import score_table
+from serving.scoring import score_table, tiers
 from serving.scoring.score_table import Explain, PreviousScores
-from serving.scoring.scorer import load_champions
+from serving.scoring.scorer import WANTED, load_champions
 from serving.scoring.snapshot_store import StoredSnapshot
+from tests.support.small_catalog import build_small_catalog
+from training.models.model import Model
 
 java = pytest.mark.skipif(
     os.environ.get("CI") != "true" and shutil.which("java") is None, reason="there is no java for Spark to run on"
@@ -91,9 +94,25 @@ def elsewhere(harbour: Any, folder: Path) -> Path:
     return toml
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_catalog() -> Iterator[None]:
+    """Some 20 features and those that scoring reads itself; all of them on Spark are tested with the engines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "BUILT_IN", build_small_catalog("usage_events_30d", *WANTED, *tiers.WANTED))
+        yield
+
+
 @pytest.fixture(scope="module")
-def settings(harbour: Any, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return load_settings(elsewhere(harbour, tmp_path_factory.mktemp("distributed")))
+def settings(
+    harbour: Any, learn: Callable[[Settings, str], Model], tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """The small company in another folder, its champions learnt from some 20 features."""
+    found = load_settings(elsewhere(harbour, tmp_path_factory.mktemp("distributed")))
+    for target in found.targets:
+        place = found.paths.mlruns / "artifacts" / target
+        shutil.rmtree(place)
+        learn(found, target).save(place)
+    return found
 
 
 @dataclass(frozen=True)
