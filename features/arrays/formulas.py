@@ -1,6 +1,6 @@
-"""Formulas worked out on arrays: the same Ibis expressions that other engines turn into SQL, without a database.
+"""Formulas computed on arrays: the same Ibis expressions that other engines turn into SQL, without a database.
 
-Null is NaN. A condition is 1, 0 or NaN, so that it knows null as SQL does.
+Null is NaN. A condition is 1, 0 or NaN, so that it has SQL's three values.
 """
 
 from __future__ import annotations
@@ -19,50 +19,51 @@ Step = tuple[Kernel, tuple[int, ...]]
 
 
 class Program:
-    """Several formulas over the same columns; what they have in common is worked out once.
+    """Several formulas over the same columns, compiled to steps; what they have in common is computed once.
 
     Args:
         formulas: By name, expressions over the fields of one unbound table.
 
     Raises:
-        GarrisonError: A formula uses an operation that isn't known here.
+        GarrisonError: A formula uses an operation that has no kernel.
     """
 
     def __init__(self, formulas: Mapping[str, ir.Value]) -> None:
         self._steps: list[Step | str] = []
         places: dict[ops.Node | str, int] = {}
         self._results = {name: self._place(value.op(), places, name) for name, value in formulas.items()}
-        self._last_uses = self._uses()
+        self._last_uses = self._find_last_uses()
 
     def run(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The formulas' values, float64.
+        """Return the formulas' values, float64.
 
         Args:
             columns: By field; float64 of shapes that broadcast together.
         """
-        held: list[Any] = []
-        with np.errstate(all="ignore"):  # what divides by nothing is null already
+        values: list[Any] = []
+        with np.errstate(all="ignore"):  # formulas turn a divisor of 0 into null themselves
             for place, step in enumerate(self._steps):
                 if isinstance(step, str):
-                    held.append(columns[step])
+                    values.append(columns[step])
                     continue
-                work, places = step
-                held.append(work(*[held[p] for p in places]))
+                kernel, operands = step
+                values.append(kernel(*[values[p] for p in operands]))
                 for used in self._last_uses[place]:
-                    held[used] = None
-        return {name: held[place] for name, place in self._results.items()}
+                    values[used] = None
+        return {name: values[place] for name, place in self._results.items()}
 
     def _place(self, node: ops.Node | str, places: dict[ops.Node | str, int], name: str) -> int:
-        """Where a node's value will be; its own parts come before it."""
+        """Return the place of a node's step; the steps of its operands come before it."""
         if node not in places:
-            work, of = self._work(node, name)
-            step = work if isinstance(work, str) else (work, tuple(self._place(part, places, name) for part in of))
+            kernel, operands = self._find_kernel(node, name)
+            parts = tuple(self._place(operand, places, name) for operand in operands)
+            step: Step | str = kernel if isinstance(kernel, str) else (kernel, parts)
             self._steps.append(step)
             places[node] = len(self._steps) - 1
         return places[node]
 
-    def _work(self, node: ops.Node | str, name: str) -> tuple[Kernel | str, Sequence[ops.Node | str]]:
-        """What works a node out and what of; or the column that it is."""
+    def _find_kernel(self, node: ops.Node | str, name: str) -> tuple[Kernel | str, Sequence[ops.Node | str]]:
+        """Return a node's kernel and its operands; or the name of the column that it is."""
         if isinstance(node, str):
             return node, ()
         if isinstance(node, ops.Field):
@@ -70,10 +71,10 @@ class Program:
         if isinstance(node, ops.Literal):
             value = np.float64(np.nan if node.value is None else node.value)
             return lambda: value, ()
-        return _work(node, name), list_operands(node)
+        return _find_kernel(node, name), list_operands(node)
 
-    def _uses(self) -> list[list[int]]:
-        """By step, what no later one needs."""
+    def _find_last_uses(self) -> list[list[int]]:
+        """Return for each step the places that no later step needs: their memory is given back."""
         last = {p: place for place, step in enumerate(self._steps) if not isinstance(step, str) for p in step[1]}
         uses: list[list[int]] = [[] for _ in self._steps]
         results = set(self._results.values())
@@ -84,52 +85,52 @@ class Program:
 
 
 def list_operands(node: ops.Node) -> list[ops.Node]:
-    """What a node is made of."""
-    found: list[Any] = []
+    """Return the nodes that a node is computed from."""
+    arguments: list[Any] = []
     for arg in node.args:
-        found += arg if isinstance(arg, tuple) else [arg]
-    return [p for p in found if isinstance(p, ops.Node)]
+        arguments += arg if isinstance(arg, tuple) else [arg]
+    return [a for a in arguments if isinstance(a, ops.Node)]
 
 
-def _work(node: ops.Node, name: str) -> Kernel:
+def _find_kernel(node: ops.Node, name: str) -> Kernel:
     if isinstance(node, ops.Cast) and (node.to.is_floating() or node.to.is_boolean()):
         return lambda x: x
     if isinstance(node, ops.Clip):
         bounds = [node.lower is not None, node.upper is not None]
-        return lambda x, *rest: _clipped(x, rest, bounds)
-    work = KERNELS.get(type(node))
-    if work is None:
+        return lambda x, *rest: _clip(x, rest, bounds)
+    kernel = KERNELS.get(type(node))
+    if kernel is None:
         raise GarrisonError(
-            f"the formula of {name} can't be worked out on arrays",
+            f"the formula of {name} can't be computed on arrays",
             found=f"the operation {type(node).__name__}",
             hint=f"Make it of these: {', '.join(sorted(known.__name__ for known in KERNELS))}",
         )
-    return work
+    return kernel
 
 
-def _clipped(x: Any, rest: Sequence[Any], bounds: Sequence[bool]) -> Any:
+def _clip(x: Any, rest: Sequence[Any], bounds: Sequence[bool]) -> Any:
     left = iter(rest)
-    lower, upper = (next(left) if there else None for there in bounds)
+    lower, upper = (next(left) if is_given else None for is_given in bounds)
     return np.clip(x, lower, upper)
 
 
-def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _null_aware(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda x, y: np.where(np.isnan(x) | np.isnan(y), np.nan, compare(x, y))
 
 
-def _coalesced(first: Any, *others: Any) -> Any:
+def _coalesce(first: Any, *others: Any) -> Any:
     for other in others:
         first = np.where(np.isnan(first), other, first)
     return first
 
 
-def _furthest(choose: Any) -> Callable[..., Any]:
-    def of(first: Any, *others: Any) -> Any:
+def _reduce(choose: Any) -> Callable[..., Any]:
+    def reduce(first: Any, *others: Any) -> Any:
         for other in others:
             first = choose(first, other)  # fmax and fmin pass over null, as SQL does
         return first
 
-    return of
+    return reduce
 
 
 def _and(x: Any, y: Any) -> Any:
@@ -149,16 +150,16 @@ KERNELS: dict[type, Callable[..., Any]] = {
     ops.Abs: np.abs,
     ops.Sqrt: np.sqrt,
     ops.NullIf: lambda x, y: np.where(x == y, np.nan, x),
-    ops.Coalesce: _coalesced,
+    ops.Coalesce: _coalesce,
     ops.IfElse: lambda condition, x, y: np.where(condition == 1, x, y),
-    ops.Greatest: _furthest(np.fmax),
-    ops.Least: _furthest(np.fmin),
-    ops.Greater: _compared(np.greater),
-    ops.GreaterEqual: _compared(np.greater_equal),
-    ops.Less: _compared(np.less),
-    ops.LessEqual: _compared(np.less_equal),
-    ops.Equals: _compared(np.equal),
-    ops.NotEquals: _compared(np.not_equal),
+    ops.Greatest: _reduce(np.fmax),
+    ops.Least: _reduce(np.fmin),
+    ops.Greater: _null_aware(np.greater),
+    ops.GreaterEqual: _null_aware(np.greater_equal),
+    ops.Less: _null_aware(np.less),
+    ops.LessEqual: _null_aware(np.less_equal),
+    ops.Equals: _null_aware(np.equal),
+    ops.NotEquals: _null_aware(np.not_equal),
     ops.IsNull: lambda x: np.isnan(x) * 1.0,
     ops.NotNull: lambda x: ~np.isnan(x) * 1.0,
     ops.And: _and,

@@ -1,7 +1,6 @@
-"""Operations of Ibis on arrays, each exactly as DuckDB does it or not at all.
+"""Kernels of Ibis operations on arrays: each gives exactly what DuckDB gives, or raises `NotVectorizable`.
 
-All values are float64, null is NaN. Whole numbers are exact there below 2**53, and so are decimals, held in whole
-ten-thousandths; a flag is 1 or 0, an instant whole microseconds, and text a number for each different one.
+`features.arrays.kinds` says how values are held.
 """
 
 from __future__ import annotations
@@ -9,105 +8,46 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 import ibis.expr.operations as ops
 import numpy as np
 
 from features.arrays.formulas import KERNELS, Kernel, list_operands
-from features.core.timestamps import to_micros
-from features.definitions.feature import DAY
+from features.arrays.kinds import MONEY, Kind, NotVectorizable, check_exact, find_kind
+from features.core.timestamps import DAY, to_micros
 
-MONEY = 10_000  # decimals have four places
-TEXTS = "/texts"  # where works are given the `Texts`; no column's name has a slash
-_MOST = 2.0**53  # below it float64 holds every whole number
-_ALIKE = "\u0530"  # before it lie Latin, Greek and Cyrillic, whose small letters nobody disputes
-_PLAIN = re.compile(r"[A-Za-z0-9_ |]+")  # means the same in any language of patterns
-_DIGITS = 15  # that a float has in common with the decimal that it is written as
+TEXTS = "/texts"  # the operand for which kernels get the `TextCodes`; no column's name has a slash
+_ALIKE = "\u0530"  # below lie Latin, Greek and Cyrillic, whose small letters are the same everywhere
+_PLAIN = re.compile(r"[A-Za-z0-9_ |]+")  # means the same in every dialect of regular expressions
+_DIGITS = 15  # significant digits that a float and the decimal that it is written as have in common
 _MONTHS = 12_000
 
 
-class NotVectorizable(Exception):  # noqa: N818  # no error: the database is asked instead
-    """Arrays would not tell this exactly as the database does."""
-
-
-class TextCodes:
-    """A number for each different text."""
-
-    def __init__(self) -> None:
-        self._codes: dict[str, int] = {}
-        self._texts: dict[int, str] = {}
-        self._next = count()
-
-    def code(self, text: str) -> int:
-        """The text's number; several threads are told the same."""
-        code = self._codes.setdefault(text, next(self._next))
-        self._texts[code] = text
-        return code
-
-    def mapped(self, codes: Any, of: Callable[[str], float]) -> np.ndarray:
-        """Something of each text, asked once of each different one; null of null."""
-        codes = np.asarray(codes)
-        there = ~np.isnan(codes)
-        each, place = np.unique(codes[there], return_inverse=True)
-        found = np.full(codes.shape, np.nan)
-        found[there] = np.array([of(self._texts[int(code)]) for code in each], dtype="float64")[place]
-        return found
-
-
-def find_kind(node: ops.Node) -> str:
-    """whole, decimal, float, flag, text or null; "other" for what arrays don't hold."""
-    of = getattr(node, "dtype", None)
-    if isinstance(node, ops.Literal) and node.value is None:
-        return "null"
-    if of is None:
-        return "other"
-    tests = {
-        "whole": of.is_integer(),
-        "decimal": of.is_decimal() and of.scale == 4,
-        "float": of.is_float64(),
-        "flag": of.is_boolean(),
-        "text": of.is_string(),
-    }
-    return next((name for name, true in tests.items() if true), "other")
-
-
 def find_kernel(node: ops.Node) -> tuple[Kernel, Sequence[ops.Node | str]]:
-    """What works a node out, and what of: other nodes, or `TEXTS`.
+    """Return the kernel of an operation and its operands: other nodes, or `TEXTS`.
 
     Raises:
-        Beyond: Arrays can't; the work raises it too where it is given what they can't tell exactly.
+        NotVectorizable: There is none; a kernel raises it too, for values that it can't compute exactly.
     """
     if isinstance(node, ops.Literal):
-        return _literal(node)
+        return _literal_kernel(node)
     if isinstance(node, ops.Cast):
-        return _cast(node), (node.arg,)
+        return _cast_kernel(node), (node.arg,)
     if isinstance(node, ops.Lowercase | ops.RegexSearch):
-        return _of_text(node), (TEXTS, node.arg)
+        return _text_kernel(node), (TEXTS, node.arg)
     if isinstance(node, ops.ExtractEpochSeconds) and node.arg.dtype.is_timestamp():
-        return _seconds, (node.arg,)
+        return _to_seconds, (node.arg,)
     if isinstance(node, ops.TimestampAdd) and isinstance(node.right, ops.IntervalFromInteger):
-        return _later(node.right), (node.left, node.right.arg)
-    return _operation(node)
-
-
-def check_exact(values: Any) -> Any:
-    """The same whole numbers.
-
-    Raises:
-        Beyond: float64 may not hold one of them.
-    """
-    if np.fmax.reduce(np.abs(values), axis=None, initial=0.0) >= _MOST:
-        raise NotVectorizable
-    return values
+        return _interval_kernel(node.right), (node.left, node.right.arg)
+    return _operation_kernel(node)
 
 
 def lower_text(text: str) -> str:
-    """The text in small letters.
+    """Return the text in small letters.
 
     Raises:
-        Beyond: Databases disagree on them.
+        NotVectorizable: Databases disagree on them.
     """
     if text.isascii():
         return text.lower()
@@ -116,88 +56,90 @@ def lower_text(text: str) -> str:
     return "".join(map(str.lower, text))
 
 
-def _of_text(node: ops.Lowercase | ops.RegexSearch) -> Kernel:
+def _text_kernel(node: ops.Lowercase | ops.RegexSearch) -> Kernel:
     if isinstance(node, ops.Lowercase):
-        return lambda texts, codes: texts.mapped(codes, lambda text: texts.code(lower_text(text)))
+        return lambda texts, codes: texts.apply(codes, lambda text: texts.encode(lower_text(text)))
     if not (isinstance(node.pattern, ops.Literal) and _PLAIN.fullmatch(str(node.pattern.value))):
         raise NotVectorizable
     words = str(node.pattern.value).split("|")
-    return lambda texts, codes: texts.mapped(codes, lambda text: any(word in text for word in words))
+    return lambda texts, codes: texts.apply(codes, lambda text: any(word in text for word in words))
 
 
-def _literal(node: ops.Literal) -> tuple[Kernel, Sequence[str]]:
+def _literal_kernel(node: ops.Literal) -> tuple[Kernel, Sequence[str]]:
     value = node.value
     if isinstance(value, str):
-        return (lambda texts: np.float64(texts.code(value))), (TEXTS,)
+        return (lambda texts: np.float64(texts.encode(value))), (TEXTS,)
     if isinstance(value, datetime) and value.tzinfo is None:
         value = to_micros(value.replace(tzinfo=UTC))
     elif not (value is None or isinstance(value, bool | int | float)):
         raise NotVectorizable
-    found = np.float64(np.nan if value is None else value)
-    # SQL reads 0.1 as a decimal: the same as the float if it is short.
-    long = isinstance(value, float) and sum(map(str.isdigit, repr(value))) > _DIGITS
-    if value is not None and (long or float(found) != value or np.isinf(found)):
+    constant = np.float64(np.nan if value is None else value)
+    # SQL reads 0.1 as a decimal, which equals the float only if it is short.
+    is_long = isinstance(value, float) and sum(map(str.isdigit, repr(value))) > _DIGITS
+    if value is not None and (is_long or float(constant) != value or np.isinf(constant)):
         raise NotVectorizable
-    return (lambda: found), ()
+    return (lambda: constant), ()
 
 
-def _cast(node: ops.Cast) -> Kernel:
+def _cast_kernel(node: ops.Cast) -> Kernel:
     to = node.to
     match find_kind(node.arg):
-        case "null":
+        case Kind.NULL:
             return _same
-        case "flag" if to.is_boolean() or to.is_integer() or to.is_float64():
+        case Kind.FLAG if to.is_boolean() or to.is_integer() or to.is_float64():
             return _same
-        case "whole" if to.is_int64() or to.is_float64():
+        case Kind.WHOLE if to.is_int64() or to.is_float64():
             return _same
-        case "decimal" if to.is_float64():
+        case Kind.DECIMAL if to.is_float64():
             return lambda x: x / MONEY
-        case "float" if to.is_float64():
+        case Kind.FLOAT if to.is_float64():
             return _same
-        case "text" if to.is_string():
+        case Kind.TEXT if to.is_string():
             return _same
     raise NotVectorizable
 
 
-def _operation(node: ops.Node) -> tuple[Kernel, Sequence[ops.Node]]:
-    """One whose values come from its parts' values alone."""
-    operation, of = type(node), list_operands(node)
-    alike = of[1:] if operation is ops.IfElse else of
-    kinds = {find_kind(part) for part in alike} - {"null"}
-    mixed = len(kinds) > 1 and kinds not in ({"whole", "float"}, {"whole", "decimal"})
-    if mixed or not kinds <= _TAKES.get(operation, frozenset()) or (alike is not of and find_kind(of[0]) != "flag"):
+def _operation_kernel(node: ops.Node) -> tuple[Kernel, Sequence[ops.Node]]:
+    """Return the kernel of an operation whose values come from its operands' values alone."""
+    operation, operands = type(node), list_operands(node)
+    alike = operands[1:] if operation is ops.IfElse else operands
+    kinds = {find_kind(operand) for operand in alike} - {Kind.NULL}
+    is_mixed = len(kinds) > 1 and kinds not in ({Kind.WHOLE, Kind.FLOAT}, {Kind.WHOLE, Kind.DECIMAL})
+    if is_mixed or not kinds <= _TAKES.get(operation, frozenset()):
         raise NotVectorizable
-    floats = [isinstance(part, ops.Literal) for part in alike if find_kind(part) == "float"]
+    if operation is ops.IfElse and find_kind(operands[0]) != Kind.FLAG:
+        raise NotVectorizable
+    floats = [isinstance(operand, ops.Literal) for operand in alike if find_kind(operand) == Kind.FLOAT]
     if operation is not ops.Divide and floats and all(floats):
-        raise NotVectorizable  # to SQL they are decimals
-    found = _WORKS[operation]
-    if kinds == {"whole", "decimal"}:
-        found = _in_tenths(found, [MONEY if find_kind(part) == "whole" else 1 for part in of])
+        raise NotVectorizable  # SQL reads these literals as decimals
+    kernel = _KERNELS[operation]
+    if kinds == {Kind.WHOLE, Kind.DECIMAL}:
+        kernel = _scale_operands(kernel, [MONEY if find_kind(operand) == Kind.WHOLE else 1 for operand in operands])
     if operation in _DIVIDE:
-        found = _divided(found)
+        kernel = _refuse_zero_divisors(kernel)
     if operation in _GROW:
-        found = _checked(found, check_exact if find_kind(node) == "whole" else _finite)
-    return found, of
+        kernel = _check_result(kernel, check_exact if find_kind(node) == Kind.WHOLE else _check_finite)
+    return kernel, operands
 
 
-def _checked(found: Kernel, check: Callable[[Any], Any]) -> Kernel:
-    return lambda *values: check(found(*values))
+def _check_result(kernel: Kernel, check: Callable[[Any], Any]) -> Kernel:
+    return lambda *values: check(kernel(*values))
 
 
-def _in_tenths(found: Kernel, scales: Sequence[int]) -> Kernel:
-    return lambda *values: found(*(check_exact(v * s) if s > 1 else v for v, s in zip(values, scales, strict=True)))
+def _scale_operands(kernel: Kernel, scales: Sequence[int]) -> Kernel:
+    return lambda *values: kernel(*(check_exact(v * s) if s > 1 else v for v, s in zip(values, scales, strict=True)))
 
 
-def _divided(found: Kernel) -> Kernel:
-    def by(x: Any, y: Any) -> Any:
+def _refuse_zero_divisors(kernel: Kernel) -> Kernel:
+    def divide(x: Any, y: Any) -> Any:
         if (y == 0).any():
             raise NotVectorizable
-        return found(x, y)
+        return kernel(x, y)
 
-    return by
+    return divide
 
 
-def _finite(values: Any) -> Any:
+def _check_finite(values: Any) -> Any:
     if np.isinf(values).any():
         raise NotVectorizable
     return values
@@ -207,65 +149,65 @@ def _same(x: Any) -> Any:
     return x
 
 
-def _among(x: Any, *values: Any) -> Any:
-    """SQL's IN: null where only a null could be the one."""
-    found, unknown = np.False_, np.isnan(x)
+def _is_in(x: Any, *values: Any) -> Any:
+    """Return SQL's IN: null where no value matches and one of them, or x, is null."""
+    matches, is_unknown = np.False_, np.isnan(x)
     for value in values:
-        found, unknown = found | (x == value), unknown | np.isnan(value)
-    return np.where(found, 1.0, np.where(unknown, np.nan, 0.0))
+        matches, is_unknown = matches | (x == value), is_unknown | np.isnan(value)
+    return np.where(matches, 1.0, np.where(is_unknown, np.nan, 0.0))
 
 
-def _seconds(instant: Any) -> Any:
+def _to_seconds(instant: Any) -> Any:
     if np.nansum(np.abs(np.fmod(instant, 1_000_000))):
         raise NotVectorizable
     return instant / 1_000_000
 
 
-def _later(added: ops.IntervalFromInteger) -> Kernel:
+def _interval_kernel(added: ops.IntervalFromInteger) -> Kernel:
     unit = str(added.unit.value)
-    if unit not in _LATER or find_kind(added.arg) != "whole":
+    if unit not in _INTERVALS or find_kind(added.arg) != Kind.WHOLE:
         raise NotVectorizable
-    return _LATER[unit]
+    return _INTERVALS[unit]
 
 
-def _days_later(instant: Any, days: Any) -> Any:
+def _add_days(instant: Any, days: Any) -> Any:
     return check_exact(instant + check_exact(days * DAY))
 
 
-def _months_later(instant: Any, months: Any) -> Any:
-    """The same day and time some calendar months later, or that month's last day."""
-    there = ~(np.isnan(instant) | np.isnan(months))
-    if (np.abs(np.where(there, months, 0)) > _MONTHS).any():
+def _add_months(instant: Any, months: Any) -> Any:
+    """Return the same day and time some calendar months later, or that month's last day."""
+    is_present = ~(np.isnan(instant) | np.isnan(months))
+    if (np.abs(np.where(is_present, months, 0)) > _MONTHS).any():
         raise NotVectorizable
-    day, clock = np.divmod(np.where(there, check_exact(instant), 0).astype("int64"), DAY)
+    day, clock = np.divmod(np.where(is_present, check_exact(instant), 0).astype("int64"), DAY)
     date = day.astype("datetime64[D]")
     month = date.astype("datetime64[M]")
-    later = month + np.where(there, months, 0).astype("int64")
+    later = month + np.where(is_present, months, 0).astype("int64")
     first, after = later.astype("datetime64[D]"), (later + 1).astype("datetime64[D]")
-    found = np.minimum(first + (date - month.astype("datetime64[D]")), after - 1).astype("int64")
-    return check_exact(np.where(there, found * DAY + clock.astype("float64"), np.nan))
+    days = np.minimum(first + (date - month.astype("datetime64[D]")), after - 1).astype("int64")
+    return check_exact(np.where(is_present, days * DAY + clock.astype("float64"), np.nan))
 
 
-_LATER: dict[str, Kernel] = {"D": _days_later, "M": _months_later}
-_NUMBER = frozenset({"whole", "float"})
-_AMOUNT = _NUMBER | {"decimal"}
-_ANY = _AMOUNT | {"flag", "text"}
+_INTERVALS: dict[str, Kernel] = {"D": _add_days, "M": _add_months}
+_NUMBER = frozenset({Kind.WHOLE, Kind.FLOAT})
+_AMOUNT = _NUMBER | {Kind.DECIMAL}
+_ANY = _AMOUNT | {Kind.FLAG, Kind.TEXT}
 _DIVIDE = frozenset({ops.Divide, ops.FloorDivide, ops.Modulus})
 _GROW = frozenset({ops.Add, ops.Subtract, ops.Multiply, ops.Divide, ops.FloorDivide, ops.Floor})
-# What kinds of values each takes.
+# The kinds of operands that each operation may have.
 _TAKES: dict[type, frozenset[str]] = {
     **dict.fromkeys((ops.Add, ops.Subtract, ops.Multiply, ops.Divide), _NUMBER),
-    **dict.fromkeys((ops.FloorDivide, ops.Modulus), frozenset({"whole"})),
-    ops.Floor: frozenset({"float"}),
+    **dict.fromkeys((ops.FloorDivide, ops.Modulus), frozenset({Kind.WHOLE})),
+    ops.Floor: frozenset({Kind.FLOAT}),
     **dict.fromkeys((ops.Negate, ops.Abs, ops.Greatest, ops.Least), _AMOUNT),
     **dict.fromkeys((ops.Greater, ops.GreaterEqual, ops.Less, ops.LessEqual), _AMOUNT),
     **dict.fromkeys((ops.Equals, ops.NotEquals, ops.InValues, ops.IsNull, ops.NotNull), _ANY),
     **dict.fromkeys((ops.Coalesce, ops.IfElse, ops.NullIf), _ANY),
-    **dict.fromkeys((ops.And, ops.Or, ops.Not), frozenset({"flag"})),
+    **dict.fromkeys((ops.And, ops.Or, ops.Not), frozenset({Kind.FLAG})),
 }
-_WORKS: dict[type, Kernel] = KERNELS | {
+_KERNELS: dict[type, Kernel] = KERNELS | {
     ops.FloorDivide: lambda x, y: np.floor(x / y),
     ops.Modulus: np.fmod,
     ops.Floor: np.floor,
-    ops.InValues: _among,
+    ops.InValues: _is_in,
 }
