@@ -1,4 +1,4 @@
-"""The course of a table's events: how many a day, on which days none, and how late they become known."""
+"""Activity of a table: events a day, days without events, and how late events become known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ActivityGap:
 
     @property
     def days(self) -> int:
-        """How many."""
+        """Return the number of days."""
         return (self.last - self.first).days + 1
 
     def __str__(self) -> str:
@@ -36,13 +36,13 @@ class ActivityGap:
 
 @dataclass(frozen=True)
 class ActivityBar:
-    """Some days of a plot.
+    """One bar of a plot, over one or more days.
 
     Args:
         first: Its first day.
-        height: Events a day, as a share of the plot's most.
+        height: Events a day, as a share of the highest bar.
         events: Events a day.
-        empty: Whether none of its days has an event.
+        empty: True if none of its days has an event.
     """
 
     first: date
@@ -53,12 +53,12 @@ class ActivityBar:
 
 @dataclass(frozen=True)
 class TableActivity:
-    """A table's events over its days, in UTC.
+    """The events of a table by day, in UTC.
 
     Args:
         day: (n,) the days with events, ascending, counted from 1970.
         count: (n,) events on each.
-        late_hours: Median, 95 % and most of the hours from an event to when it became known; None without events.
+        late_hours: Median, 95th percentile and maximum of the hours until an event became known; None without events.
     """
 
     day: np.ndarray
@@ -67,34 +67,36 @@ class TableActivity:
 
     @property
     def span(self) -> int:
-        """Days from the first to the last with an event."""
+        """Return the number of days from the first to the last event."""
         return int(self.day[-1] - self.day[0]) + 1 if len(self.day) else 0
 
     def gaps(self) -> tuple[ActivityGap, ...]:
-        """The days without events between the first and the last, the longest first."""
+        """Return the gaps between the first and the last event, the longest first."""
         steps = np.diff(self.day)
-        found = [
+        gaps = [
             ActivityGap(_to_date(d + 1), _to_date(d + s - 1))
             for d, s in zip(self.day[:-1][steps > 1], steps[steps > 1], strict=True)
         ]
-        return tuple(sorted(found, key=lambda g: (-g.days, g.first)))
+        return tuple(sorted(gaps, key=lambda g: (-g.days, g.first)))
 
     def bars(self) -> Iterator[ActivityBar]:
-        """A plot of at most 240 bars, each of as many days but the last."""
+        """Yield at most 240 bars of a plot, each over equally many days but the last."""
         if not len(self.day):
             return
-        # Whole weeks, once a day is too fine: otherwise weekends would make a pattern of their own.
-        wide = 1 if self.span <= _BARS else 7 * -(-self.span // (7 * _BARS))
-        place = ((self.day - self.day[0]) // wide).astype(int)
-        total = np.bincount(place, weights=self.count)
-        days = np.full(len(total), wide)
-        days[-1] = self.span - wide * (len(total) - 1)
-        each = total / days
-        for n, events in enumerate(each):
-            yield ActivityBar(_to_date(self.day[0] + n * wide), float(events / each.max()), float(events), not total[n])
+        # Use whole weeks where single days are too many: otherwise weekends would show as a pattern.
+        width = 1 if self.span <= _BARS else 7 * -(-self.span // (7 * _BARS))
+        bar_index = ((self.day - self.day[0]) // width).astype(int)
+        total = np.bincount(bar_index, weights=self.count)
+        days = np.full(len(total), width)
+        days[-1] = self.span - width * (len(total) - 1)
+        daily = total / days
+        for n, events in enumerate(daily):
+            yield ActivityBar(
+                _to_date(self.day[0] + n * width), float(events / daily.max()), float(events), not total[n]
+            )
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines: dates in ISO."""
+        """Return the activity for JSON: dates in ISO."""
         gaps = self.gaps()
         names = ("median", "p95", "max")
         return {
@@ -106,21 +108,21 @@ class TableActivity:
 
 
 def measure_activity(history: History, table: str) -> TableActivity:
-    """The course of one event table; copies that a merge made of events are left out."""
+    """Measure the activity of one event table, without the copies of events that a merge made."""
     time = TABLES[table].time
     own = f"FROM {table} WHERE first_known_at IS NULL"
     days = history.query(f"SELECT {time} // {DAY} AS day, count(*) AS n {own} GROUP BY 1 ORDER BY 1")
     late = f"known_at - {time}"
-    # Few different values are soon sorted, as where one lag holds for the table.
-    spread = f"SELECT {late} AS late, count(*) AS n {own} GROUP BY 1 ORDER BY 1"
-    running = f"SELECT late, sum(n) OVER (ORDER BY late) AS reached, sum(n) OVER () AS whole FROM ({spread})"  # noqa: S608  # the contract's own names
-    parts = ", ".join(f"min(late) FILTER (reached >= {share} * whole)" for share in (0.5, 0.95, 1))
-    found = history.query(f"SELECT [{parts}] AS late FROM ({running})")["late"].iloc[0]  # noqa: S608  # as above
-    hours = None if not len(days) else tuple(float(v) / _HOUR for v in found)
+    # Count equal delays first: where one lag holds for the table, few values are left to sort.
+    counts = f"SELECT {late} AS late, count(*) AS n {own} GROUP BY 1 ORDER BY 1"
+    running = f"SELECT late, sum(n) OVER (ORDER BY late) AS reached, sum(n) OVER () AS whole FROM ({counts})"  # noqa: S608  # the contract's own names
+    shares = ", ".join(f"min(late) FILTER (reached >= {share} * whole)" for share in (0.5, 0.95, 1))
+    quantiles = history.query(f"SELECT [{shares}] AS late FROM ({running})")["late"].iloc[0]  # noqa: S608  # as above
+    hours = None if not len(days) else tuple(float(v) / _HOUR for v in quantiles)
     return TableActivity(days["day"].to_numpy(), days["n"].to_numpy(), hours)  # type: ignore[arg-type]  # three of them
 
 
 def _to_date(day: Any) -> date:
-    """A day counted from 1970; those that the calendar doesn't have are its first and last."""
+    """Convert a day counted from 1970 to a date, clipped to the calendar."""
     first, last = (date.min - _FIRST).days, (date.max - _FIRST).days
     return _FIRST + timedelta(days=int(min(max(day, first), last)))

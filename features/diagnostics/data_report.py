@@ -1,4 +1,4 @@
-"""The data report, for people and machines: what came of each table, its gaps and bad rows, and what is doubtful."""
+"""Data report, for people and for machines: each table's rows, gaps and bad rows, identities, and suspected leaks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEMPLATE = Path(__file__).parent / "templates" / "check.html"
 _EXAMPLES, _REASONS, _GAPS = 3, 20, 5
 _LONGEST = 40
 _MAIL = re.compile(r"[^\s@,;<>\"']*@")
-# Columns of raw rows that are of a person, by their names; and those that the contract says are.
+# Columns of raw rows with personal data, recognised by name; and those that the contract marks as personal.
 _PERSONAL = re.compile(
     r"mail|phone|mobile|contact|owner|address|street|birth|user|iban|(^|_)((first|last|full|sur|given)_?)?name$",
     re.IGNORECASE,
@@ -35,12 +35,12 @@ _HIDDEN = "(hidden)"
 
 @dataclass(frozen=True)
 class QuarantineReason:
-    """Why rows are in quarantine.
+    """A reason of quarantine.
 
     Args:
         why: In words.
-        count: How many.
-        examples: Up to three of them, as they came: what is of a person is hidden, and what is long shortened.
+        count: Number of rows.
+        examples: Up to three raw rows; personal values are hidden, long ones shortened.
     """
 
     why: str
@@ -50,41 +50,41 @@ class QuarantineReason:
 
 @dataclass(frozen=True)
 class TableReport:
-    """One table.
+    """The report on one table.
 
     Args:
-        checked: What came of it.
-        course: Of its events; None for a table of none.
+        checked: The result of validating it.
+        activity: Of its events; None for a table that is no event table.
         nulls: By mapped column, the share of kept rows without a value.
-        reasons: Why rows are in quarantine, the commonest first; of more than twenty the others are left out.
+        reasons: The reasons of quarantine, the commonest first, at most twenty.
     """
 
     checked: ValidatedTable
-    course: TableActivity | None
+    activity: TableActivity | None
     nulls: Mapping[str, float]
     reasons: tuple[QuarantineReason, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the report for JSON."""
         examples = {r.why: list(r.examples) for r in self.reasons}
-        course = self.course.as_dict() if self.course else {}
-        return self.checked.as_dict() | course | {"nulls": dict(self.nulls), "examples": examples}
+        measured = self.activity.as_dict() if self.activity else {}
+        return self.checked.as_dict() | measured | {"nulls": dict(self.nulls), "examples": examples}
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """All that there is to say of a company's data.
+    """The report on a company's data.
 
     Args:
         company: Its name.
-        tables: Those that are mapped.
-        absent: Sources that are not.
-        identity: Who is who.
-        suspects: What looks like the answer.
-        features: How many there are, attributes of accounts among them.
+        tables: The mapped tables.
+        absent: Sources that are not mapped.
+        identity: The report on identities.
+        suspects: Columns and sources that may leak the target.
+        features: Number of features, including attributes of accounts.
         catalog: Its version.
         own: Names of the company's own features.
-        probed: What the probes for leaks found; None where there was nothing to try.
+        leak_tests: The result of the leak tests; None where there was no feature to test.
     """
 
     company: str
@@ -95,10 +95,10 @@ class DataReport:
     features: int
     catalog: str
     own: tuple[str, ...]
-    probed: LeakTestResult | None
+    leak_tests: LeakTestResult | None
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the report for JSON."""
         return {
             "tables": {t.checked.table: t.as_dict() for t in self.tables},
             "identity": self.identity.as_dict(),
@@ -107,31 +107,32 @@ class DataReport:
             "features": self.features,
             "catalog": self.catalog,
             "own_features": list(self.own),
-            "probes": self.probed.as_dict() if self.probed else None,
+            "probes": self.leak_tests.as_dict() if self.leak_tests else None,
         }
 
     def lines(self) -> Iterator[str]:
-        """What the tables on the screen don't tell, for people."""
+        """Yield lines for people, with what the printed tables leave out."""
         for t in self.tables:
-            if t.course and t.course.span:
-                yield f"{t.checked.table}: {_describe_activity(t.course)}"
+            if t.activity and t.activity.span:
+                yield f"{t.checked.table}: {_describe_activity(t.activity)}"
             for r in t.reasons:
                 for example in r.examples[:1]:
                     shown = ", ".join(f"{column} {value}" for column, value in example.items())
                     yield f"{t.checked.table}, such as this ({r.why}): {shown}"
         if self.absent:
-            yield f"Not there: {', '.join(self.absent)}. Their features are absent, and every score will say so."
+            yield f"Missing: {', '.join(self.absent)}. Their features are absent, and every score will say so."
         own = f", {len(self.own)} of them your own" if self.own else ""
         yield f"Features from these sources: {self.features}{own}"
         yield from (f"Suspicious: {s.sentence}" for s in self.suspects)
-        if self.probed:
-            p = self.probed
-            yield f"Probed for leaks: {len(p.features)} features on {p.accounts} accounts at {len(p.as_ofs)} instants"
-            yield from (f"Leak: {leak}" for leak in p.leaks)
+        if self.leak_tests:
+            tests = self.leak_tests
+            count, instants = len(tests.features), len(tests.as_ofs)
+            yield f"Leak tests: {count} features on {tests.accounts} accounts at {instants} instants"
+            yield from (f"Leak: {leak}" for leak in tests.leaks)
 
 
-def build_data_report(history: History, settings: Settings, probed: LeakTestResult | None = None) -> DataReport:
-    """The report on a company whose tables were read and checked."""
+def build_data_report(history: History, settings: Settings, leak_tests: LeakTestResult | None = None) -> DataReport:
+    """Build the report on a company whose tables were validated."""
     return DataReport(
         company=settings.company.name,
         tables=tuple(_build_table_report(history, settings, c) for c in history.checked),
@@ -141,32 +142,32 @@ def build_data_report(history: History, settings: Settings, probed: LeakTestResu
         features=len(history.features) + len(history.attributes),
         catalog=history.catalog.version,
         own=tuple(f.name for f in history.catalog.custom_features),
-        probed=probed,
+        leak_tests=leak_tests,
     )
 
 
 def write_page(report: DataReport, file: Path) -> Path:
-    """Write the report as a page that needs no network, whole or not at all."""
+    """Write the report as an HTML page that needs no network."""
     return html.write_page(
         file, html.render_template(_TEMPLATE, report=report, heading=f"Data of {report.company}", most=_GAPS)
     )
 
 
-def _describe_activity(course: TableActivity) -> str:
-    """Gaps and lateness in words."""
-    gaps = course.gaps()
+def _describe_activity(activity: TableActivity) -> str:
+    """Describe gaps and lateness in words."""
+    gaps = activity.gaps()
     without = sum(g.days for g in gaps)
     longest = f"; longest {gaps[0]}" if gaps else ""
-    late = course.late_hours or (0.0, 0.0, 0.0)
+    late = activity.late_hours or (0.0, 0.0, 0.0)
     known = f"known after {late[0]:,.1f} h in the median, {late[1]:,.1f} h in 95 %, {late[2]:,.1f} h at most"
-    return f"{without:,} of {course.span:,} days without an event{longest}; {known}"
+    return f"{without:,} of {activity.span:,} days without an event{longest}; {known}"
 
 
 def _build_table_report(history: History, settings: Settings, checked: ValidatedTable) -> TableReport:
-    course = activity.measure_activity(history, checked.table) if checked.table in EVENTS else None
+    measured = activity.measure_activity(history, checked.table) if checked.table in EVENTS else None
     return TableReport(
         checked,
-        course,
+        measured,
         _measure_nulls(history, settings, checked.table),
         tuple(_list_reasons(history, settings, checked)),
     )
@@ -175,17 +176,18 @@ def _build_table_report(history: History, settings: Settings, checked: Validated
 def _measure_nulls(history: History, settings: Settings, table: str) -> dict[str, float]:
     columns = [c for c in settings.tables[table].columns if c in TABLES[table].columns or table == "accounts"]
     counts = ", ".join(f"count({quote_identifier(c)})" for c in columns)
-    whole, *there = history.query(f"SELECT count(*), {counts} FROM {table}").iloc[0]  # noqa: S608  # quoted
-    return {c: 1 - int(n) / int(whole) if whole else 0.0 for c, n in zip(columns, there, strict=True)}
+    total, *filled = history.query(f"SELECT count(*), {counts} FROM {table}").iloc[0]  # noqa: S608  # quoted
+    return {c: 1 - int(n) / int(total) if total else 0.0 for c, n in zip(columns, filled, strict=True)}
 
 
 def _list_reasons(history: History, settings: Settings, checked: ValidatedTable) -> Iterator[QuarantineReason]:
     file = checked.quarantine
     rows: list[dict[str, Any]] = []
     if file and file.exists():
-        bad = f"SELECT raw, why, file_row_number AS place FROM read_parquet({quote_literal(str(file))}, file_row_number = true)"  # noqa: S608  # quoted
-        first = f"QUALIFY row_number() OVER (PARTITION BY why ORDER BY place) <= {_EXAMPLES} ORDER BY place"
-        rows = history.query_arrow(f"SELECT raw, why FROM ({bad}) {first}").to_pylist()  # noqa: S608  # as above
+        rows_of = f"read_parquet({quote_literal(str(file))}, file_row_number = true)"
+        bad = f"SELECT raw, why, file_row_number AS position FROM {rows_of}"  # noqa: S608  # quoted
+        examples = f"QUALIFY row_number() OVER (PARTITION BY why ORDER BY position) <= {_EXAMPLES} ORDER BY position"
+        rows = history.query_arrow(f"SELECT raw, why FROM ({bad}) {examples}").to_pylist()  # noqa: S608  # as above
     mapped = settings.tables[checked.table].columns
     personal = {str(mapped[c].column) for c in _PERSONAL_COLUMNS if c in mapped}
     for why, count in list(checked.reasons.items())[:_REASONS]:
@@ -195,7 +197,7 @@ def _list_reasons(history: History, settings: Settings, checked: ValidatedTable)
 
 
 def _hide_personal_values(raw: Mapping[str, Any], personal: set[str]) -> dict[str, str]:
-    """A raw row as it may be shown to anyone; columns made by SQL are left out."""
+    """Return a raw row without personal values, and without the columns computed by SQL."""
     return {
         _shorten(column): _HIDDEN
         if column in personal or _PERSONAL.search(column)
@@ -206,6 +208,6 @@ def _hide_personal_values(raw: Mapping[str, Any], personal: set[str]) -> dict[st
 
 
 def _shorten(value: str) -> str:
-    """Some forty characters, in one line."""
+    """Shorten text to forty characters in one line."""
     plain = " ".join(value.split())
     return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 1]}…"

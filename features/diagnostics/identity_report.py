@@ -1,4 +1,4 @@
-"""The report on who is who: how many rows found their account, and what is doubtful of ids, merges and parents."""
+"""Report on identities: how many rows matched an account, and doubtful ids, merges and parents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from features.sources.validation import ValidatedTable
 
 @dataclass(frozen=True)
 class CountWithExamples:
-    """How many there are, and a few of them."""
+    """A number of names, and the first few of them."""
 
     count: int
     examples: tuple[str, ...] = ()
@@ -23,15 +23,15 @@ class CountWithExamples:
 
 @dataclass(frozen=True)
 class MatchedIds:
-    """What became of the ids of one table.
+    """How many ids of one table matched an account.
 
     Args:
         table: Its name.
-        system: Whose ids they are.
-        rows: Rows read; those without an id or a time can't be looked up.
+        system: The system that the ids come from.
+        rows: Rows read; rows without an id or a time can't be looked up.
         matched: Rows whose id names an account at their time.
-        orphans: Rows whose id names none; examples are ids, the commonest first.
-        conflicts: Rows whose id names several.
+        orphans: Rows whose id names no account; examples are ids, the commonest first.
+        conflicts: Rows whose id names several accounts.
     """
 
     table: str
@@ -43,24 +43,24 @@ class MatchedIds:
 
     @property
     def rate(self) -> float | None:
-        """Matched ÷ looked up; None where nothing was."""
-        asked = self.matched + self.orphans.count + self.conflicts.count
-        return self.matched / asked if asked else None
+        """Return matched ÷ looked up; None where no row was looked up."""
+        looked_up = self.matched + self.orphans.count + self.conflicts.count
+        return self.matched / looked_up if looked_up else None
 
 
 @dataclass(frozen=True)
 class IdentityReport:
-    """Who is who in a company.
+    """The identities of a company.
 
     Args:
-        tables: Those that have ids of another system.
-        conflicts: Ids that name several accounts at once, of which none is believed.
+        tables: Tables with ids of another system.
+        conflicts: Ids that name several accounts at once, and so match none.
         reassigned: Ids that name one account after another.
         merged: Accounts merged into others.
         children: Accounts whose parent is known.
-        parents: The accounts that are one.
-        unknown_parents: Accounts whose parent is none.
-        circles: Accounts whose parents lead round in a circle.
+        parents: Accounts that are a parent.
+        unknown_parents: Accounts whose parent does not exist.
+        circles: Accounts whose parents form a circle.
     """
 
     tables: tuple[MatchedIds, ...]
@@ -73,50 +73,57 @@ class IdentityReport:
     circles: CountWithExamples
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the report for JSON."""
         return asdict(self) | {"tables": [asdict(t) | {"match_rate": t.rate} for t in self.tables]}
 
     def remarks(self) -> Iterator[tuple[str, CountWithExamples]]:
-        """What there is to tell, in words."""
-        for what, some in (
-            ("ids that name several accounts at once, none of them believed", self.conflicts),
+        """Yield each doubtful kind of identity in words, with its examples."""
+        for kind, examples in (
+            ("ids that name several accounts at once, and so match none", self.conflicts),
             ("ids that passed from one account to another", self.reassigned),
             ("accounts merged into others", self.merged),
             ("accounts whose parent is not in accounts", self.unknown_parents),
-            ("accounts whose parents lead round in a circle", self.circles),
+            ("accounts whose parents form a circle", self.circles),
         ):
-            if some.count:
-                yield what, some
+            if examples.count:
+                yield kind, examples
 
 
 def build_identity_report(history: History, settings: Settings) -> IdentityReport:
-    """Who is who in a company whose tables were read and checked."""
+    """Build the report on the identities of a company."""
     tables = tuple(_count_matches(history, settings, c) for c in history.checked if settings.tables[c.table].system)
-    return IdentityReport(tables, **{what: _count_examples(history, what) for what in identity.LISTS})
+    return IdentityReport(tables, **{name: _count_examples(history, name) for name in identity.LISTS})
 
 
-def _count_examples(history: History, what: str) -> CountWithExamples:
-    found = history.query(identity.list_examples(what))
-    return CountWithExamples(int(found["n"].iloc[0]), tuple(found["name"])) if len(found) else CountWithExamples(0)
+def _count_examples(history: History, name: str) -> CountWithExamples:
+    examples = history.query(identity.list_examples(name))
+    return (
+        CountWithExamples(int(examples["n"].iloc[0]), tuple(examples["name"]))
+        if len(examples)
+        else CountWithExamples(0)
+    )
 
 
 def _count_matches(history: History, settings: Settings, checked: ValidatedTable) -> MatchedIds:
     table, system = checked.table, str(settings.tables[checked.table].system)
     time = TABLES[table].time
-    orphans, several = (
-        _read_examples(history, checked, why(system)) for why in (identity.describe_orphan, identity.describe_conflict)
+    orphans, conflicts = (
+        _read_examples(history, checked, reason(system))
+        for reason in (identity.describe_orphan, identity.describe_conflict)
     )
-    # Reasons that come before those of the id: such rows were not looked up.
-    unasked = (f"{time} is not a time", f"{time} is missing", "account_id is missing")
-    matched = checked.rows - orphans.count - several.count - sum(checked.reasons.get(why, 0) for why in unasked)
-    return MatchedIds(table, system, checked.rows, matched, orphans, several)
+    # A row with one of these faults was not looked up.
+    not_looked_up = (f"{time} is not a time", f"{time} is missing", "account_id is missing")
+    matched = (
+        checked.rows - orphans.count - conflicts.count - sum(checked.reasons.get(reason, 0) for reason in not_looked_up)
+    )
+    return MatchedIds(table, system, checked.rows, matched, orphans, conflicts)
 
 
-def _read_examples(history: History, checked: ValidatedTable, why: str) -> CountWithExamples:
-    count = checked.reasons.get(why, 0)
+def _read_examples(history: History, checked: ValidatedTable, reason: str) -> CountWithExamples:
+    count = checked.reasons.get(reason, 0)
     if not count:
         return CountWithExamples(0)
-    kept = history.query('SELECT "table", why, external_id FROM identity.examples ORDER BY n DESC, external_id')
+    examples = history.query('SELECT "table", why, external_id FROM identity.examples ORDER BY n DESC, external_id')
     return CountWithExamples(
-        count, tuple(kept.loc[(kept["table"] == checked.table) & (kept["why"] == why), "external_id"])
+        count, tuple(examples.loc[(examples["table"] == checked.table) & (examples["why"] == reason), "external_id"])
     )

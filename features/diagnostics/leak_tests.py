@@ -1,7 +1,7 @@
-"""Probes for leaks: what must hold for every feature, tried on a sample of the company's own accounts.
+"""Leak tests: properties that every feature must have, tested on a sample of the company's accounts.
 
-The engine keeps the time rules for whatever a stream dates rightly. A stream that dates a fact wrongly, such as a
-rating at the ticket's opening, leaks all the same: then a feature moves when what came later is taken away.
+The engine keeps the time rules for every fact that a stream dates correctly. A stream that dates a fact wrongly, such
+as a rating at the ticket's opening, still leaks: then a feature changes when later facts are removed.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from features.sources.mapping import summarize_error
 
 Variant = Callable[[Tables, int], Tables]
 
-_SHARES = (0.5, 0.7, 0.9)  # of a source's time: where is looked from
+_SHARES = (0.5, 0.7, 0.9)  # of a source's time span: the instants to test
 _FAILURES = (duckdb.Error, ibis.common.exceptions.IbisError)
 _MOST_ROWS = 3_000  # of an account in the sample
-# Weekdays, lengths of months and leap days are those of 28 years before.
+# 28 years: the calendar of weekdays, months and leap days repeats.
 _CALENDAR_DAYS = 10_227
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A feature that moved, and must not have.
+    """A feature that changed although it must not.
 
     Args:
         feature: Its name.
-        account: Whose value; the first of those where it moved.
-        as_of: Where it was looked from.
-        value: As the history is; None for null.
-        other: As the history was changed.
-        how: What was changed, in words.
-        times: How many values moved.
+        account: The first account for which it changed.
+        as_of: The instant of the snapshot.
+        value: With the history as it is; None for null.
+        other: With the changed history.
+        how: The change of the history, in words.
+        times: Number of values that changed.
     """
 
     feature: str
@@ -67,13 +67,13 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeakTestResult:
-    """What was tried.
+    """The result of the leak tests.
 
     Args:
-        features: Names of those that were.
-        accounts: In the sample.
-        as_ofs: Where was looked from.
-        leaks: What was found.
+        features: Names of the features tested.
+        accounts: Number of accounts in the sample.
+        as_ofs: The instants tested.
+        leaks: The leaks found.
     """
 
     features: tuple[str, ...]
@@ -82,7 +82,7 @@ class LeakTestResult:
     leaks: tuple[Leak, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines: instants in ISO."""
+        """Return the result for JSON: instants in ISO."""
         leaks = [asdict(leak) | {"as_of": leak.as_of.isoformat()} for leak in self.leaks]
         return vars(self) | {"as_ofs": [a.isoformat() for a in self.as_ofs], "leaks": leaks}
 
@@ -90,26 +90,28 @@ class LeakTestResult:
 def run_leak_tests(
     history: History, settings: Settings, features: Sequence[Feature], *, accounts: int = 40
 ) -> LeakTestResult:
-    """Try features on some of a company's accounts, those first that have something to tell that was not known yet.
+    """Test features on a sample of accounts: first those with most events known only after `as_of`.
 
     Args:
         history: Of the company.
         settings: Of the company.
-        features: Those whose sources are not there are left out.
-        accounts: How many at most.
+        features: To test; features whose sources are missing are left out.
+        accounts: Size of the sample at most.
 
     Raises:
         FeatureError: A feature can't be computed.
     """
-    there = tuple(f for f in features if set(history.sources).issuperset(f.sources))
-    if not there:
+    present = tuple(f for f in features if set(history.sources).issuperset(f.sources))
+    if not present:
         return LeakTestResult((), 0, (), ())
-    sources = tuple(s for s in history.sources if any(s in f.sources for f in there))
+    sources = tuple(s for s in history.sources if any(s in f.sources for f in present))
     as_ofs = _choose_as_ofs(history, sources)
     tables = _read_tables(history, sources, _choose_accounts(history, sources or history.sources, as_ofs, accounts))
-    trial = _Trial(settings, there)
+    trial = _Trial(settings, present)
     leaks = tuple(trial.leaks(tables, as_ofs))
-    return LeakTestResult(tuple(f.name for f in there), len(tables["accounts"]), tuple(map(from_micros, as_ofs)), leaks)
+    return LeakTestResult(
+        tuple(f.name for f in present), len(tables["accounts"]), tuple(map(from_micros, as_ofs)), leaks
+    )
 
 
 def _reverse_rows(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant like the others
@@ -117,8 +119,8 @@ def _reverse_rows(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a va
 
 
 def _keep_half(tables: Tables, as_of: int) -> Tables:  # noqa: ARG001  # a variant like the others
-    kept = {row["account_id"] for row in tables["accounts"][::2]}
-    return {table: [row for row in rows if row["account_id"] in kept] for table, rows in tables.items()}
+    accounts = {row["account_id"] for row in tables["accounts"][::2]}
+    return {table: [row for row in rows if row["account_id"] in accounts] for table, rows in tables.items()}
 
 
 _VARIANTS: tuple[tuple[Variant, str], ...] = (
@@ -130,7 +132,7 @@ _VARIANTS: tuple[tuple[Variant, str], ...] = (
 
 
 class _Trial:
-    """Computes features on posted histories, and compares."""
+    """Computation of features on changed histories, and comparison."""
 
     def __init__(self, settings: Settings, features: Sequence[Feature]) -> None:
         self._settings, self._features = settings, features
@@ -143,10 +145,10 @@ class _Trial:
         earlier.index = earlier.index.set_levels(earlier.index.levels[0] + pd.Timedelta(days=_CALENDAR_DAYS), level=0)
         frames.append((earlier, "with all times 28 years earlier"))
         for how in dict.fromkeys(how for _, how in frames):
-            yield from _find_moved(base, pd.concat([frame for frame, what in frames if what == how]), how)
+            yield from _find_moved(base, pd.concat([frame for frame, change in frames if change == how]), how)
 
     def _build(self, tables: Tables, as_ofs: Sequence[int]) -> pd.DataFrame:
-        """The features, float64, by (as_of, account_id)."""
+        """Build the features, float64, by (as_of, account_id)."""
         try:
             return self._built(self._features, tables, as_ofs)
         except _FAILURES:
@@ -154,8 +156,11 @@ class _Trial:
                 try:
                     self._built([one], tables, as_ofs)
                 except _FAILURES as error:
-                    there, do = summarize_error(error), "Correct the stream that it is measured on"
-                    raise FeatureError(f"the feature {one.name} can't be computed", found=there, hint=do) from error
+                    raise FeatureError(
+                        f"the feature {one.name} can't be computed",
+                        found=summarize_error(error),
+                        hint="Correct the stream that it is measured on",
+                    ) from error
             raise
 
     def _built(self, features: Sequence[Feature], tables: Tables, as_ofs: Sequence[int]) -> pd.DataFrame:
@@ -165,7 +170,7 @@ class _Trial:
         return frame.set_index(["as_of", "account_id"])[list(catalog.features)]
 
     def _earlier(self, tables: Tables, shift: int) -> Tables:
-        """The history with all times moved."""
+        """Return the history with all times moved back by `shift`."""
         mapped = self._settings.tables["accounts"].columns
         kinds = {table: {c: spec.kind for c, spec in TABLES[table].columns.items()} for table in tables}
         kinds["accounts"] |= {c: v.kind for c, v in mapped.items() if c not in TABLES["accounts"].columns}
@@ -179,7 +184,7 @@ class _Trial:
 
 
 def _find_moved(base: pd.DataFrame, other: pd.DataFrame, how: str) -> Iterator[Leak]:
-    """The features whose values differ in any bit where both have a row; each with the first that does."""
+    """Yield the features whose values differ in any bit where both have a row, each with its first difference."""
     both = base.index.intersection(other.index, sort=False)
     one, two = base.loc[both], other.loc[both]
     for name in base.columns:
@@ -193,46 +198,46 @@ def _find_moved(base: pd.DataFrame, other: pd.DataFrame, how: str) -> Iterator[L
 
 
 def _choose_as_ofs(history: History, sources: Sequence[str]) -> list[int]:
-    """Instants: for each source, two at which one of its rows is still to be told, and one of an event itself.
+    """Choose instants: for each source two at which a row has happened but is not known yet, and one of an event.
 
-    An event exactly at `as_of` is the future already.
+    An event exactly at `as_of` is in the future.
     """
-    found = set()
+    as_ofs = set()
     for source in sources:
-        rows = f"(SELECT {TABLES[source].time} AS t, {_select_last_known(source)} AS told FROM {source})"  # noqa: S608  # the contract's own names
+        rows = f"(SELECT {TABLES[source].time} AS t, {_select_last_known(source)} AS last_known FROM {source})"  # noqa: S608  # the contract's own names
         for share in _SHARES:
             least = f"(SELECT min(t) + {share} * (max(t) - min(t)) FROM {rows})"  # noqa: S608  # as above
-            first = "told > t + 1 DESC, t, told" if share < max(_SHARES) else "t, told"
-            one = history.query(f"SELECT t, told FROM {rows} WHERE t >= {least} ORDER BY {first} LIMIT 1")  # noqa: S608  # as above
-            for t, told in one.itertuples(index=False):
-                waits = share < max(_SHARES) and told > t + 1
-                found.add(int(t + (told - t) // 2 if waits else t))
-    return sorted(found) or [history.last_event]
+            first = "last_known > t + 1 DESC, t, last_known" if share < max(_SHARES) else "t, last_known"
+            rows_at = history.query(f"SELECT t, last_known FROM {rows} WHERE t >= {least} ORDER BY {first} LIMIT 1")  # noqa: S608  # as above
+            for t, last_known in rows_at.itertuples(index=False):
+                is_pending = share < max(_SHARES) and last_known > t + 1
+                as_ofs.add(int(t + (last_known - t) // 2 if is_pending else t))
+    return sorted(as_ofs) or [history.last_event]
 
 
 def _select_last_known(source: str) -> str:
-    """SQL of when the last of what a row tells is known, or was so."""
+    """Return SQL of the time when the last fact of a row happened or became known."""
     later = [f"coalesce({column}, 0)" for column in LATER] if source == "tickets" else []
     return f"greatest({', '.join(['known_at', *later])})"
 
 
 def _choose_accounts(history: History, sources: Sequence[str], as_ofs: Sequence[int], count: int) -> list[int]:
-    """Numbers of accounts, those first of which most sources have something that was still to be told."""
-    each = []
+    """Pick account numbers for the sample: first those with most sources whose events were known only later."""
+    counts = []
     for s in sources:
         time, last = SqlText(TABLES[s].time), SqlText(_select_last_known(s))
         pending = " OR ".join(f"({has_happened(time, a)} AND NOT {is_known(last, a)})" for a in as_ofs)
-        shown = f"account_no, max(CASE WHEN {pending} THEN 1 ELSE 0 END) AS p, count(*) AS n"
-        each.append(f"SELECT {shown} FROM {s} GROUP BY 1")  # noqa: S608  # the contract's own names
-    found = history.query(
-        f"SELECT account_no FROM ({' UNION ALL '.join(each)}) GROUP BY 1 HAVING sum(n) <= {_MOST_ROWS} "  # noqa: S608  # as above
+        columns = f"account_no, max(CASE WHEN {pending} THEN 1 ELSE 0 END) AS p, count(*) AS n"
+        counts.append(f"SELECT {columns} FROM {s} GROUP BY 1")  # noqa: S608  # the contract's own names
+    numbers = history.query(
+        f"SELECT account_no FROM ({' UNION ALL '.join(counts)}) GROUP BY 1 HAVING sum(n) <= {_MOST_ROWS} "  # noqa: S608  # as above
         f"ORDER BY sum(p) DESC, hash(account_no), account_no LIMIT {count}"
     )
-    return sorted(map(int, found["account_no"]))
+    return sorted(map(int, numbers["account_no"]))
 
 
 def _read_tables(history: History, sources: Sequence[str], numbers: Sequence[int]) -> Tables:
-    """The canonical rows of some accounts, as `History.from_rows` takes them."""
+    """Read the canonical rows of some accounts, as `History.from_rows` takes them."""
     those = ", ".join(map(str, numbers)) or "-1"
     return {
         table: history.query_arrow(

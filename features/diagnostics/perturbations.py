@@ -1,4 +1,4 @@
-"""Hindsight: what of a history could be known at an instant, and the same history with another future."""
+"""Perturbations of a history for the leak tests: its future removed or changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
 _LATER_DAYS = 3
-# What a ticket tells later than its opening: when, and what comes with it.
+# Facts of a ticket after its opening: the time, and the values that come with it.
 LATER = MappingProxyType({"first_response_at": (), "resolved_at": ("csat", "reopened", "escalated")})
 
 
@@ -31,7 +31,7 @@ def is_outcome_visible(ticket: Row, when: int, as_of: int, own: int | None = Non
     Args:
         ticket: A row.
         when: When the response or resolution came.
-        as_of: Where is looked from.
+        as_of: The instant of the snapshot.
         own: When it became known, where that is recorded.
     """
     opening = Opening(ticket["opened_at"], ticket["known_at"], ticket.get("first_known_at"))
@@ -39,36 +39,39 @@ def is_outcome_visible(ticket: Row, when: int, as_of: int, own: int | None = Non
 
 
 def truncate_future(tables: Tables, as_of: int) -> Tables:
-    """The history as it could be known then."""
-    return _altered(tables, as_of, lambda table, row: None, lambda row, when: None)  # noqa: ARG005  # all is forgotten
+    """Return the history as it was known at `as_of`."""
+    return _replace_invisible(tables, as_of, lambda table, row: None, lambda row, when: None)  # noqa: ARG005  # all is forgotten
 
 
 def perturb_future(tables: Tables, as_of: int) -> Tables:
-    """The history with another future: later and other values."""
+    """Return the history with another future: later times and other values."""
     later = as_of + _LATER_DAYS * DAY
-    return _altered(
-        tables, as_of, _strange, lambda row, column: later if column in LATER else _other("tickets", row, column)
+    return _replace_invisible(
+        tables,
+        as_of,
+        _change_row,
+        lambda row, column: later if column in LATER else _change_value("tickets", row, column),
     )
 
 
-def _altered(
-    tables: Tables, as_of: int, unseen: Callable[[str, Row], Row | None], untold: Callable[[Row, str], Any]
+def _replace_invisible(
+    tables: Tables, as_of: int, replace_row: Callable[[str, Row], Row | None], replace_value: Callable[[Row, str], Any]
 ) -> Tables:
-    """The history with each row that can't be seen as `unseen` makes it, and each later fact as `untold` does."""
-    found: Tables = {"accounts": tables["accounts"]}
+    """Return the history with what is not visible at `as_of` replaced: whole rows, and later facts of tickets."""
+    altered: Tables = {"accounts": tables["accounts"]}
     for table in (t for t in tables if t != "accounts"):
-        found[table] = []
+        altered[table] = []
         for row in tables[table]:
-            kept: Row | None = row
+            changed: Row | None = row
             if not is_visible(table, row, as_of):
-                kept = unseen(table, row)
+                changed = replace_row(table, row)
             elif table == "tickets":
-                kept = row | {column: untold(row, column) for column in _untold(row, as_of)}
-            found[table] += [kept] if kept else []
-    return found
+                changed = row | {column: replace_value(row, column) for column in _list_invisible_columns(row, as_of)}
+            altered[table] += [changed] if changed else []
+    return altered
 
 
-def _untold(ticket: Row, as_of: int) -> Iterator[str]:
+def _list_invisible_columns(ticket: Row, as_of: int) -> Iterator[str]:
     for when, outcome in LATER.items():
         if ticket[when] is None or not is_outcome_visible(
             ticket, ticket[when], as_of, ticket.get(when.replace("_at", "_known_at"))
@@ -76,12 +79,14 @@ def _untold(ticket: Row, as_of: int) -> Iterator[str]:
             yield from (when, *outcome)
 
 
-def _strange(table: str, row: Row) -> Row:
-    return row | {column: _other(table, row, column) for column in TABLES[table].columns if column != "account_id"}
+def _change_row(table: str, row: Row) -> Row:
+    return row | {
+        column: _change_value(table, row, column) for column in TABLES[table].columns if column != "account_id"
+    }
 
 
-def _other(table: str, row: Row, column: str) -> Any:
-    """Another value than the row has there; times are later."""
+def _change_value(table: str, row: Row, column: str) -> Any:
+    """Return a value other than the row's; a time moves later."""
     spec: Column = TABLES[table].columns[column]
     value = row[column]
     if spec.kind == TIME:

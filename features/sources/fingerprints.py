@@ -1,4 +1,4 @@
-"""From which day on each row could be seen: what tells whether an old snapshot would still come out the same."""
+"""Checksums of the rows by the day they became visible: an old snapshot is valid while those before it agree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from features.core.sql_text import SqlText
 from features.definitions.feature import DAY
 from features.definitions.visibility_rule import SQL, Opening, outcome_event_time, outcome_known_at, visible_from
 
-# A number changes when an account of an earlier id comes; the others are of no snapshot.
+# account_no changes when an account with a smaller id arrives; no snapshot contains the other columns.
 _UNSEEN = {
     "accounts": "account_no, name, owner_email, owner_timezone, merged_into, merged_at",
     "usage": "account_no, event_id",
@@ -23,9 +23,10 @@ _COLUMNS = {
 
 
 def days(table: str) -> Iterator[str]:
-    """SQL queries of (source, day, hashes): of what could be seen from the midnight that ends a day on, a checksum.
+    """Yield SQL queries of (source, day, hashes): a checksum of the facts first visible at the midnight after each day.
 
-    Days are counted from 1970, in UTC. What a row tells at several times is several facts, as in `definitions.streams`.
+    Days are counted from 1970, in UTC. A row with several dated facts counts once for each, as in
+    `definitions.streams`.
     """
     if table == "accounts":
         yield _query(table, "hash(r)", "created_at")
@@ -52,7 +53,7 @@ def _hash(which: str) -> str:
 
 
 def _query(table: str, hashes: str, when: str, *, source: str | None = None) -> str:
-    # What never happened has no day, and is left out.
+    # A fact that never happened has no day, and is left out.
     day = f"({when}) // {DAY}"
     columns = "*" if source else f"* EXCLUDE ({_UNSEEN.get(table, 'account_no')})"
     rows = f"(SELECT {columns} FROM main.{table}) r"

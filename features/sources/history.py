@@ -1,4 +1,4 @@
-"""One company's clean history: its canonical tables in an embedded DuckDB, in the order of account and time."""
+"""A company's canonical tables in an embedded DuckDB, ordered by account and time."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from features.sources.validation import ValidatedTable
 
 
 class History:
-    """The tables of a company, or of a few posted accounts; close it, or use it as a context.
+    """The canonical tables of a company, or of a few posted accounts; close it, or use it in a `with` statement.
 
     Attributes:
-        sources: The event tables that are there, in contract order.
-        attributes: The mapped columns of accounts that describe it, each with its stored type.
-        catalog: The features that are made of it.
-        checked: What came of each table; empty for posted rows, which are checked before they get here.
-        engine: Where its snapshots are computed.
-        cache: The file that holds it; None for posted rows.
-        arrays: Posted rows, for what needs no database; None for a company's.
+        sources: The event tables that it has, in contract order.
+        attributes: The mapped columns that describe an account, each with its stored type.
+        catalog: The features to compute.
+        checked: The result of validating each table; empty for posted rows, which are checked before.
+        engine: The engine that computes snapshots.
+        cache: The file that holds the tables; None for posted rows.
+        arrays: Posted rows as arrays, for work that needs no database; None for a company.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # one for each attribute
@@ -65,72 +65,105 @@ class History:
 
     @classmethod
     def open(cls, settings: Settings, progress: Progress | None = None) -> Self:
-        """The tables that the settings map: read and checked, unless they were and no source has changed since.
+        """Open the tables that the settings map; read and validate the sources if any has changed since the last time.
+
+        Args:
+            settings: The company's.
+            progress: Called as each table is read.
 
         Raises:
             SourceError: A source can't be read, lacks a column, or is empty.
             QualityError: Too many of a table's rows are bad.
             FeatureError: The company's own features can't be used.
+
+        Examples:
+            >>> import tempfile
+            >>> from pathlib import Path
+            >>> from features.settings.load import load_settings
+            >>> toml = '''
+            ... company.name = "Harbour Ltd"
+            ... paths.var = "var"
+            ... sources.customers.path = "customers.csv"
+            ... sources.orders.path = "orders.csv"
+            ... tables.accounts = { source = "customers", columns = { account_id = "id", created_at = "since" } }
+            ... tables.purchases.source = "orders"
+            ... tables.purchases.columns = { account_id = "customer", purchased_at = "date", amount = "total" }
+            ... churn.cohort.kind = "active"
+            ... churn.label.kind = "no_purchase"
+            ... '''
+            >>> with tempfile.TemporaryDirectory() as name:
+            ...     folder = Path(name)
+            ...     _ = (folder / "garrison.toml").write_text(toml)
+            ...     pd.DataFrame({"id": ["A", "B"], "since": "2023-01-01"}).to_csv(folder / "customers.csv")
+            ...     orders = pd.DataFrame({"customer": ["A", "B", "A"], "date": "2024-01-05", "total": [10, 20, 30]})
+            ...     orders.to_csv(folder / "orders.csv")
+            ...     with History.open(load_settings(folder / "garrison.toml")) as history:
+            ...         totals = history.query("SELECT account_id, sum(amount) AS total FROM purchases GROUP BY ALL")
+            ...         sources = history.sources
+            >>> sources
+            ('purchases',)
+            >>> {row.account_id: float(row.total) for row in totals.sort_values("account_id").itertuples()}
+            {'A': 40.0, 'B': 20.0}
         """
         catalog = Catalog.for_company(settings)
         return cls._of(settings, table_cache.open_cache(settings, progress), catalog)
 
     @classmethod
     def reopen(cls, settings: Settings, key: str) -> Self | None:
-        """The tables as they were when a file of that key was made, whatever came since; None where it is gone.
+        """Open the tables of the cached file with that key, even if sources have changed; None where it was removed.
 
         Raises:
             FeatureError: The company's own features can't be used.
         """
-        found = table_cache.reopen_cache(settings, key)
-        return None if found is None else cls._of(settings, found, Catalog.for_company(settings))
+        cache = table_cache.reopen_cache(settings, key)
+        return None if cache is None else cls._of(settings, cache, Catalog.for_company(settings))
 
     @classmethod
-    def _of(cls, settings: Settings, found: CachedTables, catalog: Catalog) -> Self:
-        connection = duckdb.connect(found.file, read_only=True, config=table_cache.LIMITS)
+    def _of(cls, settings: Settings, cache: CachedTables, catalog: Catalog) -> Self:
+        connection = duckdb.connect(cache.file, read_only=True, config=table_cache.LIMITS)
         connection.execute("SET TimeZone = 'UTC'")
-        tables = [c.table for c in found.checked]
+        tables = [c.table for c in cache.checked]
         return cls(
-            lambda: connection, tables, list_attributes(settings), catalog, found.checked, settings.engine, found
+            lambda: connection, tables, list_attributes(settings), catalog, cache.checked, settings.engine, cache
         )
 
     @classmethod
     def from_rows(
         cls, settings: Settings, tables: Mapping[str, Sequence[Mapping[str, Any]]], catalog: Catalog | None = None
     ) -> Self:
-        """The history of posted accounts.
+        """Build the history of a few accounts from their rows.
 
         Args:
-            settings: The company's, for the attributes that its accounts have.
-            tables: Canonical rows by table: instants in whole µs, decimals as Decimal. A table that is not
-                given is a missing source; one with no rows is a source that has seen nothing.
-            catalog: By default the company's, whose own code then runs if it has changed.
+            settings: The company's, for the attributes of accounts.
+            tables: Canonical rows by table: instants in whole µs, decimals as Decimal. A missing
+                table is a missing source; one with no rows is a source without events.
+            catalog: By default the company's; its own code then runs if it has changed.
         """
-        described = list_attributes(settings)
+        attributes = list_attributes(settings)
         accounts = sorted(tables["accounts"], key=itemgetter("account_id"))
         numbers = {row["account_id"]: n for n, row in enumerate(accounts)}
-        found = {}
+        arrow_tables = {}
         for table, rows in {**tables, "accounts": accounts}.items():
             kinds = {c: arrow_type(column) for c, column in TABLES[table].columns.items()}
-            kinds |= {c: arrow_type_of(kind) for c, kind in described} if table == "accounts" else {}
+            kinds |= {c: arrow_type_of(kind) for c, kind in attributes} if table == "accounts" else {}
             columns = {c: pa.array([row.get(c) for row in rows], kind) for c, kind in kinds.items()}
             columns["account_no"] = pa.array([numbers.get(row["account_id"]) for row in rows], pa.int32())
-            found[table] = pa.table(columns)
+            arrow_tables[table] = pa.table(columns)
         return cls(
-            lambda: _load_tables(found),
+            lambda: _load_tables(arrow_tables),
             list(tables),
-            described,
+            attributes,
             catalog or Catalog.for_company(settings),
-            arrays=ArrayTables(found),
+            arrays=ArrayTables(arrow_tables),
         )
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        """Opened when something first asks for it: posted rows seldom need a database."""
+        """Return the connection, opened at first use: posted rows seldom need a database."""
         return self._connect()
 
     def query(self, sql: str, **frames: pd.DataFrame) -> pd.DataFrame:
-        """Run SQL over the canonical tables, with frames as tables beside them."""
+        """Run SQL over the canonical tables, with the given frames as further tables."""
         for name, frame in frames.items():
             self._connection.register(name, frame)
         try:
@@ -140,7 +173,7 @@ class History:
                 self._connection.unregister(name)
 
     def query_arrow(self, sql: str, **parameters: int) -> pa.Table:
-        """Run SQL with named parameters over the canonical tables; several threads may at once.
+        """Run SQL with named parameters over the canonical tables; safe from several threads at once.
 
         Rows come in the order of the table that they are read from.
         """
@@ -148,72 +181,72 @@ class History:
             return cursor.sql(sql, params=parameters).to_arrow_table()
 
     def read_accounts(self, first: int, last: int) -> pa.Table:
-        """The accounts with these numbers, which are places in the order of their ids."""
+        """Read the accounts whose numbers, places in the order of their ids, are from `first` to `last`."""
         if self.arrays:
             return self.arrays.tables["accounts"].slice(first, last - first + 1).drop_columns("account_no")
         sql = "SELECT * EXCLUDE account_no FROM accounts WHERE account_no BETWEEN $first AND $last ORDER BY account_no"
         return self.query_arrow(sql, first=first, last=last)
 
     def split_accounts(self, events: int, accounts: int) -> list[tuple[int, int]]:
-        """First and last numbers of accounts that divide the company in parts of about so many events or accounts."""
+        """Split the accounts into ranges of numbers (first, last) with about so many events or accounts each."""
         count = self.count_rows()
         number = max(1, -(-sum(map(self.count_rows, self.sources)) // events), -(-count // accounts))
         edges = [count * n // number for n in range(number + 1)]
         return [(first, after - 1) for first, after in pairwise(edges)]
 
     def count_rows(self, table: str = "accounts") -> int:
-        """The number of rows of a canonical table."""
+        """Count the rows of a canonical table."""
         if self.arrays:
             return int(self.arrays.tables[table].num_rows)
         return int(self._connection.table(table).count("*").fetchall()[0][0])
 
     def read_rows(self, table: str, account_id: str) -> list[dict[str, Any]]:
-        """The canonical rows of one account, in the form that `posted` takes."""
+        """Read the canonical rows of one account, in the form that `from_rows` takes."""
         rows = self._connection.sql(f"SELECT * FROM {table} WHERE account_id = ?", params=[account_id])
         return rows.to_arrow_table().to_pylist()
 
     def open_cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection to the canonical tables for one thread alone, to be closed."""
+        """Open a connection to the canonical tables for one thread; the caller closes it."""
         return self._connection.cursor()
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """Those of the catalog whose sources are there."""
+        """Return the features of the catalog whose sources it has."""
         return self.catalog.select_account_features(self.sources)
 
     @property
     def all_began(self) -> int:
-        """The instant from which every source has events, in µs: the latest of their first ones."""
+        """Return the instant from which every source has events, in µs: the latest of their first ones."""
         return max(self._extremes("min"))
 
     @property
     def last_event(self) -> int:
-        """The latest event's instant, in µs."""
+        """Return the latest event's instant, in µs."""
         return max(self._extremes("max"))
 
-    def _extremes(self, which: str) -> list[int]:
+    def _extremes(self, function: str) -> list[int]:
         if not self.sources:
             raise SourceError("no event table is mapped", hint="Map at least one of tickets, usage and purchases")
-        each = " UNION ALL ".join(f"SELECT {which}({TABLES[t].time}) AS t FROM {t}" for t in self.sources)
-        return [int(t) for t in self.query(each)["t"].dropna()]
+        times = " UNION ALL ".join(f"SELECT {function}({TABLES[t].time}) AS t FROM {t}" for t in self.sources)
+        return [int(t) for t in self.query(times)["t"].dropna()]
 
     def compute_fingerprint(self) -> str:
-        """16 hexadecimal digits that change when any row of any table does, whatever the order of rows."""
-        each = [
+        """Return 16 hexadecimal digits that change with any row of any table, but not with the order of rows."""
+        checksums = [
             self.query(f"SELECT count(*) AS n, sum(hash(r)::HUGEINT)::VARCHAR AS h FROM {t} AS r") for t in self.tables
         ]
-        text = "|".join(f"{t}:{f['n'].iloc[0]}:{f['h'].iloc[0]}" for t, f in zip(self.tables, each, strict=True))
+        text = "|".join(f"{t}:{f['n'].iloc[0]}:{f['h'].iloc[0]}" for t, f in zip(self.tables, checksums, strict=True))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def read_fingerprints(self, as_of: datetime) -> dict[str, str] | None:
-        """By table, a number that changes with what could be seen at `as_of`; None if that isn't a midnight UTC."""
+        """Return, by table, a checksum of the facts visible at `as_of`; None if that is no midnight UTC."""
         if not self.checked or to_micros(as_of) % DAY:
             return None
         sql = "SELECT source, sum(hashes)::VARCHAR FROM days WHERE day < ? GROUP BY source"
         return dict(self._connection.execute(sql, [to_micros(as_of) // DAY]).fetchall())
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Close the connection and free its memory."""
         if self.arrays is None or "_connection" in vars(self):
             self._connection.close()
 
@@ -227,7 +260,7 @@ class History:
 
 
 def _load_tables(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
-    """A database in memory with a few rows."""
+    """Load a few rows into a database in memory."""
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
     for table, rows in tables.items():

@@ -1,8 +1,7 @@
-"""Who is who: other systems' ids to accounts over time, accounts that were merged, and what is doubtful of either.
+"""Identity resolution in SQL: ids of other systems to accounts over time, merged accounts, conflicts of both.
 
-All of it is SQL. An id is believed of one account at a time; where two are claimed at once, neither is. What is
-made on the way lies in the schema `identity`: `spans` and `doubts` of ids, `bearers` of events, `examples` of ids
-that led nowhere.
+An id names one account at a time; where two accounts claim it at once, neither gets it. The schema `identity` holds
+the look-up tables: `spans` and `doubts` of ids, `bearers` of events, `examples` of ids that match no account.
 """
 
 from __future__ import annotations
@@ -24,52 +23,56 @@ EXTERNAL, DOUBTED = '"=external"', '"=doubted"'
 
 
 def describe_orphan(system: str) -> str:
-    """The reason of a row whose id names no account at its time."""
+    """Return the reason for a row whose id names no account at its time."""
     return f"account_id is not among the identities of {system}"
 
 
 def describe_conflict(system: str) -> str:
-    """The reason of a row whose id names several accounts at its time."""
+    """Return the reason for a row whose id names several accounts at its time."""
     return f"account_id names several accounts in {system}"
 
 
 def resolve_ids(rows: str, spec: TableMap, time: str) -> str:
-    """SQL of staged rows whose `.account_id` is the account behind the external id that it was, at the row's time.
+    """Return SQL of staged rows in which `.account_id`, an external id, is replaced by the account it names.
+
+    The look-up is valid at the row's time.
 
     Args:
-        rows: SQL of them.
-        spec: Of their table; without a system the rows stay as they are.
+        rows: SQL of the staged rows.
+        spec: Settings of their table; without a system the rows stay as they are.
         time: The column that dates them.
 
     Returns:
-        The rows with `EXTERNAL`, the id looked up, and `DOUBTED`, whether it names several accounts then.
+        The rows with `EXTERNAL`, the id looked up, and `DOUBTED`, true if it names several accounts then.
     """
     if not spec.system:
         return rows
-    # A domain is found after the last @, in an address as in a domain alone; whose it is, identities say.
-    given = quote_identifier(".account_id")
-    external = f"lower(split_part({given}, '@', -1))" if spec.match == "email_domain" else given
+    # The domain follows the last @ of an address; text without @ is the domain itself.
+    typed = quote_identifier(".account_id")
+    external = f"lower(split_part({typed}, '@', -1))" if spec.match == "email_domain" else typed
 
-    def within(table: str, name: str) -> str:
+    def join_valid(table: str, name: str) -> str:
         of_system = f"(SELECT * FROM identity.{table} WHERE system = {quote_literal(str(spec.system))}) {name}"
         at = f"e.{quote_identifier('.' + time)}"
         return f"{of_system} ON {name}.external_id = e.{EXTERNAL} AND {at} >= {name}.starts AND {at} < {name}.ends"
 
     return (
-        f"SELECT e.* REPLACE (s.account_id AS {given}), d.external_id IS NOT NULL AS {DOUBTED} "
+        f"SELECT e.* REPLACE (s.account_id AS {typed}), d.external_id IS NOT NULL AS {DOUBTED} "
         f"FROM (SELECT *, {external} AS {EXTERNAL} FROM ({rows})) e "
-        f"LEFT JOIN {within('spans', 's')} LEFT JOIN {within('doubts', 'd')}"
+        f"LEFT JOIN {join_valid('spans', 's')} LEFT JOIN {join_valid('doubts', 'd')}"
     )
 
 
 def fold_domain(external: str, system: str, settings: Settings) -> str:
-    """SQL of an identity's external id, in lower case and without a leading @ where it is a domain."""
-    return f"CASE WHEN {system} IN ({_list_domain_systems(settings)}) THEN ltrim(lower({external}), '@') ELSE {external} END"
+    """Return SQL of an identity's external id; a domain in lower case and without a leading @."""
+    systems = _list_domain_systems(settings)
+    return f"CASE WHEN {system} IN ({systems}) THEN ltrim(lower({external}), '@') ELSE {external} END"
 
 
 def is_address(settings: Settings) -> str:
-    """SQL of whether a staged row of identities gives an address for a domain: it speaks for one person alone."""
-    return f"{quote_identifier('.system')} IN ({_list_domain_systems(settings)}) AND contains({quote_identifier('.external_id')}, '@')"
+    """Return SQL that is true where a staged identity gives an e-mail address instead of a domain."""
+    system, external = quote_identifier(".system"), quote_identifier(".external_id")
+    return f"{system} IN ({_list_domain_systems(settings)}) AND contains({external}, '@')"
 
 
 def _list_domain_systems(settings: Settings) -> str:
@@ -78,7 +81,7 @@ def _list_domain_systems(settings: Settings) -> str:
 
 
 def flag_conflicts(staged: str, table: str, settings: Settings) -> str:
-    """SQL of staged rows with the `why` that only all rows together tell: conflicts of identities, endless merges."""
+    """Return SQL of staged rows with the faults that only all rows together show: contested ids, dangling merges."""
     if table == "identities":
         return _flag_contested_ids(staged)
     if table == "accounts" and "merged_into" in settings.tables["accounts"].columns:
@@ -87,9 +90,9 @@ def flag_conflicts(staged: str, table: str, settings: Settings) -> str:
 
 
 def _flag_contested_ids(staged: str) -> str:
-    """Those that overlap a time in which their id is claimed for several accounts are not believed.
+    """Flag identities that overlap a time in which several accounts claim their id.
 
-    A claim counts even if its row is bad for another reason: it is known that someone else was meant.
+    A claim counts even if its row is bad for another reason: the id may still mean another account.
     """
     of_account, of_id = ("system", "external_id", "account_id"), ("system", "external_id")
     steps = " UNION ALL ".join(
@@ -114,7 +117,7 @@ def _select_bounds() -> str:
 
 
 def _union_spans(origin: str, keys: tuple[str, ...]) -> str:
-    """SQL of spans `[starts, ends)`, those of the same keys that overlap or touch made one."""
+    """Return SQL of spans `[starts, ends)`, in which overlapping or touching spans of the same keys are united."""
     by = ", ".join(keys)
     ordered = f"OVER (PARTITION BY {by} ORDER BY starts, ends ROWS BETWEEN UNBOUNDED PRECEDING AND"
     each = f"SELECT DISTINCT {by}, starts, ends FROM {origin} WHERE starts < ends"
@@ -125,7 +128,10 @@ def _union_spans(origin: str, keys: tuple[str, ...]) -> str:
 
 
 def _flag_dangling_merges(staged: str) -> str:
-    """Accounts whose merges do not end in one that stands: each is walked to from there, once."""
+    """Flag accounts whose chain of merges ends in no existing account.
+
+    Each chain is climbed once, from its end.
+    """
     up, known = "merged_into", "(SELECT account_id FROM good)"
     return f"""
         WITH RECURSIVE known AS MATERIALIZED ({staged}),
@@ -139,17 +145,17 @@ def _flag_dangling_merges(staged: str) -> str:
 
 
 def _climb(origin: str, up: str, start: str, name: str) -> str:
-    """The body of a recursive query `name`: accounts where `start` holds, and all that lead `up` to them."""
+    """Return the body of a recursive query `name`: accounts where `start` holds, and all that lead `up` to them."""
     climbed = f"SELECT o.account_id FROM {origin} o JOIN {name} ON o.{up} = {name}.account_id"
     return f"SELECT account_id FROM {origin} WHERE {start} UNION ALL {climbed}"
 
 
 def assign_to_survivors(rows: str, table: str, settings: Settings) -> str:
-    """SQL of a canonical table's rows as accounts bear them, once some were merged into others.
+    """Return SQL of a canonical table's rows, with the events of merged accounts assigned to their survivors.
 
-    An event of a merged account dated before `merged_at` stays its own, and the survivor gets a copy that is known
-    at `merged_at` at the earliest, its `first_known_at` being when it was known at all; a later event is the
-    survivor's alone. So a row is a copy if and only if it has a `first_known_at`.
+    An event of a merged account dated before `merged_at` stays with it. The survivor gets a copy that is known at
+    `merged_at` at the earliest; the copy's `first_known_at` is when the event itself was known. A later event belongs
+    to the survivor only. So a row is a copy if and only if it has a `first_known_at`.
     """
     if table not in EVENTS or "merged_into" not in settings.tables["accounts"].columns:
         return rows
@@ -164,11 +170,11 @@ def assign_to_survivors(rows: str, table: str, settings: Settings) -> str:
 
 
 def build_lookup_tables(connection: duckdb.DuckDBPyConnection, table: str, staged: str) -> None:
-    """Draw from `accounts` and `identities`, once they are made, what later tables and the report ask of them.
+    """Build the look-up tables from `accounts` and `identities`, for later tables and the report.
 
     Args:
         connection: Holds the canonical tables.
-        table: The one just made.
+        table: The canonical table just built.
         staged: SQL of its rows, the bad ones with `why`.
     """
     made = {}
@@ -179,7 +185,7 @@ def build_lookup_tables(connection: duckdb.DuckDBPyConnection, table: str, stage
             "examples": "SELECT '' AS \"table\", '' AS why, '' AS external_id, 0::BIGINT AS n LIMIT 0",
         }
     if table in {"accounts", "identities"}:
-        # Without any identities both are empty.
+        # Without identities both tables are empty.
         believed = "SELECT * FROM main.identities" if table == "identities" else _NONE
         several = f"SELECT * FROM ({staged}) WHERE why = {quote_literal(SEVERAL)}" if table == "identities" else _NONE
         made["spans"] = _union_spans(
@@ -192,8 +198,8 @@ def build_lookup_tables(connection: duckdb.DuckDBPyConnection, table: str, stage
 
 _NO_ROW = "'' AS system, '' AS external_id, '' AS account_id, 0::BIGINT AS valid_from, 0::BIGINT AS valid_until"
 _NONE = f"SELECT {_NO_ROW} LIMIT 0"
-# Who bears the events of a merged account, itself first, from when and until when. A survivor that was itself merged
-# before it got there never bears them.
+# To whom the events of a merged account belong, from when and until when; first to the account itself. A survivor
+# that was itself merged earlier never gets them.
 _CHAINS = f"""
     WITH RECURSIVE chain AS (
         SELECT account_id, account_id AS bearer, CAST({EVER} AS BIGINT) AS since, merged_at AS until,
@@ -208,10 +214,10 @@ _CHAINS = f"""
 def store_examples(
     connection: duckdb.DuckDBPyConnection, spec: TableMap, table: str, rows: TableMapping, file: Path
 ) -> None:
-    """Keep for the report the commonest ids that led nowhere, from a table's quarantine file."""
+    """Store the commonest ids that match no account, from a table's quarantine file, for the report."""
     if not spec.system:
         return
-    external = f"CAST({rows.given['account_id']} AS VARCHAR)"
+    external = f"CAST({rows.raw_values['account_id']} AS VARCHAR)"
     shown = _DOMAIN if spec.match == "email_domain" else _HIDDEN
     reasons = ", ".join(quote_literal(why) for why in (describe_orphan(spec.system), describe_conflict(spec.system)))
     bad = f"SELECT raw AS {ROWS}, why FROM read_parquet({quote_literal(str(file))}) WHERE why IN ({reasons})"
@@ -223,13 +229,13 @@ def store_examples(
     )
 
 
-# Of an address its domain alone: no person is named in a report.
+# Show only the domain of an address: a report names no person.
 _DOMAIN = "lower(split_part(external_id, '@', -1))"
 _HIDDEN = f"CASE WHEN contains(external_id, '@') THEN '…@' || {_DOMAIN} ELSE external_id END"
 _BY_ID = f"SELECT system || ' ' || {_HIDDEN} FROM"
 _HAS = "(SELECT account_id FROM main.accounts)"
 _ROOTED = _climb("main.accounts", "parent_id", f"parent_id IS NULL OR parent_id NOT IN {_HAS}", "rooted")
-# What the report counts and shows: each a query of one column.
+# Queries of one column each, for the report to count and show.
 LISTS = MappingProxyType(
     {
         "conflicts": f"{_BY_ID} identity.doubts GROUP BY system, external_id",
@@ -244,6 +250,6 @@ LISTS = MappingProxyType(
 )
 
 
-def list_examples(what: str) -> str:
-    """SQL of (name, n): the first few of one of `LISTS`, and of how many."""
-    return f"SELECT name, count(*) OVER () AS n FROM ({LISTS[what]}) AS t(name) ORDER BY name LIMIT {SHOWN}"
+def list_examples(name: str) -> str:
+    """Return SQL of (name, n): the first few names of one of `LISTS`, and the number of all."""
+    return f"SELECT name, count(*) OVER () AS n FROM ({LISTS[name]}) AS t(name) ORDER BY name LIMIT {SHOWN}"

@@ -1,7 +1,7 @@
-"""Reaching a company's sources, and the SQL that maps their rows to the canonical columns.
+"""Connection to a company's sources, and the SQL that maps their rows to the canonical columns.
 
-Sources are met through Ibis and land in DuckDB, in the schema `source`; mapping and casting happen there, so
-that one row that can't be read costs that row and not the run.
+Ibis reads the sources into DuckDB, in the schema `source`. Mapping and casting happen there, so that an unreadable
+row costs that row and not the run.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from features.settings import Settings, Source, Value
 
 # The raw rows' name in a mapping's SQL; no column of a source will be called so.
 ROWS = '"=raw"'
-# ISO alone: DuckDB would read over whatever follows a time, be it an offset after a space, UTC or PM.
+# ISO only: DuckDB ignores whatever follows a time, such as an offset after a space, UTC or PM.
 _LOCAL = r"^\d{4}-\d{1,2}-\d{1,2}([T ][\d:.]+)?$"
 _ZONED = r"^(\d{4}-\d{1,2}-\d{1,2}[T ][\d:.]+) ?(?:[zZ]|UTC|GMT|([+-]\d\d(?::?\d\d)?))$"
 
 
 def attach_sources(backend: ibis.BaseBackend, settings: Settings) -> None:
-    """Make every source a view or table in the schema `source` of a DuckDB backend.
+    """Attach every source as a view or table in the schema `source` of a DuckDB backend.
 
     Raises:
-        SourceError: A file or database table is missing or can't be read; named with its key.
+        SourceError: A file or database table is missing or can't be read; the message names its key.
     """
     backend.raw_sql("CREATE SCHEMA source; SET search_path = 'source'; SET TimeZone = 'UTC'")
     for name, source in settings.sources.items():
@@ -42,7 +42,7 @@ def attach_sources(backend: ibis.BaseBackend, settings: Settings) -> None:
 
 
 def list_files(source: Source, folder: Path) -> list[Path] | None:
-    """The files that a source is read from, those that are there; None where it is a database on a server."""
+    """Return the existing files that a source is read from; None for a database on a server."""
     if source.path is None:
         url = str(source.url)
         return [folder / url.removeprefix("sqlite:///")] if url.startswith("sqlite:///") else None
@@ -53,17 +53,17 @@ def list_files(source: Source, folder: Path) -> list[Path] | None:
 
 
 def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
-    found = list_files(source, folder)
+    paths = list_files(source, folder)
     where = folder / str(source.path)
-    if not found:
+    if not paths:
         raise SourceError(f"sources.{name}.path names no file", found=str(where), hint="Correct the path in the TOML")
-    listed = "[" + ", ".join(quote_literal(str(f)) for f in found) + "]"
-    suffixes = "".join(found[0].suffixes[-2:]).lower()
+    literals = "[" + ", ".join(quote_literal(str(f)) for f in paths) + "]"
+    suffixes = "".join(paths[0].suffixes[-2:]).lower()
     if suffixes.endswith(".parquet"):
-        reader = f"read_parquet({listed}, union_by_name = true)"
+        reader = f"read_parquet({literals}, union_by_name = true)"
     elif re.search(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", suffixes):
-        # All as text: casting is the contract's business, row by row.
-        reader = f"read_csv({listed}, all_varchar = true, header = true, union_by_name = true, nullstr = '')"
+        # All as text: the contract casts, row by row.
+        reader = f"read_csv({literals}, all_varchar = true, header = true, union_by_name = true, nullstr = '')"
     else:
         raise SourceError(
             f"sources.{name}.path has no known format", found=str(where), hint="Use CSV, CSV.gz or Parquet"
@@ -79,7 +79,7 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
     shown = hide_password(url)
     if url.startswith("sqlite:///"):
         file = folder / url.removeprefix("sqlite:///")
-        # SQLite would make an empty database where there is none.
+        # SQLite would create an empty database where there is none.
         if not file.exists():
             raise SourceError(f"sources.{name}.url names no file", found=str(file), hint="Correct the url in the TOML")
         url = f"sqlite:///{file.absolute()}"
@@ -89,7 +89,7 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
             # All as text, as from a file: a column of UUIDs or one odd value must not cost the table.
             plain = {c: "string" for c, kind in typed.schema().items() if not kind.is_nested()}
             rows = typed.cast(plain).to_pyarrow()
-    except Exception as error:  # noqa: BLE001  # every backend has errors of its own; all mean that it can't be had
+    except Exception as error:  # noqa: BLE001  # every backend raises errors of its own; all mean that it can't be read
         reason = hide_password(summarize_error(error).replace(url, shown))
         raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", found=reason) from None
     backend.create_table(name, rows, database="source")
@@ -97,7 +97,7 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
 
 @dataclass(frozen=True)
 class _ClosableBackend:
-    """Gives an Ibis backend the `close` that contextlib knows."""
+    """An Ibis backend with the `close` that contextlib calls."""
 
     backend: ibis.BaseBackend
 
@@ -111,22 +111,22 @@ class TableMapping:
 
     Args:
         origin: FROM clause of the raw rows, under the name `ROWS`.
-        columns: Canonical column to the SQL of its value, null where it is missing or can't be read.
-        given: Canonical column to the SQL that says whether the raw row has anything there.
+        columns: Canonical column to the SQL of its value; null where it is missing or can't be read.
+        raw_values: Canonical column to the SQL of its raw value; null where the raw row has none.
         kinds: Canonical column, or attribute of accounts, to its contract.
     """
 
     origin: str
     columns: dict[str, str]
-    given: dict[str, str]
+    raw_values: dict[str, str]
     kinds: dict[str, Column]
 
 
 def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> TableMapping:
-    """The SQL that maps one table, checked against the columns that its source has.
+    """Build the SQL that maps one table, and check it against the columns of its source.
 
     Raises:
-        SourceError: A mapped column is not there, or a query or SQL expression is wrong.
+        SourceError: A mapped column does not exist, or a query or SQL expression is wrong.
     """
     spec = settings.tables[table]
     rows = f"source.{quote_identifier(spec.source)}" if spec.source else f"({spec.query})"
@@ -141,7 +141,7 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         ) from error
     types = {row[0]: str(row[1]) for row in described}
     kinds = dict(TABLES[table].columns)
-    columns, given = {}, {}
+    columns, raw_values = {}, {}
     for column, value in spec.columns.items():
         kinds.setdefault(column, Column(value.kind))
         origin_column = "=" + column if value.sql else value.column
@@ -149,20 +149,20 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
             hint = nearest(origin_column, (c for c in types if not c.startswith("=")))
             raise SourceError(f"tables.{table}.columns.{column}: the source has no column {origin_column!r}", hint=hint)
         raw, kind = _select_raw(value, origin_column, types)
-        given[column] = raw
+        raw_values[column] = raw
         zone = settings.zone(table).key
         columns[column] = _cast(raw, kind, kinds[column].kind, zone=zone, form=value.format)
     event = TABLES[table].time
     if event and "known_at" in kinds:
         lag = spec.lag // timedelta(microseconds=1)
-        own, raw = columns.get("known_at", "NULL"), given.get("known_at", "NULL")
-        # One that is there and can't be read is no gap: filled, it would let the event be known too early.
+        own, raw = columns.get("known_at", "NULL"), raw_values.get("known_at", "NULL")
+        # Do not fill an unreadable known_at: the event would count as known too early.
         columns["known_at"] = f"CASE WHEN ({raw}) IS NULL THEN {columns[event]} + {lag} ELSE {own} END"
-    return TableMapping(origin, columns, given, kinds)
+    return TableMapping(origin, columns, raw_values, kinds)
 
 
 def _select_raw(value: Value, column: str | None, types: dict[str, str]) -> tuple[str, str]:
-    """The raw value with empty text and NaN as null, and its DuckDB type."""
+    """Return SQL of the raw value, with empty text and NaN as null, and its DuckDB type."""
     if column is None:
         constant = value.value
         sql = quote_literal(constant) if isinstance(constant, str) else str(constant)
@@ -179,7 +179,7 @@ def _select_raw(value: Value, column: str | None, types: dict[str, str]) -> tupl
 
 
 def _cast(raw: str, kind: str, wanted: str, *, zone: str, form: str | None) -> str:
-    """SQL of the canonical value; null where the raw value can't be read as it."""
+    """Return SQL of the canonical value; null where the raw value can't be cast."""
     if wanted == TIME:
         return _parse_time(raw, kind, zone=zone, form=form)
     if wanted == WHOLE:
@@ -193,7 +193,7 @@ def _cast(raw: str, kind: str, wanted: str, *, zone: str, form: str | None) -> s
 
 
 def _parse_time(raw: str, kind: str, *, zone: str, form: str | None) -> str:
-    """SQL of an instant in µs: naive times are local to `zone`, dates its midnight."""
+    """Return SQL of an instant in µs. Naive times are local to `zone`; a date is its midnight."""
     if kind.startswith("TIMESTAMP WITH TIME ZONE"):
         return f"CASE WHEN isfinite({raw}) THEN epoch_us({raw}) END"
     if kind == "VARCHAR" and form is None:
@@ -203,11 +203,11 @@ def _parse_time(raw: str, kind: str, *, zone: str, form: str | None) -> str:
         return f"coalesce(epoch_us({zoned}), {_localize(local, zone)})"
     if kind == "VARCHAR":
         parsed = f"try_strptime({raw}, {quote_literal(str(form))})"
-        # With an offset in it, what DuckDB parses is an instant already.
+        # With an offset in the format, DuckDB parses an instant.
         return f"epoch_us({parsed})" if re.search("%[zZ]", str(form)) else _localize(parsed, zone)
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
         return _localize(f"CAST({raw} AS TIMESTAMP)", zone)
-    # A number may be seconds or milliseconds of anything: not guessed, a `sql` expression can say it.
+    # A number may be seconds or milliseconds. Do not guess: a `sql` expression can convert it.
     return "CAST(NULL AS BIGINT)"
 
 
@@ -217,15 +217,15 @@ def _localize(naive: str, zone: str) -> str:
 
 
 def quote_identifier(name: str) -> str:
-    """A SQL identifier."""
+    """Quote a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def quote_literal(value: str) -> str:
-    """A SQL text literal."""
+    """Quote a value as an SQL text literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def summarize_error(error: Exception) -> str:
-    """The sentence of a database's error, without its drawing of where."""
+    """Return the first line of a database's error: later lines only mark the place in the query."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,7 +1,7 @@
-"""Events that came over HTTP, as further rows of the canonical tables.
+"""Events posted over HTTP, as further rows of the canonical tables.
 
-They lie in the state database as a log that is only added to: each posting of an event is a revision of it, with
-its place in the log. Here they are read, and joined with what the company's own tables tell of the same events.
+The state database holds them as an append-only log: each posting of an event is a revision, with its place in the
+log. This module reads the log and merges it with the same events in the company's own tables.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from features.sources import identity
 from features.sources.mapping import quote_identifier, quote_literal, summarize_error
 from features.state.tables import EVENT_LOG
 
-# The tables whose rows may come so.
+# The tables whose rows may be posted.
 SOURCES = ("tickets", "usage", "purchases")
-# Why a posted row is in no table yet.
+# The reason why a posted row is in no table yet.
 WAITING = "posted, and account_id is not in accounts yet"
-# Beside the opening: when they came, and what comes with them.
+# Facts of a ticket after its opening: their times, and the values that come with a resolution.
 LATER = ("first_response_at", "resolved_at")
 OUTCOME = ("csat", "reopened", "escalated")
 # A view of revisions in a DuckDB connection.
@@ -38,7 +38,7 @@ _KINDS = {"source": pa.string(), "event_id": pa.string(), "account_id": pa.strin
 
 
 def read_log_position(settings: Settings) -> int:
-    """The log's newest place; 0 where nothing ever came.
+    """Return the log's newest place; 0 where nothing was ever posted.
 
     Raises:
         SourceError: The state database can't be read.
@@ -48,12 +48,12 @@ def read_log_position(settings: Settings) -> int:
 
 
 def query_log_position(connection: sa.Connection) -> int:
-    """The log's newest place; 0 where it is empty."""
+    """Return the log's newest place; 0 where it is empty."""
     return int(connection.scalar(sa.select(sa.func.max(EVENT_LOG.c.seq))) or 0)
 
 
 def read_revisions(settings: Settings, until: int) -> pa.Table:
-    """All revisions up to a place of the log.
+    """Read all revisions up to a place of the log.
 
     Raises:
         SourceError: The state database can't be read.
@@ -63,13 +63,13 @@ def read_revisions(settings: Settings, until: int) -> pa.Table:
 
 
 def query_revisions(connection: sa.Connection, accounts: Sequence[str] = (), *, after: int = 0, until: int) -> pa.Table:
-    """Revisions of events, in the order of the log.
+    """Read revisions of events, in the order of the log.
 
     Args:
         connection: To the state database.
-        accounts: Whose; everybody's where none is named.
-        after: Only events of which something came after this place; these with all their revisions.
-        until: Nothing from behind this place.
+        accounts: Accounts to read; all where none is named.
+        after: Only events with a revision after this place, with all their revisions.
+        until: The last place to read.
 
     Returns:
         seq, source, event_id, revision, account_id, known_at (µs) and content (JSON).
@@ -85,15 +85,19 @@ def query_revisions(connection: sa.Connection, accounts: Sequence[str] = (), *, 
     return _to_arrow(connection.execute(query).all())
 
 
-def count_events(found: pa.Table, table: str) -> int:
-    """How many events of a table there are among revisions."""
+def count_events(revisions: pa.Table, table: str) -> int:
+    """Count the events of a table among revisions."""
     return len(
-        {e for s, e in zip(found["source"].to_pylist(), found["event_id"].to_pylist(), strict=True) if s == table}
+        {
+            e
+            for s, e in zip(revisions["source"].to_pylist(), revisions["event_id"].to_pylist(), strict=True)
+            if s == table
+        }
     )
 
 
 def select_rows(settings: Settings, table: str, revisions: str = _VIEW) -> str:
-    """SQL of canonical rows out of revisions, as the accounts bear them; those of unknown accounts are left out."""
+    """Return SQL of canonical rows from revisions, assigned to survivors of merges; unknown accounts are left out."""
     known = "account_id IN (SELECT account_id FROM main.accounts)"
     return identity.assign_to_survivors(
         f"SELECT * FROM ({_fold_revisions(table, revisions)}) WHERE {known}", table, settings
@@ -101,7 +105,7 @@ def select_rows(settings: Settings, table: str, revisions: str = _VIEW) -> str:
 
 
 def select_waiting_count(table: str, revisions: str = _VIEW) -> str:
-    """SQL that counts the events of unknown accounts."""
+    """Return SQL that counts the events of unknown accounts."""
     return (
         f"SELECT count(DISTINCT event_id) FROM {revisions} WHERE source = {quote_literal(table)} "
         "AND account_id NOT IN (SELECT account_id FROM main.accounts)"
@@ -109,15 +113,15 @@ def select_waiting_count(table: str, revisions: str = _VIEW) -> str:
 
 
 def merge_rows(settings: Settings, table: str, own: str, posted: str) -> str:
-    """SQL of a table's own rows and the posted ones.
+    """Return SQL of a table's own rows and the posted ones.
 
-    What both tell is one row: the table's, known when the first of the two told it. Of a ticket it takes in what
-    only the post tells of its later course.
+    An event in both is one row: the table's, known at the earlier of the two times. A ticket also takes over its
+    response and resolution where only the post has them.
 
     Args:
         settings: The company's, for the columns that its table has.
         table: One of `SOURCES`.
-        own: SQL of the table's rows, as accounts bear them.
+        own: SQL of the table's rows, assigned to survivors of merges.
         posted: SQL of the posted ones, likewise.
     """
     if table == "tickets":
@@ -133,16 +137,16 @@ def merge_rows(settings: Settings, table: str, own: str, posted: str) -> str:
         own AS ({own}),
         near AS MATERIALIZED (SELECT *, row_number() OVER () AS "=n" FROM own WHERE event_id IS NULL AND {near}),
         pairs AS MATERIALIZED ({pairs}),
-        told AS (SELECT "=n", min(known_at) AS k, min(first_known_at) AS f FROM pairs GROUP BY "=n")
+        earliest AS (SELECT "=n", min(known_at) AS k, min(first_known_at) AS f FROM pairs GROUP BY "=n")
         SELECT * FROM own WHERE event_id IS NOT NULL OR NOT {near}
         UNION ALL BY NAME
-        SELECT near.* EXCLUDE ("=n") REPLACE ({_EARLIER.format(own="near", k="told.k", f="told.f")})
-        FROM near LEFT JOIN told ON near."=n" = told."=n"
+        SELECT near.* EXCLUDE ("=n") REPLACE ({_EARLIER.format(own="near", k="earliest.k", f="earliest.f")})
+        FROM near LEFT JOIN earliest ON near."=n" = earliest."=n"
         UNION ALL BY NAME
         SELECT * FROM posted WHERE (event_id, account_id) NOT IN (SELECT (event_id, account_id) FROM pairs)"""
 
 
-# A copy, which the survivor of a merge has, is known at the merge at the earliest: of both alike.
+# The copy that a survivor of a merge has is known at the merge at the earliest, in both sources.
 _EARLIER = (
     "least({own}.known_at, {k}) AS known_at, "
     "CASE WHEN {own}.first_known_at IS NOT NULL THEN least({own}.first_known_at, {f}) END AS first_known_at"
@@ -150,26 +154,26 @@ _EARLIER = (
 
 
 def _merge_tickets(own: str, posted: str) -> str:
-    replaced = [_EARLIER.format(own="o", k="p.known_at", f="p.first_known_at")]
+    replacements = [_EARLIER.format(own="o", k="p.known_at", f="p.first_known_at")]
     opening = Opening(*map(SqlText, ("o.opened_at", "o.known_at", "o.first_known_at")))
     for column in LATER:
-        told = column.replace("_at", "_known_at")
-        same = f"CASE WHEN p.{column} = o.{column} THEN p.{told} END"
-        both = f"least({reported_at(opening, SqlText(f'o.{column}'), SqlText(f'o.{told}'), SQL)}, {same})"
-        mine = f"o.{column} IS NOT NULL"
-        replaced.append(
-            f"CASE WHEN p.ticket_id IS NULL THEN o.{told} WHEN {mine} THEN {both} ELSE p.{told} END AS {told}"
-        )
-        replaced.append(f"coalesce(o.{column}, p.{column}) AS {column}")
+        known_column = column.replace("_at", "_known_at")
+        same = f"CASE WHEN p.{column} = o.{column} THEN p.{known_column} END"
+        both = f"least({reported_at(opening, SqlText(f'o.{column}'), SqlText(f'o.{known_column}'), SQL)}, {same})"
+        is_own = f"o.{column} IS NOT NULL"
+        known_at = f"CASE WHEN p.ticket_id IS NULL THEN o.{known_column} "
+        known_at += f"WHEN {is_own} THEN {both} ELSE p.{known_column} END"
+        replacements.append(f"{known_at} AS {known_column}")
+        replacements.append(f"coalesce(o.{column}, p.{column}) AS {column}")
     outcome = "CASE WHEN o.resolved_at IS NULL THEN coalesce(p.{0}, o.{0}) ELSE o.{0} END AS {0}"
-    replaced += [outcome.format(column) for column in OUTCOME]
+    replacements += [outcome.format(column) for column in OUTCOME]
     return f"""
         WITH posted AS MATERIALIZED ({posted}),
         own AS ({own}),
         near AS MATERIALIZED (SELECT * FROM own WHERE ticket_id IN (SELECT ticket_id FROM posted))
         SELECT * FROM own WHERE ticket_id NOT IN (SELECT ticket_id FROM posted)
         UNION ALL BY NAME
-        SELECT o.* REPLACE ({", ".join(replaced)})
+        SELECT o.* REPLACE ({", ".join(replacements)})
         FROM near o LEFT JOIN posted p ON p.ticket_id = o.ticket_id AND p.account_id = o.account_id
         UNION ALL BY NAME
         SELECT * FROM posted WHERE ticket_id NOT IN (SELECT ticket_id FROM near)"""
@@ -180,72 +184,74 @@ def _has_order_ids(settings: Settings, table: str) -> bool:
 
 
 def _match_conditions(settings: Settings, table: str) -> Iterator[str]:
-    """SQL conditions under which a row of the table, `near`, and a posted one, `p`, tell of one event.
+    """Yield SQL conditions under which a row of the table, `near`, and a posted one, `p`, are one event.
 
-    By the order, product and kind where there is an order; else where all that the post gives is the same. What the
-    table has no column for can't differ.
+    With an order id: the order, product and kind agree. Otherwise all posted values agree. Columns that the table
+    does not have are not compared.
     """
     mapped = settings.tables[table].columns
-    given = [c for c in TABLES[table].columns if c in mapped and c not in {"known_at", "account_id"}]
-    needed = [c for c in given if TABLES[table].columns[c].needed]
-    alike = [
+    columns = [c for c in TABLES[table].columns if c in mapped and c not in {"known_at", "account_id"}]
+    needed = [c for c in columns if TABLES[table].columns[c].needed]
+    optional_equal = [
         f"(p.{quote_identifier(c)} IS NULL OR p.{quote_identifier(c)} = near.{quote_identifier(c)})"
-        for c in given
+        for c in columns
         if c not in needed
     ]
-    whole = [
+    all_equal = [
         "near.account_id = p.account_id",
         *(f"near.{quote_identifier(c)} = p.{quote_identifier(c)}" for c in needed),
-        *alike,
+        *optional_equal,
     ]
     if not _has_order_ids(settings, table):
-        yield " AND ".join(whole)
+        yield " AND ".join(all_equal)
         return
-    yield " AND ".join(["p.order_id IS NULL", *whole])
+    yield " AND ".join(["p.order_id IS NULL", *all_equal])
     order = ["near.account_id = p.account_id", "near.order_id = p.order_id", "(near.amount < 0) = (p.amount < 0)"]
     order += [f"(p.{c} IS NULL OR p.{c} = near.{c})" for c in ("product", "kind") if c in mapped]
     yield " AND ".join(order)
 
 
 def _fold_revisions(table: str, revisions: str) -> str:
-    """SQL of canonical rows, one an event: its newest content, each fact known when it first came."""
+    """Return SQL of canonical rows, one an event: its newest content, each fact known since it was first posted."""
     contract = TABLES[table]
-    made = {"known_at": "min(known_at)", "first_known_at": "NULL", "event_id": "any_value(event_id)"}
-    made |= {c.replace("_at", "_known_at"): f"min(known_at) FILTER ((content->>'$.{c}') IS NOT NULL)" for c in LATER}
-    latest = f"(SELECT *, arg_max(content, revision) OVER (PARTITION BY event_id) AS told FROM {revisions} "
+    aggregates = {"known_at": "min(known_at)", "first_known_at": "NULL", "event_id": "any_value(event_id)"}
+    aggregates |= {
+        c.replace("_at", "_known_at"): f"min(known_at) FILTER ((content->>'$.{c}') IS NOT NULL)" for c in LATER
+    }
+    latest = f"(SELECT *, arg_max(content, revision) OVER (PARTITION BY event_id) AS newest FROM {revisions} "
     latest += f"WHERE source = {quote_literal(table)})"
     columns = []
     for name, column in contract.columns.items():
-        value = made.get(name, f"any_value(told->>'$.{name}')")
+        value = aggregates.get(name, f"any_value(newest->>'$.{name}')")
         columns.append(f"CAST({value} AS {duckdb_type(column)}) AS {quote_identifier(name)}")
     return f"SELECT {', '.join(columns)} FROM {latest} GROUP BY event_id"
 
 
 @contextmanager
-def register_revisions(connection: duckdb.DuckDBPyConnection, found: pa.Table) -> Iterator[None]:
-    """Have revisions in a connection, where the SQL of this module looks for them."""
-    connection.register(_VIEW, found)
+def register_revisions(connection: duckdb.DuckDBPyConnection, revisions: pa.Table) -> Iterator[None]:
+    """Register revisions in a connection, under the view name that the SQL of this module reads."""
+    connection.register(_VIEW, revisions)
     try:
         yield
     finally:
         connection.unregister(_VIEW)
 
 
-def _to_arrow(found: Sequence[sa.Row[tuple[object, ...]]]) -> pa.Table:
-    values = list(zip(*found, strict=True)) if found else [()] * len(_COLUMNS)
+def _to_arrow(rows: Sequence[sa.Row[tuple[object, ...]]]) -> pa.Table:
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(_COLUMNS)
     return pa.table({c: pa.array(v, _KINDS.get(c, pa.int64())) for c, v in zip(_COLUMNS, values, strict=True)})
 
 
 @contextmanager
 def _connect(settings: Settings) -> Iterator[sa.Connection | None]:
-    """A connection to the state database; None where there is none yet, or nothing ever came."""
+    """Yield a connection to the state database; None where there is no database or no log yet."""
     url = sa.make_url(settings.state)
-    lite = url.get_backend_name() == "sqlite"
-    if lite and url.database and not Path(url.database).exists():
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and url.database and not Path(url.database).exists():
         yield None
         return
     engine = sa.create_engine(
-        url, poolclass=sa.NullPool, connect_args={"timeout": 10} if lite else {"connect_timeout": 10}
+        url, poolclass=sa.NullPool, connect_args={"timeout": 10} if is_sqlite else {"connect_timeout": 10}
     )
     try:
         with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""The canonical tables on disk: made from the sources once, and read by every command until a source changes."""
+"""Cache of the canonical tables on disk: built once, then read by every command until a source changes."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _PIN_FILE = "held"
 
 @dataclass(frozen=True)
 class CachedTables:
-    """A file of canonical tables.
+    """A file that holds the canonical tables.
 
     Args:
         file: Where it is.
-        checked: What came of each table.
-        position: The place in the log of posted events that they were read up to.
+        checked: The result of validating each table.
+        position: Place in the log of posted events up to which they were read.
     """
 
     file: Path
@@ -46,12 +46,12 @@ class CachedTables:
 
     @property
     def key(self) -> str:
-        """Names the file for `reopened`."""
+        """Return the name by which `reopen_cache` finds the file."""
         return self.file.stem
 
 
 def open_cache(settings: Settings, progress: Progress | None = None) -> CachedTables:
-    """The file of the canonical tables, made where there is none of these settings, sources and posted events.
+    """Return the file of the canonical tables; build it where settings, sources or posted events have changed.
 
     Raises:
         SourceError: A source can't be read, lacks a column, or is empty.
@@ -60,36 +60,39 @@ def open_cache(settings: Settings, progress: Progress | None = None) -> CachedTa
     folder, position = settings.var / "history", posted_events.read_log_position(settings)
     key = _key(settings, position)
     file = folder / f"{key or uuid.uuid4().hex}.duckdb"
-    found = _read_tables(file)
-    if found is None:
-        # It holds whatever the company knows of people: for the user who runs this alone.
+    tables = _read_tables(file)
+    if tables is None:
+        # The file holds personal data: only the user who runs this may read it.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with write_atomically(file) as part:
-            found = _build(part, settings, position, progress)
+            tables = _build(part, settings, position, progress)
         _remove_old_caches(folder, file)
-    return CachedTables(file, found, position)
+    return CachedTables(file, tables, position)
 
 
 def reopen_cache(settings: Settings, key: str) -> CachedTables | None:
-    """The file of that key, whatever came since; None where it is gone."""
+    """Return the file with that key, even if sources have changed since; None where it was removed."""
     file = settings.var / "history" / f"{key}.duckdb"
-    found = _read_tables(file)
-    if found is None:
+    tables = _read_tables(file)
+    if tables is None:
         return None
     with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
         (position,) = connection.execute("SELECT position FROM checked").fetchall()[0]
-    return CachedTables(file, found, position)
+    return CachedTables(file, tables, position)
 
 
 def pin_cache(settings: Settings, key: str) -> None:
-    """Keep the file of that key, and let go of the one held before: what a stored snapshot was taken from."""
+    """Protect the file with that key from removal, in place of the one pinned before.
+
+    A stored snapshot pins the file that it was built from.
+    """
     with write_atomically(settings.var / "history" / _PIN_FILE) as part:
         part.write_text(key, encoding="utf-8")
 
 
 def _build(part: Path, settings: Settings, position: int, progress: Progress | None) -> tuple[ValidatedTable, ...]:
-    for left in part.parent.glob(f"{part.name}*"):  # by a process of this number that was killed
-        _remove(left)
+    for leftover in part.parent.glob(f"{part.name}*"):  # from a killed process that had the same id
+        _remove(leftover)
     backend = ibis.duckdb.connect(part, **LIMITS)
     part.chmod(0o600)
     try:
@@ -99,8 +102,8 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
         for table in (t for t in TABLES if t in settings.tables):
             if progress:
                 progress(table)
-            found = validation.validate_table(backend, settings, table)
-            checked.append(validation.add_posted_events(backend, settings, found, posted))
+            validated = validation.validate_table(backend, settings, table)
+            checked.append(validation.add_posted_events(backend, settings, validated, posted))
             for query in fingerprints.days(table):
                 backend.con.execute(f"INSERT INTO main.days {query}")
         backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE")
@@ -113,7 +116,7 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
 
 
 def _read_tables(file: Path) -> tuple[ValidatedTable, ...] | None:
-    """What came of the tables in the file; None where there is none."""
+    """Return the validation results stored in the file; None where there is no file."""
     try:
         os.utime(file)  # so that no other process tidies it away
     except FileNotFoundError:
@@ -124,11 +127,11 @@ def _read_tables(file: Path) -> tuple[ValidatedTable, ...] | None:
 
 
 def _remove_old_caches(folder: Path, newest: Path) -> None:
-    """Remove the files of earlier sources, but for the one held and those that another process may have just opened."""
-    held = ""
+    """Remove older files, but not the pinned one, nor one that another process may have just opened."""
+    pinned = ""
     with contextlib.suppress(FileNotFoundError):
-        held = (folder / _PIN_FILE).read_text(encoding="utf-8")
-    spared = {newest.name, _PIN_FILE, f"{held}.duckdb"}
+        pinned = (folder / _PIN_FILE).read_text(encoding="utf-8")
+    spared = {newest.name, _PIN_FILE, f"{pinned}.duckdb"}
     for file in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if file.name not in spared and time.time() - file.stat().st_mtime > _AN_HOUR:
@@ -141,9 +144,10 @@ def _remove(path: Path) -> None:
 
 
 def _key(settings: Settings, position: int) -> str | None:
-    """Changes with the sources, what is made of them, what was posted, and the day: a row of tomorrow is bad today.
+    """Return a key that changes with the sources, settings, code, posted events and the day.
 
-    None where it can't be told whether a source has changed: a database on a server.
+    The day counts because a row dated tomorrow is bad today. None for a database on a server: whether it has changed
+    is unknown.
     """
     stamps = []
     for source in settings.sources.values():
@@ -151,7 +155,7 @@ def _key(settings: Settings, position: int) -> str | None:
         if files is None:
             return None
         stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
-    given = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality"})
+    mapped_settings = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality"})
     code = [fingerprint_packages("features.sources", "features.core", "features.definitions"), duckdb.__version__]
     today = datetime.now(UTC).date().isoformat()
-    return hashlib.sha256(json.dumps([stamps, given, code, today, position]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([stamps, mapped_settings, code, today, position]).encode()).hexdigest()[:16]

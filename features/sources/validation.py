@@ -1,4 +1,4 @@
-"""Checking rows against the contract: good ones become the canonical tables, bad ones go to quarantine."""
+"""Validation of rows against the contract: good ones become the canonical tables, bad ones go to quarantine."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ ORDERED = (
 
 @dataclass(frozen=True)
 class ValidatedTable:
-    """What came of one table.
+    """The result of validating one table.
 
     Args:
         table: Its name.
         rows: Rows read.
-        kept: Rows that hold to the contract.
-        reasons: Why rows were quarantined, with how many, the commonest first.
+        kept: Rows that satisfy the contract.
+        reasons: Reason of quarantine to number of rows, the commonest first.
         first: Earliest instant of its time column; None without one.
         last: Latest.
         quarantine: The file that holds the bad rows as they came, with the reason; None without any.
@@ -57,26 +57,26 @@ class ValidatedTable:
     quarantine: Path | None
 
     def as_dict(self) -> dict[str, Any]:
-        """For machines: instants in ISO, the file as text."""
+        """Return the result for JSON: instants in ISO, the file as text."""
         times = {name: t.isoformat() if t else None for name, t in (("first", self.first), ("last", self.last))}
         return vars(self) | times | {"quarantine": str(self.quarantine) if self.quarantine else None}
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Self:
-        """What `as_dict` gave."""
+        """Build a result from what `as_dict` returned."""
         times = {name: datetime.fromisoformat(plain[name]) if plain[name] else None for name in ("first", "last")}
         return cls(**plain | times | {"quarantine": Path(plain["quarantine"]) if plain["quarantine"] else None})
 
 
 def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> ValidatedTable:
-    """Make one canonical table in the schema `main`, and its quarantine file.
+    """Build one canonical table in the schema `main`, and its quarantine file.
 
     Raises:
         SourceError: The source can't be read, or has no rows.
         QualityError: More than `quality.max_quarantine` of the rows are bad; the file is written all the same.
     """
-    found = map_table(backend, settings, table)
-    staged = _stage_rows(settings, table, found)
+    mapping = map_table(backend, settings, table)
+    staged = _stage_rows(settings, table, mapping)
     names = ", ".join(quote_identifier(c) for c in _list_columns(settings, table))
     try:
         good = f"SELECT {names} FROM ({staged}) WHERE why IS NULL"
@@ -92,9 +92,9 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     file = settings.var / "quarantine" / f"{table}.parquet"
     reasons = _write_quarantine(backend, file, staged) if rows > kept else {}
     if reasons:
-        identity.store_examples(backend.con, settings.tables[table], table, found, file)
+        identity.store_examples(backend.con, settings.tables[table], table, mapping, file)
     else:
-        file.unlink(missing_ok=True)  # that of an earlier run
+        file.unlink(missing_ok=True)  # left by an earlier run
     first, last = _read_time_range(backend, table)
     checked = ValidatedTable(table, rows, kept, reasons, first, last, file if reasons else None)
     _refuse_too_many(checked, settings)
@@ -104,15 +104,15 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
 def add_posted_events(
     backend: ibis.BaseBackend, settings: Settings, checked: ValidatedTable, posted: pa.Table
 ) -> ValidatedTable:
-    """Add the events that came over HTTP to a table that was made, and say what came of it with them.
+    """Add the events posted over HTTP to a validated table, and return the result with them.
 
-    They were checked when they came. Those of an account that isn't there yet wait: they are counted as rows that are
-    not kept, but stop no run.
+    Events were checked when they were posted. Events of an account that does not exist yet wait: they count as rows
+    that are not kept, but stop no run.
 
     Args:
         backend: DuckDB, with the table.
         settings: The company's.
-        checked: What came of the table's own rows.
+        checked: The result for the table's own rows.
         posted: Revisions of events, as `features.sources.posted_events` reads them.
     """
     table = checked.table
@@ -131,14 +131,14 @@ def add_posted_events(
 
 
 def _count_own_rows(backend: ibis.BaseBackend, table: str) -> int:
-    """How many rows a table has, but for the events of merged accounts that were copied to the survivor."""
+    """Count the rows of a table, without the events of merged accounts that were copied to the survivor."""
     own = "WHERE first_known_at IS NULL" if table in EVENTS else ""
-    found: int = backend.con.execute(f"SELECT count(*) FROM main.{table} {own}").fetchall()[0][0]
-    return found
+    count: int = backend.con.execute(f"SELECT count(*) FROM main.{table} {own}").fetchall()[0][0]
+    return count
 
 
 def _sort_rows(table: str, good: str) -> str:
-    """SQL of the good rows in the order that snapshots read them in, accounts numbered in the order of their ids."""
+    """Return SQL of the good rows in the order in which snapshots read them; accounts are numbered in order of id."""
     if table == "accounts":
         number = "CAST(row_number() OVER (ORDER BY account_id) - 1 AS INTEGER)"
         return f"SELECT *, {number} AS account_no FROM ({good}) ORDER BY account_no"
@@ -154,10 +154,10 @@ def _list_columns(settings: Settings, table: str) -> dict[str, Column]:
     return extra | dict(TABLES[table].columns)
 
 
-def _stage_rows(settings: Settings, table: str, rows: TableMapping) -> str:
-    """SQL of the raw rows, the canonical columns under names of their own, and why a row is bad."""
+def _stage_rows(settings: Settings, table: str, mapping: TableMapping) -> str:
+    """Return SQL of the raw rows, their canonical columns, and `why` a row is bad."""
     spec = settings.tables[table]
-    values = dict(rows.columns)
+    values = dict(mapping.columns)
     typed = {
         c: f"CAST({values.get(c, 'NULL')} AS {duckdb_type(column)})"
         for c, column in _list_columns(settings, table).items()
@@ -165,11 +165,11 @@ def _stage_rows(settings: Settings, table: str, rows: TableMapping) -> str:
     if table == "identities":
         typed["external_id"] = identity.fold_domain(typed["external_id"], typed["system"], settings)
     inner = ", ".join(f"{sql} AS {quote_identifier('.' + c)}" for c, sql in typed.items())
-    given = ", ".join(f"({sql}) IS NOT NULL AS {quote_identifier('?' + c)}" for c, sql in rows.given.items())
-    # The raw row is kept as one struct: its columns' names may be those of the contract.
-    selected = f"SELECT {ROWS} AS raw, {inner}, {given} FROM {rows.origin}"
+    presence = ", ".join(f"({sql}) IS NOT NULL AS {quote_identifier('?' + c)}" for c, sql in mapping.raw_values.items())
+    # Keep the raw row as one struct, since its column names may equal those of the contract.
+    selected = f"SELECT {ROWS} AS raw, {inner}, {presence} FROM {mapping.origin}"
     selected = identity.resolve_ids(selected, spec, str(TABLES[table].time))
-    plain = f"SELECT *, CASE {' '.join(_list_row_faults(settings, table, rows))} END AS why_one FROM ({selected})"
+    plain = f"SELECT *, CASE {' '.join(_list_row_faults(settings, table, mapping))} END AS why_one FROM ({selected})"
     renamed = ", ".join(f"{quote_identifier('.' + c)} AS {quote_identifier(c)}" for c in typed)
     staged = (
         f"SELECT *, {_flag_duplicates(settings, table)} AS why FROM (SELECT raw, {renamed}, why_one FROM ({plain}))"
@@ -177,49 +177,52 @@ def _stage_rows(settings: Settings, table: str, rows: TableMapping) -> str:
     return identity.flag_conflicts(staged, table, settings)
 
 
-def _list_row_faults(settings: Settings, table: str, rows: TableMapping) -> Iterator[str]:
-    """WHEN clauses, the first that holds naming what is wrong with a row."""
-    system, kinds = settings.tables[table].system, rows.kinds
+def _list_row_faults(settings: Settings, table: str, mapping: TableMapping) -> Iterator[str]:
+    """Yield WHEN clauses; the first that holds gives the reason why a row is bad."""
+    system, kinds = settings.tables[table].system, mapping.kinds
     if system:
-        # First what an id is looked up by: so the report can tell how many were.
+        # The columns that the look-up needs come first, so that the report can count the ids looked up.
         kinds = {c: kinds[c] for c in (str(TABLES[table].time), "account_id", *kinds)}
     for name, column in kinds.items():
-        typed, given = quote_identifier("." + name), quote_identifier("?" + name)
-        there = name in rows.given
+        typed, is_present = quote_identifier("." + name), quote_identifier("?" + name)
+        is_mapped = name in mapping.raw_values
         if name == "account_id" and system:
             yield f"WHEN {identity.EXTERNAL} IS NULL THEN 'account_id is missing'"
-            yield f"WHEN {typed} IS NULL AND {identity.DOUBTED} THEN {quote_literal(identity.describe_conflict(system))}"
-            yield f"WHEN {typed} IS NULL THEN {quote_literal(identity.describe_orphan(system))}"
-        elif there:
-            yield f"WHEN {given} AND {typed} IS NULL THEN {quote_literal(f'{name} is not a {_describe_kind(column)}')}"
+            conflict, orphan = identity.describe_conflict(system), identity.describe_orphan(system)
+            yield f"WHEN {typed} IS NULL AND {identity.DOUBTED} THEN {quote_literal(conflict)}"
+            yield f"WHEN {typed} IS NULL THEN {quote_literal(orphan)}"
+        elif is_mapped:
+            reason = f"{name} is not a {_describe_kind(column)}"
+            yield f"WHEN {is_present} AND {typed} IS NULL THEN {quote_literal(reason)}"
         if column.needed:
             yield f"WHEN {typed} IS NULL THEN {quote_literal(f'{name} is missing')}"
-        if column.among and there:
+        if column.among and is_mapped:
             allowed = ", ".join(quote_literal(v) for v in column.among)
             reason = f"{name} is not one of {', '.join(column.among)}"
             yield f"WHEN {typed} NOT IN ({allowed}) THEN {quote_literal(reason)}"
-        if column.least is not None and there:
+        if column.least is not None and is_mapped:
             yield f"WHEN {typed} < {column.least} THEN {quote_literal(f'{name} is below {column.least:g}')}"
     if table == "identities":
         yield f"WHEN {identity.is_address(settings)} THEN 'external_id is an address, not a domain'"
-    yield from _list_cross_faults(table, rows)
+    yield from _list_cross_faults(table, mapping)
     yield "WHEN false THEN ''"
 
 
-def _list_cross_faults(table: str, rows: TableMapping) -> Iterator[str]:
-    """Those that several columns, or other tables, make together."""
+def _list_cross_faults(table: str, mapping: TableMapping) -> Iterator[str]:
+    """Yield WHEN clauses that involve several columns or other tables."""
     for later, earlier in ORDERED:
-        if {later, earlier} <= rows.given.keys():
-            yield f"WHEN {quote_identifier('.' + later)} < {quote_identifier('.' + earlier)} THEN '{later} is before {earlier}'"
-    if table == "accounts" and "merged_into" in rows.given:
-        for there, lacking in (("merged_into", "merged_at"), ("merged_at", "merged_into")):
-            absent = f"{quote_identifier('.' + there)} IS NOT NULL AND {quote_identifier('.' + lacking)} IS NULL"
-            yield f"WHEN {absent} THEN '{there} is without {lacking}'"
+        if {later, earlier} <= mapping.raw_values.keys():
+            end, start = quote_identifier(f".{later}"), quote_identifier(f".{earlier}")
+            yield f"WHEN {end} < {start} THEN '{later} is before {earlier}'"
+    if table == "accounts" and "merged_into" in mapping.raw_values:
+        for filled, absent_column in (("merged_into", "merged_at"), ("merged_at", "merged_into")):
+            absent = f"{quote_identifier('.' + filled)} IS NOT NULL AND {quote_identifier('.' + absent_column)} IS NULL"
+            yield f"WHEN {absent} THEN '{filled} is without {absent_column}'"
     if table != "accounts":
         known = f"{quote_identifier('.account_id')} IN (SELECT account_id FROM main.accounts)"
         yield f"WHEN NOT ({known}) THEN 'account_id is not in accounts'"
     if table in EVENTS:
-        # It would make labels look mature that aren't. A day's grace: clocks and time zones.
+        # A future event would make immature labels look mature. One day of grace allows for clocks and time zones.
         event = TABLES[table].time
         yield f"WHEN {quote_identifier('.' + str(event))} > epoch_us(now()) + {DAY} THEN '{event} is in the future'"
 
@@ -229,7 +232,7 @@ def _describe_kind(column: Column) -> str:
 
 
 def _flag_duplicates(settings: Settings, table: str) -> str:
-    """SQL of the final reason: a key that is there twice keeps its earliest row, whatever the order of the file."""
+    """Return SQL of the final reason: of rows with one key the earliest is kept, whatever the order of the file."""
     contract = TABLES[table]
     if not contract.key:
         return "why_one"
@@ -242,7 +245,7 @@ def _flag_duplicates(settings: Settings, table: str) -> str:
 
 
 def _write_quarantine(backend: ibis.BaseBackend, file: Path, staged: str) -> dict[str, int]:
-    """Write the bad rows, whole or not at all; gives the reasons with how many, the commonest first."""
+    """Write the bad rows to the quarantine file; return reason to number of rows, the commonest first."""
     bad = f"SELECT raw, why FROM ({staged}) WHERE why IS NOT NULL"
     with write_atomically(file) as part:
         backend.con.execute(f"COPY ({bad}) TO {quote_literal(str(part))} (FORMAT parquet)")
@@ -254,7 +257,7 @@ def _read_time_range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | 
     if column is None:
         return None, None
     first, last = backend.con.execute(f"SELECT min({column}), max({column}) FROM main.{table}").fetchone()
-    # A year before 1 or after 9999, as a zone can make of either, is shown as those.
+    # A time zone can move a date before year 1 or after 9999: show the nearest valid one.
     return (None, None) if first is None else (from_micros(max(first, _LEAST)), from_micros(min(last, _MOST)))
 
 

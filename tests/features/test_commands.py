@@ -1,7 +1,6 @@
-"""`python -m features`, as a real process: exit status, what it says where, and what it leaves behind."""
+"""`python -m features`, as a script calls it: exit status, what it says where, and what it leaves behind."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 
 from features.catalog import BUILT_IN, FEATURES
+from tests.support.commands import run_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,11 +19,7 @@ def run(company):
     """Run the command in the company's folder; gives (exit status, standard output, standard error)."""
 
     def features(*words):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
-        line = [sys.executable, "-m", "features", *map(str, words)]
-        done = subprocess.run(
-            line, cwd=company.folder, env=environment, text=True, capture_output=True, timeout=120, check=False
-        )
+        done = run_command("features", *words, cwd=company.folder)
         return done.returncode, done.stdout, done.stderr
 
     return features
@@ -43,7 +39,7 @@ def test_check_reports_every_table_for_people_and_machines(company, run):
     quarantine = company.folder / "var" / "harbour" / "quarantine" / "purchases.parquet"
     assert "purchased_at is not a time (1)" in out
     assert f"The bad rows of purchases, as they came: {quarantine}" in out
-    assert "Not there: tickets, usage." in out
+    assert "Missing: tickets, usage." in out
     report = json.loads((company.folder / "report" / "check.json").read_text())
     assert report["absent"] == ["tickets", "usage"]
     assert report["tables"]["accounts"]["rows"] == report["tables"]["accounts"]["kept"] == 2

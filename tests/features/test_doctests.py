@@ -13,6 +13,7 @@ MODULES = (
     "features.core.redaction",
     "features.definitions.feature",
     "features.settings.load",
+    "features.sources.history",
 )
 
 

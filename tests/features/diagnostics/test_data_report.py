@@ -78,8 +78,8 @@ def test_days_without_events_are_found_the_longest_first(harbour):
 
 def test_lateness_is_that_from_the_event_to_when_it_was_known(found):
     # 0 to 5 hours, and 0 for the row that doesn't say.
-    assert table(found, "usage").course.late_hours == (2, 5, 5)
-    assert table(found, "accounts").course is None
+    assert table(found, "usage").activity.late_hours == (2, 5, 5)
+    assert table(found, "accounts").activity is None
 
 
 def test_years_of_days_make_a_plot_of_few_bars_that_hold_all_events(company):

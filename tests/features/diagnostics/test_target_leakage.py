@@ -1,8 +1,6 @@
 """Columns and sources that look like the answer are named without any label."""
 
 import json
-import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pandas as pd
 import pytest
 
 from features.diagnostics.target_leakage import find_suspects, measure_alone
+from tests.support.commands import run_command
 
 ROOT = Path(__file__).parents[3]
 END = date(2024, 6, 30)
@@ -75,8 +74,7 @@ def test_too_few_accounts_say_nothing(company):
 def test_check_prints_what_is_suspicious_and_writes_it_for_machines(mixed):
     company = mixed(lambda _, gone: "closed" if gone else "open")
     file = company.folder / "check.json"
-    command = [sys.executable, "-m", "features", "check", "--config", str(company.write()), "--json", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = run_command("features", "check", "--config", company.write(), "--json", file)
     assert done.returncode == 0, done.stderr
     assert "Suspicious: made_up: its value alone tells accounts that left" in done.stdout
     assert [s["name"] for s in json.loads(file.read_text())["suspects"]] == ["made_up"]

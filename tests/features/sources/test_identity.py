@@ -399,7 +399,7 @@ def test_a_merge_that_leads_nowhere_is_bad_with_its_reason(company, rows, bad):
 
 def test_merged_into_and_merged_at_are_mapped_together_and_first_known_at_never(company):
     company.toml["tables"]["accounts"]["columns"]["merged_into"] = "account_id"
-    assert "tables.accounts.columns.merged_into needs merged_at beside it" in refused(company)
+    assert "tables.accounts.columns.merged_into needs merged_at as well" in refused(company)
     company.toml["tables"]["purchases"]["columns"]["first_known_at"] = "purchased_at"
     assert "tables.purchases.columns.first_known_at can't be mapped" in refused(company)
 
