@@ -1,4 +1,4 @@
-"""Engines beside the default one: the same snapshots, computed inside Spark or PostgreSQL."""
+"""Chooses the engine that the settings name, and computes the same snapshots inside Spark or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from features.sources.history import History
 
 
 def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
-    """Snapshots as `features.engine.snapshots.build_table` gives them, from the catalog's relational form.
+    """Compute snapshots as `snapshots.build_table` does, from the catalog's relational form.
 
     Kind duckdb runs that form in the history's own DuckDB: what the other engines are measured by.
 
@@ -33,5 +33,5 @@ def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) ->
 
 
 def build(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
-    """The same as `features.engine.snapshots.build` gives them."""
+    """Compute snapshots as `snapshots.build` does, as a data frame."""
     return build_table(engine, history, as_ofs).to_pandas()

@@ -44,7 +44,7 @@ class Facts:
     scale: Mapping[str, int]
 
     def __getitem__(self, rows: np.ndarray) -> Facts:
-        """Some of the rows."""
+        """Return some of the rows."""
         return replace(
             self,
             account=self.account[rows],
@@ -58,7 +58,7 @@ class Facts:
 def read_facts(
     history: History, stream: Stream, asks: Sequence[WindowedMeasure], *, accounts: tuple[int, int], since: int
 ) -> Facts:
-    """The facts of some accounts.
+    """Read the facts of some accounts.
 
     Args:
         history: Of the company.
@@ -99,7 +99,7 @@ def _in_sql(
 def _on_arrays(
     history: History, plan: _Plan, how: Mapping[str, str], *, accounts: tuple[int, int], since: int
 ) -> dict[str, np.ndarray] | None:
-    """The same without the database; None where it must be asked."""
+    """Compute facts on arrays, without the database; return None if arrays can't hold them exactly."""
     if history.arrays is None or plan.rows is None:
         return None
     try:
@@ -121,13 +121,13 @@ def _on_arrays(
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
-    """A number from 0 for each different value, -1 for null."""
+    """Return a number from 0 for each different value, -1 for null."""
     codes = column.combine_chunks().dictionary_encode()
     return codes.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype("int64")
 
 
 def _refuse_too_large(facts: Facts, stream: Stream, measures: Sequence[Measure]) -> None:
-    """Sums may not leave 64 bits: they would be wrong, and nobody would see it."""
+    """Raise an error if a sum could leave 64 bits: it would be wrong, and nobody would see it."""
     most = int(np.bincount(facts.account).max(initial=0))
     for m in measures:
         values = facts.values.get(m.name)
@@ -143,7 +143,7 @@ def _refuse_too_large(facts: Facts, stream: Stream, measures: Sequence[Measure])
 
 @dataclass(frozen=True)
 class _Plan:
-    """How a stream's facts are read.
+    """The queries that read a stream's facts.
 
     Args:
         sql: By the database, from the accounts' numbers `$first` to `$last`, not before `$since`.
@@ -192,5 +192,5 @@ def _value(measure: Measure, column: ir.Value, where: ir.BooleanValue | None) ->
 
 
 def _hash(text: ir.Value) -> ir.Value:
-    """Text by its 64-bit hash: a tenth of the work, and among the values of one account no two meet."""
+    """Return the 64-bit hash of text: it costs a tenth, and the values of one account do not collide."""
     return text.notnull().ifelse(text.hash().cast("int64"), ibis.null("int64"))

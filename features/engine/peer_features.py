@@ -1,4 +1,4 @@
-"""What a snapshot of the whole company tells beyond single accounts: ranks among peers, and the parent's state."""
+"""Features that need other accounts' rows: ranks among peers, and the parent's values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEGMENTS = ("plan", "size", "industry", "region")
 
 
 def add_peer_features(history: History, table: pa.Table) -> pa.Table:
-    """Snapshots with the features that need other accounts' rows, at the same `as_of`, as further columns.
+    """Add the features that need other accounts' rows, at the same `as_of`, as further columns of snapshots.
 
     Args:
         history: Of the whole company.
@@ -46,7 +46,7 @@ def _segments(table: pa.Table) -> np.ndarray:
 
 
 def _rank(values: np.ndarray, segment: np.ndarray, moments: list[slice], found: np.ndarray) -> None:
-    """The share of peers with less, those with as much counting half; null where the value is."""
+    """Write into `found` the share of peers with less; peers with as much count half. Null stays null."""
     for moment in moments:
         for one in np.unique(segment[moment]):
             rows = np.flatnonzero((segment[moment] == one) & ~np.isnan(values[moment])) + moment.start
@@ -59,7 +59,7 @@ def _rank(values: np.ndarray, segment: np.ndarray, moments: list[slice], found: 
 
 
 def _parents(history: History, table: pa.Table, moments: list[slice]) -> np.ndarray | None:
-    """The place of the parent's row of the same `as_of`, -1 without one; None where no account has a parent."""
+    """Return the row index of the parent at the same `as_of`, -1 without one; None if no account has a parent."""
     accounts = history.query_arrow("SELECT account_id, parent_id FROM accounts WHERE parent_id IS NOT NULL")
     if not accounts.num_rows:
         return None

@@ -32,7 +32,7 @@ _COLLATIONS = ("pg_c_utf8", "und-x-icu", "C")
 
 
 def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
-    """Snapshots as `features.engine.snapshots.build_table` gives them.
+    """Compute snapshots as `snapshots.build_table` does, inside the server.
 
     All happens in one transaction that is rolled back: even a killed run leaves nothing, and two runs don't meet.
 
@@ -59,7 +59,7 @@ def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) ->
 
 @contextmanager
 def _connected(engine: Engine) -> Iterator[psycopg.Connection]:
-    """A connection whose work is rolled back at the end; the server's errors as ours, without the password."""
+    """Yield a connection whose work is rolled back at the end; raise the server's errors without the password."""
     url = re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", str(engine.url))
     try:
         conninfo.conninfo_to_dict(url)
@@ -88,7 +88,7 @@ def _connected(engine: Engine) -> Iterator[psycopg.Connection]:
 
 
 def _prepare(connection: psycopg.Connection) -> str:
-    """A schema that this transaction alone sees, and what results may depend on; gives the collation of text."""
+    """Create a schema that only this transaction sees, set what results depend on, and return the collation of text."""
     schema = f"garrison_{uuid.uuid4().hex}"
     connection.execute(f"CREATE SCHEMA {schema}".encode())
     connection.execute(f"SET LOCAL search_path = {schema}".encode())
@@ -110,7 +110,7 @@ def _load(connection: psycopg.Connection, table: str, file: Path) -> None:
 
 
 def _read(connection: psycopg.Connection, handover: SnapshotQuery, file: Path) -> pa.Table:
-    """The query's rows as Arrow; they pass in blocks, so that the transaction need not wait for their parsing."""
+    """Read the query's rows as Arrow; a file takes them first, so that the transaction does not wait for parsing."""
     with (
         file.open("wb") as rows,
         connection.cursor().copy(f"COPY ({handover.sql}) TO STDOUT (FORMAT csv)".encode()) as copy,
@@ -133,7 +133,7 @@ def _read(connection: psycopg.Connection, handover: SnapshotQuery, file: Path) -
 
 
 def _refuse_long_names(handover: SnapshotQuery) -> None:
-    """PostgreSQL would cut them, and two could become one."""
+    """Raise an error for names that PostgreSQL would cut: two could become one."""
     names = re.findall(r'"((?:[^"]|"")+)"', handover.sql)
     long = next((name for name in names if len(name.encode()) > _NAME), None)
     if long:

@@ -1,4 +1,4 @@
-"""Snapshots kept by `as_of`: what was built once is read, until something that was visible then has changed.
+"""Caches snapshots by `as_of`: they are read until something that was visible at that instant changes.
 
 By the time rules a snapshot depends on nothing that came or became known after its `as_of`. So the fingerprint of
 what was visible, of the catalog, of the engine and of the attributes names the file, and a file never changes.
@@ -29,7 +29,7 @@ _BUILT, _READ = 1_000_000, 100_000  # rows in memory at once
 def load_table(
     settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
 ) -> pa.Table:
-    """Snapshots as `features.engine.snapshots.build_table` builds them; only those that aren't kept yet are built.
+    """Return snapshots as `snapshots.build_table` does; build only those that are not in the cache.
 
     Args:
         settings: The company's: its folder is where they are kept.
@@ -43,7 +43,7 @@ def load_table(
 def load_parts(
     settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
 ) -> Iterator[pa.Table]:
-    """The same some rows at a time, of one instant each, so that no more need be in memory; arguments as of `table`."""
+    """Yield the snapshots of `table` in parts of one instant each, to need less memory; arguments as there."""
     wanted = sorted(set(as_ofs))
     files = _files(settings, history, wanted)
     loose = _built(history, files, [a for a in wanted if a not in files or not files[a].exists()], progress)
@@ -54,7 +54,7 @@ def load_parts(
 def build_files(
     settings: Settings, history: History, as_ofs: Sequence[datetime], progress: Progress | None = None
 ) -> dict[datetime, Path]:
-    """The Parquet files of the snapshots of midnights, for other processes to read; arguments as of `table`."""
+    """Return the Parquet files of the snapshots of midnights, for other processes; arguments as of `table`."""
     files = _files(settings, history, as_ofs)
     _built(history, files, [as_of for as_of, file in files.items() if not file.exists()], progress)
     return files
@@ -63,7 +63,7 @@ def build_files(
 def _built(
     history: History, files: Mapping[datetime, Path], missing: Sequence[datetime], progress: Progress | None
 ) -> dict[datetime, pa.Table]:
-    """Build and write snapshots, those of some instants at a time; gives those that have no file."""
+    """Build and write snapshots, some instants at a time; return those without a file."""
     loose = {}
     step = max(1, _BUILT // max(1, history.count_rows()))
     for first in range(0, len(missing), step):
@@ -78,12 +78,12 @@ def _built(
 
 
 def find_cached(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> set[datetime]:
-    """Those of the instants whose snapshots are kept."""
+    """Return the instants whose snapshots are in the cache."""
     return {as_of for as_of, file in _files(settings, history, as_ofs).items() if file.exists()}
 
 
 def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> dict[datetime, Path]:
-    """Where snapshots are kept, by `as_of`; without those that are not."""
+    """Return the files of the cache by `as_of`, without instants that can't be cached."""
     visible = {as_of: history.read_fingerprints(as_of) for as_of in as_ofs}
     engine = [history.engine.kind, fingerprint_packages(*_CODE)]
     made_of = [history.catalog.version, engine, history.sources, history.attributes]
@@ -109,7 +109,7 @@ def _read(history: History, as_of: datetime, file: Path) -> Iterator[pa.Table]:
 
 
 def _tidy(newest: Path) -> None:
-    """Remove what was built of the same `as_of` before it changed."""
+    """Remove what was built for the same `as_of` before it changed."""
     for file in newest.parent.glob(f"{newest.name[:10]}-*.parquet"):
         if file != newest:
             file.unlink(missing_ok=True)

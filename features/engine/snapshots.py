@@ -1,4 +1,4 @@
-"""The point-in-time engine: snapshots of every account at any number of instants.
+"""Builds snapshots of every account at any number of instants.
 
 Which facts a feature sees at `as_of` is said by `definitions.visibility_rule`; its window is `[as_of - w, as_of)`.
 `engine.window_aggregates` applies both, and for other engines `definitions.sql_expression` does.
@@ -35,7 +35,7 @@ _EVER = -(2**63)
 
 
 def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
-    """Snapshots: one row per (account created before `as_of`, `as_of`).
+    """Build snapshots: one row for each account that exists at `as_of`, and each `as_of`.
 
     Returns:
         account_id (text), as_of (datetime64[us, UTC]), then the features whose sources are there: float64, and
@@ -45,7 +45,7 @@ def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
 
 
 def build_table(history: History, as_ofs: Sequence[datetime], progress: Progress | None = None) -> pa.Table:
-    """The same as an Arrow table.
+    """Build snapshots as an Arrow table.
 
     Args:
         history: Of the company.
@@ -81,7 +81,7 @@ def _whole(history: History, found: Sequence[Sequence[pa.Table]], instants: int)
 
 
 def build_columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
-    """One instant's snapshots of posted accounts as arrays, which a few rows are made of in a tenth of the time.
+    """Build one instant's snapshots of a few posted accounts as arrays, in a tenth of the time of a table.
 
     Returns:
         As `build` has them, (n,) each: account_id and text attributes as objects, None where null; as_of whole µs.
@@ -98,7 +98,7 @@ def build_columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
 
 
 def build_parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
-    """One instant's snapshots, some accounts at a time and in the order of their ids; only a few are in memory.
+    """Yield one instant's snapshots, some accounts at a time in the order of their ids, to need less memory.
 
     They lack the features that need other accounts' rows.
 
@@ -124,7 +124,7 @@ def build_parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
 
 
 def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[pa.Table]:
-    """Snapshots of some accounts, by number from `first` to `last`: a table for each instant."""
+    """Build the snapshots of the accounts numbered `first` to `last`: a table for each instant."""
     accounts, there, numbers = _worked_out(history, as_ofs, first, last)
     texts = [name for name, kind in history.attributes if kind == "string"]
     parts = []
@@ -142,7 +142,7 @@ def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[p
 def _worked_out(
     history: History, as_ofs: np.ndarray, first: int, last: int
 ) -> tuple[pa.Table, np.ndarray, dict[str, np.ndarray]]:
-    """Some accounts, at which instant each has a row, and by name the features and numeric attributes.
+    """Return some accounts, which have a row at which instant, and by name their features and numeric attributes.
 
     Returns:
         n accounts, then (k, n) flags, then (k, n) float64 each.
@@ -170,7 +170,7 @@ def _column(values: np.ndarray) -> pa.Array:
 
 
 def _created(accounts: pa.Table, as_ofs: np.ndarray) -> np.ndarray:
-    """Which accounts have a row at which instant, (k, accounts): created before it, and not yet merged into another."""
+    """Return whether each account exists at each instant, (k, accounts)."""
     created, merged = (accounts[c].fill_null(NEVER).to_numpy()[None, :] for c in ("created_at", "merged_at"))
     return exists(created, merged, as_ofs[:, None], ARRAYS)
 
@@ -179,7 +179,7 @@ def _created(accounts: pa.Table, as_ofs: np.ndarray) -> np.ndarray:
 def _compiled(
     features: tuple[Feature, ...], attributes: tuple[tuple[str, str], ...]
 ) -> tuple[dict[Stream, list[WindowedMeasure]], Program]:
-    """What is measured, and formulas over measures and accounts' columns: of features, and of numeric attributes."""
+    """Compile the features and numeric attributes to measures, and to formulas over measures and columns."""
     asks = {column: "float64" for f in features for column in f.windowed_measures}
     numeric = dict.fromkeys(_numeric(attributes), "float64")
     measured = ibis.table({"created_at": "float64", "as_of": "float64", **asks, **numeric}, name="measured")
@@ -198,7 +198,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def split_by_as_of(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime, pa.Table]:
-    """A table of snapshots by instant; without a row where nobody was there."""
+    """Split a table of snapshots by instant; an instant without accounts has no row."""
     places = table["as_of"].cast(pa.int64()).to_numpy()
     begin, end = (np.searchsorted(places, [to_micros(a) for a in as_ofs], side) for side in ("left", "right"))
     return {a: table.slice(b, e - b) for a, b, e in zip(as_ofs, begin.tolist(), end.tolist(), strict=True)}
@@ -211,5 +211,5 @@ def write_snapshots(table: pa.Table, file: Path) -> None:
 
 
 def find_latest_as_of(history: History) -> datetime:
-    """The midnight UTC that ends the last day with an event."""
+    """Return the midnight UTC that ends the last day with an event."""
     return from_micros(-(-(history.last_event + 1) // DAY) * DAY)

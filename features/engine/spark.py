@@ -1,4 +1,4 @@
-"""Spark as the engine: on this machine's cores, or on a cluster that shares a folder with it."""
+"""Computes snapshots on Spark: on this machine's cores, or on a cluster that shares a folder with it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", 
 
 
 def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) -> pa.Table:
-    """Snapshots as `features.engine.snapshots.build_table` gives them.
+    """Compute snapshots as `snapshots.build_table` does, on Spark.
 
     Tables go out and snapshots come back as Parquet files in a folder that driver and workers share.
 
@@ -70,7 +70,7 @@ def build_table(engine: Engine, history: History, as_ofs: Sequence[datetime]) ->
 def map_snapshots(
     engine: Engine, history: History, as_of: datetime, function: Function, *, packages: Sequence[ModuleType]
 ) -> Iterator[tuple[Iterator[pa.Table], pa.Table]]:
-    """One instant's snapshots, and what a function makes of them on Spark's workers.
+    """Yield one instant's snapshots, and the results of a function of them on Spark's workers.
 
     Args:
         engine: Where.
@@ -109,7 +109,7 @@ def _handover(engine: Engine, history: History) -> SnapshotQuery:
 def _snapshots(
     session: SparkSession, folder: Path, handover: SnapshotQuery, history: History, as_ofs: Sequence[datetime]
 ) -> DataFrame:
-    """The snapshots, still to be computed, of tables that now lie in the folder."""
+    """Write the tables into the folder, and return the query of their snapshots; nothing is computed yet."""
     cutoffs = pa.table({"as_of": pa.array(sort_unique_micros(as_ofs), pa.int64())})
     parquet.write_table(cutoffs, folder / f"{CUTOFFS}.parquet")
     for name in handover.tables:
@@ -143,7 +143,7 @@ def _map(
 
 
 def _pack(packages: Sequence[ModuleType], file: Path) -> None:
-    """The packages' code as a file that Python imports from."""
+    """Write the packages' code into a file that Python imports from."""
     with ZipFile(file, "w", strict_timestamps=False) as archive:
         for package in packages:
             root = Path(package.__path__[0])
@@ -152,7 +152,7 @@ def _pack(packages: Sequence[ModuleType], file: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What Spark wrote, in its order."""
+    """Return the files that Spark wrote, in its order."""
     return sorted(folder.glob("part-*.parquet"))
 
 
@@ -164,7 +164,7 @@ def _parts(folder: Path, handover: SnapshotQuery) -> Iterator[pa.Table]:
 
 
 def _refuse_without(engine: Engine) -> None:
-    """What Spark itself would fail for in many lines, or wait for without an end."""
+    """Raise a short error for what Spark would fail for in many lines, or wait for without an end."""
     try:
         import pyspark  # noqa: F401  # only whether it is there
     except ImportError:
@@ -189,7 +189,7 @@ def _refuse_without(engine: Engine) -> None:
 
 
 def _masters(master: str) -> list[tuple[str, int]]:
-    """Host and port of each: there may be several, parted by commas."""
+    """Return host and port of each master; commas separate several."""
     split = (urlsplit(f"spark://{one}") for one in master.removeprefix("spark://").split(","))
     return [(one.hostname or "", one.port or 7077) for one in split]
 
@@ -204,7 +204,7 @@ def _answers(address: tuple[str, int]) -> bool:
 
 @contextmanager
 def _session(engine: Engine, folder: str) -> Iterator[SparkSession]:
-    """A session of our own: in the Spark that runs in this process already, or in one that ends with it."""
+    """Yield a session of our own, in the Spark that already runs in this process or in one that ends with it."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException, PythonException
     from pyspark.sql import SparkSession
@@ -249,7 +249,7 @@ def _started(engine: Engine, folder: str) -> SparkSession:
 
 
 def _await_worker(engine: Engine, session: SparkSession) -> None:
-    """A first task, given up after a while: Spark itself waits without an end for a worker with memory to spare."""
+    """Run a first task with a time limit: Spark itself waits without an end for a worker with enough memory."""
     if engine.master.startswith("local"):
         return
     context, group = session.sparkContext, "garrison: is there a worker?"
@@ -281,12 +281,12 @@ def _await_worker(engine: Engine, session: SparkSession) -> None:
 
 
 def _raised(error: Exception) -> str:
-    """What a worker's Python raised: it stands below the traceback, at the margin."""
+    """Return the error that a worker's Python raised: it stands below the traceback, at the margin."""
     lines = str(error).rpartition("Traceback")[2].splitlines()[1:]
     return next((line for line in lines if line and not line[0].isspace()), type(error).__name__)[:500]
 
 
 def _sentence(error: Exception) -> str:
-    """The first line that says something: a Java error begins with where it was called."""
+    """Return the first line with content: a Java error begins with where it was called."""
     lines = [line.strip(": ") for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if "An error occurred while calling" not in line), type(error).__name__)[:500]

@@ -1,4 +1,4 @@
-"""What an engine is handed: the query and the tables that it reads; and what it hands back."""
+"""The query and the tables that a SQL engine gets, and the snapshots that it returns."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SnapshotQuery:
 
     @property
     def schema(self) -> pa.Schema:
-        """Arrow types of what comes back."""
+        """Return the Arrow types of the result."""
         kinds = {"as_of": pa.int64()} | dict.fromkeys(self.texts, pa.string())
         return pa.schema([(name, kinds.get(name, pa.float64())) for name in self.columns])
 
@@ -60,7 +60,7 @@ class SnapshotQuery:
         history.query_arrow(f"COPY (SELECT {columns} FROM {table}) TO {quote_literal(str(file))} ({form})")  # noqa: S608  # quoted
 
     def snapshots(self, rows: pa.Table) -> pa.Table:
-        """What came back, as `features.engine.snapshots.build_table` gives it.
+        """Return the result as `snapshots.build_table` does.
 
         Sorted here: engines collate text each in a way of its own.
         """
@@ -70,13 +70,13 @@ class SnapshotQuery:
         return ordered.set_column(place, "as_of", ordered["as_of"].cast(pa.timestamp("us", "UTC")))
 
     def blank(self, as_of: datetime) -> pa.Table:
-        """The snapshot of an account of which nothing is known."""
+        """Return the snapshot of an account of which nothing is known."""
         known = {"account_id": pa.array([""]), "as_of": pa.array([to_micros(as_of)])}
         return self.snapshots(pa.table({f.name: known.get(f.name, pa.nulls(1, f.type)) for f in self.schema}))
 
 
 def build_on_duckdb(history: History, as_ofs: Sequence[datetime]) -> pa.Table:
-    """The same query in the history's own DuckDB."""
+    """Run the query in the history's own DuckDB."""
     handover = SnapshotQuery.to("duckdb", history)
     cutoffs = ", ".join(f"({i}::BIGINT)" for i in sort_unique_micros(as_ofs))
     sql = f"WITH {CUTOFFS}(as_of) AS (VALUES {cutoffs}) SELECT * FROM ({handover.sql})"  # noqa: S608  # numbers

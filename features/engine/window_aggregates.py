@@ -1,4 +1,4 @@
-"""Measures in windows, of many accounts at many instants at once: the arithmetic of the default engine.
+"""Computes measures in windows, for many accounts at many instants at once, on NumPy.
 
 Facts are sorted by account and instant, so that an account's window is a slice between two positions: a sum is
 the difference of two running sums, however many windows and instants ask for it. All is done in whole numbers:
@@ -51,7 +51,7 @@ def aggregate_windows(
 def _standing(
     facts: Facts, asks: Sequence[WindowedMeasure], as_ofs: np.ndarray, accounts: int
 ) -> dict[str, np.ndarray]:
-    """Of facts that cease to count: each instant sees others."""
+    """Measure facts that end, such as open tickets: each instant sees other ones."""
     assert facts.until is not None
     each = []
     for as_of in as_ofs:
@@ -110,7 +110,7 @@ class _Slices:
         self._counted: dict[str, dict[_Window, np.ndarray]] = {}
 
     def value(self, ask: WindowedMeasure) -> np.ndarray:
-        """One measure in its window, not scaled yet, (k, accounts): whole numbers, or float64 where null can be."""
+        """Return one measure in its window, not scaled yet, (k, accounts): int64, or float64 if nullable."""
         if ask.measure.how in {"min", "max"}:
             return self._extremes(ask)
         if ask.measure.how == "distinct" and ask.measure.column != "day":
@@ -118,27 +118,27 @@ class _Slices:
         return self._sums(ask)
 
     def new_values(self, ask: WindowedMeasure, known: _Slices) -> np.ndarray:
-        """How many different values there are in the window, at one instant, that are not `known`: (accounts,)."""
+        """Count the different values in the window, at one instant, that are not in `known`: (accounts,)."""
         ((first, end),) = zip(*self._window(ask), strict=True)
         account, code = self._valued(ask).inside(first, end)
         new = ~known._valued(ask).holds(account, code, first, end)  # of the same class
         return np.bincount(account[new], minlength=self._accounts)
 
     def _window(self, ask: WindowedMeasure) -> tuple[np.ndarray, np.ndarray]:
-        """The window's first day, and the day that ends it, at each instant: (k,) each."""
+        """Return the first day of the window and the day that ends it, at each instant: (k,) each."""
         end = self._today - ask.before
         return (np.full_like(end, _EVER) if ask.days is None else end - ask.days), end
 
     @cached_property
     def _positions(self) -> np.ndarray:
-        """Where an account's facts on and after an edge's day begin: (edges, accounts)."""
+        """Return where an account's facts on and after an edge's day begin: (edges, accounts)."""
         width = len(self._edges) + 1
         cells = self._facts.account * width + _passed(self._edges, self._day)
         ends = np.cumsum(np.bincount(cells, minlength=self._accounts * width)).reshape(self._accounts, width)
         return np.ascontiguousarray(ends[:, :-1].T)
 
     def _between(self, table: np.ndarray, ask: WindowedMeasure) -> tuple[np.ndarray, np.ndarray]:
-        """The table's rows at the beginning and at the end of the window, (k, accounts) each."""
+        """Return the rows of the table at the beginning and at the end of the window, (k, accounts) each."""
         if (ask.days, ask.before) not in self._cuts:
             first, end = (self._edges.searchsorted(days) for days in self._window(ask))
             self._cuts[ask.days, ask.before] = first, end
@@ -159,7 +159,7 @@ class _Slices:
         return end - begin
 
     def _first_of_day(self) -> np.ndarray:
-        """1 for the first fact of an account's day, so that a sum counts days."""
+        """Return 1 for the first fact of an account's day, so that a sum counts days."""
         account, day = self._facts.account, self._day
         first = np.ones(len(day), dtype="int64")
         first[1:] = (account[1:] != account[:-1]) | (day[1:] != day[:-1])
@@ -194,7 +194,7 @@ class _Slices:
 
 
 class _Values:
-    """On which days an account had which value: each once, as one whole number, in order."""
+    """The days on which each account had each value, as sorted whole numbers."""
 
     def __init__(self, account: np.ndarray, code: np.ndarray, day: np.ndarray) -> None:
         there = np.flatnonzero(code >= 0)
@@ -206,7 +206,7 @@ class _Values:
         self._keys = keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
 
     def counts(self, windows: Iterable[_Window], accounts: int) -> dict[_Window, np.ndarray]:
-        """Different values in each window, (accounts,): those whose last day before its end is inside."""
+        """Count different values in each window, (accounts,): those whose last day before its end is inside."""
         windows = sorted(windows)
         ends = np.unique([end for _, end in windows])
         pair, day = self._keys >> self._day_bits, (self._keys & ((1 << self._day_bits) - 1)) + self._first
@@ -228,13 +228,13 @@ class _Values:
         return found
 
     def inside(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Account and code of each different value in a window."""
+        """Return account and code of each different value in a window."""
         day = (self._keys & ((1 << self._day_bits) - 1)) + self._first
         pairs = np.unique(self._keys[(day >= first) & (day < end)] >> self._day_bits)
         return pairs >> self._code_bits, pairs & ((1 << self._code_bits) - 1)
 
     def holds(self, account: np.ndarray, code: np.ndarray, first: int, end: int) -> np.ndarray:
-        """Whether accounts had values on a day of a window."""
+        """Return whether accounts had values on a day of a window."""
         if not len(self._keys):
             return np.zeros(len(account), dtype=bool)
         known = code < 1 << self._code_bits
@@ -248,7 +248,7 @@ class _Values:
 
 
 def _passed(edges: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """How many edges are on or before each day; edges ascend."""
+    """Count the edges on or before each day; edges ascend."""
     if not len(day):
         return day
     least, most = int(day.min()), int(day.max())
