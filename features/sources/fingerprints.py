@@ -22,7 +22,7 @@ _COLUMNS = {
 }
 
 
-def days(table: str) -> Iterator[str]:
+def build_day_queries(table: str) -> Iterator[str]:
     """Yield SQL queries of (source, day, hashes): a checksum of the facts first visible at the midnight after each day.
 
     Days are counted from 1970, in UTC. A row with several dated facts counts once for each, as in

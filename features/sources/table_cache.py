@@ -104,7 +104,7 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
                 progress(table)
             validated = validation.validate_table(backend, settings, table)
             checked.append(validation.add_posted_events(backend, settings, validated, posted))
-            for query in fingerprints.days(table):
+            for query in fingerprints.build_day_queries(table):
                 backend.con.execute(f"INSERT INTO main.days {query}")
         backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE")
         backend.raw_sql("CREATE TABLE checked (plain VARCHAR, position BIGINT)")

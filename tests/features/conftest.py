@@ -39,12 +39,12 @@ class Company:
         self.toml["tables"][name] = {"source": name, "columns": mapped, **spec}
 
     def only(self, name, header, *rows, columns=None, **spec):
-        """The same, of which all rows may be bad."""
+        """Write and map a CSV table of which all rows may be bad."""
         self.toml["quality"] = {"max_quarantine": 1}
         self.table(name, header, *rows, columns=columns, **spec)
 
     def write(self):
-        """The TOML file."""
+        """Write the TOML file."""
         self.file.write_text("\n".join(f"{k} = {_toml(v)}" for k, v in self.toml.items()) + "\n", encoding="utf-8")
         return self.file
 
@@ -55,17 +55,17 @@ class Company:
         return History.open(self.settings())
 
     def read(self, table, columns="*"):
-        """The canonical rows as tuples, in an order of their own."""
+        """Read the canonical rows as sorted tuples."""
         with self.open() as history:
             return history._connection.execute(f"SELECT {columns} FROM {table} ORDER BY ALL").fetchall()  # noqa: S608  # the test's own words
 
     def checked(self, table):
-        """What came of a table."""
+        """Return the validation result of a table."""
         with self.open() as history:
             return next(c for c in history.checked if c.table == table)
 
     def quarantined(self, table):
-        """The bad rows as they came, each with the reason."""
+        """Read the quarantined rows, each with its reason."""
         found = pd.read_parquet(self.folder / "var" / "harbour" / "quarantine" / f"{table}.parquet")
         return sorted(found.itertuples(index=False, name=None), key=repr)
 
@@ -98,8 +98,8 @@ def snapshot():
     """
     mapped = {"source": "s", "columns": {"account_id": "a", "created_at": "c", "plan": "p", "seats": "s"}}
     churn = {"cohort": {"kind": "active"}, "label": {"kind": "no_purchase"}}
-    given = {"company": {"name": "x"}, "sources": {"s": {"path": "s.csv"}}, "tables": {"accounts": mapped}}
-    settings = Settings.model_validate(given | {"churn": churn})
+    values = {"company": {"name": "x"}, "sources": {"s": {"path": "s.csv"}}, "tables": {"accounts": mapped}}
+    settings = Settings.model_validate(values | {"churn": churn})
 
     def build(tables, *as_ofs):
         rows = {t: [_posted(t, row) for row in tables.get(t, [])] for t in EVENTS}
@@ -112,9 +112,9 @@ def snapshot():
     return build
 
 
-def _posted(table, given):
-    """A row as `History.from_rows` takes it."""
-    row, kinds = {"account_id": "A", **given}, {c: spec.kind for c, spec in TABLES[table].columns.items()}
+def _posted(table, values):
+    """Build a row as `History.from_rows` takes it."""
+    row, kinds = {"account_id": "A", **values}, {c: spec.kind for c, spec in TABLES[table].columns.items()}
     for column, value in row.items():
         if value is not None and kinds[column] in ("time", "decimal"):
             row[column] = _micros(value) if kinds[column] == "time" else Decimal(str(value))

@@ -149,8 +149,8 @@ def test_check_prints_the_report_and_writes_page_and_json(harbour):
     assert "purchases, such as this (purchased_at is not a time): account_id A" in said.output
     page = harbour.folder / "var" / "harbour" / "check.html"
     assert page.exists()
-    told = json.loads((harbour.folder / "check.json").read_text(encoding="utf-8"))
-    assert set(told) >= {
+    report = json.loads((harbour.folder / "check.json").read_text(encoding="utf-8"))
+    assert set(report) >= {
         "tables",
         "identity",
         "absent",
@@ -161,12 +161,12 @@ def test_check_prints_the_report_and_writes_page_and_json(harbour):
         "probes",
         "page",
     }
-    assert told["page"] == str(page)
-    usage = told["tables"]["usage"]
+    assert report["page"] == str(page)
+    usage = report["tables"]["usage"]
     assert usage["gaps"][0] == {"first": "2024-01-04", "last": "2024-01-06", "days": 3}
     assert (usage["days"], usage["days_without_events"]) == (10, 4)
     assert usage["lateness_hours"] == {"median": 2, "p95": 5, "max": 5}
-    assert told["probes"] is None
+    assert report["probes"] is None
 
 
 def test_check_ends_with_an_error_that_names_the_leak_after_the_report_is_written(harbour):
@@ -181,7 +181,7 @@ def test_check_ends_with_an_error_that_names_the_leak_after_the_report_is_writte
         r"features leak: early_rating_90d. found: early_rating_90d of account A at 20", str(said.exception)
     )
     assert "Leak: early_rating_90d of account A at 20" in said.output
-    told = json.loads((harbour.folder / "check.json").read_text(encoding="utf-8"))
-    assert told["own_features"] == ["early_rating_90d"]
-    assert told["probes"]["leaks"][0]["feature"] == "early_rating_90d"
+    report = json.loads((harbour.folder / "check.json").read_text(encoding="utf-8"))
+    assert report["own_features"] == ["early_rating_90d"]
+    assert report["probes"]["leaks"][0]["feature"] == "early_rating_90d"
     assert "Leak: early_rating_90d" in (harbour.folder / "var" / "harbour" / "check.html").read_text(encoding="utf-8")

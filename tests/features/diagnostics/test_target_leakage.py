@@ -84,8 +84,8 @@ def test_a_number_tells_in_either_direction_and_by_being_there():
     answers = np.repeat([1.0, 0.0], 50)
     assert measure_alone(pd.Series(np.arange(100.0)), answers).auc == 1.0
     assert measure_alone(pd.Series(-np.arange(100.0)), answers).auc == 1.0
-    there = measure_alone(pd.Series(np.where(answers == 1, 5.0, np.nan)), answers)
-    assert (there.auc, there.by) == (1.0, "whether it is there")
+    by_presence = measure_alone(pd.Series(np.where(answers == 1, 5.0, np.nan)), answers)
+    assert (by_presence.auc, by_presence.by) == (1.0, "whether it is there")
 
 
 def test_names_that_differ_for_every_account_tell_nothing():

@@ -166,11 +166,11 @@ def test_events_of_a_merged_account_are_borne_as_those_of_tables_are(company, lo
     log.add("usage", "before", "2024-01-06T12:00", used_at="2024-01-06")
     log.add("usage", "after", "2024-01-08T12:00", used_at="2024-01-08")
     found = company.read("usage", "event_id, account_id, known_at, first_known_at")
-    told = at("2024-01-06T12:00")
+    known_at = at("2024-01-06T12:00")
     assert [row for row in found if row[0]] == [
         ("after", "B", at("2024-01-08T12:00"), None),
-        ("before", "A", told, None),
-        ("before", "B", at("2024-01-07"), told),
+        ("before", "A", known_at, None),
+        ("before", "B", at("2024-01-07"), known_at),
     ]
 
 
