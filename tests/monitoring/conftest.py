@@ -24,6 +24,7 @@ from features.state.tables import SCORES
 from monitoring.alerts import lifecycle
 from monitoring.alerts.queries import Thresholds
 from monitoring.alerts.routing import Contact
+from tests.support.commands import run_command
 from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
 from training.models.model import HorizonModel, Model
@@ -291,12 +292,11 @@ def start():
 
 
 @pytest.fixture
-def finish(start):
+def finish():
     """Run `python -m monitoring …` to its end; gives (exit status, standard output, standard error)."""
 
     def run(company, *words, config=None):
-        process = start(company, *words, config=config)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
+        done = run_command("monitoring", *words, "--config", config or company.file, cwd=company.folder)
+        return done.returncode, done.stdout, done.stderr
 
     return run

@@ -31,6 +31,7 @@ from features.state import database
 from serving.api import auth
 from serving.batch import run
 from serving.client import Client
+from tests.support.commands import FinishedCommand, run_command
 from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
 from training.models.model import HorizonModel, Model, compute_quantiles
@@ -293,10 +294,9 @@ def served(harbour: Harbour, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield found
 
 
-def command(*words: object) -> subprocess.CompletedProcess[str]:
+def command(*words: object) -> FinishedCommand:
     """`python -m serving …`."""
-    line = [sys.executable, "-m", "serving", *map(str, words)]
-    return subprocess.run(line, text=True, capture_output=True, timeout=120, check=False)
+    return run_command("serving", *words)
 
 
 @contextmanager
@@ -348,6 +348,6 @@ def learn() -> Callable[[Settings, str], Model]:
 
 
 @pytest.fixture(scope="session")
-def serving() -> Callable[..., subprocess.CompletedProcess[str]]:
+def serving() -> Callable[..., FinishedCommand]:
     """`python -m serving …`."""
     return command

@@ -6,20 +6,18 @@ import contextlib
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 from datetime import datetime
 
 import pandas as pd
 import pytest
 
+from tests.support.commands import run_command
 from training.evaluation import plots
 from training.registry import mlflow_registry, promotion_log
 
 
 def run(*arguments, cwd=None):
-    command = [sys.executable, "-m", "training", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
+    return run_command("training", *arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

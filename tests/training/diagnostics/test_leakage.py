@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import timedelta
 
 import numpy as np
@@ -12,6 +10,7 @@ import pandas as pd
 import pytest
 
 from features.core.errors import GarrisonError
+from tests.support.commands import run_command
 from tests.training.conftest import START
 from training.diagnostics import lifespans
 from training.diagnostics.leak_verdict import LEAK, LeakFindings, raise_on_leak
@@ -134,8 +133,7 @@ def test_labels_shuffled_have_no_signal_and_are_called_doubtful(slim, tmp_path):
 
 def test_fit_stops_with_the_suspects_name_and_registers_nothing(answered):
     file = answered.folder / "fit.json"
-    command = [sys.executable, "-m", "training", "fit", "--config", str(answered.file), "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = run_command("training", "fit", "--config", answered.file, "--json", file)
     assert done.returncode == 1
     *steps, line = done.stderr.splitlines()
     assert steps[0] == "reading the tables"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,6 +10,7 @@ import pandas as pd
 import pytest
 
 from features.core.timestamps import from_micros
+from tests.support.commands import run_command
 from training.diagnostics import sample_size
 from training.registry import mlflow_registry
 from training.targets.time_splits import TimePlan
@@ -87,8 +86,7 @@ def halved(company, tmp_path_factory):
 
 def test_one_target_without_positives_does_not_stop_the_other(halved):
     file = halved.folder / "fit.json"
-    command = [sys.executable, "-m", "training", "fit", "--config", str(halved.file), "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = run_command("training", "fit", "--config", halved.file, "--json", file)
     assert done.returncode == 0, done.stderr
     steps = done.stderr.splitlines()
     assert (steps[0], steps[-1]) == ("reading the tables", "upsell: looking for leaks")
