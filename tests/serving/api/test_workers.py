@@ -122,7 +122,7 @@ def test_a_new_champion_takes_over_and_no_request_is_dropped(two: Any) -> None:
         time.sleep(0.5)
         return seen[200, "churn-1"] == before
 
-    wait_until(settled, 4 * REFRESH_SECONDS)
+    wait_until(settled, seconds=4 * REFRESH_SECONDS)
     over.set()
     for thread in threads:
         thread.join()
