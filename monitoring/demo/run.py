@@ -92,7 +92,7 @@ def run(name: str) -> None:
     demo.photograph()
     demo.title(f"Done in {time.monotonic() - began:.0f} seconds. Where to look")
     for label, place in demo.places:
-        print(f"  {label:<30}{place}")
+        print(f"  {label:<32}{place}")
 
 
 class _Demo:
