@@ -186,7 +186,7 @@ class _Demo:
             return
         images = _FOLDER / "images"
         for page in pages:
-            take_screenshot(browser, page, images / f"{page.parent.name}-{page.stem}.png", width=1000, height=900)
+            take_screenshot(browser, page, images / f"{page.parent.name}-{page.stem}.png", width=1280, height=1000)
         self.places.append(("pictures of these pages", f"{images}/"))
 
     def _add_pages(self, label: str, pattern: str) -> None:
