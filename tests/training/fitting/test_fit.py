@@ -322,7 +322,8 @@ def test_it_tells_the_plan_before_it_trains(slim, tmp_path):
     with History.open(nobody) as history:
         fit.fit(history, nobody, progress=told.append)
     assert told[0] == "snapshots at 12 cutoffs"
-    assert told[1].startswith("churn, 30 days: train 2023-05-01 to ")
+    assert told[1] == "churn: reading the snapshots of its cohort"
+    assert told[2].startswith("churn, 30 days: train 2023-05-01 to ")
 
 
 def test_a_column_that_is_missing_only_at_first_varies():
