@@ -40,6 +40,26 @@ def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
     Returns:
         account_id (text), as_of (datetime64[us, UTC]), then the features whose sources are there: float64, and
         text for the account's text attributes. Sorted by as_of and account_id.
+
+    Example:
+        >>> from datetime import UTC
+        >>> from decimal import Decimal
+        >>> from features.settings import Settings
+        >>> table = {"source": "files", "columns": {}}
+        >>> settings = Settings.model_validate({
+        ...     "company": {"name": "Harbour Ltd"},
+        ...     "sources": {"files": {"path": "*.csv"}},
+        ...     "tables": {"accounts": table, "purchases": table},
+        ...     "churn": {"cohort": {"kind": "active"}, "label": {"kind": "no_purchase"}},
+        ... })
+        >>> march, april = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)
+        >>> account = {"account_id": "A", "created_at": to_micros(march) - 30 * DAY}
+        >>> bought_at = to_micros(march) + DAY
+        >>> purchase = {"account_id": "A", "purchased_at": bought_at, "known_at": bought_at, "amount": Decimal(250)}
+        >>> with History.from_rows(settings, {"accounts": [account], "purchases": [purchase]}) as history:
+        ...     frame = build(history, [march, april])
+        >>> frame[["account_id", "spend_90d"]].values.tolist()
+        [['A', 0.0], ['A', 250.0]]
     """
     return build_table(history, as_ofs).to_pandas()
 

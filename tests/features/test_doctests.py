@@ -12,6 +12,8 @@ MODULES = (
     "features.core.errors",
     "features.core.redaction",
     "features.definitions.feature",
+    "features.definitions.visibility_rule",
+    "features.engine.snapshots",
     "features.settings.load",
     "features.sources.history",
 )
