@@ -11,6 +11,7 @@ from pydantic import Field
 from features.core.contract import CONTACT
 from features.settings.alerts import Alerts, Email
 from features.settings.crm import Crm, HubSpot, Salesforce
+from features.settings.monitoring import Monitoring
 from features.settings.serving import Serving
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
 from features.settings.targets import Churn, ChurnLabel, Cohort, Training, Upsell, UpsellLabel
@@ -26,6 +27,7 @@ __all__ = [
     "Email",
     "Engine",
     "HubSpot",
+    "Monitoring",
     "OwnFeatures",
     "Paths",
     "Quality",
@@ -79,6 +81,7 @@ class Settings(SettingsSection):
     engine: Engine = Engine()
     serving: Serving = Serving()
     crm: Crm = Crm()
+    monitoring: Monitoring = Monitoring()
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.
     state_url: str | None = None

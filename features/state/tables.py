@@ -162,8 +162,9 @@ OUTBOX = sa.Table(
     "outbox",
     METADATA,
     sa.Column("id", sa.String, primary_key=True),
-    sa.Column("episode_id", sa.String, sa.ForeignKey("episodes.id"), nullable=False),
-    sa.Column("kind", sa.String, nullable=False),  # opened
+    sa.Column("episode_id", sa.String, sa.ForeignKey("episodes.id")),  # null for messages about a run
+    sa.Column("run", sa.String),  # the held run that a message to the data team is about
+    sa.Column("kind", sa.String, nullable=False),  # opened, held
     sa.Column("recipient", sa.String),
     sa.Column("subject", sa.String, nullable=False),
     sa.Column("body", sa.String, nullable=False),
@@ -178,4 +179,46 @@ OUTBOX = sa.Table(
     sa.Column("sent_at", sa.BigInteger),
     sa.UniqueConstraint("episode_id", "kind", name="outbox_episode"),
     sa.Index("outbox_due", "state", "next_try_at"),
+)
+
+# The verdict on each scored run. A run that is judged again, say because its data aged, has its row replaced.
+RUN_VERDICTS = sa.Table(
+    "run_verdicts",
+    METADATA,
+    sa.Column("run", sa.String, primary_key=True),  # as in the score table
+    sa.Column("as_of", sa.BigInteger, nullable=False),
+    sa.Column("judged_at", sa.BigInteger, nullable=False),
+    sa.Column("judged_until", sa.BigInteger, nullable=False),  # the instant at which the data should be up to date
+    sa.Column("state", sa.String, nullable=False),  # ok, watch, hold
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("figures", sa.JSON, nullable=False),  # by score: its PSI against the last accepted run
+    sa.Column("compared_with", sa.String),  # the last accepted run; null for the first
+    sa.Column("models", sa.JSON, nullable=False),
+    sa.Index("run_verdicts_as_of", "as_of"),
+)
+
+# What people decided about held runs; rows are only added. The newest row of a run counts.
+RUN_DECISIONS = sa.Table(
+    "run_decisions",
+    METADATA,
+    sa.Column("run", sa.String, primary_key=True),
+    sa.Column("decided_at", sa.BigInteger, primary_key=True),
+    sa.Column("decision", sa.String, nullable=False),  # released, discarded, delivered (although held)
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("decided_by", sa.String, nullable=False),
+)
+
+# What the night did: one row a step of each night, written before and after the step.
+NIGHT_STEPS = sa.Table(
+    "night_steps",
+    METADATA,
+    sa.Column("night", sa.BigInteger, primary_key=True),  # the as_of that it scores
+    sa.Column("step", sa.String, primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("state", sa.String, nullable=False),  # running, done, failed, skipped
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("summary", sa.String),
+    sa.Column("figures", sa.JSON),
 )
