@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from features.core.errors import RegistryError
@@ -17,6 +16,7 @@ from features.settings import Settings
 from features.sources.history import History
 from monitoring.drift.evidently import Scores, judge_drift, write_drift_page
 from monitoring.drift.verdict import Verdict
+from serving.gate.schema_checks import select_model_columns
 from serving.scoring.snapshot_store import StoredSnapshot
 from training.models.model import Model
 from training.registry import promotion_log
@@ -74,18 +74,6 @@ def run(settings: Settings, *, as_of: datetime | None = None) -> DriftReport:
         about |= {"file": file, "heading": heading, "catalog": history.catalog}
         pages[target] = write_drift_page(verdicts[target], reference, current, **about)
     return DriftReport(snapshot.as_of, verdicts, pages)
-
-
-def select_model_columns(model: Model, snapshot: StoredSnapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the training rows and the scored cohort, each with only the columns that the model reads.
-
-    Models registered earlier store further columns in their reference, such as ranks among peers, which no served
-    snapshot has.
-    """
-    eligible = snapshot.in_cohort.get(model.target)
-    cohort = snapshot.frame if eligible is None else snapshot.frame[np.asarray(eligible, dtype=bool)]
-    reference, current = (f[[c for c in model.features if c in f]] for f in (model.reference, cohort))
-    return reference, current
 
 
 def _score(model: Model, reference: pd.DataFrame, current: pd.DataFrame) -> Scores:

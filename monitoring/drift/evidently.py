@@ -1,6 +1,6 @@
 """Compare two samples of snapshots with Evidently, and write its page. No other file imports Evidently.
 
-Evidently gets columns already cut into bins (`drift.binning`): each bin holds enough rows, missing values count,
+Evidently gets columns already cut into bins (`serving.gate.binning`): each bin holds enough rows, missing values count,
 and no raw value of an account gets into a page.
 """
 
@@ -21,9 +21,9 @@ from numpy.typing import ArrayLike
 from features.catalog import BUILT_IN, Catalog
 from features.core.errors import GarrisonError
 from features.core.html import render_template, write_page
-from monitoring.drift.binning import BinnedColumn, bin_column, find_noise_level
-from monitoring.drift.schema_checks import ComparableSamples, check_schema
 from monitoring.drift.verdict import ColumnDrift, Verdict, describe_column
+from serving.gate.binning import BinnedColumn, bin_column, find_noise_level
+from serving.gate.schema_checks import ComparableSamples, check_schema
 
 _TEMPLATE = Path(__file__).parent / "templates" / "drift.html"
 ROWS = 20_000

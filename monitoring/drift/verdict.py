@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from monitoring.drift.binning import is_numeric
-from monitoring.drift.schema_checks import Finding
+from serving.gate.binning import is_numeric
+from serving.gate.schema_checks import Finding
 
 State = Literal["stable", "drifted", "broken"]
 Kind = Literal["number", "category", "score"]

@@ -11,8 +11,7 @@ from features.diagnostics.source_findings import SourceFinding
 from features.diagnostics.source_health import check_sources
 from features.settings import Settings
 from features.sources.history import History
-from monitoring.drift.drift_report import select_model_columns
-from monitoring.drift.schema_checks import Finding, check_schema
+from serving.gate.schema_checks import Finding, check_schema, select_model_columns
 from serving.scoring import score_table, snapshot_store
 from serving.scoring.snapshot_store import StoredSnapshot
 from training.models.model import Model

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from monitoring.drift import evidently
-from monitoring.drift.binning import bin_column
 from monitoring.drift.evidently import judge_drift, write_drift_page
+from serving.gate.binning import bin_column
 
 EVIL = "</script><script>alert(1)</script>"
 

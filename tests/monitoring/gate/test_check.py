@@ -1,8 +1,8 @@
 import pytest
 
 from features.diagnostics.source_findings import SourceFinding
-from monitoring.drift.schema_checks import Finding
 from monitoring.gate.check import decide_gate
+from serving.gate.schema_checks import Finding
 
 BROKEN = Finding("plan", "is empty", breaks=True)
 NEW = Finding("plan", "is new since training", breaks=False)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.drift.binning import bin_column, find_noise_level
+from serving.gate.binning import bin_column, find_noise_level
 
 
 def psi(binned):

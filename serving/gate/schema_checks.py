@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from monitoring.drift.binning import Floats, is_numeric
+from serving.gate.binning import Floats, is_numeric
+from serving.scoring.snapshot_store import StoredSnapshot
+from training.models.model import Model
 
 # Columns of a snapshot that say whose row it is; they are not features.
 KEYS = ("account_id", "as_of")
@@ -41,6 +43,18 @@ class ComparableSamples:
     reference: pd.DataFrame
     current: pd.DataFrame
     findings: tuple[Finding, ...]
+
+
+def select_model_columns(model: Model, snapshot: StoredSnapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the training rows and the scored cohort, each with only the columns that the model reads.
+
+    Models registered earlier store further columns in their reference, such as ranks among peers, which no served
+    snapshot has.
+    """
+    eligible = snapshot.in_cohort.get(model.target)
+    cohort = snapshot.frame if eligible is None else snapshot.frame[np.asarray(eligible, dtype=bool)]
+    reference, current = (f[[c for c in model.features if c in f]] for f in (model.reference, cohort))
+    return reference, current
 
 
 def check_schema(reference: pd.DataFrame, current: pd.DataFrame) -> ComparableSamples:

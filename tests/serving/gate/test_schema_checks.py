@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from monitoring.drift.schema_checks import check_schema
+from serving.gate.schema_checks import check_schema
 
 N = 100
 
