@@ -13,6 +13,8 @@ MOST = 10
 # Rows that a bin between two quantiles expects, and that any bin must expect or hold to stand alone.
 _FULL, _FEW = 20, 10
 _UNSEEN = "not seen in training"
+# The share of an empty bin: its logarithm must exist.
+_NO_SHARE = 0.0001
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -21,17 +23,50 @@ Counts = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class BinnedColumn:
-    """Two samples of one column, each value replaced by the label of its bin; labels are in the order of the values.
+    """Two samples of one column, each value replaced by the number of its bin; bins are in the order of the values.
 
     Args:
-        reference: Categorical, one label a row, e.g. "03 2 to 5".
-        current: The same.
-        count: How many bins there are; one bin alone can show no drift.
+        codes: Of the reference and of the current sample, a bin's number a row.
+        labels: A name for each bin, e.g. "03 2 to 5"; one bin alone can show no drift.
+        counts: (2, bins) rows of the reference and of the current sample in each bin.
     """
 
-    reference: pd.Series
-    current: pd.Series
-    count: int
+    codes: tuple[Codes, Codes]
+    labels: tuple[str, ...]
+    counts: Counts
+
+    @property
+    def count(self) -> int:
+        """Return how many bins there are."""
+        return len(self.labels)
+
+    @property
+    def psi(self) -> float:
+        """Return the population stability index between the two samples."""
+        return compute_psi(self.counts)
+
+    @property
+    def reference(self) -> pd.Series:
+        """Return the reference as categories: a label a row."""
+        return pd.Series(pd.Categorical.from_codes(self.codes[0], self.labels))
+
+    @property
+    def current(self) -> pd.Series:
+        """Return the current sample as categories: a label a row."""
+        return pd.Series(pd.Categorical.from_codes(self.codes[1], self.labels))
+
+
+def compute_psi(counts: Counts) -> float:
+    """Return the population stability index, `sum((p - q) * ln(p / q))` over the shares `p` and `q` of each bin.
+
+    A share of 0 counts as 0.0001, as Evidently counts it.
+
+    Args:
+        counts: (2, bins) rows of two samples in each bin; both hold a row or more.
+    """
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    before, now = np.where(shares == 0, _NO_SHARE, shares)
+    return float(((before - now) * np.log(before / now)).sum())
 
 
 def is_numeric(column: pd.Series) -> bool:
@@ -69,9 +104,10 @@ def bin_column(reference: pd.Series, current: pd.Series) -> BinnedColumn:
     smaller = min(len(reference), len(current))
     sides = (reference, current)
     if is_numeric(reference):
-        edges = _find_edges(reference.dropna().to_numpy(np.float64), int(np.clip(smaller // _FULL, 2, MOST)))
+        before, now = (side.to_numpy(np.float64, na_value=np.nan) for side in sides)
+        edges = _find_edges(before[~np.isnan(before)], int(np.clip(smaller // _FULL, 2, MOST)))
         names = _name_ranges(edges)
-        codes = [_assign_numbers(side.to_numpy(np.float64), edges) for side in sides]
+        codes = [_assign_numbers(values, edges) for values in (before, now)]
     else:
         names = sorted(reference.dropna().astype(str).unique())
         codes = [_assign_values(side, names) for side in sides]
@@ -79,16 +115,19 @@ def bin_column(reference: pd.Series, current: pd.Series) -> BinnedColumn:
     names = [*names, "missing"]
     counts = np.array([np.bincount(side, minlength=len(names)) for side in codes])
     group, labels = _join_small(counts, names)
-    before, now = (pd.Series(pd.Categorical.from_codes(group[side], labels)) for side in codes)
-    return BinnedColumn(before, now, len(labels))
+    joined = np.array([np.bincount(group, weights=side, minlength=len(labels)) for side in counts]).astype(np.intp)
+    return BinnedColumn((group[codes[0]], group[codes[1]]), tuple(labels), joined)
 
 
 def _find_edges(values: Floats, bins: int) -> Floats:
     """Return the bins' upper edges, which belong to their bin. A value that fills a quantile gets its own bin."""
     if not len(values):
         return values
-    cuts = np.quantile(values, np.arange(1, bins) / bins, method="inverted_cdf")
-    distinct, rows = np.unique(values, return_counts=True)
+    ordered = np.sort(values)
+    cuts = ordered[np.ceil(np.arange(1, bins) * len(ordered) / bins).astype(np.intp) - 1]
+    # A value that fills a quantile lies on a cut, or is all that lies above the last one.
+    distinct = np.unique(cuts)
+    rows = np.searchsorted(ordered, distinct, side="right") - np.searchsorted(ordered, distinct)
     heavy = distinct[rows >= len(values) / bins]
     return np.unique(np.concatenate([cuts, heavy, np.nextafter(heavy, -np.inf)]))
 
@@ -111,10 +150,10 @@ def _name_ranges(edges: Floats) -> list[str]:
 
 def _assign_values(side: pd.Series, known: list[str]) -> Codes:
     """Return the codes of the known values; the next code is for any other value, the last for a missing one."""
-    codes = pd.Index(known, dtype=object).get_indexer(side.astype(object).astype(str))
-    codes[codes < 0] = len(known)
-    codes[side.isna().to_numpy()] = len(known) + 1
-    return codes
+    rows, values = pd.factorize(side)
+    places = pd.Index(known, dtype=object).get_indexer(pd.Index(values).astype(object).astype(str))
+    # The code -1 of a missing value takes the last of these.
+    return np.append(np.where(places < 0, len(known), places), len(known) + 1)[rows]
 
 
 def _join_small(counts: Counts, names: list[str]) -> tuple[Codes, list[str]]:
