@@ -197,13 +197,15 @@ RUN_VERDICTS = sa.Table(
     sa.Index("run_verdicts_as_of", "as_of"),
 )
 
-# What people decided about held runs; rows are only added. The newest row of a run counts.
+# What people decided about held runs; rows are only added. The newest row of an as_of counts.
 RUN_DECISIONS = sa.Table(
     "run_decisions",
     METADATA,
     sa.Column("run", sa.String, primary_key=True),
     sa.Column("decided_at", sa.BigInteger, primary_key=True),
     sa.Column("decision", sa.String, nullable=False),  # released, discarded, delivered (although held)
+    # The reasons that it was decided on, each as [kind, subject]: a release covers no reason that came later.
+    sa.Column("covers", sa.JSON, nullable=False),
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("decided_by", sa.String, nullable=False),
 )

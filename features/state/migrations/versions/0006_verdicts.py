@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("run", sa.String, primary_key=True),
         sa.Column("decided_at", sa.BigInteger, primary_key=True),
         sa.Column("decision", sa.String, nullable=False),
+        sa.Column("covers", sa.JSON, nullable=False),
         sa.Column("reason", sa.String, nullable=False),
         sa.Column("decided_by", sa.String, nullable=False),
     )
