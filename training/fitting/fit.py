@@ -207,9 +207,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         name,
         features=features,
         categories=categories,
-        reference=data.read_rows(_sample_reference(learned, settings.training.seed)).drop(
-            columns=["account_id", "as_of"]
-        ),
+        reference=data.read_rows(_sample_reference(learned, settings.training.seed)).drop(columns="account_id"),
         learned_until=max(p.train[-1] + timedelta(days=p.days) for p in plans.values()),
     )
     matrix = data.build_matrix(model)

@@ -88,7 +88,8 @@ class Model:
         learned_until: The end of the last label it learned from; None in a model of an older version.
         horizon_models: One for each horizon, ascending.
         order: How the chance moves with a longer horizon, see `labels.find_order`.
-        reference: A sample of the training snapshots, to measure drift against.
+        reference: A sample of the training snapshots, to measure drift against, each with its `as_of`; models
+            registered earlier lack that column.
         run_id: The MLflow run that made it.
         version: Such as churn-3; empty before it is registered.
     """

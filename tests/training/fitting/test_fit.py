@@ -143,12 +143,14 @@ def test_a_constant_column_is_no_feature(fitted):
         assert {"plan", "seats", "tenure_days"} <= set(target.model.features)
         seen = target.model.reference
         assert all(len(seen[f].unique()) > 1 for f in target.model.features)
-        assert all(len(seen[c].unique()) == 1 for c in set(seen) - set(target.model.features) - dataset._PEER_FEATURES)
+        unread = set(seen) - set(target.model.features) - dataset._PEER_FEATURES - {"as_of"}
+        assert all(len(seen[c].unique()) == 1 for c in unread)
 
 
 def test_the_reference_is_what_the_model_saw_and_names_no_account(fitted):
     for target in fitted.values():
-        assert not {"account_id", "as_of"} & set(target.model.reference)
+        assert "account_id" not in target.model.reference
+        assert set(target.model.reference["as_of"]) <= set(next(iter(target.results.values())).plan.train)
         assert set(target.model.features) <= set(target.model.reference)
 
 
