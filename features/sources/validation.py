@@ -24,6 +24,11 @@ from features.sources.mapping import ROWS, TableMapping, map_table, quote_identi
 _LEAST, _MOST = to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.max.replace(tzinfo=UTC))
 
 
+# The table with the number of bad rows by source, day and reason; a company without any has none.
+QUARANTINED = "quarantined"
+# The reason of a row whose account_id names no account.
+UNKNOWN_ACCOUNT = "account_id is not in accounts"
+
 # A row in which the first is before the second is bad.
 ORDERED = (
     ("resolved_at", "opened_at"),
@@ -90,7 +95,7 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     if not rows:
         raise SourceError(f"tables.{table} has no rows", hint=f"Take [tables.{table}] out if the company has none")
     file = settings.var / "quarantine" / f"{table}.parquet"
-    reasons = _write_quarantine(backend, file, staged) if rows > kept else {}
+    reasons = _write_quarantine(backend, table, file, staged) if rows > kept else {}
     if reasons:
         identity.store_examples(backend.con, settings.tables[table], table, mapping, file)
     else:
@@ -220,7 +225,7 @@ def _list_cross_faults(table: str, mapping: TableMapping) -> Iterator[str]:
             yield f"WHEN {absent} THEN '{filled} is without {absent_column}'"
     if table != "accounts":
         known = f"{quote_identifier('.account_id')} IN (SELECT account_id FROM main.accounts)"
-        yield f"WHEN NOT ({known}) THEN 'account_id is not in accounts'"
+        yield f"WHEN NOT ({known}) THEN '{UNKNOWN_ACCOUNT}'"
     if table in EVENTS:
         # A future event would make immature labels look mature. One day of grace allows for clocks and time zones.
         event = TABLES[table].time
@@ -244,12 +249,25 @@ def _flag_duplicates(settings: Settings, table: str) -> str:
     return f"CASE WHEN why_one IS NOT NULL THEN why_one WHEN {nth} > 1 THEN {reason} END"
 
 
-def _write_quarantine(backend: ibis.BaseBackend, file: Path, staged: str) -> dict[str, int]:
-    """Write the bad rows to the quarantine file; return reason to number of rows, the commonest first."""
-    bad = f"SELECT raw, why FROM ({staged}) WHERE why IS NOT NULL"
+def _write_quarantine(backend: ibis.BaseBackend, table: str, file: Path, staged: str) -> dict[str, int]:
+    """Write the bad rows to the quarantine file; return reason to number of rows, the commonest first.
+
+    The table `quarantined` keeps their number by day, for the checks of sources; rows without a time have day null.
+    """
+    time = TABLES[table].time
+    bad = f"SELECT * FROM ({staged}) WHERE why IS NOT NULL"
     with write_atomically(file) as part:
-        backend.con.execute(f"COPY ({bad}) TO {quote_literal(str(part))} (FORMAT parquet)")
-    return dict(backend.con.execute(f"SELECT why, count(*) FROM ({bad}) GROUP BY why ORDER BY 2 DESC, 1").fetchall())
+        backend.con.execute(f"COPY (SELECT raw, why FROM ({bad})) TO {quote_literal(str(part))} (FORMAT parquet)")
+    day = f"{time} // {DAY}" if time else "NULL"
+    backend.con.execute(
+        f"CREATE TABLE IF NOT EXISTS main.{QUARANTINED} (source VARCHAR, day BIGINT, why VARCHAR, n BIGINT)"
+    )
+    count = f"SELECT '{table}', {day} AS day, why, count(*) FROM ({bad}) GROUP BY day, why"
+    backend.con.execute(f"INSERT INTO main.{QUARANTINED} {count}")
+    reasons = (
+        f"SELECT why, sum(n)::BIGINT FROM main.{QUARANTINED} WHERE source = '{table}' GROUP BY why ORDER BY 2 DESC, 1"
+    )
+    return dict(backend.con.execute(reasons).fetchall())
 
 
 def _read_time_range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | None, datetime | None]:
