@@ -48,6 +48,10 @@ format: setup  ## bring the code into form
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
+.PHONY: night
+night: setup  ## the whole night: check, build, score, drift, gate, alert, deliver, report (CONFIG=garrison.toml)
+	$(PY) -m monitoring night --config $(CONFIG)
+
 .PHONY: serve
 serve: setup  ## the HTTP endpoint on port 3000 (CONFIG=garrison.toml)
 	$(PY) -m serving serve --config $(CONFIG)
@@ -70,7 +74,7 @@ bench-training: setup  ## training on 5,000,000 rows of 150 features, beside pla
 
 .PHONY: lock
 lock: setup  ## renew the lock file from pyproject.toml
-	.venv/bin/uv pip compile pyproject.toml --extra monitoring --group dev --universal --generate-hashes --no-annotate --no-header \
+	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --group dev --universal --generate-hashes --no-annotate --no-header \
 	  --python-version 3.11 --quiet --output-file requirements.lock
 	.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --generate-hashes \
 	  --no-annotate --no-header --python-version 3.11 --quiet --output-file requirements-spark.lock

@@ -18,6 +18,7 @@ class Lock(Enum):
     DELIVER = 5_401_978
     EVENT_LOG = 5_401_979
     DESTINATION = 5_401_980
+    NIGHT = 5_401_981
 
 
 def lock_transaction(connection: sa.Connection, lock: Lock) -> None:

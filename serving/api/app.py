@@ -15,6 +15,7 @@ from typing import ClassVar
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.core.errors import GarrisonError
+from features.core.tracing import SpanRecorder
 from serving.api.request import ClientDisconnected, Request, not_ready_error
 from serving.api.routes import HEALTH, JSON_CONTENT_TYPE, Header, Route, find_route
 from serving.api.state import AppState
@@ -27,6 +28,7 @@ _SECURITY_HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
 )
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _JSON_HEADERS = [JSON_CONTENT_TYPE, *_SECURITY_HEADERS]
 
 
@@ -70,7 +72,10 @@ class HttpApp:
             request.worker.metrics.record_error(error.error.code)
         if request.key is not None and request.worker.access_log is not None:
             request.worker.access_log.record(request.key.key_id, route.name, status, request.accounts)
-        request.worker.metrics.record_request(route.name, status, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        request.worker.metrics.record_request(route.name, status, seconds)
+        if request.worker.spans is not None:
+            _record_span(request.worker.spans, request, route, status, seconds)
         length = (b"content-length", str(len(body)).encode())
         await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
         await send({"type": "http.response.body", "body": body})
@@ -129,6 +134,25 @@ def _authorize(request: Request, route: Route) -> None:
     if worker.access_log.is_full:
         message = "the access log can't be written, and no request is answered without it"
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, headers={"retry-after": "5"})
+
+
+def _record_span(spans: SpanRecorder, request: Request, route: Route, status: int, seconds: float) -> None:
+    """Record an answered request as a span, in the words of OpenTelemetry's conventions for HTTP; it has no ids."""
+    method = request.scope["method"] if request.scope["method"] in _METHODS else "_OTHER"
+    attributes = {
+        "http.request.method": method,
+        "http.route": route.template,
+        "http.response.status_code": status,
+        "garrison.accounts": len(request.accounts),
+    }
+    traceparent = request.headers.get(b"traceparent")
+    spans.record_request(
+        f"{method} {route.template}",
+        attributes,
+        seconds=seconds,
+        traceparent=None if traceparent is None else traceparent.decode("latin-1"),
+        is_failed=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
 
 
 def _method_error(route: Route) -> ApiError:

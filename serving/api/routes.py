@@ -104,6 +104,7 @@ class Route:
         scope: That a key needs; empty if no key is needed.
         handle: Returns the answer's body.
         content_type: Header of the answer.
+        template: Its path, with the parameter in braces; for spans.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Route:
     scope: str
     handle: Handler
     content_type: Header = JSON_CONTENT_TYPE
+    template: str = "(no route)"
 
     @property
     def allow(self) -> str:
@@ -136,7 +138,7 @@ def _make_route(endpoint: Endpoint) -> Route:
     if endpoint.name == HEALTH_NAME:
         return HEALTH
     content_type = JSON_CONTENT_TYPE if endpoint.is_json else _METRICS_CONTENT_TYPE
-    return Route(endpoint.name, endpoint.method, endpoint.scope, _HANDLERS[endpoint.name], content_type)
+    return Route(endpoint.name, endpoint.method, endpoint.scope, _HANDLERS[endpoint.name], content_type, endpoint.path)
 
 
 ROUTES: Mapping[str, Route] = {e.path: _make_route(e) for e in ENDPOINTS if "{" not in e.path}

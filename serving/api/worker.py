@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from features.core.tracing import SpanRecorder
 from serving.api import access_log, environment
 from serving.api.access_log import AccessLog
 from serving.api.metrics import Metrics, ParityStatus
@@ -39,6 +40,8 @@ class Worker:
     def __init__(self, config: str) -> None:
         self.metrics = Metrics.open()
         self.parity = ParityStatus()
+        # None unless the environment names a collector.
+        self.spans = SpanRecorder.open("garrison-serving")
         self.rate_limiter: RateLimiter | None = None
         self.access_log: AccessLog | None = None
         # The OpenAPI document, made when it is first asked for.
@@ -117,3 +120,5 @@ class Worker:
             self.access_log.close()
         self.state.close()
         self.metrics.save()
+        if self.spans is not None:
+            self.spans.close()
