@@ -43,7 +43,7 @@ class BinnedColumn:
     @property
     def psi(self) -> float:
         """Return the population stability index between the two samples."""
-        return compute_psi(self.counts)
+        return float(compute_psi(*self.counts))
 
     @property
     def reference(self) -> pd.Series:
@@ -56,17 +56,21 @@ class BinnedColumn:
         return pd.Series(pd.Categorical.from_codes(self.codes[1], self.labels))
 
 
-def compute_psi(counts: Counts) -> float:
+def compute_psi(before: Counts, now: Counts) -> Floats:
     """Return the population stability index, `sum((p - q) * ln(p / q))` over the shares `p` and `q` of each bin.
 
     A share of 0 counts as 0.0001, as Evidently counts it.
 
     Args:
-        counts: (2, bins) rows of two samples in each bin; both hold a row or more.
+        before: (…, bins) rows of a sample in each bin; every sample has a row or more.
+        now: (…, bins) the same of another sample.
+
+    Returns:
+        (…), one index a pair of samples.
     """
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    before, now = np.where(shares == 0, _NO_SHARE, shares)
-    return float(((before - now) * np.log(before / now)).sum())
+    p, q = (side / side.sum(axis=-1, keepdims=True) for side in (before, now))
+    p, q = np.where(p == 0, _NO_SHARE, p), np.where(q == 0, _NO_SHARE, q)
+    return np.asarray(((p - q) * np.log(p / q)).sum(axis=-1))
 
 
 def is_numeric(column: pd.Series) -> bool:
