@@ -138,13 +138,17 @@ def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> Non
 
 @app.command()
 def performance(config: Config = CONFIG, json: Json = None) -> None:
-    """Estimate the performance of the newest scores, and measure it for those whose labels matured."""
-    from monitoring.performance import evaluation
+    """Compare the performance that the scores promise with what came true, by cutoff and group; writes a page."""
+    from monitoring.performance import evaluation, page, tables
 
+    settings = load_settings(config)
     with cli.show_spinner("reading") as say:
         say("scores and labels")
-        result = evaluation.run(load_settings(config))
-    print(*result.lines(), sep="\n")
+        result = evaluation.run(settings)
+    for table in tables.iterate_tables(result):
+        cli.print_table(table)
+    print(*tables.format_summary(result), sep="\n")
+    print(f"The page: {page.write_performance_page(settings, result)}")
     write_json(json, result.as_dict())
 
 

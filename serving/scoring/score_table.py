@@ -156,6 +156,18 @@ def file_at(folder: Path, as_of: datetime) -> Path:
     return folder / f"{as_of:%Y-%m-%dT%H%M%SZ}.parquet"
 
 
+def read_tiers(settings: Settings, as_of: datetime) -> pd.Series | None:
+    """Read the tiers (text, by account id) of the run at one instant; None where its score table is not stored."""
+    file = file_at(scores_folder(settings), as_of)
+    if not file.exists():
+        return None
+    return (
+        pq.read_table(file, columns=["account_id", "tier"], partitioning=None)
+        .to_pandas()
+        .set_index("account_id")["tier"]
+    )
+
+
 def build_table(
     settings: Settings,
     scorer: Scorer,

@@ -80,19 +80,28 @@ def make_bins(labels: np.ndarray, scores: np.ndarray) -> CalibrationBins:
 
 
 def compute_reliability(labels: np.ndarray, scores: np.ndarray, accounts: np.ndarray) -> pd.DataFrame:
-    """Return ten bins of equal size: rows, mean score, share of positives, ends of its 95 % interval.
-
-    The interval is Wilson's, on as many independent rows as those of the bin's accounts are worth.
-    Source: Korn and Graubard, "Confidence intervals for proportions with small expected number of positive
-    counts estimated from survey data", Survey Methodology 24 (1998).
-    """
+    """Return ten bins of equal size: rows, mean score, share of positives, ends of its 95 % interval."""
     ranked = make_bins(labels, scores)
     rows = []
     for row_indices in np.split(ranked.order, ranked.edges[1:]):
-        share = float(labels[row_indices].mean())
-        low, high = _wilson(share, _effective_rows(labels[row_indices] - share, accounts[row_indices]))
-        rows.append((len(row_indices), float(scores[row_indices].mean()), share, low, high))
+        figures = compute_share_interval(labels[row_indices], accounts[row_indices])
+        rows.append((len(row_indices), float(scores[row_indices].mean()), *figures))
     return pd.DataFrame(rows, columns=["rows", "score", "share", "low", "high"])
+
+
+def compute_share_interval(labels: np.ndarray, accounts: np.ndarray) -> tuple[float, float, float]:
+    """Return the share of positives and the ends of its 95 % interval, an account's rows taken together.
+
+    The interval is Wilson's, on as many independent rows as those of the accounts are worth.
+    Source: Korn and Graubard, "Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data", Survey Methodology 24 (1998).
+
+    Args:
+        labels: (n,) of 0 and 1, n > 0.
+        accounts: (n,) account ids.
+    """
+    share = float(labels.mean())
+    return share, *_wilson(share, _effective_rows(labels - share, accounts))
 
 
 def _effective_rows(residuals: np.ndarray, accounts: np.ndarray) -> float:

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from features.core.errors import GarrisonError
+from features.state.tables import OUTBOX
 from monitoring.performance import evaluation
-from monitoring.performance.evaluation import estimate_performance, measure_performance
+from monitoring.performance.figures import estimate_performance, measure_performance
+from tests.support.commands import run_command
 
 
 def test_the_estimate_is_what_all_pairs_of_accounts_give():
@@ -72,17 +74,106 @@ def test_a_run_estimates_the_newest_scores_and_judges_the_matured_ones(company):
     assert (judged.realised.accounts, judged.realised.positives) == (5, 3)
     assert judged.realised.auc == pytest.approx(5 / 6)
     assert judged.estimate.positives == pytest.approx(1.9)
-    lines = "\n".join(found.lines())
-    assert "churn 90 days, 2024-02-01, churn-1: of 5 accounts 3 came true" in lines
-    assert "outside of what was expected" not in lines
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["realised"][0]["as_of"].startswith("2024-02-01")
 
 
 def test_labels_that_have_not_matured_are_not_judged(company):
     company.score("2024-12-31", {"A": 0.1})
     found = evaluation.run(company.settings)
-    assert found.realised == ()
-    assert "no label has matured yet" in "\n".join(found.lines())
+    assert (found.realised, found.groups) == ((), ())
+    done = run_command("monitoring", "performance", "--config", company.file)
+    assert "churn, 90 days: no label has matured yet." in done.stdout
+
+
+@pytest.fixture
+def portfolio(company):
+    """Sixty accounts of two plans and three owners, scored twice; every third that scores above 0.3 buys no more."""
+    random = np.random.default_rng(5)
+    ids = [f"a{n:02}" for n in range(60)]
+    company.accounts({a: f"owner{n % 3}@owners.test" for n, a in enumerate(ids)})
+    scores = dict(zip(ids, random.uniform(0.05, 0.95, 60).round(3), strict=True))
+    leave = {a for a in ids if random.random() < scores[a]}
+    first = [f"{a},2024-01-05,10" for a in ids]
+    company.purchases([*first, *(f"{a},2024-04-20,10" for a in ids if a not in leave), "a00,2024-12-01,1"])
+    for at in ("2024-02-01", "2024-03-01"):
+        company.score(at, scores)
+    company.promote()
+    return company, scores, leave
+
+
+def test_the_command_shows_expected_beside_measured_within_80_columns(portfolio):
+    company, scores, leave = portfolio
+    done = run_command("monitoring", "performance", "--config", company.file, "--json", company.folder / "p.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    tables = done.stdout[: done.stdout.rindex("churn, 90 days: ")]
+    assert max(len(line) for line in tables.splitlines()) <= 80
+    assert f"of 120 scores were expected to come true, {2 * len(leave)} did" in done.stdout
+    data = json.loads((company.folder / "p.json").read_text())
+    cohort = data["realised"][0]
+    above = [a for a in scores if scores[a] >= 0.6]
+    assert cohort["realised"]["above"] == cohort["estimate"]["above"] == len(above)
+    assert cohort["realised"]["precision"] == pytest.approx(len(leave & {*above}) / len(above))
+    assert cohort["estimate"]["precision"] == pytest.approx(np.mean([scores[a] for a in above]))
+    for figures in (cohort["estimate"], cohort["realised"]):
+        assert figures["auc_low"] < figures["auc"] < figures["auc_high"]
+        assert figures["precision_low"] < figures["precision"] < figures["precision_high"]
+    page = (company.settings.var / "performance.html").read_text()
+    assert page.count("<svg") == 3
+    assert "owners.test" not in page + done.stdout + json.dumps(data)
+
+
+def test_accounts_with_a_sent_message_stand_apart_from_those_without(portfolio):
+    company, scores, _ = portfolio
+    company.alert("2024-02-01")
+    opened = {a for a in scores if scores[a] >= 0.6}
+    with company.state.writing() as connection:
+        connection.execute(OUTBOX.update().where(OUTBOX.c.position < 4).values(state="sent"))
+    groups = {g.value: g for g in evaluation.run(company.settings).groups if g.by == "alerts"}
+    # Episodes opened on 1 February are open on 1 March too.
+    assert groups["alerted"].realised.accounts == 8
+    assert groups["episode, unsent"].realised.accounts == 2 * (len(opened) - 4)
+    assert groups["no episode"].realised.accounts == 2 * (60 - len(opened))
+
+
+def test_groups_are_of_owners_and_a_small_one_has_no_auc(portfolio):
+    company, _, leave = portfolio
+    groups = evaluation.run(company.settings).groups
+    everybody = groups[0]
+    assert (everybody.by, everybody.realised.accounts, everybody.realised.positives) == ("all", 120, 2 * len(leave))
+    owners = [g for g in groups if g.by == "owner"]
+    assert [g.value for g in owners] == ["owner0", "owner1", "owner2"]
+    assert sum(g.realised.positives for g in owners) == everybody.realised.positives
+    company.accounts({a: "big@owners.test" if n else "small@owners.test" for n, a in enumerate(company.owners)})
+    small = next(g for g in evaluation.run(company.settings).groups if g.value == "small")
+    assert (small.realised.accounts, small.realised.auc, small.estimate.auc) == (2, None, None)
+
+
+def test_several_runs_in_one_month_are_measured_once(portfolio):
+    company, scores, _ = portfolio
+    company.score("2024-02-08", scores)
+    assert [f"{s.as_of:%m-%d}" for s in evaluation.run(company.settings).realised] == ["02-01", "03-01"]
+
+
+def test_intervals_of_the_estimate_hold_what_comes_of_calibrated_scores():
+    rng = np.random.default_rng(1)
+    scores = rng.beta(1, 6, 300)
+    is_above = scores >= 0.3
+    expected = estimate_performance(scores, is_above=is_above)
+    draws = [measure_performance(scores, (rng.random(300) < scores) * 1.0, is_above=is_above) for _ in range(200)]
+    for name, ends in (("auc", "auc"), ("precision", "precision")):
+        low, high = getattr(expected, f"{ends}_low"), getattr(expected, f"{ends}_high")
+        assert 0.90 <= np.mean([low <= getattr(d, name) <= high for d in draws]) <= 0.99
+    assert np.mean([d.ece > expected.ece_high for d in draws]) == pytest.approx(0.05, abs=0.045)
+    covered = [d.auc_low <= expected.auc <= d.auc_high for d in draws]
+    assert 0.90 <= np.mean(covered) <= 1.0
+
+
+def test_an_account_with_several_rows_widens_the_interval():
+    scores = np.tile(np.linspace(0.05, 0.6, 40), 6)
+    accounts = np.tile(np.arange(40), 6)
+    alone, together = estimate_performance(scores), estimate_performance(scores, accounts=accounts)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+    assert together.auc == alone.auc
 
 
 def test_without_scores_it_says_what_to_do(company):
