@@ -68,6 +68,10 @@ bench-quality: setup  ## what the models are worth on every task, beside baselin
 bench-serving: setup  ## scores over HTTP beside bare FastAPI, and in batch beside their parts
 	PYTHONPATH=. $(PY) tests/benchmarks/bench_serving.py
 
+.PHONY: bench-performance
+bench-performance: setup  ## the AUC estimated without labels beside the one that came true (GARRISON_DATA=../shared/data)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_performance.py
+
 .PHONY: bench-training
 bench-training: setup  ## training on 5,000,000 rows of 150 features, beside plain LightGBM
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_training.py
