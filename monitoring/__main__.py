@@ -173,6 +173,31 @@ def report(
 
 
 @app.command()
+def night(
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            "--as-of",
+            parser=cli.parse_date,
+            metavar="DATE",
+            help="Score this instant; data need only be up to date by then. Default: last midnight UTC, data to now.",
+        ),
+    ] = None,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Run the whole night: check, build, score, drift, gate, alert, deliver, report. Run it again to finish it."""
+    from functools import partial
+
+    from monitoring.night.night import run_night
+
+    with cli.show_spinner("night:") as progress:
+        result = run_night(load_settings(config), as_of=as_of, say=partial(print, flush=True), progress=progress)
+    write_json(json, result.as_dict())
+    result.raise_for_failures()
+
+
+@app.command()
 def demo(name: Annotated[str, typer.Argument(help="tidewater or completejourney.")] = "tidewater") -> None:
     """Run the whole main job on a sample company, from nothing."""
     from monitoring.demo import run

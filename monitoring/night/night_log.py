@@ -14,6 +14,10 @@ from features.core.timestamps import from_micros, to_micros
 from features.state.database import Store, upsert
 from features.state.tables import NIGHT_STEPS
 
+# The steps in their order.
+STEPS = ("check", "build", "score", "drift", "gate", "alert", "deliver", "report")
+# The gate's decision on a run: act on it, wait for a person's decision, or forget it.
+ACCEPTED, HELD, DISCARDED = "accepted", "held", "discarded"
 StepState = Literal["running", "done", "failed", "skipped"]
 
 

@@ -1,0 +1,245 @@
+"""The steps of the night, each by the functions that its own command runs; each may be run again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from features.core.contract import TABLES
+from features.core.errors import DeliveryError, FeatureError, GarrisonError
+from features.core.redaction import hide_password
+from features.core.timestamps import from_micros, to_micros
+from features.state.tables import ALERT_RUNS, EPISODES
+from monitoring.alerts.queries import TARGET
+from monitoring.night import night_log
+from monitoring.night.context import NightContext
+from monitoring.night.night_log import ACCEPTED, DISCARDED, HELD, LoggedStep, StepResult
+from serving.scoring import score_table
+from serving.scoring.score_table import ScoreTable
+
+Steps = Mapping[str, LoggedStep]
+
+
+@dataclass(frozen=True)
+class NightStep:
+    """One step.
+
+    Args:
+        name: In the log, the output and the figures.
+        run: Does it; called with the steps before it.
+        needs: Steps without which it can't run.
+        after: Steps whose repetition repeats it.
+    """
+
+    name: str
+    run: Callable[[NightContext, Steps], StepResult]
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+def check(night: NightContext, _: Steps) -> StepResult:
+    """Read and validate every table, write the data report's page, and look at each source's health."""
+    from features.diagnostics import data_report, leak_tests
+    from features.diagnostics.source_health import check_sources
+
+    history, settings = night.history, night.settings
+    own = history.catalog.custom_features
+    tested = leak_tests.run_leak_tests(history, settings, own) if own else None
+    page = data_report.write_page(data_report.build_data_report(history, settings, tested), settings.var / "check.html")
+    if tested and tested.leaks:
+        raise FeatureError("features leak", found=str(tested.leaks[0]), hint="Run `python -m features check`")
+    faults = [str(finding) for finding in check_sources(settings, history, as_of=night.until)]
+    rows, bad = sum(c.rows for c in history.checked), sum(c.rows - c.kept for c in history.checked)
+    summary = f"{rows:,} rows in {len(history.checked)} tables, {bad:,} in quarantine; "
+    figures = {"rows": rows, "quarantined": bad, "faults": faults, "ages": dict(_measure_ages(night))}
+    return StepResult("done", summary + (_join(faults) or "no source at fault"), figures | {"page": str(page)})
+
+
+def build(night: NightContext, _: Steps) -> StepResult:
+    """Build the snapshots, into the cache."""
+    from features.engine import snapshot_cache
+
+    table = snapshot_cache.load_table(night.settings, night.history, [night.as_of], night.progress)
+    features = table.num_columns - 2
+    summary = f"{table.num_rows:,} accounts, {features} features"
+    return StepResult("done", summary, {"accounts": table.num_rows, "features": features})
+
+
+def score(night: NightContext, _: Steps) -> StepResult:
+    """Score every account; once alerts have gone out on a run, that run stays the night's."""
+    from serving.batch import run
+
+    if _is_alerted(night) and _locate_scores(night).exists():
+        scores, note = _read_scores(night), ", kept: its alerts have been raised"
+    else:
+        scores, note = run.score_accounts(night.settings, None, as_of=night.as_of, progress=night.progress).scores, ""
+    accounts, models = scores.table.num_rows, dict(scores.model_versions)
+    summary = f"{accounts:,} accounts by {', '.join(models.values())}; run {scores.run[:8]}{note}"
+    return StepResult("done", summary, {"accounts": accounts, "run": scores.run, "models": models})
+
+
+def drift(night: NightContext, _: Steps) -> StepResult:
+    """Compare the snapshot with the training rows of each champion, and write the pages."""
+    from monitoring.drift import drift_report
+
+    result = drift_report.run(night.settings, as_of=night.as_of)
+    states = ", ".join(f"{target} {verdict.state}" for target, verdict in result.verdicts.items())
+    pages = {target: str(page) for target, page in result.pages.items()}
+    return StepResult("done", states, {"pages": pages})
+
+
+def gate(night: NightContext, _: Steps) -> StepResult:
+    """Judge the run that was scored; once alerts have gone out on it, the verdict of then stands."""
+    from serving.gate import verdict_store
+    from serving.gate.judge import judge_run
+    from serving.gate.scored_run import ScoredRun
+    from training.registry import promotion_log
+
+    run = ScoredRun.read(night.settings, night.store, night.as_of)
+    models = promotion_log.load_champions(night.settings)
+    verdict = judge_run(night.settings, night.history, state=night.store, models=models, run=run, until=night.until)
+    verdict_store.write_verdict(night.store, verdict)
+    judged = verdict_store.look_up_decision(night.store, verdict)
+    decision = ACCEPTED if judged.is_accepted else DISCARDED if judged.is_discarded else HELD
+    reasons = [str(reason) for reason in verdict.reasons]
+    figures = {"run": run.run, "verdict": verdict.state, "decision": decision, "reasons": reasons}
+    return StepResult("done", f"{verdict.state}, {decision}{': ' if reasons else ''}{_join(reasons)}", figures)
+
+
+def alert(night: NightContext, steps: Steps) -> StepResult:
+    """Open, continue and close episodes, unless the run is held or discarded."""
+    from monitoring.alerts import lifecycle, queries, routing
+    from training.registry import promotion_log
+
+    decision = steps["gate"].figures["decision"]
+    if decision != ACCEPTED:
+        return StepResult("skipped", "the run is on hold" if decision == HELD else "the run was discarded")
+    limits = queries.find_thresholds(promotion_log.load_champions(night.settings), night.settings)
+    lifecycle.run(
+        night.settings,
+        night.store,
+        limits=limits,
+        contacts=lambda accounts: routing.read_contacts(night.history, accounts),
+        as_of=night.as_of,
+    )
+    # Counted in the database, since a night that was cut off here finds its alerts raised already.
+    counts = _count_episodes(night)
+    text = "{opened:,} episodes opened, {continued:,} continue, {closed:,} closed".format(**counts)
+    return StepResult("done", text, counts)
+
+
+def deliver(night: NightContext, steps: Steps) -> StepResult:
+    """Send what is due in the outbox, and an accepted run's scores to each destination."""
+    from monitoring.notifications import outbox
+
+    summary, failures, figures = [], [], dict[str, Any]()
+    try:
+        sent = outbox.deliver(night.settings, night.store)
+        figures["messages"] = sent.as_dict()
+        counts = (sent.sent, sent.waiting, len(sent.needs_attention))
+        summary.append("{:,} messages sent, {:,} wait, {:,} need attention".format(*counts))
+    except GarrisonError as error:
+        failures.append(str(error))
+    is_accepted = steps["gate"].figures.get("decision") == ACCEPTED
+    for destination in night.settings.monitoring.deliver_to:
+        to = hide_password(destination)
+        if not is_accepted:
+            summary.append(f"{to}: no scores, since no run was accepted")
+            continue
+        try:
+            figures[to] = dict(_deliver_scores(night, destination))
+            summary.append(f"{to}: " + ", ".join(f"{n:,} {status}" for status, n in figures[to].items()))
+        except GarrisonError as error:
+            failures.append(str(error))
+    if failures:
+        raise DeliveryError("; ".join([*failures, *summary]))
+    return StepResult("done", "; ".join(summary), figures)
+
+
+def report(night: NightContext, _: Steps) -> StepResult:
+    """Write the manager's report on the time since the last night whose alerts were raised."""
+    from monitoring.reports import manager
+
+    since = night_log.find_previous(night.store, night.as_of, done="alert") or _find_earlier_scores(night)
+    if since is None:
+        return StepResult("skipped", "there are no earlier scores to compare with")
+    page = manager.run(night.settings, since=since, until=night.as_of)[1]
+    return StepResult("done", f"since {since:%Y-%m-%d}: {page}", {"since": since.isoformat(), "page": str(page)})
+
+
+NIGHT = (
+    NightStep("check", check),
+    NightStep("build", build, needs=("check",), after=("check",)),
+    NightStep("score", score, needs=("build",), after=("build",)),
+    NightStep("drift", drift, needs=("score",), after=("score",)),
+    NightStep("gate", gate, needs=("score",), after=("score",)),
+    NightStep("alert", alert, needs=("gate",), after=("gate",)),
+    # It runs even if steps before it failed: a message to the data team is due then most of all.
+    NightStep("deliver", deliver, after=("gate", "alert")),
+    NightStep("report", report, needs=("score",), after=("gate", "alert")),
+)
+
+
+def _deliver_scores(night: NightContext, to: str) -> Mapping[str, int]:
+    """Bring a destination up to date with the night's run; return the number of rows by status."""
+    from serving.batch import run
+    from serving.delivery import deliver
+
+    frames = run.build_frames(night.settings, _read_scores(night))
+    delivered = deliver.deliver(night.settings, night.store, frames, to, progress=night.progress)
+    delivered.raise_for_failures()
+    return delivered.counts
+
+
+def _measure_ages(night: NightContext) -> Iterator[tuple[str, float]]:
+    """Yield each event table, and the seconds from its newest event to when the data should be up to date."""
+    for table in night.history.sources:
+        query = f"SELECT max({TABLES[table].time}) AS newest FROM {table}"  # noqa: S608  # the contract's own names
+        newest = night.history.query(query)["newest"].iloc[0]
+        if pd.notna(newest):
+            yield table, max(0.0, (to_micros(night.until) - int(newest)) / 1e6)
+
+
+def _locate_scores(night: NightContext) -> Path:
+    return score_table.file_at(score_table.scores_folder(night.settings), night.as_of)
+
+
+def _read_scores(night: NightContext) -> ScoreTable:
+    return ScoreTable.read(_locate_scores(night))
+
+
+def _is_alerted(night: NightContext) -> bool:
+    """Return whether alerts have been raised on the scores of this night."""
+    rows = sa.select(ALERT_RUNS.c.as_of).where(
+        ALERT_RUNS.c.target == TARGET, ALERT_RUNS.c.as_of == to_micros(night.as_of)
+    )
+    with night.store.reading() as connection:
+        return connection.execute(rows).first() is not None
+
+
+def _count_episodes(night: NightContext) -> dict[str, int]:
+    """Count the episodes that this night's scores opened, continued and closed."""
+    at, table = to_micros(night.as_of), EPISODES.c
+    query = sa.select(table.opened_as_of, table.closed_as_of).where(table.target == TARGET, table.last_as_of == at)
+    with night.store.reading() as connection:
+        rows = connection.execute(query).all()
+    opened, closed = sum(row.opened_as_of == at for row in rows), sum(row.closed_as_of == at for row in rows)
+    return {"opened": opened, "continued": len(rows) - opened - closed, "closed": closed}
+
+
+def _find_earlier_scores(night: NightContext) -> datetime | None:
+    """Return the `as_of` of the newest scores before this night; None without any."""
+    earlier = night.as_of - timedelta(microseconds=1)
+    scores = night.store.latest_scores(earlier, TARGET, night.settings.alert_horizon)
+    return from_micros(scores[0]["as_of"]) if scores else None
+
+
+def _join(faults: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(faults) - most} more" if len(faults) > most else ""
+    return "; ".join(faults[:most]) + more
