@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +33,18 @@ def parse_date(text: str) -> datetime:
         return parse_instant(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def parse_month(text: str) -> datetime:
+    """Return the beginning of an option's month, YYYY-MM, in UTC.
+
+    Raises:
+        typer.BadParameter: It is no month: wrong usage.
+    """
+    try:
+        return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no month: write it as 2026-01") from None
 
 
 Config = Annotated[Path, typer.Option("--config", help="The company's TOML file.", show_default=True)]

@@ -109,7 +109,8 @@ def lay_out(title: str, figures: Sequence[ExpectedAndMeasured], *, is_share: boo
             if triple:
                 value, low, high = (f"{v:.0%}" if is_share else f"{v:.3f}" for v in triple)
                 text = f"{figure.as_of:%Y-%m-%d}: {name} {value} ({low} to {high})"
-                points.append(ChartPoint(place_x(figure.as_of), *map(place_y, triple), text))
+                middle, top, bottom = (place_y(v) for v in triple)
+                points.append(ChartPoint(place_x(figure.as_of), middle, top, bottom, text))
         return tuple(points)
 
     every = max(1, -(-len(figures) // _LABELS))

@@ -176,6 +176,6 @@ def _evaluate_group(rows: ScoredRows, by: str, value: str) -> AccountGroup:
     estimate = estimate_performance(scores, is_above=rows.is_above, accounts=accounts)
     realised = measure_performance(scores, labels, is_above=rows.is_above, accounts=accounts)
     if by != "all" and min(realised.positives, realised.accounts - realised.positives) < FEWEST_ROWS:
-        nothing = dict.fromkeys(("auc", "auc_low", "auc_high"))
-        estimate, realised = replace(estimate, **nothing), replace(realised, **nothing)
+        estimate = replace(estimate, auc=None, auc_low=None, auc_high=None)
+        realised = replace(realised, auc=None, auc_low=None, auc_high=None)
     return AccountGroup(rows.target, rows.horizon, by, value, estimate, realised)

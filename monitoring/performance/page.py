@@ -77,8 +77,8 @@ def _pair(cohort: ScoredCohort, name: str) -> ExpectedAndMeasured:
 def _read_interval(
     figures: EstimatedPerformance | RealisedPerformance | None, name: str
 ) -> tuple[float, float, float] | None:
-    ends = tuple(getattr(figures, f"{name}{end}", None) for end in ("", "_low", "_high"))
-    return None if None in ends else (ends[0], ends[1], ends[2])
+    value, low, high = (getattr(figures, f"{name}{end}", None) for end in ("", "_low", "_high"))
+    return None if value is None or low is None or high is None else (value, low, high)
 
 
 def _pair_shares(cohort: ScoredCohort) -> ExpectedAndMeasured:

@@ -67,13 +67,13 @@ class ScoreReader:
     """
 
     def __init__(self, settings: Settings, state: Store, history: History, data_until: datetime) -> None:
-        self._settings, self._state, self._history, self._until = settings, state, history, data_until
+        self._settings, self.state, self._history, self._until = settings, state, history, data_until
         self._models: dict[str, Model | None] = {}
 
     def list_scored(self) -> Iterator[tuple[str, int, list[int]]]:
         """Yield each target and horizon with the instants (µs, ascending) that have scores of its cohort."""
         kinds = sa.select(SCORES.c.target, SCORES.c.horizon, SCORES.c.as_of).where(_is_in_cohort()).distinct()
-        with self._state.reading() as connection:
+        with self.state.reading() as connection:
             instants = pd.DataFrame(connection.execute(kinds).all(), columns=["target", "horizon", "as_of"])
         for (target, horizon), rows in instants.groupby(["target", "horizon"]):
             if target in self._settings.targets:
@@ -94,7 +94,7 @@ class ScoreReader:
         pairs = frame[["account_id"]].assign(as_of=to_datetimes(frame["as_of"]))
         rule = self._settings.targets[target]
         frame["label"] = compute_labels(self._history, rule, horizon, pairs, data_until=self._until)
-        thresholds = {version: self._find_threshold(version, horizon) for version in frame["model"].unique()}
+        thresholds = {version: self.find_threshold(version, horizon) for version in frame["model"].unique()}
         frame["threshold"] = frame["model"].map(thresholds).astype("float64")
         frame["alerts"] = self._find_alerts(target, frame)
         frame["tier"] = self._find_tiers(frame)
@@ -104,11 +104,11 @@ class ScoreReader:
     def _read_scores(self, target: str, horizon: int, as_of: int) -> pd.DataFrame:
         conditions = (SCORES.c.target == target, SCORES.c.horizon == horizon, SCORES.c.as_of == as_of)
         query = sa.select(*(SCORES.c[c] for c in _COLUMNS)).where(*conditions, _is_in_cohort())
-        with self._state.reading() as connection:
+        with self.state.reading() as connection:
             rows = connection.execute(query.order_by(SCORES.c.account_id)).all()
         return pd.DataFrame(rows, columns=_COLUMNS)
 
-    def _find_threshold(self, version: str, horizon: int) -> float:
+    def find_threshold(self, version: str, horizon: int) -> float:
         """Return the score at which alerts enter by this model; NaN if it or its horizon is gone."""
         model = self.load_model(version)
         if model is None or horizon not in model.horizons:
@@ -128,7 +128,7 @@ class ScoreReader:
     def _find_alerts(self, target: str, frame: pd.DataFrame) -> np.ndarray:
         """Return whether each account had an open episode at the instant, and whether its message was sent."""
         alerts = np.full(len(frame), NO_EPISODE, dtype=object)
-        episodes = read_episodes(self._state, target)
+        episodes = read_episodes(self.state, target)
         for at, rows in frame.groupby("as_of"):
             is_open = (episodes["opened_as_of"] <= at) & ~(episodes["closed_as_of"] <= at)
             sent = set(episodes.loc[is_open & (episodes["state"] == SENT), "account_id"])
