@@ -182,6 +182,7 @@ class _ClusterMatrix(Matrix):
         categorical: Sequence[int],
         parameters: Mapping[str, Any],
         trees: int,
+        offsets: np.ndarray | None = None,
         callbacks: Callbacks = None,
     ) -> lgb.Booster:
         import dask.array as da
@@ -191,19 +192,22 @@ class _ClusterMatrix(Matrix):
             raise GarrisonError(
                 "a cluster can't stop in the middle of a model", hint="Tune on one machine, on fewer rows"
             )
-        blocks, label_blocks = [], []
+        blocks, label_blocks, offset_blocks = [], [], []
         for part, rows, positions in self._spread.iterate_parts(self._own[indices]):
             block = delayed(_build_matrix)(part.file, part.rows[rows], self._bundle)
             blocks.append(da.from_delayed(block, (len(rows), len(self._bundle.features)), dtype="float64"))
             label_blocks.append(da.from_array(labels[indices[positions]], chunks=-1))
+            if offsets is not None:
+                offset_blocks.append(da.from_array(offsets[positions], chunks=-1))
         given = {name: value for name, value in parameters.items() if name != "num_threads"}
         # The classifier would number the classes anew on each worker, and one may have a single class. What is
         # learned follows from the objective in the parameters.
         model = lgb.DaskLGBMRegressor(client=self._spread.client, n_estimators=trees, **given)
         matrix, all_labels = da.concatenate(blocks), da.concatenate(label_blocks)
+        start = da.concatenate(offset_blocks) if offset_blocks else None
         with self._spread.client.as_current(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Parameter n_jobs will be ignored")
-            return model.fit(matrix, all_labels, categorical_feature=[*categorical]).booster_
+            return model.fit(matrix, all_labels, init_score=start, categorical_feature=[*categorical]).booster_
 
 
 def _find_rows(file: Path, accounts: pd.Series) -> _SnapshotPart:
@@ -222,7 +226,7 @@ def _read_rows(file: Path, rows: np.ndarray, columns: list[str] | None = None) -
 
 
 def _build_matrix(file: Path, rows: np.ndarray, model: Model) -> np.ndarray:
-    return model.matrix(_read_rows(file, rows, [*model.features]))
+    return model.matrix(_read_rows(file, rows, [*model.inputs]))
 
 
 def _apply(function: Callable[[np.ndarray], np.ndarray], file: Path, rows: np.ndarray, model: Model) -> np.ndarray:

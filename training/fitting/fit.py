@@ -12,6 +12,7 @@ import pandas as pd
 
 from features.core.errors import LabelError, RegistryError
 from features.core.progress import Progress
+from features.core.timestamps import DAY, to_micros_column
 from features.settings import Churn, Settings, Upsell
 from features.sources.history import History
 from training.diagnostics import leakage, sample_size
@@ -19,6 +20,7 @@ from training.diagnostics.sample_size import InsufficientData
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.holdout import HoldoutResult, evaluate_holdout, is_comparable, list_columns
 from training.fitting import upsell_statistics
+from training.fitting.training_rows import find_training_rows
 from training.models import hyperparameters as recipes
 from training.models.dataset import (
     Dataset,
@@ -31,11 +33,14 @@ from training.models.dataset import (
 from training.models.hyperparameters import HyperparameterChooser, Hyperparameters, TuningTask
 from training.models.matrix import sample_rows
 from training.models.model import Model
-from training.models.trainer import Trainer
+from training.models.offsets import TERM_COLUMNS, find_columns
+from training.models.trainer import Cutoffs, Trainer
 from training.targets import time_splits
 from training.targets.labels import compute_days_needed, compute_labels, find_order
 
 _REFERENCE_ROWS = 20_000
+# Days in which the first accounts of a company's data have too short a past for their base rate to be believed.
+_WARMING_UP = 180
 
 
 @dataclass(frozen=True)
@@ -225,12 +230,21 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         )
         progress(f"{name}: {hyperparameters.tuned}")
     horizon_models, training_rows = [], {}
+    days, began = to_micros_column(frame["as_of"]).to_numpy() / DAY, history.all_began / DAY
+    terms = find_columns(model.features, TERM_COLUMNS)
     for horizon, (plan, labels) in plans_and_labels.items():
         progress(f"{name}, {horizon} days: {plan.describe()}")
-        rows = _find_training_rows(f"{name}_{horizon}d", frame["as_of"], labels, plan)
-        trainer = Trainer(matrix, labels, categorical=model.categorical, hyperparameters=hyperparameters)
-        horizon_models.append(trainer.train_horizon(horizon, **rows))
-        training_rows[horizon] = rows["train"]
+        rows = find_training_rows(history, target, horizon, frame[["account_id", "as_of"]], labels, plan)
+        trainer = Trainer(
+            matrix,
+            labels,
+            categorical=model.categorical,
+            hyperparameters=hyperparameters,
+            cutoffs=Cutoffs(days, since=began + _WARMING_UP, span=plan.days),
+            terms=terms,
+        )
+        horizon_models.append(trainer.train_horizon(horizon, rows, reach=target.lead_days + horizon))
+        training_rows[horizon] = rows.train
     model = replace(model, horizon_models=tuple(horizon_models))
     sold = {"history": history, "frame": frame, "data_until": data.data_until}
     model = upsell_statistics.add_upsell_statistics(
@@ -275,27 +289,6 @@ def _score_test(model: Model, data: Dataset, plan: time_splits.TimePlan, horizon
         return None
     scores[test] = test_scores[:, model.horizons.index(horizon)]
     return scores
-
-
-def _find_training_rows(
-    key: str, as_ofs: pd.Series, labels: np.ndarray, plan: time_splits.TimePlan
-) -> dict[str, np.ndarray]:
-    """Return the indices of the labelled rows of each part of the training."""
-    parts = {"early": plan.early, "late": plan.late, "train": plan.train}
-    return {part: _find_labelled_rows(key, as_ofs, labels, cutoffs) for part, cutoffs in parts.items()}
-
-
-def _find_labelled_rows(key: str, as_ofs: pd.Series, labels: np.ndarray, cutoffs: tuple[datetime, ...]) -> np.ndarray:
-    """Return the indices of the rows with a label at these cutoffs; both classes must be there."""
-    rows = np.flatnonzero(as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(labels))
-    positives = int(labels[rows].sum())
-    if positives in {0, len(rows)}:
-        raise LabelError(
-            f"the labels of {key} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
-            found=f"{positives} positives among {len(rows)} rows",
-            hint="Look at its label and cohort in the TOML, or give more history",
-        )
-    return rows
 
 
 def _sample_reference(training_rows: np.ndarray, seed: int) -> np.ndarray:

@@ -12,7 +12,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from features.settings import Settings
 from training.evaluation.metrics import RankedScores
 from training.models.hyperparameters import Hyperparameters, TuningTask
 from training.models.trainer import Trainer
-from training.targets.time_splits import TimePlan
 
 # (lowest, highest, whether searched by ratio); whole numbers where both ends are. Around the defaults, which fit
 # most data: a wider space needs more trials than a user waits for.
@@ -122,19 +120,12 @@ def _iterate_folds(task: TuningTask) -> Iterator[tuple[int, FoldRows]]:
     No label that is learned from reaches into the cutoffs evaluated on.
     """
     for horizon, (plan, labels) in task.horizons.items():
-        for learned, later in _split_training(plan):
+        for learned, later in plan.folds:
             rows = tuple(
                 np.flatnonzero(task.as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(labels)) for cutoffs in (learned, later)
             )
             if all(min(labels[r].sum(), len(r) - labels[r].sum()) >= _FEWEST for r in rows):
                 yield horizon, (rows[0], rows[1])
-
-
-def _split_training(plan: TimePlan) -> Iterator[tuple[tuple[datetime, ...], tuple[datetime, ...]]]:
-    yield plan.early, plan.late
-    before = plan.train[: -len(plan.late)]
-    later = before[-len(plan.late) :]
-    yield tuple(c for c in before if c + timedelta(days=plan.days) <= later[0]), later
 
 
 def _evaluate_trial(

@@ -72,20 +72,26 @@ class Matrix:
         categorical: Sequence[int],
         parameters: Mapping[str, Any],
         trees: int,
+        offsets: np.ndarray | None = None,
         callbacks: Callbacks = None,
     ) -> lgb.Booster:
         """Train a booster on the rows at these indices, of which LightGBM keeps one byte a value and no more.
 
         Args:
             labels: (n,) of all rows.
-            indices: Of the rows to learn from.
+            indices: Of the k rows to learn from.
             categorical: Columns that are codes of text.
             parameters: LightGBM's.
             trees: Their number.
+            offsets: (k,) log-odds to start from, which are no part of the booster's own; default the base rate's.
             callbacks: Called after each tree.
         """
         data = _Binned(
-            _Batches(self, indices), labels[indices], categorical_feature=[*categorical], params={"verbosity": -1}
+            _Batches(self, indices),
+            labels[indices],
+            init_score=offsets,
+            categorical_feature=[*categorical],
+            params={"verbosity": -1},
         )
         return lgb.train({**parameters}, data, num_boost_round=trees, callbacks=callbacks)
 

@@ -14,12 +14,16 @@ from typing import Any, Self, TypeAlias
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from features.core.errors import RegistryError
+from features.core.timestamps import DAY, to_micros, to_micros_column
 from training.decisions.timing import PurchaseRhythm
 from training.decisions.value import Uplift
 from training.models.calibration import Calibrator
+from training.models.level import Level
 from training.models.linear import LinearModel
+from training.models.offsets import TermCells
 
 ColumnValues: TypeAlias = "pd.Series[Any] | np.ndarray"
 _QUANTILES = 1001
@@ -38,6 +42,8 @@ class HorizonModel:
         linear: The additive part; None in a model of an older version.
         linear_weight: How much of the log-odds is the additive part's, 0 to 1; the rest is the booster's.
         uplift: What an upsell brought in training; None for churn, and where there was none.
+        term_cells: The log-odds that both parts start from; None without terms, and in a model of an older version.
+        level: The intercept by `as_of`; None where the base rate does not move, and in a model of an older version.
     """
 
     horizon: int
@@ -48,29 +54,42 @@ class HorizonModel:
     linear: LinearModel | None = None
     linear_weight: float = 0.0
     uplift: Uplift | None = None
+    term_cells: TermCells | None = None
+    level: Level | None = None
 
     @cached_property
     def booster(self) -> lgb.Booster:
         """Return the booster, read from its text, so that a model just trained and one loaded give the same scores."""
         return lgb.Booster(model_str=self.text)
 
-    def probabilities(self, matrix: np.ndarray) -> np.ndarray:
-        """Return the (n,) calibrated probabilities."""
-        return self.calibrator(self.log_odds(matrix))
+    def probabilities(self, matrix: np.ndarray, days: np.ndarray | None = None) -> np.ndarray:
+        """Return the (n,) calibrated probabilities.
+
+        Args:
+            matrix: (n, features).
+            days: (n,) `as_of` in days since 1970, NaN where unknown; None: all unknown.
+        """
+        if self.level is None or days is None:
+            return self.calibrator(self.log_odds(matrix))
+        return expit(self.calibrator.slope * self.log_odds(matrix) + self.level.find_intercepts(days))
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
         """Return the (n,) log-odds before calibration."""
         trees = self.booster.predict(matrix, raw_score=True, num_threads=_count_threads(matrix))
-        return blend(trees, self.linear.log_odds(matrix), self.linear_weight) if self.linear else trees
+        log_odds = blend(trees, self.linear.log_odds(matrix), self.linear_weight) if self.linear else trees
+        return log_odds + self.term_cells.log_odds(matrix) if self.term_cells else log_odds
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
         """Return each feature's part of the log-odds, (n, features).
 
         Source: TreeSHAP, Lundberg et al., "Consistent individualized feature attribution for tree ensembles"; the
-        additive part's terms are its own.
+        additive part's terms are its own, and what a term's end means belongs to the days to renewal.
         """
         trees = self.booster.predict(matrix, pred_contrib=True, num_threads=_count_threads(matrix))[:, :-1]
-        return blend(trees, self.linear.terms(matrix), self.linear_weight) if self.linear else trees
+        parts = blend(trees, self.linear.terms(matrix), self.linear_weight) if self.linear else trees
+        if self.term_cells:
+            parts[:, self.term_cells.renewal] += self.term_cells.log_odds(matrix)
+        return parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +133,21 @@ class Model:
         return tuple(h.horizon for h in self.horizon_models)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the columns of its matrix: the features, and `as_of` where its level moves."""
+        moves = any(h.level for h in self.horizon_models)
+        return (*self.features, "as_of") if moves else self.features
+
+    @property
     def categorical(self) -> tuple[int, ...]:
         """Return the indices of the text columns, which the matrix holds as codes."""
         return tuple(i for i, f in enumerate(self.features) if f in self.categories)
+
+    @cached_property
+    def typical(self) -> Mapping[str, float]:
+        """Return the median of each column of numbers among the training snapshots; columns without any are absent."""
+        medians = self.reference.median(numeric_only=True).dropna()
+        return {str(name): float(value) for name, value in medians.items()}
 
     @property
     def base_rates(self) -> dict[int, float]:
@@ -127,7 +158,8 @@ class Model:
         """Return the model's columns of snapshots, a frame or its columns, text as codes.
 
         Returns:
-            (n, features) float64 in C order; a value of a text column that training never saw is NaN.
+            (n, inputs) float64 in C order; a value of a text column that training never saw is NaN, as is an `as_of`
+            that is not there.
 
         Raises:
             RegistryError: The snapshots lack a column that the model needs.
@@ -145,21 +177,32 @@ class Model:
                 f"the model {self.version or self.target} needs features that the snapshots lack: {', '.join(missing)}",
                 hint="Restore the source that gave them, or train again",
             )
-        return [
+        columns = [
             _encode(frame[c], self.categories[c]) if c in self.categories else _read_floats(frame[c])
             for c in self.features
         ]
+        if self.inputs != self.features:
+            columns.append(_read_days(frame))
+        return columns
 
     def probabilities(self, matrix: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities, (n, horizons); where the label orders the horizons, so are they."""
-        scores = np.column_stack([h.probabilities(matrix) for h in self.horizon_models])
+        features, days = matrix, None
+        if matrix.shape[1] > len(self.features):
+            features, days = matrix[:, :-1], matrix[:, -1]
+        scores = np.column_stack([h.probabilities(features, days) for h in self.horizon_models])
         if not self.order:
             return scores
         return (np.maximum if self.order > 0 else np.minimum).accumulate(scores, axis=1)
 
     def contributions(self, matrix: np.ndarray, horizon: int) -> np.ndarray:
         """Return each feature's part of a horizon's log-odds, (n, features)."""
-        return self.horizon_model(horizon).contributions(matrix)
+        return self.horizon_model(horizon).contributions(matrix[:, : len(self.features)])
+
+    def is_level_unsure(self, as_of: datetime, horizon: int) -> bool:
+        """Return whether a horizon's base rate moves, and `as_of` is in a season that training has not seen."""
+        level = self.horizon_model(horizon).level
+        return level is not None and level.is_unsure(to_micros(as_of) / DAY)
 
     def threshold(self, horizon: int, share: float) -> float:
         """Return the score that the riskiest `share` of the calibration period reached."""
@@ -181,7 +224,7 @@ class Model:
     def save(self, folder: Path) -> None:
         """Write bundle.json, a text file for each booster and reference.parquet into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        fields = {k: v for k, v in vars(self).items() if k not in {"horizon_models", "reference", "version"}}
+        fields = {k: v for k, v in vars(self).items() if k not in {"horizon_models", "reference", "version", "typical"}}
         manifest = {
             **fields,
             "rhythm": asdict(self.rhythm) if self.rhythm else None,
@@ -233,14 +276,16 @@ def _load_horizon_model(folder: Path, fields: dict[str, Any]) -> HorizonModel:
     if _compute_digest(text) != fields.pop("digest"):
         message = f"{file.name} is not the text that was saved"
         raise ValueError(message)
-    linear, uplift = fields.get("linear"), fields.get("uplift")
-    # A model of an older version has neither an additive part nor an uplift.
+    linear, uplift, cells, level = (fields.get(name) for name in ("linear", "uplift", "term_cells", "level"))
+    # A model of an older version has none of these four.
     fields |= {
         "calibrator": Calibrator(**fields["calibrator"]),
         "quantiles": tuple(fields["quantiles"]),
         "linear": LinearModel.from_json(linear) if linear else None,
         "linear_weight": fields.pop("share", 0.0),
         "uplift": Uplift(**uplift) if uplift else None,
+        "term_cells": TermCells.from_json(cells) if cells else None,
+        "level": Level.from_json(level) if level else None,
     }
     return HorizonModel(text=text, **fields)
 
@@ -266,6 +311,15 @@ def compute_quantiles(scores: np.ndarray) -> tuple[float, ...]:
 
 def _read_floats(column: ColumnValues) -> np.ndarray:
     return column if isinstance(column, np.ndarray) else column.to_numpy(dtype="float64")
+
+
+def _read_days(frame: pd.DataFrame | Mapping[str, ColumnValues]) -> np.ndarray:
+    """Return `as_of` in days since 1970, (n,); NaN where the frame has none."""
+    if "as_of" not in frame:
+        return np.full(len(frame if isinstance(frame, pd.DataFrame) else frame["account_id"]), np.nan)
+    as_of = frame["as_of"]
+    micros = as_of if isinstance(as_of, np.ndarray) else to_micros_column(as_of)
+    return np.asarray(micros, dtype="int64") / DAY
 
 
 def _encode(column: ColumnValues, values: tuple[str, ...]) -> np.ndarray:

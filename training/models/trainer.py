@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import lightgbm as lgb
@@ -11,13 +11,47 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from training.models import calibration, linear
+from training.models.base_rates import BaseRates
+from training.models.calibration import Calibrator, Fold
 from training.models.hyperparameters import Hyperparameters, build_hyperparameters
+from training.models.level import fit_level
 from training.models.linear import LinearModel
 from training.models.matrix import Callbacks, Matrix
-from training.models.model import HorizonModel, blend, compute_quantiles
+from training.models.model import HorizonModel, compute_quantiles
+from training.models.offsets import TermCells, compute_cutoff_offsets, fit_term_cells
 
 _FEW_ROWS = 100_000
 _CALIBRATION_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """When the rows of a matrix look from.
+
+    Args:
+        days: (n,) in days since 1970.
+        since: The first from which base rates are believed: before it the company's data had just begun.
+        span: Days from a cutoff until its labels are mature.
+    """
+
+    days: np.ndarray
+    since: float
+    span: float
+
+
+@dataclass(frozen=True)
+class HorizonRows:
+    """Indices of the rows that one horizon is learned from.
+
+    Args:
+        folds: (learned from, evaluated on), all with a label and both classes, the latest first; at least one.
+        train: All rows with a label, those of the folds among them.
+        recent: The latest cohort before the test, with or without labels.
+    """
+
+    folds: tuple[tuple[np.ndarray, np.ndarray], ...]
+    train: np.ndarray
+    recent: np.ndarray
 
 
 class Trainer:
@@ -28,59 +62,70 @@ class Trainer:
         labels: (n,) of 1, 0 and NaN.
         categorical: Columns that are codes of text.
         hyperparameters: Of the boosters.
+        cutoffs: Of the rows; None for rows without times.
+        terms: The columns `offsets.TERM_COLUMNS`; None where nothing is sold by terms.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but the first two named
         self,
         matrix: Matrix | np.ndarray,
         labels: np.ndarray,
         *,
         categorical: Sequence[int],
         hyperparameters: Hyperparameters,
+        cutoffs: Cutoffs | None = None,
+        terms: tuple[int, ...] | None = None,
     ) -> None:
         self.matrix = Matrix.from_array(matrix) if isinstance(matrix, np.ndarray) else matrix
         self._answers, self._coded = labels, list(categorical)
+        self._cutoffs, self._terms = cutoffs, terms
         # Few rows are learned faster by one thread than by several that wait for each other at every leaf.
         self._parameters = {**hyperparameters.parameters, "num_threads": 1 if len(matrix) < _FEW_ROWS else 0}
         self._trees = hyperparameters.trees
 
-    def train_horizon(self, horizon: int, *, early: np.ndarray, late: np.ndarray, train: np.ndarray) -> HorizonModel:
-        """Train the deployed model of one horizon on all of `train`, calibrated on later rows than `early`.
+    def train_horizon(self, horizon: int, rows: HorizonRows, *, reach: int) -> HorizonModel:
+        """Train the deployed model of one horizon on all of `rows.train`, calibrated on later rows than others.
 
         Args:
             horizon: Days.
-            early: Indices of rows with a label; both classes, as in the others.
-            late: Indices of rows on which a model of `early` alone is calibrated.
-            train: Indices of all rows to learn from, those of both.
+            rows: To learn from.
+            reach: Days from `as_of` to the horizon's end.
         """
         # Judged on later months than it learned from: how far which part's log-odds can be believed.
-        parts = self._predict_parts(early, late)
-        linear_weight = calibration.choose_linear_weight(*parts, self._answers[late])
-        log_odds = blend(*parts, linear_weight)
-        calibrator_of_early = calibration.fit_calibrator(log_odds, self._answers[late])
+        folds = [self._predict_fold(early, late, reach) for early, late in rows.folds]
+        weight = calibration.choose_linear_weight(folds)
+        log_odds, labels, groups = (
+            np.concatenate(parts) for parts in zip(*((f.blend(weight), f.labels, f.groups) for f in folds), strict=True)
+        )
+        late = rows.folds[0][1]
+        latest = log_odds[: len(late)]
+        calibrator = Calibrator(calibration.fit_slope(log_odds, labels, groups), 0.0)
+        calibrator_of_early = calibration.recentre(calibrator, latest, float(self._answers[late].mean()))
         # What is deployed has learned from those months too.
+        cells = self._fit_cells(rows.train, reach)
         model = HorizonModel(
             horizon=horizon,
-            text=self.train_booster(train).model_to_string(),
-            calibrator=calibrator_of_early,
-            base_rate=float(self._answers[train].mean()),
-            quantiles=(),
-            linear=self._fit_linear(train) if linear_weight else None,
-            linear_weight=linear_weight,
+            text=self.train_booster(rows.train, cells=cells).model_to_string(),
+            calibrator=calibrator,
+            base_rate=float(self._answers[rows.train].mean()),
+            quantiles=compute_quantiles(calibrator_of_early(latest)),
+            linear=self._fit_linear(rows.train, cells) if weight else None,
+            linear_weight=weight,
+            term_cells=cells,
         )
-        calibrator = calibration.recentre(
-            calibrator_of_early, self.matrix.apply(model.log_odds, train), model.base_rate
-        )
-        return replace(model, calibrator=calibrator, quantiles=compute_quantiles(calibrator(log_odds)))
+        return self._set_level(model, rows)
 
-    def train_booster(self, row_indices: np.ndarray, callbacks: Callbacks = None) -> lgb.Booster:
-        """Train a booster on the rows at these indices."""
+    def train_booster(
+        self, row_indices: np.ndarray, callbacks: Callbacks = None, *, cells: TermCells | None = None
+    ) -> lgb.Booster:
+        """Train a booster on the rows at these indices, from the offsets of their cutoffs and terms on."""
         return self.matrix.train_booster(
             self._answers,
             row_indices,
             categorical=self._coded,
             parameters=self._parameters,
             trees=self._trees,
+            offsets=self._compute_offsets(row_indices, cells),
             callbacks=callbacks,
         )
 
@@ -88,15 +133,54 @@ class Trainer:
         """Return a booster's log-odds of the rows at these indices, (k,)."""
         return self.matrix.apply(partial(booster.predict, raw_score=True), row_indices)
 
-    def _predict_parts(self, early: np.ndarray, late: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _predict_fold(self, early: np.ndarray, late: np.ndarray, reach: int) -> Fold:
         """Return log-odds of the late rows by trees and by the additive part, both trained on the early ones."""
-        trees = self.predict_raw(self.train_booster(early), late)
-        return trees, self.matrix.apply(self._fit_linear(early).log_odds, late)
+        cells = self._fit_cells(early, reach)
+        trees = self.predict_raw(self.train_booster(early, cells=cells), late)
+        additive = self.matrix.apply(self._fit_linear(early, cells).log_odds, late)
+        start = self.matrix.apply(cells.log_odds, late) if cells else 0.0
+        groups = np.full(len(late), late[0]) if self._cutoffs is None else self._cutoffs.days[late]
+        return Fold(trees + start, additive + start, self._answers[late], groups)
 
-    def _fit_linear(self, row_indices: np.ndarray) -> LinearModel:
-        directions = self._parameters.get("monotone_constraints", ())
+    def _fit_linear(self, row_indices: np.ndarray, cells: TermCells | None) -> LinearModel:
         some = linear.thin_rows(row_indices)
-        return linear.fit_linear(self.matrix[some], self._answers[some], left_out=self._coded, directions=directions)
+        return linear.fit_linear(
+            self.matrix[some],
+            self._answers[some],
+            categorical=self._coded,
+            directions=self._parameters.get("monotone_constraints", ()),
+            offsets=self._compute_offsets(some, cells),
+        )
+
+    def _fit_cells(self, row_indices: np.ndarray, reach: int) -> TermCells | None:
+        if self._terms is None:
+            return None
+        renewal, length = self._terms
+        known = self.matrix.apply(lambda rows: rows[:, [renewal, length]], row_indices)
+        return fit_term_cells(known, self._answers[row_indices], renewal=renewal, length=length, days=reach)
+
+    def _compute_offsets(self, row_indices: np.ndarray, cells: TermCells | None) -> np.ndarray | None:
+        """Return the (k,) log-odds to start from; None where that is the base rate of all."""
+        if self._cutoffs is None:
+            return None
+        offsets = compute_cutoff_offsets(self._answers[row_indices], self._cutoffs.days[row_indices])
+        return offsets + self.matrix.apply(cells.log_odds, row_indices) if cells else offsets
+
+    def _set_level(self, model: HorizonModel, rows: HorizonRows) -> HorizonModel:
+        """Return the model with the intercepts at which its mean probabilities are the base rates to come."""
+        slope = model.calibrator.slope
+        if self._cutoffs is None:
+            log_odds = self.matrix.apply(model.log_odds, rows.train)
+            return replace(model, calibrator=calibration.recentre(model.calibrator, log_odds, model.base_rate))
+        believed = rows.train[self._cutoffs.days[rows.train] >= self._cutoffs.since]
+        rates = BaseRates.from_labels(self._answers[believed], self._cutoffs.days[believed], span=self._cutoffs.span)
+        if rates.is_moving:
+            level = fit_level(rates, slope * self.matrix.apply(model.log_odds, rows.recent))
+            return replace(model, calibrator=Calibrator(slope, level.otherwise), level=level)
+        late = rows.folds[0][1]
+        log_odds = self.matrix.apply(model.log_odds, late)
+        calibrator = calibration.recentre(model.calibrator, log_odds, float(self._answers[late].mean()))
+        return replace(model, calibrator=calibrator)
 
 
 def fit_undated(
@@ -124,4 +208,4 @@ def fit_undated(
         categorical=categorical,
         hyperparameters=hyperparameters or build_hyperparameters(matrix.shape[1], seed=seed),
     )
-    return trainer.train_horizon(0, early=early, late=late, train=row_indices)
+    return trainer.train_horizon(0, HorizonRows(((early, late),), row_indices, row_indices), reach=0)

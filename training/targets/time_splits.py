@@ -35,6 +35,17 @@ class TimePlan:
     late: tuple[datetime, ...]
     test: tuple[datetime, ...]
 
+    @property
+    def folds(self) -> tuple[tuple[tuple[datetime, ...], tuple[datetime, ...]], ...]:
+        """Return (learned from, evaluated on) inside the training: the last quarter, and the quarter before it.
+
+        No label that is learned from reaches into the cutoffs evaluated on. The second is empty in a short training.
+        """
+        before = self.train[: -len(self.late)]
+        later = before[-len(self.late) :]
+        earlier = tuple(c for c in before if later and c + timedelta(days=self.days) <= later[0])
+        return (self.early, self.late), (earlier, later)
+
     def describe(self) -> str:
         """Describe the plan in words."""
         parts = [

@@ -95,15 +95,17 @@ def test_a_short_horizon_does_not_learn_from_the_test_of_a_long_one(slim):
     assert plans[30].train[-1] + timedelta(days=44) <= plans[150].test[0]
 
 
-def test_the_mean_probability_in_training_is_the_base_rate_there(slim, plain):
+def test_the_mean_probability_in_the_latest_training_is_the_base_rate_there(slim, plain):
     settings = slim.settings
     with History.open(settings) as history:
         members = find_eligible(history, settings.churn.cohort, plain.results[30].plan.train)
         until = dataset.find_data_until(history, settings)
         known = labels.compute_labels(history, settings.churn, 30, members, data_until=until)
-        frame = snapshots.build(history, plain.results[30].plan.train).merge(members)
+        latest = members["as_of"].isin(plain.results[30].plan.late)
+        frame = snapshots.build(history, plain.results[30].plan.late).merge(members)
     assert plain.model.base_rates == {30: pytest.approx(known.mean())}
-    assert plain.model.probabilities(plain.model.matrix(frame)).mean() == pytest.approx(known.mean())
+    assert plain.model.horizon_models[0].level is None
+    assert plain.model.probabilities(plain.model.matrix(frame)).mean() == pytest.approx(known[latest].mean())
 
 
 def test_the_same_data_in_any_order_and_the_same_seed_give_the_same_model(slim, plain, tmp_path):

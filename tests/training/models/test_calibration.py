@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit, logit
 
 from training.models import calibration
-from training.models.calibration import Calibrator
+from training.models.calibration import Calibrator, Fold
 
 
 def drawn(slope, intercept, *, rows=20_000, seed=1):
@@ -80,7 +80,22 @@ def test_probabilities_keep_the_shape_of_the_log_odds():
 def test_the_share_goes_to_the_model_that_tells_and_is_even_between_two_as_good():
     truth, labels = drawn(1.0, 0.0)
     noise = np.random.default_rng(5).normal(0, 1, (2, len(truth)))
-    assert calibration.choose_linear_weight(truth, noise[0], labels) == 0.0
-    assert calibration.choose_linear_weight(noise[0], truth, labels) == 1.0
-    assert 0.3 <= calibration.choose_linear_weight(truth + noise[0], truth + noise[1], labels) <= 0.7
-    assert calibration.choose_linear_weight(truth, truth, labels) == 0.5
+
+    def choose(*pairs):
+        return calibration.choose_linear_weight([Fold(*pair, labels, np.zeros(len(labels))) for pair in pairs])
+
+    assert choose((truth, noise[0])) == 0.0
+    assert choose((noise[0], truth)) == 1.0
+    assert 0.3 <= choose((truth + noise[0], truth + noise[1])) <= 0.7
+    assert choose((truth, truth)) == 0.5
+    assert 0.0 < choose((truth, noise[0]), (noise[1], truth)) < 1.0
+
+
+def test_the_slope_is_of_the_scores_within_a_group_and_not_of_the_groups():
+    log_odds, labels = drawn(0.7, 0.0)
+    groups = np.arange(len(labels)) % 3
+    moved = log_odds + np.array([-3.0, 0.0, 3.0])[groups]
+    assert calibration.fit_slope(moved, labels, groups) == pytest.approx(0.7, rel=0.06)
+    assert calibration.fit_calibrator(moved, labels).slope < 0.5
+    one = calibration.fit_slope(log_odds, labels, np.zeros(len(labels)))
+    assert one == pytest.approx(calibration.fit_calibrator(log_odds, labels).slope, rel=1e-3)

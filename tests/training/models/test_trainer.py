@@ -14,7 +14,8 @@ GENERATOR = np.random.default_rng(4)
 SLOPE, STEP = GENERATOR.normal(0, 1, 1000), GENERATOR.integers(0, 6, 1000)
 NOISE = GENERATOR.normal(0, 1, (1000, 10))
 MATRIX = np.column_stack([SLOPE, STEP, NOISE])
-CHANCE = 1 / (1 + np.exp(1.5 - SLOPE - NOISE[:, :5].sum(axis=1) / 2 - np.isin(STEP, [1, 4])))
+BEND = 2.0 * (np.abs(NOISE[:, 6]) > 1)  # what no straight line can say
+CHANCE = 1 / (1 + np.exp(1.5 - SLOPE - NOISE[:, :5].sum(axis=1) / 2 - np.isin(STEP, [1, 4]) - BEND))
 LABELS = (GENERATOR.random(1000) < CHANCE).astype("float64")
 
 
@@ -30,6 +31,7 @@ def test_both_parts_are_learned_and_the_chances_come_true(head):
     assert 0 < head.linear_weight < 1
     assert head.linear.weights[0] > 0.3
     assert head.linear.weights[1] == 0.0
+    assert [column for column, _ in head.linear.texts] == [1]
 
 
 def test_contributions_are_of_both_parts_and_add_up_to_the_log_odds(head):
@@ -37,7 +39,10 @@ def test_contributions_are_of_both_parts_and_add_up_to_the_log_odds(head):
     assert rest == pytest.approx(np.full(len(MATRIX), rest[0]), abs=1e-9)
     alone = replace(head, linear_weight=0.0).contributions(MATRIX)
     assert (head.contributions(MATRIX)[:, 0] != alone[:, 0]).all()
-    assert head.contributions(MATRIX)[:, 1] == pytest.approx((1 - head.linear_weight) * alone[:, 1])
+    texts = head.linear.terms(MATRIX)[:, 1]
+    assert head.contributions(MATRIX)[:, 1] == pytest.approx(
+        (1 - head.linear_weight) * alone[:, 1] + head.linear_weight * texts
+    )
 
 
 def test_the_score_never_moves_against_a_direction():

@@ -1,0 +1,75 @@
+"""Finds the rows that one horizon is learned from: those with labels in each part of the plan, and the latest cohort."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+
+from features.core.errors import LabelError
+from features.settings import Churn, Upsell
+from features.sources.history import History
+from training.models.trainer import HorizonRows
+from training.targets.labels import compute_labels
+from training.targets.time_splits import TimePlan
+
+_FEWEST = 30  # rows of either class, of a second fold
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def find_training_rows(  # noqa: PLR0913, PLR0917  # a horizon, and all that its rows follow from
+    history: History, target: Churn | Upsell, horizon: int, frame: pd.DataFrame, labels: np.ndarray, plan: TimePlan
+) -> HorizonRows:
+    """Return the indices of the rows of each part of the training.
+
+    Args:
+        history: Of the company.
+        target: Of the labels.
+        horizon: In days.
+        frame: account_id, as_of of n rows.
+        labels: (n,) of 1, 0 and NaN.
+        plan: Of the horizon.
+
+    Raises:
+        LabelError: A part has labels of one class only.
+    """
+    as_ofs, key = frame["as_of"], f"{type(target).__name__.lower()}_{horizon}d"
+    (early, late), earlier = plan.folds
+    folds = [(_find_labelled_rows(key, as_ofs, labels, early), _find_labelled_rows(key, as_ofs, labels, late))]
+    learned, later = (np.flatnonzero(as_ofs.isin(cutoffs) & ~np.isnan(labels)) for cutoffs in earlier)
+    if all(min(labels[rows].sum(), len(rows) - labels[rows].sum()) >= _FEWEST for rows in (learned, later)):
+        folds.append((learned, later))
+    return HorizonRows(
+        folds=tuple(folds),
+        train=_find_labelled_rows(key, as_ofs, labels, plan.train),
+        recent=_find_latest_cohort(history, target, horizon, frame, plan),
+    )
+
+
+def _find_latest_cohort(
+    history: History, target: Churn | Upsell, horizon: int, frame: pd.DataFrame, plan: TimePlan
+) -> np.ndarray:
+    """Return the rows at the cutoffs since the last learned from, up to the first of the test, that are asked.
+
+    No label of theirs is looked at, only whether there is one.
+    """
+    as_ofs = frame["as_of"]
+    since = ((as_ofs > plan.train[-1]) & (as_ofs <= plan.test[0])).to_numpy()
+    rows = np.flatnonzero(since if since.any() else as_ofs == plan.train[-1])
+    keys = frame.iloc[rows][["account_id", "as_of"]]
+    is_asked = compute_labels(history, target, horizon, keys, data_until=_NEVER).notna().to_numpy()
+    return rows[is_asked] if is_asked.any() else rows
+
+
+def _find_labelled_rows(key: str, as_ofs: pd.Series, labels: np.ndarray, cutoffs: tuple[datetime, ...]) -> np.ndarray:
+    """Return the indices of the rows with a label at these cutoffs; both classes must be there."""
+    rows = np.flatnonzero(as_ofs.isin(cutoffs).to_numpy() & ~np.isnan(labels))
+    positives = int(labels[rows].sum())
+    if positives in {0, len(rows)}:
+        raise LabelError(
+            f"the labels of {key} are of one class only between {cutoffs[0]:%Y-%m-%d} and {cutoffs[-1]:%Y-%m-%d}",
+            found=f"{positives} positives among {len(rows)} rows",
+            hint="Look at its label and cohort in the TOML, or give more history",
+        )
+    return rows
