@@ -18,6 +18,7 @@ from training.evaluation.holdout import describe_accounts
 from training.evaluation.metrics import FIGURES, RankedScores
 from training.evaluation.profit import RETENTION, UPSELL
 from training.evaluation.segments import FEWEST_ROWS, iterate_segments
+from training.evaluation.top_overlap import TopOverlap, compute_top_overlap
 from training.models import dataset
 from training.models.dataset import Dataset
 from training.models.model import Model
@@ -99,6 +100,7 @@ class ModelComparison:
         ece: Expected calibration error of a and of b.
         ece_noise: What each would exceed in one sample of twenty if it were perfectly calibrated.
         segments: Each value of the attributes that have few.
+        top: What their rankings share at the top, at the last cutoff.
     """
 
     rows: int
@@ -108,6 +110,7 @@ class ModelComparison:
     ece: tuple[float, float]
     ece_noise: tuple[float, float]
     segments: tuple[SegmentDifference, ...]
+    top: TopOverlap | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON fields."""
@@ -118,6 +121,7 @@ class ModelComparison:
             "ece": [*self.ece],
             "ece_noise": [*self.ece_noise],
             "segments": [s.as_dict() for s in self.segments],
+            "top": self.top.as_dict() if self.top else None,
         }
 
 
@@ -187,6 +191,7 @@ def compare_scores(  # noqa: PLR0913  # all that two models' test is made of
     figures_a, figures_b = (dict(zip(FIGURES, r.compute_figures(), strict=True)) for r in rankings)
     ends = {name: bootstrap.compute_interval(drawn[:, i]) for i, name in enumerate(FIGURES)}
     bins = [calibration_error.make_bins(labels, scores) for scores in (a, b)]
+    is_last = (test["as_of"] == test["as_of"].max()).to_numpy()
     return ModelComparison(
         rows=len(test),
         base_rate=float(labels.mean()),
@@ -197,6 +202,7 @@ def compare_scores(  # noqa: PLR0913  # all that two models' test is made of
         segments=tuple(
             p.summarise(column) for p, column in zip(segment_pairs, drawn[:, len(FIGURES) :].T, strict=True)
         ),
+        top=compute_top_overlap(accounts[is_last], a[is_last], b[is_last]),
     )
 
 

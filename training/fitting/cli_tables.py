@@ -51,6 +51,11 @@ def print_comparisons(results: Mapping[str, ModelComparison], a: str, b: str) ->
         )
         for run, ece, noise in zip((a, b), result.ece, result.ece_noise, strict=True):
             print(f"{name}: calibration error of {run} {ece:.3f}, noise up to {noise:.3f}")
+        if result.top:
+            stay = (
+                f"{result.top.shared} of {result.top.top} at the top, {result.top.tenth_share:.0%} of the highest tenth"
+            )
+            print(f"{name}: in both rankings of {last:%Y-%m-%d}: {stay}")
         apart = [s for s in result.segments if s.auc and s.auc.better]
         for s in sorted(apart, key=lambda s: -abs(s.auc.difference) if s.auc else 0.0)[:_WEAK]:
             print(f"{name}: {s.by} {s.value} ({s.rows:,} rows): AUC {', '.join(_format_difference(s.auc, a, b)[1:])}")

@@ -8,6 +8,8 @@
 - calibration: the error is at most 0.02, or no more than its noise, or no more than the champion's.
 - segments: in none is the AUC lower than the champion's by 0.05 or more, beyond chance. Of many segments one in forty
   is worse beyond chance by chance alone, hence the least difference.
+- stability: how many of the champion's top accounts are among the candidate's. Owners work from that list, so a
+  list of which less than half stays is reported; it refuses nothing.
 - parity: loaded from disk, the model gives bit for bit the scores of its evaluation, in batch and row by row.
 
 If the champion can't be compared with the candidate at all (a source is gone, no horizon in common), the check says so
@@ -40,6 +42,7 @@ _FIGURES, _PARITY = "evaluation.json", "parity.parquet"
 _ROWS, _ALONE = 200, 20
 _GOOD_ERROR = 0.02
 _MUCH_WORSE = 0.05
+_STABLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class PromotionCheck:
     """Outcome of one check.
 
     Args:
-        name: verdict, champion, calibration, segments or parity.
+        name: verdict, champion, calibration, segments, stability or parity.
         passed: Whether it lets the candidate pass.
         explanation: The reason, with its figures.
         final: Whether not even force overrides it.
@@ -145,6 +148,7 @@ def check_candidate(folder: Path, model: Model, comparison: ChampionComparison) 
         _check_champion(comparison),
         _check_calibration(figures, comparison),
         _check_segments(comparison),
+        _report_stability(comparison),
         _check_parity(folder, model),
     )
 
@@ -229,6 +233,18 @@ def _check_segments(comparison: ChampionComparison) -> PromotionCheck:
         for key, s, d in worse
     )
     return PromotionCheck("segments", passed=False, explanation="; ".join(descriptions))
+
+
+def _report_stability(comparison: ChampionComparison) -> PromotionCheck:
+    """Report how much of the top list stays; it stops no promotion."""
+    tops = {key: result.top for key, result in comparison.comparisons.items() if result.top}
+    parts = [
+        f"{key}: {top.shared} of {top.top} at the top and {top.tenth_share:.0%} of the highest tenth stay"
+        + ("" if top.share >= _STABLE else ", less than half: owners will see another list")
+        for key, top in tops.items()
+    ]
+    explanation = f"with {comparison.champion} as before: {'; '.join(parts)}" if parts else "none to compare"
+    return PromotionCheck("stability", passed=True, explanation=explanation)
 
 
 def _check_parity(folder: Path, model: Model) -> PromotionCheck:

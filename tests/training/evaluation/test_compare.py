@@ -132,3 +132,12 @@ def test_for_machines_it_is_json():
     plain = json.loads(json.dumps(pair(*drawn()).as_dict(), allow_nan=False))
     assert plain["differences"]["auc"]["better"] == "a"
     assert plain["segments"][0]["auc"]["difference"] < 0
+    assert plain["top"].keys() == {"accounts", "top", "shared", "tenth", "tenth_shared", "share", "tenth_share"}
+
+
+def test_tops_are_compared_at_the_last_cutoff():
+    test, true, blurred, about = drawn()
+    top = pair(test, true, blurred, about).top
+    last = (test["as_of"] == test["as_of"].max()).to_numpy()
+    assert top.accounts == last.sum()
+    assert pair(test, true, true, about).top.share == 1.0

@@ -13,6 +13,7 @@ import pytest
 from features.core.errors import RegistryError
 from training.diagnostics.sample_size import InsufficientData
 from training.evaluation.compare import FigureDifference, ModelComparison, SegmentDifference
+from training.evaluation.top_overlap import TopOverlap
 from training.registry import promotion_checks
 from training.registry.promotion_checks import ChampionComparison
 from training.registry.promotion_log import Promotion
@@ -38,12 +39,14 @@ def own(candidate, tmp_path):
     return tmp_path, candidate[1]
 
 
-def held(auc=(0.01, -0.01, 0.03), brier=(-0.001, -0.002, 0.001), ece=(0.01, 0.01), segments=()):
+def held(auc=(0.01, -0.01, 0.03), brier=(-0.001, -0.002, 0.001), ece=(0.01, 0.01), segments=(), top=None):
     """Against churn-1; each figure as (difference, low, high)."""
     figures = {"auc": auc, "ap": (0.0, -0.1, 0.1), "brier": brier, "profit": (0.0, -1.0, 1.0)}
     told = tuple(FigureDifference(name, 0.8, 0.8 + d, low, high) for name, (d, low, high) in figures.items())
     return ChampionComparison(
-        "churn-1", {"churn_30d": ModelComparison(500, 0.1, CUTOFFS, told, ece, (0.015, 0.015), segments)}, reason=""
+        "churn-1",
+        {"churn_30d": ModelComparison(500, 0.1, CUTOFFS, told, ece, (0.015, 0.015), segments, top)},
+        reason="",
     )
 
 
@@ -71,7 +74,7 @@ def spoil(folder, **changes):
 
 def test_without_a_champion_a_sound_model_passes_every_check(candidate):
     found = judged(candidate, ChampionComparison())
-    assert list(found) == ["verdict", "champion", "calibration", "segments", "parity"]
+    assert list(found) == ["verdict", "champion", "calibration", "segments", "stability", "parity"]
     assert all(c.passed for c in found.values())
     assert found["champion"].explanation == "there is no champion yet"
     assert "churn_60d" in found["verdict"].explanation
@@ -82,6 +85,14 @@ def test_a_better_model_passes_with_its_lead_told(candidate):
     assert all(c.passed for c in found.values())
     for words in ("mean AUC +0.0100 against churn-1", "500 rows of churn_30d", "(-0.0100 to +0.0300)"):
         assert words in found["champion"].explanation
+
+
+@pytest.mark.parametrize(("shared", "words"), [(14, "14 of 20 at the top and 60% of"), (9, "owners will see another")])
+def test_a_new_top_list_is_reported_and_refuses_nothing(candidate, shared, words):
+    check = judged(candidate, held(top=TopOverlap(500, 20, shared, 50, 30)))["stability"]
+    assert check.passed
+    assert words in check.explanation
+    assert ("less than half" in check.explanation) == (shared < 10)
 
 
 @pytest.mark.parametrize("verdict", ["no_signal", "insufficient", "leak_suspected"])
