@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -33,3 +33,8 @@ class SourceFinding:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
+
+
+def pick_worst(findings: Sequence[SourceFinding]) -> SourceFinding | None:
+    """Return the finding that holds a run, and of several the one farthest from its usual; None without any."""
+    return min(findings, key=lambda f: (f.severity != "hold", -abs(float(f.figures.get("z", 0)))), default=None)

@@ -6,17 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from features.core.contract import TABLES
-from features.core.sql_text import SqlText
-from features.core.timestamps import from_micros, to_micros
-from features.definitions.feature import DAY
-from features.definitions.visibility_rule import is_visible
-from features.diagnostics.source_findings import SourceFinding
+import numpy as np
+
+from features.diagnostics.profile_reader import read_profile
+from features.diagnostics.source_checks import check_profile
+from features.diagnostics.source_findings import Severity, SourceFinding
+from features.diagnostics.source_profile import SourceProfile, format_days, format_span
 from features.settings import Settings
 from features.sources.history import History
 
-# A silence of so many days is held against no table: weekends and holidays are as long.
+# A silence of so many days is held against no table: an export that comes once a week is as old, and holidays.
 LEAST_DAYS = 7
+# Silences of a source vary: one this much longer than any before is still usual.
+_ALLOWED = 1.5
+# A silence holds a run only where so many rows are missing, or where it is this much longer than what is allowed: few
+# accounts may have nothing to buy for a week.
+_LEAST_MISSING, _FAR_LONGER = 30, 2
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,10 @@ class TableSilence:
         table: Its name in the contract.
         until: The day it is looked at from.
         last: The day of its last event; None where it has none.
-        longest: Days between two of its events, the most there were before.
+        longest: Whole days without an event, the most that an earlier night found.
         lag: Days that its events take to become known.
+        past: Days that its events cover.
+        rate: Rows a day in the eight weeks until its last event.
     """
 
     table: str
@@ -36,18 +43,29 @@ class TableSilence:
     last: date | None
     longest: int = 0
     lag: int = 0
+    past: int = 0
+    rate: float = np.inf
+
+    @property
+    def days(self) -> int:
+        """Return the whole days without an event until now."""
+        return max(0, (self.until - self.last).days - 1) if self.last else 0
 
     @property
     def finding(self) -> SourceFinding | None:
-        """Return the finding that holds a run; None if the table speaks as often as it always did."""
+        """Return the finding that holds a run, or is to be watched; None if events come as often as they always did."""
         if self.last is None:
             return SourceFinding(self.table, "silent", "hold", f"has no event before {self.until}")
-        days, allowed = (self.until - self.last).days, max(LEAST_DAYS, self.longest) + self.lag
-        if days <= allowed:
+        watched = int(_ALLOWED * self.longest) + 2
+        allowed = max(LEAST_DAYS + self.lag, watched)
+        if self.days <= watched:
             return None
-        usual = f"its longest silence before was {self.longest} day{'s' * (self.longest != 1)}, {allowed} are allowed"
-        text = f"is stale: its last event is of {self.last}, {days} days before {self.until}; {usual}"
-        return SourceFinding(self.table, "silent", "hold", text, {"days": days, "allowed": allowed})
+        usual = f"in {format_span(self.past)} never silent for more than {self.longest}"
+        text = f"last event {self.last}, silent for {format_days(self.days)}; {usual}"
+        is_certain = self.rate * self.days >= _LEAST_MISSING or self.days > _FAR_LONGER * allowed
+        severity: Severity = "hold" if self.days > allowed and is_certain else "watch"
+        figures = {"days": self.days, "longest": self.longest, "allowed": allowed}
+        return SourceFinding(self.table, "silent", severity, text, figures)
 
 
 def check_sources(settings: Settings, history: History, *, as_of: datetime) -> tuple[SourceFinding, ...]:
@@ -66,27 +84,32 @@ def _find_faults(settings: Settings, history: History, as_of: datetime) -> Itera
     if not history.sources:
         yield SourceFinding("company", "silent", "hold", "has no event table")
     for table in history.sources:
-        finding = read_silence(settings, history, table, as_of).finding
-        if finding:
-            yield finding
+        lag = -(-settings.tables[table].lag // timedelta(days=1))
+        profile = read_profile(settings, history, table, as_of=as_of)
+        yield from check_source(profile, TableSilence(table, as_of.date(), None), lag)
 
 
-def read_silence(settings: Settings, history: History, table: str, as_of: datetime) -> TableSilence:
-    """Read when a table last had an event that is visible at `as_of`, and its longest silence until then."""
-    time = str(TABLES[table].time)
-    visible = is_visible(SqlText(time), SqlText("known_at"), to_micros(as_of))
-    sql = f"""
-        WITH days AS (SELECT DISTINCT {time} // {DAY} AS day FROM {table} WHERE {visible}),
-        gaps AS (SELECT day, day - lag(day) OVER (ORDER BY day) AS gap FROM days)
-        SELECT max(day) AS last, max(gap) AS longest FROM gaps
-    """  # noqa: S608  # the contract's own names
-    rows = history.query(sql)
-    last, longest = rows["last"].iloc[0], rows["longest"].fillna(0).iloc[0]
-    lag = settings.tables[table].lag
-    return TableSilence(
-        table,
-        until=as_of.date(),
-        last=None if rows["last"].isna().iloc[0] else from_micros(int(last) * DAY).date(),
-        longest=int(longest),
-        lag=-(-lag // timedelta(days=1)),
-    )
+def check_source(profile: SourceProfile | None, silence: TableSilence, lag: int) -> Iterator[SourceFinding]:
+    """Yield what is wrong with one source; a silence is not reported where unknown accounts are its cause.
+
+    Args:
+        profile: Of the source; None where it has no event.
+        silence: What is found where it has none.
+        lag: Days that its events take to become known.
+    """
+    if profile is None or profile.newest is None:
+        yield from (finding for finding in (silence.finding,) if finding)
+        return
+    findings = list(check_profile(profile))
+    quiet = TableSilence(
+        profile.table,
+        until=profile.date_of(len(profile.rows)),
+        last=profile.date_of(profile.newest - profile.first),
+        longest=profile.longest,
+        lag=lag,
+        past=len(profile.rows),
+        rate=float(profile.rows[: profile.newest - profile.first + 1][-56:].mean()),
+    ).finding
+    if quiet and not any(finding.kind == "ids" for finding in findings):
+        yield quiet
+    yield from findings

@@ -1,3 +1,5 @@
+"""Silence of a source against the clock, and the whole check on a company whose source is harmed."""
+
 from datetime import date, timedelta
 
 import pytest
@@ -8,29 +10,37 @@ NOW = date(2024, 6, 1)
 
 
 def silence(days, **rest):
-    return TableSilence("usage", NOW, NOW - timedelta(days=days), **{"longest": 1} | rest)
+    return TableSilence("usage", NOW, NOW - timedelta(days=days + 1), **{"longest": 1, "past": 730} | rest)
 
 
 @pytest.mark.parametrize(
-    ("days", "rest", "holds"),
+    ("days", "rest", "severity"),
     [
-        (7, {}, False),
-        (8, {}, True),
-        (8, {"longest": 8}, False),
-        (31, {"longest": 30}, True),
-        (10, {"lag": 3}, False),
-        (11, {"lag": 3}, True),
+        (3, {}, None),
+        (4, {}, "watch"),
+        (7, {}, "watch"),
+        (8, {}, "hold"),
+        (8, {"longest": 5}, None),
+        (17, {"longest": 10}, None),
+        (18, {"longest": 10}, "hold"),
+        (18, {"longest": 10, "rate": 1.0}, "watch"),
+        (10, {"lag": 3}, "watch"),
+        (11, {"lag": 3}, "hold"),
+        (14, {"rate": 1.0}, "watch"),
+        (15, {"rate": 1.0}, "hold"),
+        (8, {"rate": 4.0}, "hold"),
     ],
 )
-def test_a_silence_longer_than_any_before_and_than_a_week_holds_the_run(days, rest, holds):
+def test_a_silence_longer_than_any_before_is_watched_and_beyond_a_week_with_many_rows_missing_holds(
+    days, rest, severity
+):
     finding = silence(days, **rest).finding
-    assert (finding is not None and finding.severity == "hold") == holds
+    assert (finding and finding.severity) == severity
 
 
 def test_the_finding_names_the_table_its_last_event_and_its_usual_silence():
-    assert str(silence(31, longest=12).finding) == (
-        "usage: is stale: its last event is of 2024-05-01, 31 days before 2024-06-01; "
-        "its longest silence before was 12 days, 12 are allowed"
+    assert str(silence(42).finding) == (
+        "usage: last event 2024-04-19, silent for 42 days; in 2 years never silent for more than 1"
     )
 
 
