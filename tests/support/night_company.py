@@ -111,7 +111,7 @@ def write_table(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _draw_tables(seed: int = 5) -> dict[str, list[dict[str, Any]]]:
-    """A year of even usage and purchases, a quarter of the accounts ever less active."""
+    """A year of even usage and purchases; a quarter of the accounts is ever less active, a tenth stops at its end."""
     draw = random.Random(seed)  # noqa: S311  # nothing secret here
     accounts, usage, purchases = [], [], []
     for i in range(ACCOUNTS):
@@ -120,7 +120,8 @@ def _draw_tables(seed: int = 5) -> dict[str, list[dict[str, Any]]]:
         accounts.append({"account_id": name, **fields, "seats": draw.randrange(1, 80)})
         for day in range((END - START).days):
             at = START + timedelta(days=day, seconds=draw.randrange(86_400))
-            if draw.random() < (0.6 if i % 4 else 0.6 - day / 700):
+            stops = i % 10 == 3 and at > END - timedelta(days=25)
+            if draw.random() < (0.0 if stops else 0.6 if i % 4 else 0.6 - day / 700):
                 used = {"account_id": name, "used_at": at.isoformat(), "user_id": f"{name}-{draw.randrange(4)}"}
                 usage.append(used | {"count": draw.randrange(1, 9)})
             if draw.random() < 0.1:
