@@ -33,17 +33,21 @@ def score(
     ] = "above",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change at the destination.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Send rows that have not changed too.")] = False,
+    even_if_held: Annotated[
+        bool, typer.Option("--even-if-held", help="Deliver though the run is held; that is logged.")
+    ] = False,
     result: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every row's status here.")] = None,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
-    """Score every account at one instant, into the store and to a destination."""
+    """Score every account at one instant, judge the run, and deliver it to a destination unless it is held."""
+    from features.core.errors import DeliveryError
     from features.settings.load import load_settings
     from serving.batch import run
     from serving.scoring import score_table
 
-    if to is None and (dry_run or everything or result):
-        raise typer.BadParameter("--dry-run, --all and --result go with --to")
+    if to is None and (dry_run or everything or even_if_held or result):
+        raise typer.BadParameter("--dry-run, --all, --even-if-held and --result go with --to")
     with cli.show_spinner("scoring:") as progress:
         batch = run.score_accounts(
             load_settings(config),
@@ -52,6 +56,7 @@ def score(
             explain=score_table.Explain(drivers),
             dry_run=dry_run,
             everything=everything,
+            even_if_held=even_if_held,
             result=result,
             progress=progress,
         )
@@ -64,9 +69,17 @@ def score(
     cli.print_table(table)
     print(f"Models: {', '.join(summary['models'].values())}. Sources seen: {', '.join(summary['sources'])}.")
     cli.write_json(json, summary | {"to": delivery and delivery.to, "delivery": delivery and delivery.summary()})
+    print(*batch.judged.lines(), sep="\n")
     if delivery is not None:
         print("\n".join(delivery.lines()))
         delivery.raise_for_failures()
+    elif to is not None:
+        verdict = batch.judged.verdict
+        raise DeliveryError(
+            f"nothing was delivered to {hide_password(to)}",
+            found=f"the run {verdict.name} is held for {verdict.cause}",
+            hint=verdict.advice,
+        )
 
 
 @app.command(name="fields")

@@ -16,14 +16,20 @@ import pyarrow.compute as pc
 from pydantic_core import from_json
 
 from features.core.progress import Progress, ignore
+from features.core.redaction import hide_password
 from features.core.timestamps import to_micros
 from features.engine import snapshots
 from features.settings import Settings
 from features.sources import table_cache
 from features.sources.history import History
 from features.state import database
+from features.state.database import Store
 from serving.delivery import deliver, destinations
 from serving.delivery.report import DeliveryReport
+from serving.gate import verdict_store
+from serving.gate.judge import judge_run
+from serving.gate.scored_run import ScoredRun
+from serving.gate.verdict_store import JudgedRun
 from serving.scoring import score_table, snapshot_store, tiers
 from serving.scoring.advice import CHURN
 from serving.scoring.score_table import Explain, PreviousScores, ScoreTable, build_table
@@ -36,18 +42,20 @@ CHUNK = 50_000
 
 @dataclass(frozen=True)
 class BatchRun:
-    """A batch's scores, and where they went.
+    """A batch's scores, whether they may be acted on, and where they went.
 
     Args:
         scorer: The champions.
         scores: Of every account.
         stored: Rows written to the state database.
-        delivery: What became of the rows at the destination; None without one.
+        judged: The verdict on the run, and what a person decided about it.
+        delivery: What became of the rows at the destination; None without one, and where the run is held.
     """
 
     scorer: Scorer
     scores: ScoreTable
     stored: int
+    judged: JudgedRun
     delivery: DeliveryReport | None = None
 
     def summary(self) -> dict[str, Any]:
@@ -65,6 +73,7 @@ class BatchRun:
             "sources": list(self.scores.sources),
             "models": dict(self.scores.model_versions),
             "targets": targets,
+            "verdict": self.judged.as_dict(),
         }
 
 
@@ -76,22 +85,25 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
     explain: Explain = Explain.ABOVE,
     dry_run: bool = False,
     everything: bool = False,
+    even_if_held: bool = False,
     result: Path | None = None,
     progress: Progress = ignore,
 ) -> BatchRun:
-    """Score every account created before `as_of`.
+    """Score every account created before `as_of`, and judge the run before it is delivered.
 
     Accounts are scored some at a time; only their rows of the score table stay in memory until the end. The order is:
-    snapshot file, score file, store, destination. Each is written whole or not at all, so a run that was killed is
-    mended by running it again.
+    snapshot file, score file, store, verdict, destination. Each is written whole or not at all, so a run that was
+    killed is mended by running it again.
 
     Args:
         settings: The company's.
         to: A destination; None for the store alone.
-        as_of: Default: the midnight that ends the last day with an event.
+        as_of: Data should be up to date at this instant. Default: the scores are of the midnight that ends the last
+            day with an event, and data should be up to date now.
         explain: Whose scores get drivers.
         dry_run: Find what would change at the destination, and change nothing there.
         everything: Send unchanged rows too.
+        even_if_held: Deliver a held run too; that is logged with the decisions on runs.
         result: A CSV file for every row's status at the destination.
         progress: Called with each step and how much of it is done.
 
@@ -101,7 +113,7 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
     """
     if to is not None:
         destinations.check_destination(to, settings)
-    scorer = load_champions(settings)
+    scorer, until = load_champions(settings), as_of or datetime.now(UTC)
     with database.open(settings) as state:
         if to is not None and not dry_run:
             deliver.check_not_running(settings, state, to)
@@ -111,13 +123,14 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
                 destinations.check_capacity(to, history.count_rows())
             as_of = as_of or snapshots.find_latest_as_of(history)
             scores = _score(settings, history, scorer, as_of, explain=explain, progress=progress)
-        scores.write(score_table.scores_folder(settings))
-        if history.cache and score_table.find_newest(settings) == scores.file(settings):
-            table_cache.pin_cache(settings, history.cache.key)
-        rows = _count(build_records(scores), scores.table.num_rows * len(scores.score_names), progress)
-        stored = state.write_scores(rows)
-        if to is None:
-            return BatchRun(scorer, scores, stored)
+            stored = _store(settings, state, history, scores, progress)
+            progress("verdict")
+            judged = _judge(settings, state, history, scorer=scorer, scores=scores, until=until)
+        if to is None or not (judged.is_accepted or even_if_held or dry_run):
+            return BatchRun(scorer, scores, stored, judged)
+        if not (judged.is_accepted or dry_run):
+            reason = f"delivered to {hide_password(to)} although held"
+            verdict_store.write_decision(state, judged.verdict, "delivered", reason=reason)
         progress("destination")
         delivery = deliver.deliver(
             settings,
@@ -129,7 +142,25 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
             result=result,
             progress=progress,
         )
-    return BatchRun(scorer, scores, stored, delivery)
+    return BatchRun(scorer, scores, stored, judged, delivery)
+
+
+def _store(settings: Settings, state: Store, history: History, scores: ScoreTable, progress: Progress) -> int:
+    """Store the scores as a file and in the state database; return the number of rows there."""
+    scores.write(score_table.scores_folder(settings))
+    if history.cache and score_table.find_newest(settings) == scores.file(settings):
+        table_cache.pin_cache(settings, history.cache.key)
+    return state.write_scores(_count(build_records(scores), scores.table.num_rows * len(scores.score_names), progress))
+
+
+def _judge(  # noqa: PLR0913  # all but the first three named
+    settings: Settings, state: Store, history: History, *, scorer: Scorer, scores: ScoreTable, until: datetime
+) -> JudgedRun:
+    """Judge the run, and store the verdict."""
+    run = ScoredRun.from_table(scores)
+    verdict = judge_run(settings, history, state=state, models=scorer.models, run=run, until=until)
+    verdict_store.write_verdict(state, verdict)
+    return verdict_store.look_up_decision(state, verdict)
 
 
 def _score(  # noqa: PLR0913  # all but the first three named

@@ -166,7 +166,7 @@ def _join_small(counts: Counts, names: list[str]) -> tuple[Codes, list[str]]:
     smaller = rows.min()
     # Both samples count together: one alone would favour the bins that chance has filled.
     expected = counts.sum(axis=0) / rows.sum() * smaller
-    stands = (expected >= _FEW) & (np.array(names) != _UNSEEN)
+    stands = (expected >= _FEW) & np.array([name != _UNSEEN for name in names])
     group = np.maximum(np.cumsum(stands) - 1, 0)
     labels = [name[:24] for name, stays in zip(names, stands, strict=True) if stays]
     largest = (counts[:, ~stands].sum(axis=1) / rows).max() * smaller

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +38,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class ComparableSamples:
-    """The part of both samples that can be compared: same columns, same types, finite, not empty."""
+    """The part of both samples that can be compared: same columns, same types, finite, not empty.
 
-    reference: pd.DataFrame
-    current: pd.DataFrame
+    Args:
+        columns: The reference's and the current values of each column; numbers are float64.
+        findings: Why the other columns are not there, and what was wrong with these.
+    """
+
+    columns: Mapping[str, tuple[pd.Series, pd.Series]]
     findings: tuple[Finding, ...]
+
+    @property
+    def reference(self) -> pd.DataFrame:
+        """Return the reference as a frame."""
+        return pd.DataFrame({name: before for name, (before, _) in self.columns.items()})
+
+    @property
+    def current(self) -> pd.DataFrame:
+        """Return the current sample as a frame."""
+        return pd.DataFrame({name: now for name, (_, now) in self.columns.items()})
 
 
 def select_model_columns(model: Model, snapshot: StoredSnapshot) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -67,7 +81,7 @@ def check_schema(reference: pd.DataFrame, current: pd.DataFrame) -> ComparableSa
     reference, current = (f.drop(columns=[k for k in KEYS if k in f]) for f in (reference, current))
     if not len(reference) or not len(current):
         which = "the newest snapshot" if len(reference) else "the training reference"
-        return ComparableSamples(reference[[]], current[[]], (Finding(None, f"{which} has no rows", breaks=True),))
+        return ComparableSamples({}, (Finding(None, f"{which} has no rows", breaks=True),))
     findings = [Finding(c, "is not in the snapshot", breaks=True) for c in reference if c not in current]
     findings += [Finding(c, "is new since training", breaks=False) for c in current if c not in reference]
     comparable: dict[str, tuple[pd.Series, pd.Series]] = {}
@@ -77,11 +91,7 @@ def check_schema(reference: pd.DataFrame, current: pd.DataFrame) -> ComparableSa
         before, now = _remove_infinities(before), _remove_infinities(now)
         if before.notna().any() and now.notna().any() and is_numeric(before) == is_numeric(now):
             comparable[name] = (before, now)
-    return ComparableSamples(
-        pd.DataFrame({name: before for name, (before, _) in comparable.items()}, index=reference.index),
-        pd.DataFrame({name: now for name, (_, now) in comparable.items()}, index=current.index),
-        tuple(findings),
-    )
+    return ComparableSamples(comparable, tuple(findings))
 
 
 def _find_problems(before: pd.Series, now: pd.Series) -> Iterator[tuple[str, bool]]:
@@ -104,7 +114,10 @@ def _remove_infinities(column: pd.Series) -> pd.Series:
     if not is_numeric(column):
         return column
     values = _to_floats(column)
-    return pd.Series(np.where(np.isinf(values), np.nan, values), index=column.index)
+    infinite = np.isinf(values)
+    if infinite.any():
+        values = np.where(infinite, np.nan, values)
+    return pd.Series(values, index=column.index, copy=False)
 
 
 def _to_floats(column: pd.Series) -> Floats:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 State = Literal["ok", "watch", "hold"]
+WarningState = Literal["watch", "hold"]
 # From the best to the worst: a run is as bad as its worst reason.
 STATES: tuple[State, ...] = ("ok", "watch", "hold")
 ReasonKind = Literal["source", "column", "scores", "accounts"]
+# Scores that look from longer ago than this may have been judged by the clock by mistake.
+_RECENT = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Reason:
 
     kind: ReasonKind
     subject: str
-    state: Literal["watch", "hold"]
+    state: WarningState
     text: str
     figures: Mapping[str, float | str] = field(default_factory=dict)
 
@@ -70,8 +73,26 @@ class RunVerdict:
 
     def lines(self) -> Iterator[str]:
         """Yield the lines for the terminal."""
-        yield f"Verdict on run {self.run[:8]} as of {self.as_of:%Y-%m-%d}: {self.state}."
+        yield f"Verdict on run {self.name} as of {self.as_of:%Y-%m-%d}: {self.state}."
         yield from (f"  {reason.state}: {reason}" for reason in self.reasons)
+
+    @property
+    def name(self) -> str:
+        """Return the beginning of the run's id, by which commands find it."""
+        return self.run[:8]
+
+    @property
+    def cause(self) -> str:
+        """Return what holds the run, by name: `usage, churn_90d`."""
+        return ", ".join(dict.fromkeys(reason.subject for reason in self.reasons if reason.state == "hold"))
+
+    @property
+    def advice(self) -> str:
+        """Return what to do about a held run."""
+        text = f"Repair the data and score again, or decide: `python -m monitoring release {self.name} --reason …`"
+        if self.judged_until - self.as_of > _RECENT:
+            text += f"; to look from the end of the data, give --as-of {self.as_of:%Y-%m-%d}"
+        return text
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -106,8 +106,13 @@ class StoredSnapshot:
         return cls.read(snapshots_folder(settings) / newest.name, wanted) if newest else None
 
     @classmethod
-    def read(cls, file: Path, wanted: Collection[str] | None = None) -> Self:
+    def read(cls, file: Path, wanted: Collection[str] | None = None, *, most: int | None = None) -> Self:
         """Read a stored snapshot.
+
+        Args:
+            file: Of the snapshot.
+            wanted: The columns to read; None for all.
+            most: Read no more accounts than this, spread evenly over the file; None for all.
 
         Raises:
             GarrisonError: The file is not one.
@@ -117,7 +122,8 @@ class StoredSnapshot:
                 about = json.loads((opened.schema_arrow.metadata or {})[_ABOUT])
                 names = opened.schema_arrow.names
                 columns = [c for c in names if wanted is None or c in wanted or c in _ALWAYS or c.startswith(COHORT)]
-                frame = opened.read(columns=columns).to_pandas()
+                step = 1 if most is None else -(-opened.metadata.num_rows // most) or 1
+                frame = _read_every(opened, columns, step) if step > 1 else opened.read(columns=columns).to_pandas()
                 origin = {key: about[key] for key in ("catalog", "run", "history", "position")}
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise GarrisonError(
@@ -137,6 +143,12 @@ class StoredSnapshot:
     def prepare(self, scorer: Scorer) -> PreparedSnapshots:
         """Prepare the snapshots for the models."""
         return scorer.prepare(self.frame, self.sources, self.in_cohort)
+
+
+def _read_every(opened: pq.ParquetFile, columns: list[str], step: int) -> pd.DataFrame:
+    """Read one row of `step`, never all rows at once."""
+    parts = (batch.to_pandas() for batch in opened.iter_batches(columns=columns))
+    return pd.concat([part.iloc[::step] for part in parts], ignore_index=True)
 
 
 class SnapshotWriter:

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
 from features.state import database
-from features.state.tables import SCORES
+from features.state.tables import RUN_DECISIONS, SCORES
 from serving.batch import run
+from serving.gate import verdict_store
 from serving.scoring import score_table
 from serving.scoring.score_table import Explain, ScoreTable
 from serving.scoring.snapshot_store import StoredSnapshot
@@ -56,6 +57,7 @@ def chunks(rows):
 database._chunks, database.CHUNK = chunks, 50
 from features.settings.load import load_settings
 from serving.batch import run
+from serving.gate import verdict_store
 run.score_accounts(load_settings(sys.argv[2]), sys.argv[3])
 """
 
@@ -68,7 +70,7 @@ def stored(settings: Any) -> list[tuple[Any, ...]]:
 
 
 def test_every_account_is_scored_into_the_store_and_the_file(harbour: Any, now: datetime, tmp_path: Path) -> None:
-    scored = run.score_accounts(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
+    scored = run.score_accounts(harbour.settings, f"{tmp_path}/s.parquet", as_of=now, even_if_held=True)
     frame = pd.read_parquet(tmp_path / "s.parquet")
     assert list(frame) == COLUMNS
     assert frame["account_id"].tolist() == sorted(a["account_id"] for a in harbour.rows["accounts"])
@@ -95,7 +97,7 @@ def test_by_default_those_above_the_base_rate_are_explained(own_harbour: Any, no
 
 
 def test_each_account_is_told_what_to_do_and_what_is_at_stake(harbour: Any, now: datetime, tmp_path: Path) -> None:
-    scored = run.score_accounts(harbour.settings, f"{tmp_path}/s.parquet", as_of=now)
+    scored = run.score_accounts(harbour.settings, f"{tmp_path}/s.parquet", as_of=now, even_if_held=True)
     frame, table = pd.read_parquet(tmp_path / "s.parquet"), scored.scores.table.to_pandas()
     known = frame["value"].notna()
     assert known.any()
@@ -115,7 +117,7 @@ def test_the_trend_is_the_change_since_the_last_run_before(own_harbour: Any, tmp
     # Whatever order they are run in: the one before is the one that looks from before.
     for day in (days[0], days[2], days[1], days[2]):
         to = f"{tmp_path}/{day:%m}.parquet"
-        run.score_accounts(own_harbour.settings, to, as_of=day, explain=Explain.NONE)
+        run.score_accounts(own_harbour.settings, to, as_of=day, explain=Explain.NONE, even_if_held=True)
         frames.append(pd.read_parquet(to).set_index("account_id"))
     first, _, second, third = frames
     assert first["churn_90d_trend"].isna().all()
@@ -168,7 +170,7 @@ def test_a_second_run_changes_nothing(
 
     seen = []
     for _ in range(2):
-        run.score_accounts(own_harbour.settings, to, as_of=now, explain=Explain.NONE)
+        run.score_accounts(own_harbour.settings, to, as_of=now, explain=Explain.NONE, even_if_held=True)
         seen.append((stored(own_harbour.settings), delivered()))
     assert seen[0] == seen[1]
     assert len(seen[0][0]) == 3 * len(own_harbour.rows["accounts"])
@@ -179,9 +181,9 @@ def test_a_run_that_was_killed_is_mended_by_running_it_again(own_harbour: Any, t
     assert subprocess.run(line, timeout=120, check=False).returncode == -signal.SIGKILL
     assert stored(own_harbour.settings) == []  # 150 rows had been written, none is there
     assert not (tmp_path / "s.csv").exists()
-    run.score_accounts(own_harbour.settings, str(tmp_path / "s.csv"))
+    run.score_accounts(own_harbour.settings, str(tmp_path / "s.csv"), even_if_held=True)
     mended = stored(own_harbour.settings)
-    run.score_accounts(own_harbour.settings, str(tmp_path / "again.csv"))
+    run.score_accounts(own_harbour.settings, str(tmp_path / "again.csv"), even_if_held=True)
     assert len(mended) == 3 * len(own_harbour.rows["accounts"])
     assert stored(own_harbour.settings) == mended
     assert (tmp_path / "s.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
@@ -231,7 +233,7 @@ def test_the_command_prints_what_it_did_and_writes_it_for_machines(
     own_harbour: Any, serving: Any, tmp_path: Path
 ) -> None:
     words = ["--config", own_harbour.config, "--as-of", "2024-01-01", "--drivers", "none"]
-    done = serving("score", *words, "--to", tmp_path / "s.csv", "--json", tmp_path / "s.json")
+    done = serving("score", *words, "--to", tmp_path / "s.csv", "--even-if-held", "--json", tmp_path / "s.json")
     assert done.returncode == 0, done.stderr
     assert "churn_90d" in done.stdout
     assert "s.csv" in done.stdout
@@ -243,12 +245,65 @@ def test_the_command_prints_what_it_did_and_writes_it_for_machines(
     assert wrong.stderr.count("\n") == 1
 
 
+def test_a_held_run_is_stored_and_not_delivered(own_harbour: Any, serving: Any, tmp_path: Path) -> None:
+    # Nobody has bought at Small Harbour for months.
+    words = ["--config", own_harbour.config, "--as-of", "2024-01-01", "--drivers", "none"]
+    alone = serving("score", *words)
+    assert alone.returncode == 0, alone.stderr
+    held = serving("score", *words, "--to", tmp_path / "s.csv", "--json", tmp_path / "s.json")
+    assert held.returncode == 1
+    assert "Verdict on run" in held.stdout
+    assert "hold: purchases: " in held.stdout
+    assert held.stderr.startswith(f"error: nothing was delivered to {tmp_path / 's.csv'}. found: the run ")
+    assert "is held for purchases" in held.stderr
+    assert "monitoring release" in held.stderr
+    assert not (tmp_path / "s.csv").exists()
+    assert stored(own_harbour.settings)
+    written = json.loads((tmp_path / "s.json").read_text())
+    assert (written["verdict"]["state"], written["verdict"]["accepted"], written["delivery"]) == ("hold", False, None)
+    looked = serving("score", *words, "--to", tmp_path / "s.csv", "--dry-run")
+    assert (looked.returncode, (tmp_path / "s.csv").exists()) == (0, False)
+    with database.open(own_harbour.settings) as state:
+        assert [judged.decision for judged in verdict_store.read_history(state)] == [None] * 3
+
+
+def test_a_delivery_although_held_is_logged(own_harbour: Any, now: datetime, tmp_path: Path) -> None:
+    batch = run.score_accounts(own_harbour.settings, f"{tmp_path}/s.csv", as_of=now, even_if_held=True)
+    assert batch.judged.verdict.state == "hold"
+    assert (tmp_path / "s.csv").exists()
+    with database.open(own_harbour.settings) as state, state.reading() as connection:
+        (row,) = connection.execute(sa.select(RUN_DECISIONS)).all()
+    assert (row.run, row.decision) == (batch.scores.run, "delivered")
+    assert row.reason == f"delivered to {tmp_path}/s.csv although held"
+    assert row.decided_by
+
+
+def test_a_release_lets_the_same_instant_through_until_something_else_is_wrong(
+    own_harbour: Any, now: datetime, tmp_path: Path
+) -> None:
+    settings, to = own_harbour.settings, f"{tmp_path}/s.csv"
+    verdict = run.score_accounts(settings, to, as_of=now, explain=Explain.NONE).judged.verdict
+    with database.open(settings) as state:
+        verdict_store.write_decision(state, verdict, "released", reason="a test")
+    again = run.score_accounts(settings, to, as_of=now, explain=Explain.NONE)
+    assert again.judged.verdict.state == "hold"
+    assert again.judged.decision is not None
+    assert again.judged.decision.run == verdict.run
+    assert Path(to).exists()
+    Path(to).unlink()
+    usage = [row for row in own_harbour.rows["usage"] if row["used_at"] < "2023-10-01"]
+    pd.DataFrame(usage).to_csv(own_harbour.config.parent / "usage.csv", index=False)
+    worse = run.score_accounts(settings, to, as_of=now, explain=Explain.NONE)
+    assert "usage" in {reason.subject for reason in worse.judged.verdict.reasons}
+    assert (worse.judged.is_accepted, worse.delivery, Path(to).exists()) == (False, None, False)
+
+
 def test_the_command_recommends_nothing_for_accounts_that_have_left(
     own_harbour: Any, serving: Any, tmp_path: Path
 ) -> None:
     # Terms of a year have ended for some accounts by then, and for others not yet.
     words = ["--config", own_harbour.config, "--as-of", "2024-04-15", "--drivers", "none"]
-    done = serving("score", *words, "--to", tmp_path / "s.csv")
+    done = serving("score", *words, "--to", tmp_path / "s.csv", "--even-if-held")
     assert done.returncode == 0, done.stderr
     frame = pd.read_csv(tmp_path / "s.csv")
     gone, customers = frame[~frame["in_cohort"]], frame[frame["in_cohort"]]

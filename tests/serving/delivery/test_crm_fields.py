@@ -28,7 +28,9 @@ def names(cloud: Any, **crm: Any) -> dict[str, str]:
 
 
 def test_every_column_of_a_batch_is_expected(own_harbour: Any, now: Any, tmp_path: Any) -> None:
-    run.score_accounts(own_harbour.settings, f"{tmp_path}/s.parquet", as_of=now, explain=Explain.NONE)
+    run.score_accounts(
+        own_harbour.settings, f"{tmp_path}/s.parquet", as_of=now, explain=Explain.NONE, even_if_held=True
+    )
     found = crm_fields.infer_kinds(pd.read_parquet(tmp_path / "s.parquet"))
     expected = crm_fields.list_expected_columns(own_harbour.settings)
     assert {name: expected.get(name) for name in found} == found

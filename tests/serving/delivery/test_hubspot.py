@@ -197,7 +197,7 @@ def test_the_commands_make_the_properties_score_into_them_and_tell_what_failed(
     with own_harbour.config.open("a") as toml:
         toml.write(f'\n[crm]\ntries = 2\nwait_s = 0.01\nhubspot = {{ url = "{portal.url}" }}\n')
     words = ["--to", "hubspot", "--config", own_harbour.config]
-    score = ["score", *words, "--as-of", "2024-01-01", "--drivers", "none"]
+    score = ["score", *words, "--as-of", "2024-01-01", "--drivers", "none", "--even-if-held"]
     unready = serving(*score)
     assert (unready.returncode, unready.stderr.count("\n")) == (1, 1)
     assert "no property garrison_churn_30d" in unready.stderr
