@@ -11,13 +11,13 @@ from features.definitions.feature import DAY, Feature, FeatureContext, feature
 from features.settings import Settings
 
 
-@feature(unit="days", family="tenure", says="an account for {value:,.0f} days")
+@feature(unit="days", family="tenure", says="an account for {value:,.0f} day{s}")
 def tenure_days(at: FeatureContext) -> Any:
     """Days since the account was created."""
     return (at.as_of - at.account("created_at")) / DAY
 
 
-@feature(unit="days", family="anniversary", says="{value:.0f} days from an anniversary of the account")
+@feature(unit="days", family="anniversary", says="{value:.0f} day{s} from an anniversary of the account")
 def days_to_anniversary(at: FeatureContext) -> Any:
     """Days to the nearest anniversary of the account's creation, ahead or gone by, up to the 30th."""
     tenure = (at.as_of - at.account("created_at")) / DAY

@@ -15,7 +15,7 @@ UNANSWERED_TICKETS = UNANSWERED.count()
 @feature(
     unit="tickets",
     family="open tickets",
-    says="{value:.0f} tickets stand open",
+    says="{value:.0f} ticket{s} stand{es} open",
     direction=1,
     play="answer_tickets",
 )
@@ -27,7 +27,7 @@ def open_tickets(at: FeatureContext) -> Any:
 @feature(
     unit="tickets",
     family="open tickets",
-    says="{value:.0f} urgent tickets stand open",
+    says="{value:.0f} urgent ticket{s} stand{es} open",
     direction=1,
     play="answer_tickets",
 )
@@ -39,7 +39,7 @@ def open_urgent_tickets(at: FeatureContext) -> Any:
 @feature(
     unit="days",
     family="open tickets",
-    says="the oldest open ticket has waited {value:.0f} days",
+    says="the oldest open ticket has waited {value:.0f} day{s}",
     missing="no ticket stands open",
     play="answer_tickets",
 )
@@ -51,7 +51,7 @@ def oldest_open_days(at: FeatureContext) -> Any:
 @feature(
     unit="tickets",
     family="ageing tickets",
-    says="{value:.0f} tickets have stood open for over a week",
+    says="{value:.0f} open ticket{s} older than a week",
     direction=1,
     play="answer_tickets",
 )
@@ -63,7 +63,7 @@ def open_over_a_week(at: FeatureContext) -> Any:
 @feature(
     unit="tickets",
     family="ageing tickets",
-    says="{value:.0f} tickets have stood open for over 30 days",
+    says="{value:.0f} open ticket{s} older than 30 days",
     direction=1,
     play="answer_tickets",
 )
@@ -75,7 +75,7 @@ def open_over_a_month(at: FeatureContext) -> Any:
 @feature(
     unit="tickets",
     family="unanswered tickets",
-    says="{value:.0f} tickets wait for a first answer",
+    says="{value:.0f} ticket{s} wait{es} for a first answer",
     direction=1,
     play="answer_tickets",
 )

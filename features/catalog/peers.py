@@ -36,6 +36,7 @@ def _create_rank(base: Feature) -> Feature:
         family=f"{base.family} among peers",
         direction=0,
         wording=lambda value: f"{base.name.replace('_', ' ')}: above {value:.0%} of its peers",
+        number=None,
         scope="peers",
         base=base.name,
     )
@@ -51,6 +52,7 @@ def _create_parent_feature(base: Feature) -> Feature:
         direction=0,
         play=None,
         wording=lambda value: f"of the parent account: {base.wording(value)}",
+        number=None,
         scope="parent",
         base=base.name,
     )

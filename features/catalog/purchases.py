@@ -27,7 +27,7 @@ COUNTED = PURCHASES.sum("amount", lambda p: p.quantity.notnull(), name="money_wi
     windows=(14, 30, 90, 180, 365),
     unit="orders",
     family="order count",
-    says="{value:.0f} orders in {w} days",
+    says="{value:.0f} order{s} in {w} days",
     play="win_back_purchase",
 )
 def orders(at: FeatureContext, w: int) -> Any:
@@ -70,19 +70,19 @@ def order_value_against_usual(at: FeatureContext) -> Any:
     return ratio(ratio(at(SPEND, 90), at(COUNT, 90)), ratio(at(SPEND, 365), at(COUNT, 365)))
 
 
-@feature(unit="days", family="recency", says="last bought {value:.0f} days ago", play="win_back_purchase")
+@feature(unit="days", family="recency", says="last bought {value:.0f} day{s} ago", play="win_back_purchase")
 def days_since_purchase(at: FeatureContext) -> Any:
     """Days since the last order."""
     return at.age_days(LAST)
 
 
-@feature(unit="days", family="tenure", says="a customer for {value:,.0f} days")
+@feature(unit="days", family="tenure", says="a customer for {value:,.0f} day{s}")
 def days_since_first_purchase(at: FeatureContext) -> Any:
     """Days since the first order."""
     return at.age_days(FIRST)
 
 
-@feature(unit="orders", family="order count", says="{value:,.0f} orders in all")
+@feature(unit="orders", family="order count", says="{value:,.0f} order{s} in all")
 def orders_in_all(at: FeatureContext) -> Any:
     """Orders since the beginning."""
     return at(COUNT)
@@ -92,7 +92,7 @@ def orders_in_all(at: FeatureContext) -> Any:
     windows=(90, 365),
     unit="products",
     family="product breadth",
-    says="{value:.0f} different products in {w} days",
+    says="{value:.0f} different product{s} in {w} days",
     play="show_more",
 )
 def products(at: FeatureContext, w: int) -> Any:

@@ -61,3 +61,18 @@ def change_since(subject: str, then: str) -> Callable[[float, int], str]:
         return change_in_words(subject)(value, w).replace(f"the {w} days before", then.format(w=w))
 
     return words
+
+
+def slope_in_words(subject: str) -> Callable[[float, int], str]:
+    """Return the wording of a `slope` over twelfths: 'usage fell by 4 % of its average each month, for 12 months'."""
+
+    def words(value: float, w: int) -> str:
+        period = {7: "week", 30: "month"}.get(w // PARTS, f"{w // PARTS} days")
+        duration = f"for 12 {period}s" if period in {"week", "month"} else f"for {w} days"
+        if abs(value) < 0.005:
+            return f"{subject} stayed level {duration}"
+        return (
+            f"{subject} {'fell' if value < 0 else 'grew'} by {abs(value):.0%} of its average each {period}, {duration}"
+        )
+
+    return words

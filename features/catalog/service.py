@@ -113,7 +113,7 @@ def rated_share(at: FeatureContext, w: int) -> Any:
     windows=(90,),
     unit="tickets",
     family="escalations",
-    says="{value:.0f} tickets were escalated in {w} days",
+    says="{value:.0f} escalated ticket{s} in {w} days",
     direction=1,
     play="fix_service",
 )
@@ -139,7 +139,7 @@ def escalated_share(at: FeatureContext, w: int) -> Any:
     windows=(90,),
     unit="tickets",
     family="reopened tickets",
-    says="{value:.0f} tickets were reopened in {w} days",
+    says="{value:.0f} reopened ticket{s} in {w} days",
     direction=1,
     play="fix_service",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from features.catalog.purchases import COUNT, FIRST, SPEND
-from features.catalog.series import against_peak, change_since, clip_at_zero, slope, split_window
+from features.catalog.series import against_peak, change_since, clip_at_zero, slope, slope_in_words, split_window
 from features.definitions.feature import FeatureContext, change, change_in_words, feature, ratio
 
 
@@ -83,7 +83,7 @@ def orders_against_usual(at: FeatureContext, w: int) -> Any:
     windows=(84, 360),
     unit="share of the mean for each twelfth",
     family="spend slope",
-    says="spend went by {value:+.1%} of its mean with each twelfth of {w} days",
+    says=slope_in_words("spend"),
     missing="no spend in the window",
     play="win_back_purchase",
 )
@@ -122,7 +122,7 @@ def spend_against_last_year(at: FeatureContext, w: int) -> Any:
     windows=(30, 90),
     unit="change, -1 to 1",
     family="season",
-    says=lambda value, w: f"a year ago, in the {w} days to come, {change_in_words('spend')(value, w)}",
+    says=lambda value, w: f"last year, in the {w} days that now lie ahead, {change_in_words('spend')(value, w)}",
     missing="no spend in either window",
 )
 def season_rise(at: FeatureContext, w: int) -> Any:
@@ -135,7 +135,7 @@ def season_rise(at: FeatureContext, w: int) -> Any:
     unit="change, -1 to 1",
     family="season",
     says=lambda value, w: (
-        f"a year ago, in the {w} days to come, {change_since('spend', 'the last {w} days')(value, w)}"
+        f"last year, in the {w} days that now lie ahead, {change_since('spend', 'the last {w} days')(value, w)}"
     ),
     missing="no spend in either window",
 )

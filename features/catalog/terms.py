@@ -60,7 +60,7 @@ def price_a_seat(at: FeatureContext) -> Any:
 @feature(
     unit="seats",
     family="seats",
-    says="{value:,.0f} seats bought",
+    says="{value:,.0f} seat{s} bought",
     missing="no seats in force",
 )
 def seats_in_force(at: FeatureContext) -> Any:
@@ -71,7 +71,7 @@ def seats_in_force(at: FeatureContext) -> Any:
 @feature(
     unit="days",
     family="renewal",
-    says="the term ends in {value:z.0f} days",
+    says="the term ends in {value:z.0f} day{s}",
     missing="no term in force",
     play="renew_early",
 )
@@ -83,7 +83,7 @@ def days_to_renewal(at: FeatureContext) -> Any:
 @feature(
     unit="days",
     family="term",
-    says="on a term of {value:.0f} days",
+    says="on a term of {value:.0f} day{s}",
     missing="no term in force",
 )
 def term_days(at: FeatureContext) -> Any:
@@ -95,7 +95,7 @@ def term_days(at: FeatureContext) -> Any:
     windows=(90, 365),
     unit="purchases",
     family="expansions",
-    says="bought more {value:.0f} times in {w} days",
+    says="bought more {value:.0f} time{s} in {w} days",
     play="show_more",
 )
 def expansions(at: FeatureContext, w: int) -> Any:
@@ -107,7 +107,7 @@ def expansions(at: FeatureContext, w: int) -> Any:
     windows=(90, 365),
     unit="purchases",
     family="contractions",
-    says="cut back {value:.0f} times in {w} days",
+    says="cut back {value:.0f} time{s} in {w} days",
     play="talk_price",
 )
 def contractions(at: FeatureContext, w: int) -> Any:
@@ -115,13 +115,13 @@ def contractions(at: FeatureContext, w: int) -> Any:
     return at(CONTRACTIONS, w)
 
 
-@feature(unit="purchases", family="expansions", says="bought more {value:,.0f} times in all")
+@feature(unit="purchases", family="expansions", says="bought more {value:,.0f} time{s} in all")
 def expansions_in_all(at: FeatureContext) -> Any:
     """Expansions bought since the beginning."""
     return at(EXPANSIONS)
 
 
-@feature(unit="purchases", family="contractions", says="cut back {value:,.0f} times in all", play="talk_price")
+@feature(unit="purchases", family="contractions", says="cut back {value:,.0f} time{s} in all", play="talk_price")
 def contractions_in_all(at: FeatureContext) -> Any:
     """Contractions since the beginning."""
     return at(CONTRACTIONS)
@@ -139,7 +139,7 @@ def net_expansion(at: FeatureContext, w: int) -> Any:
     return at(ADDED, w) - at(CUT, w).abs()
 
 
-@feature(unit="purchases", family="renewal", says="renewed {value:,.0f} times so far")
+@feature(unit="purchases", family="renewal", says="renewed {value:,.0f} time{s} so far")
 def renewals_in_all(at: FeatureContext) -> Any:
     """Renewals bought since the beginning."""
     return at(RENEWALS)
@@ -148,7 +148,7 @@ def renewals_in_all(at: FeatureContext) -> Any:
 @feature(
     unit="days",
     family="renewal",
-    says="the next term ends in {value:z.0f} days",
+    says="the next term ends in {value:z.0f} day{s}",
     missing="no term in force",
     play="renew_early",
 )
@@ -160,7 +160,7 @@ def days_to_next_end(at: FeatureContext) -> Any:
 @feature(
     unit="days",
     family="renewal",
-    says="the last term to end did so {value:,.0f} days ago",
+    says="the last term ended {value:,.0f} day{s} ago",
     missing="no term has ended yet",
 )
 def days_since_term_end(at: FeatureContext) -> Any:
@@ -171,7 +171,7 @@ def days_since_term_end(at: FeatureContext) -> Any:
 @feature(
     unit="products",
     family="product breadth",
-    says="{value:.0f} different products under contract",
+    says="{value:.0f} different product{s} under contract",
     play="show_more",
 )
 def products_in_force(at: FeatureContext) -> Any:

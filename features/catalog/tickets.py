@@ -24,7 +24,7 @@ TERM_ENDS = ENDED.count()
     windows=(30, 90, 365),
     unit="tickets",
     family="tickets",
-    says="{value:.0f} tickets in {w} days",
+    says="{value:.0f} ticket{s} in {w} days",
     play="review_tickets",
 )
 def tickets(at: FeatureContext, w: int) -> Any:
@@ -36,7 +36,7 @@ def tickets(at: FeatureContext, w: int) -> Any:
     windows=(30, 90),
     unit="tickets",
     family="urgent tickets",
-    says="{value:.0f} urgent tickets in {w} days",
+    says="{value:.0f} urgent ticket{s} in {w} days",
     direction=1,
     play="fix_service",
 )
@@ -49,7 +49,7 @@ def urgent_tickets(at: FeatureContext, w: int) -> Any:
     windows=(90,),
     unit="tickets",
     family="tickets about money",
-    says="{value:.0f} tickets about price or contract in {w} days",
+    says="{value:.0f} ticket{s} about price or contract in {w} days",
     play="talk_price",
 )
 def money_tickets(at: FeatureContext, w: int) -> Any:
@@ -87,7 +87,7 @@ def urgent_share(at: FeatureContext, w: int) -> Any:
     windows=(90,),
     unit="tickets",
     family="tickets about faults",
-    says="{value:.0f} tickets about faults in {w} days",
+    says="{value:.0f} ticket{s} about faults in {w} days",
     play="fix_service",
 )
 def fault_tickets(at: FeatureContext, w: int) -> Any:
@@ -126,7 +126,7 @@ def tickets_against_usual(at: FeatureContext, w: int) -> Any:
     windows=(30,),
     unit="tickets",
     family="tickets after a contract event",
-    says="{value:.0f} tickets in {w} days, soon after a renewal, a cut or a term's end",
+    says="{value:.0f} ticket{s} in {w} days, soon after a renewal, a cut or a term's end",
     play="talk_price",
 )
 def tickets_after_contract_event(at: FeatureContext, w: int) -> Any:
@@ -152,7 +152,7 @@ def tickets_overdue(at: FeatureContext, w: int) -> Any:
 @feature(
     unit="days",
     family="ticket recency",
-    says="the last ticket was {value:.0f} days ago",
+    says="the last ticket was {value:.0f} day{s} ago",
     play="break_silence",
 )
 def days_since_ticket(at: FeatureContext) -> Any:

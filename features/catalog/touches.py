@@ -21,7 +21,7 @@ PLAYS = TOUCHES.count(lambda t: t.kind.lower().re_search("play"), name="plays_do
     windows=(30, 90, 365),
     unit="touches",
     family="touches",
-    says="{value:.0f} touches in {w} days",
+    says="{value:.0f} contact{s} with us in {w} days",
     play="get_in_touch",
 )
 def touches(at: FeatureContext, w: int) -> Any:
@@ -33,7 +33,7 @@ def touches(at: FeatureContext, w: int) -> Any:
     windows=(90,),
     unit="touches",
     family="touches",
-    says="{value:.0f} calls and visits in {w} days",
+    says="{value:.0f} call{s} or visit{s} in {w} days",
     play="get_in_touch",
 )
 def personal_touches(at: FeatureContext, w: int) -> Any:
@@ -45,7 +45,7 @@ def personal_touches(at: FeatureContext, w: int) -> Any:
     windows=(90,),
     unit="plays",
     family="plays done",
-    says="{value:.0f} plays done in {w} days",
+    says="{value:.0f} play{s} done in {w} days",
 )
 def plays_done(at: FeatureContext, w: int) -> Any:
     """Plays done in the last {w} days."""
@@ -56,7 +56,7 @@ def plays_done(at: FeatureContext, w: int) -> Any:
     windows=(365,),
     unit="share of touches",
     family="campaigns",
-    says="{value:.0%} of the touches of {w} days were campaigns",
+    says="{value:.0%} of the contacts of {w} days were campaigns",
     missing="no touches in the window",
     play="get_in_touch",
 )
@@ -65,7 +65,7 @@ def campaign_share(at: FeatureContext, w: int) -> Any:
     return ratio(at(CAMPAIGNS, w), at(COUNT, w))
 
 
-@feature(unit="days", family="touch recency", says="last spoken to {value:.0f} days ago", play="get_in_touch")
+@feature(unit="days", family="touch recency", says="last spoken to {value:.0f} day{s} ago", play="get_in_touch")
 def days_since_touch(at: FeatureContext) -> Any:
     """Days since the last touch."""
     return at.age_days(LAST)
@@ -89,7 +89,7 @@ def touch_overdue(at: FeatureContext, w: int) -> Any:
     windows=(30,),
     unit="tickets",
     family="untouched tickets",
-    says="{value:.0f} urgent tickets stand open, and no touch in {w} days",
+    says="{value:.0f} urgent ticket{s} stand{es} open, and nobody of ours was in touch in {w} days",
     play="get_in_touch",
 )
 def urgent_without_touch(at: FeatureContext, w: int) -> Any:
@@ -101,7 +101,7 @@ def urgent_without_touch(at: FeatureContext, w: int) -> Any:
     windows=(90,),
     unit="touches",
     family="touches before renewal",
-    says="{value:.0f} touches in {w} days, and the term ends within as many",
+    says="{value:.0f} contact{s} with us in {w} days, and the term ends within as many",
     missing="no term ends within as many days",
     play="renew_early",
 )

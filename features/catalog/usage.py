@@ -22,7 +22,7 @@ _RARE = "no usage in the window"
     windows=(7, 30, 90),
     unit="events",
     family="usage level",
-    says="{value:,.0f} usage events in {w} days",
+    says="{value:,.0f} usage event{s} in {w} days",
     play="revive_usage",
 )
 def usage_events(at: FeatureContext, w: int) -> Any:
@@ -46,7 +46,7 @@ def active_days(at: FeatureContext, w: int) -> Any:
     windows=(30, 90),
     unit="users",
     family="users",
-    says="{value:.0f} people used it in {w} days",
+    says="{value:.0f} user{s} in {w} days",
     play="train_users",
 )
 def users(at: FeatureContext, w: int) -> Any:
@@ -58,7 +58,7 @@ def users(at: FeatureContext, w: int) -> Any:
     windows=(30, 90),
     unit="product features",
     family="breadth",
-    says="{value:.0f} product features used in {w} days",
+    says="{value:.0f} product feature{s} used in {w} days",
     play="train_users",
 )
 def usage_breadth(at: FeatureContext, w: int) -> Any:
@@ -70,7 +70,7 @@ def usage_breadth(at: FeatureContext, w: int) -> Any:
     windows=(30, 90),
     unit="events a user",
     family="depth",
-    says="{value:.1f} usage events a user in {w} days",
+    says="{value:.1f} usage events per user in {w} days",
     missing=_RARE,
     play="train_users",
 )
@@ -96,7 +96,7 @@ def usage_per_active_day(at: FeatureContext, w: int) -> Any:
     windows=(30,),
     unit="hours a user",
     family="depth",
-    says="{value:,.1f} hours of use a user in {w} days",
+    says="{value:,.1f} hours of use per user in {w} days",
     missing="no users in the window",
     play="train_users",
 )
@@ -109,7 +109,7 @@ def hours_per_user(at: FeatureContext, w: int) -> Any:
     windows=(30,),
     unit="events a seat",
     family="seats used",
-    says="{value:,.1f} usage events for each seat bought, in {w} days",
+    says="{value:,.1f} usage events per seat bought in {w} days",
     missing="no seats in force",
     play="train_users",
 )

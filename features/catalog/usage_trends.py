@@ -11,6 +11,7 @@ from features.catalog.series import (
     count_empty,
     keep_where,
     slope,
+    slope_in_words,
     split_window,
 )
 from features.catalog.tickets import TICKETS
@@ -105,7 +106,7 @@ def error_share_trend(at: FeatureContext, w: int) -> Any:
     windows=(84, 360),
     unit="share of the mean for each twelfth",
     family="usage slope",
-    says="usage went by {value:+.1%} of its mean with each twelfth of {w} days",
+    says=slope_in_words("usage"),
     missing="no usage in the window",
     play="revive_usage",
 )
@@ -197,7 +198,7 @@ def usage_against_last_year(at: FeatureContext, w: int) -> Any:
     return change(at(EVENTS, w), at(EVENTS, w, before=365))
 
 
-@feature(unit="days", family="usage recency", says="last used {value:.0f} days ago", play="revive_usage")
+@feature(unit="days", family="usage recency", says="last used {value:.0f} day{s} ago", play="revive_usage")
 def days_since_usage(at: FeatureContext) -> Any:
     """Days since the last usage."""
     return at.age_days(LAST, 365)

@@ -7,6 +7,8 @@ one place keeps the time rules for every feature.
 from __future__ import annotations
 
 import inspect
+import math
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +18,7 @@ import ibis
 import ibis.expr.types as ir
 
 from features.core.timestamps import DAY as DAY  # noqa: PLC0414  # feature files import it from here
+from features.definitions.plays import DEFAULT, PLAYS
 
 Aggregation = Literal["sum", "count", "min", "max", "distinct"]
 RowExpression = Callable[[ir.Table], ir.Value]
@@ -159,6 +162,7 @@ class Feature:
         direction: +1 if more of it can only raise churn risk, -1 if only lower it, 0 if neither is certain.
         play: Key of the next step when it drives a risk; None marks context that nobody can act on.
         wording: Turns a value into words.
+        number: Turns a value into the number that stands in its words; None where they hold a comparison already.
         scope: The other accounts whose rows it needs: "peers" or "parent"; None for a feature of one account alone.
         base: The feature that a feature with a `scope` is computed from.
     """
@@ -173,6 +177,7 @@ class Feature:
     direction: int
     play: str | None
     wording: Callable[[float], str]
+    number: Callable[[float], str] | None = None
     scope: Literal["peers", "parent"] | None = None
     base: str | None = None
 
@@ -195,13 +200,27 @@ class Feature:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the formula and the wording, for machines."""
-        kept = {k: v for k, v in vars(self).items() if k not in {"windowed_measures", *_JSON_NAMES} and not callable(v)}
+        kept = {
+            k: v
+            for k, v in vars(self).items()
+            if k not in {"windowed_measures", "number", *_JSON_NAMES} and not callable(v)
+        }
         renamed = {name: getattr(self, key) for key, name in _JSON_NAMES.items()}
         return kept | renamed | {"sources": self.sources, "actionable": self.actionable}
 
-    def describe(self, value: float) -> str:
-        """Return the driver in words, with the number."""
-        return "nothing known: " + self.missing if value != value else self.wording(value)  # noqa: PLR0124  # NaN
+    def describe(self, value: float, typical: float | None = None) -> str:
+        """Return the driver in words, with its number and, where given and another, the number that is typical.
+
+        Args:
+            value: Of the account; NaN where missing.
+            typical: Of like accounts, such as their median; None or NaN where there is nothing to compare with.
+        """
+        is_missing = value != value  # noqa: PLR0124  # NaN; an attribute's value may be text
+        words = f"{self.sentence.rstrip('.')}: {self.missing}" if is_missing else self.wording(value)
+        if self.number is None or typical is None or math.isnan(typical):
+            return words
+        usual = self.number(typical)
+        return words if not is_missing and self.number(value) == usual else f"{words} (typical: {usual})"
 
 
 def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all named
@@ -222,7 +241,8 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
     Args:
         unit: Such as events, days, share.
         family: Features of much the same meaning share it; an explanation names one of a family.
-        says: The driver in words: a template with {value} and {w}, or a function of the value and the window.
+        says: The driver in words: a template with {value} and {w}, or a function of the value and the window. In a
+            template {s} is an "s" unless the number is 1, and {es} is one only then: "{value:.0f} ticket{s} wait{es}".
         windows: Days of each window; () for one feature without a window.
         missing: The meaning of a null.
         direction: +1 if more of it can only raise churn risk, -1 if only lower it, 0 if neither is certain.
@@ -247,8 +267,11 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
     def _create(formula: Formula, w: int | None) -> Feature:
         sentence = " ".join((inspect.getdoc(formula) or "").split()).format(w=w)
 
+        # What is context, or only says when, is not measured against other accounts.
+        is_compared = play is not None and PLAYS.get(play, DEFAULT).cause != "renewal"
+
         def words(value: float) -> str:
-            return says.format(value=value, w=w) if isinstance(says, str) else says(value, w or 0)
+            return _fill(says, value, w) if isinstance(says, str) else says(value, w or 0)
 
         return Feature(
             name=formula.__name__ if w is None else f"{formula.__name__}_{w}d",
@@ -261,9 +284,23 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
             direction=direction,
             play=play,
             wording=words,
+            number=_find_number(says) if isinstance(says, str) and is_compared else None,
         )
 
     return define
+
+
+def _fill(template: str, value: float, w: int | None) -> str:
+    """Return a template's sentence, in the singular if its number is shown as 1."""
+    number = _find_number(template)
+    is_one = number is not None and number(value) == "1"
+    return template.format(value=value, w=w, s="" if is_one else "s", es="s" if is_one else "")
+
+
+def _find_number(template: str) -> Callable[[float], str] | None:
+    """Return how a template formats its value; None if it does not hold it."""
+    formats = [form or "" for _, name, form, _ in string.Formatter().parse(template) if name == "value"]
+    return (lambda value: format(value, formats[0])) if formats else None
 
 
 def ratio(part: Any, whole: Any) -> Any:

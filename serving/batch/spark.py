@@ -89,11 +89,11 @@ class SparkScoring:
 
 
 def _strip(model: Model) -> Model:
-    """Return a model without the boosters that it caches, and without its sample of the training snapshots."""
+    """Return a model without the boosters that it caches, its sample of the training snapshots cut to its medians."""
     return replace(
         model,
         horizon_models=tuple(replace(head) for head in model.horizon_models),
-        reference=model.reference.iloc[:0],
+        reference=pd.DataFrame([model.typical]),
     )
 
 

@@ -6,30 +6,38 @@ understanding with explainable AI for trees", 2020).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from features.definitions.feature import Feature
+from features.definitions.plays import PLAYS
+from features.definitions.streams import ORDERS, PURCHASES
 from serving.scoring.scorer import PreparedSnapshots
 from training.decisions.value import Floats
 from training.models.model import Model
 
 Indices = npt.NDArray[np.intp]
 
-MOST = 3
+# Causes, and beside them what says when or in what circumstances.
+MOST, MOST_CONTEXT = 3, 1
+_PURCHASES, _RENEWAL, _CONTEXT = "purchases", "renewal", "context"
+# Facts of these streams are invoices: under a contract term they tell of billing, not of the customer.
+_INVOICES = frozenset({PURCHASES.name, ORDERS.name})
 
 
 @dataclass(frozen=True)
 class ScoreDriver:
-    """One family's part in one score, described by the feature in it that contributed most.
+    """One cause of a score, described by the feature in it that contributed most.
 
     Args:
         feature: The snapshot's column that the text describes.
         family: A group of features that measure much the same.
-        text: A sentence with the feature's value.
-        contribution: Of the whole family, in log-odds; a value above 0 raises the score.
+        text: A sentence with the feature's value, and beside it what is typical of like accounts.
+        contribution: Of all features of the cause, in log-odds; a value above 0 raises the score.
         actionable: Whether the account's owner can do something about it.
         play: Key of the next step, None for context.
     """
@@ -46,11 +54,27 @@ class ScoreDriver:
         return asdict(self)
 
 
-def find_drivers(model: Model, rows: PreparedSnapshots, scores: Floats, horizon: int) -> list[tuple[ScoreDriver, ...]]:
-    """Find at most `MOST` drivers of each row's score, the strongest first, one of a family.
+@dataclass(frozen=True)
+class _Group:
+    """The columns of a model that count as one driver: those of one cause, or of one family that is context.
 
-    A family's contribution is the sum of its features' contributions, so features that cancel out are no driver.
-    Drivers are features that raise the score if it is above the base rate, else features that lower it.
+    Args:
+        columns: Their places in the model.
+        is_cause: Whether someone can act on it; the end of a term only says when.
+        is_billing: Whether it measures invoices.
+    """
+
+    columns: Indices
+    is_cause: bool
+    is_billing: bool
+
+
+def find_drivers(model: Model, rows: PreparedSnapshots, scores: Floats, horizon: int) -> list[tuple[ScoreDriver, ...]]:
+    """Find each row's drivers: at most `MOST` causes, the strongest first, then at most `MOST_CONTEXT` of context.
+
+    A cause's contribution is the sum of its features' contributions, so features that cancel out are no driver.
+    Drivers are features that raise the score if it is above the base rate, else features that lower it. While a
+    contract term is in force, invoices are no driver: an annual payer buys nothing between two invoices.
 
     Args:
         model: The target's model.
@@ -62,42 +86,61 @@ def find_drivers(model: Model, rows: PreparedSnapshots, scores: Floats, horizon:
     is_above = scores[:, model.horizons.index(horizon)] > model.base_rates[horizon]
     # With the sign that is above 0 for the side of the score.
     signed = np.where(is_above[:, None], contributions, -contributions)
-    families = _families(model, rows)
-    sums = _sum_families(signed, families)
-    order = np.argsort(-sums, axis=1, kind="stable")[:, :MOST]
+    groups = _group_columns(model, rows)
+    sums = _sum_groups(signed, [group.columns for group in groups])
+    has_term = ~np.isnan(rows.about["recurring_revenue_year"])
+    sums = np.where(has_term[:, None] & np.array([group.is_billing for group in groups]), 0.0, sums)
+    order = np.argsort(-sums, axis=1, kind="stable")
     return [
         tuple(
-            _build_driver(model, rows, i, families[k], signed[i], sums[i, k] if is_above[i] else -sums[i, k])
-            for k in order[i]
-            if sums[i, k] > 0
+            _build_driver(model, rows, i, groups[k].columns, signed[i], sums[i, k] if is_above[i] else -sums[i, k])
+            for k in _choose(order[i], sums[i], groups)
         )
         for i in range(len(rows))
     ]
 
 
-def _families(model: Model, rows: PreparedSnapshots) -> list[Indices]:
-    """Return the columns of each family's features."""
-    columns: dict[str, list[int]] = {}
+def _choose(order: Indices, sums: Floats, groups: Sequence[_Group]) -> list[int]:
+    """Return the groups that one row's drivers come from, causes first."""
+    positive = [int(k) for k in order if sums[k] > 0]
+    causes = [k for k in positive if groups[k].is_cause][:MOST]
+    return causes + [k for k in positive if not groups[k].is_cause][:MOST_CONTEXT]
+
+
+def _group_columns(model: Model, rows: PreparedSnapshots) -> list[_Group]:
+    """Group the model's columns by cause, and those that nobody can act on by family."""
+    columns: dict[tuple[str, bool, bool], list[int]] = {}
     for place, name in enumerate(model.features):
-        columns.setdefault(rows.catalog.find_feature(name).family, []).append(place)
-    return [np.array(places, dtype=np.intp) for places in columns.values()]
+        feature = rows.catalog.find_feature(name)
+        cause = PLAYS[feature.play].cause if feature.play else _CONTEXT
+        is_cause = cause not in {_CONTEXT, _RENEWAL}
+        is_billing = cause in {_PURCHASES, _CONTEXT} and _measures_invoices(feature)
+        columns.setdefault((cause if is_cause else feature.family, is_cause, is_billing), []).append(place)
+    return [
+        _Group(np.array(places, dtype=np.intp), is_cause, is_billing)
+        for (_, is_cause, is_billing), places in columns.items()
+    ]
 
 
-def _sum_families(parts: Floats, families: list[Indices]) -> Floats:
-    """Return the sum of each family, (n, families), added in one order for any n: a row alone gets the same bits."""
-    return np.column_stack([np.add.accumulate(parts[:, places], axis=1)[:, -1] for places in families])
+def _measures_invoices(feature: Feature) -> bool:
+    return any(windowed.measure.stream.name in _INVOICES for windowed in feature.windowed_measures.values())
 
 
-def _build_driver(  # noqa: PLR0913, PLR0917  # a row's family, and all that is known of it
+def _sum_groups(parts: Floats, groups: list[Indices]) -> Floats:
+    """Return the sum of each group, (n, groups), added in one order for any n: a row alone gets the same bits."""
+    return np.column_stack([np.add.accumulate(parts[:, places], axis=1)[:, -1] for places in groups])
+
+
+def _build_driver(  # noqa: PLR0913, PLR0917  # a row's group, and all that is known of it
     model: Model, rows: PreparedSnapshots, i: int, places: Indices, signed: Floats, contribution: float
 ) -> ScoreDriver:
-    """Build the driver of row i's family, described by the feature that contributed most to the score's side."""
+    """Build the driver of row i's group, described by the feature that contributed most to the score's side."""
     j = int(places[np.argmax(signed[places])])
     feature = rows.catalog.find_feature(model.features[j])
     return ScoreDriver(
         feature=model.features[j],
         family=feature.family,
-        text=feature.describe(_value(model, rows, i, j)),
+        text=feature.describe(_value(model, rows, i, j), model.typical.get(model.features[j])),
         contribution=float(contribution),
         actionable=feature.actionable,
         play=feature.play,

@@ -74,7 +74,7 @@ def test_a_feature_has_words_for_any_value(one):
         assert said.strip() == said != ""
         assert "\n" not in said
         assert not any(c in said for c in "{}")
-    assert one.describe(math.nan) == f"nothing known: {one.missing}"
+    assert one.describe(math.nan) == f"{one.sentence.rstrip('.')}: {one.missing}"
 
 
 def test_features_are_plain_objects_for_machines():
@@ -137,13 +137,32 @@ def test_the_words_of_a_season_say_against_when():
         FEATURES["spend_against_last_year_30d"].describe(-0.5)
         == "spend fell 67 % against the same 30 days a year before"
     )
-    ahead = "a year ago, in the 90 days to come, spend"
+    ahead = "last year, in the 90 days that now lie ahead, spend"
     assert FEATURES["season_rise_90d"].describe(0.2) == f"{ahead} rose 50 % against the 90 days before"
     assert FEATURES["season_ahead_90d"].describe(1.0) == f"{ahead} began: none in the last 90 days"
 
 
 def test_the_words_of_a_term_that_ends_now_speak_of_no_minus():
     assert FEATURES["days_to_renewal"].describe(-0.0) == "the term ends in 0 days"
+
+
+def test_words_have_a_singular_and_name_what_is_typical_where_the_number_differs():
+    waiting = FEATURES["unanswered_tickets"]
+    assert waiting.describe(1.0) == "1 ticket waits for a first answer"
+    assert waiting.describe(2.0, 0.0) == "2 tickets wait for a first answer (typical: 0)"
+    assert waiting.describe(2.0, 2.3) == waiting.describe(2.0, math.nan) == "2 tickets wait for a first answer"
+    assert "(typical: 8.2)" in FEATURES["usage_per_active_day_30d"].describe(math.nan, 8.24)
+
+
+def test_a_comparison_with_the_past_and_the_end_of_a_term_need_no_typical_number():
+    assert FEATURES["usage_trend_30d"].describe(-0.5, 0.0) == "usage fell 67 % against the 30 days before"
+    assert FEATURES["days_to_renewal"].describe(25.0, 140.0) == "the term ends in 25 days"
+
+
+def test_the_words_of_a_slope_name_its_period():
+    words = FEATURES["spend_slope_360d"].describe(-0.378)
+    assert words == "spend fell by 38% of its average each month, for 12 months"
+    assert FEATURES["usage_slope_84d"].describe(0.0) == "usage stayed level for 12 weeks"
 
 
 def test_an_attribute_of_accounts_is_context_that_nobody_can_act_on():
@@ -153,7 +172,8 @@ def test_an_attribute_of_accounts_is_context_that_nobody_can_act_on():
     assert plan.describe("pro") == "service plan: pro"
     assert (plan.describe(1_234_567.0), plan.describe(0.1 + 0.2)) == ("service plan: 1,234,567", "service plan: 0.3")
     assert BUILT_IN.find_feature("usage_events_30d") is FEATURES["usage_events_30d"]
-    assert account.create_attribute_feature("seats").describe(math.nan) == "nothing known: not recorded"
+    unknown = account.create_attribute_feature("seats").describe(math.nan)
+    assert unknown.endswith(": not recorded")
 
 
 def test_a_new_feature_takes_its_name_window_and_sentence_from_one_definition():

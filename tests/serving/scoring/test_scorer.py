@@ -10,9 +10,10 @@ import pytest
 
 from features.catalog import BUILT_IN
 from features.core.errors import GarrisonError
+from features.definitions.plays import PLAYS
 from features.engine import snapshots
 from features.sources.history import History
-from serving.scoring.drivers import ScoreDriver, _build_driver, _sum_families, find_drivers
+from serving.scoring.drivers import ScoreDriver, _build_driver, _sum_groups, find_drivers
 from serving.scoring.scorer import PreparedSnapshots, Scorer, load_champions
 
 
@@ -95,40 +96,59 @@ def explained(scorer: Scorer, rows: PreparedSnapshots) -> Iterator[tuple[bool, t
     yield from zip(above, find_drivers(bundle, rows, scores, 90), strict=True)
 
 
-def test_drivers_are_few_of_different_families_and_on_the_scores_side(scorer: Scorer, rows: PreparedSnapshots) -> None:
-    sides = set()
+def cause(driver: ScoreDriver) -> str:
+    return PLAYS[driver.play].cause if driver.play else "context"
+
+
+def test_drivers_are_few_of_different_causes_and_on_the_scores_side(scorer: Scorer, rows: PreparedSnapshots) -> None:
+    sides, contexts = set(), 0
     for above, drivers in explained(scorer, rows.take(slice(0, 200))):
         sides.add(bool(above))
-        assert 1 <= len(drivers) <= 3
-        assert len({d.family for d in drivers}) == len(drivers)
+        causes = [d for d in drivers if cause(d) not in {"context", "renewal"}]
+        contexts += len(drivers) - len(causes)
+        assert 1 <= len(drivers) <= 4
+        assert len(causes) <= 3
+        assert list(drivers[: len(causes)]) == causes
+        assert len({cause(d) for d in causes}) == len(causes)
         assert all((d.contribution > 0) == above for d in drivers)
-        strengths = [abs(d.contribution) for d in drivers]
+        strengths = [abs(d.contribution) for d in causes]
         assert strengths == sorted(strengths, reverse=True)
         assert all(d.text and d.actionable == (d.play is not None) for d in drivers)
     assert sides == {True, False}
+    assert contexts
 
 
-def test_a_drivers_contribution_is_that_of_its_whole_family(scorer: Scorer, rows: PreparedSnapshots) -> None:
+def test_a_drivers_contribution_is_that_of_its_whole_cause(scorer: Scorer, rows: PreparedSnapshots) -> None:
     bundle, few = scorer.models["churn"], rows.take(slice(0, 50))
     contributions = bundle.contributions(few.matrices["churn"], 90)
-    families = np.array([few.catalog.find_feature(f).family for f in bundle.features])
+    features = [few.catalog.find_feature(f) for f in bundle.features]
+    causes = np.array([PLAYS[f.play].cause if f.play else "context" for f in features])
     of_many = 0
     for parts, (above, drivers) in zip(contributions, explained(scorer, few), strict=True):
-        joint = {family: parts[families == family].sum() for family in set(families)}
-        side = sorted((c if above else -c for c in joint.values()), reverse=True)[: len(drivers)]
-        assert [abs(d.contribution) for d in drivers] == pytest.approx(side)
-        for d in drivers:
-            own = parts[families == d.family]
+        for d in (d for d in drivers if cause(d) in {"usage", "service", "contact", "price"}):
+            own = parts[causes == cause(d)]
             of_many += len(own) > 1
-            assert d.contribution == pytest.approx(joint[d.family])
+            assert d.contribution == pytest.approx(own.sum())
             # The words are those of the feature that did most for the score's side.
             assert parts[bundle.features.index(d.feature)] == (own.max() if above else own.min())
     assert of_many
 
 
-def test_features_of_one_family_that_cancel_out_are_no_reason() -> None:
-    folded = _sum_families(np.array([[2.0, -2.0, 0.5], [1.0, 1.0, 0.5]]), [np.array([0, 1]), np.array([2])])
+def test_features_of_one_cause_that_cancel_out_are_no_reason() -> None:
+    folded = _sum_groups(np.array([[2.0, -2.0, 0.5], [1.0, 1.0, 0.5]]), [np.array([0, 1]), np.array([2])])
     assert folded.tolist() == [[0.0, 0.5], [2.0, 0.5]]
+
+
+def test_invoices_are_no_reason_while_a_term_is_in_force(scorer: Scorer, rows: PreparedSnapshots) -> None:
+    few = rows.take(slice(0, 200))
+
+    def of_purchases(recurring: float) -> int:
+        about = {**few.about, "recurring_revenue_year": np.full(len(few), recurring)}
+        found = explained(scorer, PreparedSnapshots(**{**vars(few), "about": about}))
+        return sum(cause(d) == "purchases" for _, drivers in found for d in drivers)
+
+    assert of_purchases(np.nan) > 0
+    assert of_purchases(1_200.0) == 0
 
 
 def test_a_rows_drivers_are_the_same_bits_alone_as_among_others(scorer: Scorer, rows: PreparedSnapshots) -> None:
