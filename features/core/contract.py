@@ -41,6 +41,7 @@ class Column:
         among: The values allowed; () where any value is.
         least: The smallest number allowed.
         made: Whether Garrison fills it, so that no company maps it.
+        names: Whether it is the id of something, so that 100000.0 is the same as 100000.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Column:
     among: tuple[str, ...] = ()
     least: float | None = None
     made: bool = False
+    names: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def _table(columns: dict[str, Column], **rest: object) -> Table:
     return Table(MappingProxyType(columns), **rest)  # type: ignore[arg-type]  # passed through by name
 
 
-_ID, _WHEN = Column(TEXT, needed=True), Column(TIME, needed=True)
+_ID, _REFERENCE = Column(TEXT, needed=True, names=True), Column(TEXT, names=True)
+_WORD, _WHEN = Column(TEXT, needed=True), Column(TIME, needed=True)
 # Of the copy that the survivor of a merge has of an event: when the event was known at all, its own known_at being
 # the merge at the earliest. Null in all other rows.
 _FIRST = Column(TIME, made=True)
@@ -89,8 +92,8 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "name": Column(TEXT),
                 "owner_email": Column(TEXT),
                 "owner_timezone": Column(TEXT),
-                "parent_id": Column(TEXT),
-                "merged_into": Column(TEXT),  # the account that it became a part of
+                "parent_id": _REFERENCE,
+                "merged_into": _REFERENCE,  # the account that it became a part of
                 "merged_at": Column(TIME),
                 "region": Column(TEXT),
                 "industry": Column(TEXT),
@@ -105,7 +108,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         "identities": _table(
             # Valid in [valid_from, valid_until), without bounds where they are null.
             {
-                "system": _ID,
+                "system": _WORD,
                 "external_id": _ID,
                 "account_id": _ID,
                 "valid_from": Column(TIME),
@@ -142,7 +145,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "known_at": Column(TIME),
                 "first_known_at": _FIRST,
                 "event_id": _EVENT,
-                "user_id": Column(TEXT),
+                "user_id": _REFERENCE,
                 "feature": Column(TEXT),
                 "count": Column(WHOLE, least=0),
                 "duration_s": Column(DECIMAL, least=0),
@@ -158,7 +161,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "known_at": Column(TIME),
                 "first_known_at": _FIRST,
                 "event_id": _EVENT,
-                "order_id": Column(TEXT),
+                "order_id": _REFERENCE,
                 "kind": Column(TEXT, among=KINDS),
                 "product": Column(TEXT),
                 "quantity": Column(DECIMAL),
@@ -173,7 +176,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             time="purchased_at",
         ),
         "touches": _table(
-            {"account_id": _ID, "touched_at": _WHEN, "kind": _ID, "known_at": Column(TIME), "first_known_at": _FIRST},
+            {"account_id": _ID, "touched_at": _WHEN, "kind": _WORD, "known_at": Column(TIME), "first_known_at": _FIRST},
             time="touched_at",
         ),
         # Where a company records directly who left and when: for cohorts and labels alone.

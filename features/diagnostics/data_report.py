@@ -185,15 +185,20 @@ def _list_reasons(history: History, settings: Settings, checked: ValidatedTable)
     rows: list[dict[str, Any]] = []
     if file and file.exists():
         rows_of = f"read_parquet({quote_literal(str(file))}, file_row_number = true)"
-        bad = f"SELECT raw, why, file_row_number AS position FROM {rows_of}"  # noqa: S608  # quoted
+        bad = f"SELECT raw, why, file, line, file_row_number AS position FROM {rows_of}"  # noqa: S608  # quoted
         examples = f"QUALIFY row_number() OVER (PARTITION BY why ORDER BY position) <= {_EXAMPLES} ORDER BY position"
-        rows = history.query_arrow(f"SELECT raw, why FROM ({bad}) {examples}").to_pylist()  # noqa: S608  # as above
+        rows = history.query_arrow(f"SELECT * FROM ({bad}) {examples}").to_pylist()  # noqa: S608  # as above
     mapped = settings.tables[checked.table].columns
     personal = {str(mapped[c].column) for c in _PERSONAL_COLUMNS if c in mapped}
     for why, count in list(checked.reasons.items())[:_REASONS]:
-        yield QuarantineReason(
-            why, count, tuple(_hide_personal_values(row["raw"], personal) for row in rows if row["why"] == why)
-        )
+        yield QuarantineReason(why, count, tuple(_show_bad_row(row, personal) for row in rows if row["why"] == why))
+
+
+def _show_bad_row(row: Mapping[str, Any], personal: set[str]) -> dict[str, str]:
+    """Return a bad row without personal values; of a line that can't be read its place."""
+    if row["raw"] is None:
+        return {"file": Path(row["file"]).name, "line": str(row["line"])}
+    return _hide_personal_values(row["raw"], personal)
 
 
 def _hide_personal_values(raw: Mapping[str, Any], personal: set[str]) -> dict[str, str]:

@@ -2,28 +2,78 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from features.core.contract import Kind
 from features.settings.values import SettingsSection, Share, Span, Zone
 
 
+def _several(given: object) -> object:
+    return (given,) if isinstance(given, str) else given
+
+
+def _encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+        "".encode(name)  # not every codec is one of text
+    except LookupError:
+        message = f"{name!r} is no encoding of text such as utf-8, windows-1252 or utf-16"
+        raise ValueError(message) from None
+    return name
+
+
+def _mark(text: str) -> str:
+    text = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}.get(text, text)
+    if len(text) > 1:
+        message = f"{text!r} is not one character"
+        raise ValueError(message)
+    return text
+
+
+Mark = Annotated[str, AfterValidator(_mark)]
+
+
 class Source(SettingsSection):
-    """A place of raw rows: files (CSV, CSV.gz, Parquet, globs) or a table in a database."""
+    """A place of raw rows: files (CSV, JSON lines, Parquet, Excel; folders, globs) or a table in a database."""
 
     path: str | None = None
     url: str | None = None
     table: str | None = None
+    # Of text files. By default UTF-8, or what the byte-order mark says.
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+    # Between two fields of a CSV file; by default found from its header.
+    delimiter: Mark | None = None
+    # Around a field of a CSV file, by default "; "" for none. In it a quote is doubled, or comes after `escape`.
+    quote: Mark | None = None
+    escape: Mark | None = None
+    # Lines of a text file, or rows of a sheet, before the header.
+    skip: int = Field(default=0, ge=0)
+    # In numbers that are text: the decimal sign, and what stands between groups of three digits.
+    decimal: Literal[".", ","] = "."
+    thousands: Mark | None = None
+    # Words that stand for nothing, such as "N/A" or "-".
+    nothing: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.path is None) == (self.url is None) or (self.url is None) != (self.table is None):
             message = "give either path, or url and table"
+            raise ValueError(message)
+        of_files = {"encoding", "delimiter", "quote", "escape", "skip"} & self.model_fields_set
+        if self.url is not None and of_files:
+            message = f"{', '.join(sorted(of_files))} can be said of files alone, not of a database"
+            raise ValueError(message)
+        if self.thousands is not None and self.thousands == self.decimal:
+            message = f"decimal and thousands are both {self.decimal!r}"
+            raise ValueError(message)
+        if self.thousands is not None and (self.thousands == "" or self.thousands.isalnum()):
+            message = f"thousands {self.thousands!r} is no sign between digits"
             raise ValueError(message)
         return self
 
@@ -76,10 +126,6 @@ class TableMap(SettingsSection):
             message = "give either source or query"
             raise ValueError(message)
         return self
-
-
-def _several(given: object) -> object:
-    return (given,) if isinstance(given, str) else given
 
 
 class OwnFeatures(SettingsSection):

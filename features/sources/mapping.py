@@ -1,108 +1,27 @@
-"""Connection to a company's sources, and the SQL that maps their rows to the canonical columns.
+"""The SQL that maps the rows of a company's sources to the canonical columns.
 
-Ibis reads the sources into DuckDB, in the schema `source`. Mapping and casting happen there, so that an unreadable
+The sources are views in the schema `source` of DuckDB. Mapping and casting happen there, so that an unreadable
 row costs that row and not the run.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import duckdb
 import ibis
 
 from features.core.contract import DECIMAL, FLAG, TABLES, TIME, WHOLE, Column
 from features.core.errors import SourceError, nearest
-from features.core.redaction import hide_password
-from features.settings import Settings, Source, Value
+from features.settings import Settings, TableMap, Value
 
 # The raw rows' name in a mapping's SQL; no column of a source will be called so.
 ROWS = '"=raw"'
 # ISO only: DuckDB ignores whatever follows a time, such as an offset after a space, UTC or PM.
 _LOCAL = r"^\d{4}-\d{1,2}-\d{1,2}([T ][\d:.]+)?$"
 _ZONED = r"^(\d{4}-\d{1,2}-\d{1,2}[T ][\d:.]+) ?(?:[zZ]|UTC|GMT|([+-]\d\d(?::?\d\d)?))$"
-
-
-def attach_sources(backend: ibis.BaseBackend, settings: Settings) -> None:
-    """Attach every source as a view or table in the schema `source` of a DuckDB backend.
-
-    Raises:
-        SourceError: A file or database table is missing or can't be read; the message names its key.
-    """
-    backend.raw_sql("CREATE SCHEMA source; SET search_path = 'source'; SET TimeZone = 'UTC'")
-    for name, source in settings.sources.items():
-        if source.path is not None:
-            _attach_files(backend, name, source, settings.folder)
-        else:
-            _attach_database(backend, name, source, settings.folder)
-
-
-def list_files(source: Source, folder: Path) -> list[Path] | None:
-    """Return the existing files that a source is read from; None for a database on a server."""
-    if source.path is None:
-        url = str(source.url)
-        return [folder / url.removeprefix("sqlite:///")] if url.startswith("sqlite:///") else None
-    where = folder / source.path
-    if where.is_dir():
-        where = where / "*.parquet"
-    return sorted(where.parent.glob(where.name)) if set("*?[") & set(where.name) else [where] * where.exists()
-
-
-def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
-    paths = list_files(source, folder)
-    where = folder / str(source.path)
-    if not paths:
-        raise SourceError(f"sources.{name}.path names no file", found=str(where), hint="Correct the path in the TOML")
-    literals = "[" + ", ".join(quote_literal(str(f)) for f in paths) + "]"
-    suffixes = "".join(paths[0].suffixes[-2:]).lower()
-    if suffixes.endswith(".parquet"):
-        reader = f"read_parquet({literals}, union_by_name = true)"
-    elif re.search(r"\.(csv|tsv|txt)(\.gz|\.zst)?$", suffixes):
-        # All as text: the contract casts, row by row.
-        reader = f"read_csv({literals}, all_varchar = true, header = true, union_by_name = true, nullstr = '')"
-    else:
-        raise SourceError(
-            f"sources.{name}.path has no known format", found=str(where), hint="Use CSV, CSV.gz or Parquet"
-        )
-    try:
-        backend.raw_sql(f"CREATE VIEW source.{quote_identifier(name)} AS SELECT * FROM {reader}")
-    except duckdb.Error as error:
-        raise SourceError(f"sources.{name}.path can't be read: {where}", found=summarize_error(error)) from error
-
-
-def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
-    url, table = str(source.url), str(source.table)
-    shown = hide_password(url)
-    if url.startswith("sqlite:///"):
-        file = folder / url.removeprefix("sqlite:///")
-        # SQLite would create an empty database where there is none.
-        if not file.exists():
-            raise SourceError(f"sources.{name}.url names no file", found=str(file), hint="Correct the url in the TOML")
-        url = f"sqlite:///{file.absolute()}"
-    try:
-        with contextlib.closing(_ClosableBackend(ibis.connect(url))) as database:
-            typed = database.backend.table(table)
-            # All as text, as from a file: a column of UUIDs or one odd value must not cost the table.
-            plain = {c: "string" for c, kind in typed.schema().items() if not kind.is_nested()}
-            rows = typed.cast(plain).to_pyarrow()
-    except Exception as error:  # noqa: BLE001  # every backend raises errors of its own; all mean that it can't be read
-        reason = hide_password(summarize_error(error).replace(url, shown))
-        raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", found=reason) from None
-    backend.create_table(name, rows, database="source")
-
-
-@dataclass(frozen=True)
-class _ClosableBackend:
-    """An Ibis backend with the `close` that contextlib calls."""
-
-    backend: ibis.BaseBackend
-
-    def close(self) -> None:
-        self.backend.disconnect()
 
 
 @dataclass(frozen=True)
@@ -130,6 +49,7 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
     """
     spec = settings.tables[table]
     rows = f"source.{quote_identifier(spec.source)}" if spec.source else f"({spec.query})"
+    written = find_value_form(settings, spec)
     expressions = {c: v.sql for c, v in spec.columns.items() if v.sql}
     added = "".join(f", ({sql}) AS {quote_identifier('=' + c)}" for c, sql in expressions.items())
     origin = f"(SELECT *{added} FROM {rows}) AS {ROWS}"
@@ -148,10 +68,14 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         if origin_column is not None and origin_column not in types:
             hint = nearest(origin_column, (c for c in types if not c.startswith("=")))
             raise SourceError(f"tables.{table}.columns.{column}: the source has no column {origin_column!r}", hint=hint)
-        raw, kind = _select_raw(value, origin_column, types)
+        raw, kind = _select_raw(value, origin_column, types, nothing=written.nothing)
+        if kinds[column].names:
+            raw, kind = _drop_fraction(raw, kind), "VARCHAR"
         raw_values[column] = raw
+        number = written.normalize_number(raw) if kind == "VARCHAR" else raw
+        is_number = kinds[column].kind in {DECIMAL, WHOLE}
         zone = settings.zone(table).key
-        columns[column] = _cast(raw, kind, kinds[column].kind, zone=zone, form=value.format)
+        columns[column] = _cast(number if is_number else raw, kind, kinds[column].kind, zone=zone, form=value.format)
     event = TABLES[table].time
     if event and "known_at" in kinds:
         lag = spec.lag // timedelta(microseconds=1)
@@ -161,8 +85,56 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
     return TableMapping(origin, columns, raw_values, kinds)
 
 
-def _select_raw(value: Value, column: str | None, types: dict[str, str]) -> tuple[str, str]:
-    """Return SQL of the raw value, with empty text and NaN as null, and its DuckDB type."""
+@dataclass(frozen=True)
+class ValueForm:
+    """How values that are text are written.
+
+    Args:
+        nothing: Words that stand for nothing.
+        decimal: The decimal sign.
+        thousands: What stands between groups of digits; None for nothing.
+    """
+
+    nothing: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str | None = None
+
+    def normalize_number(self, raw: str) -> str:
+        """Return SQL of a number with a decimal point and without groups; null where groups or sign are misplaced."""
+        if self.decimal == "." and self.thousands is None:
+            return raw
+        marks = ".' \u00a0\u202f\u2019" if self.thousands is None else self.thousands
+        groups = "[" + "".join(f"\\{mark}" if mark in r"\]^-" else mark for mark in _spaces(marks)) + "]"
+        sign = re.escape(self.decimal)
+        shape = rf"[+-]?(\d{{1,3}}({groups}\d{{2,3}})*{groups}\d{{3}}|\d*)({sign}\d*)?([eE][+-]?\d+)?"
+        plain = f"replace(regexp_replace({raw}, {quote_literal(groups)}, '', 'g'), {quote_literal(self.decimal)}, '.')"
+        return f"CASE WHEN regexp_full_match({raw}, {quote_literal(shape)}) THEN {plain} END"
+
+
+def _spaces(marks: str) -> str:
+    """Return the marks, and with a space the spaces that do not break a line."""
+    return marks + "\u00a0\u202f" if " " in marks else marks
+
+
+def list_sources(settings: Settings, spec: TableMap) -> list[str]:
+    """Return the names of the sources that a table is read from."""
+    if spec.source:
+        return [spec.source]
+    return [name for name in settings.sources if re.search(rf"\b{re.escape(name)}\b", str(spec.query))]
+
+
+def find_value_form(settings: Settings, spec: TableMap) -> ValueForm:
+    """Return how the values of a table are written: as its source says, or as all the sources of its query do."""
+    sources = [settings.sources[name] for name in list_sources(settings, spec)]
+    numbers = {(source.decimal, source.thousands) for source in sources}
+    decimal, thousands = numbers.pop() if len(numbers) == 1 else (".", None)
+    return ValueForm(tuple({word: None for source in sources for word in source.nothing}), decimal, thousands)
+
+
+def _select_raw(
+    value: Value, column: str | None, types: dict[str, str], *, nothing: tuple[str, ...]
+) -> tuple[str, str]:
+    """Return SQL of the raw value, with empty text, words for nothing and NaN as null, and its DuckDB type."""
     if column is None:
         constant = value.value
         sql = quote_literal(constant) if isinstance(constant, str) else str(constant)
@@ -172,10 +144,28 @@ def _select_raw(value: Value, column: str | None, types: dict[str, str]) -> tupl
         sql = f"CASE WHEN isnan({sql}) THEN NULL ELSE {sql} END"
     if kind == "VARCHAR":
         sql = f"nullif(trim({sql}), '')"
+        if nothing:
+            words = ", ".join(quote_literal(word) for word in nothing)
+            sql = f"CASE WHEN {sql} NOT IN ({words}) THEN {sql} END"
     if value.map:
         cases = " ".join(f"WHEN {quote_literal(k)} THEN {quote_literal(v)}" for k, v in value.map.items())
-        return f"CASE CAST({sql} AS VARCHAR) {cases} ELSE CAST({sql} AS VARCHAR) END", "VARCHAR"
+        # A map to "" makes nothing of a value.
+        return f"nullif(CASE CAST({sql} AS VARCHAR) {cases} ELSE CAST({sql} AS VARCHAR) END, '')", "VARCHAR"
     return sql, kind
+
+
+def _drop_fraction(raw: str, kind: str) -> str:
+    """Return SQL of an id as text: one that went through a float, 100000.0, is the whole number again."""
+    if kind not in {"VARCHAR", "FLOAT", "DOUBLE"} and not kind.startswith("DECIMAL"):
+        return f"CAST({raw} AS VARCHAR)"
+    if kind in {"FLOAT", "DOUBLE"}:
+        is_exact = f"{raw} = floor({raw}) AND abs({raw}) < 9007199254740992"
+        return f"CASE WHEN {is_exact} THEN CAST(CAST({raw} AS BIGINT) AS VARCHAR) ELSE CAST({raw} AS VARCHAR) END"
+    text = f"CAST({raw} AS VARCHAR)"
+    return (
+        f"CASE WHEN contains({text}, '.') THEN regexp_replace({text}, '^(-?(?:0|[1-9][0-9]*))\\.0+$', '\\1') "
+        f"ELSE {text} END"
+    )
 
 
 def _cast(raw: str, kind: str, wanted: str, *, zone: str, form: str | None) -> str:

@@ -21,7 +21,8 @@ from features.core.code_fingerprint import fingerprint_packages
 from features.core.contract import TABLES
 from features.core.progress import Progress
 from features.settings import Settings
-from features.sources import fingerprints, mapping, posted_events, validation
+from features.sources import fingerprints, posted_events, source_views, validation
+from features.sources.files import list_files
 from features.sources.validation import ValidatedTable
 
 # What DuckDB may hold in memory; more is spilled to disk.
@@ -93,10 +94,10 @@ def pin_cache(settings: Settings, key: str) -> None:
 def _build(part: Path, settings: Settings, position: int, progress: Progress | None) -> tuple[ValidatedTable, ...]:
     for leftover in part.parent.glob(f"{part.name}*"):  # from a killed process that had the same id
         _remove(leftover)
-    backend = ibis.duckdb.connect(part, **LIMITS)
+    backend, scratch = ibis.duckdb.connect(part, **LIMITS), part.with_name(f"{part.name}.text")
     part.chmod(0o600)
     try:
-        mapping.attach_sources(backend, settings)
+        source_views.attach_sources(backend, settings, scratch)
         backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
         checked, posted = [], posted_events.read_revisions(settings, position)
         for table in (t for t in TABLES if t in settings.tables):
@@ -113,6 +114,7 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
         return tuple(checked)
     finally:
         backend.disconnect()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _read_tables(file: Path) -> tuple[ValidatedTable, ...] | None:
@@ -151,7 +153,7 @@ def _key(settings: Settings, position: int) -> str | None:
     """
     stamps = []
     for source in settings.sources.values():
-        files = mapping.list_files(source, settings.folder)
+        files = list_files(source, settings.folder)
         if files is None:
             return None
         stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]

@@ -19,7 +19,16 @@ from features.core.timestamps import from_micros, to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
 from features.sources import identity, posted_events
-from features.sources.mapping import ROWS, TableMapping, map_table, quote_identifier, quote_literal, summarize_error
+from features.sources.mapping import (
+    ROWS,
+    TableMapping,
+    list_sources,
+    map_table,
+    quote_identifier,
+    quote_literal,
+    summarize_error,
+)
+from features.sources.source_views import BAD_LINES
 
 _LEAST, _MOST = to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.max.replace(tzinfo=UTC))
 
@@ -28,6 +37,10 @@ _LEAST, _MOST = to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.
 QUARANTINED = "quarantined"
 # The reason of a row whose account_id names no account.
 UNKNOWN_ACCOUNT = "account_id is not in accounts"
+
+_SHOWN = 3
+# Words that exports write for nothing.
+_NOTHING = {"null", "\\n", "n/a", "na", "none", "nan", "-", "--", "#n/a", "nil", "undefined", "unknown", "?"}
 
 # A row in which the first is before the second is bad.
 ORDERED = (
@@ -88,6 +101,8 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
         good = identity.assign_to_survivors(good, table, settings)
         backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_sort_rows(table, good)}")
         rows = backend.con.execute(f"SELECT count(*) FROM ({staged})").fetchone()[0]
+        lines = _select_bad_lines(settings, table)
+        rows += backend.con.execute(f"SELECT count(*) FROM ({lines})").fetchone()[0]
         kept = _count_own_rows(backend, table)
         identity.build_lookup_tables(backend.con, table, staged)
     except duckdb.Error as error:
@@ -95,14 +110,14 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     if not rows:
         raise SourceError(f"tables.{table} has no rows", hint=f"Take [tables.{table}] out if the company has none")
     file = settings.var / "quarantine" / f"{table}.parquet"
-    reasons = _write_quarantine(backend, table, file, staged) if rows > kept else {}
+    reasons = _write_quarantine(backend, table, file, _select_bad_rows(table, staged, lines)) if rows > kept else {}
     if reasons:
         identity.store_examples(backend.con, settings.tables[table], table, mapping, file)
     else:
         file.unlink(missing_ok=True)  # left by an earlier run
     first, last = _read_time_range(backend, table)
     checked = ValidatedTable(table, rows, kept, reasons, first, last, file if reasons else None)
-    _refuse_too_many(checked, settings)
+    _refuse_too_many(backend, checked, settings, mapping)
     return checked
 
 
@@ -249,20 +264,32 @@ def _flag_duplicates(settings: Settings, table: str) -> str:
     return f"CASE WHEN why_one IS NOT NULL THEN why_one WHEN {nth} > 1 THEN {reason} END"
 
 
-def _write_quarantine(backend: ibis.BaseBackend, table: str, file: Path, staged: str) -> dict[str, int]:
-    """Write the bad rows to the quarantine file; return reason to number of rows, the commonest first.
+def _select_bad_lines(settings: Settings, table: str) -> str:
+    """Return SQL of the lines of a table's sources that can't be read."""
+    names = ", ".join(quote_literal(name) for name in list_sources(settings, settings.tables[table]))
+    return f"SELECT why, file, line, text FROM {BAD_LINES} WHERE source IN ({names or 'NULL'})"
+
+
+def _select_bad_rows(table: str, staged: str, lines: str) -> str:
+    """Return SQL of raw, why, day, file, line, text: the bad rows, and the lines that are no rows."""
+    time = TABLES[table].time
+    day = f"{time} // {DAY}" if time else "NULL::BIGINT"
+    rows = f"SELECT raw, why, {day} AS day FROM ({staged}) WHERE why IS NOT NULL"
+    return f"{rows} UNION ALL BY NAME SELECT * FROM ({lines})"
+
+
+def _write_quarantine(backend: ibis.BaseBackend, table: str, file: Path, bad: str) -> dict[str, int]:
+    """Write the bad rows and lines to the quarantine file; return reason to their number, the commonest first.
 
     The table `quarantined` keeps their number by day, for the checks of sources; rows without a time have day null.
     """
-    time = TABLES[table].time
-    bad = f"SELECT * FROM ({staged}) WHERE why IS NOT NULL"
+    kept = "raw, why, file, line, text"
     with write_atomically(file) as part:
-        backend.con.execute(f"COPY (SELECT raw, why FROM ({bad})) TO {quote_literal(str(part))} (FORMAT parquet)")
-    day = f"{time} // {DAY}" if time else "NULL"
+        backend.con.execute(f"COPY (SELECT {kept} FROM ({bad})) TO {quote_literal(str(part))} (FORMAT parquet)")
     backend.con.execute(
         f"CREATE TABLE IF NOT EXISTS main.{QUARANTINED} (source VARCHAR, day BIGINT, why VARCHAR, n BIGINT)"
     )
-    count = f"SELECT '{table}', {day} AS day, why, count(*) FROM ({bad}) GROUP BY day, why"
+    count = f"SELECT '{table}', day, why, count(*) FROM ({bad}) GROUP BY day, why"
     backend.con.execute(f"INSERT INTO main.{QUARANTINED} {count}")
     reasons = (
         f"SELECT why, sum(n)::BIGINT FROM main.{QUARANTINED} WHERE source = '{table}' GROUP BY why ORDER BY 2 DESC, 1"
@@ -279,12 +306,38 @@ def _read_time_range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | 
     return (None, None) if first is None else (from_micros(max(first, _LEAST)), from_micros(min(last, _MOST)))
 
 
-def _refuse_too_many(checked: ValidatedTable, settings: Settings) -> None:
+def _refuse_too_many(
+    backend: ibis.BaseBackend, checked: ValidatedTable, settings: Settings, mapping: TableMapping
+) -> None:
     bad = checked.rows - checked.kept
     if bad > settings.quality.max_quarantine * checked.rows:
         reason, count = next(iter(checked.reasons.items()))
+        values, hint = _read_bad_values(backend, checked, settings, mapping, reason)
         raise QualityError(
             f"{bad:,} of {checked.rows:,} rows of {checked.table} are bad, more than quality.max_quarantine allows",
-            found=f"{count:,} times: {reason}",
-            hint=f"The rows and reasons are in {checked.quarantine}",
+            found=f"{count:,} times: {reason}{values}",
+            hint=f"{hint}The rows and reasons are in {checked.quarantine}",
         )
+
+
+def _read_bad_values(
+    backend: ibis.BaseBackend, checked: ValidatedTable, settings: Settings, mapping: TableMapping, reason: str
+) -> tuple[str, str]:
+    """Return the commonest values that a reason of quarantine is about, and what would make them readable."""
+    column, is_not, kind = reason.partition(" is not a ")
+    if not is_not or column not in mapping.raw_values or kind not in {"time", "number", "whole number", "yes or no"}:
+        return "", ""
+    value = f"CAST({mapping.raw_values[column]} AS VARCHAR)"
+    rows = f"SELECT raw AS {ROWS} FROM read_parquet({quote_literal(str(checked.quarantine))}) WHERE why = ?"
+    counted = f"SELECT {value} AS v, count(*) AS n FROM ({rows}) GROUP BY v"
+    sql = f"SELECT v, regexp_matches(v, ?) AS comma, n FROM ({counted}) ORDER BY n DESC, v"
+    found = backend.con.execute(sql, [r"^[+-]?[0-9.' ]*,[0-9]{1,2}$", reason]).fetchall()
+    shown = ", ".join(repr(value[:30]) for value, *_ in found[:_SHOWN])
+    hint, sources = "", list_sources(settings, settings.tables[checked.table])
+    if sources and "number" in kind and 2 * sum(n for _, comma, n in found if comma) > sum(n for *_, n in found):
+        hint = f'If the comma is a decimal sign: sources.{sources[0]}.decimal = ",". '
+    elif sources and found[0][0].casefold() in _NOTHING:
+        hint = (
+            f"If such words stand for nothing: sources.{sources[0]}.nothing = [{', '.join(map(repr, [found[0][0]]))}]. "
+        )
+    return f" ({shown})", hint

@@ -67,7 +67,7 @@ class Company:
     def quarantined(self, table):
         """Read the quarantined rows, each with its reason."""
         found = pd.read_parquet(self.folder / "var" / "harbour" / "quarantine" / f"{table}.parquet")
-        return sorted(found.itertuples(index=False, name=None), key=repr)
+        return sorted(found[["raw", "why"]].itertuples(index=False, name=None), key=repr)
 
 
 def _toml(value):

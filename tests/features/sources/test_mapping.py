@@ -159,11 +159,11 @@ def test_a_folder_without_parquet_is_no_source(company):
 
 
 def test_a_format_that_is_not_known_is_refused(company):
-    (company.folder / "sales.xlsx").write_text("x")
-    company.toml["sources"]["purchases"]["path"] = "sales.xlsx"
+    (company.folder / "sales.ods").write_text("x")
+    company.toml["sources"]["purchases"]["path"] = "sales.ods"
     said = refused(company)
     assert "sources.purchases.path has no known format" in said
-    assert "Use CSV, CSV.gz or Parquet" in said
+    assert "Use CSV, CSV.gz, JSON lines, Excel (.xlsx) or Parquet" in said
 
 
 def test_a_file_that_is_not_what_its_name_says_is_refused(company):

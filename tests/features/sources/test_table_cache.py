@@ -10,7 +10,7 @@ import time
 import pytest
 
 from features.core.errors import QualityError
-from features.sources import mapping, table_cache, validation
+from features.sources import source_views, table_cache, validation
 
 HOURS = 2 * 3600
 
@@ -46,7 +46,7 @@ def test_a_second_open_reads_the_kept_file_and_no_source(company, made, monkeypa
         checked = history.checked
     assert made == ["accounts", "purchases"]
     (name,) = names(company)
-    monkeypatch.setattr(mapping, "attach_sources", lambda *_: pytest.fail("a source was read"))
+    monkeypatch.setattr(source_views, "attach_sources", lambda *_: pytest.fail("a source was read"))
     assert amounts(company) == first == ["A 10", "B 20"]
     with company.open() as history:
         assert history.checked == checked
@@ -121,7 +121,7 @@ def test_a_making_that_fails_leaves_no_file(company, monkeypatch):
     assert names(company) == []
     company.toml["quality"] = {"max_quarantine": 0.5}
     with monkeypatch.context() as patch:
-        patch.setattr(mapping, "attach_sources", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(source_views, "attach_sources", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             amounts(company)
     assert names(company) == []
