@@ -11,13 +11,14 @@ from features.diagnostics.source_profile import Counts, SourceProfile
 from features.diagnostics.window_comparison import LEAST_PAST, MOST_PAST, REFERENCE_WEEKS, WEEK, WINDOWS
 
 _HOURS = 24 * WEEK
-# Shifts looked at, in hours: up to a day and a half either way. One of an hour may be summer time.
-_SHIFTS = np.array([s for s in range(-36, 37) if abs(s) >= 2])
+# Shifts looked at, in hours: up to a day and a half either way. One of an hour is summer time, and so no move.
+_UNMOVED = [-1, 0, 1]
+_SHIFTS = np.array([s for s in range(-36, 37) if s not in _UNMOVED])
 _LEAST_ROWS = 60
 # Rows that the smooth part of the profile counts as, in an hour of the week.
 _SMOOTHING = 2.0
-# How much better than the past's best fit a moved profile must fit, in spreads and in log-likelihood a row.
-_SPREADS, _LEAST_GAIN = 6.0, 0.02
+# How much better a moved profile must fit, in log-likelihood: of a row, of all rows, in spreads of the past's gains.
+_LEAST_GAIN, _LEAST_TOTAL, _SPREADS = 0.02, 12.0, 6.0
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,11 @@ def find_clock_shift(profile: SourceProfile, window: int) -> ClockShift | None:
     if len(by_week) < REFERENCE_WEEKS + size + LEAST_PAST // WEEK:
         return None
     gains, shifts = _measure_gains(by_week[-(MOST_PAST // WEEK) :], size)
-    newest, past = gains[-1], gains[: len(gains) - size]
+    newest, past = gains[-1], gains[: len(gains) - max(WINDOWS) // WEEK]
     past = past[np.isfinite(past)]
     if not np.isfinite(newest) or len(past) < LEAST_PAST // WEEK:
+        return None
+    if newest * by_week[-size:].sum() < _LEAST_TOTAL:
         return None
     middle = float(np.median(past))
     spread = float(np.median(np.abs(past - middle))) / 0.6745
@@ -92,13 +95,14 @@ def _measure_gains(by_week: Counts, size: int) -> tuple[np.ndarray, np.ndarray]:
     profile = _smooth(before)
     log = np.log(profile)
     rows = recent.sum(axis=1)
-    unmoved = (recent * log).sum(axis=1)
-    moved = np.stack([(recent * np.roll(log, shift, axis=1)).sum(axis=1) for shift in _SHIFTS])
+    # The log-likelihood of the rows under the profile moved to each of 168 hours, as a circular correlation.
+    fits = np.fft.irfft(np.fft.rfft(recent) * np.conj(np.fft.rfft(log)), n=_HOURS)
+    unmoved, moved = fits[:, _UNMOVED].max(axis=1), fits[:, _SHIFTS]
     with np.errstate(divide="ignore", invalid="ignore"):
-        gains = (moved - unmoved) / rows
-    gains = np.where(rows >= _LEAST_ROWS, gains, np.nan)
-    best = np.argmax(np.nan_to_num(gains, nan=-np.inf), axis=0)
-    return gains[best, np.arange(len(last))], _SHIFTS[best]
+        gains = (moved - unmoved[:, None]) / rows[:, None]
+    gains = np.where(rows[:, None] >= _LEAST_ROWS, gains, np.nan)
+    best = np.argmax(np.nan_to_num(gains, nan=-np.inf), axis=1)
+    return gains[np.arange(len(last)), best], _SHIFTS[best]
 
 
 def _smooth(rows: np.ndarray) -> np.ndarray:
