@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitoring.night.metrics import FIGURES
 from serving.api import metrics
 from serving.api.metrics import Histogram, Metrics, ParityStatus, render_metrics
 from serving.api.state import AppState
 from serving.batch import run
 from serving.pacing import DueTimer
 from serving.scoring.score_table import Explain
+from tests.support.dashboard import read_queries
 
 
 def read(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -73,6 +76,19 @@ def test_render_metrics_gives_the_models_and_the_snapshots_age(state: AppState) 
     assert as_of is not None
     assert found["garrison_snapshot_age_seconds", ()] == pytest.approx(time.time() - as_of.timestamp(), abs=60)
     assert found["garrison_ready", ()] == 1
+
+
+def test_every_figure_of_the_service_on_the_dashboard_is_one_that_it_gives(state: AppState) -> None:
+    counted = Metrics()
+    counted.record_request("score", 200, 0.0015)
+    counted.record_error("invalid")
+    counted.record_score("churn_90d", 0.37)
+    counted.unseen["churn", "region"] += 2
+    text = render_metrics(counted, state, ParityStatus(run_at=1, timer=DueTimer(60, time.monotonic()))).decode()
+    given = set(re.findall(r"^(garrison_\w+)", text, re.MULTILINE)) | set(re.findall(r"# TYPE (garrison_\w+)", text))
+    shown = {name for query in read_queries() for name in re.findall(r"garrison_\w+", query)}
+    assert len(shown - set(FIGURES)) > 10
+    assert shown - set(FIGURES) <= given
 
 
 def test_render_metrics_counts_unseen_values_of_the_snapshot(own_harbour: Any, now: Any) -> None:
