@@ -80,6 +80,7 @@ class ManagerReport:
         at_stake: Sum of risk times value over them, at both; accounts without a known value count as 0.
         groups: rose and fell (risk, by 5 points or more), came (new in the cohort), left (no longer in it).
         episodes: Of risk.
+        note: What the reader should know about the data behind the scores; "" where all is well.
     """
 
     since: datetime
@@ -90,6 +91,7 @@ class ManagerReport:
     at_stake: tuple[float, float]
     groups: Mapping[str, MoveGroup]
     episodes: EpisodeCounts
+    note: str = ""
 
     @property
     def days(self) -> int:
@@ -98,6 +100,8 @@ class ManagerReport:
 
     def lines(self, currency: str) -> Iterator[str]:
         """Yield the lines for the terminal."""
+        if self.note:
+            yield f"Note: {self.note}"
         yield f"{self.since:%Y-%m-%d} to {self.until:%Y-%m-%d}, risk of leaving within {self.days} days"
         yield f"Accounts: {self.accounts[0]:,} -> {self.accounts[1]:,}"
         yield f"At stake: {currency} {self.at_stake[0]:,.0f} -> {currency} {self.at_stake[1]:,.0f} a year"
@@ -114,13 +118,16 @@ class ManagerReport:
         return asdict(self) | {"since": self.since.isoformat(), "until": self.until.isoformat()}
 
 
-def run(settings: Settings, *, since: datetime, until: datetime | None = None) -> tuple[ManagerReport, Path]:
+def run(
+    settings: Settings, *, since: datetime, until: datetime | None = None, note: str = ""
+) -> tuple[ManagerReport, Path]:
     """Report on the period between the newest scores at `since` and those at `until`, and write its page.
 
     Args:
         settings: The company's.
         since: Beginning; the newest scores that are not after it are taken.
         until: End, likewise; by default the newest scores there are.
+        note: What the reader should know about the data behind the scores; "" where all is well.
 
     Raises:
         GarrisonError: There are no scores at the beginning, or none since then.
@@ -140,7 +147,7 @@ def run(settings: Settings, *, since: datetime, until: datetime | None = None) -
     lead = settings.churn.lead_days
     report = compare_scores(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon, lead=lead)
     with History.open(settings) as history:
-        report = add_names(report, lambda accounts: routing.read_contacts(history, accounts))
+        report = add_names(replace(report, note=note), lambda accounts: routing.read_contacts(history, accounts))
     file = settings.var / "reports" / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
     return report, write_report_page(report, file, company=settings.company.name, currency=settings.company.currency)
 

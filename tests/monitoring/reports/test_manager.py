@@ -48,6 +48,15 @@ def test_the_page_escapes_names_and_needs_no_network(scored):
     assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["groups"]["came"]["top"][0]["value"] is None
 
 
+def test_a_note_about_the_data_stands_above_the_figures(scored):
+    report, file = manager.run(scored.settings, since=JUNE, note=f"usage is late {EVIL}")
+    assert next(report.lines("EUR")) == f"Note: usage is late {EVIL}"
+    text = file.read_text()
+    assert text.index("usage is late &lt;script&gt;") < text.index("at stake")
+    assert EVIL not in text
+    assert 'class="banner' not in manager.run(scored.settings, since=JUNE)[1].read_text()
+
+
 def test_with_a_lead_the_risk_is_told_from_as_of_to_the_horizons_end(scored):
     scored.lead(14)
     report, file = manager.run(scored.settings, since=JUNE)
