@@ -57,6 +57,8 @@ def fit(
     settings = load_settings(config)
     with _show_steps("fit") as show, contextlib.ExitStack() as stack:
         loader = stack.enter_context(connect_cluster(dask)) if dask else None
+        # What can't be registered need not be trained.
+        mlflow_registry.prepare(settings)
         show("reading the tables")
         history = stack.enter_context(History.open(settings))
         fingerprint = history.compute_fingerprint()

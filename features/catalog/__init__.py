@@ -15,6 +15,7 @@ from features.catalog import (
     account,
     backlog,
     custom,
+    own_windows,
     peers,
     profitability,
     purchases,
@@ -29,6 +30,8 @@ from features.catalog import (
 )
 from features.catalog.custom import FeatureFile
 from features.core.code_fingerprint import fingerprint_packages
+from features.core.contract import EVENTS
+from features.core.errors import SettingsError
 from features.definitions.feature import Feature
 from features.settings import Settings
 
@@ -45,6 +48,7 @@ FILES = (
     terms,
     profitability,
     touches,
+    own_windows,
     peers,
 )
 FEATURES: Mapping[str, Feature] = MappingProxyType({f.name: f for file in FILES for f in file.FEATURES})
@@ -72,7 +76,9 @@ class Catalog:
 
         Raises:
             FeatureError: A file that the settings name can't be read or run, or a feature in it can't be used.
+            SettingsError: An attribute of accounts is named like a feature or a column of snapshots.
         """
+        _refuse_taken_names(settings)
         if files is None:
             files = tuple(custom.read_file(settings.folder / name) for name in settings.catalog.features)
         return _extend(files, account.list_attributes(settings)) if files else BUILT_IN
@@ -106,6 +112,20 @@ class Catalog:
 
 
 BUILT_IN = Catalog(FEATURES)
+# Columns of snapshots beside features, and names that the checks of a company give its tables.
+_TAKEN = frozenset({"account_id", "as_of", "account_no", "gone", *EVENTS})
+
+
+def _refuse_taken_names(settings: Settings) -> None:
+    names = {name.casefold() for name in FEATURES} | _TAKEN
+    taken = [name for name in settings.attributes() if name.casefold() in names]
+    if taken:
+        keys = ", ".join(f"tables.accounts.columns.{name}" for name in taken)
+        raise SettingsError(
+            f"{settings.file} has attributes whose names are taken: {keys}",
+            found="a feature or a column of snapshots has that name",
+            hint=f'Map it by another name, such as crm_{taken[0]} = "…"',
+        )
 
 
 @lru_cache(maxsize=8)

@@ -193,6 +193,11 @@ EVENTS = ("tickets", "usage", "purchases", "touches")
 CONTACT = ("account_id", "created_at", "name", "owner_email", "owner_timezone", "parent_id", "merged_into", "merged_at")
 
 
+def describe_kind(column: Column) -> str:
+    """Return the kind of a column's values in words."""
+    return {"time": "time", "decimal": "number", "whole": "whole number", "flag": "yes or no"}.get(column.kind, "text")
+
+
 def ibis_type(column: Column) -> str:
     """Return the name of the Ibis type that a column is stored as."""
     return _TYPES[column.kind][0]

@@ -48,13 +48,19 @@ def load_settings(file: Path | str) -> Settings:
     """
     file = Path(file)
     try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        # A byte-order mark, as editors of Windows write it, says nothing more.
+        raw = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError(
+            f"{file} is not UTF-8", found=f"line {line} has bytes of another encoding", hint="Save it as UTF-8"
+        ) from error
     except FileNotFoundError:
         raise SettingsError(
             f"there is no settings file {file}",
             hint="Name one with --config FILE, or make a sample company: python -m features sample tidewater",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not TOML", found=str(error), hint="Correct that line") from error
     try:
         settings = Settings.model_validate({**_expand(raw, file, ""), "file": file})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Callable, Iterator
 from typing import get_args
 
-from features.core.contract import TABLES
+from features.core.contract import TABLES, Column, describe_kind
 from features.core.errors import nearest
-from features.settings import Churn, Settings, TableMap, Upsell
+from features.settings import Churn, Settings, TableMap, Upsell, Value
 
 
 def find_problems(settings: Settings) -> Iterator[str]:
@@ -40,8 +42,12 @@ def _match(name: str, table: TableMap, settings: Settings) -> Iterator[str]:
 
 def _columns(name: str, table: TableMap) -> Iterator[str]:
     contract = TABLES[name]
-    for column in table.columns:
-        if column not in contract.columns and not contract.open:
+    for column, value in table.columns.items():
+        yield from _values(f"tables.{name}.columns.{column}", contract.columns.get(column, Column(value.kind)), value)
+        twin = next((c for c in (*contract.columns, *table.columns) if c.casefold() == column.casefold()), column)
+        if twin != column and (contract.open or twin not in contract.columns):
+            yield f"tables.{name}.columns.{column} differs from {twin} in the case of its letters alone"
+        elif column not in contract.columns and not contract.open:
             hint = nearest(column, contract.columns)
             yield f"tables.{name}.columns.{column} is not in the contract. {hint}"
         elif column in contract.columns and contract.columns[column].made:
@@ -52,6 +58,38 @@ def _columns(name: str, table: TableMap) -> Iterator[str]:
     for column, spec in contract.columns.items():
         if spec.needed and column not in table.columns:
             yield f"tables.{name}.columns.{column} is missing: the contract needs it"
+
+
+def _values(key: str, column: Column, value: Value) -> Iterator[str]:
+    """Yield one sentence for each value that the TOML itself gives and that the column can't hold."""
+    given = {f"{key}.map.{word}": mapped for word, mapped in value.map.items() if mapped}
+    if value.value is not None:
+        given[f"{key}.value"] = str(value.value)
+    for place, text in given.items():
+        if column.among and text not in column.among:
+            yield f"{place}: {text!r} is not one of {', '.join(column.among)}. {nearest(text, column.among)}"
+        elif not _READABLE[column.kind](text):
+            yield f"{place}: {text!r} is not a {describe_kind(column)}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _is_time(text: str) -> bool:
+    return bool(re.match(r"\d{4}-\d{1,2}-\d{1,2}", text))
+
+
+_READABLE: dict[str, Callable[[str], bool]] = {
+    "text": lambda _: True,
+    "time": _is_time,
+    "decimal": _is_number,
+    "whole": lambda text: _is_number(text) and float(text).is_integer(),
+    "flag": lambda text: text.casefold() in {"true", "false", "t", "f", "yes", "no", "y", "n", "1", "0"},
+}
 
 
 def _targets(settings: Settings) -> Iterator[str]:

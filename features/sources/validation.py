@@ -13,7 +13,7 @@ import ibis
 import pyarrow as pa
 
 from features.core.atomic_write import write_atomically
-from features.core.contract import EVENTS, TABLES, TIME, Column, duckdb_type
+from features.core.contract import EVENTS, TABLES, Column, describe_kind, duckdb_type
 from features.core.errors import QualityError, SourceError
 from features.core.timestamps import from_micros, to_micros
 from features.definitions.feature import DAY
@@ -212,7 +212,7 @@ def _list_row_faults(settings: Settings, table: str, mapping: TableMapping) -> I
             yield f"WHEN {typed} IS NULL AND {identity.DOUBTED} THEN {quote_literal(conflict)}"
             yield f"WHEN {typed} IS NULL THEN {quote_literal(orphan)}"
         elif is_mapped:
-            reason = f"{name} is not a {_describe_kind(column)}"
+            reason = f"{name} is not a {describe_kind(column)}"
             yield f"WHEN {is_present} AND {typed} IS NULL THEN {quote_literal(reason)}"
         if column.needed:
             yield f"WHEN {typed} IS NULL THEN {quote_literal(f'{name} is missing')}"
@@ -245,10 +245,6 @@ def _list_cross_faults(table: str, mapping: TableMapping) -> Iterator[str]:
         # A future event would make immature labels look mature. One day of grace allows for clocks and time zones.
         event = TABLES[table].time
         yield f"WHEN {quote_identifier('.' + str(event))} > epoch_us(now()) + {DAY} THEN '{event} is in the future'"
-
-
-def _describe_kind(column: Column) -> str:
-    return {TIME: "time", "decimal": "number", "whole": "whole number", "flag": "yes or no"}.get(column.kind, "text")
 
 
 def _flag_duplicates(settings: Settings, table: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from training.registry import model_card, promotion_checks, promotion_log
 from training.registry.promotion_checks import PromotionCheck
 from training.registry.promotion_log import Promotion
 
+_LOCK_S = 300.0  # making the tables takes seconds
 _REQUIREMENTS = ["lightgbm", "numpy", "pandas", "scipy"]
 
 
@@ -41,6 +43,16 @@ class RegisteredModel:
     version: str
     bundle: str
     verdict: str
+
+
+def prepare(settings: Settings) -> None:
+    """Make MLflow's database where there is none, and check that it can be used: before hours of training.
+
+    Raises:
+        RegistryError: It can't be used, or its folder has been moved.
+    """
+    with _open_mlflow(settings) as mlflow:
+        _check_not_moved(mlflow, settings)
 
 
 def log_run(
@@ -325,9 +337,11 @@ def _open_mlflow(settings: Settings) -> Iterator[Any]:
     folder = settings.paths.mlruns.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-        if mlflow.get_experiment_by_name(settings.company.slug) is None:
-            mlflow.create_experiment(settings.company.slug, artifact_location=str(folder / "artifacts"))
+        with _lock_folder(folder):
+            _make_database(mlflow, folder / "mlflow.db")
+            mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+            if mlflow.get_experiment_by_name(settings.company.slug) is None:
+                mlflow.create_experiment(settings.company.slug, artifact_location=str(folder / "artifacts"))
         mlflow.set_experiment(settings.company.slug)
         yield mlflow
     except (MlflowException, SQLAlchemyError) as error:
@@ -336,3 +350,29 @@ def _open_mlflow(settings: Settings) -> Iterator[Any]:
         raise RegistryError(
             f"MLflow's database {folder / 'mlflow.db'} can't be used", found=message, hint=hint
         ) from error
+
+
+@contextlib.contextmanager
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Wait until no other process makes or migrates MLflow's database; the end of a process frees the lock."""
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.lock", timeout=_LOCK_S, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise RegistryError(
+                f"MLflow's database in {folder} is being made by another process",
+                found=str(error),
+                hint="Wait, or end that process",
+            ) from error
+        yield
+
+
+def _make_database(mlflow: Any, file: Path) -> None:
+    """Make MLflow's tables beside the file and move them there whole: a process killed half-way leaves nothing."""
+    if file.exists():
+        return
+    part = file.with_suffix(".new")
+    part.unlink(missing_ok=True)
+    mlflow.set_tracking_uri(f"sqlite:///{part}")
+    mlflow.search_experiments(max_results=1)
+    part.replace(file)

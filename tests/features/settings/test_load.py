@@ -238,12 +238,33 @@ def test_a_missing_file_is_named_with_what_to_do(tmp_path):
         load_settings(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("content", [b"company = \n", b'[company]\nname = "A"\nname = "B"\n', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"company = \n", b'[company]\nname = "A"\nname = "B"\n'])
 def test_a_file_that_is_not_toml_is_refused_in_one_line(tmp_path, content):
     file = tmp_path / "garrison.toml"
     file.write_bytes(content)
     with pytest.raises(SettingsError, match=r"garrison\.toml is not TOML\. found: .+ Correct that line\.$"):
         load_settings(file)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_of_another_encoding_is_refused_with_the_line(company, encoding):
+    company.toml["alerts"] = {"fallback_owner": "jürgen@harbour.example"}
+    file = company.write()
+    line = (
+        file.read_text("utf-8")
+        .splitlines()
+        .index(next(t for t in file.read_text("utf-8").splitlines() if "j\\u00fcrgen" in t))
+    )
+    file.write_bytes(file.read_text("utf-8").replace("\\u00fc", "ü").encode(encoding))
+    place = line + 1 if encoding == "latin-1" else 1
+    with pytest.raises(SettingsError, match=rf"is not UTF-8\. found: line {place} has bytes .* Save it as UTF-8\.$"):
+        load_settings(file)
+
+
+def test_a_byte_order_mark_is_no_fault(company):
+    file = company.write()
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load_settings(file).company.name == "Harbour"
 
 
 def test_instants_are_utc_a_date_being_its_midnight(company):

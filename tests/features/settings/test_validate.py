@@ -71,3 +71,44 @@ def test_there_is_no_lead_and_a_years_value_unless_told_otherwise(company):
     target = company.settings().churn
     assert isinstance(target, Churn)
     assert (target.lead_days, target.value_days) == (0, 365)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "said"),
+    [
+        (
+            "purchases",
+            "kind",
+            {"column": "k", "map": {"R": "return"}},
+            "kind.map.R: 'return' is not one of new, renewal",
+        ),
+        ("purchases", "kind", {"value": "sale"}, "kind.value: 'sale' is not one of new"),
+        ("purchases", "paid", {"column": "k", "map": {"x": "maybe"}}, "paid.map.x: 'maybe' is not a yes or no"),
+        ("purchases", "quantity", {"column": "k", "map": {"x": "one"}}, "quantity.map.x: 'one' is not a number"),
+        ("accounts", "seats", {"column": "k", "map": {"x": "1.5"}}, "seats.map.x: '1.5' is not a whole number"),
+        ("accounts", "rank", {"column": "k", "kind": "decimal", "map": {"x": "top"}}, "rank.map.x: 'top' is not a"),
+        ("accounts", "Region", "k", "accounts.columns.Region differs from region in the case of its letters alone"),
+    ],
+)
+def test_a_value_that_the_contract_can_not_hold_is_refused_before_anything_runs(company, table, column, value, said):
+    company.toml["tables"][table]["columns"][column] = value
+    assert f"tables.{table}.columns.{said.removeprefix('accounts.columns.')}" in refused(company)
+
+
+def test_a_map_may_make_nothing_of_a_value_and_leave_the_rest(company):
+    value = {"column": "k", "map": {"R": "refund", "-": ""}}
+    company.toml["tables"]["purchases"]["columns"]["kind"] = value
+    assert company.settings().tables["purchases"].columns["kind"].map == value["map"]
+
+
+@pytest.mark.parametrize("name", ["spend_365d", "as_of", "account_no", "Spend_365d", "usage", "rank_spend_365d"])
+def test_an_attribute_named_like_a_feature_or_a_column_of_snapshots_is_refused(company, name):
+    company.toml["tables"]["accounts"]["columns"][name] = {"column": "created_at", "kind": "time"}
+    with pytest.raises(SettingsError) as error:
+        company.open()
+    assert f"tables.accounts.columns.{name}" in str(error.value)
+    assert f"crm_{name}" in str(error.value)
+    company.toml["tables"]["accounts"]["columns"][f"crm_{name}"] = company.toml["tables"]["accounts"]["columns"].pop(
+        name
+    )
+    company.open().close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -400,6 +401,34 @@ def test_a_database_that_is_no_database_is_a_clear_error(registered):
     )
     with pytest.raises(RegistryError, match="can't be used"):
         mlflow_registry.promote(registered.settings, "latest", reason="")
+
+
+def test_who_comes_while_another_makes_the_database_waits_and_then_finds_it(registered, tmp_path):
+    paths = registered.settings.paths.model_copy(update={"mlruns": tmp_path / "new"})
+    settings = registered.settings.model_copy(update={"paths": paths})
+    paths.mlruns.mkdir()
+    with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.lock", isolation_level=None)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(mlflow_registry.prepare, settings)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+            assert not (paths.mlruns / "mlflow.db").exists()
+            lock.execute("COMMIT")
+            waiting.result(timeout=60)
+    assert sorted(file.name for file in paths.mlruns.iterdir()) == ["mlflow.db", "mlflow.lock"]
+
+
+def test_a_database_half_made_by_a_killed_process_is_made_anew(registered, tmp_path):
+    paths = registered.settings.paths.model_copy(update={"mlruns": tmp_path / "killed"})
+    paths.mlruns.mkdir()
+    with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.new")) as half:
+        half.execute("CREATE TABLE _alembic_tmp_tags (key TEXT)")
+    mlflow_registry.prepare(registered.settings.model_copy(update={"paths": paths}))
+    with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as made:
+        tables = {name for (name,) in made.execute("SELECT name FROM sqlite_master")}
+    assert "experiments" in tables
+    assert "_alembic_tmp_tags" not in tables
 
 
 def test_champions_are_found_where_the_whole_folder_was_moved(registered, tmp_path):
