@@ -10,7 +10,7 @@ import typer
 
 from features.core.errors import FeatureError
 from features.settings import Settings, cli
-from features.settings.cli import CONFIG, AsOfs, Config, Json
+from features.settings.cli import CONFIG, AsOf, AsOfs, Config, Json
 from features.settings.load import load_settings
 
 # Ibis, pandas and DuckDB take a second to import: each command imports what it uses, so that --help is quick.
@@ -85,16 +85,20 @@ def check(
     features: Annotated[
         Probe, typer.Option("--features", help="Which to probe for leaks: the company's own, or all.")
     ] = Probe.own,
+    as_of: AsOf = None,
     json: Json = None,
 ) -> None:
-    """Read and check every table: rows, dates, gaps, quarantine with reasons, identities, suspected leaks."""
+    """Read and check every table: rows, dates, gaps, quarantine with reasons, identities, suspected leaks.
+
+    Each source is compared with its own past, by default as of now.
+    """
     from features.diagnostics import data_report
 
     settings = load_settings(config)
     with _open_history(settings) as history:
         _print_checked(history.checked)
         probed = _probe(history, settings, features)
-        report = data_report.build_data_report(history, settings, probed)
+        report = data_report.build_data_report(history, settings, probed, as_of=as_of)
     _print_matches(report.identity)
     for line in report.lines():
         print(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from features.diagnostics import activity, identity_report, target_leakage
 from features.diagnostics.activity import TableActivity
 from features.diagnostics.identity_report import IdentityReport as Identity
 from features.diagnostics.leak_tests import LeakTestResult
+from features.diagnostics.source_findings import SourceFinding
+from features.diagnostics.source_health import check_sources
 from features.diagnostics.target_leakage import LeakSuspect
 from features.settings import Settings
 from features.sources.history import History
@@ -85,6 +88,8 @@ class DataReport:
         catalog: Its version.
         own: Names of the company's own features.
         leak_tests: The result of the leak tests; None where there was no feature to test.
+        as_of: The instant at which the sources should be up to date.
+        findings: What is wrong with the sources then, worst first.
     """
 
     company: str
@@ -96,6 +101,8 @@ class DataReport:
     catalog: str
     own: tuple[str, ...]
     leak_tests: LeakTestResult | None
+    as_of: datetime
+    findings: tuple[SourceFinding, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
@@ -108,10 +115,13 @@ class DataReport:
             "catalog": self.catalog,
             "own_features": list(self.own),
             "probes": self.leak_tests.as_dict() if self.leak_tests else None,
+            "as_of": self.as_of.isoformat(),
+            "sources": [finding.as_dict() for finding in self.findings],
         }
 
     def lines(self) -> Iterator[str]:
         """Yield lines for people, with what the printed tables leave out."""
+        yield from self._describe_sources()
         for t in self.tables:
             if t.activity and t.activity.span:
                 yield f"{t.checked.table}: {_describe_activity(t.activity)}"
@@ -130,9 +140,32 @@ class DataReport:
             yield f"Leak tests: {count} features on {tests.accounts} accounts at {instants} instants"
             yield from (f"Leak: {leak}" for leak in tests.leaks)
 
+    def _describe_sources(self) -> Iterator[str]:
+        """Yield the findings on sources, and the data's end where it is in the past."""
+        shown = f"{self.as_of:%Y-%m-%d}"
+        if not self.findings:
+            yield f"Sources as of {shown}: all as they always were"
+            return
+        yield f"Sources as of {shown}:"
+        yield from (f"  {finding.severity}: {finding}" for finding in self.findings)
+        ends = [t.checked.last for t in self.tables if t.activity and t.checked.last]
+        if all(finding.kind == "silent" for finding in self.findings) and len(self.findings) == len(ends):
+            end = max(ends).date() + timedelta(days=1)
+            yield f"All sources ended: to look from the data's end, add --as-of {end}"
 
-def build_data_report(history: History, settings: Settings, leak_tests: LeakTestResult | None = None) -> DataReport:
-    """Build the report on a company whose tables were validated."""
+
+def build_data_report(
+    history: History, settings: Settings, leak_tests: LeakTestResult | None = None, *, as_of: datetime | None = None
+) -> DataReport:
+    """Build the report on a company whose tables were validated.
+
+    Args:
+        history: Its history.
+        settings: Its settings.
+        leak_tests: Their result.
+        as_of: The instant at which the sources should be up to date; by default now.
+    """
+    as_of = as_of or datetime.now(UTC)
     return DataReport(
         company=settings.company.name,
         tables=tuple(_build_table_report(history, settings, c) for c in history.checked),
@@ -143,6 +176,8 @@ def build_data_report(history: History, settings: Settings, leak_tests: LeakTest
         catalog=history.catalog.version,
         own=tuple(f.name for f in history.catalog.custom_features),
         leak_tests=leak_tests,
+        as_of=as_of,
+        findings=check_sources(settings, history, as_of=as_of),
     )
 
 

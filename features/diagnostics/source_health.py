@@ -60,8 +60,8 @@ class TableSilence:
         allowed = max(LEAST_DAYS + self.lag, watched)
         if self.days <= watched:
             return None
-        usual = f"in {format_span(self.past)} never silent for more than {self.longest}"
-        text = f"last event {self.last}, silent for {format_days(self.days)}; {usual}"
+        usual = f"never silent for {f'more than {self.longest}' if self.longest else 'a whole day'}"
+        text = f"last event {self.last}, silent for {format_days(self.days)}; in {format_span(self.past)} {usual}"
         is_certain = self.rate * self.days >= _LEAST_MISSING or self.days > _FAR_LONGER * allowed
         severity: Severity = "hold" if self.days > allowed and is_certain else "watch"
         figures = {"days": self.days, "longest": self.longest, "allowed": allowed}
@@ -107,7 +107,7 @@ def check_source(profile: SourceProfile | None, silence: TableSilence, lag: int)
         last=profile.date_of(profile.newest - profile.first),
         longest=profile.longest,
         lag=lag,
-        past=len(profile.rows),
+        past=profile.newest - profile.first + 1,
         rate=float(profile.rows[: profile.newest - profile.first + 1][-56:].mean()),
     ).finding
     if quiet and not any(finding.kind == "ids" for finding in findings):

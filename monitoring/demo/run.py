@@ -113,7 +113,7 @@ class _Demo:
         """Write the sample company's tables, check them, and build a snapshot."""
         self.title("Make sample data, then read and check it as the company's TOML file says")
         self._call("features", "sample", *story.sample)
-        self._call("features", "check", "--config", self._config)
+        self._call("features", "check", "--as-of", story.now, "--config", self._config)
         self._call("features", "build", "--as-of", story.now, "--out", f"{_FOLDER}/snapshots.parquet", with_config=True)
         self.places.append(("the data report, a page", f"var/{self.company}/check.html"))
         self.places.append(("one snapshot of every account", f"{_FOLDER}/snapshots.parquet"))
