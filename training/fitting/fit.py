@@ -93,7 +93,7 @@ def fit(  # noqa: PLR0913  # all but the first two named
     """
     until = find_data_until(history, settings, as_of)
     cutoffs = list_cutoffs(history, settings, until)
-    plans = {name: _build_plans(settings, target, cutoffs, until) for name, target in settings.targets.items()}
+    plans = {name: build_plans(settings, target, cutoffs, until) for name, target in settings.targets.items()}
     fitted = {}
     progress(f"snapshots at {len(cutoffs)} cutoffs")
     for name, plan in plans.items():
@@ -161,9 +161,14 @@ def _build_untrained_model(history: History, settings: Settings, name: str, **kn
     )
 
 
-def _build_plans(
+def build_plans(
     settings: Settings, target: Churn | Upsell, cutoffs: tuple[datetime, ...], until: datetime
 ) -> dict[int, time_splits.TimePlan]:
+    """Build the plan of each horizon of a target, ascending; the tests of all begin at one instant.
+
+    Raises:
+        LabelError: Too short a history.
+    """
     horizons = sorted(set(target.horizons))
     longest = compute_days_needed(target, horizons[-1])
     start = time_splits.find_test_start(settings.training, cutoffs, longest=longest, data_until=until)

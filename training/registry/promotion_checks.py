@@ -94,6 +94,19 @@ def write_evidence(model: Model, figures: Mapping[str, Evaluation | Insufficient
     scores.to_parquet(folder / _PARITY, index=False)
 
 
+def read_evidence(folder: Path) -> dict[str, Any]:
+    """Read the figures that were written beside a saved model, by target and horizon, such as churn_90d.
+
+    Raises:
+        RegistryError: There are none, since an older version trained it.
+    """
+    try:
+        figures: dict[str, Any] = json.loads((folder / _FIGURES).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RegistryError("its folder has no figures: it is of an older version, train again") from error
+    return figures
+
+
 def run_checks(
     settings: Settings, candidates: Mapping[str, Path], present: Mapping[str, Promotion]
 ) -> dict[str, tuple[PromotionCheck, ...]]:
@@ -136,13 +149,9 @@ def check_candidate(folder: Path, model: Model, comparison: ChampionComparison) 
         comparison: With the champion.
     """
     try:
-        figures = json.loads((folder / _FIGURES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return (
-            PromotionCheck(
-                "verdict", passed=False, explanation="its folder has no figures: it is of an older version, train again"
-            ),
-        )
+        figures = read_evidence(folder)
+    except RegistryError as error:
+        return (PromotionCheck("verdict", passed=False, explanation=error.problem),)
     return (
         _check_verdict(figures),
         _check_champion(comparison),

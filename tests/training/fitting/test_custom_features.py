@@ -26,7 +26,7 @@ def test_an_own_feature_is_a_column_of_the_model_and_its_definition_is_in_the_mo
     with History.open(settings) as history:
         until = dataset.find_data_until(history, settings)
         cutoffs = dataset.list_cutoffs(history, settings, until)
-        plans = fit._build_plans(settings, settings.churn, cutoffs, until)
+        plans = fit.build_plans(settings, settings.churn, cutoffs, until)
         data = dict(dataset.load_datasets(history, settings, cutoffs, until))["churn"]
         plans = {30: plans[30]}
         fitted = fit.fit_target(history, settings, "churn", data, plans, progress=lambda _: None)

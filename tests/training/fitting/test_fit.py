@@ -87,7 +87,7 @@ def test_a_short_horizon_does_not_learn_from_the_test_of_a_long_one(slim):
     until = datetime(2024, 4, 1, tzinfo=UTC)
     target = Churn(cohort=Cohort(kind="lifetime"), label=ChurnLabel(kind="lapse", grace_days=14), horizons=(30, 150))
     found = list_cutoffs(settings.training, all_began=datetime(2022, 1, 1, tzinfo=UTC), data_until=until)
-    plans = fit._build_plans(settings, target, found, until)
+    plans = fit.build_plans(settings, target, found, until)
     assert plans[30].days == 44
     # April 2022 to November 2023 are mature for 150 days: 20, of which the test is a quarter.
     assert len(plans[150].test) == 5
