@@ -72,7 +72,7 @@ def usage_breadth(at: FeatureContext, w: int) -> Any:
     family="depth",
     says="{value:.1f} usage events per user in {w} days",
     missing=_RARE,
-    play="train_users",
+    play="revive_usage",
 )
 def usage_per_user(at: FeatureContext, w: int) -> Any:
     """Usage events for each user seen in the last {w} days."""
@@ -85,7 +85,7 @@ def usage_per_user(at: FeatureContext, w: int) -> Any:
     family="depth",
     says="{value:,.1f} usage events on each active day of {w} days",
     missing=_RARE,
-    play="train_users",
+    play="revive_usage",
 )
 def usage_per_active_day(at: FeatureContext, w: int) -> Any:
     """Usage events for each active day of the last {w}."""
@@ -98,7 +98,7 @@ def usage_per_active_day(at: FeatureContext, w: int) -> Any:
     family="depth",
     says="{value:,.1f} hours of use per user in {w} days",
     missing="no users in the window",
-    play="train_users",
+    play="revive_usage",
 )
 def hours_per_user(at: FeatureContext, w: int) -> Any:
     """Hours of use for each user seen in the last {w} days."""

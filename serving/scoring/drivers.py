@@ -24,6 +24,8 @@ Indices = npt.NDArray[np.intp]
 
 # Causes, and beside them what says when or in what circumstances.
 MOST, MOST_CONTEXT = 3, 1
+# A cause with less than this share of what moved the score is no reason to name.
+_LEAST_SHARE = 0.05
 _PURCHASES, _RENEWAL, _CONTEXT = "purchases", "renewal", "context"
 # Facts of these streams are invoices: under a contract term they tell of billing, not of the customer.
 _INVOICES = frozenset({PURCHASES.name, ORDERS.name})
@@ -102,8 +104,9 @@ def find_drivers(model: Model, rows: PreparedSnapshots, scores: Floats, horizon:
 
 def _choose(order: Indices, sums: Floats, groups: Sequence[_Group]) -> list[int]:
     """Return the groups that one row's drivers come from, causes first."""
+    least = _LEAST_SHARE * sums[sums > 0].sum()
     positive = [int(k) for k in order if sums[k] > 0]
-    causes = [k for k in positive if groups[k].is_cause][:MOST]
+    causes = [k for k in positive if groups[k].is_cause and sums[k] >= least][:MOST]
     return causes + [k for k in positive if not groups[k].is_cause][:MOST_CONTEXT]
 
 

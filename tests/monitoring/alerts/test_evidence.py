@@ -1,0 +1,78 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from features.settings.load import load_settings
+from features.sources.history import History
+from monitoring.alerts.evidence import find_evidence
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+TOML = """
+company.name = "Harbour"
+paths = {{ var = "{folder}/var" }}
+sources.accounts.path = "accounts.csv"
+sources.tickets.path = "tickets.csv"
+sources.usage.path = "usage.csv"
+sources.purchases.path = "purchases.csv"
+tables.accounts = {{ source = "accounts", columns = {{ account_id = "id", created_at = "created" }} }}
+churn.cohort.kind = "active"
+churn.label.kind = "no_purchase"
+[tables.tickets]
+source = "tickets"
+columns = {{ ticket_id = "ticket", account_id = "id", opened_at = "opened", first_response_at = "answered", \
+resolved_at = "resolved", priority = "priority", topic = "topic", csat = "csat" }}
+[tables.usage]
+source = "usage"
+columns = {{ account_id = "id", used_at = "at", count = "count" }}
+[tables.purchases]
+source = "purchases"
+columns = {{ account_id = "id", purchased_at = "at", amount = "amount" }}
+"""
+TICKETS = """ticket,id,opened,answered,resolved,priority,topic,csat
+1,O'Neil,2024-05-20,2024-05-21,,high,price,
+2,O'Neil,2024-05-10,,,normal,,
+3,O'Neil,2024-05-02,,2024-06-01,urgent,outage,1
+4,O'Neil,2024-03-01,2024-03-01,2024-03-03,low,,3
+5,O'Neil,2024-06-01,,,urgent,later,
+6,quiet,2024-01-01,2024-01-02,2024-01-03,low,,
+"""
+
+
+@pytest.fixture
+def history(tmp_path: Path):
+    (tmp_path / "garrison.toml").write_text(TOML.format(folder=tmp_path))
+    (tmp_path / "accounts.csv").write_text("id,created\nO'Neil,2023-01-01\nquiet,2023-01-01\nnew,2023-01-01\n")
+    (tmp_path / "tickets.csv").write_text(TICKETS)
+    (tmp_path / "usage.csv").write_text(
+        "id,at,count\nO'Neil,2024-05-31,5\nO'Neil,2024-05-03,2\nO'Neil,2024-02-01,9\nO'Neil,2024-06-01,50\n"
+    )
+    (tmp_path / "purchases.csv").write_text(
+        "id,at,amount\nO'Neil,2024-04-06,10\nO'Neil,2024-06-01,10\nO'Neil,2024-05-01,-4\n"
+    )
+    with History.open(load_settings(tmp_path / "garrison.toml")) as opened:
+        yield opened
+
+
+def test_a_letters_facts_are_dated_urgent_ones_first_and_none_is_of_later(history):
+    found = find_evidence(history, ["O'Neil", "quiet", "new"], NOW)
+    assert found == {
+        "O'Neil": (
+            "Usage events in each 30 days since 4 December 2023: 0, 9, 0, 0, 0, 7",
+            "Urgent ticket about outage without an answer since 2 May 2024",
+            "High ticket about price open since 20 May 2024",
+            "Last rating: 3, for a ticket resolved on 3 March 2024",
+            "Last invoice or order: 6 April 2024",
+        )
+    }
+
+
+def test_a_day_later_what_came_meanwhile_is_seen(history):
+    lines = find_evidence(history, ["O'Neil"], datetime(2024, 6, 2, tzinfo=UTC))["O'Neil"]
+    assert "0, 9, 0, 0, 0, 57" in lines[0]
+    assert lines[1:4] == (
+        "Urgent ticket about later without an answer since 1 June 2024",
+        "High ticket about price open since 20 May 2024",
+        "Last rating: 1, for a ticket resolved on 1 June 2024",
+    )
+    assert find_evidence(history, [], NOW) == {}
