@@ -73,6 +73,29 @@ def test_the_variation_of_usage_is_the_standard_deviation_over_the_mean_of_whole
     assert nothing(young["idle_weeks_84d"])
 
 
+def test_spend_is_held_against_the_accounts_own_earlier_windows(one):
+    # Weeks 0 to 11, the latest first; 4 weeks a window, so 8 earlier ones, each a week further back.
+    weeks = [10, 0, 0, 0, 0, 40, 0, 0, 0, 0, 0, 90]
+    found = one(purchases=[row for i, money in enumerate(weeks) if money for row in bought(7 * i + 3, amount=money)])
+    earlier = [sum(weeks[i : i + 4]) for i in range(1, 9)]
+    assert earlier == [0, 40, 40, 40, 40, 0, 0, 90]
+    assert found["windows_with_more_28d"] == pytest.approx((5 + 0.2) / 9)
+    assert found["windows_without_spend_28d"] == pytest.approx((3 + 0.3) / 9)
+    assert found["spend_against_highest_28d"] == pytest.approx(11 / 91)
+    assert found["spend_against_own_mean_28d"] == pytest.approx(11 / (250 / 8 + 1))
+    assert found["spend_against_typical_28d"] == pytest.approx(11 / (np.mean(np.sqrt(earlier)) ** 2 + 1))
+
+
+def test_windows_before_the_first_order_are_not_counted(one):
+    young = one(purchases=bought(40, 3))
+    # Three have their middle, 21, 28 and 35 days ago, after the first order; the first of them ended before it.
+    assert young["windows_without_spend_28d"] == pytest.approx((1 + 0.3) / 4)
+    assert young["windows_with_more_28d"] == pytest.approx(0.2 / 4)
+    new = one(purchases=bought(3))
+    assert new["windows_with_more_90d"] == 0.2
+    assert new["spend_against_highest_90d"] == 101
+
+
 def test_usage_is_held_against_its_best_30_days_of_the_year_and_the_year_before(one):
     found = one(usage=uses(10, count=30) + uses(100, count=120) + uses(361, count=999) + uses(380, count=90))
     assert found["usage_against_peak_360d"] == 0.25
