@@ -1,4 +1,4 @@
-"""Finds the rows that one horizon is learned from: those with labels in each part of the plan, and the latest cohort."""
+"""Finds the rows that one horizon is learned from: those with labels in each part of the plan; the latest cohort."""
 
 from __future__ import annotations
 

@@ -36,6 +36,9 @@ PARAMETERS = {
 _FEATURES_A_TREE = 32
 # A fixed number: stopping by a later period's loss mistakes a season's base rate for overfitting.
 TREES = 150
+# Where they are worth it, see `enrich_hyperparameters`.
+_RICH_TREES, _RICH_LEAVES = 300, 15
+_LEAST_GAIN = 0.005  # share of the gain of all
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,23 @@ def build_hyperparameters(features: int, *, seed: int) -> Hyperparameters:
     """Return the default hyperparameters for a matrix of so many columns."""
     fraction = min(1.0, max(0.1, _FEATURES_A_TREE / max(features, 1)))
     return Hyperparameters(PARAMETERS | {"feature_fraction": fraction, "seed": seed})
+
+
+def enrich_hyperparameters(plain: Hyperparameters, gains: np.ndarray) -> Hyperparameters:
+    """Return hyperparameters for data with more in them: larger and more trees, of the features that matter alone.
+
+    Args:
+        plain: Of a booster trained already.
+        gains: (features,) what each gained in it.
+    """
+    matters = gains >= _LEAST_GAIN * gains.sum()
+    richer = {
+        "num_leaves": _RICH_LEAVES,
+        "feature_fraction": min(1.0, _FEATURES_A_TREE / max(1, int(matters.sum()))),
+        # A feature whose gain counts nothing is never split by.
+        "feature_contri": matters.astype(float).tolist(),
+    }
+    return replace(plain, parameters={**plain.parameters, **richer}, trees=_RICH_TREES)
 
 
 def build_target_hyperparameters(settings: Settings, target: Churn | Upsell, model: Model) -> Hyperparameters:

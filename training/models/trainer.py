@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from training.models import calibration, linear
 from training.models.base_rates import BaseRates
 from training.models.calibration import Calibrator, Fold
-from training.models.hyperparameters import Hyperparameters, build_hyperparameters
+from training.models.hyperparameters import Hyperparameters, build_hyperparameters, enrich_hyperparameters
 from training.models.level import fit_level
 from training.models.linear import LinearModel
 from training.models.matrix import Callbacks, Matrix
@@ -22,6 +22,7 @@ from training.models.offsets import TermCells, compute_cutoff_offsets, fit_term_
 
 _FEW_ROWS = 100_000
 _CALIBRATION_SHARE = 0.25
+_CLEARLY = 0.02  # of the log-loss, by which richer hyperparameters must be better
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Trainer:
         self._answers, self._coded = labels, list(categorical)
         self._cutoffs, self._terms = cutoffs, terms
         # Few rows are learned faster by one thread than by several that wait for each other at every leaf.
-        self._parameters = {**hyperparameters.parameters, "num_threads": 1 if len(matrix) < _FEW_ROWS else 0}
-        self._trees = hyperparameters.trees
+        self._threads = 1 if len(matrix) < _FEW_ROWS else 0
+        self._hyperparameters = hyperparameters
 
     def train_horizon(self, horizon: int, rows: HorizonRows, *, reach: int) -> HorizonModel:
         """Train the deployed model of one horizon on all of `rows.train`, calibrated on later rows than others.
@@ -92,7 +93,7 @@ class Trainer:
             reach: Days from `as_of` to the horizon's end.
         """
         # Judged on later months than it learned from: how far which part's log-odds can be believed.
-        folds = [self._predict_fold(early, late, reach) for early, late in rows.folds]
+        hyperparameters, folds = self._predict_folds(rows, reach)
         weight = calibration.choose_linear_weight(folds)
         log_odds, labels, groups = (
             np.concatenate(parts) for parts in zip(*((f.blend(weight), f.labels, f.groups) for f in folds), strict=True)
@@ -105,7 +106,7 @@ class Trainer:
         cells = self._fit_cells(rows.train, reach)
         model = HorizonModel(
             horizon=horizon,
-            text=self.train_booster(rows.train, cells=cells).model_to_string(),
+            text=self.train_booster(rows.train, cells=cells, hyperparameters=hyperparameters).model_to_string(),
             calibrator=calibrator,
             base_rate=float(self._answers[rows.train].mean()),
             quantiles=compute_quantiles(calibrator_of_early(latest)),
@@ -116,15 +117,28 @@ class Trainer:
         return self._set_level(model, rows)
 
     def train_booster(
-        self, row_indices: np.ndarray, callbacks: Callbacks = None, *, cells: TermCells | None = None
+        self,
+        row_indices: np.ndarray,
+        callbacks: Callbacks = None,
+        *,
+        cells: TermCells | None = None,
+        hyperparameters: Hyperparameters | None = None,
     ) -> lgb.Booster:
-        """Train a booster on the rows at these indices, from the offsets of their cutoffs and terms on."""
+        """Train a booster on the rows at these indices, from the offsets of their cutoffs and terms on.
+
+        Args:
+            row_indices: (k,).
+            callbacks: Called after each tree.
+            cells: Of the terms.
+            hyperparameters: By default the trainer's.
+        """
+        chosen = hyperparameters or self._hyperparameters
         return self.matrix.train_booster(
             self._answers,
             row_indices,
             categorical=self._coded,
-            parameters=self._parameters,
-            trees=self._trees,
+            parameters={**chosen.parameters, "num_threads": self._threads},
+            trees=chosen.trees,
             offsets=self._compute_offsets(row_indices, cells),
             callbacks=callbacks,
         )
@@ -133,10 +147,28 @@ class Trainer:
         """Return a booster's log-odds of the rows at these indices, (k,)."""
         return self.matrix.apply(partial(booster.predict, raw_score=True), row_indices)
 
-    def _predict_fold(self, early: np.ndarray, late: np.ndarray, reach: int) -> Fold:
-        """Return log-odds of the late rows by trees and by the additive part, both trained on the early ones."""
+    def _predict_folds(self, rows: HorizonRows, reach: int) -> tuple[Hyperparameters, list[Fold]]:
+        """Return the richer hyperparameters if they are clearly better on the latest fold; and all folds with them."""
+        early, late = rows.folds[0]
         cells = self._fit_cells(early, reach)
-        trees = self.predict_raw(self.train_booster(early, cells=cells), late)
+        booster = self.train_booster(early, cells=cells)
+        chosen, latest = self._hyperparameters, self._predict_fold(booster, early, late, cells)
+        if len(early) < _FEW_ROWS:
+            richer = enrich_hyperparameters(chosen, booster.feature_importance("gain"))
+            trees = self.train_booster(early, cells=cells, hyperparameters=richer)
+            rich = replace(latest, trees=latest.trees + self.predict_raw(trees, late) - self.predict_raw(booster, late))
+            if _compute_loss(rich) <= (1 - _CLEARLY) * _compute_loss(latest):
+                chosen, latest = richer, rich
+        folds = [latest]
+        for earlier, later in rows.folds[1:]:
+            cells = self._fit_cells(earlier, reach)
+            booster = self.train_booster(earlier, cells=cells, hyperparameters=chosen)
+            folds.append(self._predict_fold(booster, earlier, later, cells))
+        return chosen, folds
+
+    def _predict_fold(self, booster: lgb.Booster, early: np.ndarray, late: np.ndarray, cells: TermCells | None) -> Fold:
+        """Return log-odds of the late rows by trees and by the additive part, both trained on the early ones."""
+        trees = self.predict_raw(booster, late)
         additive = self.matrix.apply(self._fit_linear(early, cells).log_odds, late)
         start = self.matrix.apply(cells.log_odds, late) if cells else 0.0
         groups = np.full(len(late), late[0]) if self._cutoffs is None else self._cutoffs.days[late]
@@ -148,7 +180,7 @@ class Trainer:
             self.matrix[some],
             self._answers[some],
             categorical=self._coded,
-            directions=self._parameters.get("monotone_constraints", ()),
+            directions=self._hyperparameters.parameters.get("monotone_constraints", ()),
             offsets=self._compute_offsets(some, cells),
         )
 
@@ -181,6 +213,11 @@ class Trainer:
         log_odds = self.matrix.apply(model.log_odds, late)
         calibrator = calibration.recentre(model.calibrator, log_odds, float(self._answers[late].mean()))
         return replace(model, calibrator=calibrator)
+
+
+def _compute_loss(fold: Fold) -> float:
+    """Return the log-loss of a fold's blended log-odds, calibrated on itself."""
+    return -calibration.compute_likelihood(fold.blend(calibration.choose_linear_weight([fold])), fold.labels)
 
 
 def fit_undated(
