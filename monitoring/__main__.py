@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,41 +24,91 @@ def alert(
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
-    """Open, continue and close episodes from the stored scores; messages go to the outbox."""
-    from features.engine import snapshots
+    """Judge the stored scores; unless they are held, open, continue and close episodes, with messages in the outbox."""
     from features.sources.history import History
     from features.state import database
     from monitoring import cli_output
     from monitoring.alerts import lifecycle, queries, routing
     from monitoring.gate import check
+    from monitoring.notifications import held_run
     from training.registry import promotion_log
 
     settings = load_settings(config)
     champions = promotion_log.load_champions(settings)
     limits = queries.find_thresholds(champions, settings)
-    with closing(database.open(settings)) as state:
-        scored = queries.find_scored_as_of(state, as_of, settings.alert_horizon)
-        with History.open(settings) as history:
-            gate = check.check_gate(settings, history, model=champions[queries.TARGET], scored=scored, as_of=as_of)
-            if gate.state == "closed":
-                hint = "Bring the data up to date and score again"
-                if as_of is None:
-                    hint += (
-                        f", or give --as-of {snapshots.find_latest_as_of(history):%Y-%m-%d} to look from the data's end"
-                    )
-                raise GarrisonError("no alerts may go out now", found="; ".join(gate.reasons), hint=hint)
-            run = lifecycle.run(
-                settings,
-                state,
-                limits=limits,
-                contacts=lambda accounts: routing.read_contacts(history, accounts),
-                as_of=scored,
-                dry_run=dry_run,
-            )
+    with closing(database.open(settings)) as state, History.open(settings) as history:
+        scored, until = queries.find_scored_as_of(state, as_of, settings.alert_horizon), as_of or datetime.now(UTC)
+        judged = check.check_gate(
+            settings, history, state, models=champions, scored=scored, until=until, dry_run=dry_run
+        )
+        print(*judged.lines(), sep="\n")
+        if not judged.is_accepted:
+            if not (dry_run or judged.is_discarded):
+                print(held_run.write_held_message(settings, state, judged.verdict))
+            write_json(json, {"verdict": judged.as_dict(), "dry_run": dry_run})
+            hint = "Score again" if judged.is_discarded else judged.verdict.advice
+            raise GarrisonError("no alerts may go out now", found=judged.obstacle, hint=hint)
+        run = lifecycle.run(
+            settings,
+            state,
+            limits=limits,
+            contacts=lambda accounts: routing.read_contacts(history, accounts),
+            as_of=scored,
+            note=judged.note,
+            dry_run=dry_run,
+        )
     print(*cli_output.format_alerts(run, dry_run=dry_run), sep="\n")
     if run.opened:
         cli.print_table(cli_output.tabulate_alerts(run, currency=settings.company.currency))
-    write_json(json, cli_output.build_alerts_json(run, dry_run=dry_run))
+    write_json(json, cli_output.build_alerts_json(run, dry_run=dry_run) | {"verdict": judged.as_dict()})
+
+
+RunName = Annotated[str, typer.Argument(help="The run's id, the beginning of it, or latest.")]
+Why = Annotated[str, typer.Option("--reason", help="What was found; it is logged with your name.")]
+
+
+@app.command()
+def release(run: RunName, reason: Why, config: Config = CONFIG, json: Json = None) -> None:
+    """Let alerts and deliveries go out on a held run, for the reasons that it is held for now."""
+    _decide(run, "released", reason, config, json)
+
+
+@app.command()
+def discard(run: RunName, reason: Why, config: Config = CONFIG, json: Json = None) -> None:
+    """Let no alerts go out on a run, and compare no later run with it."""
+    _decide(run, "discarded", reason, config, json)
+
+
+def _decide(run: str, choice: Literal["released", "discarded"], reason: str, config: Path, json: Path | None) -> None:
+    from features.state import database
+    from serving.gate import verdict_store
+
+    with closing(database.open(load_settings(config))) as state:
+        verdict = verdict_store.find_run(state, run)
+        decision = verdict_store.write_decision(state, verdict, choice, reason=reason)
+        judged = verdict_store.look_up_decision(state, verdict)
+    print(f"Run {verdict.name} as of {verdict.as_of:%Y-%m-%d} is {decision}")
+    write_json(json, judged.as_dict())
+
+
+@app.command()
+def verdicts(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 20,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """List the judged runs, newest first: verdict, reasons, and what people decided."""
+    from features.state import database
+    from monitoring import cli_output
+    from serving.gate import verdict_store
+
+    with closing(database.open(load_settings(config))) as state:
+        runs = verdict_store.read_history(state, limit=limit)
+    if runs:
+        cli.print_table(cli_output.tabulate_verdicts(runs))
+    else:
+        print("No run has been judged yet: `python -m serving score` judges each.")
+    write_json(json, {"runs": [judged.as_dict() for judged in runs]})
 
 
 @app.command()
@@ -126,7 +176,7 @@ def mailbox(
 
 @app.command()
 def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> None:
-    """Compare the newest snapshot with the training snapshots: a verdict and a page."""
+    """Compare the newest snapshot with the training rows: ok, watch or hold, and a page. Exit status 1 for hold."""
     from monitoring.drift import drift_report
 
     with cli.show_spinner("comparing") as say:
@@ -134,6 +184,8 @@ def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> Non
         result = drift_report.run(load_settings(config), as_of=as_of)
     print(*result.lines(), sep="\n")
     write_json(json, result.as_dict())
+    if result.state == "hold":
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -150,6 +202,75 @@ def performance(config: Config = CONFIG, json: Json = None) -> None:
     print(*tables.format_summary(result), sep="\n")
     print(f"The page: {page.write_performance_page(settings, result)}")
     write_json(json, result.as_dict())
+
+
+@app.command(name="post-mortem")
+def post_mortem(
+    month: Annotated[
+        datetime | None,
+        typer.Option(parser=cli.parse_month, metavar="YYYY-MM", help="By default the last month that is known."),
+    ] = None,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Explain every account that left in a month without its owner being warned: what was known, and the cause."""
+    from monitoring.performance import post_mortem as explanations
+
+    with cli.show_spinner("reading") as say:
+        say("who left, and what was known")
+        result = explanations.run(load_settings(config), month=month)
+    print(*result.lines(), sep="\n")
+    if result.unannounced:
+        cli.print_table(result.tabulate())
+    write_json(json, result.as_dict())
+
+
+@app.command()
+def stability(
+    as_of: AsOf = None,
+    runs: Annotated[int, typer.Option(min=2, help="The newest runs to look at.")] = 12,
+    reseed: Annotated[
+        int | None, typer.Option(min=2, metavar="MODELS", help="Also train so many models that differ by their seed.")
+    ] = None,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Measure from run to run how many accounts flip in and out of risk, and how much of the top list stays."""
+    from monitoring.performance import reseeding
+    from monitoring.performance import stability as measures
+
+    settings, reseeded = load_settings(config), None
+    with cli.show_spinner("reading") as say:
+        if reseed:
+            reseeded = reseeding.compare_seeds(settings, reseeding.fit_other_seeds(settings, reseed, progress=say))
+        say("the scores of each run")
+        result = measures.run(settings, as_of=as_of, runs=runs, reseeded=reseeded)
+    print(*result.lines(), sep="\n")
+    write_json(json, result.as_dict())
+
+
+@app.command(name="retrain-check")
+def retrain_check(
+    act: Annotated[
+        bool, typer.Option("--act", help="If anything speaks for it, train a challenger and compare; never promote.")
+    ] = False,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Propose to train again, with the reasons: drift, performance, calibration, new labels."""
+    from monitoring.performance import challenger, retraining
+
+    settings = load_settings(config)
+    with cli.show_spinner("reading") as say:
+        say("drift, performance and labels")
+        proposal = retraining.run(settings)
+    print(*proposal.lines(), sep="\n", flush=True)
+    trained = challenger.train_challenger(settings) if act and proposal.is_proposed else None
+    if trained:
+        print(*trained.lines(), sep="\n")
+    elif act:
+        print("Nothing speaks for it, so no challenger was trained. To train one: python -m training fit")
+    write_json(json, proposal.as_dict() | {"challenger": trained.as_dict() if trained else None})
 
 
 @app.command()

@@ -19,6 +19,7 @@ from monitoring.alerts.message import to_safe_line
 from monitoring.alerts.queries import format_instant
 from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD, Contact
 from monitoring.notifications.outbox import FAILED, UNCERTAIN, Delivery
+from serving.gate.verdict_store import JudgedRun
 
 # Accounts that the table in the terminal shows; JSON has all.
 _SHOWN = 20
@@ -102,6 +103,17 @@ def build_alerts_json(run: AlertRun, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
+def tabulate_verdicts(runs: Sequence[JudgedRun]) -> Table:
+    """Build the table of judged runs, a row each."""
+    rows = table("as of", "run", "verdict", "decision", "reasons")
+    for judged in runs:
+        verdict = judged.verdict
+        reasons = "\n".join(f"{reason.state}: {to_safe_line(str(reason), 300)}" for reason in verdict.reasons)
+        decision = to_safe_line(str(judged.decision)) if judged.decision else ""
+        rows.add_row(format_instant(to_micros(verdict.as_of)), verdict.name, verdict.state, decision, reasons)
+    return rows
+
+
 def format_delivery(delivery: Delivery) -> Iterator[str]:
     """Yield the lines that sum up a delivery, and the messages that need a person's attention."""
     if delivery.busy:
@@ -115,7 +127,8 @@ def format_delivery(delivery: Delivery) -> Iterator[str]:
         f"{len(delivery.needs_attention):,} need attention."
     )
     for message in delivery.needs_attention:
-        yield f"  {message.state}: {message.id}, account {to_safe_line(message.account_id)}: {message.reason}"
+        about = f"account {to_safe_line(message.account_id)}" if message.account_id else f"run {message.run}"
+        yield f"  {message.state}: {message.id}, {about}: {message.reason}"
         yield f"    {to_safe_line(message.subject)}"
         yield f"    {_ADVICE[message.state].format(id=message.id)}"
 

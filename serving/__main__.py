@@ -74,12 +74,9 @@ def score(
         print("\n".join(delivery.lines()))
         delivery.raise_for_failures()
     elif to is not None:
-        verdict = batch.judged.verdict
-        raise DeliveryError(
-            f"nothing was delivered to {hide_password(to)}",
-            found=f"the run {verdict.name} is held for {verdict.cause}",
-            hint=verdict.advice,
-        )
+        judged = batch.judged
+        problem = f"nothing was delivered to {hide_password(to)}"
+        raise DeliveryError(problem, found=judged.obstacle, hint=judged.verdict.advice)
 
 
 @app.command(name="fields")

@@ -114,6 +114,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     limits: Thresholds,
     contacts: Contacts,
     as_of: datetime | None = None,
+    note: str = "",
     dry_run: bool = False,
 ) -> AlertRun:
     """Open, continue and close episodes from the scores at `as_of`, and put new messages into the outbox.
@@ -127,6 +128,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
         limits: Of the model that gave the scores.
         contacts: Returns the names and owners of accounts.
         as_of: Of the scores; by default the newest.
+        note: What owners should know about the data behind these scores; "" where all is well.
         dry_run: Write nothing.
 
     Raises:
@@ -158,12 +160,12 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     outcome = AlertRun(from_micros(at), horizon, limits, alert_state.considered, opened, continued, closed, lead=lead)
     if dry_run:
         return outcome
-    risks = [_build_risk(settings, o, outcome, before) for o in opened]
+    risks = [_build_risk(settings, o, outcome, before, note) for o in opened]
     return _write(store, outcome, risks)
 
 
 def _build_risk(
-    settings: Settings, opened: OpenedEpisode, outcome: AlertRun, before: Mapping[str, EarlierScore]
+    settings: Settings, opened: OpenedEpisode, outcome: AlertRun, before: Mapping[str, EarlierScore], note: str
 ) -> AccountRisk:
     score = opened.score
     return AccountRisk(
@@ -179,6 +181,7 @@ def _build_risk(
         model=outcome.thresholds.model,
         sources=score.sources,
         episode=opened.episode,
+        note=note,
     )
 
 

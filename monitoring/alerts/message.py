@@ -42,6 +42,7 @@ class AccountRisk:
         model: Version of the model that gave the score.
         sources: Event tables that the score was made from.
         episode: Id of the episode.
+        note: What to know about the data behind the score, in one line; "" where all is well.
     """
 
     account_id: str
@@ -56,6 +57,7 @@ class AccountRisk:
     model: str
     sources: str
     episode: str
+    note: str = ""
 
 
 def to_safe_line(text: str, most: int = 100) -> str:
@@ -97,12 +99,18 @@ def write_body(risk: AccountRisk) -> str:
         f"Next step: {play.title}",
         *textwrap.wrap(play.step, 76, initial_indent="  ", subsequent_indent="  "),
         "",
+        *_note(risk),
         "--",
         f"As of {risk.as_of.date()}, model {to_safe_line(risk.model)}, seen: {_sources(risk)}",
         f"Episode {risk.episode}",
         "You get no second message while this episode lasts.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _note(risk: AccountRisk) -> list[str]:
+    """Return the lines about the data behind the score, with an empty one after them; none where all is well."""
+    return [*textwrap.wrap(f"Note on the data: {to_safe_line(risk.note, 300)}", 76), ""] if risk.note else []
 
 
 def _name(risk: AccountRisk) -> str:

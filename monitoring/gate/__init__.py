@@ -1,5 +1,5 @@
 """Decide whether a scored run may be acted on.
 
-In: the ages of the sources and the drift verdict.
-Out: an open or a closed gate, with reasons.
+In: the stored scores, and what people decided.
+Out: the verdict on the run, stored, and the decision that holds for it.
 """

@@ -35,14 +35,16 @@ class BlockedMessage:
 
     Args:
         id: Its id.
-        account_id: The account that it is about.
+        account_id: The account that it is about; None for a message about a run.
+        run: The held run that it is about; None for a message about an account.
         state: failed, uncertain or undeliverable.
         reason: Why it is in that state.
         subject: Its subject, which names the account.
     """
 
     id: str
-    account_id: str
+    account_id: str | None
+    run: str | None
     state: str
     reason: str
     subject: str
@@ -70,7 +72,7 @@ class Delivery:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        keys = ("id", "account_id", "state", "reason")
+        keys = ("id", "account_id", "run", "state", "reason")
         stuck = [{key: getattr(message, key) for key in keys} for message in self.needs_attention]
         plain = {"sent": self.sent, "refused": self.refused, "waiting": self.waiting, "stuck": stuck}
         return {**plain, "withheld": self.withheld, "busy": self.busy}
@@ -176,8 +178,8 @@ def _summarize(store: Store, results: list[str], *, busy: bool) -> Delivery:
     """Count the messages by state, and read those that need attention."""
     states = sa.select(OUTBOX.c.state, sa.func.count().label("number")).group_by(OUTBOX.c.state)
     blocked = (
-        sa.select(OUTBOX.c.id, EPISODES.c.account_id, OUTBOX.c.state, OUTBOX.c.reason, OUTBOX.c.subject)
-        .join(EPISODES, EPISODES.c.id == OUTBOX.c.episode_id)
+        sa.select(OUTBOX.c.id, EPISODES.c.account_id, OUTBOX.c.run, OUTBOX.c.state, OUTBOX.c.reason, OUTBOX.c.subject)
+        .outerjoin(EPISODES, EPISODES.c.id == OUTBOX.c.episode_id)
         .where(OUTBOX.c.state.in_([FAILED, UNCERTAIN, UNDELIVERABLE]))
         .order_by(OUTBOX.c.state, OUTBOX.c.created_at, OUTBOX.c.position)
     )

@@ -121,7 +121,7 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
         with History.open(settings) as history:
             if to is not None:
                 destinations.check_capacity(to, history.count_rows())
-            as_of = as_of or snapshots.find_latest_as_of(history)
+            as_of = as_of or settings.company.data_until or snapshots.find_latest_as_of(history)
             scores = _score(settings, history, scorer, as_of, explain=explain, progress=progress)
             stored = _store(settings, state, history, scores, progress)
             progress("verdict")
@@ -159,8 +159,7 @@ def _judge(  # noqa: PLR0913  # all but the first three named
     """Judge the run, and store the verdict."""
     run = ScoredRun.from_table(scores)
     verdict = judge_run(settings, history, state=state, models=scorer.models, run=run, until=until)
-    verdict_store.write_verdict(state, verdict)
-    return verdict_store.look_up_decision(state, verdict)
+    return verdict_store.write_verdict(state, verdict)
 
 
 def _score(  # noqa: PLR0913  # all but the first three named

@@ -77,9 +77,30 @@ class JudgedRun:
         """Return whether the run may be acted on: it is not held, or it was released; and nobody discarded it."""
         return not self.is_discarded and (self.verdict.state != "hold" or self.decision is not None)
 
+    @property
+    def obstacle(self) -> str:
+        """Return why the run may not be acted on, in one line; "" where it may."""
+        if self.is_accepted:
+            return ""
+        if self.decision:
+            return f"run {self.verdict.name} was {self.decision}"
+        reasons = "; ".join(str(reason) for reason in self.verdict.reasons if reason.state == "hold")
+        return f"run {self.verdict.name} is held: {reasons}"
 
-def write_verdict(state: Store, verdict: RunVerdict) -> None:
-    """Store a verdict, in place of an earlier one on the same run."""
+    @property
+    def note(self) -> str:
+        """Return what a reader of an accepted run's scores should know, in one line; "" where all is well."""
+        if self.verdict.state == "hold" and self.decision:
+            return f"this run was held for {self.verdict.cause}, and {self.decision}"
+        return "; ".join(map(str, self.verdict.reasons))
+
+
+def write_verdict(state: Store, verdict: RunVerdict) -> JudgedRun:
+    """Store a verdict, in place of an earlier one on the same run, and return it with the decision that holds for it.
+
+    The newest decision on any run of the same `as_of` counts. A release holds for a run that was scored again too, as
+    long as nothing speaks against that one that was not known when the release was given; a discard is of one run.
+    """
     row = {
         "run": verdict.run,
         "as_of": to_micros(verdict.as_of),
@@ -93,6 +114,7 @@ def write_verdict(state: Store, verdict: RunVerdict) -> None:
     }
     with state.writing() as connection:
         upsert(connection, RUN_VERDICTS, [row])
+        return JudgedRun(verdict, _find_decision(connection, verdict))
 
 
 def read_history(state: Store, *, before: datetime | None = None, limit: int | None = None) -> tuple[JudgedRun, ...]:
@@ -112,11 +134,7 @@ def read_history(state: Store, *, before: datetime | None = None, limit: int | N
 
 
 def look_up_decision(state: Store, verdict: RunVerdict) -> JudgedRun:
-    """Return a verdict with the decision that holds for it.
-
-    The newest decision on any run of the same `as_of` counts. A release holds for a run that was scored again too, as
-    long as nothing speaks against that one that was not known when the release was given; a discard is of one run.
-    """
+    """Return a verdict with the decision that holds for it, as `write_verdict` does, and write nothing."""
     with state.reading() as connection:
         return JudgedRun(verdict, _find_decision(connection, verdict))
 

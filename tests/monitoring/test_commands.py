@@ -1,9 +1,7 @@
 """The commands as typed: what they print, write and end with."""
 
 import json
-from datetime import UTC, datetime, timedelta
 
-import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -113,39 +111,6 @@ def test_the_mailbox_command_takes_the_alerts(company, say, start, free_port):
     assert (company.folder / "mail" / "0001.eml").exists()
 
 
-def test_stale_data_wake_nobody(company, say):
-    company.promote()
-    company.score("2025-02-01", {"A": 0.7})
-    with pytest.raises(
-        GarrisonError, match=r"purchases is stale: its last event is of 2024-12-31, 32 days before"
-    ) as e:
-        say("alert", "--as-of", "2025-02-01")
-    assert "its longest silence before was 7 days" in str(e.value)
-    assert company.rows(EPISODES) == []
-
-
-def test_without_as_of_data_are_held_against_the_clock(company, say):
-    company.promote()
-    company.score("2025-01-01", {"A": 0.7})
-    with pytest.raises(GarrisonError, match=r"purchases is stale.*give --as-of 2025-01-01 to look from the data's end"):
-        say("alert")
-    today = datetime.now(UTC).date()
-    company.purchases([f"A,{today - timedelta(days=d)},10" for d in (20, 10, 1)])
-    company.score(today.isoformat(), {"A": 0.7})
-    assert "1 opened" in say("alert")
-
-
-def test_one_table_that_stopped_closes_the_gate_though_another_goes_on(company, say):
-    company.promote()
-    company.usage([f"A,{at:%Y-%m-%d}" for at in pd.date_range("2024-01-01", "2024-10-31")])
-    company.score("2025-01-01", {"A": 0.7})
-    with pytest.raises(GarrisonError, match="usage is stale: its last event is of 2024-10-31, 62 days") as caught:
-        say("alert", "--as-of", "2025-01-01")
-    assert "purchases" not in str(caught.value)
-    company.usage([f"A,{at:%Y-%m-%d}" for at in pd.date_range("2024-01-01", "2024-12-31")])
-    assert "1 opened" in say("alert", "--as-of", "2025-01-01")
-
-
 def test_columns_that_the_model_does_not_read_are_no_drift_and_close_no_gate(company, say):
     company.promote(rank_spend_90d=0.5, parent_tickets_90d=1.0)
     company.score(AT, {"A": 0.7})
@@ -161,7 +126,7 @@ def test_a_column_gone_that_the_model_reads_is_broken_and_closes_the_gate(compan
     out = say("drift", "--as-of", AT)
     assert "Broken: 1 thing is wrong" in out
     assert "seats: is not in the snapshot" in out
-    with pytest.raises(GarrisonError, match=r"the snapshot is broken: seats: is not in the snapshot.*Bring the data"):
+    with pytest.raises(GarrisonError, match=r"is held: seats: is not in the snapshot\. Repair the data"):
         say("alert", "--as-of", AT)
     assert company.rows(EPISODES) == []
 
