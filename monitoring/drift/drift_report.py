@@ -14,10 +14,14 @@ from features.core.errors import RegistryError
 from features.engine import snapshots
 from features.settings import Settings
 from features.sources.history import History
-from monitoring.drift.evidently import Scores, judge_drift, write_drift_page
-from monitoring.drift.verdict import Verdict
+from monitoring.drift.comparison import Scores, judge_drift
+from monitoring.drift.drift_page import name_drift_page, write_drift_page
+from monitoring.drift.growth import find_growing_columns
+from monitoring.drift.verdict import DriftVerdict
 from serving.gate.schema_checks import select_model_columns
+from serving.gate.verdict import STATES, State
 from serving.scoring.snapshot_store import StoredSnapshot
+from training.models.importance import compute_feature_weights
 from training.models.model import Model
 from training.registry import promotion_log
 
@@ -33,28 +37,34 @@ class DriftReport:
     """
 
     as_of: datetime
-    verdicts: Mapping[str, Verdict]
+    verdicts: Mapping[str, DriftVerdict]
     pages: Mapping[str, Path]
+
+    @property
+    def state(self) -> State:
+        """Return the worst state of all targets."""
+        return max((verdict.state for verdict in self.verdicts.values()), key=STATES.index, default="ok")
 
     def lines(self) -> Iterator[str]:
         """Yield the lines for the terminal."""
         for target, verdict in self.verdicts.items():
-            yield f"{target}, as of {self.as_of:%Y-%m-%d}"
+            yield f"{target}, as of {self.as_of:%Y-%m-%d}: {verdict.state}"
             yield from (f"  {line}" for line in verdict.lines())
             yield f"  page: {self.pages[target]}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         targets = {t: v.as_dict() | {"page": str(self.pages[t])} for t, v in self.verdicts.items()}
-        return {"as_of": self.as_of.isoformat(), "targets": targets}
+        return {"as_of": self.as_of.isoformat(), "state": self.state, "targets": targets}
 
 
-def run(settings: Settings, *, as_of: datetime | None = None) -> DriftReport:
+def run(settings: Settings, *, as_of: datetime | None = None, with_pages: bool = True) -> DriftReport:
     """Compare the cohort at `as_of` with each champion's training rows, and write a page for each.
 
     Args:
         settings: The company's.
         as_of: By default the midnight that ends the last day with an event.
+        with_pages: Whether pages are written.
 
     Raises:
         GarrisonError: There is no champion, or no account at `as_of`.
@@ -64,16 +74,32 @@ def run(settings: Settings, *, as_of: datetime | None = None) -> DriftReport:
         raise RegistryError("no model is champion", hint="Run `python -m training fit`, then `… promote RUN`")
     with History.open(settings) as history:
         snapshot = StoredSnapshot.build(settings, history, as_of or snapshots.find_latest_as_of(history))
+    catalog = history.catalog
     verdicts, pages = {}, {}
     for target, model in champions.items():
         reference, current = select_model_columns(model, snapshot)
-        about: dict[str, Any] = {"seed": settings.training.seed, "scores": _score(model, reference, current)}
-        verdicts[target] = judge_drift(reference, current, **about)
-        file = settings.var / "drift" / f"{snapshot.as_of:%Y-%m-%d}-{target}.html"
+        samples: dict[str, Any] = {"seed": settings.training.seed, "scores": _score(model, reference, current)}
+        verdicts[target] = judge_drift(
+            # Models registered earlier lack the dates of their training rows.
+            reference.assign(as_of=model.reference["as_of"]) if "as_of" in model.reference else reference,
+            current,
+            **samples,
+            weights=compute_feature_weights(model),
+            as_of=snapshot.as_of,
+            growing=find_growing_columns(model.reference, model.features, catalog),
+        )
+        if not with_pages:
+            continue
+        file = name_drift_page(drift_folder(settings), snapshot.as_of, target)
         heading = f"{settings.company.name}: {target} model {model.version}, accounts as of {snapshot.as_of:%Y-%m-%d}"
-        about |= {"file": file, "heading": heading, "catalog": history.catalog}
-        pages[target] = write_drift_page(verdicts[target], reference, current, **about)
+        about: dict[str, Any] = {"file": file, "heading": heading, "catalog": catalog}
+        pages[target] = write_drift_page(verdicts[target], reference, current, **samples, **about)
     return DriftReport(snapshot.as_of, verdicts, pages)
+
+
+def drift_folder(settings: Settings) -> Path:
+    """Return the company's folder of drift pages."""
+    return settings.var / "drift"
 
 
 def _score(model: Model, reference: pd.DataFrame, current: pd.DataFrame) -> Scores:

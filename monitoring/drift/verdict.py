@@ -1,21 +1,21 @@
-"""Say in figures and words whether the accounts still look like those that the model learned from."""
+"""State the verdict on drift in figures and words: do the accounts still look like those the model learned from?"""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import pandas as pd
-
-from serving.gate.binning import is_numeric
 from serving.gate.schema_checks import Finding
+from serving.gate.verdict import State
 
-State = Literal["stable", "drifted", "broken"]
 Kind = Literal["number", "category", "score"]
-# Above this share of moved columns the model itself is in question, not a source or two.
-_MUCH = 0.3
-_NAMED, _LISTED = 5, 12
+# Columns of less than this share of the model's weight may move: the scores depend little on them.
+MATTERS = 0.1
+_NAMED, _LISTED = 3, 8
+# Of a line in the terminal, which is printed with an indent of two in 80 columns.
+_WIDTH = 76
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,14 @@ class ColumnDrift:
     Args:
         name: Of the feature, or of the score.
         kind: Numbers are compared by their quantiles in training, categories by their values.
-        psi: Population stability index, >= 0.
-        threshold: The PSI from which it counts: 0.1, or more where so much comes by chance.
+        psi: Population stability index, >= 0: against all training rows, or against those of the same season if the
+            column is nearer to them.
+        threshold: The PSI from which it counts as moved.
         bins: The number of bins that the index is a sum over.
+        weight: Its share of the model's weight, 0 to 1; 0 for a score.
+        usual: The PSI that one training date had against the others, at most; None if the dates are not known.
         missing: Share of rows without a value, in training and now.
-        typical: Mean in training and now; None for categories.
+        typical: Mean in training and now; None for categories, and where no value is known.
         unseen: Share of rows with a category that training never saw; 0 for numbers.
     """
 
@@ -38,99 +41,136 @@ class ColumnDrift:
     psi: float
     threshold: float
     bins: int
+    weight: float
+    usual: float | None
     missing: tuple[float, float]
     typical: tuple[float, float] | None = None
     unseen: float = 0.0
 
     @property
     def drifted(self) -> bool:
-        """Return whether it moved further than chance explains, and enough to matter."""
+        """Return whether it moved further than chance and the training dates explain, and enough to matter."""
         return self.psi >= self.threshold
 
-    def __str__(self) -> str:
-        text = f"{self.name}: PSI {self.psi:.2f} (counts from {self.threshold:.2f})"
+    def lines(self) -> Iterator[str]:
+        """Yield the figures for the terminal: two short lines."""
+        weight = "" if self.kind == "score" else f", {self.weight:.1%} of the weight"
+        yield f"{self.name}: PSI {self.psi:.2f}, counts from {self.threshold:.2f}{weight}"
+        changes = []
         if self.typical is not None:
-            text += f", mean {self.typical[0]:.4g} -> {self.typical[1]:.4g}"
+            changes.append(f"mean {self.typical[0]:.4g} -> {self.typical[1]:.4g}")
         if abs(self.missing[1] - self.missing[0]) >= 0.01:
-            text += f", missing {self.missing[0]:.0%} -> {self.missing[1]:.0%}"
-        return text + (f", {self.unseen:.0%} in categories new since training" if self.unseen else "")
+            changes.append(f"missing {self.missing[0]:.0%} -> {self.missing[1]:.0%}")
+        if self.unseen:
+            changes.append(f"{self.unseen:.0%} in categories new since training")
+        if changes:
+            yield f"  {', '.join(changes)}"
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The comparison of the newest snapshot with the training snapshots.
+class DriftVerdict:
+    """The comparison of the newest snapshot with the training rows.
 
     Args:
         columns: All that were compared; first the one that moved most against its threshold.
         findings: The faults found before the comparison.
         rows: Of the newest snapshot that were compared.
-        reference_rows: Of the training snapshots, likewise.
+        reference_rows: Of training, likewise.
+        season_rows: Those of them of the same time of the year; 0 if there are too few.
+        dated: Whether the dates of the training rows are known.
+        growing: Columns that grow with an account's age: not compared, the scores show whether it matters.
     """
 
     columns: tuple[ColumnDrift, ...]
     findings: tuple[Finding, ...]
     rows: int
     reference_rows: int
+    season_rows: int = 0
+    dated: bool = True
+    growing: tuple[str, ...] = ()
 
     @property
     def state(self) -> State:
-        """Return "broken" if the scores can't be trusted, "drifted" if a column moved, else "stable"."""
-        if any(f.breaks for f in self.findings):
-            return "broken"
-        return "drifted" if self.drifted else "stable"
+        """Return `hold` if the snapshot is broken, `watch` if what matters moved, else `ok`."""
+        if self.broken:
+            return "hold"
+        return "watch" if self.moved_scores or self.moved_weight >= MATTERS else "ok"
+
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """Return the faults that make the scores untrustworthy."""
+        return tuple(f for f in self.findings if f.breaks)
 
     @property
     def drifted(self) -> tuple[ColumnDrift, ...]:
-        """Return the columns that moved, the most moved first."""
+        """Return the columns and scores that moved, the most moved first."""
         return tuple(c for c in self.columns if c.drifted)
 
     @property
-    def share(self) -> float:
-        """Return the share of the compared columns that moved."""
-        return len(self.drifted) / len(self.columns) if self.columns else 0.0
+    def moved_scores(self) -> tuple[ColumnDrift, ...]:
+        """Return the scores that moved."""
+        return tuple(c for c in self.drifted if c.kind == "score")
+
+    @property
+    def moved_features(self) -> tuple[ColumnDrift, ...]:
+        """Return the moved columns that the model reads, the heaviest first."""
+        moved = (c for c in self.drifted if c.kind != "score")
+        return tuple(sorted(moved, key=lambda c: (-c.weight, c.name)))
+
+    @property
+    def moved_weight(self) -> float:
+        """Return the share of the model's weight that the moved columns have."""
+        return sum(c.weight for c in self.moved_features)
+
+    @property
+    def compared(self) -> str:
+        """Return what was compared with what."""
+        season = f", {self.season_rows:,} of them of this season" if self.season_rows else ""
+        return f"{self.rows:,} accounts against {self.reference_rows:,} training rows{season}."
 
     @property
     def sentence(self) -> str:
         """Return the verdict in one sentence."""
-        rows = f"{self.rows:,} accounts compared with {self.reference_rows:,} training rows"
-        if self.state == "broken":
-            number = sum(f.breaks for f in self.findings)
-            return f"Broken: {number} thing{'s are' if number > 1 else ' is'} wrong with the newest snapshot ({rows})."
-        if self.state == "drifted":
-            return f"Drifted: {len(self.drifted)} of {len(self.columns)} columns moved ({rows})."
-        return f"Stable: none of {len(self.columns)} columns moved more than chance explains ({rows})."
+        if self.broken:
+            number = len(self.broken)
+            return f"{number} thing{'s are' if number > 1 else ' is'} wrong with the newest snapshot."
+        count, features = len(self.moved_features), sum(c.kind != "score" for c in self.columns)
+        moved = f"{count} of {features} columns moved; they have {self.moved_weight:.0%} of the model's weight"
+        if self.moved_scores:
+            return f"The scores moved. {moved}." if count else "The scores moved, though no column that they depend on."
+        if not count:
+            return "Accounts and scores look like those the model learned from."
+        return f"{moved}." if self.state == "watch" else f"{moved}, too little to matter."
 
     @property
     def advice(self) -> str:
         """Return what to do now."""
-        if self.state == "broken":
-            names = [f.column or f.what for f in self.findings if f.breaks]
-            return f"Repair the data before scores are used: {', '.join(names[:_NAMED])}{_more(names)}."
-        names = [c.name for c in self.drifted]
-        named = f"{', '.join(names[:_NAMED])}{_more(names)}"
-        if any(c.kind == "score" for c in self.drifted):
-            return "The scores themselves moved: look at their performance, train again, and compare the two models."
-        if self.share > _MUCH:
-            return f"Much has moved ({named}): train again and compare the two models."
-        if self.drifted:
-            return f"See whether the business explains it; if not, look at the source of {named}."
-        return "Nothing to do."
+        if self.broken:
+            names = [f.column or f.what for f in self.broken]
+            return f"Repair the data before scores are used: {_join_names(names)}."
+        if self.state == "ok":
+            return "Nothing to do."
+        named = _join_names([c.name for c in self.moved_features])
+        if self.moved_scores:
+            return "Look at the performance of the scores, train again, and compare the two models."
+        return f"Does the business explain it? If not, look at the source of {named}; if so, train again and compare."
 
     def lines(self) -> Iterator[str]:
         """Yield a few lines for the terminal."""
-        yield self.sentence
-        if self.columns:
-            least = min(c.threshold for c in self.columns)
-            yield f"With this many rows, a shift shows from a PSI of {least:.2f}."
-        harmless = [str(f) for f in self.findings if not f.breaks]
-        yield from (f"  {finding}" for finding in self.findings if finding.breaks)
-        yield from (f"  {finding} (does no harm)" for finding in harmless[:_NAMED])
-        if len(harmless) > _NAMED:
-            yield f"  {len(harmless) - _NAMED} more findings that do no harm"
-        yield from (f"  {column}" for column in self.drifted[:_LISTED])
-        if len(self.drifted) > _LISTED:
-            yield f"  and {len(self.drifted) - _LISTED} more columns"
-        yield self.advice
+        yield from _wrap(self.sentence)
+        yield from _wrap(self.compared)
+        if self.growing:
+            yield from _wrap(f"{len(self.growing)} columns grow with an account's age: left to the scores.")
+        if not self.dated:
+            yield from _wrap("This model does not know the dates of its training rows; train again to judge by season.")
+        for finding in self.broken[:_LISTED]:
+            yield from _wrap(f"  {finding}")
+        if self.state != "ok":
+            shown = (*self.moved_scores, *self.moved_features)
+            yield from (part for column in shown[:_LISTED] for line in column.lines() for part in _wrap(f"  {line}"))
+            if len(shown) > _LISTED:
+                yield f"  and {len(shown) - _LISTED} more columns, see the page"
+        yield from _wrap(self.advice)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -140,21 +180,23 @@ class Verdict:
             "advice": self.advice,
             "rows": self.rows,
             "reference_rows": self.reference_rows,
+            "season_rows": self.season_rows,
+            "dated": self.dated,
+            "growing": list(self.growing),
             "drifted": [c.name for c in self.drifted],
-            "share": self.share,
+            "share": len(self.drifted) / len(self.columns) if self.columns else 0.0,
+            "moved_weight": self.moved_weight,
             "findings": [asdict(f) for f in self.findings],
             "columns": [asdict(c) | {"drifted": c.drifted} for c in self.columns],
         }
 
 
-def describe_column(before: pd.Series, now: pd.Series) -> dict[str, Any]:
-    """Return further figures of a column by their names in `ColumnDrift`: kind, missing, typical, unseen."""
-    missing = float(before.isna().mean()), float(now.isna().mean())
-    if is_numeric(before):
-        return {"kind": "number", "missing": missing, "typical": (float(before.mean()), float(now.mean()))}
-    unseen = float((now.notna() & ~now.isin(before.dropna().unique())).mean())
-    return {"kind": "category", "missing": missing, "unseen": unseen}
+def _wrap(text: str) -> list[str]:
+    """Return the lines of a sentence; those after the first are indented."""
+    indent = " " * (len(text) - len(text.lstrip()))
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=f"{indent}  ", drop_whitespace=True) or [""]
 
 
-def _more(names: list[str]) -> str:
-    return f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+def _join_names(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"

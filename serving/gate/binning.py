@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -91,7 +92,12 @@ def find_noise_level(rows: int, reference_rows: int, bins: int, *, chance: float
     """
     if bins < 2:
         return 0.0
-    return float((1 / rows + 1 / reference_rows) * chi2.isf(chance, bins - 1))
+    return (1 / rows + 1 / reference_rows) * _find_chi_square(chance, bins - 1)
+
+
+@cache
+def _find_chi_square(chance: float, freedom: int) -> float:
+    return float(chi2.isf(chance, freedom))
 
 
 def bin_column(reference: pd.Series, current: pd.Series) -> BinnedColumn:

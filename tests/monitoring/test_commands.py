@@ -115,7 +115,7 @@ def test_columns_that_the_model_does_not_read_are_no_drift_and_close_no_gate(com
     company.promote(rank_spend_90d=0.5, parent_tickets_90d=1.0)
     company.score(AT, {"A": 0.7})
     out = say("drift", "--as-of", AT)
-    assert "Broken" not in out
+    assert "hold" not in out
     assert "rank_spend_90d" not in out
     assert "1 opened" in say("alert", "--as-of", AT)
 
@@ -123,9 +123,10 @@ def test_columns_that_the_model_does_not_read_are_no_drift_and_close_no_gate(com
 def test_a_column_gone_that_the_model_reads_is_broken_and_closes_the_gate(company, say):
     company.promote(reads=("spend_90d", "seats"), seats=3.0)
     company.score(AT, {"A": 0.7})
-    out = say("drift", "--as-of", AT)
-    assert "Broken: 1 thing is wrong" in out
-    assert "seats: is not in the snapshot" in out
+    drift = CliRunner().invoke(app, ["drift", "--as-of", AT, "--config", str(company.file)])
+    assert drift.exit_code == 1
+    assert "hold\n  1 thing is wrong" in drift.output
+    assert "seats: is not in the snapshot" in drift.output
     with pytest.raises(GarrisonError, match=r"is held: seats: is not in the snapshot\. Repair the data"):
         say("alert", "--as-of", AT)
     assert company.rows(EPISODES) == []

@@ -19,9 +19,24 @@ def test_a_run_compares_the_cohort_with_the_champions_reference(company):
     assert "churn-1" in report.pages["churn"].read_text()
     assert report.pages["churn"].name == "2024-05-29-churn.html"
     assert "churn, as of 2024-05-29" in "\n".join(report.lines())
-    assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["targets"]["churn"]["state"] == "stable"
+    plain = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert (plain["state"], plain["targets"]["churn"]["state"]) == ("ok", "ok")
+    stored = json.loads(report.pages["churn"].with_suffix(".json").read_text())
+    assert stored["verdict"] == {k: v for k, v in plain["targets"]["churn"].items() if k != "page"}
+    assert stored["evidently"]["metrics"][0]["config"]["method"] == "psi"
 
 
 def test_a_run_without_a_champion_says_what_to_do(company):
     with pytest.raises(RegistryError, match="training fit"):
         drift_report.run(company.settings)
+
+
+def test_a_broken_snapshot_prints_everything_and_exits_with_1(company, finish, tmp_path):
+    company.promote(reads=("spend_90d", "gone_30d"), gone_30d=1.0)
+    status, out, err = finish(company, "drift", "--json", str(tmp_path / "drift.json"))
+    assert (status, err) == (1, "")
+    assert "churn, as of 2025-01-01: hold" in out
+    assert "gone_30d: is not in the snapshot" in out
+    assert out.rstrip().splitlines()[-1].startswith("  page: ")
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+    assert json.loads((tmp_path / "drift.json").read_text())["state"] == "hold"
