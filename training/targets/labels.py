@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 from datetime import datetime, timedelta
+from functools import cache
 
 import ibis
 import pandas as pd
 
 from features.core.timestamps import to_micros, to_micros_column
 from features.definitions.feature import DAY
-from features.settings import Churn, ChurnLabel, Upsell
+from features.settings import Churn, ChurnLabel, Upsell, UpsellLabel
 from features.sources.history import History
 from training.targets.label_definitions import LABEL_KINDS
 from training.targets.merges import read_merge_times
@@ -84,13 +85,18 @@ def _query_labels(
     questions["as_of"] = to_micros_column(rows["as_of"]).to_numpy()
     questions["start"] = questions["as_of"] + target.lead_days * DAY
     questions["end"] = questions["start"] + horizon * DAY
-    integer_columns = dict.fromkeys(("row", "as_of", "start", "end"), "int64")
-    table = ibis.table({"account_id": "string", **integer_columns}, name="asked")
-    query = LABEL_KINDS[target.label.kind].build(table, target.label)
-    rows_with_labels = history.query(ibis.to_sql(query, dialect="duckdb"), asked=questions)
+    rows_with_labels = history.query(_compile_query(target.label), asked=questions)
     values = rows_with_labels.set_index("row").reindex(questions["row"]).astype("float64")
     mature = questions["as_of"] + compute_micros_needed(target, horizon)
     # What a merged account would have done after the merge, the survivor does.
     merged = questions["account_id"].map(read_merge_times(history))
     values[((mature > to_micros(data_until)) | (merged < mature)).to_numpy()] = float("nan")
     return values.set_axis(rows.index)
+
+
+@cache
+def _compile_query(label: ChurnLabel | UpsellLabel) -> str:
+    """Compile a label's query, once: a training asks for it several times a horizon."""
+    integer_columns = dict.fromkeys(("row", "as_of", "start", "end"), "int64")
+    table = ibis.table({"account_id": "string", **integer_columns}, name="asked")
+    return ibis.to_sql(LABEL_KINDS[label.kind].build(table, label), dialect="duckdb")
