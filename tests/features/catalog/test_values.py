@@ -80,7 +80,6 @@ def test_spend_is_held_against_the_accounts_own_earlier_windows(one):
     earlier = [sum(weeks[i : i + 4]) for i in range(1, 9)]
     assert earlier == [0, 40, 40, 40, 40, 0, 0, 90]
     assert found["windows_with_more_28d"] == pytest.approx((5 + 0.2) / 9)
-    assert found["windows_without_spend_28d"] == pytest.approx((3 + 0.3) / 9)
     assert found["spend_against_highest_28d"] == pytest.approx(11 / 91)
     assert found["spend_against_own_mean_28d"] == pytest.approx(11 / (250 / 8 + 1))
     assert found["spend_against_typical_28d"] == pytest.approx(11 / (np.mean(np.sqrt(earlier)) ** 2 + 1))
@@ -88,9 +87,9 @@ def test_spend_is_held_against_the_accounts_own_earlier_windows(one):
 
 def test_windows_before_the_first_order_are_not_counted(one):
     young = one(purchases=bought(40, 3))
-    # Three have their middle, 21, 28 and 35 days ago, after the first order; the first of them ended before it.
-    assert young["windows_without_spend_28d"] == pytest.approx((1 + 0.3) / 4)
+    # Three have their middle, 21, 28 and 35 days ago, after the first order; the first of them is empty.
     assert young["windows_with_more_28d"] == pytest.approx(0.2 / 4)
+    assert young["spend_against_own_mean_28d"] == pytest.approx(101 / (200 / 3 + 1))
     new = one(purchases=bought(3))
     assert new["windows_with_more_90d"] == 0.2
     assert new["spend_against_highest_90d"] == 101
