@@ -28,7 +28,7 @@ def alert(
     from features.sources.history import History
     from features.state import database
     from monitoring import cli_output
-    from monitoring.alerts import lifecycle, queries, routing
+    from monitoring.alerts import evidence, lifecycle, queries, routing
     from monitoring.gate import check
     from monitoring.notifications import held_run
     from training.registry import promotion_log
@@ -54,6 +54,7 @@ def alert(
             limits=limits,
             contacts=lambda accounts: routing.read_contacts(history, accounts),
             as_of=scored,
+            evidence=lambda accounts, at: evidence.find_evidence(history, accounts, at),
             note=judged.note,
             dry_run=dry_run,
         )

@@ -7,7 +7,7 @@ go in and out. One spell of risk is one episode, and one episode is one message 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,8 @@ RECOVERED, LEFT = "recovered", "left"
 _SPACE = uuid.UUID("5c0d3a4e-8f0b-5b53-9a0c-6f7f3a1d2b47")
 
 Contacts = Callable[[Collection[str]], Mapping[str, Contact]]
+# Dated facts about accounts, seen at an instant.
+Evidence = Callable[[Collection[str], datetime], Mapping[str, Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     limits: Thresholds,
     contacts: Contacts,
     as_of: datetime | None = None,
+    evidence: Evidence = lambda _accounts, _as_of: {},
     note: str = "",
     dry_run: bool = False,
 ) -> AlertRun:
@@ -128,6 +131,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
         limits: Of the model that gave the scores.
         contacts: Returns the names and owners of accounts.
         as_of: Of the scores; by default the newest.
+        evidence: Returns dated facts about accounts as of an instant, for their letters.
         note: What owners should know about the data behind these scores; "" where all is well.
         dry_run: Write nothing.
 
@@ -160,12 +164,19 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     outcome = AlertRun(from_micros(at), horizon, limits, alert_state.considered, opened, continued, closed, lead=lead)
     if dry_run:
         return outcome
-    risks = [_build_risk(settings, o, outcome, before, note) for o in opened]
+    facts = evidence([o.score.account_id for o in opened], outcome.as_of) if opened else {}
+    risks = [_build_risk(settings, o, outcome, before, facts=facts, note=note) for o in opened]
     return _write(store, outcome, risks)
 
 
-def _build_risk(
-    settings: Settings, opened: OpenedEpisode, outcome: AlertRun, before: Mapping[str, EarlierScore], note: str
+def _build_risk(  # noqa: PLR0913  # all that a letter states
+    settings: Settings,
+    opened: OpenedEpisode,
+    outcome: AlertRun,
+    before: Mapping[str, EarlierScore],
+    *,
+    facts: Mapping[str, Sequence[str]],
+    note: str,
 ) -> AccountRisk:
     score = opened.score
     return AccountRisk(
@@ -181,6 +192,8 @@ def _build_risk(
         model=outcome.thresholds.model,
         sources=score.sources,
         episode=opened.episode,
+        base_rate=outcome.thresholds.base_rate,
+        facts=facts.get(score.account_id, ()),
         note=note,
     )
 

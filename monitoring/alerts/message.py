@@ -42,6 +42,8 @@ class AccountRisk:
         model: Version of the model that gave the score.
         sources: Event tables that the score was made from.
         episode: Id of the episode.
+        base_rate: Share of all accounts that leave in as many days; None where it is not known.
+        facts: What happened at the account, dated, in sentences.
         note: What to know about the data behind the score, in one line; "" where all is well.
     """
 
@@ -57,6 +59,8 @@ class AccountRisk:
     model: str
     sources: str
     episode: str
+    base_rate: float | None = None
+    facts: Sequence[str] = ()
     note: str = ""
 
 
@@ -89,13 +93,15 @@ def write_body(risk: AccountRisk) -> str:
     lines = [
         f"{_name(risk)} (account {to_safe_line(risk.account_id)}) is at risk of leaving within {risk.days} days.",
         "",
-        f"Risk now: {_percent(risk.score)}, {describe_probability(risk.score)}",
+        f"Risk now: {_percent(risk.score)}, {describe_probability(risk.score)}{_average(risk)}",
         f"Trend: {_trend(risk)}",
-        f"At stake: {_money(risk)}",
+        f"Value at stake: {_money(risk)}",
+        *_circumstances(risk.drivers),
         "",
         "Why:",
         *_reasons(risk.drivers),
         "",
+        *_facts(risk.facts),
         f"Next step: {play.title}",
         *textwrap.wrap(play.step, 76, initial_indent="  ", subsequent_indent="  "),
         "",
@@ -141,7 +147,38 @@ def _sources(risk: AccountRisk) -> str:
     return to_safe_line(risk.sources.replace(",", ", ")) if risk.sources else "no events"
 
 
+def _average(risk: AccountRisk) -> str:
+    return "" if risk.base_rate is None else f"; the average account: {_percent(risk.base_rate)}"
+
+
 def _reasons(drivers: Sequence[Mapping[str, Any]]) -> list[str]:
-    raising = sorted(drivers, key=lambda d: -float(d["contribution"]))
-    texts = [to_safe_line(str(d["text"]), 200) for d in raising if d["contribution"] > 0][:3]
-    return [f"  {n}. {text}" for n, text in enumerate(texts, 1)] or ["  no single reason stands out"]
+    """Return the causes that raise the risk, the strongest first, each with its number and what is typical."""
+    texts = [str(d["text"]) for d in _rank(drivers) if _get_cause(d) not in {"renewal", None}]
+    lines = [
+        line
+        for n, text in enumerate(texts[:3], 1)
+        for line in textwrap.wrap(to_safe_line(text, 200), 76, initial_indent=f"  {n}. ", subsequent_indent="     ")
+    ]
+    return lines or ["  no single reason stands out"]
+
+
+def _circumstances(drivers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what says when or in what circumstances, which nobody acts on."""
+    rest = [d for d in _rank(drivers) if _get_cause(d) in {"renewal", None}]
+    return [f"{'Also' if _get_cause(d) is None else 'When'}: {to_safe_line(str(d['text']), 66)}" for d in rest]
+
+
+def _rank(drivers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted((d for d in drivers if d["contribution"] > 0), key=lambda d: -float(d["contribution"]))
+
+
+def _get_cause(driver: Mapping[str, Any]) -> str | None:
+    """Return what a driver's play works against; None for context."""
+    play = plays.PLAYS.get(str(driver["play"]))
+    return play.cause if play else None
+
+
+def _facts(facts: Sequence[str]) -> list[str]:
+    """Return the lines about what happened, with an empty one after them; none without facts."""
+    lines = (textwrap.wrap(to_safe_line(f, 200), 76, initial_indent="  ", subsequent_indent="    ") for f in facts)
+    return ["What happened:", *(line for fact in lines for line in fact), ""] if facts else []

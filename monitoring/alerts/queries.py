@@ -23,11 +23,19 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The scores at which an episode opens (`enter` or above) and closes (below `leave`)."""
+    """The scores at which an episode opens (`enter` or above) and closes (below `leave`).
+
+    Args:
+        model: Version of the model.
+        enter: A probability.
+        leave: A probability.
+        base_rate: The share of accounts that left in its training; None where it is not known.
+    """
 
     model: str
     enter: float
     leave: float
+    base_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,10 @@ class Champion(Protocol):
     def horizons(self) -> tuple[int, ...]:
         """Return the horizons in days, ascending."""
 
+    @property
+    def base_rates(self) -> dict[int, float]:
+        """Return the share of positives in training, by horizon."""
+
     def threshold(self, horizon: int, share: float) -> float:
         """Return the score that the riskiest `share` of the calibration period reached."""
 
@@ -98,7 +110,8 @@ def find_thresholds(champions: Mapping[str, Champion], settings: Settings) -> Th
             hint="Set alerts.horizon to one of them, or train again",
         )
     shares = settings.alerts.enter_share, settings.alerts.leave_share
-    return Thresholds(bundle.version, *(bundle.threshold(horizon, share) for share in shares))
+    enter, leave = (bundle.threshold(horizon, share) for share in shares)
+    return Thresholds(bundle.version, enter, leave, bundle.base_rates[horizon])
 
 
 def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horizon: int) -> int:

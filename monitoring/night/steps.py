@@ -20,6 +20,8 @@ from monitoring.alerts.queries import TARGET
 from monitoring.night import night_log
 from monitoring.night.context import NightContext
 from monitoring.night.night_log import ACCEPTED, DISCARDED, HELD, LoggedStep, StepResult
+from serving.gate import verdict_store
+from serving.gate.verdict_store import JudgedRun
 from serving.scoring import score_table
 from serving.scoring.score_table import ScoreTable
 
@@ -46,15 +48,15 @@ class NightStep:
 def check(night: NightContext, _: Steps) -> StepResult:
     """Read and validate every table, write the data report's page, and look at each source's health."""
     from features.diagnostics import data_report, leak_tests
-    from features.diagnostics.source_health import check_sources
 
     history, settings = night.history, night.settings
     own = history.catalog.custom_features
     tested = leak_tests.run_leak_tests(history, settings, own) if own else None
-    page = data_report.write_page(data_report.build_data_report(history, settings, tested), settings.var / "check.html")
+    report = data_report.build_data_report(history, settings, tested, as_of=night.until)
+    page = data_report.write_page(report, settings.var / "check.html")
     if tested and tested.leaks:
         raise FeatureError("features leak", found=str(tested.leaks[0]), hint="Run `python -m features check`")
-    faults = [str(finding) for finding in check_sources(settings, history, as_of=night.until)]
+    faults = [str(finding) for finding in report.findings]
     rows, bad = sum(c.rows for c in history.checked), sum(c.rows - c.kept for c in history.checked)
     summary = f"{rows:,} rows in {len(history.checked)} tables, {bad:,} in quarantine; "
     figures = {"rows": rows, "quarantined": bad, "faults": faults, "ages": dict(_measure_ages(night))}
@@ -95,38 +97,44 @@ def drift(night: NightContext, _: Steps) -> StepResult:
 
 
 def gate(night: NightContext, _: Steps) -> StepResult:
-    """Judge the run that was scored; once alerts have gone out on it, the verdict of then stands."""
-    from serving.gate import verdict_store
-    from serving.gate.judge import judge_run
-    from serving.gate.scored_run import ScoredRun
+    """Judge the run that was scored, and inform the data team where it is held.
+
+    Once alerts have gone out on it, the verdict of then stands.
+    """
+    from monitoring.gate import check
+    from monitoring.notifications import held_run
     from training.registry import promotion_log
 
-    run = ScoredRun.read(night.settings, night.store, night.as_of)
-    models = promotion_log.load_champions(night.settings)
-    verdict = judge_run(night.settings, night.history, state=night.store, models=models, run=run, until=night.until)
-    verdict_store.write_verdict(night.store, verdict)
-    judged = verdict_store.look_up_decision(night.store, verdict)
+    judged = _read_acted_on(night)
+    if judged is None:
+        models = promotion_log.load_champions(night.settings)
+        settings, state = night.settings, night.store
+        judged = check.check_gate(settings, night.history, state, models=models, scored=night.as_of, until=night.until)
+    verdict, reasons = judged.verdict, [str(reason) for reason in judged.verdict.reasons]
     decision = ACCEPTED if judged.is_accepted else DISCARDED if judged.is_discarded else HELD
-    reasons = [str(reason) for reason in verdict.reasons]
-    figures = {"run": run.run, "verdict": verdict.state, "decision": decision, "reasons": reasons}
-    return StepResult("done", f"{verdict.state}, {decision}{': ' if reasons else ''}{_join(reasons)}", figures)
+    summary = f"{verdict.state}, {decision}{': ' if reasons else ''}{_join(reasons)}"
+    if decision == HELD:
+        summary += f". {held_run.write_held_message(night.settings, night.store, verdict)}"
+    figures = {"run": verdict.run, "verdict": verdict.state, "decision": decision, "reasons": reasons}
+    return StepResult("done", summary, figures | {"note": judged.note, "advice": verdict.advice})
 
 
 def alert(night: NightContext, steps: Steps) -> StepResult:
     """Open, continue and close episodes, unless the run is held or discarded."""
-    from monitoring.alerts import lifecycle, queries, routing
+    from monitoring.alerts import evidence, lifecycle, queries, routing
     from training.registry import promotion_log
 
-    decision = steps["gate"].figures["decision"]
-    if decision != ACCEPTED:
-        return StepResult("skipped", "the run is on hold" if decision == HELD else "the run was discarded")
-    limits = queries.find_thresholds(promotion_log.load_champions(night.settings), night.settings)
+    judged = steps["gate"].figures
+    if judged["decision"] != ACCEPTED:
+        return StepResult("skipped", "the run is on hold" if judged["decision"] == HELD else "the run was discarded")
     lifecycle.run(
         night.settings,
         night.store,
-        limits=limits,
+        limits=queries.find_thresholds(promotion_log.load_champions(night.settings), night.settings),
         contacts=lambda accounts: routing.read_contacts(night.history, accounts),
         as_of=night.as_of,
+        evidence=lambda accounts, at: evidence.find_evidence(night.history, accounts, at),
+        note=judged["note"],
     )
     # Counted in the database, since a night that was cut off here finds its alerts raised already.
     counts = _count_episodes(night)
@@ -162,14 +170,14 @@ def deliver(night: NightContext, steps: Steps) -> StepResult:
     return StepResult("done", "; ".join(summary), figures)
 
 
-def report(night: NightContext, _: Steps) -> StepResult:
+def report(night: NightContext, steps: Steps) -> StepResult:
     """Write the manager's report on the time since the last night whose alerts were raised."""
     from monitoring.reports import manager
 
     since = night_log.find_previous(night.store, night.as_of, done="alert") or _find_earlier_scores(night)
     if since is None:
         return StepResult("skipped", "there are no earlier scores to compare with")
-    page = manager.run(night.settings, since=since, until=night.as_of)[1]
+    page = manager.run(night.settings, since=since, until=night.as_of, note=_write_note(steps["gate"].figures))[1]
     return StepResult("done", f"since {since:%Y-%m-%d}: {page}", {"since": since.isoformat(), "page": str(page)})
 
 
@@ -223,6 +231,14 @@ def _is_alerted(night: NightContext) -> bool:
         return connection.execute(rows).first() is not None
 
 
+def _read_acted_on(night: NightContext) -> JudgedRun | None:
+    """Return the night's run with its verdict, if alerts have been raised on it; None if it can still be judged."""
+    if not _is_alerted(night):
+        return None
+    judged = verdict_store.read_history(night.store, before=night.as_of + timedelta(microseconds=1), limit=1)
+    return judged[0] if judged and judged[0].verdict.as_of == night.as_of and judged[0].is_accepted else None
+
+
 def _count_episodes(night: NightContext) -> dict[str, int]:
     """Count the episodes that this night's scores opened, continued and closed."""
     at, table = to_micros(night.as_of), EPISODES.c
@@ -231,6 +247,16 @@ def _count_episodes(night: NightContext) -> dict[str, int]:
         rows = connection.execute(query).all()
     opened, closed = sum(row.opened_as_of == at for row in rows), sum(row.closed_as_of == at for row in rows)
     return {"opened": opened, "continued": len(rows) - opened - closed, "closed": closed}
+
+
+def _write_note(judged: Mapping[str, Any]) -> str:
+    """Return what the reader of a report should know about the night's scores; "" where all is well."""
+    if judged.get("decision") == ACCEPTED:
+        return str(judged["note"])
+    if "decision" not in judged:
+        return "nobody has judged these scores: the gate failed"
+    reasons = "; ".join(judged["reasons"])
+    return f"these scores are {judged['decision']} and should not be acted on: {reasons}"
 
 
 def _find_earlier_scores(night: NightContext) -> datetime | None:

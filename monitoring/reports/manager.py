@@ -51,7 +51,7 @@ class RiskMove:
 
 @dataclass(frozen=True)
 class MoveGroup:
-    """The accounts that moved one way: their number, and those with the most money at stake."""
+    """The accounts that moved one way: their number, and those with the most value at risk."""
 
     count: int
     top: tuple[RiskMove, ...]
@@ -104,7 +104,7 @@ class ManagerReport:
             yield f"Note: {self.note}"
         yield f"{self.since:%Y-%m-%d} to {self.until:%Y-%m-%d}, risk of leaving within {self.days} days"
         yield f"Accounts: {self.accounts[0]:,} -> {self.accounts[1]:,}"
-        yield f"At stake: {currency} {self.at_stake[0]:,.0f} -> {currency} {self.at_stake[1]:,.0f} a year"
+        yield f"Value at risk: {currency} {self.at_stake[0]:,.0f} -> {currency} {self.at_stake[1]:,.0f} a year"
         rose, fell, came, left = (self.groups[way].count for way in ("rose", "fell", "came", "left"))
         yield f"Risk rose for {rose:,} accounts, fell for {fell:,}; {came:,} are new, {left:,} left"
         e = self.episodes

@@ -247,14 +247,14 @@ def test_limits_come_from_the_champion(company):
     from monitoring.alerts.queries import find_thresholds
 
     class Champion:
-        version, horizons = "churn-7", (90,)
+        version, horizons, base_rates = "churn-7", (90,), {90: 0.1}
 
         @staticmethod
         def threshold(_horizon, share):
             return 1 - share
 
     limits = find_thresholds({"churn": Champion()}, company.settings)
-    assert (limits.model, limits.enter, limits.leave) == ("churn-7", 0.95, 0.9)
+    assert (limits.model, limits.enter, limits.leave, limits.base_rate) == ("churn-7", 0.95, 0.9, 0.1)
     with pytest.raises(GarrisonError, match="no model is champion"):
         find_thresholds({}, company.settings)
     Champion.horizons = (30,)

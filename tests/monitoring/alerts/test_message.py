@@ -53,7 +53,7 @@ def test_the_body_says_all_that_the_owner_needs():
         "Acme Ltd (account A-17) is at risk of leaving within 90 days.",
         "Risk now: 62 %, about 6 in 10",
         "Trend: up from 35 % on 2024-05-01",
-        "At stake: EUR 48,000 a year",
+        "Value at stake: EUR 48,000 a year",
         "Next step: Bring usage back",
         "As of 2024-06-01, model churn-3, seen: tickets, usage",
         "Episode 3f0c",
@@ -61,17 +61,33 @@ def test_the_body_says_all_that_the_owner_needs():
         assert part in text
 
 
-def test_the_three_strongest_drivers_stand_in_the_body_strongest_first():
-    reasons = [
-        line
-        for line in write_body(RISK).splitlines()
-        if line[:3].strip().rstrip(".").isdigit() or line[2:4] in {"1.", "2.", "3."}
-    ]
-    assert [r.strip() for r in reasons] == [
+def test_the_strongest_causes_stand_in_the_body_strongest_first_and_context_apart():
+    lines = write_body(RISK).splitlines()
+    assert [line.strip() for line in lines if line[2:4] in {"1.", "2.", "3."}] == [
         "1. usage fell 62 % against the 30 days before",
-        "2. plan: basic",
-        "3. 4 tickets stand open",
+        "2. 4 tickets stand open",
+        "3. a fourth",
     ]
+    assert "Also: plan: basic" in lines
+
+
+def test_a_renewal_says_when_and_is_neither_a_reason_nor_the_play_while_there_is_a_cause():
+    renewal = {"text": "the term ends in 25 days", "contribution": 2.0, "actionable": True, "play": "renew_early"}
+    text = write_body(replace(RISK, drivers=[renewal, *DRIVERS]))
+    assert "When: the term ends in 25 days" in text
+    assert "1. usage fell 62 %" in text
+    assert "Next step: Bring usage back" in text
+    assert "Next step: Open the renewal now" in write_body(replace(RISK, drivers=[renewal]))
+
+
+def test_the_average_and_what_happened_stand_in_the_letter_and_lines_keep_their_width():
+    facts = ("High ticket about price open since 16 November 2025", "Usage: " + ", ".join(["1,234"] * 30))
+    text = write_body(replace(RISK, base_rate=0.04, facts=facts))
+    assert "; the average account: 4 %" in text
+    assert "What happened:\n  High ticket about price open since 16 November 2025\n" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "What happened" not in write_body(RISK)
+    assert "average" not in write_body(RISK)
 
 
 def test_what_is_not_known_is_said_to_be_so():
@@ -79,7 +95,7 @@ def test_what_is_not_known_is_said_to_be_so():
     for part in (
         "account A-17 (account A-17)",
         "this is its first score",
-        "At stake: not known",
+        "Value at stake: not known",
         "no single reason stands out",
         "Next step: Review the account",
         "seen: no events",
