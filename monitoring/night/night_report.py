@@ -66,8 +66,7 @@ class NightReport:
             raise GarrisonError(f"{self.name} failed", found="; ".join(failed), hint=hint)
         if self.state == "held":
             gate = self.steps["gate"]
-            command = f"`python -m monitoring release {gate.figures['run']} --reason …`, or discard"
-            hint = f"Mend the source, or decide: {command}; then run the night again"
+            hint = f"{gate.figures['advice']}; then run the night again"
             raise GarrisonError(f"{self.name} is on hold", found=gate.summary, hint=hint)
 
     def as_dict(self) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,22 +45,18 @@ def seasoned(tmp_path_factory: pytest.TempPathFactory, processes: NightProcesses
     return folder
 
 
-@pytest.fixture
-def make_scene(seasoned: Path, tmp_path: Path) -> Iterator[Callable[[str], NightScene]]:
-    """Copies the company into a folder of that name, with a mail server of its own."""
-    with ExitStack() as servers:
-
-        def make(name: str) -> NightScene:
-            folder, port = tmp_path / name, find_free_port()
-            # Tables are cached under a name that holds their paths.
-            shutil.copytree(seasoned, folder, ignore=shutil.ignore_patterns("mails", "history", "check.html"))
-            servers.enter_context(open_mailbox(port, folder / "mails", lambda _: None))
-            return NightScene(configure(folder, port=port), folder / "mails")
-
-        yield make
+@contextmanager
+def open_scene(seasoned: Path, folder: Path) -> Iterator[NightScene]:
+    """Copy the company into a folder of its own, with a mail server of its own while the context lasts."""
+    port = find_free_port()
+    # Tables are cached under a name that holds their paths.
+    shutil.copytree(seasoned, folder, ignore=shutil.ignore_patterns("mails", "history", "check.html"))
+    with open_mailbox(port, folder / "mails", lambda _: None):
+        yield NightScene(configure(folder, port=port), folder / "mails")
 
 
 @pytest.fixture
-def scene(make_scene: Callable[[str], NightScene]) -> NightScene:
-    """One such company."""
-    return make_scene("company")
+def scene(seasoned: Path, tmp_path: Path) -> Iterator[NightScene]:
+    """A company of the test's own."""
+    with open_scene(seasoned, tmp_path / "company") as opened:
+        yield opened
