@@ -143,7 +143,7 @@ def test_without_a_reason_nothing_is_trained(portfolio, monkeypatch):
 def test_a_training_that_fails_is_one_error_line(portfolio, monkeypatch):
     nowhere = portfolio.folder / "nowhere.toml"
     assert challenger.run_training("no such command", config=nowhere)
-    assert challenger.run_training("--help", config=nowhere) is None
+    assert challenger.run_training("fit", "--help", config=nowhere) is None
     monkeypatch.setattr(challenger, "run_training", lambda *_, config: f"{config.name} has too short a history")
     with pytest.raises(GarrisonError, match=r"no challenger could be trained\. found: nowhere.toml has too short"):
         challenger.train_challenger(SimpleNamespace(file=nowhere))
