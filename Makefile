@@ -76,6 +76,14 @@ bench-performance: setup  ## the AUC estimated without labels beside the one tha
 bench-training: setup  ## training on 5,000,000 rows of 150 features, beside plain LightGBM
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_training.py
 
+.PHONY: bench-holds
+bench-holds: setup  ## healthy nights that the checks of sources hold, and how soon harmed sources are held
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_holds.py
+
+.PHONY: bench-kills
+bench-kills: setup  ## nights killed at 50 random instants, then finished: nothing is sent twice, nothing is lost
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_kills.py
+
 .PHONY: lock
 lock: setup  ## renew the lock file from pyproject.toml
 	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --group dev --universal --generate-hashes --no-annotate --no-header \

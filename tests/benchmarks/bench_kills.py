@@ -1,0 +1,86 @@
+"""`make bench-kills`: nights killed with SIGKILL at random instants, then finished, against one that nothing disturbed.
+
+Each night is a process of its own on a copy of the same small company, with a real mail server. A kill while a message
+is on the wire may leave it `uncertain`: the outbox then asks a person, and does not send it again. Those are counted.
+"""
+
+import json
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import measure
+
+from monitoring.demo.mailbox import open_mailbox
+from monitoring.night.night_log import STEPS
+from tests.support.night_company import NIGHT, configure, write_company
+from tests.support.night_process import NightProcesses
+from tests.support.night_state import count_mails, find_difference, read_state
+from tests.support.ports import find_free_port
+
+FIRST = "2025-12-01"
+
+
+def copy(seasoned, folder):
+    """A company of its own for one night; gives it and the port of its mail server."""
+    port = find_free_port()
+    shutil.copytree(seasoned, folder, ignore=shutil.ignore_patterns("mails", "history", "check.html"))
+    return configure(folder, port=port), port
+
+
+def is_uncertain(row):
+    return "'uncertain'" in row
+
+
+def compare(expected, company):
+    """The parts that differ from an undisturbed night, and the number of messages that a person must decide on."""
+    state = read_state(company)
+    uncertain = [row for row in state["outbox"] if is_uncertain(row)]
+    ids = {row.split(",")[0] for row in uncertain}
+    ours, theirs = ([r for r in s["outbox"] if r.split(",")[0] not in ids] for s in (state, expected))
+    return find_difference(expected | {"outbox": theirs}, state | {"outbox": ours}), len(uncertain)
+
+
+def main(kills, seed=1):
+    draw, results, killed_in = random.Random(seed), Counter(), Counter()  # noqa: S311  # nothing secret here
+    with tempfile.TemporaryDirectory() as name, NightProcesses() as processes:
+        place = Path(name)
+        port = find_free_port()
+        write_company(place / "seasoned", port=port)
+        with open_mailbox(port, place / "seasoned/mails", lambda _: None):
+            assert processes.run(place / "seasoned", "night", "--as-of", FIRST).status == 0
+        company, port = copy(place / "seasoned", place / "undisturbed")
+        with open_mailbox(port, company.folder / "mails", lambda _: None):
+            whole = processes.run(company.folder, "night", "--as-of", NIGHT)
+        assert whole.status == 0, whole.out + whole.err
+        expected, mails, seconds = read_state(company), count_mails(company.folder / "mails"), whole.seconds
+        while results["killed"] < kills:
+            company, port = copy(place / "seasoned", place / "killed")
+            with open_mailbox(port, company.folder / "mails", lambda _: None):
+                cut = processes.run(company.folder, "night", "--as-of", NIGHT, kill_after=draw.uniform(0, seconds))
+                if cut.status is None:
+                    results["killed"] += 1
+                    done = len(cut.out.splitlines()) - 1
+                    killed_in[STEPS[done] if 0 <= done < len(STEPS) else "before" if done < 0 else "after"] += 1
+                last = processes.run(company.folder, "night", "--as-of", NIGHT)
+                seconds = (seconds * 3 + cut.seconds + last.seconds) / 4 if cut.status is None else cut.seconds
+                different, uncertain = compare(expected, company)
+                arrived = count_mails(company.folder / "mails")
+            results["failed"] += last.status != 0
+            results["different"] += bool(different)
+            results["uncertain"] += uncertain
+            results["sent_twice"] += sum(count - 1 for count in arrived.values())
+            # Neither arrived nor left for a person to decide on.
+            results["lost"] += max(0, len(set(mails) - set(arrived)) - uncertain)
+            print(dict(results), dict(killed_in), different, flush=True)
+            shutil.rmtree(company.folder)
+    names = ("killed", "failed", "different", "sent_twice", "lost", "uncertain")
+    figures = {name: results[name] for name in names} | {"messages": kills * len(mails)}
+    measure.write("kills", figures | {"killed_in": json.dumps(dict(killed_in))}, ["duckdb", "sqlalchemy"])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
