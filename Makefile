@@ -80,6 +80,10 @@ bench-training: setup  ## training on 5,000,000 rows of 150 features, beside pla
 bench-holds: setup  ## healthy nights that the checks of sources hold, and how soon harmed sources are held
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_holds.py
 
+.PHONY: bench-harms
+bench-harms: setup  ## the demo's company with one source harmed at a time: scores, episodes, and what the gate says
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_harms.py $(COMPANY)
+
 .PHONY: bench-kills
 bench-kills: setup  ## nights killed at 50 random instants, then finished: nothing is sent twice, nothing is lost
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_kills.py
