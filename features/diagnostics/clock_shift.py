@@ -11,9 +11,11 @@ from features.diagnostics.source_profile import Counts, SourceProfile
 from features.diagnostics.window_comparison import LEAST_PAST, MOST_PAST, REFERENCE_WEEKS, WEEK, WINDOWS
 
 _HOURS = 24 * WEEK
-# Shifts looked at, in hours: up to a day and a half either way. One of an hour is summer time, and so no move.
+# Shifts of an hour are summer time, and so no move.
 _UNMOVED = [-1, 0, 1]
-_SHIFTS = np.array([s for s in range(-36, 37) if s not in _UNMOVED])
+# By window, the hours after which the profile repeats, and the longest shift looked at. A week with a holiday is no
+# usual week, but its days have usual hours.
+_PERIODS = {7: (24, 12), 28: (_HOURS, 36)}
 _LEAST_ROWS = 60
 # Rows that the smooth part of the profile counts as, in an hour of the week.
 _SMOOTHING = 2.0
@@ -65,7 +67,7 @@ def find_clock_shift(profile: SourceProfile, window: int) -> ClockShift | None:
     size = window // WEEK
     if len(by_week) < REFERENCE_WEEKS + size + LEAST_PAST // WEEK:
         return None
-    gains, shifts = _measure_gains(by_week[-(MOST_PAST // WEEK) :], size)
+    gains, shifts = _measure_gains(by_week[-(MOST_PAST // WEEK) :], size, *_PERIODS[window])
     newest, past = gains[-1], gains[: len(gains) - max(WINDOWS) // WEEK]
     past = past[np.isfinite(past)]
     if not np.isfinite(newest) or len(past) < LEAST_PAST // WEEK:
@@ -86,30 +88,41 @@ def _fold_weeks(hours: Counts) -> Counts:
     return hours[len(hours) - weeks * WEEK :].reshape(weeks, _HOURS)
 
 
-def _measure_gains(by_week: Counts, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each window of `size` weeks, the best gain of a shift in log-likelihood a row, and that shift."""
+def _measure_gains(by_week: Counts, size: int, period: int, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each window of `size` weeks, the best gain of a shift in log-likelihood a row, and that shift.
+
+    Args:
+        by_week: (weeks, 168) rows.
+        size: Weeks of a window.
+        period: Hours of the profile: of a day, or of a week.
+        longest: Hours of the longest shift either way.
+    """
     total = np.concatenate([np.zeros((1, _HOURS)), np.cumsum(by_week, axis=0)])
     last = np.arange(REFERENCE_WEEKS + size, len(total))
-    recent = total[last] - total[last - size]
-    before = total[last - size] - total[last - size - REFERENCE_WEEKS]
-    profile = _smooth(before)
-    log = np.log(profile)
+    recent = _fold(total[last] - total[last - size], period)
+    log = np.log(_smooth(_fold(total[last - size] - total[last - size - REFERENCE_WEEKS], period)))
     rows = recent.sum(axis=1)
-    # The log-likelihood of the rows under the profile moved to each of 168 hours, as a circular correlation.
-    fits = np.fft.irfft(np.fft.rfft(recent) * np.conj(np.fft.rfft(log)), n=_HOURS)
-    unmoved, moved = fits[:, _UNMOVED].max(axis=1), fits[:, _SHIFTS]
+    # The log-likelihood of the rows under the profile moved to each hour, as a circular correlation.
+    fits = np.fft.irfft(np.fft.rfft(recent) * np.conj(np.fft.rfft(log)), n=period)
+    shifts = np.array([s for s in range(-longest, longest + 1) if s not in _UNMOVED])
     with np.errstate(divide="ignore", invalid="ignore"):
-        gains = (moved - unmoved[:, None]) / rows[:, None]
+        gains = (fits[:, shifts] - fits[:, _UNMOVED].max(axis=1, keepdims=True)) / rows[:, None]
     gains = np.where(rows[:, None] >= _LEAST_ROWS, gains, np.nan)
     best = np.argmax(np.nan_to_num(gains, nan=-np.inf), axis=1)
-    return gains[np.arange(len(last)), best], _SHIFTS[best]
+    return gains[np.arange(len(last)), best], shifts[best]
+
+
+def _fold(rows: np.ndarray, period: int) -> np.ndarray:
+    """Return (windows, period) the rows by hour of the day or of the week."""
+    return np.asarray(rows.reshape(len(rows), _HOURS // period, period).sum(axis=1))
 
 
 def _smooth(rows: np.ndarray) -> np.ndarray:
-    """Return (weeks, 168) shares of the hours of the week, drawn towards those of hour and weekday apart."""
-    by_day = rows.reshape(len(rows), WEEK, 24)
+    """Return the shares of the hours; those of a week are drawn towards those of hour and weekday apart."""
+    by_day = rows.reshape(len(rows), -1, 24)
+    days = by_day.shape[1]
     whole = np.maximum(rows.sum(axis=1), 1.0)[:, None, None]
-    day = (by_day.sum(axis=2, keepdims=True) + 1) / (whole + WEEK)
+    day = (by_day.sum(axis=2, keepdims=True) + 1) / (whole + days)
     hour = (by_day.sum(axis=1, keepdims=True) + 1) / (whole + 24)
-    expected = day * hour
-    return ((by_day + _SMOOTHING * _HOURS * expected) / (whole + _SMOOTHING * _HOURS)).reshape(rows.shape)
+    weight = _SMOOTHING * rows.shape[1]
+    return ((by_day + weight * day * hour) / (whole + weight)).reshape(rows.shape)

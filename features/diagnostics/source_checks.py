@@ -6,7 +6,7 @@ it is to be watched or passed over. A cause is named instead of what follows fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from features.diagnostics.clock_shift import find_shift
 from features.diagnostics.source_findings import SourceFinding
@@ -21,14 +21,15 @@ from features.diagnostics.volume_checks import (
 )
 
 
-def check_profile(profile: SourceProfile) -> Iterator[SourceFinding]:
+def check_profile(profile: SourceProfile, others: Sequence[SourceProfile] = ()) -> Iterator[SourceFinding]:
     """Yield what is wrong with the newest days of a source, but for its silence.
 
     Args:
         profile: Of the source. One of less than some seventeen weeks has no past to compare with.
+        others: Of the company's other sources.
     """
     unknown, repeated = find_unknown_accounts(profile), find_repeats(profile)
-    frozen, volume = find_frozen_days(profile), find_volume_change(profile)
+    frozen, volume = find_frozen_days(profile), find_volume_change(profile, others)
     yield from (finding for finding in (unknown, repeated, frozen) if finding)
     if volume:
         # Rows in quarantine are missing, and rows that came twice are too many.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -22,6 +22,7 @@ _ALLOWED = 1.5
 # A silence holds a run only where so many rows are missing, or where it is this much longer than what is allowed: few
 # accounts may have nothing to buy for a week.
 _LEAST_MISSING, _FAR_LONGER = 30, 2
+_RATE_DAYS = 56
 
 
 @dataclass(frozen=True)
@@ -83,33 +84,47 @@ def check_sources(settings: Settings, history: History, *, as_of: datetime) -> t
 def _find_faults(settings: Settings, history: History, as_of: datetime) -> Iterator[SourceFinding]:
     if not history.sources:
         yield SourceFinding("company", "silent", "hold", "has no event table")
-    for table in history.sources:
-        lag = -(-settings.tables[table].lag // timedelta(days=1))
-        profile = read_profile(settings, history, table, as_of=as_of)
-        yield from check_source(profile, TableSilence(table, as_of.date(), None), lag)
+    profiles = {table: read_profile(settings, history, table, as_of=as_of) for table in history.sources}
+    for table, profile in profiles.items():
+        if profile is None:
+            yield from _find_silence(TableSilence(table, as_of.date(), None))
+        else:
+            others = [other for other in profiles.values() if other and other is not profile]
+            lag = -(-settings.tables[table].lag // timedelta(days=1))
+            yield from check_source(profile, others, lag=lag)
 
 
-def check_source(profile: SourceProfile | None, silence: TableSilence, lag: int) -> Iterator[SourceFinding]:
+def check_source(
+    profile: SourceProfile, others: Sequence[SourceProfile] = (), *, lag: int = 0
+) -> Iterator[SourceFinding]:
     """Yield what is wrong with one source; a silence is not reported where unknown accounts are its cause.
 
     Args:
-        profile: Of the source; None where it has no event.
-        silence: What is found where it has none.
+        profile: Of the source.
+        others: Of the company's other sources.
         lag: Days that its events take to become known.
     """
-    if profile is None or profile.newest is None:
-        yield from (finding for finding in (silence.finding,) if finding)
-        return
-    findings = list(check_profile(profile))
-    quiet = TableSilence(
+    findings = list(check_profile(profile, others))
+    if not any(finding.kind == "ids" for finding in findings):
+        yield from _find_silence(measure_silence(profile, lag))
+    yield from findings
+
+
+def measure_silence(profile: SourceProfile, lag: int) -> TableSilence:
+    """Return how long a source has had no event."""
+    newest = profile.newest - profile.first
+    return TableSilence(
         profile.table,
         until=profile.date_of(len(profile.rows)),
-        last=profile.date_of(profile.newest - profile.first),
+        last=profile.date_of(newest),
         longest=profile.longest,
         lag=lag,
-        past=profile.newest - profile.first + 1,
-        rate=float(profile.rows[: profile.newest - profile.first + 1][-56:].mean()),
-    ).finding
-    if quiet and not any(finding.kind == "ids" for finding in findings):
-        yield quiet
-    yield from findings
+        past=newest + 1,
+        rate=float(profile.rows[: newest + 1][-_RATE_DAYS:].mean()),
+    )
+
+
+def _find_silence(silence: TableSilence) -> Iterator[SourceFinding]:
+    finding = silence.finding
+    if finding:
+        yield finding

@@ -23,7 +23,7 @@ class SourceProfile:
         table: Its name in the contract.
         first: The first day, counted from 1970, in UTC.
         today: The day of `as_of`; its own figures are not complete, and are left out.
-        newest: The day of the newest visible event; None where there is none.
+        newest: The day of the newest visible event.
         hours: (days, 24) rows by hour of the day.
         accounts: (days,) accounts with a row.
         repeats: (days,) rows that equal another one in every column.
@@ -34,6 +34,7 @@ class SourceProfile:
             the same product, and their number. Zero where there are no amounts.
         values: By text column of few values, and value, (days,) rows.
         unknown: (days,) rows in quarantine since their account is not known.
+        dropped: (days,) rows that reading dropped since they equal another one.
         delays: (2, days): by the day they became known, sum of the days that rows took, and their number.
         settled: Days after which 99 % of the rows of a day are known.
         longest: Whole days without an event, the most that an earlier night found.
@@ -42,7 +43,7 @@ class SourceProfile:
     table: str
     first: int
     today: int
-    newest: int | None
+    newest: int
     hours: Counts
     accounts: Counts
     repeats: Counts
@@ -52,6 +53,7 @@ class SourceProfile:
     prices: Days = field(default_factory=lambda: np.zeros((2, 0)))
     values: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
     unknown: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
+    dropped: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
     delays: Days = field(default_factory=lambda: np.zeros((2, 0)))
     settled: int = 0
     longest: int = 0
@@ -67,8 +69,6 @@ class SourceProfile:
 
         A source that is some days behind may have stopped in the middle of its newest day: that day is left out.
         """
-        if self.newest is None:
-            return 0
         complete = self.today - self.settled
         return max(0, (complete if self.newest >= complete - 1 else self.newest) - self.first)
 
@@ -80,11 +80,10 @@ class SourceProfile:
     def until(self, days: int) -> Self:
         """Return the profile of its first days, as if the next night came right after them."""
         rows = np.flatnonzero(self.rows[:days])
-        newest = self.first + int(rows[-1]) if len(rows) else None
         return replace(
             self,
             today=self.first + days,
-            newest=newest,
+            newest=self.first + int(rows[-1]),
             hours=self.hours[:days],
             accounts=self.accounts[:days],
             repeats=self.repeats[:days],
@@ -94,6 +93,7 @@ class SourceProfile:
             prices=self.prices[:, :days],
             values={column: {v: n[:days] for v, n in shares.items()} for column, shares in self.values.items()},
             unknown=self.unknown[:days],
+            dropped=self.dropped[:days],
             delays=self.delays[:, :days],
             longest=measure_longest_gap(rows),
         )

@@ -31,22 +31,27 @@ _NEW_VALUES = Bounds(0.5, 0.2)
 
 
 def find_repeats(profile: SourceProfile) -> SourceFinding | None:
-    """Return the finding that rows came twice."""
+    """Return the finding that rows came twice, be they dropped on reading or kept."""
+    dropped = profile.dropped if len(profile.dropped) else np.zeros_like(profile.rows)
     text = "of the rows of the last {window} days are exact repeats"
-    return _find_share(profile, profile.repeats, _REPEATS, "repeated", text)
+    if dropped[-max(WINDOWS) :].any():
+        text += ", and are counted once"
+    return _find_share(profile, profile.repeats + dropped, _REPEATS, "repeated", text, rows=profile.rows + dropped)
 
 
 def find_nulls(profile: SourceProfile) -> Iterator[SourceFinding]:
     """Yield the columns that lost their values."""
     for column, filled in profile.filled.items():
         text = f"of the rows of the last {{window}} days have no {column}"
-        finding = _find_share(profile, profile.rows - filled, _NULLS, "nulls", text)
+        finding = _find_share(profile, profile.rows - filled, _NULLS, "nulls", text, rows=profile.rows)
         if finding:
             yield finding
 
 
-def _find_share(profile: SourceProfile, part: Counts, bounds: Bounds, kind: str, text: str) -> SourceFinding | None:
-    part, rows = part[: profile.end], profile.rows[: profile.end]
+def _find_share(  # noqa: PLR0913  # what is counted, of what, and how to say it
+    profile: SourceProfile, part: Counts, bounds: Bounds, kind: str, text: str, *, rows: Counts
+) -> SourceFinding | None:
+    part, rows = part[: profile.end], rows[: profile.end]
     findings = []
     for window in WINDOWS:
         changes, recent, _ = compare_means(part, rows, window)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import exp, log
 
 import numpy as np
@@ -13,7 +15,9 @@ from features.diagnostics.window_comparison import (
     WEEK,
     WINDOWS,
     Bounds,
+    Series,
     WindowChange,
+    align,
     compare_levels,
     compare_means,
     find_change,
@@ -22,17 +26,29 @@ from features.diagnostics.window_comparison import (
 
 # Rows that a window needs before shares of it are looked at.
 LEAST_ROWS = 20
-_FEWER, _MORE = Bounds(log(1 / 0.65), log(1 / 0.8)), Bounds(log(1.6), log(1.3))
+# Of fewer rows and of more; and of those that only one source has, of which its own noise is less of a doubt.
+_FEWER, _MORE = Bounds(log(1 / 0.65), log(1 / 0.8), z=4.5), Bounds(log(1.6), log(1.3), z=4.5)
+_ALONE_Z = 3.0
 _ACCOUNTS = Bounds(log(1.6), log(1.3))
 _DELAY = Bounds(np.inf, 2.0)
 # Share of rows of unknown accounts, above the highest before.
 _UNKNOWN = Bounds(0.2, 0.03)
+# A quiet August is no less than this of the weeks before.
+_YOUNG_FEWER = log(0.58)
 # Around New Year, a company that has not seen one before can't know what is usual: from (month, day) to (month, day).
 _TURN_OF_YEAR = ((12, 18), (2, 7))
 
 
-def find_volume_change(profile: SourceProfile) -> SourceFinding | None:
-    """Return the finding that a source has far fewer or more rows than in the weeks before."""
+def find_volume_change(profile: SourceProfile, others: Sequence[SourceProfile] = ()) -> SourceFinding | None:
+    """Return the finding that a source has far fewer or more rows than in the weeks before.
+
+    A change that is usual at this time of the year, or may be so in a company too young to know, holds a run only
+    where the other sources went on: holidays and seasons change them all.
+
+    Args:
+        profile: Of the source.
+        others: Of the company's other sources.
+    """
     rows = profile.rows[: profile.end]
     findings = []
     for window in WINDOWS:
@@ -41,8 +57,13 @@ def find_volume_change(profile: SourceProfile) -> SourceFinding | None:
         if change is None:
             continue
         deviation = change.value - change.usual
-        severity = (_FEWER if deviation < 0 else _MORE).grade(change, abs(deviation))
-        if severity == "hold" and not (change.years or _may_hold_when_young(profile, window, deviation)):
+        bounds = _FEWER if deviation < 0 else _MORE
+        alone = find_change(*_compare_with(profile, others, changes, variance, window), window)
+        is_alone = alone is not None and bounds.grade(alone, (alone.value - alone.usual) * np.sign(deviation)) == "hold"
+        if is_alone:
+            change, bounds = replace(change, seasonal=False), replace(bounds, z=_ALONE_Z)
+        severity = bounds.grade(change, abs(deviation))
+        if severity == "hold" and not (is_alone or change.years or _may_hold_young(profile, window, deviation)):
             severity = "watch"
         if severity:
             a_day = float(rows[-window:].mean())
@@ -53,14 +74,26 @@ def find_volume_change(profile: SourceProfile) -> SourceFinding | None:
     return pick_worst(findings)
 
 
-def _may_hold_when_young(profile: SourceProfile, window: int, deviation: float) -> bool:
+def _compare_with(
+    profile: SourceProfile, others: Sequence[SourceProfile], changes: Series, variance: Series, window: int
+) -> tuple[Series, Series]:
+    """Return changes and their least variance against those of the other source with the most rows."""
+    other = max(others, key=lambda o: o.rows.sum(), default=None)
+    if other is None or not len(changes):
+        return changes[:0], variance[:0]
+    beside, noise = compare_levels(other.rows, window)
+    offset = profile.first - other.first
+    return changes - align(beside, offset, len(changes)), variance + align(noise, offset, len(changes))
+
+
+def _may_hold_young(profile: SourceProfile, window: int, deviation: float) -> bool:
     """Return whether a change may hold a run of a company that has not seen this season before.
 
     One week may be a holiday, more rows a season; four weeks of far fewer rows are neither, but at the turn of a year.
     """
     end = profile.date_of(profile.end)
     start, stop = _TURN_OF_YEAR
-    return deviation < 0 and window > WEEK and stop < (end.month, end.day) < start
+    return deviation <= _YOUNG_FEWER and window > WEEK and stop < (end.month, end.day) < start
 
 
 def find_fewer_accounts(profile: SourceProfile) -> SourceFinding | None:

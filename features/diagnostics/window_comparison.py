@@ -23,9 +23,10 @@ WINDOWS = (7, 28)
 REFERENCE_WEEKS = 8
 # Comparisons of the past that are needed to know a spread, and those looked at.
 LEAST_PAST, MOST_PAST = 56, 2 * YEAR
-# A change is usual if it came as strongly within so many days of this day last year.
-_SEASON_DAYS = 21
-_AS_STRONG = 0.7
+# A change is usual if one half as strong came within so many days of this day last year, by window: Easter moves, and
+# four weeks hardly feel it. Or if it came almost as strongly in two spells at any time.
+_SEASON_DAYS = {7: 21, 28: 10}
+_AS_STRONG_IN_SEASON, _AS_STRONG = 0.5, 0.7
 # Spreads from the usual that a finding needs. Some fifty figures are looked at each night, hence so many.
 HOLD_Z, _WATCH_Z = 6.0, 5.0
 # The median of |x - median| of a normal distribution, as a share of its standard deviation.
@@ -114,6 +115,15 @@ def compare_levels(series: NDArray[Any], window: int) -> tuple[Series, Series]:
     return change, variance
 
 
+def align(series: Series, offset: int, length: int) -> Series:
+    """Return (length,) a series that begins `offset` days after its first one; NaN where it has no day."""
+    days = np.arange(offset, offset + length)
+    inside = (days >= 0) & (days < len(series))
+    aligned = np.full(length, np.nan)
+    aligned[inside] = series[days[inside]]
+    return aligned
+
+
 def compare_means(sums: NDArray[Any], counts: NDArray[Any], window: int) -> tuple[Series, Series, Series]:
     """Return (days,) each window's mean less that of the weeks before it, and how many values either has."""
     recent_n, before_n = sum_windows(counts, window), lag(sum_windows(counts, WEEK * REFERENCE_WEEKS), window)
@@ -140,26 +150,29 @@ def find_change(changes: Series, variance: Series, window: int) -> WindowChange 
     usual = float(np.median(past))
     spread = max(float(np.median(np.abs(past - usual))) / _MAD, float(np.sqrt(variance[-1])), 1e-9)
     deviation = newest - usual
-    as_strong = np.nan_to_num((changes - usual) * np.sign(deviation)) >= _AS_STRONG * abs(deviation)
+    strength = np.nan_to_num((changes - usual) / deviation) if deviation else np.zeros(len(changes))
     return WindowChange(
         newest,
         usual,
         low=float(past.min()),
         high=float(past.max()),
         z=deviation / spread,
-        seasonal=_is_seasonal(as_strong, len(changes) - 1, window),
-        years=len(past) >= YEAR + _SEASON_DAYS,
+        seasonal=_is_seasonal(strength, window),
+        years=len(past) >= YEAR + max(_SEASON_DAYS.values()),
     )
 
 
-def _is_seasonal(as_strong: NDArray[np.bool_], newest: int, window: int) -> bool:
-    """Return whether such a change came at this time of an earlier year, or in two separate spells before."""
+def _is_seasonal(strength: Series, window: int) -> bool:
+    """Return whether such a change came at this time of an earlier year, or in two separate spells before.
+
+    Args:
+        strength: (days,) changes as shares of the newest one.
+        window: Days that a change looks at.
+    """
+    newest, around = len(strength) - 1, _SEASON_DAYS[window]
     for year in range(YEAR, newest + 1, YEAR):
-        if as_strong[max(0, newest - year - _SEASON_DAYS) : newest - year + _SEASON_DAYS + 1].any():
+        if (strength[max(0, newest - year - around) : newest - year + around + 1] >= _AS_STRONG_IN_SEASON).any():
             return True
-    # The spell that lasts until today is not one of the past.
-    usual = np.flatnonzero(~as_strong)
-    past = np.flatnonzero(as_strong[: usual[-1] + 1 if len(usual) else 0])
-    past = past[past <= newest - 2 * window - WEEK * REFERENCE_WEEKS]
-    spells = 1 + int((np.diff(past) > 2 * WEEK + window).sum()) if len(past) else 0
-    return spells >= 2
+    # A spell that lasts until today, and what follows from it in the weeks compared with, is not one of the past.
+    past = np.flatnonzero(strength[: max(0, newest + 1 - 2 * window - WEEK * REFERENCE_WEEKS)] >= _AS_STRONG)
+    return len(past) > 0 and int((np.diff(past) > 2 * WEEK + window).sum()) >= 1
