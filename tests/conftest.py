@@ -1,4 +1,4 @@
-"""Fixtures of all folders: a real PostgreSQL, and a free port; and how Hypothesis draws its examples.
+"""Fixtures of all folders: PostgreSQL, a free port, Spark's Java; the order of a run; how Hypothesis draws examples.
 
 Profile `ci`, the default, draws the same examples each time; `--hypothesis-profile nightly` draws new ones, and more.
 """
@@ -6,16 +6,31 @@ Profile `ci`, the default, draws the same examples each time; `--hypothesis-prof
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
+from tests.support import spark
 from tests.support.ports import find_free_port
 from tests.support.postgres import PostgresServer
+from tests.support.scheduling import FileScheduling, place_file
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("nightly", max_examples=2_000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("ci")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: place_file(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    """Give whole files to workers."""
+    return FileScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +51,20 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 def free_port() -> int:
     """A port of this machine that nothing listens on."""
     return find_free_port()
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all workers of a run share, for `tests.support.shared`."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spark_jvm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Java for all tests on Spark."""
+    spark.start_jvm(tmp_path_factory.mktemp("spark"), tmp_path_factory.mktemp("elsewhere"))
+    yield
+    spark.stop_jvm()

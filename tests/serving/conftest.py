@@ -33,6 +33,7 @@ from serving.batch import run
 from serving.client import Client
 from tests.support.commands import FinishedCommand, run_command
 from tests.support.ports import find_free_port
+from tests.support.shared import make_once
 from training.models.calibration import Calibrator
 from training.models.model import HorizonModel, Model, compute_quantiles
 from training.registry import promotion_log
@@ -235,9 +236,10 @@ class Harbour:
 
 
 @pytest.fixture(scope="session")
-def harbour(tmp_path_factory: pytest.TempPathFactory) -> Harbour:
-    """Made once; tests that write to its state take `own_harbour`."""
-    return _harbour(tmp_path_factory.mktemp("harbour"))
+def harbour(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Harbour:
+    """Made once a worker, its champions once a run; tests that write to its state take `own_harbour`."""
+    first = make_once(run_folder, "harbour", lambda: _harbour(run_folder / "harbour"))
+    return _harbour(tmp_path_factory.mktemp("harbour"), like=first)
 
 
 @pytest.fixture

@@ -1,0 +1,45 @@
+"""Which test files start first, and which share a worker.
+
+A file that takes a minute and starts last makes the run a minute longer; so the longest start first.
+"""
+
+from __future__ import annotations
+
+from xdist.scheduler.loadscope import LoadScopeScheduling
+
+# They share one Java, so they run one after another on one worker.
+SPARK = ("tests/features/engine/test_sql_engines.py", "tests/serving/batch/test_spark.py")
+# By CPU time, after those on Spark; the others follow in the order of folders.
+LONGEST = (
+    "tests/serving/schemas/test_openapi.py",
+    "tests/features/sources/test_identity.py",
+    "tests/training/test_notebook.py",
+    "tests/serving/test_recorded_scores.py",
+    "tests/training/fitting/test_dask.py",
+    "tests/training/targets/test_merges.py",
+    "tests/features/engine/test_snapshot_cache.py",
+    "tests/training/registry/test_mlflow_registry.py",
+    "tests/training/diagnostics/test_leakage.py",
+    "tests/training/test_commands.py",
+    "tests/serving/api/test_workers.py",
+    "tests/features/sources/test_posted_events.py",
+    "tests/serving/schemas/test_event_requests.py",
+    "tests/training/targets/test_labels.py",
+    "tests/serving/api/test_fuzz.py",
+    "tests/training/fitting/test_fit.py",
+    "tests/monitoring/drift/test_tidewater.py",
+)
+_PLACES = {file: place for place, file in enumerate((*SPARK, *LONGEST))}
+
+
+def place_file(nodeid: str) -> int:
+    """Return the place of a test's file in the order of a run."""
+    return _PLACES.get(nodeid.split("::", maxsplit=1)[0], len(_PLACES))
+
+
+class FileScheduling(LoadScopeScheduling):
+    """Gives each file to one worker, and all that run on Spark to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", maxsplit=1)[0]
+        return "spark" if file in SPARK else file
