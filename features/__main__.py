@@ -93,11 +93,13 @@ def check(
     Each source is compared with its own past, by default as of now.
     """
     from features.diagnostics import data_report
+    from features.sources import validation
 
     settings = load_settings(config)
-    with _open_history(settings) as history:
+    with _open_history(settings, refuse=False) as history:
         _print_checked(history.checked)
-        probed = _probe(history, settings, features)
+        no_event = history.explain_no_event()
+        probed = None if no_event else _probe(history, settings, features)
         report = data_report.build_data_report(history, settings, probed, as_of=as_of)
     _print_matches(report.identity)
     for line in report.lines():
@@ -105,6 +107,9 @@ def check(
     page = data_report.write_page(report, settings.var / "check.html")
     print(f"The report: {page}")
     cli.write_json(json, report.as_dict() | {"page": str(page)})
+    validation.refuse_bad(history.checked)
+    if no_event:
+        raise no_event
     if probed and probed.leaks:
         leaking = dict.fromkeys(leak.feature for leak in probed.leaks)
         hint = "Date each fact of its stream by the time it happened, and say when it became known"
@@ -180,11 +185,11 @@ def _format_summary(summary: Any) -> str:
     return ", ".join(f"{v:,} {k}" if isinstance(v, int) else f"{k} {v:.1%}" for k, v in figures if v is not None)
 
 
-def _open_history(settings: Settings) -> History:
+def _open_history(settings: Settings, *, refuse: bool = True) -> History:
     from features.sources.history import History
 
     with cli.show_spinner("reading") as report:
-        return History.open(settings, progress=report)
+        return History.open(settings, progress=report, refuse=refuse)
 
 
 def _print_checked(checked: tuple[ValidatedTable, ...]) -> None:

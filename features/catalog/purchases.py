@@ -9,7 +9,7 @@ from features.definitions.feature import FeatureContext, change, change_in_words
 from features.definitions.streams import ORDERS, PURCHASES
 
 COUNT = ORDERS.count()
-SPEND = ORDERS.sum("amount")
+SPEND = PURCHASES.sum("amount")
 FIRST, LAST = ORDERS.first(), ORDERS.last()
 LINES = PURCHASES.count()
 PRODUCTS = PURCHASES.distinct("product")

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 Kind = Literal["text", "time", "decimal", "whole", "flag"]
 TEXT, TIME, DECIMAL, WHOLE, FLAG = get_args(Kind)
+# Of rates alone; no attribute has it.
+RATE: Literal["rate"] = "rate"
 # Kind to its types in Ibis, DuckDB and PostgreSQL.
-_TYPES: MappingProxyType[Kind, tuple[str, str, str]] = MappingProxyType(
+_TYPES: MappingProxyType[Kind | Literal["rate"], tuple[str, str, str]] = MappingProxyType(
     {
         "text": ("string", "VARCHAR", "text"),
         "time": ("int64", "BIGINT", "bigint"),
         "decimal": ("decimal(18, 4)", "DECIMAL(18, 4)", "numeric(18, 4)"),
         "whole": ("int64", "BIGINT", "bigint"),
         "flag": ("boolean", "BOOLEAN", "boolean"),
+        # More digits than money: a yen is some 0.006 euros.
+        "rate": ("decimal(18, 10)", "DECIMAL(18, 10)", "numeric(18, 10)"),
     }
 )
 
@@ -42,14 +46,18 @@ class Column:
         least: The smallest number allowed.
         made: Whether Garrison fills it, so that no company maps it.
         names: Whether it is the id of something, so that 100000.0 is the same as 100000.
+        vital: Whether a value that can't be read costs the row, as in a needed column, and not its cell alone.
+        mappable: Whether a company may map it although Garrison fills it.
     """
 
-    kind: Kind
+    kind: Kind | Literal["rate"]
     needed: bool = False
     among: tuple[str, ...] = ()
     least: float | None = None
     made: bool = False
     names: bool = False
+    vital: bool = False
+    mappable: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,10 @@ _WORD, _WHEN = Column(TEXT, needed=True), Column(TIME, needed=True)
 # Of the copy that the survivor of a merge has of an event: when the event was known at all, its own known_at being
 # the merge at the earliest. Null in all other rows.
 _FIRST = Column(TIME, made=True)
-# Of an event that came over HTTP: its id there. Null in a table's own rows.
-_EVENT = Column(TEXT, made=True)
+# The id of an event: of one that came over HTTP its id there, of a table's own rows what is mapped.
+_EVENT = Column(TEXT, made=True, names=True, mappable=True)
+# Without it an event would count as known too early.
+_KNOWN = Column(TIME, vital=True)
 
 TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {
@@ -94,7 +104,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "owner_timezone": Column(TEXT),
                 "parent_id": _REFERENCE,
                 "merged_into": _REFERENCE,  # the account that it became a part of
-                "merged_at": Column(TIME),
+                "merged_at": Column(TIME, vital=True),
                 "region": Column(TEXT),
                 "industry": Column(TEXT),
                 "size": Column(TEXT),
@@ -111,17 +121,23 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "system": _WORD,
                 "external_id": _ID,
                 "account_id": _ID,
-                "valid_from": Column(TIME),
-                "valid_until": Column(TIME),
+                "valid_from": Column(TIME, vital=True),
+                "valid_until": Column(TIME, vital=True),
             },
             key=("system", "external_id", "account_id", "valid_from", "valid_until"),
+        ),
+        # What a unit of a currency is worth in the company's, from its day until the next one of the currency.
+        "rates": _table(
+            {"currency": _WORD, "day": _WHEN, "per_unit": Column(RATE, needed=True, least=1e-10)},
+            time="day",
+            key=("currency", "day"),
         ),
         "tickets": _table(
             {
                 "ticket_id": _ID,
                 "account_id": _ID,
                 "opened_at": _WHEN,
-                "known_at": Column(TIME),
+                "known_at": _KNOWN,
                 "first_known_at": _FIRST,
                 "first_response_at": Column(TIME),
                 "resolved_at": Column(TIME),
@@ -142,12 +158,12 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             {
                 "account_id": _ID,
                 "used_at": _WHEN,
-                "known_at": Column(TIME),
+                "known_at": _KNOWN,
                 "first_known_at": _FIRST,
                 "event_id": _EVENT,
                 "user_id": _REFERENCE,
                 "feature": Column(TEXT),
-                "count": Column(WHOLE, least=0),
+                "count": Column(WHOLE, least=0, vital=True),
                 "duration_s": Column(DECIMAL, least=0),
                 "errors": Column(WHOLE, least=0),
             },
@@ -158,11 +174,11 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "account_id": _ID,
                 "purchased_at": _WHEN,
                 "amount": Column(DECIMAL, needed=True),
-                "known_at": Column(TIME),
+                "known_at": _KNOWN,
                 "first_known_at": _FIRST,
                 "event_id": _EVENT,
                 "order_id": _REFERENCE,
-                "kind": Column(TEXT, among=KINDS),
+                "kind": Column(TEXT, among=KINDS, vital=True),
                 "product": Column(TEXT),
                 "quantity": Column(DECIMAL),
                 "currency": Column(TEXT),
@@ -176,12 +192,12 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             time="purchased_at",
         ),
         "touches": _table(
-            {"account_id": _ID, "touched_at": _WHEN, "kind": _WORD, "known_at": Column(TIME), "first_known_at": _FIRST},
+            {"account_id": _ID, "touched_at": _WHEN, "kind": _WORD, "known_at": _KNOWN, "first_known_at": _FIRST},
             time="touched_at",
         ),
         # Where a company records directly who left and when: for cohorts and labels alone.
         "lifetimes": _table(
-            {"account_id": _ID, "started_at": _WHEN, "ended_at": Column(TIME)},
+            {"account_id": _ID, "started_at": _WHEN, "ended_at": Column(TIME, vital=True)},
             time="started_at",
             answer=True,
         ),
@@ -195,7 +211,9 @@ CONTACT = ("account_id", "created_at", "name", "owner_email", "owner_timezone", 
 
 def describe_kind(column: Column) -> str:
     """Return the kind of a column's values in words."""
-    return {"time": "time", "decimal": "number", "whole": "whole number", "flag": "yes or no"}.get(column.kind, "text")
+    return {"time": "time", "decimal": "number", "rate": "number", "whole": "whole number", "flag": "yes or no"}.get(
+        column.kind, "text"
+    )
 
 
 def ibis_type(column: Column) -> str:

@@ -98,9 +98,12 @@ def _purchases(table: ir.Table) -> ir.Table:
 def _orders(table: ir.Table) -> ir.Table:
     """Merge the lines of an order that are dated and known at the same instants into one fact.
 
-    Lines known at different times stay apart: otherwise a late line would move its order's past.
+    Lines known at different times stay apart: otherwise a late line would move its order's past. Money back is no
+    order: lines of kind refund, and those without a kind whose amount is negative.
     """
-    lines = table.mutate(t=table.purchased_at, known=table.known_at, order=table.order_id.fill_null(""))
+    kind = table["kind"].fill_null("")
+    bought = table.filter((kind != "refund") & ((kind != "") | (table.amount >= 0)))
+    lines = bought.mutate(t=table.purchased_at, known=table.known_at, order=table.order_id.fill_null(""))
     return lines.group_by("account_id", "t", "known", "order").agg(amount=lines.amount.sum())
 
 

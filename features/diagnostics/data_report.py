@@ -11,7 +11,7 @@ from typing import Any
 
 from features.core import html
 from features.core.contract import EVENTS, TABLES
-from features.diagnostics import activity, identity_report, target_leakage
+from features.diagnostics import activity, identity_report, table_remarks, target_leakage
 from features.diagnostics.activity import TableActivity
 from features.diagnostics.identity_report import IdentityReport as Identity
 from features.diagnostics.leak_tests import LeakTestResult
@@ -60,18 +60,28 @@ class TableReport:
         activity: Of its events; None for a table that is no event table.
         nulls: By mapped column, the share of kept rows without a value.
         reasons: The reasons of quarantine, the commonest first, at most twenty.
+        remarks: What else was dropped, emptied or converted, in sentences.
     """
 
     checked: ValidatedTable
     activity: TableActivity | None
     nulls: Mapping[str, float]
     reasons: tuple[QuarantineReason, ...]
+    remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
         examples = {r.why: list(r.examples) for r in self.reasons}
         measured = self.activity.as_dict() if self.activity else {}
-        return self.checked.as_dict() | measured | {"nulls": dict(self.nulls), "examples": examples}
+        return (
+            self.checked.as_dict()
+            | measured
+            | {
+                "nulls": dict(self.nulls),
+                "examples": examples,
+                "remarks": list(self.remarks),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ class DataReport:
         for t in self.tables:
             if t.activity and t.activity.span:
                 yield f"{t.checked.table}: {_describe_activity(t.activity)}"
+            yield from t.remarks
             for r in t.reasons:
                 for example in r.examples[:1]:
                     shown = ", ".join(f"{column} {value}" for column, value in example.items())
@@ -205,6 +216,7 @@ def _build_table_report(history: History, settings: Settings, checked: Validated
         measured,
         _measure_nulls(history, settings, checked.table),
         tuple(_list_reasons(history, settings, checked)),
+        tuple(table_remarks.list_remarks(checked, settings)),
     )
 
 

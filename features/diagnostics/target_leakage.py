@@ -60,6 +60,8 @@ def find_suspects(history: History) -> tuple[LeakSuspect, ...]:
     terms, accounts with no event of any source in the newest 90 days, compared with those that have one in the newest
     30. The result is empty where fewer than 20 accounts are gone or present.
     """
+    if not history.has_events:
+        return ()
     accounts, least = _label_gone(history)
     gone = accounts.pop("gone").to_numpy(dtype="float64")
     if min(gone.sum(), (1 - gone).sum()) < _FEWEST:

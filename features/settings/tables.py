@@ -118,6 +118,10 @@ class TableMap(SettingsSection):
     system: str | None = None
     # How such an id is looked up: as it is, or by the domain of the e-mail address (or domain) that it is.
     match: Literal["exact", "email_domain"] = "exact"
+    # The raw column, a time or a number, whose largest value marks the newest of several rows of one key.
+    version: str | None = None
+    # What becomes of events that came twice, equal to the last character: they count once, or each.
+    repeats: Literal["drop", "keep"] = "drop"
     columns: dict[str, Annotated[Value, BeforeValidator(_value)]]
 
     @model_validator(mode="after")

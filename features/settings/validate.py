@@ -23,10 +23,13 @@ def find_problems(settings: Settings) -> Iterator[str]:
         if table.source is not None and table.source not in settings.sources:
             hint = nearest(table.source, settings.sources)
             yield f"tables.{name}.source {table.source!r} is not in [sources]. {hint}"
-        if table.system is not None and name in {"accounts", "identities"}:
-            yield f"tables.{name}.system can't be set: its account_id is the account itself"
+        if table.system is not None and name in {"accounts", "identities", "rates"}:
+            yield f"tables.{name}.system can't be set: it has no account_id of another system"
         elif table.system is not None and "identities" not in settings.tables:
             yield f"tables.{name}.system is set, but there is no [tables.identities] to look it up in"
+        if table.version is not None and not TABLES[name].key and "event_id" not in table.columns:
+            maps = "map event_id" if "event_id" in TABLES[name].columns else "its rows have no key"
+            yield f"tables.{name}.version is set, but nothing says which rows are versions of one: {maps}"
         yield from _match(name, table, settings)
         yield from _columns(name, table)
     yield from _targets(settings)
@@ -50,7 +53,7 @@ def _columns(name: str, table: TableMap) -> Iterator[str]:
         elif column not in contract.columns and not contract.open:
             hint = nearest(column, contract.columns)
             yield f"tables.{name}.columns.{column} is not in the contract. {hint}"
-        elif column in contract.columns and contract.columns[column].made:
+        elif column in contract.columns and contract.columns[column].made and not contract.columns[column].mappable:
             yield f"tables.{name}.columns.{column} can't be mapped: Garrison fills it"
     for one, other in (("merged_into", "merged_at"), ("merged_at", "merged_into")):
         if name == "accounts" and one in table.columns and other not in table.columns:
@@ -87,6 +90,7 @@ _READABLE: dict[str, Callable[[str], bool]] = {
     "text": lambda _: True,
     "time": _is_time,
     "decimal": _is_number,
+    "rate": _is_number,
     "whole": lambda text: _is_number(text) and float(text).is_integer(),
     "flag": lambda text: text.casefold() in {"true", "false", "t", "f", "yes", "no", "y", "n", "1", "0"},
 }

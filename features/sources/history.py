@@ -24,7 +24,7 @@ from features.core.progress import Progress
 from features.core.timestamps import to_micros
 from features.definitions.feature import DAY, Feature
 from features.settings import Engine, Settings
-from features.sources import table_cache
+from features.sources import money, table_cache
 from features.sources.table_cache import CachedTables
 from features.sources.validation import ValidatedTable
 
@@ -64,16 +64,17 @@ class History:
         self.arrays = arrays
 
     @classmethod
-    def open(cls, settings: Settings, progress: Progress | None = None) -> Self:
+    def open(cls, settings: Settings, progress: Progress | None = None, *, refuse: bool = True) -> Self:
         """Open the tables that the settings map; read and validate the sources if any has changed since the last time.
 
         Args:
             settings: The company's.
             progress: Called as each table is read.
+            refuse: Whether to refuse tables with faults, which only the check looks at.
 
         Raises:
             SourceError: A source can't be read, lacks a column, or is empty.
-            QualityError: Too many of a table's rows are bad.
+            QualityError: Too many of a table's rows are bad, or its money is in several currencies.
             FeatureError: The company's own features can't be used.
 
         Examples:
@@ -106,7 +107,7 @@ class History:
             {'A': 40.0, 'B': 20.0}
         """
         catalog = Catalog.for_company(settings)
-        return cls._of(settings, table_cache.open_cache(settings, progress), catalog)
+        return cls._of(settings, table_cache.open_cache(settings, progress, refuse=refuse), catalog)
 
     @classmethod
     def reopen(cls, settings: Settings, key: str) -> Self | None:
@@ -143,7 +144,8 @@ class History:
         accounts = sorted(tables["accounts"], key=itemgetter("account_id"))
         numbers = {row["account_id"]: n for n, row in enumerate(accounts)}
         arrow_tables = {}
-        for table, rows in {**tables, "accounts": accounts}.items():
+        for table, given in {**tables, "accounts": accounts}.items():
+            rows = [money.sign_refund(row) for row in given] if table == "purchases" else given
             kinds = {c: arrow_type(column) for c, column in TABLES[table].columns.items()}
             kinds |= {c: arrow_type_of(kind) for c, kind in attributes} if table == "accounts" else {}
             columns = {c: pa.array([row.get(c) for row in rows], kind) for c, kind in kinds.items()}
@@ -228,7 +230,23 @@ class History:
         if not self.sources:
             raise SourceError("no event table is mapped", hint="Map at least one of tickets, usage and purchases")
         times = " UNION ALL ".join(f"SELECT {function}({TABLES[t].time}) AS t FROM {t}" for t in self.sources)
-        return [int(t) for t in self.query(times)["t"].dropna()]
+        found = [int(t) for t in self.query(times)["t"].dropna()]
+        if no_event := self.explain_no_event():
+            raise no_event
+        return found
+
+    def explain_no_event(self) -> SourceError | None:
+        """Return the error that no event is left, with the commonest reason; None where there is one."""
+        if self.has_events or not self.sources:
+            return None
+        reasons = [(n, f"{n:,} rows of {c.table}: {why}") for c in self.checked for why, n in c.reasons.items()]
+        found = max(reasons)[1] if reasons else None
+        return SourceError("no event is left", found=found, hint="Correct the TOML or the data: see features check")
+
+    @property
+    def has_events(self) -> bool:
+        """Return whether it has any event."""
+        return any(self.count_rows(table) for table in self.sources)
 
     def compute_fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change with any row of any table, but not with the order of rows."""

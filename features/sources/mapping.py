@@ -13,7 +13,7 @@ from datetime import timedelta
 import duckdb
 import ibis
 
-from features.core.contract import DECIMAL, FLAG, TABLES, TIME, WHOLE, Column
+from features.core.contract import DECIMAL, FLAG, RATE, TABLES, TIME, WHOLE, Column
 from features.core.errors import SourceError, nearest
 from features.settings import Settings, TableMap, Value
 
@@ -33,12 +33,16 @@ class TableMapping:
         columns: Canonical column to the SQL of its value; null where it is missing or can't be read.
         raw_values: Canonical column to the SQL of its raw value; null where the raw row has none.
         kinds: Canonical column, or attribute of accounts, to its contract.
+        version: SQL of the value that tells versions of a row apart; null where it is missing or can't be read.
+        raw_version: SQL of its raw value.
     """
 
     origin: str
     columns: dict[str, str]
     raw_values: dict[str, str]
     kinds: dict[str, Column]
+    version: str | None = None
+    raw_version: str = "NULL"
 
 
 def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> TableMapping:
@@ -73,7 +77,7 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
             raw, kind = _drop_fraction(raw, kind), "VARCHAR"
         raw_values[column] = raw
         number = written.normalize_number(raw) if kind == "VARCHAR" else raw
-        is_number = kinds[column].kind in {DECIMAL, WHOLE}
+        is_number = kinds[column].kind in {DECIMAL, RATE, WHOLE}
         zone = settings.zone(table).key
         columns[column] = _cast(number if is_number else raw, kind, kinds[column].kind, zone=zone, form=value.format)
     event = TABLES[table].time
@@ -82,7 +86,15 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         own, raw = columns.get("known_at", "NULL"), raw_values.get("known_at", "NULL")
         # Do not fill an unreadable known_at: the event would count as known too early.
         columns["known_at"] = f"CASE WHEN ({raw}) IS NULL THEN {columns[event]} + {lag} ELSE {own} END"
-    return TableMapping(origin, columns, raw_values, kinds)
+    version, raw = None, "NULL"
+    if spec.version:
+        if spec.version not in types:
+            hint = nearest(spec.version, (c for c in types if not c.startswith("=")))
+            raise SourceError(f"tables.{table}.version: the source has no column {spec.version!r}", hint=hint)
+        raw, kind = _select_raw(Value(column=spec.version), spec.version, types, nothing=written.nothing)
+        time = _parse_time(raw, kind, zone=settings.zone(table).key, form=None)
+        version = f"coalesce(CAST({time} AS DECIMAL(38, 9)), TRY_CAST(CAST({raw} AS VARCHAR) AS DECIMAL(38, 9)))"
+    return TableMapping(origin, columns, raw_values, kinds, version, raw)
 
 
 @dataclass(frozen=True)
@@ -177,6 +189,8 @@ def _cast(raw: str, kind: str, wanted: str, *, zone: str, form: str | None) -> s
         return f"CASE WHEN {number} = floor({number}) THEN TRY_CAST({number} AS BIGINT) END"
     if wanted == DECIMAL:
         return f"TRY_CAST({raw} AS DECIMAL(18, 4))"
+    if wanted == RATE:
+        return f"TRY_CAST({raw} AS DECIMAL(18, 10))"
     if wanted == FLAG:
         return f"TRY_CAST({raw} AS BOOLEAN)"
     return f"CAST({raw} AS VARCHAR)"

@@ -20,7 +20,7 @@ from features.core.redaction import hide_password
 from features.core.sql_text import SqlText
 from features.definitions.visibility_rule import SQL, Opening, reported_at
 from features.settings import Settings
-from features.sources import identity
+from features.sources import identity, money
 from features.sources.mapping import quote_identifier, quote_literal, summarize_error
 from features.state.tables import EVENT_LOG
 
@@ -99,9 +99,8 @@ def count_events(revisions: pa.Table, table: str) -> int:
 def select_rows(settings: Settings, table: str, revisions: str = _VIEW) -> str:
     """Return SQL of canonical rows from revisions, assigned to survivors of merges; unknown accounts are left out."""
     known = "account_id IN (SELECT account_id FROM main.accounts)"
-    return identity.assign_to_survivors(
-        f"SELECT * FROM ({_fold_revisions(table, revisions)}) WHERE {known}", table, settings
-    )
+    rows = money.sign_refunds(_fold_revisions(table, revisions), table)
+    return identity.assign_to_survivors(f"SELECT * FROM ({rows}) WHERE {known}", table, settings)
 
 
 def select_waiting_count(table: str, revisions: str = _VIEW) -> str:
@@ -130,15 +129,19 @@ def merge_rows(settings: Settings, table: str, own: str, posted: str) -> str:
     near = f"(account_id, {time}) IN (SELECT account_id, {time} FROM posted)"
     if _has_order_ids(settings, table):
         near = "account_id IN (SELECT account_id FROM posted)"
+    # A row of the table has an id only if its company maps it: then the id says which event it is.
+    near = f"(event_id IS NULL AND {near} OR event_id IN (SELECT event_id FROM posted))"
     pair = 'SELECT near."=n", p.event_id, p.account_id, p.known_at, p.first_known_at FROM near JOIN posted p ON '
-    pairs = " UNION ALL ".join(pair + same for same in _match_conditions(settings, table))
+    alike = [f"near.event_id IS NULL AND {same}" for same in _match_conditions(settings, table)]
+    alike.append("near.event_id = p.event_id AND near.account_id = p.account_id")
+    pairs = " UNION ALL ".join(pair + same for same in alike)
     return f"""
         WITH posted AS MATERIALIZED ({posted}),
         own AS ({own}),
-        near AS MATERIALIZED (SELECT *, row_number() OVER () AS "=n" FROM own WHERE event_id IS NULL AND {near}),
+        near AS MATERIALIZED (SELECT *, row_number() OVER () AS "=n" FROM own WHERE {near}),
         pairs AS MATERIALIZED ({pairs}),
         earliest AS (SELECT "=n", min(known_at) AS k, min(first_known_at) AS f FROM pairs GROUP BY "=n")
-        SELECT * FROM own WHERE event_id IS NOT NULL OR NOT {near}
+        SELECT * FROM own WHERE NOT coalesce({near}, false)
         UNION ALL BY NAME
         SELECT near.* EXCLUDE ("=n") REPLACE ({_EARLIER.format(own="near", k="earliest.k", f="earliest.f")})
         FROM near LEFT JOIN earliest ON near."=n" = earliest."=n"
@@ -190,7 +193,7 @@ def _match_conditions(settings: Settings, table: str) -> Iterator[str]:
     does not have are not compared.
     """
     mapped = settings.tables[table].columns
-    columns = [c for c in TABLES[table].columns if c in mapped and c not in {"known_at", "account_id"}]
+    columns = [c for c in TABLES[table].columns if c in mapped and c not in {"known_at", "account_id", "event_id"}]
     needed = [c for c in columns if TABLES[table].columns[c].needed]
     optional_equal = [
         f"(p.{quote_identifier(c)} IS NULL OR p.{quote_identifier(c)} = near.{quote_identifier(c)})"

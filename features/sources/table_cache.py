@@ -19,6 +19,7 @@ import ibis
 from features.core.atomic_write import write_atomically
 from features.core.code_fingerprint import fingerprint_packages
 from features.core.contract import TABLES
+from features.core.errors import SourceError
 from features.core.progress import Progress
 from features.settings import Settings
 from features.sources import fingerprints, posted_events, source_views, validation
@@ -51,12 +52,17 @@ class CachedTables:
         return self.file.stem
 
 
-def open_cache(settings: Settings, progress: Progress | None = None) -> CachedTables:
+def open_cache(settings: Settings, progress: Progress | None = None, *, refuse: bool = True) -> CachedTables:
     """Return the file of the canonical tables; build it where settings, sources or posted events have changed.
+
+    Args:
+        settings: The company's.
+        progress: Called as each table is read.
+        refuse: Whether to refuse tables with faults, which only the check looks at.
 
     Raises:
         SourceError: A source can't be read, lacks a column, or is empty.
-        QualityError: Too many of a table's rows are bad.
+        QualityError: Too many of a table's rows are bad, or its money is in several currencies.
     """
     folder, position = settings.var / "history", posted_events.read_log_position(settings)
     key = _key(settings, position)
@@ -68,6 +74,8 @@ def open_cache(settings: Settings, progress: Progress | None = None) -> CachedTa
         with write_atomically(file) as part:
             tables = _build(part, settings, position, progress)
         _remove_old_caches(folder, file)
+    if refuse:
+        validation.refuse_bad(tables)
     return CachedTables(file, tables, position)
 
 
@@ -99,14 +107,21 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
     try:
         source_views.attach_sources(backend, settings, scratch)
         backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
-        checked, posted = [], posted_events.read_revisions(settings, position)
+        checked, errors, posted = [], list[SourceError](), posted_events.read_revisions(settings, position)
         for table in (t for t in TABLES if t in settings.tables):
             if progress:
                 progress(table)
-            validated = validation.validate_table(backend, settings, table)
+            try:
+                validated = validation.validate_table(backend, settings, table)
+            except SourceError as error:
+                errors.append(error)
+                if table == "accounts":  # all others are looked up in it
+                    break
+                continue
             checked.append(validation.add_posted_events(backend, settings, validated, posted))
             for query in fingerprints.build_day_queries(table):
                 backend.con.execute(f"INSERT INTO main.days {query}")
+        _raise_all(errors)
         backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE")
         backend.raw_sql("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
         plain = json.dumps([c.as_dict() for c in checked])
@@ -115,6 +130,15 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
     finally:
         backend.disconnect()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _raise_all(errors: list[SourceError]) -> None:
+    """Raise the errors of all tables as one."""
+    if len(errors) > 1:
+        each = "; ".join(str(error).rstrip(".") for error in errors)
+        raise SourceError(f"{len(errors)} tables can't be read: {each}")
+    for error in errors:
+        raise error
 
 
 def _read_tables(file: Path) -> tuple[ValidatedTable, ...] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -13,12 +16,12 @@ import ibis
 import pyarrow as pa
 
 from features.core.atomic_write import write_atomically
-from features.core.contract import EVENTS, TABLES, Column, describe_kind, duckdb_type
+from features.core.contract import EVENTS, TABLES
 from features.core.errors import QualityError, SourceError
 from features.core.timestamps import from_micros, to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
-from features.sources import identity, posted_events
+from features.sources import identity, money, posted_events, row_versions
 from features.sources.mapping import (
     ROWS,
     TableMapping,
@@ -29,27 +32,22 @@ from features.sources.mapping import (
     summarize_error,
 )
 from features.sources.source_views import BAD_LINES
+from features.sources.staging import BETWEEN, UNKNOWN_ACCOUNT, UNREAD, list_columns, stage_rows
+
+__all__ = ["QUARANTINED", "UNKNOWN_ACCOUNT", "ValidatedTable", "add_posted_events", "refuse_bad", "validate_table"]
 
 _LEAST, _MOST = to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.max.replace(tzinfo=UTC))
 
-
 # The table with the number of bad rows by source, day and reason; a company without any has none.
 QUARANTINED = "quarantined"
-# The reason of a row whose account_id names no account.
-UNKNOWN_ACCOUNT = "account_id is not in accounts"
-
-_SHOWN = 3
+# The table with the number of dropped repeats by source and day; a company without any has none.
+REPEATS = "repeats"
+_SHOWN, _LONGEST = 3, 30
+# A column of which most values can't be read is mapped wrongly.
+_MOSTLY = 0.5
 # Words that exports write for nothing.
 _NOTHING = {"null", "\\n", "n/a", "na", "none", "nan", "-", "--", "#n/a", "nil", "undefined", "unknown", "?"}
-
-# A row in which the first is before the second is bad.
-ORDERED = (
-    ("resolved_at", "opened_at"),
-    ("first_response_at", "opened_at"),
-    ("term_ends_at", "term_starts_at"),
-    ("ended_at", "started_at"),
-    ("valid_until", "valid_from"),
-)
+_COMMA = r"^[+-]?[0-9.' ]*,[0-9]{1,2}$"
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,14 @@ class ValidatedTable:
         first: Earliest instant of its time column; None without one.
         last: Latest.
         quarantine: The file that holds the bad rows as they came, with the reason; None without any.
+        repeated: Rows dropped since they repeat another one.
+        superseded: Rows dropped since there is a newer version.
+        contested: Column to number of cells emptied since rows of one key contradict each other.
+        unread: Column to number of cells emptied since they could not be read.
+        currencies: Currency to number of rows, the commonest first.
+        values: Reason of quarantine, or column of unread cells, to the commonest values that it is about.
+        hints: What would make values readable, by the same.
+        faults: Why no command but the check may use the table; () for a sound one.
     """
 
     table: str
@@ -73,6 +79,19 @@ class ValidatedTable:
     first: datetime | None
     last: datetime | None
     quarantine: Path | None
+    repeated: int = 0
+    superseded: int = 0
+    contested: dict[str, int] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)
+    currencies: dict[str, int] = field(default_factory=dict)
+    values: dict[str, list[str]] = field(default_factory=dict)
+    hints: dict[str, str] = field(default_factory=dict)
+    faults: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def bad(self) -> int:
+        """Return the number of rows and lines in quarantine."""
+        return sum(n for why, n in self.reasons.items() if why != posted_events.WAITING)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result for JSON: instants in ISO, the file as text."""
@@ -83,7 +102,8 @@ class ValidatedTable:
     def of(cls, plain: dict[str, Any]) -> Self:
         """Build a result from what `as_dict` returned."""
         times = {name: datetime.fromisoformat(plain[name]) if plain[name] else None for name in ("first", "last")}
-        return cls(**plain | times | {"quarantine": Path(plain["quarantine"]) if plain["quarantine"] else None})
+        file = Path(plain["quarantine"]) if plain["quarantine"] else None
+        return cls(**plain | times | {"quarantine": file, "faults": tuple(tuple(f) for f in plain.get("faults", ()))})
 
 
 def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> ValidatedTable:
@@ -91,18 +111,13 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
 
     Raises:
         SourceError: The source can't be read, or has no rows.
-        QualityError: More than `quality.max_quarantine` of the rows are bad; the file is written all the same.
     """
     mapping = map_table(backend, settings, table)
-    staged = _stage_rows(settings, table, mapping)
-    names = ", ".join(quote_identifier(c) for c in _list_columns(settings, table))
+    staged = stage_rows(settings, table, mapping)
+    lines = _select_bad_lines(settings, table)
     try:
-        good = f"SELECT {names} FROM ({staged}) WHERE why IS NULL"
-        good = identity.assign_to_survivors(good, table, settings)
-        backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_sort_rows(table, good)}")
-        rows = backend.con.execute(f"SELECT count(*) FROM ({staged})").fetchone()[0]
-        lines = _select_bad_lines(settings, table)
-        rows += backend.con.execute(f"SELECT count(*) FROM ({lines})").fetchone()[0]
+        unread, repeated = _build_table(backend, settings, table, staged)
+        rows = sum(backend.con.execute(f"SELECT count(*) FROM ({part})").fetchall()[0][0] for part in (staged, lines))
         kept = _count_own_rows(backend, table)
         identity.build_lookup_tables(backend.con, table, staged)
     except duckdb.Error as error:
@@ -110,15 +125,186 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     if not rows:
         raise SourceError(f"tables.{table} has no rows", hint=f"Take [tables.{table}] out if the company has none")
     file = settings.var / "quarantine" / f"{table}.parquet"
-    reasons = _write_quarantine(backend, table, file, _select_bad_rows(table, staged, lines)) if rows > kept else {}
+    dropped, reasons, contested = Counter[str](), dict[str, int](), dict[str, int]()
+    if rows > kept + repeated:
+        reasons = _write_quarantine(backend, table, file, _select_bad_rows(table, staged, lines))
+        if rows > kept + repeated + sum(reasons.values()):
+            dropped = _count_dropped(backend, staged)
+        if row_versions.describe_contradiction(row_versions.list_key(settings, table)) in reasons:
+            contested = row_versions.empty_contested(backend.con, settings, table, staged)
     if reasons:
         identity.store_examples(backend.con, settings.tables[table], table, mapping, file)
     else:
         file.unlink(missing_ok=True)  # left by an earlier run
     first, last = _read_time_range(backend, table)
-    checked = ValidatedTable(table, rows, kept, reasons, first, last, file if reasons else None)
-    _refuse_too_many(backend, checked, settings, mapping)
-    return checked
+    currencies = money.list_currencies(settings) if table == "purchases" else None
+    checked = ValidatedTable(
+        table,
+        rows,
+        kept,
+        reasons,
+        first,
+        last,
+        file if reasons else None,
+        repeated=repeated + dropped[row_versions.REPEATED],
+        superseded=dropped[row_versions.SUPERSEDED],
+        contested=contested,
+        unread=unread,
+        currencies=dict(backend.con.execute(currencies).fetchall()) if currencies else {},
+    )
+    return _judge(backend, _add_values(backend, settings, checked, mapping, staged), settings)
+
+
+def _build_table(backend: ibis.BaseBackend, settings: Settings, table: str, staged: str) -> tuple[dict[str, int], int]:
+    """Build a canonical table; return the number of cells that could not be read, by column, and of exact repeats."""
+    names = ", ".join([*map(quote_identifier, list_columns(settings, table)), UNREAD])
+    good, repeated = f"SELECT * FROM ({staged}) WHERE why IS NULL", 0
+
+    def build(rows: str) -> int:
+        chosen = identity.assign_to_survivors(f"SELECT {names} FROM ({rows})", table, settings)
+        backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_sort_rows(table, chosen)}")
+        return _count_own_rows(backend, table)
+
+    kept, spec = build(good), settings.tables[table]
+    has_no_key = table in EVENTS and not row_versions.list_key(settings, table)
+    if has_no_key and spec.repeats == "drop" and row_versions.has_equal_rows(backend.con, table):
+        before = _count_by_day(backend, table)
+        repeated = kept - build(row_versions.drop_repeats(good, table))
+        _keep_repeats(backend, table, before)
+    own = "AND first_known_at IS NULL" if table in EVENTS else ""
+    cells = backend.con.execute(
+        f"SELECT {UNREAD}, count(*) FROM main.{table} WHERE {UNREAD} IS NOT NULL {own} GROUP BY 1"
+    ).fetchall()
+    backend.con.execute(f"ALTER TABLE main.{table} DROP COLUMN {UNREAD}")
+    unread = Counter[str]()
+    for joined, count in cells:
+        unread.update(dict.fromkeys(joined.split(BETWEEN)[1:], count))
+    return dict(sorted(unread.items())), repeated
+
+
+def _count_by_day(backend: ibis.BaseBackend, table: str) -> pa.Table:
+    """Count the rows of an event table by day."""
+    sql = f"SELECT {TABLES[table].time} // {DAY} AS day, count(*) AS n FROM main.{table} GROUP BY day"
+    return backend.con.sql(sql).to_arrow_table()
+
+
+def _keep_repeats(backend: ibis.BaseBackend, table: str, before: pa.Table) -> None:
+    """Keep the number of dropped repeats by day, for the checks of sources."""
+    after = _count_by_day(backend, table)
+    with backend.con.cursor() as cursor:
+        cursor.register("before", before)
+        cursor.register("after", after)
+        cursor.execute(f"CREATE TABLE IF NOT EXISTS main.{REPEATS} (source VARCHAR, day BIGINT, n BIGINT)")
+        dropped = "SELECT day, b.n - a.n AS n FROM before b JOIN after a USING (day) WHERE b.n > a.n"
+        cursor.execute(f"INSERT INTO main.{REPEATS} SELECT '{table}', day, n FROM ({dropped})")
+
+
+def _count_dropped(backend: ibis.BaseBackend, staged: str) -> Counter[str]:
+    """Count the rows that are dropped without a fault, by reason."""
+    reasons = f"('{row_versions.REPEATED}', '{row_versions.SUPERSEDED}')"
+    sql = f"SELECT why, count(*) FROM ({staged}) WHERE why IN {reasons} GROUP BY why"
+    return Counter(dict(backend.con.execute(sql).fetchall()))
+
+
+def _add_values(
+    backend: ibis.BaseBackend, settings: Settings, checked: ValidatedTable, mapping: TableMapping, staged: str
+) -> ValidatedTable:
+    """Return the result with the commonest values that could not be read, and what would make them readable."""
+    values, hints = dict[str, list[str]](), dict[str, str]()
+    for reason in checked.reasons:
+        column, is_about, kind = reason.partition(" is not ")
+        if is_about and column in mapping.raw_values and not kind.startswith(("in ", "among ")):
+            rows = f"SELECT raw AS {ROWS} FROM read_parquet({quote_literal(str(checked.quarantine))}) WHERE why = ?"
+            values[reason], hints[reason] = _read_values(
+                backend, settings, checked.table, mapping, column, rows, reason
+            )
+    for column in checked.unread:
+        rows = f"SELECT raw AS {ROWS} FROM ({staged}) WHERE why IS NULL AND contains({UNREAD} || '{BETWEEN}', ?)"
+        word = f"{BETWEEN}{column}{BETWEEN}"
+        values[column], hints[column] = _read_values(backend, settings, checked.table, mapping, column, rows, word)
+    return replace(checked, values=values, hints={key: hint for key, hint in hints.items() if hint})
+
+
+def _read_values(  # noqa: PLR0913, PLR0917  # one for each part of the query
+    backend: ibis.BaseBackend,
+    settings: Settings,
+    table: str,
+    mapping: TableMapping,
+    column: str,
+    rows: str,
+    parameter: str,
+) -> tuple[list[str], str]:
+    value = f"CAST({mapping.raw_values[column]} AS VARCHAR)"
+    counted = f"SELECT {value} AS v, count(*) AS n FROM ({rows}) GROUP BY v"
+    sql = f"SELECT v, n FROM ({counted}) WHERE v IS NOT NULL ORDER BY n DESC, v LIMIT 1000"
+    found = backend.con.execute(sql, [parameter]).fetchall()
+    if not found:
+        return [], ""
+    shown = [value[:_LONGEST] for value, _ in found[:_SHOWN]]
+    sources, kind = list_sources(settings, settings.tables[table]), mapping.kinds[column].kind
+    with_comma = sum(n for value, n in found if re.search(_COMMA, value))
+    if not sources:
+        hint = ""
+    elif kind in {"decimal", "rate", "whole"} and 2 * with_comma > sum(n for _, n in found):
+        hint = f'If the comma is a decimal sign: sources.{sources[0]}.decimal = ","'
+    elif found[0][0].casefold() in _NOTHING:
+        hint = f"If such words stand for nothing: sources.{sources[0]}.nothing = {json.dumps([found[0][0]])}"
+    else:
+        hint = ""
+    return shown, hint
+
+
+def _judge(backend: ibis.BaseBackend, checked: ValidatedTable, settings: Settings) -> ValidatedTable:
+    """Return the result with its faults: what was wrong, what was found, what to do."""
+    most, faults = settings.quality.max_quarantine, list[tuple[str, str, str]]()
+    if checked.bad > most * checked.rows:
+        reason, count = next(iter(checked.reasons.items()))
+        share = f"{checked.bad:,} of {checked.rows:,} rows of {checked.table} are bad"
+        found = f"{count:,} times: {reason}{_show_values(checked, reason)}"
+        hint = f"{checked.hints[reason]}. " if reason in checked.hints else ""
+        place = f"{hint}The rows and reasons are in {checked.quarantine}"
+        faults.append((f"{share}, more than quality.max_quarantine allows", found, place))
+    for column, count in checked.unread.items():
+        sql = f"SELECT count({quote_identifier(column)}) FROM main.{checked.table}"
+        present = backend.con.execute(sql).fetchall()[0][0] + count
+        if count > max(most, _MOSTLY) * present:
+            problem = f"{count:,} of {present:,} values of {checked.table}.{column} can't be read"
+            hint = checked.hints.get(column) or f"Correct tables.{checked.table}.columns.{column}"
+            faults.append((problem, _show_values(checked, column).strip(" ()"), hint))
+    faults += _find_mixed_currencies(checked, settings)
+    return replace(checked, faults=tuple(faults))
+
+
+def _show_values(checked: ValidatedTable, key: str) -> str:
+    shown = ", ".join(repr(value) for value in checked.values.get(key, ()))
+    return f" ({shown})" if shown else ""
+
+
+def _find_mixed_currencies(checked: ValidatedTable, settings: Settings) -> list[tuple[str, str, str]]:
+    """Return the fault of money in other currencies than the company's, for which there are no rates."""
+    others = [currency for currency in checked.currencies if currency != settings.company.currency.upper()]
+    if not others or "rates" in settings.tables:
+        return []
+    found = ", ".join(f"{currency} in {n:,} rows" for currency, n in checked.currencies.items())
+    if len(checked.currencies) == 1:
+        hint = f'Set company.currency = "{others[0]}", or map [tables.rates] (currency, day, per_unit)'
+    else:
+        hint = f"Map [tables.rates] (currency, day, per_unit in {settings.company.currency}), or choose rows in a query"
+    return [(f"money of purchases is not all in company.currency {settings.company.currency}", found, hint)]
+
+
+def refuse_bad(tables: Sequence[ValidatedTable]) -> None:
+    """Refuse tables that no command but the check may use.
+
+    Raises:
+        QualityError: Of the first fault, with the number of others.
+    """
+    faults = [fault for table in tables for fault in table.faults]
+    if faults:
+        problem, found, hint = faults[0]
+        others = [t.table for t in tables if t.faults][1:]
+        more = f" (and so are {', '.join(others)}: see the check)" if others else ""
+        raise QualityError(f"{problem}{more}", found=found, hint=hint)
 
 
 def add_posted_events(
@@ -169,97 +355,6 @@ def _sort_rows(table: str, good: str) -> str:
     return good
 
 
-def _list_columns(settings: Settings, table: str) -> dict[str, Column]:
-    extra = {c: Column(v.kind) for c, v in settings.tables[table].columns.items()}
-    return extra | dict(TABLES[table].columns)
-
-
-def _stage_rows(settings: Settings, table: str, mapping: TableMapping) -> str:
-    """Return SQL of the raw rows, their canonical columns, and `why` a row is bad."""
-    spec = settings.tables[table]
-    values = dict(mapping.columns)
-    typed = {
-        c: f"CAST({values.get(c, 'NULL')} AS {duckdb_type(column)})"
-        for c, column in _list_columns(settings, table).items()
-    }
-    if table == "identities":
-        typed["external_id"] = identity.fold_domain(typed["external_id"], typed["system"], settings)
-    inner = ", ".join(f"{sql} AS {quote_identifier('.' + c)}" for c, sql in typed.items())
-    presence = ", ".join(f"({sql}) IS NOT NULL AS {quote_identifier('?' + c)}" for c, sql in mapping.raw_values.items())
-    # Keep the raw row as one struct, since its column names may equal those of the contract.
-    selected = f"SELECT {ROWS} AS raw, {inner}, {presence} FROM {mapping.origin}"
-    selected = identity.resolve_ids(selected, spec, str(TABLES[table].time))
-    plain = f"SELECT *, CASE {' '.join(_list_row_faults(settings, table, mapping))} END AS why_one FROM ({selected})"
-    renamed = ", ".join(f"{quote_identifier('.' + c)} AS {quote_identifier(c)}" for c in typed)
-    staged = (
-        f"SELECT *, {_flag_duplicates(settings, table)} AS why FROM (SELECT raw, {renamed}, why_one FROM ({plain}))"
-    )
-    return identity.flag_conflicts(staged, table, settings)
-
-
-def _list_row_faults(settings: Settings, table: str, mapping: TableMapping) -> Iterator[str]:
-    """Yield WHEN clauses; the first that holds gives the reason why a row is bad."""
-    system, kinds = settings.tables[table].system, mapping.kinds
-    if system:
-        # The columns that the look-up needs come first, so that the report can count the ids looked up.
-        kinds = {c: kinds[c] for c in (str(TABLES[table].time), "account_id", *kinds)}
-    for name, column in kinds.items():
-        typed, is_present = quote_identifier("." + name), quote_identifier("?" + name)
-        is_mapped = name in mapping.raw_values
-        if name == "account_id" and system:
-            yield f"WHEN {identity.EXTERNAL} IS NULL THEN 'account_id is missing'"
-            conflict, orphan = identity.describe_conflict(system), identity.describe_orphan(system)
-            yield f"WHEN {typed} IS NULL AND {identity.DOUBTED} THEN {quote_literal(conflict)}"
-            yield f"WHEN {typed} IS NULL THEN {quote_literal(orphan)}"
-        elif is_mapped:
-            reason = f"{name} is not a {describe_kind(column)}"
-            yield f"WHEN {is_present} AND {typed} IS NULL THEN {quote_literal(reason)}"
-        if column.needed:
-            yield f"WHEN {typed} IS NULL THEN {quote_literal(f'{name} is missing')}"
-        if column.among and is_mapped:
-            allowed = ", ".join(quote_literal(v) for v in column.among)
-            reason = f"{name} is not one of {', '.join(column.among)}"
-            yield f"WHEN {typed} NOT IN ({allowed}) THEN {quote_literal(reason)}"
-        if column.least is not None and is_mapped:
-            yield f"WHEN {typed} < {column.least} THEN {quote_literal(f'{name} is below {column.least:g}')}"
-    if table == "identities":
-        yield f"WHEN {identity.is_address(settings)} THEN 'external_id is an address, not a domain'"
-    yield from _list_cross_faults(table, mapping)
-    yield "WHEN false THEN ''"
-
-
-def _list_cross_faults(table: str, mapping: TableMapping) -> Iterator[str]:
-    """Yield WHEN clauses that involve several columns or other tables."""
-    for later, earlier in ORDERED:
-        if {later, earlier} <= mapping.raw_values.keys():
-            end, start = quote_identifier(f".{later}"), quote_identifier(f".{earlier}")
-            yield f"WHEN {end} < {start} THEN '{later} is before {earlier}'"
-    if table == "accounts" and "merged_into" in mapping.raw_values:
-        for filled, absent_column in (("merged_into", "merged_at"), ("merged_at", "merged_into")):
-            absent = f"{quote_identifier('.' + filled)} IS NOT NULL AND {quote_identifier('.' + absent_column)} IS NULL"
-            yield f"WHEN {absent} THEN '{filled} is without {absent_column}'"
-    if table != "accounts":
-        known = f"{quote_identifier('.account_id')} IN (SELECT account_id FROM main.accounts)"
-        yield f"WHEN NOT ({known}) THEN '{UNKNOWN_ACCOUNT}'"
-    if table in EVENTS:
-        # A future event would make immature labels look mature. One day of grace allows for clocks and time zones.
-        event = TABLES[table].time
-        yield f"WHEN {quote_identifier('.' + str(event))} > epoch_us(now()) + {DAY} THEN '{event} is in the future'"
-
-
-def _flag_duplicates(settings: Settings, table: str) -> str:
-    """Return SQL of the final reason: of rows with one key the earliest is kept, whatever the order of the file."""
-    contract = TABLES[table]
-    if not contract.key:
-        return "why_one"
-    key = ", ".join(quote_identifier(k) for k in contract.key)
-    first = [contract.time] if contract.time else []
-    order = ", ".join(quote_identifier(c) for c in (*first, *_list_columns(settings, table)))
-    nth = f"row_number() OVER (PARTITION BY {key}, why_one IS NULL ORDER BY {order})"
-    reason = quote_literal(f"there is an earlier row of this {', '.join(contract.key)}")
-    return f"CASE WHEN why_one IS NOT NULL THEN why_one WHEN {nth} > 1 THEN {reason} END"
-
-
 def _select_bad_lines(settings: Settings, table: str) -> str:
     """Return SQL of the lines of a table's sources that can't be read."""
     names = ", ".join(quote_literal(name) for name in list_sources(settings, settings.tables[table]))
@@ -270,7 +365,8 @@ def _select_bad_rows(table: str, staged: str, lines: str) -> str:
     """Return SQL of raw, why, day, file, line, text: the bad rows, and the lines that are no rows."""
     time = TABLES[table].time
     day = f"{time} // {DAY}" if time else "NULL::BIGINT"
-    rows = f"SELECT raw, why, {day} AS day FROM ({staged}) WHERE why IS NOT NULL"
+    is_bad = f"why NOT IN ('{row_versions.REPEATED}', '{row_versions.SUPERSEDED}')"
+    rows = f"SELECT raw, why, {day} AS day FROM ({staged}) WHERE {is_bad}"
     return f"{rows} UNION ALL BY NAME SELECT * FROM ({lines})"
 
 
@@ -300,40 +396,3 @@ def _read_time_range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | 
     first, last = backend.con.execute(f"SELECT min({column}), max({column}) FROM main.{table}").fetchone()
     # A time zone can move a date before year 1 or after 9999: show the nearest valid one.
     return (None, None) if first is None else (from_micros(max(first, _LEAST)), from_micros(min(last, _MOST)))
-
-
-def _refuse_too_many(
-    backend: ibis.BaseBackend, checked: ValidatedTable, settings: Settings, mapping: TableMapping
-) -> None:
-    bad = checked.rows - checked.kept
-    if bad > settings.quality.max_quarantine * checked.rows:
-        reason, count = next(iter(checked.reasons.items()))
-        values, hint = _read_bad_values(backend, checked, settings, mapping, reason)
-        raise QualityError(
-            f"{bad:,} of {checked.rows:,} rows of {checked.table} are bad, more than quality.max_quarantine allows",
-            found=f"{count:,} times: {reason}{values}",
-            hint=f"{hint}The rows and reasons are in {checked.quarantine}",
-        )
-
-
-def _read_bad_values(
-    backend: ibis.BaseBackend, checked: ValidatedTable, settings: Settings, mapping: TableMapping, reason: str
-) -> tuple[str, str]:
-    """Return the commonest values that a reason of quarantine is about, and what would make them readable."""
-    column, is_not, kind = reason.partition(" is not a ")
-    if not is_not or column not in mapping.raw_values or kind not in {"time", "number", "whole number", "yes or no"}:
-        return "", ""
-    value = f"CAST({mapping.raw_values[column]} AS VARCHAR)"
-    rows = f"SELECT raw AS {ROWS} FROM read_parquet({quote_literal(str(checked.quarantine))}) WHERE why = ?"
-    counted = f"SELECT {value} AS v, count(*) AS n FROM ({rows}) GROUP BY v"
-    sql = f"SELECT v, regexp_matches(v, ?) AS comma, n FROM ({counted}) ORDER BY n DESC, v"
-    found = backend.con.execute(sql, [r"^[+-]?[0-9.' ]*,[0-9]{1,2}$", reason]).fetchall()
-    shown = ", ".join(repr(value[:30]) for value, *_ in found[:_SHOWN])
-    hint, sources = "", list_sources(settings, settings.tables[checked.table])
-    if sources and "number" in kind and 2 * sum(n for _, comma, n in found if comma) > sum(n for *_, n in found):
-        hint = f'If the comma is a decimal sign: sources.{sources[0]}.decimal = ",". '
-    elif sources and found[0][0].casefold() in _NOTHING:
-        hint = (
-            f"If such words stand for nothing: sources.{sources[0]}.nothing = [{', '.join(map(repr, [found[0][0]]))}]. "
-        )
-    return f" ({shown})", hint

@@ -257,10 +257,10 @@ def test_a_value_map_renames_what_it_names_and_leaves_the_rest(company):
 
 def test_a_constant_stands_in_every_row(company):
     columns = {"account_id": "account_id", "purchased_at": "purchased_at", "amount": {"value": 9.5}}
-    columns |= {"currency": {"value": "O'EUR"}, "billing_months": {"value": 12}, "paid": {"value": True}}
+    columns |= {"product": {"value": "O'Buoy"}, "billing_months": {"value": 12}, "paid": {"value": True}}
     company.toml["tables"]["purchases"]["columns"] = columns
-    expected = [(account, Decimal("9.5"), "O'EUR", 12, True) for account in "AB"]
-    assert company.read("purchases", "account_id, amount, currency, billing_months, paid") == expected
+    expected = [(account, Decimal("9.5"), "O'Buoy", 12, True) for account in "AB"]
+    assert company.read("purchases", "account_id, amount, product, billing_months, paid") == expected
 
 
 def test_an_expression_sees_the_sources_own_columns(company):

@@ -118,14 +118,21 @@ def test_a_making_that_fails_leaves_no_file(company, monkeypatch):
     company.table("purchases", "account_id,purchased_at,amount", "A,2024-01-05,10", "A,soon,10")
     with pytest.raises(QualityError):
         amounts(company)
-    assert names(company) == []
     company.toml["quality"] = {"max_quarantine": 0.5}
     with monkeypatch.context() as patch:
         patch.setattr(source_views, "attach_sources", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             amounts(company)
-    assert names(company) == []
+    assert len(names(company)) == 1  # of the tables that were refused
     assert amounts(company) == ["A 10"]
+
+
+def test_tables_that_are_refused_are_read_once_and_refused_again(company, made):
+    company.table("purchases", "account_id,purchased_at,amount", "A,2024-01-05,10", "A,soon,10")
+    for _ in range(2):
+        with pytest.raises(QualityError, match="1 of 2 rows of purchases are bad"):
+            amounts(company)
+    assert made == ["accounts", "purchases"]
 
 
 KILLED = """
