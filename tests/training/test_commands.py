@@ -48,7 +48,7 @@ def test_fit_writes_the_contracts_figures_for_each_target_and_horizon(trained, f
             *("rows", "base_rate", "auc", "auc_low", "auc_high", "ap", "brier", "ece", "lift_10"),
             *("baselines", "verdict", "reasons"),
         }
-        assert figures["baselines"].keys() == {"base_rate", "recency", "rfm_logistic", "bg_nbd"}
+        assert figures["baselines"].keys() == {"base_rate", "recency", "tenure", "rfm_logistic", "bg_nbd"}
         assert {"auc", "brier_skill", "capture_20", "value_captured_10", "profit"} <= set(figures["intervals"])
         assert {p["by"] for p in figures["by_segment"]} == {"plan"}
         assert sum(p["rows"] for p in figures["by_cutoff"]) == figures["rows"]
@@ -111,7 +111,10 @@ def test_promoting_only_models_that_stay_challengers_fails_and_says_why(trained,
     assert done.stdout == ""
     assert line.startswith("error: nothing was promoted: ")
     for target in ("churn", "upsell"):
-        assert f"{target}: {target}-2 stays a challenger: champion: mean AUC +0.0000 against {target}-1" in line
+        assert (
+            f"{target}: {target}-2 stays a challenger: champion: mean AUC within a cutoff +0.0000 against {target}-1"
+            in line
+        )
     assert promotion_log.read_current(own)["churn"].version == "churn-1"
 
 

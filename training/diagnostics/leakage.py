@@ -10,7 +10,11 @@ strict where data are undated and lenient where they are point in time:
 - A source must not exist only near the label: rows at all, or in the last 30 days, that come true in 80 % of the
   cases, at three times the base rate; nor may having rows or none reach an AUC of 0.9.
 - A feature of dated events alone must stay below an AUC of 0.98. Features of the table that tells the label are
-  free: who has been silent for 170 days stays so, and a term's end is in the contract.
+  free: who has been silent for 170 days stays so, and a term's end is in the contract. But no feature that sums
+  something recorded with the events, such as errors or escalations, may come with the label in 95 % of the rows where
+  it is above 0 or at one of its highest values.
+- Ends of terms must not be known of those alone that left: see `training.diagnostics.known_ends`.
+- No model may reach an AUC of 0.99. Mere presence of rows in the last 30 days is remarked on from an AUC of 0.75.
 - With the newest 14 days before `as_of` hidden, skill (AUC - 0.5) must not fall below 0.6 of itself where the AUC was
   0.95 or more. A weaker signal that does is remarked on: it comes too late to act on.
 - Usage after an account's end: see `training.diagnostics.lifespans`.
@@ -36,6 +40,7 @@ from features.engine import snapshots
 from features.settings import Churn, Upsell
 from features.sources.history import History
 from training.diagnostics import lifespans
+from training.diagnostics.known_ends import find_known_ends
 from training.diagnostics.leak_verdict import LeakFindings
 from training.models.matrix import join_snapshots, sample_rows
 from training.models.model import Model
@@ -43,9 +48,12 @@ from training.targets.cohorts import find_eligible
 from training.targets.labels import compute_labels, compute_mature_until
 from training.targets.time_splits import TimePlan
 
-_ATTRIBUTE_AUC, _SOURCE_AUC, _FEATURE_AUC = 0.95, 0.90, 0.98
+_ATTRIBUTE_AUC, _SOURCE_AUC, _FEATURE_AUC, _MODEL_AUC, _PRESENCE_AUC = 0.95, 0.90, 0.98, 0.99, 0.75
 _ATTRIBUTE_SHARE, _SOURCE_SHARE, _LIFT, _COVERED = 0.95, 0.8, 3.0, 0.1
 _FEWEST = 10  # accounts of either class, and with a suspicious value
+_HIGHEST = 3  # of a feature's values that are looked at alone
+# Columns of events that say that and when they happened, and how much: all that is recorded beside them may be a flag.
+_PLAIN = frozenset({"t", "day", "count", "amount", "quantity", "user_id", "order"})
 _RECENT_DAYS = 30
 _HIDDEN_DAYS, _HIDDEN_AUC, _KEPT, _CUTOFFS, _POSITIVES = 14, 0.95, 0.6, 3, 30
 _DRIFT_AUC = 0.75
@@ -113,12 +121,15 @@ class LeakProbe:
         suspects = dict(self._of_attributes(horizon, plan))
         suspects |= dict(self._of_sources(rows, labels))
         suspects |= dict(self._of_features(frame, labels))
+        suspects |= dict(self._of_flags(frame, labels, rows["account_id"]))
+        suspects |= find_known_ends(self._history)
+        suspects |= self.find_perfection(test)
         hidden, hints = self._hidden(frame, labels, plan, horizon)
         rest_sentence = self._rest(frame, labels, [*suspects]) if suspects else ""
         doubts, remarks = lifespans.find_problems(self._history, self._target.label, data_until=self._until)
         return LeakFindings(
             {name: f"{sentence}. {rest_sentence}" for name, sentence in {**hidden, **suspects}.items()},
-            (*hints, *remarks, *self._drifted(plan)),
+            (*hints, *remarks, *self._of_presence(rows, labels), *self._drifted(plan)),
             doubts,
             self._catalog,
         )
@@ -159,6 +170,41 @@ class LeakProbe:
             separated = measure_alone(frame[name], labels)
             if separated.auc >= _FEATURE_AUC:
                 yield name, f"{separated.by} alone tells the label (AUC {separated.auc:.3f})"
+
+    def _of_flags(self, frame: pd.DataFrame, labels: np.ndarray, ids: pd.Series) -> Iterator[tuple[str, str]]:
+        """Yield features of what is recorded with events that are above 0, or high, nearly only where the label is."""
+        for name in self._bundle.features:
+            measures = self._catalog.find_feature(name).windowed_measures.values()
+            if not any(m.measure.column not in _PLAIN or m.measure.where is not None for m in measures):
+                continue
+            values = frame[name].to_numpy(dtype="float64", na_value=np.nan)
+            highest = np.unique(values[values > 0])[-_HIGHEST:]
+            for is_flagged, phrase in ((values > 0, "is above 0"), *((values == v, f"is {v:g}") for v in highest)):
+                share = float(labels[is_flagged].mean()) if is_flagged.any() else 0.0
+                accounts = ids[is_flagged & (labels == 1)].nunique()
+                if accounts >= _FEWEST and _is_pure(share, _ATTRIBUTE_SHARE, labels, is_flagged):
+                    yield name, f"where it {phrase}, {share:.0%} come true, against {labels.mean():.1%} of all"
+                    break
+
+    def find_perfection(self, test: pd.DataFrame) -> dict[str, str]:
+        """Return the label's table as a suspect where the model is too good to be true; `test` has label and score."""
+        if "score" not in test:
+            return {}
+        model_auc = auc(test["label"].to_numpy(dtype="float64"), test["score"].to_numpy())
+        if model_auc < _MODEL_AUC:
+            return {}
+        return {self._target.label.table: f"the model reaches an AUC of {model_auc:.3f}: no honest data tell so much"}
+
+    def _of_presence(self, rows: pd.DataFrame, labels: np.ndarray) -> Iterator[str]:
+        """Yield a remark on each source of which the mere presence of recent rows tells much of the label."""
+        for source in self._history.sources:
+            _, recent = _find_present(self._history, source, rows)
+            presence_auc = measure_separation(recent.astype("float64"), labels)
+            if presence_auc >= _PRESENCE_AUC:
+                yield (
+                    f"whether an account has rows in {source} in the last {_RECENT_DAYS} days has an AUC of "
+                    f"{presence_auc:.2f} alone: make sure that these rows do not stop because it has left"
+                )
 
     def _hidden(
         self, frame: pd.DataFrame, labels: np.ndarray, plan: TimePlan, horizon: int

@@ -1,4 +1,4 @@
-"""Scores baselines that a model must beat: the base rate, recency, a logistic regression on few features, BG/NBD."""
+"""Scores baselines that a model must beat: the base rate, recency, tenure, a logistic regression, BG/NBD."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from training.models import bg_nbd
 
+_TENURE = "tenure_days"
 _RECENCY = ("days_since_usage", "days_since_ticket", "days_since_purchase")
 _FEW = (
     *_RECENCY,
@@ -20,7 +21,7 @@ _FEW = (
     "usage_events_30d",
     "usage_events_90d",
     "tickets_90d",
-    "tenure_days",
+    _TENURE,
 )
 _WINDOWS = (30, 60, 90, 180, 365)  # days, of the features named spend_
 # What they look at, where it is there.
@@ -55,8 +56,10 @@ def score_baselines(  # noqa: PLR0913  # all but the rows themselves named
     scores = {
         "base_rate": np.full(len(test), labels.mean()),
         "recency": days_silent if target == "churn" else -days_silent,
-        "rfm_logistic": _score_logistic(train, labels, test),
+        "rfm_logistic": _score_logistic(train, labels, test, _FEW),
     }
+    if _TENURE in train:
+        scores["tenure"] = _score_logistic(train, labels, test, (_TENURE,))
     model = fit_purchase_model(train, seed=seed)
     if model is None:
         return scores
@@ -107,9 +110,11 @@ def compute_recency(frame: pd.DataFrame) -> np.ndarray:
     return frame[columns].min(axis=1).fillna(_LONG_AGO).to_numpy(dtype="float64")
 
 
-def _score_logistic(train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame) -> np.ndarray:
-    """Score by a logistic regression on logarithms of recency, frequency and money."""
-    columns = [c for c in _FEW if c in train]
+def _score_logistic(
+    train: pd.DataFrame, labels: np.ndarray, test: pd.DataFrame, wanted_columns: tuple[str, ...]
+) -> np.ndarray:
+    """Score by a logistic regression on the logarithms of some columns, those of them that there are."""
+    columns = [c for c in wanted_columns if c in train]
     model = make_pipeline(
         FunctionTransformer(lambda x: np.sign(x) * np.log1p(np.abs(x))),
         StandardScaler(),

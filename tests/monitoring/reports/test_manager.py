@@ -52,7 +52,7 @@ def test_a_note_about_the_data_stands_above_the_figures(scored):
     report, file = manager.run(scored.settings, since=JUNE, note=f"usage is late {EVIL}")
     assert next(report.lines("EUR")) == f"Note: usage is late {EVIL}"
     text = file.read_text()
-    assert text.index("usage is late &lt;script&gt;") < text.index("at stake")
+    assert text.index("usage is late &lt;script&gt;") < text.index("value at risk")
     assert EVIL not in text
     assert 'class="banner' not in manager.run(scored.settings, since=JUNE)[1].read_text()
 

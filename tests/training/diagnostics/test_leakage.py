@@ -10,13 +10,16 @@ import pandas as pd
 import pytest
 
 from features.core.errors import GarrisonError
+from features.sources.history import History
 from tests.support.commands import run_command
 from tests.training.conftest import START
-from training.diagnostics import lifespans
+from training.diagnostics import known_ends, lifespans
 from training.diagnostics.leak_verdict import LEAK, LeakFindings, raise_on_leak
+from training.diagnostics.leakage import LeakProbe
 from training.registry import mlflow_registry
 
 DAY = timedelta(days=1)
+TERM = ["purchased_at", "term_starts_at", "term_ends_at"]
 TICKETS = """
 [tables.tickets]
 source = "tickets"
@@ -121,6 +124,67 @@ def test_what_the_settings_trust_is_remarked_on_and_stops_nothing(after, tmp_pat
     found = judged(after.vary(tmp_path, ("[churn]", '[training]\ntrusted = ["usage"]\n[churn]')))
     assert found.verdict == "signal"
     assert any("(training.trusted names usage)" in reason for reason in found.reasons)
+
+
+def with_terms(slim, folder, *changes, ends):
+    """One term an account, from the start of its life."""
+    lives = slim.tables["lifetimes"]
+    terms = pd.DataFrame({"account_id": lives["account_id"], "purchased_at": lives["started_at"], "amount": 10.0})
+    terms = terms.assign(kind="new", term_starts_at=lives["started_at"], term_ends_at=ends)
+    mapped = ('kind = "kind" }}', 'kind = "kind", term_starts_at = "term_starts_at", term_ends_at = "term_ends_at" }}')
+    return slim.vary(folder, mapped, *changes, purchases=terms)
+
+
+@pytest.mark.parametrize("label", ["ended", "lapse"])
+def test_ends_of_terms_that_are_filled_in_at_the_cancellation_are_named(slim, tmp_path, label):
+    rule = (
+        '{{ kind = "lifetime" }}\nlabel = {{ kind = "ended" }}',
+        '{{ kind = "in_force" }}\nlabel = {{ kind = "lapse" }}',
+    )
+    harmed = with_terms(
+        slim, tmp_path, *([rule] if label == "lapse" else []), ends=slim.tables["lifetimes"]["ended_at"]
+    )
+    with History.open(harmed.settings) as history:
+        suspects = known_ends.find_known_ends(history)
+    assert suspects["purchases"].startswith("ends of terms are known only of those that left: ")
+    if label == "ended":
+        found = judged(harmed)
+        assert found.verdict == LEAK
+        assert any(reason.startswith("suspect purchases: ends of terms") for reason in found.reasons)
+
+
+def test_ends_that_lie_ahead_or_are_followed_by_another_term_are_no_suspects(slim, tmp_path):
+    lives = slim.tables["lifetimes"]
+    agreed = lives["ended_at"].fillna(lives["started_at"] + 1000 * DAY)
+    with History.open(with_terms(slim, tmp_path / "ahead", ends=agreed).settings) as history:
+        assert known_ends.find_known_ends(history) == {}
+    base = with_terms(slim, tmp_path / "one", ends=lives["started_at"] + 30 * DAY)
+    first = base.tables["purchases"]
+    later = [first.assign(**{c: first[c] + k * 30 * DAY for c in TERM}) for k in range(1, 4)]
+    once = first.assign(term_starts_at=pd.NaT, term_ends_at=pd.NaT)
+    monthly = base.vary(tmp_path / "monthly", purchases=pd.concat([first, *later, once]))
+    with History.open(monthly.settings) as history:
+        assert known_ends.find_known_ends(history) == {}
+
+
+def test_a_flag_in_a_column_of_events_is_named_by_the_features_that_hold_it(slim, tmp_path):
+    usage = slim.tables["usage"]
+    ends = usage["account_id"].map(slim.tables["lifetimes"].set_index("account_id")["ended_at"])
+    near = (ends - usage["used_at"]).between(0 * DAY, 25 * DAY) & (usage["account_id"].str[-1] > "3")
+    mapped = ('used_at = "used_at" }}', 'used_at = "used_at", errors = "errors" }}')
+    found = judged(slim.vary(tmp_path, mapped, usage=usage.assign(errors=near.astype(int))))
+    assert found.verdict == LEAK
+    assert any(reason.startswith("suspect error_share_") and "is above 0" in reason for reason in found.reasons)
+
+
+def test_a_model_too_good_to_be_true_makes_the_labels_table_a_suspect(slim):
+    labels = np.repeat([0.0, 1.0], 200)
+    with History.open(slim.settings) as history:
+        probe = LeakProbe(history, slim.settings.churn, None, keys=None, rows=None, data_until=START)
+        sentences = probe.find_perfection(pd.DataFrame({"label": labels, "score": labels}))
+        assert sentences == {"lifetimes": "the model reaches an AUC of 1.000: no honest data tell so much"}
+        blurred = labels + np.random.default_rng(3).normal(0, 0.5, len(labels))
+        assert probe.find_perfection(pd.DataFrame({"label": labels, "score": blurred})) == {}
 
 
 def test_labels_shuffled_have_no_signal_and_are_called_doubtful(slim, tmp_path):
