@@ -88,6 +88,10 @@ bench-harms: setup  ## the demo's company with one source harmed at a time: scor
 bench-kills: setup  ## nights killed at 50 random instants, then finished: nothing is sent twice, nothing is lost
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_kills.py
 
+.PHONY: bench-drift
+bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_drift.py
+
 .PHONY: lock
 lock: setup  ## renew the lock file from pyproject.toml
 	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --group dev --universal --generate-hashes --no-annotate --no-header \

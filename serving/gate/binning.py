@@ -151,11 +151,10 @@ def _name_ranges(edges: Floats) -> list[str]:
     if not len(edges):
         return ["any number"]
     under = np.append(np.nextafter(edges[:-1], np.inf) == edges[1:], False)
-    names = [f"{'below' if under[0] else 'up to'} {edges[0]:.3g}"]
-    for at in range(1, len(edges)):
-        low, high = f"{edges[at - 1]:.3g}", f"{edges[at]:.3g}"
-        names.append(high if under[at - 1] else f"{low} to {high}")
-    return [*names, f"above {edges[-1]:.3g}"]
+    shown = [f"{edge:,.0f}" if 1000 <= abs(edge) < 1e9 else f"{edge:.3g}" for edge in edges]
+    names = [f"{'below' if under[0] else 'up to'} {shown[0]}"]
+    names += [shown[at] if under[at - 1] else f"{shown[at - 1]} to {shown[at]}" for at in range(1, len(edges))]
+    return [*names, f"above {shown[-1]}"]
 
 
 def _assign_values(side: pd.Series, known: list[str]) -> Codes:
