@@ -17,7 +17,7 @@ from training.evaluation import bootstrap, calibration_error
 from training.evaluation.holdout import describe_accounts
 from training.evaluation.metrics import FIGURES, RankedScores
 from training.evaluation.profit import RETENTION, UPSELL
-from training.evaluation.segments import FEWEST_ROWS, iterate_segments
+from training.evaluation.segments import FEWEST_ROWS, average_aucs, iterate_segments
 from training.evaluation.top_overlap import TopOverlap, compute_top_overlap
 from training.models import dataset
 from training.models.dataset import Dataset
@@ -26,6 +26,7 @@ from training.targets.labels import compute_days_needed, compute_labels
 from training.targets.time_splits import select_test_cutoffs
 
 _FIGURES = ("auc", "ap", "brier", "profit")
+_WITHIN = "auc_within"
 # Less is better.
 _LOSSES = frozenset({"brier"})
 
@@ -35,7 +36,7 @@ class FigureDifference:
     """One figure of two models.
 
     Args:
-        figure: auc, ap, brier or profit; auc alone for a segment.
+        figure: auc, auc_within (the mean AUC within a cutoff), ap, brier or profit; auc alone for a segment.
         a: Of the first model.
         b: Of the second.
         low: Lower end of the 95 % interval of b - a, both on the same draws of accounts.
@@ -181,27 +182,30 @@ def compare_scores(  # noqa: PLR0913  # all that two models' test is made of
     """
     labels, accounts = test["label"].to_numpy(), test["account_id"].to_numpy()
     rankings = [RankedScores(labels, scores, stakes=RETENTION if target == "churn" else UPSELL) for scores in (a, b)]
-    segment_pairs = [_SegmentPair(*part, labels, a, b) for part in iterate_segments(attributes) if part[0] != "as_of"]
+    parts = [_SegmentPair(*part, labels, a, b) for part in iterate_segments(attributes)]
+    segment_pairs = [p for p in parts if p.by != "as_of"]
+    cutoff_pairs = [p for p in parts if p.by == "as_of"]
 
     def measure(weights: np.ndarray) -> list[float]:
         first, second = (np.array(r.compute_figures(weights)) for r in rankings)
-        return [*(second - first), *(p.compute_lead(weights) for p in segment_pairs)]
+        return [*(second - first), *(p.compute_lead(weights) for p in [*segment_pairs, *cutoff_pairs])]
 
     drawn = bootstrap.bootstrap_figures(labels, accounts, measure, seed=seed)
     figures_a, figures_b = (dict(zip(FIGURES, r.compute_figures(), strict=True)) for r in rankings)
     ends = {name: bootstrap.compute_interval(drawn[:, i]) for i, name in enumerate(FIGURES)}
+    differences = [FigureDifference(name, figures_a[name], figures_b[name], *ends[name]) for name in _FIGURES]
+    by_segment, by_cutoff = np.split(drawn[:, len(FIGURES) :], [len(segment_pairs)], axis=1)
+    within = _compare_within(cutoff_pairs, by_cutoff)
     bins = [calibration_error.make_bins(labels, scores) for scores in (a, b)]
     is_last = (test["as_of"] == test["as_of"].max()).to_numpy()
     return ModelComparison(
         rows=len(test),
         base_rate=float(labels.mean()),
         cutoffs=tuple(c.to_pydatetime() for c in sorted(test["as_of"].unique())),
-        differences=tuple(FigureDifference(name, figures_a[name], figures_b[name], *ends[name]) for name in _FIGURES),
+        differences=(differences[0], *([within] if within else []), *differences[1:]),
         ece=(bins[0].compute_error(), bins[1].compute_error()),
         ece_noise=(bins[0].estimate_noise(accounts, seed=seed), bins[1].estimate_noise(accounts, seed=seed)),
-        segments=tuple(
-            p.summarise(column) for p, column in zip(segment_pairs, drawn[:, len(FIGURES) :].T, strict=True)
-        ),
+        segments=tuple(p.summarise(column) for p, column in zip(segment_pairs, by_segment.T, strict=True)),
         top=compute_top_overlap(accounts[is_last], a[is_last], b[is_last]),
     )
 
@@ -212,7 +216,7 @@ class _SegmentPair:
     def __init__(  # noqa: PLR0913, PLR0917  # an attribute's value, its rows, and all that is known of them
         self, by: str, value: str, indices: np.ndarray, labels: np.ndarray, a: np.ndarray, b: np.ndarray
     ) -> None:
-        self._by, self._value, self._places = by, value, indices
+        self.by, self._value, self._places = by, value, indices
         segment_labels = labels[indices]
         self._positives = int(segment_labels.sum())
         self._pair: tuple[RankedScores, RankedScores] | None = None
@@ -232,7 +236,26 @@ class _SegmentPair:
         if self._pair:
             first, second = (r.compute_auc() for r in self._pair)
             difference = FigureDifference("auc", first, second, *bootstrap.compute_interval(drawn))
-        return SegmentDifference(self._by, self._value, len(self._places), self._positives, difference)
+        return SegmentDifference(self.by, self._value, len(self._places), self._positives, difference)
+
+
+def _compare_within(pairs: list[_SegmentPair], drawn: np.ndarray) -> FigureDifference | None:
+    """Return the difference of the mean AUCs within cutoffs; None where no cutoff has enough of either class.
+
+    Args:
+        pairs: Of the cutoffs.
+        drawn: (draws, cutoffs) differences of their AUCs.
+    """
+    differences = [p.summarise(column) for p, column in zip(pairs, drawn.T, strict=True)]
+    rows = [d.rows for d in differences]
+    known = [i for i, d in enumerate(differences) if d.auc]
+    if not known:
+        return None
+    means = [
+        sum(rows[i] * auc for i, auc in zip(known, aucs, strict=True)) / sum(rows[i] for i in known)
+        for aucs in zip(*((d.auc.a, d.auc.b) for d in differences if d.auc), strict=True)
+    ]
+    return FigureDifference(_WITHIN, means[0], means[1], *bootstrap.compute_interval(average_aucs(drawn, rows)))
 
 
 def _compare_target(  # noqa: PLR0913, PLR0917  # the whole of what a target is made of

@@ -10,7 +10,7 @@ import pandas as pd
 from training.evaluation import bootstrap, calibration_error
 from training.evaluation.metrics import FIGURES, RankedScores
 from training.evaluation.profit import RETENTION, Stakes
-from training.evaluation.segments import SegmentFigures, SegmentRows, iterate_segments
+from training.evaluation.segments import SegmentFigures, SegmentRows, average_aucs, iterate_segments
 
 _GOOD_ERROR = 0.02
 
@@ -33,6 +33,8 @@ class Evaluation:
         auc: Area under the ROC curve.
         auc_low: Lower end of its 95 % interval, bootstrapped by account.
         auc_high: Upper end.
+        auc_within: Mean AUC within a cutoff, weighted by rows: how well accounts of one day are ranked, whatever the
+            level of that day; None where no cutoff has enough of either class.
         lead_low: Lower end of the 95 % interval of its AUC's lead over the best baseline, on the same draws.
         ap: Average precision.
         brier: Mean squared error of the probability.
@@ -61,6 +63,7 @@ class Evaluation:
     auc: float
     auc_low: float
     auc_high: float
+    auc_within: float | None
     lead_low: float
     ap: float
     brier: float
@@ -153,6 +156,12 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
     low, high = intervals["auc"]
     verdict, reason = _reach_verdict(low, lead, best, positives=int(labels.sum()))
     segments = [p.summarise(drawn) for p, drawn in zip(segment_rows, drawn_by_segment.T, strict=True)]
+    is_cutoff = [p.by == "as_of" for p in segments]
+    cutoffs = [p for p in segments if p.by == "as_of"]
+    within = _average_within(cutoffs, np.array([[np.nan if p.auc is None else p.auc for p in cutoffs]]))
+    if within is not None:
+        drawn_within = average_aucs(drawn_by_segment[:, is_cutoff], [p.rows for p in cutoffs])
+        intervals["auc_within"] = bootstrap.compute_interval(drawn_within)
     plain_figures: dict[str, float | None] = {n: None if np.isnan(f) else f for n, f in figures.items()}
     return Evaluation(
         rows=len(labels),
@@ -163,12 +172,19 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
         ece_noise=calibration_error.make_bins(labels, scores).estimate_noise(accounts, seed=seed),
         intervals=intervals,
         baselines=baseline_figures,
+        auc_within=within,
         by_segment=tuple(p for p in segments if p.by != "as_of"),
-        by_cutoff=tuple(p for p in segments if p.by == "as_of"),
+        by_cutoff=tuple(cutoffs),
         verdict=verdict,
         reasons=(reason,),
         **plain_figures,  # type: ignore[arg-type]  # value_captured_10 alone may be None
     )
+
+
+def _average_within(cutoffs: list[SegmentFigures], aucs: np.ndarray) -> float | None:
+    """Return the mean AUC within cutoffs, (1, cutoffs); None where there is none."""
+    mean = float(average_aucs(aucs, [p.rows for p in cutoffs])[0]) if cutoffs else float("nan")
+    return None if np.isnan(mean) else mean
 
 
 def _compute_intervals(figures: dict[str, float], drawn: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,19 @@ def _iterate_values(column: pd.Series, name: Callable[[object], str]) -> Iterato
     codes, values = pd.factorize(column, sort=True)
     for code, value in enumerate(values):
         yield str(column.name), name(value), np.flatnonzero(codes == code)
+
+
+def average_aucs(aucs: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """Return the mean AUC within segments, weighted by their rows; NaN where no segment has one.
+
+    Args:
+        aucs: (..., segments), NaN where a segment has none.
+        rows: (segments,) their numbers of rows.
+    """
+    is_known = ~np.isnan(aucs)
+    weights = np.where(is_known, np.asarray(rows, dtype="float64"), 0.0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.where(is_known, aucs, 0.0) * weights).sum(axis=-1) / weights.sum(axis=-1))
 
 
 class SegmentRows:

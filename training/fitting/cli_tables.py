@@ -12,7 +12,7 @@ from training.fitting.backtest import Backtest
 # Each cell has several lines, as its heading has, so that a row fits a terminal of 80 columns.
 _HEADINGS = (
     "rows\nbase rate\nlift 10 %\nprofit",
-    "AUC\n95 %\nAP\n ",
+    "AUC\n95 %\nwithin a day\nAP",
     "Brier skill\nECE\nits noise\n ",
     "baselines' AUC\n \n \n ",
 )
@@ -72,10 +72,14 @@ def _format_cells(name: str, e: Evaluation) -> tuple[str, ...]:
     return (
         f"{name}\n{e.verdict}",
         f"{e.rows:,}\n{e.base_rate:.3f}\n{e.lift_10:.1f}\n{e.profit:.2f}",
-        f"{e.auc:.3f}\n{e.auc_low:.3f}-{e.auc_high:.3f}\n{e.ap:.3f}",
+        f"{e.auc:.3f}\n{e.auc_low:.3f}-{e.auc_high:.3f}\n{_format_known(e.auc_within)}\n{e.ap:.3f}",
         f"{e.brier_skill:.3f}\n{e.ece:.3f}\n{e.ece_noise:.3f}",
         "\n".join(f"{baseline} {b.auc:.3f}" for baseline, b in e.baselines.items() if baseline != "base_rate"),
     )
+
+
+def _format_known(figure: float | None) -> str:
+    return " " if figure is None else f"{figure:.3f}"
 
 
 def _print_rows(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -5,7 +5,6 @@ A base rate moves with the season and with growth, and no feature of a single ac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -132,7 +131,7 @@ class _Spread:
     weight: float
 
 
-def _estimate_spread(log_odds: Sequence[float] | np.ndarray, variances: np.ndarray) -> _Spread:
+def _estimate_spread(log_odds: np.ndarray, variances: np.ndarray) -> _Spread:
     """Estimate the spread.
 
     Source: DerSimonian and Laird, "Meta-analysis in clinical trials", Controlled Clinical Trials 7 (1986).

@@ -60,7 +60,8 @@ class LinearModel:
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Read a model from its numbers as JSON holds them."""
         texts = tuple((column, tuple(terms)) for column, terms in fields.get("texts", ()))
-        return cls(fields["intercept"], *(tuple(fields[name]) for name in ("centres", "scales", "weights")), texts)
+        centres, scales, weights = (tuple(fields[name]) for name in ("centres", "scales", "weights"))
+        return cls(fields["intercept"], centres, scales, weights, texts)
 
     @cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,8 +124,8 @@ def fit_linear(
         terms = _standardise(cases, centres[own], scales[own]) @ weights[own]
         texts.append((i.column, tuple(terms.tolist())))
         first += i.count
-    plain = (tuple(values[:features].tolist()) for values in (centres, scales, weights))
-    return LinearModel(float(intercept), *plain, tuple(texts))
+    plain = [tuple(values[:features].tolist()) for values in (centres, scales, weights)]
+    return LinearModel(float(intercept), plain[0], plain[1], plain[2], tuple(texts))
 
 
 class _Indicators:

@@ -1,10 +1,11 @@
 """Checks a candidate before it may serve; each check gives its figures.
 
 - verdict: every horizon has a signal. A suspected leak is the one thing that no force overrides.
-- champion: on rows later than all that either learned from, the mean AUC over the horizons is above the champion's,
-  and no interval of AUC, average precision or Brier score lies wholly on the champion's side. A tie keeps the
-  champion: there is nothing to gain by the change. Beyond chance the candidate need not be better, since months of
-  waiting would often be needed to see so little.
+- champion: on rows later than all that either learned from, the mean AUC within a cutoff, over the horizons, is above
+  the champion's, since what is asked is which of one day's accounts; and no interval of it, of average precision or
+  of the Brier score lies wholly on the champion's side. A tie keeps the champion: there is nothing to gain by the
+  change. Beyond chance the candidate need not be better, since months of waiting would often be needed to see so
+  little.
 - calibration: the error is at most 0.02, or no more than its noise, or no more than the champion's.
 - segments: in none is the AUC lower than the champion's by 0.05 or more, beyond chance. Of many segments one in forty
   is worse beyond chance by chance alone, hence the least difference.
@@ -201,12 +202,16 @@ def _check_champion(comparison: ChampionComparison) -> PromotionCheck:
     if not comparison.comparisons:
         return PromotionCheck("champion", passed=comparison.passed, explanation=comparison.reason)
     every = [(key, d) for key, result in comparison.comparisons.items() for d in result.differences]
-    lead = float(np.mean([d.difference for _, d in every if d.figure == "auc"]))
-    worse = [(key, d) for key, d in every if d.figure in {"auc", "ap", "brier"} and d.better == "a"]
-    shown = worse or [(key, d) for key, d in every if d.figure == "auc"]
+    # Without enough of either class at any cutoff only the pooled AUC is known.
+    figure = "auc_within" if any(d.figure == "auc_within" for _, d in every) else "auc"
+    ranks = [(key, d) for key, d in every if d.figure == figure]
+    lead = float(np.mean([d.difference for _, d in ranks]))
+    worse = [(key, d) for key, d in every if d.figure in {figure, "ap", "brier"} and d.better == "a"]
+    shown = worse or ranks
     rows = ", ".join(f"{result.rows:,} rows of {key}" for key, result in comparison.comparisons.items())
+    name = "AUC within a cutoff" if figure == "auc_within" else "AUC"
     explanation = (
-        f"mean AUC {lead:+.4f} against {comparison.champion} on {rows} later than both learned from: "
+        f"mean {name} {lead:+.4f} against {comparison.champion} on {rows} later than both learned from: "
         + "; ".join(f"{key} {d.figure} {d.a:.4f} to {d.b:.4f} ({d.low:+.4f} to {d.high:+.4f})" for key, d in shown)
     )
     return PromotionCheck("champion", passed=lead > 0 and not worse, explanation=explanation)

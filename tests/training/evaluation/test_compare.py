@@ -42,12 +42,21 @@ def test_the_figures_are_those_of_each_alone():
     assert found.base_rate == test["label"].mean()
     assert [f"{c:%Y-%m-%d}" for c in found.cutoffs] == ["2024-01-01", "2024-02-01", "2024-03-03", "2024-04-03"]
     figures = by_name(found)
-    assert set(figures) == {"auc", "ap", "brier", "profit"}
+    assert list(figures) == ["auc", "auc_within", "ap", "brier", "profit"]
     assert figures["auc"].a == pytest.approx(roc_auc_score(test["label"], true))
     assert figures["ap"].b == pytest.approx(average_precision_score(test["label"], blurred))
     assert figures["brier"].difference == pytest.approx(
         np.mean((blurred - test["label"]) ** 2 - (true - test["label"]) ** 2)
     )
+
+
+def test_the_auc_within_a_cutoff_is_not_moved_by_the_level_of_each():
+    test, true, blurred, about = drawn()
+    moved = blurred + np.arange(len(test)) % 4  # each cutoff's scores lie above all of the one before
+    figures = by_name(pair(test, blurred, moved, about))
+    within = [roc_auc_score(test["label"][k::4], blurred[k::4]) for k in range(4)]
+    assert figures["auc_within"].a == figures["auc_within"].b == pytest.approx(np.mean(within))
+    assert figures["auc"].better == "a"
 
 
 def test_it_tells_the_better_model_by_gains_and_by_losses():

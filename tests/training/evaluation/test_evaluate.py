@@ -229,6 +229,16 @@ def test_each_cutoff_has_its_figures():
     assert found[1].auc == pytest.approx(roc_auc_score(labels[1::4], scores[1::4]))
 
 
+def test_the_auc_within_a_cutoff_is_the_mean_over_cutoffs_and_has_an_interval():
+    labels, scores, accounts, rivals = drawn()
+    found = judged(labels, scores, accounts, rivals, attributes=about(2000))
+    assert found.auc_within == pytest.approx(np.mean([p.auc for p in found.by_cutoff]))
+    low, high = found.intervals["auc_within"]
+    assert low < found.auc_within < high
+    assert judged(labels, scores, accounts, rivals).auc_within is None
+    assert found.as_dict()["auc_within"] == found.auc_within
+
+
 def test_a_segment_of_too_few_positives_has_no_auc():
     labels, scores, accounts, rivals = drawn()
     few = np.flatnonzero(labels)[:9]

@@ -115,6 +115,8 @@ def test_a_horizon_that_could_not_be_trained_has_no_signal(sound, own):
     [
         (held(auc=(-0.01, -0.03, 0.01)), "mean AUC -0.0100"),  # no gain
         (held(auc=(0.0, 0.0, 0.0)), "mean AUC +0.0000"),  # a tie keeps the champion
+        # A better level is no better rank.
+        (held(auc=(0.02, 0.01, 0.03), auc_within=(-0.01, -0.02, 0.01)), "mean AUC within a cutoff -0.0100"),
         (held(auc=(-0.02, -0.03, -0.01)), "churn_30d auc 0.8000 to 0.7800 (-0.0300 to -0.0100)"),
         (held(brier=(0.02, 0.01, 0.03)), "churn_30d brier 0.8000 to 0.8200 (+0.0100 to +0.0300)"),
     ],
@@ -187,7 +189,7 @@ def test_the_same_model_is_held_against_itself_on_later_rows_and_ties(candidate,
     found = promotion_checks.run_checks(settings, {"churn": candidate[0]}, {"churn": promotion})["churn"]
     against = {c.name: c for c in found}
     assert not against["champion"].passed
-    assert "mean AUC +0.0000 against churn-1" in against["champion"].explanation
+    assert "mean AUC within a cutoff +0.0000 against churn-1" in against["champion"].explanation
     assert all(c.passed for c in found if c.name != "champion")
 
 
