@@ -51,7 +51,7 @@ def test_the_figures_are_those_of_each_alone():
 
 
 def test_the_auc_within_a_cutoff_is_not_moved_by_the_level_of_each():
-    test, true, blurred, about = drawn()
+    test, _, blurred, about = drawn()
     moved = blurred + np.arange(len(test)) % 4  # each cutoff's scores lie above all of the one before
     figures = by_name(pair(test, blurred, moved, about))
     within = [roc_auc_score(test["label"][k::4], blurred[k::4]) for k in range(4)]
