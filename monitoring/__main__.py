@@ -320,11 +320,16 @@ def night(
 
 
 @app.command()
-def demo(name: Annotated[str, typer.Argument(help="tidewater or completejourney.")] = "tidewater") -> None:
+def demo(
+    name: Annotated[str, typer.Argument(help="tidewater or completejourney.")] = "tidewater",
+    accounts: Annotated[
+        int | None, typer.Option(min=300, help="Accounts of a company that is made up, for a quicker demo.")
+    ] = None,
+) -> None:
     """Run the whole main job on a sample company, from nothing."""
     from monitoring.demo import run
 
-    run.run(name)
+    run.run(name, accounts=accounts)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import textwrap
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ import httpx
 
 from features.core.errors import GarrisonError
 from features.settings.load import load_settings
+from monitoring.demo.harmed_copy import HarmedCopy
 from monitoring.demo.processes import find_free_port, run_in_background, wait_until_listening, wait_until_ready
 from monitoring.demo.screenshots import find_browser, take_screenshot
 from training.registry import promotion_log
@@ -40,6 +42,7 @@ class DemoStory:
         before: An earlier `as_of` to score at, so that the alerts can show a trend.
         now: The `as_of` of the newest snapshot.
         truth: Churn score to compare with the sample's truth, such as churn_90d; None if it has no truth.
+        harmed: The event table whose last six weeks are taken away, to show that nobody is alerted then; None for none.
     """
 
     sample: tuple[str, ...]
@@ -47,6 +50,7 @@ class DemoStory:
     before: str
     now: str
     truth: str | None
+    harmed: str | None = None
 
 
 STORIES = {
@@ -56,6 +60,7 @@ STORIES = {
         "2025-12-01",
         "2026-01-01",
         "churn_90d",
+        "usage",
     ),
     "completejourney": DemoStory(
         ("completejourney",), "docs/examples/completejourney.toml", "2017-12-01", "2018-01-01", None
@@ -63,8 +68,12 @@ STORIES = {
 }
 
 
-def run(name: str) -> None:
+def run(name: str, *, accounts: int | None = None) -> None:
     """Run one sample company's demo from nothing; a rerun trains again and alerts nobody twice.
+
+    Args:
+        name: Of the sample company.
+        accounts: Their number in a sample that is made up; by default the demo's own.
 
     Raises:
         GarrisonError: There is no such demo, or a step failed.
@@ -73,6 +82,9 @@ def run(name: str) -> None:
         raise GarrisonError(f"there is no demo {name!r}", hint=f"DATA is one of: {', '.join(STORIES)}")
     began = time.monotonic()
     story = STORIES[name]
+    if accounts is not None and "--accounts" in story.sample:
+        place = story.sample.index("--accounts") + 1
+        story = replace(story, sample=(*story.sample[:place], str(accounts), *story.sample[place + 1 :]))
     port = find_free_port()
     environment = os.environ | {"GARRISON_SMTP_PORT": str(port)}
     # The samples' files lie where the settings look by default, whatever a user's shell says.
@@ -87,6 +99,8 @@ def run(name: str) -> None:
         demo.watch(story)
     if "churn" in champions:
         demo.alert(story, port)
+        if story.harmed:
+            demo.hold(story, story.harmed)
     else:
         demo.title("No alerts: no churn model beats the baselines, and alerts need one that does")
     demo.photograph()
@@ -177,6 +191,23 @@ class _Demo:
         self._call("monitoring", "report", "--since", story.before, with_config=True)
         self.places.append(("the messages as they arrived", f"{mail}/"))
         self._add_pages("the manager's report, a page", f"reports/{story.before}-{story.now}.html")
+
+    def hold(self, story: DemoStory, table: str) -> None:
+        """Take six weeks of one source away: the run is held, nobody is alerted, and the overview says why."""
+        self.title(f"Harm on purpose: {table} stops six weeks before. The run is held, and nobody is woken")
+        harmed = HarmedCopy.make(self._config, table, until=datetime.fromisoformat(story.now) - timedelta(weeks=6))
+        print(f"A copy of the company without its last six weeks of {table}: {harmed.config}\n")
+        self._environment["GARRISON_DATA"] = str(harmed.samples.resolve())
+        as_of = ("--as-of", story.now, "--config", str(harmed.config))
+        held = [
+            not self._try("serving", "score", "--to", f"{_FOLDER}/held.csv", *as_of),
+            not self._try("monitoring", "alert", *as_of),
+        ]
+        self._environment.pop("GARRISON_DATA")
+        if not all(held):
+            raise GarrisonError("the demo's harmed run was not held", hint="Report this: a harmed source must be named")
+        self._call("monitoring", "overview", "--config", str(harmed.config))
+        self.places.append(("the overview of all verdicts", str(harmed.var / self.company / "monitoring.html")))
 
     def photograph(self) -> None:
         """Take a screenshot of each page that the demo made, if a Chromium is installed."""
