@@ -179,14 +179,28 @@ def mailbox(
 def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> None:
     """Compare the newest snapshot with the training rows: ok, watch or hold, and a page. Exit status 1 for hold."""
     from monitoring.drift import drift_report
+    from monitoring.reports import overview
 
     with cli.show_spinner("comparing") as say:
         say("the newest snapshot with the training snapshots")
-        result = drift_report.run(load_settings(config), as_of=as_of)
+        settings = load_settings(config)
+        result = drift_report.run(settings, as_of=as_of)
+        page = overview.write_overview(settings)
     print(*result.lines(), sep="\n")
+    print(f"all verdicts: {page}")
     write_json(json, result.as_dict())
     if result.state == "hold":
         raise typer.Exit(1)
+
+
+@app.command()
+def overview(config: Config = CONFIG, json: Json = None) -> None:
+    """Write the page with the course of the verdicts, and links to the drift pages; prints where it is."""
+    from monitoring.reports import overview as page
+
+    file = page.write_overview(load_settings(config))
+    print(f"The page: {file}")
+    write_json(json, {"page": str(file)})
 
 
 @app.command()

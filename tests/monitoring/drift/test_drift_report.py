@@ -37,6 +37,6 @@ def test_a_broken_snapshot_prints_everything_and_exits_with_1(company, finish, t
     assert (status, err) == (1, "")
     assert "churn, as of 2025-01-01: hold" in out
     assert "gone_30d: is not in the snapshot" in out
-    assert out.rstrip().splitlines()[-1].startswith("  page: ")
-    assert max(map(len, out.splitlines()[:-1])) <= 80
+    assert [line.split(": ")[0] for line in out.splitlines()[-2:]] == ["  page", "all verdicts"]
+    assert max(map(len, out.splitlines()[:-2])) <= 80
     assert json.loads((tmp_path / "drift.json").read_text())["state"] == "hold"
