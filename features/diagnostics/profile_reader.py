@@ -18,7 +18,7 @@ from features.sources import identity
 from features.sources.history import History
 from features.sources.mapping import quote_literal
 from features.sources.posted_events import LATER, OUTCOME
-from features.sources.validation import QUARANTINED, UNKNOWN_ACCOUNT
+from features.sources.validation import QUARANTINED, REPEATS, UNKNOWN_ACCOUNT
 
 _HOUR = DAY // 24
 # Older days say nothing about what is usual today.
@@ -78,6 +78,7 @@ class _ProfileReader:
             hours=self._read_hours(),
             accounts=accounts,
             repeats=self._read_repeats() if ties.any() else np.zeros(self._days, np.int64),
+            dropped=self._read_kept_counts(REPEATS),
             content=self._count(figures, "content"),
             filled={c: self._count(figures, f"filled {c}") for c in self._columns},
             logs={c: np.stack([self._sum(figures, f"{what} {c}") for what in ("log", "n")]) for c in self._numbers},
@@ -182,12 +183,14 @@ class _ProfileReader:
         return np.stack([self._sum(frame, "total"), self._sum(frame, "n")])
 
     def _read_unknown(self) -> Counts:
-        sql = f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{QUARANTINED}'"  # noqa: S608  # our own name
-        if not len(self._history.query(sql)):
-            return np.zeros(self._days, np.int64)
         reasons = [UNKNOWN_ACCOUNT, *([identity.describe_orphan(self._system)] if self._system else [])]
-        why = ", ".join(map(quote_literal, reasons))
-        sql = f"SELECT day, n FROM {QUARANTINED} WHERE source = '{self._table}' AND day IS NOT NULL AND why IN ({why})"  # noqa: S608  # the contract's own names
+        return self._read_kept_counts(QUARANTINED, f"why IN ({', '.join(map(quote_literal, reasons))})")
+
+    def _read_kept_counts(self, table: str, where: str = "true") -> Counts:
+        """Return (days,) the rows of the source that reading it kept out of the history, from the table of them."""
+        if not len(self._history.query(f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{table}'")):  # noqa: S608  # our own names
+            return np.zeros(self._days, np.int64)
+        sql = f"SELECT day, n FROM {table} WHERE source = '{self._table}' AND day IS NOT NULL AND {where}"  # noqa: S608  # as above
         return self._count(self._history.query(sql), "n")
 
 

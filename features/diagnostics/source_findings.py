@@ -37,4 +37,9 @@ class SourceFinding:
 
 def pick_worst(findings: Sequence[SourceFinding]) -> SourceFinding | None:
     """Return the finding that holds a run, and of several the one farthest from its usual; None without any."""
-    return min(findings, key=lambda f: (f.severity != "hold", -abs(float(f.figures.get("z", 0)))), default=None)
+    return min(findings, key=lambda finding: (finding.severity != "hold", -_distance(finding)), default=None)
+
+
+def _distance(finding: SourceFinding) -> float:
+    """Return how far a finding is from its usual: in spreads, or as a share where it has none."""
+    return abs(float(finding.figures.get("z", finding.figures.get("share", 0))))

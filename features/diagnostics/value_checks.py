@@ -28,6 +28,8 @@ _NULLS = Bounds(0.5, 0.1, z=8)
 _PRICE, _NUMBER = Bounds(log(1.08), log(1.05), z=8), Bounds(log(5), log(3), z=8)
 _MIX = Bounds(0.3, 0.2)
 _NEW_VALUES = Bounds(0.5, 0.2)
+# Values first seen in so many days are new.
+_NEW_DAYS = 42
 
 
 def find_repeats(profile: SourceProfile) -> SourceFinding | None:
@@ -115,17 +117,19 @@ def find_new_values(profile: SourceProfile) -> Iterator[SourceFinding]:
 
 
 def _find_unseen(profile: SourceProfile, column: str, counts: dict[str, Counts]) -> SourceFinding | None:
-    if profile.end < WEEK * REFERENCE_WEEKS + max(WINDOWS):
+    if profile.end < WEEK * REFERENCE_WEEKS + _NEW_DAYS:
         return None
-    findings = []
+    findings, day = [], profile.date_of(profile.end - _NEW_DAYS)
     for window in WINDOWS:
         whole = sum(int(n[-window:].sum()) for n in counts.values())
-        unseen = {v: int(n[-window:].sum()) for v, n in counts.items() if not n[:-window].any()}
+        unseen = {v: int(n[-window:].sum()) for v, n in counts.items() if not n[:-_NEW_DAYS].any()}
         share = sum(unseen.values()) / whole if whole >= LEAST_ROWS else 0.0
         severity = grade_share(share, 0.0, _NEW_VALUES)
         if severity:
             names = ", ".join(repr(v[:40]) for v in sorted(unseen, key=lambda v: -unseen[v])[:3])
-            text = f"{share:.0%} of the values of {column} in the last {window} days were never seen before: {names}"
+            text = (
+                f"{share:.0%} of the values of {column} in the last {window} days were not seen before {day}: {names}"
+            )
             kind = "currency" if column == "currency" else "values"
             findings.append(SourceFinding(profile.table, kind, severity, text, {"share": share, "days": window}))
     return pick_worst(findings)

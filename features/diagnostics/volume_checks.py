@@ -122,7 +122,9 @@ def find_unknown_accounts(profile: SourceProfile) -> SourceFinding | None:
     for window in WINDOWS:
         if len(rows) < WEEK * REFERENCE_WEEKS + max(WINDOWS) or profile.unknown[-window:].sum() < LEAST_ROWS:
             continue
-        shares = sum_windows(profile.unknown, window) / np.maximum(sum_windows(rows, window), 1)
+        # Of the usual number of rows, where there are fewer now: a trickle of them is no cause of a silence.
+        whole = sum_windows(rows, window)
+        shares = sum_windows(profile.unknown, window) / np.maximum(np.maximum(whole, np.nanmedian(whole)), 1)
         share, highest = float(shares[-1]), float(np.nanmax(shares[: -max(WINDOWS)]))
         severity = grade_share(share, highest, _UNKNOWN)
         if severity:

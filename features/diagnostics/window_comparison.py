@@ -1,8 +1,8 @@
 """Comparison of the newest days of a series with the weeks before them, and with how such comparisons went before.
 
-A window of whole weeks is compared with the same weekdays of the eight weeks before it. Whether the change is unusual
-is learnt from the same comparison at every earlier day: its median is the source's growth, its spread the source's
-noise, and a change that came at this time last year, or that came twice before, is usual.
+A window of whole weeks is compared with the eight weeks before it, in which each weekday weighs the same. Whether the
+change is unusual is learnt from the same comparison at every earlier day: its median is the source's growth, its
+spread the source's noise, and a change that came at this time last year, or that came twice before, is usual.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ WEEK, YEAR = 7, 364
 # Days looked at: short to be quick, long to see through the noise of few rows.
 WINDOWS = (7, 28)
 REFERENCE_WEEKS = 8
+# By window, days left out between it and the weeks before: what has been wrong for a month is not among them.
+_GAPS = {7: 0, 28: 7}
 # Comparisons of the past that are needed to know a spread, and those looked at.
 LEAST_PAST, MOST_PAST = 56, 2 * YEAR
 # A change is usual if one half as strong came within so many days of this day last year, by window: Easter moves, and
@@ -106,7 +108,7 @@ def compare_levels(series: NDArray[Any], window: int) -> tuple[Series, Series]:
     The variance is that of counts without any other noise.
     """
     weekly = sum_windows(series, WEEK)
-    before = np.stack([lag(weekly, window + WEEK * week) for week in range(REFERENCE_WEEKS)])
+    before = np.stack([lag(weekly, window + _GAPS[window] + WEEK * week) for week in range(REFERENCE_WEEKS)])
     level = (before.sum(axis=0) - before.min(axis=0) - before.max(axis=0)) / (REFERENCE_WEEKS - 2)
     weeks = window / WEEK
     recent = sum_windows(series, window)
@@ -126,8 +128,9 @@ def align(series: Series, offset: int, length: int) -> Series:
 
 def compare_means(sums: NDArray[Any], counts: NDArray[Any], window: int) -> tuple[Series, Series, Series]:
     """Return (days,) each window's mean less that of the weeks before it, and how many values either has."""
-    recent_n, before_n = sum_windows(counts, window), lag(sum_windows(counts, WEEK * REFERENCE_WEEKS), window)
-    before = lag(sum_windows(sums, WEEK * REFERENCE_WEEKS), window)
+    reference, back = WEEK * REFERENCE_WEEKS, window + _GAPS[window]
+    recent_n, before_n = sum_windows(counts, window), lag(sum_windows(counts, reference), back)
+    before = lag(sum_windows(sums, reference), back)
     with np.errstate(divide="ignore", invalid="ignore"):
         change = sum_windows(sums, window) / recent_n - before / before_n
     return np.where((recent_n > 0) & (before_n > 0), change, np.nan), recent_n, before_n

@@ -31,9 +31,9 @@ def repeat(profile: SourceProfile, since: int) -> SourceProfile:
 
 
 def double(profile: SourceProfile, since: int) -> SourceProfile:
-    hours = profile.hours.copy()
-    hours[since:] *= 2
-    return replace(profile, hours=hours)
+    factor = np.where(np.arange(len(profile.hours)) >= since, 2, 1)
+    filled = {column: rows * factor for column, rows in profile.filled.items()}
+    return replace(profile, hours=profile.hours * factor[:, None], filled=filled)
 
 
 def shift(profile: SourceProfile, since: int, *, hours: int) -> SourceProfile:
