@@ -8,6 +8,7 @@ STEP = 9
 
 
 def build_small_catalog(*names: str) -> Catalog:
-    """Return a catalog of some 20 features, from every source, and of those named."""
+    """Return a catalog of some 20 features, from every source, of those named, and of what they are compared on."""
     kept = {name for place, name in enumerate(FEATURES) if place % STEP == 0} | set(names)
+    kept |= {base for name in kept if (base := FEATURES[name].base)}
     return Catalog({name: feature for name, feature in FEATURES.items() if name in kept})
