@@ -10,5 +10,5 @@ STEP = 9
 def build_small_catalog(*names: str) -> Catalog:
     """Return a catalog of some 20 features, from every source, of those named, and of what they are compared on."""
     kept = {name for place, name in enumerate(FEATURES) if place % STEP == 0} | set(names)
-    kept |= {base for name in kept if (base := FEATURES[name].base)}
+    kept |= {feature.base for name, feature in FEATURES.items() if name in kept and feature.base}
     return Catalog({name: feature for name, feature in FEATURES.items() if name in kept})
