@@ -18,6 +18,7 @@ from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.settings.load import load_settings
 from features.sources.history import History
+from tests.support.shared import make_once
 from training.evaluation import plots
 from training.fitting import fit
 from training.fitting.fit import FittedTarget
@@ -200,8 +201,8 @@ def company(tmp_path_factory) -> Company:
 
 
 @pytest.fixture(scope="session")
-def fitted(company) -> dict[str, FittedTarget]:
-    return company.fit()
+def fitted(company, run_folder) -> dict[str, FittedTarget]:
+    return make_once(run_folder, "fitted", company.fit)
 
 
 @pytest.fixture(scope="session")
@@ -216,10 +217,12 @@ def sound(fitted) -> dict[str, FittedTarget]:
 
 
 @pytest.fixture(scope="session")
-def logged(company, sound, tmp_path_factory) -> Logged:
+def logged(company, sound, run_folder) -> Logged:
     """Where its runs were logged; tests that change the registry work on a copy, see `registered`."""
-    elsewhere = company.vary(tmp_path_factory.mktemp("logged"))
-    settings = elsewhere.settings
+    return make_once(run_folder, "logged", lambda: _log_runs(company.vary(run_folder / "logged").settings, sound))
+
+
+def _log_runs(settings: Settings, sound: dict[str, FittedTarget]) -> Logged:
     first, _ = mlflow_registry.log_run(settings, sound, fingerprint="0123456789abcdef")
     upsell = sound["upsell"]
     judged = {h: replace(o, evaluation=replace(o.evaluation, verdict="no_signal")) for h, o in upsell.results.items()}
