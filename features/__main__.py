@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from features.diagnostics.identity_report import CountWithExamples, IdentityReport
     from features.diagnostics.leak_tests import LeakTestResult
     from features.sources.history import History
-    from features.sources.validation import ValidatedTable
+    from features.sources.validated_table import ValidatedTable
 
 app = cli.create_app("History to features: samples, checks, snapshots and the catalog.")
 
@@ -93,7 +93,7 @@ def check(
     Each source is compared with its own past, by default as of now.
     """
     from features.diagnostics import data_report
-    from features.sources import validation
+    from features.sources.validated_table import refuse_bad
 
     settings = load_settings(config)
     with _open_history(settings, refuse=False) as history:
@@ -107,7 +107,7 @@ def check(
     page = data_report.write_page(report, settings.var / "check.html")
     print(f"The report: {page}")
     cli.write_json(json, report.as_dict() | {"page": str(page)})
-    validation.refuse_bad(history.checked)
+    refuse_bad(history.checked)
     if no_event:
         raise no_event
     if probed and probed.leaks:

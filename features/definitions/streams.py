@@ -95,15 +95,19 @@ def _purchases(table: ir.Table) -> ir.Table:
     return table.mutate(t=table.purchased_at, known=table.known_at)
 
 
+def exclude_money_back(purchases: ir.Table) -> ir.Table:
+    """Return the purchases without money back: rows of kind refund, and those without a kind below 0."""
+    kind = purchases["kind"].fill_null("")
+    return purchases.filter((kind != "refund") & ((kind != "") | (purchases.amount >= 0)))
+
+
 def _orders(table: ir.Table) -> ir.Table:
     """Merge the lines of an order that are dated and known at the same instants into one fact.
 
-    Lines known at different times stay apart: otherwise a late line would move its order's past. Money back is no
-    order: lines of kind refund, and those without a kind whose amount is negative.
+    Lines known at different times stay apart: otherwise a late line would move its order's past.
     """
-    kind = table["kind"].fill_null("")
-    bought = table.filter((kind != "refund") & ((kind != "") | (table.amount >= 0)))
-    lines = bought.mutate(t=table.purchased_at, known=table.known_at, order=table.order_id.fill_null(""))
+    bought = exclude_money_back(table)
+    lines = bought.mutate(t=bought.purchased_at, known=bought.known_at, order=bought.order_id.fill_null(""))
     return lines.group_by("account_id", "t", "known", "order").agg(amount=lines.amount.sum())
 
 

@@ -21,7 +21,7 @@ from features.diagnostics.target_leakage import LeakSuspect
 from features.settings import Settings
 from features.sources.history import History
 from features.sources.mapping import quote_identifier, quote_literal
-from features.sources.validation import ValidatedTable
+from features.sources.validated_table import ValidatedTable
 
 _TEMPLATE = Path(__file__).parent / "templates" / "check.html"
 _EXAMPLES, _REASONS, _GAPS = 3, 20, 5

@@ -10,7 +10,7 @@ from features.core.contract import TABLES
 from features.settings import Settings
 from features.sources import identity
 from features.sources.history import History
-from features.sources.validation import ValidatedTable
+from features.sources.validated_table import ValidatedTable
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from features.sources import identity
 from features.sources.history import History
 from features.sources.mapping import quote_literal
 from features.sources.posted_events import LATER, OUTCOME
-from features.sources.validation import QUARANTINED, REPEATS, UNKNOWN_ACCOUNT
+from features.sources.staging import UNKNOWN_ACCOUNT
+from features.sources.validation import QUARANTINED, REPEATS
 
 _HOUR = DAY // 24
 # Older days say nothing about what is usual today.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from features.settings import Settings
-from features.sources.validation import ValidatedTable
+from features.sources.validated_table import ValidatedTable
 
 
 def list_remarks(checked: ValidatedTable, settings: Settings) -> Iterator[str]:

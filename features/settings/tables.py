@@ -13,6 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from features.core.contract import Kind
 from features.settings.values import SettingsSection, Share, Span, Zone
 
+# Formats of times that are numbers since 1970: their µs a unit.
+EPOCHS = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+
 
 def _several(given: object) -> object:
     return (given,) if isinstance(given, str) else given
@@ -86,7 +89,7 @@ class Value(SettingsSection):
     sql: str | None = None
     # Raw value to canonical value, e.g. P1 = "urgent"; values not named here stay as they are.
     map: dict[str, str] = {}
-    # strptime format of a text time, where it is not ISO.
+    # strptime format of a text time, where it is not ISO; epoch, epoch_ms or epoch_us of numbers since 1970.
     format: str | None = None
     # What an attribute of accounts beyond the contract's columns holds.
     kind: Kind = "text"

@@ -26,7 +26,7 @@ from features.definitions.feature import DAY, Feature
 from features.settings import Engine, Settings
 from features.sources import money, table_cache
 from features.sources.table_cache import CachedTables
-from features.sources.validation import ValidatedTable
+from features.sources.validated_table import ValidatedTable
 
 
 class History:

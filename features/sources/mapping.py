@@ -15,7 +15,9 @@ import ibis
 
 from features.core.contract import DECIMAL, FLAG, RATE, TABLES, TIME, WHOLE, Column
 from features.core.errors import SourceError, nearest
+from features.core.timestamps import NEVER
 from features.settings import Settings, TableMap, Value
+from features.settings.tables import EPOCHS
 
 # The raw rows' name in a mapping's SQL; no column of a source will be called so.
 ROWS = '"=raw"'
@@ -198,6 +200,9 @@ def _cast(raw: str, kind: str, wanted: str, *, zone: str, form: str | None) -> s
 
 def _parse_time(raw: str, kind: str, *, zone: str, form: str | None) -> str:
     """Return SQL of an instant in µs. Naive times are local to `zone`; a date is its midnight."""
+    if form in EPOCHS:
+        number = f"TRY_CAST(CAST({raw} AS VARCHAR) AS DECIMAL(38, 6)) * {EPOCHS[form]}"
+        return f"CASE WHEN abs({number}) < {NEVER} THEN CAST({number} AS BIGINT) END"
     if kind.startswith("TIMESTAMP WITH TIME ZONE"):
         return f"CASE WHEN isfinite({raw}) THEN epoch_us({raw}) END"
     if kind == "VARCHAR" and form is None:
@@ -211,7 +216,7 @@ def _parse_time(raw: str, kind: str, *, zone: str, form: str | None) -> str:
         return f"epoch_us({parsed})" if re.search("%[zZ]", str(form)) else _localize(parsed, zone)
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
         return _localize(f"CAST({raw} AS TIMESTAMP)", zone)
-    # A number may be seconds or milliseconds. Do not guess: a `sql` expression can convert it.
+    # A number may be seconds or milliseconds. Do not guess: `format` says which.
     return "CAST(NULL AS BIGINT)"
 
 

@@ -24,7 +24,7 @@ from features.core.progress import Progress
 from features.settings import Settings
 from features.sources import fingerprints, posted_events, source_views, validation
 from features.sources.files import list_files
-from features.sources.validation import ValidatedTable
+from features.sources.validated_table import ValidatedTable, refuse_bad
 
 # What DuckDB may hold in memory; more is spilled to disk.
 LIMITS = {"memory_limit": "1500MB"}
@@ -75,7 +75,7 @@ def open_cache(settings: Settings, progress: Progress | None = None, *, refuse: 
             tables = _build(part, settings, position, progress)
         _remove_old_caches(folder, file)
     if refuse:
-        validation.refuse_bad(tables)
+        refuse_bad(tables)
     return CachedTables(file, tables, position)
 
 

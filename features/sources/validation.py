@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
 
 import duckdb
 import ibis
@@ -17,24 +13,15 @@ import pyarrow as pa
 
 from features.core.atomic_write import write_atomically
 from features.core.contract import EVENTS, TABLES
-from features.core.errors import QualityError, SourceError
+from features.core.errors import SourceError
 from features.core.timestamps import from_micros, to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
-from features.sources import identity, money, posted_events, row_versions
-from features.sources.mapping import (
-    ROWS,
-    TableMapping,
-    list_sources,
-    map_table,
-    quote_identifier,
-    quote_literal,
-    summarize_error,
-)
+from features.sources import identity, money, posted_events, row_versions, table_faults
+from features.sources.mapping import list_sources, map_table, quote_identifier, quote_literal, summarize_error
 from features.sources.source_views import BAD_LINES
-from features.sources.staging import BETWEEN, UNKNOWN_ACCOUNT, UNREAD, list_columns, stage_rows
-
-__all__ = ["QUARANTINED", "UNKNOWN_ACCOUNT", "ValidatedTable", "add_posted_events", "refuse_bad", "validate_table"]
+from features.sources.staging import BETWEEN, UNREAD, list_columns, stage_rows
+from features.sources.validated_table import ValidatedTable
 
 _LEAST, _MOST = to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.max.replace(tzinfo=UTC))
 
@@ -42,68 +29,6 @@ _LEAST, _MOST = to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.
 QUARANTINED = "quarantined"
 # The table with the number of dropped repeats by source and day; a company without any has none.
 REPEATS = "repeats"
-_SHOWN, _LONGEST = 3, 30
-# A column of which most values can't be read is mapped wrongly.
-_MOSTLY = 0.5
-# Words that exports write for nothing.
-_NOTHING = {"null", "\\n", "n/a", "na", "none", "nan", "-", "--", "#n/a", "nil", "undefined", "unknown", "?"}
-_COMMA = r"^[+-]?[0-9.' ]*,[0-9]{1,2}$"
-
-
-@dataclass(frozen=True)
-class ValidatedTable:
-    """The result of validating one table.
-
-    Args:
-        table: Its name.
-        rows: Rows read.
-        kept: Rows that satisfy the contract.
-        reasons: Reason of quarantine to number of rows, the commonest first.
-        first: Earliest instant of its time column; None without one.
-        last: Latest.
-        quarantine: The file that holds the bad rows as they came, with the reason; None without any.
-        repeated: Rows dropped since they repeat another one.
-        superseded: Rows dropped since there is a newer version.
-        contested: Column to number of cells emptied since rows of one key contradict each other.
-        unread: Column to number of cells emptied since they could not be read.
-        currencies: Currency to number of rows, the commonest first.
-        values: Reason of quarantine, or column of unread cells, to the commonest values that it is about.
-        hints: What would make values readable, by the same.
-        faults: Why no command but the check may use the table; () for a sound one.
-    """
-
-    table: str
-    rows: int
-    kept: int
-    reasons: dict[str, int]
-    first: datetime | None
-    last: datetime | None
-    quarantine: Path | None
-    repeated: int = 0
-    superseded: int = 0
-    contested: dict[str, int] = field(default_factory=dict)
-    unread: dict[str, int] = field(default_factory=dict)
-    currencies: dict[str, int] = field(default_factory=dict)
-    values: dict[str, list[str]] = field(default_factory=dict)
-    hints: dict[str, str] = field(default_factory=dict)
-    faults: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def bad(self) -> int:
-        """Return the number of rows and lines in quarantine."""
-        return sum(n for why, n in self.reasons.items() if why != posted_events.WAITING)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result for JSON: instants in ISO, the file as text."""
-        times = {name: t.isoformat() if t else None for name, t in (("first", self.first), ("last", self.last))}
-        return vars(self) | times | {"quarantine": str(self.quarantine) if self.quarantine else None}
-
-    @classmethod
-    def of(cls, plain: dict[str, Any]) -> Self:
-        """Build a result from what `as_dict` returned."""
-        times = {name: datetime.fromisoformat(plain[name]) if plain[name] else None for name in ("first", "last")}
-        file = Path(plain["quarantine"]) if plain["quarantine"] else None
-        return cls(**plain | times | {"quarantine": file, "faults": tuple(tuple(f) for f in plain.get("faults", ()))})
 
 
 def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> ValidatedTable:
@@ -152,7 +77,9 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
         unread=unread,
         currencies=dict(backend.con.execute(currencies).fetchall()) if currencies else {},
     )
-    return _judge(backend, _add_values(backend, settings, checked, mapping, staged), settings)
+    return table_faults.judge_table(
+        backend, table_faults.add_values(backend, settings, checked, mapping, staged), settings
+    )
 
 
 def _build_table(backend: ibis.BaseBackend, settings: Settings, table: str, staged: str) -> tuple[dict[str, int], int]:
@@ -204,107 +131,6 @@ def _count_dropped(backend: ibis.BaseBackend, staged: str) -> Counter[str]:
     reasons = f"('{row_versions.REPEATED}', '{row_versions.SUPERSEDED}')"
     sql = f"SELECT why, count(*) FROM ({staged}) WHERE why IN {reasons} GROUP BY why"
     return Counter(dict(backend.con.execute(sql).fetchall()))
-
-
-def _add_values(
-    backend: ibis.BaseBackend, settings: Settings, checked: ValidatedTable, mapping: TableMapping, staged: str
-) -> ValidatedTable:
-    """Return the result with the commonest values that could not be read, and what would make them readable."""
-    values, hints = dict[str, list[str]](), dict[str, str]()
-    for reason in checked.reasons:
-        column, is_about, kind = reason.partition(" is not ")
-        if is_about and column in mapping.raw_values and not kind.startswith(("in ", "among ")):
-            rows = f"SELECT raw AS {ROWS} FROM read_parquet({quote_literal(str(checked.quarantine))}) WHERE why = ?"
-            values[reason], hints[reason] = _read_values(
-                backend, settings, checked.table, mapping, column, rows, reason
-            )
-    for column in checked.unread:
-        rows = f"SELECT raw AS {ROWS} FROM ({staged}) WHERE why IS NULL AND contains({UNREAD} || '{BETWEEN}', ?)"
-        word = f"{BETWEEN}{column}{BETWEEN}"
-        values[column], hints[column] = _read_values(backend, settings, checked.table, mapping, column, rows, word)
-    return replace(checked, values=values, hints={key: hint for key, hint in hints.items() if hint})
-
-
-def _read_values(  # noqa: PLR0913, PLR0917  # one for each part of the query
-    backend: ibis.BaseBackend,
-    settings: Settings,
-    table: str,
-    mapping: TableMapping,
-    column: str,
-    rows: str,
-    parameter: str,
-) -> tuple[list[str], str]:
-    value = f"CAST({mapping.raw_values[column]} AS VARCHAR)"
-    counted = f"SELECT {value} AS v, count(*) AS n FROM ({rows}) GROUP BY v"
-    sql = f"SELECT v, n FROM ({counted}) WHERE v IS NOT NULL ORDER BY n DESC, v LIMIT 1000"
-    found = backend.con.execute(sql, [parameter]).fetchall()
-    if not found:
-        return [], ""
-    shown = [value[:_LONGEST] for value, _ in found[:_SHOWN]]
-    sources, kind = list_sources(settings, settings.tables[table]), mapping.kinds[column].kind
-    with_comma = sum(n for value, n in found if re.search(_COMMA, value))
-    if not sources:
-        hint = ""
-    elif kind in {"decimal", "rate", "whole"} and 2 * with_comma > sum(n for _, n in found):
-        hint = f'If the comma is a decimal sign: sources.{sources[0]}.decimal = ","'
-    elif found[0][0].casefold() in _NOTHING:
-        hint = f"If such words stand for nothing: sources.{sources[0]}.nothing = {json.dumps([found[0][0]])}"
-    else:
-        hint = ""
-    return shown, hint
-
-
-def _judge(backend: ibis.BaseBackend, checked: ValidatedTable, settings: Settings) -> ValidatedTable:
-    """Return the result with its faults: what was wrong, what was found, what to do."""
-    most, faults = settings.quality.max_quarantine, list[tuple[str, str, str]]()
-    if checked.bad > most * checked.rows:
-        reason, count = next(iter(checked.reasons.items()))
-        share = f"{checked.bad:,} of {checked.rows:,} rows of {checked.table} are bad"
-        found = f"{count:,} times: {reason}{_show_values(checked, reason)}"
-        hint = f"{checked.hints[reason]}. " if reason in checked.hints else ""
-        place = f"{hint}The rows and reasons are in {checked.quarantine}"
-        faults.append((f"{share}, more than quality.max_quarantine allows", found, place))
-    for column, count in checked.unread.items():
-        sql = f"SELECT count({quote_identifier(column)}) FROM main.{checked.table}"
-        present = backend.con.execute(sql).fetchall()[0][0] + count
-        if count > max(most, _MOSTLY) * present:
-            problem = f"{count:,} of {present:,} values of {checked.table}.{column} can't be read"
-            hint = checked.hints.get(column) or f"Correct tables.{checked.table}.columns.{column}"
-            faults.append((problem, _show_values(checked, column).strip(" ()"), hint))
-    faults += _find_mixed_currencies(checked, settings)
-    return replace(checked, faults=tuple(faults))
-
-
-def _show_values(checked: ValidatedTable, key: str) -> str:
-    shown = ", ".join(repr(value) for value in checked.values.get(key, ()))
-    return f" ({shown})" if shown else ""
-
-
-def _find_mixed_currencies(checked: ValidatedTable, settings: Settings) -> list[tuple[str, str, str]]:
-    """Return the fault of money in other currencies than the company's, for which there are no rates."""
-    others = [currency for currency in checked.currencies if currency != settings.company.currency.upper()]
-    if not others or "rates" in settings.tables:
-        return []
-    found = ", ".join(f"{currency} in {n:,} rows" for currency, n in checked.currencies.items())
-    if len(checked.currencies) == 1:
-        hint = f'Set company.currency = "{others[0]}", or map [tables.rates] (currency, day, per_unit)'
-    else:
-        hint = f"Map [tables.rates] (currency, day, per_unit in {settings.company.currency}), or choose rows in a query"
-    return [(f"money of purchases is not all in company.currency {settings.company.currency}", found, hint)]
-
-
-def refuse_bad(tables: Sequence[ValidatedTable]) -> None:
-    """Refuse tables that no command but the check may use.
-
-    Raises:
-        QualityError: Of the first fault, with the number of others.
-    """
-    faults = [fault for table in tables for fault in table.faults]
-    if faults:
-        problem, found, hint = faults[0]
-        others = [t.table for t in tables if t.faults][1:]
-        more = f" (and so are {', '.join(others)}: see the check)" if others else ""
-        raise QualityError(f"{problem}{more}", found=found, hint=hint)
 
 
 def add_posted_events(

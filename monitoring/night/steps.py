@@ -57,7 +57,7 @@ def check(night: NightContext, _: Steps) -> StepResult:
     if tested and tested.leaks:
         raise FeatureError("features leak", found=str(tested.leaks[0]), hint="Run `python -m features check`")
     faults = [str(finding) for finding in report.findings]
-    rows, bad = sum(c.rows for c in history.checked), sum(c.rows - c.kept for c in history.checked)
+    rows, bad = sum(c.rows for c in history.checked), sum(c.bad for c in history.checked)
     summary = f"{rows:,} rows in {len(history.checked)} tables, {bad:,} in quarantine; "
     figures = {"rows": rows, "quarantined": bad, "faults": faults, "ages": dict(_measure_ages(night))}
     return StepResult("done", summary + (_join(faults) or "no source at fault"), figures | {"page": str(page)})

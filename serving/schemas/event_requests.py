@@ -14,10 +14,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from features.core.contract import TABLES
 from features.settings import Settings
 from features.sources.posted_events import LATER, SOURCES
-from features.sources.validation import ORDERED
+from features.sources.staging import ORDERED
 from serving.schemas.errors import ApiError, ErrorBody, ErrorDetail
 from serving.schemas.score_requests import (
     MAX_DETAILS,
+    find_foreign_money,
     make_row_type,
     make_strict_dict,
     summarize_details,
@@ -72,7 +73,7 @@ class EventRequestReader:
     """Reads the posted events of one company."""
 
     def __init__(self, settings: Settings) -> None:
-        self._mapped = frozenset(settings.tables)
+        self._mapped, self._currency = frozenset(settings.tables), settings.company.currency
         parts: dict[str, Any] = {}
         for table in SOURCES:
             columns = TABLES[table].columns
@@ -127,7 +128,7 @@ class EventRequestReader:
                 continue
             row = next(rest)
             event = _to_event(table, row)
-            row_details = list(_find_contradictions(event))
+            row_details = [*_find_contradictions(event), *find_foreign_money(event.content, self._currency)]
             if table not in self._mapped:
                 message = f"the settings map no table of {table}: there is nothing to add it to"
                 row_details = [ErrorDetail(at="", message=message)]

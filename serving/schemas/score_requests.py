@@ -91,7 +91,7 @@ class ScoreRequestReader:
     """Reads the score requests of one company, whose accounts may have attributes of their own."""
 
     def __init__(self, settings: Settings) -> None:
-        mapped = settings.tables["accounts"].columns
+        mapped, self._currency = settings.tables["accounts"].columns, settings.company.currency
         own = {c: Column(mapped[c].kind) for c in settings.attributes()}
         parts: dict[str, Any] = {"account": make_row_type("Account", own | dict(TABLES["accounts"].columns))}
         for table in EVENTS:
@@ -127,7 +127,7 @@ class ScoreRequestReader:
         valid = iter(request["accounts"])
         count = len(request["accounts"]) + len(rejected)
         items = [rejected[i] if i in rejected else next(valid) for i in range(count)]
-        accepted = tuple(_reject_contradictions(items))
+        accepted = tuple(_reject_contradictions(items, self._currency))
         return ScoreRequest(request.get("as_of"), request.get("detail", "drivers"), accepted)
 
     def _read_valid_items(self, body: bytes, rejected: Mapping[int, RejectedAccount]) -> dict[str, Any]:
@@ -233,19 +233,28 @@ def _read_account_id(item: Any) -> str | None:
 
 
 def _reject_contradictions(
-    items: list[str | PostedAccount | RejectedAccount],
+    items: list[str | PostedAccount | RejectedAccount], currency: str
 ) -> Iterator[str | PostedAccount | RejectedAccount]:
-    """Yield the items, rejecting those that contradict themselves or each other."""
+    """Yield the items, rejecting those that contradict themselves or each other, and money of another currency."""
     posted = Counter(item["account"]["account_id"] for item in items if isinstance(item, dict))
     for item in items:
         if isinstance(item, dict):
             account_id = item["account"]["account_id"]
             details = list(_find_contradictions(item))
+            for i, row in enumerate(item.get("purchases", ())):
+                details += find_foreign_money(row, currency, f"purchases.{i}.")
             if posted[account_id] > 1:
                 details.append(ErrorDetail(at="account.account_id", message="is posted more than once"))
             yield reject_account(account_id, "invalid", details) if details else item
         else:
             yield item
+
+
+def find_foreign_money(row: Mapping[str, Any], currency: str, place: str = "") -> Iterator[ErrorDetail]:
+    """Yield the fault of a posted purchase whose money is in another currency: rates are a matter of tables."""
+    given = row.get("currency")
+    if given is not None and given.upper() != currency.upper():
+        yield ErrorDetail(at=f"{place}currency", message=f"is not {currency}: convert the amounts before you post them")
 
 
 def _find_contradictions(item: PostedAccount) -> Iterator[ErrorDetail]:

@@ -16,7 +16,7 @@ from features.arrays.tables import ArrayQuery
 from features.core.timestamps import NEVER, sort_unique_micros, to_datetimes, to_micros
 from features.definitions.feature import DAY
 from features.definitions.sql_expression import declare_numbered_table, declare_table
-from features.definitions.streams import PURCHASES, TERMS, USAGE
+from features.definitions.streams import PURCHASES, TERMS, USAGE, exclude_money_back
 from features.definitions.visibility_rule import ARRAYS, IBIS, exists, is_visible
 from features.settings import Cohort
 from features.sources.history import History
@@ -107,7 +107,7 @@ def _select_in_force(cohort: Cohort, purchases: ir.Table) -> ir.Table:
 
 
 def _select_active(cohort: Cohort, purchases: ir.Table) -> ir.Table:
-    rows = filter_products(PURCHASES.rows(purchases), cohort.products)
+    rows = filter_products(PURCHASES.rows(exclude_money_back(purchases)), cohort.products)
     return rows.mutate(until=rows.t + cohort.within_days * DAY)
 
 

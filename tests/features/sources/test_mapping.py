@@ -335,6 +335,22 @@ def test_numbers_are_not_guessed_to_be_times(company):
     assert company.read("accounts", "created_at") == [(at("2024-01-01T00:00Z"),)]
 
 
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [("epoch", "1704067200.25"), ("epoch_ms", "1704067200250"), ("epoch_us", "1704067200250000")],
+)
+def test_a_format_says_what_a_number_since_1970_counts(company, form, written):
+    instant = at("2024-01-01T00:00:00.250Z")
+    assert times(company, written, "soon", "1e40", zone="Europe/Berlin", format=form) == [instant, None, None]
+    rows = [{"account_id": "A", "created_at": float(written) if "." in written else int(written)}]
+    pq.write_table(pa.Table.from_pylist(rows), company.folder / "accounts.parquet")
+    company.only("purchases", "account_id,purchased_at,amount", "A,2024-01-05,10")
+    company.toml["sources"]["accounts"]["path"] = "accounts.parquet"
+    columns = {"account_id": "account_id", "created_at": {"column": "created_at", "format": form}}
+    company.toml["tables"]["accounts"]["columns"] = columns
+    assert company.read("accounts", "created_at") == [(instant,)]
+
+
 def test_a_local_time_that_the_clocks_skip_is_read_as_if_they_had_not(company):
     assert times(company, "2024-03-31 02:30", zone="Europe/Berlin") == [at("2024-03-31T01:30Z")]
 
