@@ -25,4 +25,4 @@ def make_once(folder: Path, name: str, make: Callable[[], Made]) -> Made:
         if not file.exists():
             made = pickle.dumps(make())
             file.write_bytes(made)
-        return pickle.loads(file.read_bytes())  # type: ignore[no-any-return]  # noqa: S301  # our own bytes
+        return pickle.loads(file.read_bytes())  # noqa: S301  # our own bytes
