@@ -198,7 +198,7 @@ def _compare(scorer: Scorer, row: Mapping[str, Any], offline: Mapping[str, Any])
     if not offline:
         yield Mismatch(account_id, as_of, "the account", None, None)
     for target, captured in offline.items():
-        names = (f"{target} {feature}" for feature in scorer.models[target].features)
+        names = (f"{target} {feature}" for feature in scorer.models[target].inputs)
         pairs = [(f"{target}_{h}d", served[target]["scores"].get(h), score) for h, score in captured["scores"].items()]
         pairs += zip(names, served[target]["values"], captured["values"], strict=True)
         # As text, in which every bit of a float shows.

@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from features.core.errors import RegistryError
+from features.core.timestamps import to_micros_column
 from features.engine import snapshots
 from features.sources.history import History
+from training.models.level import Level
 from training.models.model import Model
 
 
@@ -136,6 +139,48 @@ def test_of_a_model_without_an_additive_part_the_trees_alone_count(bundle, frame
     trees = older.horizon_models[0].booster.predict(matrix, raw_score=True)
     assert np.array_equal(found.probabilities(matrix)[:, 0], older.horizon_models[0].calibrator(trees))
     assert (found.probabilities(matrix) != bundle.probabilities(matrix)).any()
+
+
+@pytest.fixture
+def moving(bundle):
+    """The model with a level that moves: sure from February to March 2024, unsure in June."""
+    days = tuple((datetime(2024, month, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days for month in (1, 2, 3))
+    level = Level("year ago", days, (-1.0, 0.5, 1.0), 2.0)
+    return replace(bundle, horizon_models=tuple(replace(h, level=level) for h in bundle.horizon_models), order=0)
+
+
+def test_a_level_that_moves_is_read_from_as_of(moving, frame):
+    matrix = moving.matrix(frame)
+    assert moving.inputs == (*moving.features, "as_of")
+    assert matrix.shape == (len(frame), len(moving.inputs))
+    head = moving.horizon_models[0]
+    log_odds = head.calibrator.slope * head.log_odds(matrix[:, :-1])
+    february = (frame["as_of"] == pd.Timestamp("2024-02-01", tz="UTC")).to_numpy()
+    assert np.array_equal(moving.probabilities(matrix)[february, 0], expit(log_odds[february] + 0.5))
+    assert np.array_equal(
+        moving.contributions(matrix, 30), replace(moving, horizon_models=(head,)).contributions(matrix, 30)
+    )
+    unknown = moving.probabilities(moving.matrix(frame.drop(columns="as_of")))
+    assert np.array_equal(unknown[:, 0], expit(log_odds + 2.0))
+
+
+def test_as_of_in_whole_microseconds_gives_the_same_bits_as_dates(moving, frame):
+    columns = {name: frame[name].to_numpy() for name in frame} | {"as_of": to_micros_column(frame["as_of"]).to_numpy()}
+    assert score(moving, columns).tobytes() == score(moving, frame).tobytes()
+    alone = np.concatenate([score(moving, frame.iloc[[i]]) for i in range(40)])
+    assert alone.tobytes() == score(moving, frame.head(40)).tobytes()
+
+
+def test_a_level_is_stored_and_it_is_known_where_it_is_unsure(moving, frame, tmp_path):
+    moving.save(tmp_path)
+    loaded = Model.load(tmp_path)
+    assert score(loaded, frame).tobytes() == score(moving, frame).tobytes()
+    assert loaded.is_level_unsure(datetime(2024, 6, 1, tzinfo=UTC), 30)
+    assert not loaded.is_level_unsure(datetime(2024, 2, 10, tzinfo=UTC), 30)
+
+
+def test_the_level_of_a_model_without_one_is_not_unsure(bundle):
+    assert not bundle.is_level_unsure(datetime(2030, 1, 1, tzinfo=UTC), 30)
 
 
 def test_the_threshold_is_the_score_that_the_riskiest_share_reached(bundle):
