@@ -1,4 +1,4 @@
-"""Fixtures of all folders: PostgreSQL, a free port, Spark's Java; the order of a run; how Hypothesis draws examples.
+"""Fixtures of all folders: PostgreSQL, a free port; the order of a run; how Hypothesis draws examples.
 
 Profile `ci`, the default, draws the same examples each time; `--hypothesis-profile nightly` draws new ones, and more.
 """
@@ -12,7 +12,6 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support import spark
 from tests.support.ports import find_free_port
 from tests.support.postgres import PostgresServer
 from tests.support.scheduling import FileScheduling, place_file
@@ -60,11 +59,3 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path
     folder = (own if worker_id == "master" else own.parent) / "shared"
     folder.mkdir(exist_ok=True)
     return folder
-
-
-@pytest.fixture(scope="session")
-def spark_jvm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One Java for all tests on Spark."""
-    spark.start_jvm(tmp_path_factory.mktemp("spark"), tmp_path_factory.mktemp("elsewhere"))
-    yield
-    spark.stop_jvm()

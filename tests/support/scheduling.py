@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-# They share one Java, so they run one after another on one worker.
+# Each starts a Java of a gigabyte: one after another on one worker, never two at once.
 SPARK = ("tests/features/engine/test_sql_engines.py", "tests/serving/batch/test_spark.py")
 # By CPU time, after those on Spark; the others follow in the order of folders.
 LONGEST = (
