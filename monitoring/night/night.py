@@ -45,18 +45,13 @@ def run_night(
     Raises:
         GarrisonError: Another night is running, `as_of` lies in the future, or the state database can't be used.
     """
-    now = datetime.now(UTC)
-    night = as_of or datetime.combine(now.date(), time(), UTC)
-    if night > now:
-        raise GarrisonError(
-            "a night can't look from the future", found=f"{night:%Y-%m-%dT%H:%M}", hint="Give an earlier --as-of"
-        )
+    night, until = choose_instants(as_of, now=datetime.now(UTC))
     spans = SpanRecorder.open("garrison-night")
     with closing(database.open(settings)) as store:
         with try_lock(store.engine, Lock.NIGHT) as is_held:
             if not is_held:
                 raise GarrisonError("another night is running", hint="Wait until it has ended")
-            context = NightContext(settings, store, night, as_of or now, progress)
+            context = NightContext(settings, store, night, until, progress)
             with closing(context), _record_span(spans, "night", night) as added:
                 report = _run_steps(context, say, spans)
                 added["garrison.state"] = report.state
@@ -68,11 +63,29 @@ def run_night(
     return report
 
 
+def choose_instants(as_of: datetime | None, *, now: datetime) -> tuple[datetime, datetime]:
+    """Return the instant that a night scores, and that at which its data should be up to date.
+
+    Args:
+        as_of: As it was asked for; None for the last midnight UTC, with data up to date now.
+        now: The clock's.
+
+    Raises:
+        GarrisonError: It lies in the future.
+    """
+    if as_of is None:
+        return datetime.combine(now.date(), time(), UTC), now
+    if as_of > now:
+        found = as_of.isoformat(timespec="minutes")
+        raise GarrisonError("a night can't look from the future", found=found, hint="Give an earlier --as-of")
+    return as_of, as_of
+
+
 def _run_steps(context: NightContext, say: Say, spans: SpanRecorder | None) -> NightReport:
     """Run those steps of a night that are not done."""
     log = NightLog(context.store, context.as_of)
     before = NightReport(context.as_of, log.read())
-    if before.state == "done":
+    if before.is_closed:
         return NightReport(context.as_of, before.steps, is_repeated=True)
     say(f"The night of {context.as_of:%Y-%m-%d}{': it goes on where it was left' if before.steps else ''}")
     replaced = night_log.find_previous(context.store, context.as_of)

@@ -10,7 +10,7 @@ from typing import Any
 from features.core.errors import GarrisonError
 from features.state.database import Store
 from monitoring.night import night_log
-from monitoring.night.night_log import HELD, STEPS, LoggedStep, NightLog
+from monitoring.night.night_log import ACCEPTED, HELD, STEPS, LoggedStep, NightLog
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class NightReport:
         if any(step.state == "failed" for step in self.steps.values()):
             return "failed"
         return "held" if self.steps["gate"].figures.get("decision") == HELD else "done"
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether nothing is left to do: it is done, and its run was acted on."""
+        return self.state == "done" and self.steps["gate"].figures.get("decision") == ACCEPTED
 
     @property
     def ended_at(self) -> int:

@@ -20,7 +20,7 @@ from features.core.errors import GarrisonError
 from features.state import database
 from features.state.locks import Lock, try_lock
 from monitoring.night import metrics
-from monitoring.night.night import run_night
+from monitoring.night.night import choose_instants, run_night
 from monitoring.night.night_log import STEPS
 from tests.monitoring.night.conftest import NightScene, open_scene
 from tests.support.night_process import POINTS, EndedNight, NightProcesses
@@ -155,14 +155,20 @@ def test_killed_at_every_step_in_turn_it_ends_as_an_undisturbed_one_and_sends_no
     assert {step["attempts"] for step in read_json(scene)["steps"].values()} == {3}
 
 
-def test_a_night_waits_for_no_other_one_and_does_not_look_ahead(undisturbed: Undisturbed) -> None:
+def test_two_nights_at_once_are_refused(undisturbed: Undisturbed) -> None:
     settings = undisturbed.scene.company.settings
     with database.open(settings) as store, try_lock(store.engine, Lock.NIGHT) as is_held:
         assert is_held
         with pytest.raises(GarrisonError, match="another night is running"):
             run_night(settings)
+
+
+def test_a_night_scores_the_last_midnight_and_wants_data_up_to_now_unless_an_instant_is_asked_for() -> None:
+    now, noon = datetime(2026, 1, 2, 3, 4, tzinfo=UTC), datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert choose_instants(None, now=now) == (datetime(2026, 1, 2, tzinfo=UTC), now)
+    assert choose_instants(noon, now=now) == (noon, noon)
     with pytest.raises(GarrisonError, match="can't look from the future"):
-        run_night(settings, as_of=datetime.now(UTC) + timedelta(days=1))
+        choose_instants(now + timedelta(minutes=1), now=now)
 
 
 def test_on_hold_nothing_goes_out_but_one_message_to_the_data_team_until_somebody_decides(
