@@ -23,7 +23,7 @@ from features.sources.history import History
 
 # What computes snapshots, whichever the engine; the catalog has a fingerprint of its own.
 _CODE = ("features.engine", "features.arrays", "features.definitions")
-_BUILT, _READ = 1_000_000, 100_000  # rows in memory at once
+_BUILT, _READ, _PART = 1_000_000, 100_000, 10_000  # rows in memory at once
 
 
 def load_table(
@@ -77,6 +77,19 @@ def _built(
     return loose
 
 
+def read_cached_parts(settings: Settings, history: History, as_of: datetime) -> Iterator[pa.Table] | None:
+    """Return the cached snapshots of one instant, as `snapshots.build_parts` yields them; None if none are cached.
+
+    They lack the features that need other accounts' rows.
+    """
+    file = _files(settings, history, [as_of]).get(as_of)
+    if file is None or not file.exists():
+        return None
+    peers = {f.name for f in history.catalog.select_peer_features(history.sources)}
+    parts = _read(history, as_of, file, _PART)
+    return (part.select([name for name in part.column_names if name not in peers]) for part in parts)
+
+
 def find_cached(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> set[datetime]:
     """Return the instants whose snapshots are in the cache."""
     return {as_of for as_of, file in _files(settings, history, as_ofs).items() if file.exists()}
@@ -96,7 +109,7 @@ def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> 
     return found
 
 
-def _read(history: History, as_of: datetime, file: Path) -> Iterator[pa.Table]:
+def _read(history: History, as_of: datetime, file: Path, rows: int = _READ) -> Iterator[pa.Table]:
     try:
         parquet = pq.ParquetFile(file)
     except FileNotFoundError:  # tidied away by another process just now
@@ -105,7 +118,7 @@ def _read(history: History, as_of: datetime, file: Path) -> Iterator[pa.Table]:
     with parquet:
         if not parquet.metadata.num_rows:
             yield parquet.read()
-        yield from (pa.Table.from_batches([batch]) for batch in parquet.iter_batches(_READ))
+        yield from (pa.Table.from_batches([batch]) for batch in parquet.iter_batches(rows))
 
 
 def _tidy(newest: Path) -> None:

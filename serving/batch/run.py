@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from features.core.progress import Progress, ignore
 from features.core.redaction import hide_password
 from features.core.timestamps import to_micros
-from features.engine import snapshots
+from features.engine import snapshot_cache, snapshots
 from features.settings import Settings
 from features.sources import table_cache
 from features.sources.history import History
@@ -206,7 +206,8 @@ def _score_parts(  # noqa: PLR0913  # all but the first three named
 
         yield from spark.score_parts(settings, history, scorer, as_of=as_of, explain=explain, previous=previous)
         return
-    for part in StoredSnapshot.build_parts(settings, history, as_of):
+    tables = snapshot_cache.read_cached_parts(settings, history, as_of)
+    for part in StoredSnapshot.build_parts(settings, history, as_of, tables):
         yield part, build_table(settings, scorer, part.prepare(scorer), explain=explain, previous=previous)
 
 

@@ -14,11 +14,13 @@ import pytest
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
+from features.engine import snapshot_cache, snapshots
+from features.sources.history import History
 from features.state import database
 from features.state.tables import RUN_DECISIONS, SCORES
 from serving.batch import run
 from serving.gate import verdict_store
-from serving.scoring import score_table
+from serving.scoring import score_table, snapshot_store
 from serving.scoring.score_table import Explain, ScoreTable
 from serving.scoring.snapshot_store import StoredSnapshot
 
@@ -139,6 +141,22 @@ def test_parts_score_as_the_whole_does(own_harbour: Any, now: datetime, monkeypa
     assert kept is not None
     assert again is not None
     pd.testing.assert_frame_equal(kept.frame, again.frame)
+
+
+def test_snapshots_that_are_built_already_are_scored_and_stored_to_the_last_bit(
+    own_harbour: Any, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = own_harbour.settings
+    first = run.score_accounts(settings, None, as_of=now, explain=Explain.ALL).scores
+    file = score_table.file_at(snapshot_store.snapshots_folder(settings), now)
+    stored = StoredSnapshot.read(file)
+    with History.open(settings) as history:
+        snapshot_cache.build_files(settings, history, [now])
+    monkeypatch.setattr(snapshots, "build_parts", None)
+    monkeypatch.setattr(snapshot_cache, "_PART", 30)
+    second = run.score_accounts(settings, None, as_of=now, explain=Explain.ALL).scores
+    assert second.table.combine_chunks().equals(first.table.combine_chunks())
+    pd.testing.assert_frame_equal(StoredSnapshot.read(file).frame, stored.frame)
 
 
 def test_the_default_instant_ends_the_last_day_with_an_event(own_harbour: Any) -> None:
