@@ -154,7 +154,6 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
     best = max(baselines, key=lambda name: baseline_figures[name].auc)
     lead, _ = bootstrap.compute_interval(drawn_figures[:, 0] - drawn_baselines[:, list(baselines).index(best)])
     low, high = intervals["auc"]
-    verdict, reason = _reach_verdict(low, lead, best, positives=int(labels.sum()))
     segments = [p.summarise(drawn) for p, drawn in zip(segment_rows, drawn_by_segment.T, strict=True)]
     is_cutoff = [p.by == "as_of" for p in segments]
     cutoffs = [p for p in segments if p.by == "as_of"]
@@ -162,6 +161,8 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
     if within is not None:
         drawn_within = average_aucs(drawn_by_segment[:, is_cutoff], [p.rows for p in cutoffs])
         intervals["auc_within"] = bootstrap.compute_interval(drawn_within)
+    within_low = intervals.get("auc_within", (low, low))[0]
+    verdict, reason = _reach_verdict(low, within_low, lead, best, positives=int(labels.sum()))
     plain_figures: dict[str, float | None] = {n: None if np.isnan(f) else f for n, f in figures.items()}
     return Evaluation(
         rows=len(labels),
@@ -198,12 +199,14 @@ def _compute_intervals(figures: dict[str, float], drawn: np.ndarray) -> dict[str
     return intervals | {"ece": (max(0.0, min(low, figures["ece"])), max(high, figures["ece"]))}
 
 
-def _reach_verdict(low: float, lead: float, best: str, *, positives: int) -> tuple[str, str]:
+def _reach_verdict(low: float, within_low: float, lead: float, best: str, *, positives: int) -> tuple[str, str]:
     """Return the verdict and the reason for it."""
     if positives < 30:
         return "insufficient", f"only {positives} positives in the test: no figure on them can be trusted"
     if low <= 0.5:
         return "no_signal", f"the AUC's interval begins at {low:.3f}: it may be chance"
+    if within_low <= 0.5:
+        return "no_signal", f"within a cutoff the AUC's interval begins at {within_low:.3f}: it knows when, and not who"
     if lead <= 0:
         return "no_signal", f"no better than the baseline {best}: the lead's interval begins at {lead:+.3f}"
     return "signal", f"better than the best baseline, {best}: the AUC leads it by {lead:.3f} or more"

@@ -22,6 +22,7 @@ from training.targets import cohorts, time_splits
 # Features that need other accounts' rows: one posted account has none beside it.
 _PEER_FEATURES = frozenset(name for name, f in FEATURES.items() if f.scope)
 _MOST_CATEGORIES = 200
+_FEWEST_ACCOUNTS = 30  # of a category that is told apart
 
 DatasetLoader = Callable[[History, Settings, str, tuple[datetime, ...], datetime], "Dataset"]
 
@@ -102,13 +103,19 @@ def select_features(columns: Iterable[tuple[str, pd.Series]]) -> tuple[tuple[str
     """Return the features that vary, and the categories of those that are text.
 
     One that never varies tells nothing, such as that of a column that isn't mapped.
+
+    Args:
+        columns: Names and values, `account_id` before any text.
     """
-    features, categories = [], {}
+    features, categories, accounts = [], {}, pd.Series(dtype="object")
     for name, values in columns:
-        if name not in {"account_id", "as_of", *_PEER_FEATURES} and _is_varying(values):
-            features.append(name)
-            if not pd.api.types.is_numeric_dtype(values):
-                categories[name] = _list_categories(values)
+        if name == "account_id":
+            accounts = values
+        if name in {"account_id", "as_of", *_PEER_FEATURES} or not _is_varying(values):
+            continue
+        if not pd.api.types.is_numeric_dtype(values):
+            categories[name] = _list_categories(values, accounts)
+        features.append(name)
     return tuple(features), categories
 
 
@@ -117,6 +124,13 @@ def _is_varying(column: pd.Series) -> bool:
     return bool((column.notna() != pd.notna(values[0])).any() or (values[pd.notna(values)] != values[0]).any())
 
 
-def _list_categories(values: pd.Series) -> tuple[str, ...]:
-    """Return the categories of a text column, the commonest first; rare ones beyond the limit count as unseen."""
-    return tuple(values.value_counts().sort_index(kind="stable").nlargest(_MOST_CATEGORIES).index)
+def _list_categories(values: pd.Series, accounts: pd.Series) -> tuple[str, ...]:
+    """Return the categories of a text column, the commonest first.
+
+    Those of few accounts are pooled: they count as unseen, as do those beyond the limit. A column of rare values
+    alone keeps them all.
+    """
+    counts = values.value_counts().sort_index(kind="stable")
+    accounts_each = accounts.groupby(values, observed=True).nunique().reindex(counts.index)
+    common = counts[accounts_each >= _FEWEST_ACCOUNTS]
+    return tuple((common if len(common) else counts).nlargest(_MOST_CATEGORIES).index)

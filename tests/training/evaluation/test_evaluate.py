@@ -239,6 +239,18 @@ def test_the_auc_within_a_cutoff_is_the_mean_over_cutoffs_and_has_an_interval():
     assert found.as_dict()["auc_within"] == found.auc_within
 
 
+def test_scores_that_know_when_and_not_who_are_no_signal():
+    random = np.random.default_rng(4)
+    months = np.arange(2000) % 4
+    labels = (random.random(2000) < np.array([0.2, 0.4, 0.6, 0.8])[months]) * 1.0
+    scores = 0.2 + months * 0.2 + random.normal(0, 0.01, 2000)
+    noise = {"noise": random.random(2000)}
+    found = judged(labels, scores, np.arange(2000), noise, attributes=about(2000)[["as_of"]])
+    assert found.auc_low > 0.6
+    assert found.verdict == "no_signal"
+    assert "it knows when, and not who" in found.reasons[0]
+
+
 def test_a_segment_of_too_few_positives_has_no_auc():
     labels, scores, accounts, rivals = drawn()
     few = np.flatnonzero(labels)[:9]

@@ -362,3 +362,13 @@ def test_a_champion_that_cannot_be_compared_is_left_out(slim, plain, unfit):
 def test_the_model_says_until_when_it_learned(plain):
     outcome = plain.results[30]
     assert plain.model.learned_until == outcome.plan.train[-1] + timedelta(days=30) <= outcome.plan.test[0]
+
+
+def test_values_of_few_accounts_count_as_unseen():
+    accounts = np.repeat([f"A{i:03d}" for i in range(100)], 2)
+    region = np.where(np.arange(200) < 120, "north", np.where(np.arange(200) < 190, "south", "isle"))
+    columns = {"account_id": accounts, "region": region, "city": [f"city {i % 20}" for i in range(200)]}
+    features, categories = dataset.select_features((name, pd.Series(values)) for name, values in columns.items())
+    assert features == ("region", "city")
+    assert categories["region"] == ("north", "south")
+    assert len(categories["city"]) == 20  # none has many accounts: they stay as they are
