@@ -171,14 +171,17 @@ def deliver(night: NightContext, steps: Steps) -> StepResult:
 
 
 def report(night: NightContext, steps: Steps) -> StepResult:
-    """Write the manager's report on the time since the last night whose alerts were raised."""
-    from monitoring.reports import manager
+    """Write the page of all verdicts, and the manager's report since the last night whose alerts were raised."""
+    from monitoring.reports import manager, overview
 
+    pages = {"overview": str(overview.write_overview(night.settings))}
     since = night_log.find_previous(night.store, night.as_of, done="alert") or _find_earlier_scores(night)
     if since is None:
-        return StepResult("skipped", "there are no earlier scores to compare with")
-    page = manager.run(night.settings, since=since, until=night.as_of, note=_write_note(steps["gate"].figures))[1]
-    return StepResult("done", f"since {since:%Y-%m-%d}: {page}", {"since": since.isoformat(), "page": str(page)})
+        return StepResult("done", f"{pages['overview']}; no earlier scores to report on", {"pages": pages})
+    note = _write_note(steps["gate"].figures)
+    pages["report"] = str(manager.run(night.settings, since=since, until=night.as_of, note=note)[1])
+    figures = {"since": since.isoformat(), "pages": pages}
+    return StepResult("done", f"since {since:%Y-%m-%d}: {pages['report']}; {pages['overview']}", figures)
 
 
 NIGHT = (

@@ -28,4 +28,4 @@ with DAG("garrison_deliver", schedule="*/15 * * * *", start_date=START, catchup=
     BashOperator(task_id="deliver", bash_command=f"{GARRISON} monitoring deliver {CONFIG}")
 
 with DAG("garrison_retrain_check", schedule="0 6 1 * *", start_date=START, catchup=False):
-    BashOperator(task_id="performance", bash_command=f"{GARRISON} monitoring performance {CONFIG}")
+    BashOperator(task_id="retrain_check", bash_command=f"{GARRISON} monitoring retrain-check {CONFIG}")
