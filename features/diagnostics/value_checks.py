@@ -27,7 +27,7 @@ _NULLS = Bounds(0.5, 0.1, z=8)
 # Of what the same accounts pay, and of any other number.
 _PRICE, _NUMBER = Bounds(log(1.08), log(1.05), z=8), Bounds(log(5), log(3), z=8)
 _MIX = Bounds(0.3, 0.2)
-_NEW_VALUES = Bounds(0.5, 0.2)
+_NEW_VALUES = Bounds(0.5, 0.3)
 # Values first seen in so many days are new.
 _NEW_DAYS = 42
 

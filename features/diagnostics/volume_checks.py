@@ -33,8 +33,10 @@ _ACCOUNTS = Bounds(log(1.6), log(1.3))
 _DELAY = Bounds(np.inf, 2.0)
 # Share of rows of unknown accounts, above the highest before.
 _UNKNOWN = Bounds(0.2, 0.03)
-# A quiet August is no less than this of the weeks before.
-_YOUNG_FEWER = log(0.58)
+# Of a company that has not seen a year: an August may be quiet, and of little past little is known of its noise.
+_YOUNG_FEWER, _YOUNG_MORE = Bounds(log(1 / 0.55), log(1 / 0.8)), Bounds(log(2), log(1.3))
+# Rows that a window would have, for their number to be judged.
+_LEAST_EXPECTED = 30
 # Around New Year, a company that has not seen one before can't know what is usual: from (month, day) to (month, day).
 _TURN_OF_YEAR = ((12, 18), (2, 7))
 
@@ -54,24 +56,32 @@ def find_volume_change(profile: SourceProfile, others: Sequence[SourceProfile] =
     for window in WINDOWS:
         changes, variance = compare_levels(rows, window)
         change = find_change(changes, variance, window)
-        if change is None:
+        if change is None or rows[-window:].sum() < _LEAST_EXPECTED * exp(change.value - change.usual):
             continue
-        deviation = change.value - change.usual
-        bounds = _FEWER if deviation < 0 else _MORE
         alone = find_change(*_compare_with(profile, others, changes, variance, window), window)
-        is_alone = alone is not None and bounds.grade(alone, (alone.value - alone.usual) * np.sign(deviation)) == "hold"
-        if is_alone:
-            change, bounds = replace(change, seasonal=False), replace(bounds, z=_ALONE_Z)
-        severity = bounds.grade(change, abs(deviation))
-        if severity == "hold" and not (is_alone or change.years or _may_hold_young(profile, window, deviation)):
-            severity = "watch"
+        severity = _grade_volume(profile, window, change, alone)
         if severity:
             a_day = float(rows[-window:].mean())
             text = f"{_format(a_day)} rows a day in the last {window} days, {_describe_change(profile, change)}"
             figures = {"rows_a_day": a_day, "change": exp(change.value), "z": change.z, "days": window}
-            kind = "halved" if deviation < 0 else "doubled"
+            kind = "halved" if change.value < change.usual else "doubled"
             findings.append(SourceFinding(profile.table, kind, severity, text, figures))
     return pick_worst(findings)
+
+
+def _grade_volume(
+    profile: SourceProfile, window: int, change: WindowChange, alone: WindowChange | None
+) -> Severity | None:
+    """Return the severity of a change of a source's rows, given the change against another source, if there is one."""
+    deviation = change.value - change.usual
+    bounds = _FEWER if deviation < 0 else _MORE
+    is_alone = alone is not None and bounds.grade(alone, (alone.value - alone.usual) * np.sign(deviation)) == "hold"
+    if change.years:
+        if is_alone:
+            change, bounds = replace(change, seasonal=False), replace(bounds, z=_ALONE_Z)
+        return bounds.grade(change, abs(deviation))
+    severity = (_YOUNG_FEWER if deviation < 0 else _YOUNG_MORE).grade(change, abs(deviation))
+    return severity if is_alone or severity is None or _may_hold_young(profile, window, deviation) else "watch"
 
 
 def _compare_with(
@@ -93,7 +103,7 @@ def _may_hold_young(profile: SourceProfile, window: int, deviation: float) -> bo
     """
     end = profile.date_of(profile.end)
     start, stop = _TURN_OF_YEAR
-    return deviation <= _YOUNG_FEWER and window > WEEK and stop < (end.month, end.day) < start
+    return deviation < 0 and window > WEEK and stop < (end.month, end.day) < start
 
 
 def find_fewer_accounts(profile: SourceProfile) -> SourceFinding | None:

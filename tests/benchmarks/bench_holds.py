@@ -22,9 +22,10 @@ TRIALS = 4
 GOAL = 1 / 200
 
 
-def judge(profile, day, others=()):
-    """The findings of the night after so many days."""
-    return list(check_source(profile.until(day), [other.until(day) for other in others]))
+def judge(profiles, day, sources):
+    """The findings on these sources of the night after so many days."""
+    seen = {table: profile.until(day) for table, profile in profiles.items()}
+    return [f for table in sources for f in check_source(seen[table], [p for t, p in seen.items() if t != table])]
 
 
 def count_false_holds(accounts):
@@ -35,14 +36,11 @@ def count_false_holds(accounts):
     holds, watches, looked_at = [], 0, 0
     for seed, (company, days, first) in enumerate(companies):
         profiles = simulate_company(company, accounts=accounts, days=days, seed=seed, first=first)
-        profiles = list(profiles.values())
         least = 119 if days == YOUNG_DAYS else days - 364
         for day in np.linspace(least, days, nights).astype(int):
-            findings = [
-                f for p in profiles for f in judge(p, int(day), [other for other in profiles if other is not p])
-            ]
+            findings = judge(profiles, int(day), profiles)
             looked_at += 1
-            holds += [f"{accounts}: {f}" for f in findings if f.severity == "hold"][:1]
+            holds += [f"  {f}" for f in findings if f.severity == "hold"][:1]
             watches += any(f.severity == "watch" for f in findings)
     return looked_at, holds, watches
 
@@ -60,10 +58,9 @@ def measure_detection(companies):
 
 def find_night(profiles, source, harm, since):
     """The nights from a harm's first day until the source is held; infinite where it never is."""
-    harmed = harm(profiles[source], since)
-    others = [profile for table, profile in profiles.items() if table != source]
+    harmed = profiles | {source: harm(profiles[source], since)}
     for night in range(1, LONGEST + 1):
-        if any(finding.severity == "hold" for finding in judge(harmed, since + night, others)):
+        if any(finding.severity == "hold" for finding in judge(harmed, since + night, [source])):
             return night
     return np.inf
 
@@ -75,11 +72,11 @@ def main():
         looked_at, held, watches = count_false_holds(accounts)
         holds, nights, watched = holds + held, nights + looked_at, watched + watches
         print(f"{accounts:>6,} accounts: {len(held)} of {looked_at} healthy nights held, {watches} watched", flush=True)
+        print(*held, sep="\n", end="\n" * bool(held), flush=True)
         harmable = [
             simulate_company(COMPANIES["steady"], accounts=accounts, days=DAYS, seed=100 + n) for n in range(TRIALS)
         ]
         detection[accounts] = measure_detection(harmable)
-    print(*holds, sep="\n")
     shown = table("nights until held", *(f"n = {n:,}" for n in SIZES), right=[f"n = {n:,}" for n in SIZES])
     for name in PROFILE_HARMS:
         shown.add_row(name, *(describe(detection[n][name]) for n in SIZES))
