@@ -170,12 +170,12 @@ class Company:
     def promote(self, *, reads=("spend_90d",), **reference):
         """Make a real model champion whose thresholds are those of `limits`.
 
-        `reads` are its features, of which it looks at the first alone; `reference` further columns of its training.
+        `reads` are its features; `reference` further columns of its training.
         """
         rows = pd.DataFrame({"spend_90d": np.arange(40.0)})
         labels = (rows["spend_90d"] < 20).astype(int)
         quiet = {"objective": "binary", "min_data_in_leaf": 5, "verbosity": -1, "num_threads": 1}
-        booster = lgb.train(quiet, lgb.Dataset(rows, labels), num_boost_round=2)
+        booster = lgb.train(quiet, lgb.Dataset(rows.assign(**reference)[list(reads)], labels), num_boost_round=2)
         # The riskiest 5 % reached 0.6, the riskiest 10 % 0.4.
         reached = np.interp(np.linspace(0, 1, 1001), [0, 0.9, 0.95, 1], [0, LIMITS.leave, LIMITS.enter, 1])
         head = HorizonModel(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, tuple(reached.tolist()))

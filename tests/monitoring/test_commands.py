@@ -138,5 +138,5 @@ def test_drift_alone_closes_no_gate(company, say):
     company.purchases([f"{a},2024-05-{1 + n % 31:02},{9_000 + n}" for n, a in enumerate(owners)])
     company.promote()
     company.score(AT, {"a001": 0.7})
-    assert "Drifted" in say("drift", "--as-of", AT)
+    assert "churn, as of 2024-06-01: watch" in say("drift", "--as-of", AT)
     assert "1 opened" in say("alert", "--as-of", AT)
