@@ -28,6 +28,9 @@ from features.sources import money, table_cache
 from features.sources.table_cache import CachedTables
 from features.sources.validated_table import ValidatedTable
 
+# Events before a gap of so many days are no history if they are no more than this share.
+_YEARS_APART, _FEW = 5 * 365, 0.01
+
 
 class History:
     """The canonical tables of a company, or of a few posted accounts; close it, or use it in a `with` statement.
@@ -218,22 +221,35 @@ class History:
 
     @property
     def all_began(self) -> int:
-        """Return the instant from which every source has events, in µs: the latest of their first ones."""
-        return max(self._extremes("min"))
+        """Return the instant from which every source has events, in µs: the latest of their first ones.
+
+        A few events that lie years before all others, such as a mistyped date, are not where a source begins.
+        """
+        self._require_events()
+        return max(self._find_beginning(table) for table in self.sources if self.count_rows(table))
+
+    def _find_beginning(self, table: str) -> int:
+        """Return the first event after the last gap of years that has hardly an event before it."""
+        time = TABLES[table].time
+        days = f"SELECT {time} // {DAY} AS day, min({time}) AS first, count(*) AS n FROM {table} GROUP BY day"
+        before = "day - lag(day) OVER (ORDER BY day) AS gap, sum(n) OVER (ORDER BY day) - n AS before"
+        few = f"before <= {_FEW} * (SELECT count(*) FROM {table})"
+        begins = f"gap IS NULL OR (gap > {_YEARS_APART} AND {few})"
+        rows = self.query(f"SELECT max(first) AS t FROM (SELECT *, {before} FROM ({days})) WHERE {begins}")
+        return int(rows["t"].iloc[0])
 
     @property
     def last_event(self) -> int:
         """Return the latest event's instant, in µs."""
-        return max(self._extremes("max"))
+        self._require_events()
+        times = " UNION ALL ".join(f"SELECT max({TABLES[t].time}) AS t FROM {t}" for t in self.sources)
+        return int(self.query(times)["t"].max())
 
-    def _extremes(self, function: str) -> list[int]:
+    def _require_events(self) -> None:
         if not self.sources:
             raise SourceError("no event table is mapped", hint="Map at least one of tickets, usage and purchases")
-        times = " UNION ALL ".join(f"SELECT {function}({TABLES[t].time}) AS t FROM {t}" for t in self.sources)
-        found = [int(t) for t in self.query(times)["t"].dropna()]
         if no_event := self.explain_no_event():
             raise no_event
-        return found
 
     def explain_no_event(self) -> SourceError | None:
         """Return the error that no event is left, with the commonest reason; None where there is one."""

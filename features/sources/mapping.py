@@ -21,6 +21,8 @@ from features.settings.tables import EPOCHS
 
 # The raw rows' name in a mapping's SQL; no column of a source will be called so.
 ROWS = '"=raw"'
+# Columns in which loaders say when and how they delivered a row: Airbyte, Fivetran, dlt, Stitch and Singer taps.
+_OF_LOADERS = re.compile(r"_(airbyte|fivetran|dlt|sdc)_")
 # ISO only: DuckDB ignores whatever follows a time, such as an offset after a space, UTC or PM.
 _LOCAL = r"^\d{4}-\d{1,2}-\d{1,2}([T ][\d:.]+)?$"
 _ZONED = r"^(\d{4}-\d{1,2}-\d{1,2}[T ][\d:.]+) ?(?:[zZ]|UTC|GMT|([+-]\d\d(?::?\d\d)?))$"
@@ -37,6 +39,7 @@ class TableMapping:
         kinds: Canonical column, or attribute of accounts, to its contract.
         version: SQL of the value that tells versions of a row apart; null where it is missing or can't be read.
         raw_version: SQL of its raw value.
+        own: The columns of the raw rows, without those that loaders add at each delivery.
     """
 
     origin: str
@@ -45,6 +48,7 @@ class TableMapping:
     kinds: dict[str, Column]
     version: str | None = None
     raw_version: str = "NULL"
+    own: tuple[str, ...] = ()
 
 
 def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> TableMapping:
@@ -96,7 +100,8 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         raw, kind = _select_raw(Value(column=spec.version), spec.version, types, nothing=written.nothing)
         time = _parse_time(raw, kind, zone=settings.zone(table).key, form=None)
         version = f"coalesce(CAST({time} AS DECIMAL(38, 9)), TRY_CAST(CAST({raw} AS VARCHAR) AS DECIMAL(38, 9)))"
-    return TableMapping(origin, columns, raw_values, kinds, version, raw)
+    own = tuple(c for c in types if not _OF_LOADERS.match(c))
+    return TableMapping(origin, columns, raw_values, kinds, version, raw, own)
 
 
 @dataclass(frozen=True)

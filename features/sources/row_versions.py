@@ -141,8 +141,9 @@ def _fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, .
 _AT_ONCE = 4_000_000  # rows
 
 
-def drop_repeats(rows: str, table: str) -> str:
-    """Return SQL of staged rows; of those that came equal to the last character the first alone."""
-    same = f"PARTITION BY account_id, {TABLES[table].time}, hash(raw)"
+def drop_repeats(rows: str, table: str, columns: Sequence[str]) -> str:
+    """Return SQL of staged rows; of those that came equal to the last character of all columns the first alone."""
+    content = ", ".join(f"raw.{quote_identifier(column)}" for column in columns)
+    same = f"PARTITION BY account_id, {TABLES[table].time}, hash({content})"
     numbered = f'SELECT *, row_number() OVER ({same}) AS "=nth" FROM ({rows})'
     return f'SELECT * EXCLUDE ("=nth") FROM ({numbered}) WHERE "=nth" = 1'

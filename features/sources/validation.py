@@ -18,7 +18,14 @@ from features.core.timestamps import from_micros, to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
 from features.sources import identity, money, posted_events, row_versions, table_faults
-from features.sources.mapping import list_sources, map_table, quote_identifier, quote_literal, summarize_error
+from features.sources.mapping import (
+    TableMapping,
+    list_sources,
+    map_table,
+    quote_identifier,
+    quote_literal,
+    summarize_error,
+)
 from features.sources.source_views import BAD_LINES
 from features.sources.staging import BETWEEN, UNREAD, list_columns, stage_rows
 from features.sources.validated_table import ValidatedTable
@@ -41,7 +48,7 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     staged = stage_rows(settings, table, mapping)
     lines = _select_bad_lines(settings, table)
     try:
-        unread, repeated = _build_table(backend, settings, table, staged)
+        unread, repeated = _build_table(backend, settings, mapping, table, staged)
         rows = sum(backend.con.execute(f"SELECT count(*) FROM ({part})").fetchall()[0][0] for part in (staged, lines))
         kept = _count_own_rows(backend, table)
         identity.build_lookup_tables(backend.con, table, staged)
@@ -82,7 +89,9 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     )
 
 
-def _build_table(backend: ibis.BaseBackend, settings: Settings, table: str, staged: str) -> tuple[dict[str, int], int]:
+def _build_table(
+    backend: ibis.BaseBackend, settings: Settings, mapping: TableMapping, table: str, staged: str
+) -> tuple[dict[str, int], int]:
     """Build a canonical table; return the number of cells that could not be read, by column, and of exact repeats."""
     names = ", ".join([*map(quote_identifier, list_columns(settings, table)), UNREAD])
     good, repeated = f"SELECT * FROM ({staged}) WHERE why IS NULL", 0
@@ -96,7 +105,7 @@ def _build_table(backend: ibis.BaseBackend, settings: Settings, table: str, stag
     has_no_key = table in EVENTS and not row_versions.list_key(settings, table)
     if has_no_key and spec.repeats == "drop" and row_versions.has_equal_rows(backend.con, table):
         before = _count_by_day(backend, table)
-        repeated = kept - build(row_versions.drop_repeats(good, table))
+        repeated = kept - build(row_versions.drop_repeats(good, table, mapping.own))
         _keep_repeats(backend, table, before)
     own = "AND first_known_at IS NULL" if table in EVENTS else ""
     cells = backend.con.execute(

@@ -1,7 +1,5 @@
 """Repeats count once, of versions the newest counts, and contradictions are settled by no order of values."""
 
-import itertools
-
 import pytest
 
 from features.core.errors import SettingsError, SourceError
@@ -28,6 +26,14 @@ def test_rows_that_are_equal_but_for_a_column_that_is_not_mapped_are_several_eve
     assert (company.checked("usage").kept, company.checked("usage").repeated) == (2, 0)
 
 
+def test_when_and_how_a_loader_delivered_an_event_makes_it_no_other(company):
+    columns = {"account_id": "account_id", "used_at": "used_at"}
+    header = "account_id,used_at,_airbyte_emitted_at,_fivetran_synced"
+    rows = ("A,2024-01-05,2024-02-01,1", "A,2024-01-05,2024-02-02,2", "A,2024-01-06,2024-02-02,2")
+    company.table("usage", header, *rows, columns=columns)
+    assert (company.checked("usage").kept, company.checked("usage").repeated) == (2, 1)
+
+
 def test_a_company_may_keep_its_repeats(company):
     company.table("usage", "account_id,used_at", *["A,2024-01-05"] * 3, repeats="keep")
     assert (company.checked("usage").kept, company.checked("usage").repeated) == (3, 0)
@@ -41,7 +47,7 @@ def test_by_its_id_an_event_counts_once_whatever_else_came_with_it(company):
     assert (checked.kept, checked.repeated, checked.reasons) == (3, 1, {})
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 @pytest.mark.parametrize("versions", [("2023-09-01", "2024-01-01", "2024-06-01T10:00:00Z"), ("9", "10", "11")])
 def test_of_several_versions_the_newest_counts_whatever_the_order_of_rows_and_values(company, order, versions):
     rows = [f"A,2023-01-01,{owner}@x,{at}" for owner, at in zip("abc", versions, strict=True)]
@@ -101,7 +107,7 @@ def test_a_version_needs_a_key_and_a_column(company):
         company.open()
 
 
-@pytest.mark.parametrize("written", ["100000.0", "100000", "100000.00"])
+@pytest.mark.parametrize("written", ["100000.0", "100000.00"])
 def test_an_id_that_went_through_a_float_names_the_same_account(company, written):
     company.table("accounts", "account_id,created_at", "100000,2023-01-01", "v1.0,2023-01-01")
     company.table("purchases", "account_id,purchased_at,amount", f"{written},2024-01-05,1", "v1.0,2024-01-05,1")

@@ -8,6 +8,9 @@ from decimal import Decimal
 import pytest
 
 from features.core.errors import QualityError, SourceError
+from features.core.timestamps import to_micros
+from features.settings import parse_instant
+from tests.support.commands import run_command
 
 BOUGHT = "account_id,purchased_at,amount"
 USED = "account_id,used_at,count,duration_s"
@@ -260,3 +263,43 @@ def test_an_identity_of_an_unknown_account_is_quarantined(company):
     identified(company, "tenant,t1,A", "tenant,t2,Z")
     assert company.checked("identities").reasons == {"account_id is not in accounts": 1}
     assert company.read("usage", "account_id") == [("A",)]
+
+
+def test_a_mistyped_date_long_before_all_others_is_not_where_the_history_begins(company):
+    rows = [f"A,2024-{1 + n % 9:02}-05,{n}" for n in range(300)]
+    company.table("purchases", BOUGHT, *rows, "B,1924-03-01,5", "B,2003-03-01,5")
+    with company.open() as history:
+        assert history.all_began == to_micros(parse_instant("2024-01-05"))
+    company.table("purchases", BOUGHT, *rows[:20], "B,2003-03-01,5")
+    with company.open() as history:
+        assert history.all_began == to_micros(parse_instant("2003-03-01"))
+
+
+def test_where_no_event_is_left_the_error_names_the_commonest_reason(company):
+    company.only("purchases", BOUGHT, "Z,2024-01-05,1", "Z,2024-01-06,1", "A,soon,1")
+    finished = run_command("features", "check", "--config", company.write(), cwd=company.folder)
+    assert finished.returncode == 1
+    (line,) = finished.stderr.strip().splitlines()
+    assert line.startswith("error: no event is left. found: 2 rows of purchases: account_id is not in accounts")
+    assert (company.folder / "var" / "harbour" / "check.html").exists()
+
+
+def test_the_check_goes_through_all_tables_and_then_stops(company):
+    company.table("purchases", BOUGHT, "A,soon,1", "A,2024-01-05,2")
+    company.table("usage", "account_id,used_at,count", "A,never,1", "A,2024-01-05,2", "A,2024-01-05,2")
+    finished = run_command("features", "check", "--config", company.write(), cwd=company.folder)
+    assert finished.returncode == 1
+    for said in ("used_at is not a time (1)", "purchased_at is not a time (1)", "usage: 1 rows repeat another row"):
+        assert said in finished.stdout
+    assert "1 of 3 rows of usage are bad" in finished.stderr
+    assert "(and so are purchases: see the check)" in finished.stderr
+    assert (company.folder / "var" / "harbour" / "check.html").exists()
+
+
+def test_columns_that_several_tables_lack_are_named_at_once(company):
+    company.table("usage", "account_id,at", "A,2024-01-05", columns={"account_id": "account_id", "used_at": "time"})
+    company.toml["tables"]["purchases"]["columns"]["amount"] = "amuont"
+    with pytest.raises(
+        SourceError, match=r"2 tables can't be read: tables\.usage\..*; tables\.purchases\.columns\.amount"
+    ):
+        company.open()
