@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Self
 
@@ -13,7 +14,14 @@ from scipy.special import expit
 from training.models.base_rates import SAME_SEASON, YEAR, BaseRates
 from training.models.calibration import find_intercept
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = 3  # ahead of the last cutoff
+_RULE_WORDS = {
+    "mean": "the mean of all training",
+    "latest": "the latest base rate known in training",
+    "year ago": "the base rate of the same season a year before",
+    "year ago and growth": "the base rate of the same season a year before and its change within a year",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,15 @@ class Level:
     days: tuple[float, ...]
     intercepts: tuple[float, ...]
     otherwise: float
+
+    def describe(self) -> str:
+        """Describe in a sentence how the mean of the scores is set, and where it is unsure."""
+        sentence = f"The base rate moves beyond chance: the mean score follows {_RULE_WORDS[self.rule]}."
+        if not self.days:
+            return sentence
+        return (
+            f"{sentence} From {_format(self.days[0])} on; in a season that training has not seen the level is unsure."
+        )
 
     def find_intercepts(self, days: np.ndarray) -> np.ndarray:
         """Return the intercepts at instants, in days since 1970; both (n,). NaN stands for an unknown instant."""
@@ -57,6 +74,10 @@ class Level:
         after = np.searchsorted(known, days)
         nearest = [np.abs(known[np.clip(i, 0, len(known) - 1)] - days) for i in (after - 1, after)]
         return np.minimum(*nearest) <= SAME_SEASON
+
+
+def _format(day: float) -> str:
+    return f"{_EPOCH + timedelta(days=day):%Y-%m-%d}"
 
 
 def fit_level(rates: BaseRates, log_odds: np.ndarray) -> Level:

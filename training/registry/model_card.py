@@ -217,6 +217,10 @@ def _iterate_limits(fitted: FittedTarget) -> Iterator[tuple[str, str]]:
     for key, result in fitted.list_figures().items():
         for reason in result.reasons:
             horizons_by_reason.setdefault(reason, []).append(key)
+    for horizon_model in fitted.model.horizon_models:
+        if horizon_model.level:
+            key = f"{fitted.model.target}_{horizon_model.horizon}d"
+            horizons_by_reason.setdefault(horizon_model.level.describe(), []).append(key)
     yield from ((reason, ", ".join(keys)) for reason, keys in horizons_by_reason.items())
 
 

@@ -46,6 +46,13 @@ def test_where_no_cutoff_was_in_that_season_it_is_the_latest_and_unsure(level):
     assert level.find_intercepts(np.array([np.nan]))[0] == level.otherwise
 
 
+def test_it_says_how_it_is_set_and_where_it_is_unsure(level):
+    sentence = level.describe()
+    assert "follows the base rate of the same season a year before. From 1971-01-01 on" in sentence
+    assert "the level is unsure" in sentence
+    assert "unsure" not in Level("latest", (), (), 0.0).describe()
+
+
 def test_a_rule_without_a_season_has_one_intercept_and_is_sure():
     level = fit_level(rates(np.where(np.arange(30) < 8, 0.0, 1.5)), LOG_ODDS)
     assert (level.rule, level.days) == ("latest", ())
