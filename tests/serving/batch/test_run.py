@@ -167,6 +167,13 @@ def test_the_default_instant_ends_the_last_day_with_an_event(own_harbour: Any) -
     assert as_of.isoformat() > last > (as_of - pd.Timedelta(days=1)).isoformat()
 
 
+def test_the_default_instant_is_that_until_which_the_settings_say_the_data_are_complete(own_harbour: Any) -> None:
+    settings, until = own_harbour.settings, datetime(2023, 12, 1, tzinfo=UTC)
+    company = settings.company.model_copy(update={"data_until": until})
+    settings = settings.model_copy(update={"company": company})
+    assert run.score_accounts(settings, None, explain=Explain.NONE).scores.as_of == until
+
+
 @pytest.mark.parametrize("kind", ["csv", "sqlite", "postgresql"])
 def test_a_second_run_changes_nothing(
     kind: str, own_harbour: Any, now: datetime, tmp_path: Path, request: pytest.FixtureRequest

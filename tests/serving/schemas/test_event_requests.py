@@ -151,6 +151,7 @@ def test_what_was_known_of_a_resolved_ticket_stands(
         ("tickets", TICKET | {"event_id": "e"}, "event_id: this key is unknown"),
         ("tickets", TICKET | {"resolved_at": "2023-12-29"}, "resolved_at: is before opened_at"),
         ("tickets", TICKET | {"first_response_at": "2023-12-29"}, "first_response_at: is before opened_at"),
+        ("purchases", PURCHASE | {"currency": "XTS"}, "currency: is not EUR: convert the amounts before you post them"),
         ("purchases", PURCHASE | {"amount": float("nan")}, "amount: Input should be a finite number"),
         ("purchases", PURCHASE | {"amount": "1.00001"}, "amount: Decimal input should have no more than 4 decimal"),
         ("purchases", PURCHASE | {"kind": "gift"}, "kind: Input should be 'new'"),

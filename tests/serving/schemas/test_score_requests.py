@@ -119,6 +119,15 @@ def test_a_posted_account_comes_out_in_canonical_values(reader: ScoreRequestRead
             "tickets.0.resolved_at: is before opened_at",
         ),
         (
+            {
+                "account": ACCOUNT,
+                "purchases": [
+                    {"purchased_at": "2023-06-01", "amount": "1", "currency": currency} for currency in ("eur", "JPY")
+                ],
+            },
+            "^.*purchases.1.currency: is not EUR: convert the amounts",
+        ),
+        (
             {"account": ACCOUNT, "usage": [{"used_at": "2023-06-01"}] * (score_requests.MAX_EVENT_ROWS + 1)},
             "usage: .* at most 10000",
         ),
