@@ -101,7 +101,7 @@ def _judge_columns(
             if finding.breaks:
                 columns.setdefault(finding.what, {})[finding.column or "snapshot"] = None
     for what, names in columns.items():
-        more = f" and {len(names) - _NAMED} more columns" if len(names) > _NAMED else ""
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield Reason("column", ", ".join(list(names)[:_NAMED]) + more, "hold", what, {"columns": len(names)})
 
 
