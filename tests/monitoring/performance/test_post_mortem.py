@@ -36,7 +36,7 @@ columns = { account_id = "id", used_at = "at", known_at = "known" }
 
 def promote_usage_model(company):
     """Make a model champion by which 20 uses in 90 days or more are a sign of leaving."""
-    company.promote(reads=("usage_events_90d",))
+    company.promote(reads=("usage_events_90d",), usage_events_90d=np.arange(40.0))
     rows = pd.DataFrame({"usage_events_90d": np.arange(40.0)})
     quiet = {"objective": "binary", "min_data_in_leaf": 5, "verbosity": -1, "num_threads": 1}
     leaves = (rows["usage_events_90d"] >= 20).astype(int)
