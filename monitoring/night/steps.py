@@ -150,6 +150,8 @@ def deliver(night: NightContext, steps: Steps) -> StepResult:
     try:
         sent = outbox.deliver(night.settings, night.store)
         figures["messages"] = sent.as_dict()
+        if sent.busy:
+            summary.append("another process is sending what is due")
         counts = (sent.sent, sent.waiting, len(sent.needs_attention))
         summary.append("{:,} messages sent, {:,} wait, {:,} need attention".format(*counts))
     except GarrisonError as error:
@@ -166,7 +168,7 @@ def deliver(night: NightContext, steps: Steps) -> StepResult:
         except GarrisonError as error:
             failures.append(str(error))
     if failures:
-        raise DeliveryError("; ".join([*failures, *summary]))
+        raise DeliveryError("; ".join(text.rstrip(".") for text in (*failures, *summary)))
     return StepResult("done", "; ".join(summary), figures)
 
 
