@@ -10,7 +10,7 @@ from features.catalog.purchases import FIRST, SPEND
 from features.catalog.series import PARTS, split_window
 from features.definitions.feature import FeatureContext, feature
 
-WINDOWS = (28, 60, 90)
+WINDOWS = (28, 56, 60, 90)
 _MUCH_MORE = 1.5
 # The share of a single window more, so that that of a new account is no extreme.
 _USUALLY = 0.2
