@@ -27,7 +27,7 @@ _NULLS = Bounds(0.5, 0.1, z=8)
 # Of what the same accounts pay, and of any other number.
 _PRICE, _NUMBER = Bounds(log(1.08), log(1.05), z=8), Bounds(log(5), log(3), z=8)
 _MIX = Bounds(0.3, 0.2)
-_NEW_VALUES = Bounds(0.5, 0.3)
+_NEW_VALUES, _NEW_CURRENCIES = Bounds(0.8, 0.3), Bounds(0.5, 0.05)
 # Values first seen in so many days are new.
 _NEW_DAYS = 42
 
@@ -124,7 +124,7 @@ def _find_unseen(profile: SourceProfile, column: str, counts: dict[str, Counts])
         whole = sum(int(n[-window:].sum()) for n in counts.values())
         unseen = {v: int(n[-window:].sum()) for v, n in counts.items() if not n[:-_NEW_DAYS].any()}
         share = sum(unseen.values()) / whole if whole >= LEAST_ROWS else 0.0
-        severity = grade_share(share, 0.0, _NEW_VALUES)
+        severity = grade_share(share, 0.0, _NEW_CURRENCIES if column == "currency" else _NEW_VALUES)
         if severity:
             names = ", ".join(repr(v[:40]) for v in sorted(unseen, key=lambda v: -unseen[v])[:3])
             text = (

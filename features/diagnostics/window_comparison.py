@@ -113,7 +113,9 @@ def compare_levels(series: NDArray[Any], window: int) -> tuple[Series, Series]:
     weeks = window / WEEK
     recent = sum_windows(series, window)
     change = np.log((recent + 0.5) / (level * weeks + 0.5))
-    variance = 1 / np.maximum(level * weeks, 0.5) + 1 / np.maximum(level * (REFERENCE_WEEKS - 2), 0.5)
+    # Of the rows that came, where fewer came: a quiet week is noisier than those before it.
+    least = np.fmin(recent, level * weeks)
+    variance = 1 / np.maximum(least, 0.5) + 1 / np.maximum(level * (REFERENCE_WEEKS - 2), 0.5)
     return change, variance
 
 
