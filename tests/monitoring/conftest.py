@@ -27,7 +27,8 @@ from monitoring.alerts.routing import Contact
 from tests.support.commands import run_command
 from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
-from training.models.model import HorizonModel, Model
+from training.models.horizon_model import HorizonModel
+from training.models.model import Model
 from training.registry import promotion_log
 
 LIMITS = Thresholds("churn-1", enter=0.6, leave=0.4)

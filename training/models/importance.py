@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.models.model import HorizonModel, Model
+from training.models.horizon_model import HorizonModel
+from training.models.model import Model
 
 
 def compute_feature_weights(model: Model) -> dict[str, float]:

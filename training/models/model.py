@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,85 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from features.core.errors import RegistryError
 from features.core.timestamps import DAY, to_micros, to_micros_column
 from training.decisions.timing import PurchaseRhythm
-from training.decisions.value import Uplift
-from training.models.calibration import Calibrator
-from training.models.level import Level
-from training.models.linear import LinearModel
-from training.models.offsets import TermCells
+from training.models.horizon_model import HorizonModel, describe_horizon_model, load_horizon_model
 
 ColumnValues: TypeAlias = "pd.Series[Any] | np.ndarray"
-_QUANTILES = 1001
-
-
-@dataclass(frozen=True)
-class HorizonModel:
-    """Model of one horizon.
-
-    Args:
-        horizon: Days.
-        text: LightGBM's own text of the booster.
-        calibrator: Log-odds to probability.
-        base_rate: Share of positives in training.
-        quantiles: Scores of the calibration period at 1,001 even shares, ascending.
-        linear: The additive part; None in a model of an older version.
-        linear_weight: How much of the log-odds is the additive part's, 0 to 1; the rest is the booster's.
-        uplift: What an upsell brought in training; None for churn, and where there was none.
-        term_cells: The log-odds that both parts start from; None without terms, and in a model of an older version.
-        level: The intercept by `as_of`; None where the base rate does not move, and in a model of an older version.
-    """
-
-    horizon: int
-    text: str
-    calibrator: Calibrator
-    base_rate: float
-    quantiles: tuple[float, ...]
-    linear: LinearModel | None = None
-    linear_weight: float = 0.0
-    uplift: Uplift | None = None
-    term_cells: TermCells | None = None
-    level: Level | None = None
-
-    @cached_property
-    def booster(self) -> lgb.Booster:
-        """Return the booster, read from its text, so that a model just trained and one loaded give the same scores."""
-        return lgb.Booster(model_str=self.text)
-
-    def probabilities(self, matrix: np.ndarray, days: np.ndarray | None = None) -> np.ndarray:
-        """Return the (n,) calibrated probabilities.
-
-        Args:
-            matrix: (n, features).
-            days: (n,) `as_of` in days since 1970, NaN where unknown; None: all unknown.
-        """
-        if self.level is None or days is None:
-            return self.calibrator(self.log_odds(matrix))
-        return expit(self.calibrator.slope * self.log_odds(matrix) + self.level.find_intercepts(days))
-
-    def log_odds(self, matrix: np.ndarray) -> np.ndarray:
-        """Return the (n,) log-odds before calibration."""
-        trees = self.booster.predict(matrix, raw_score=True, num_threads=_count_threads(matrix))
-        log_odds = blend(trees, self.linear.log_odds(matrix), self.linear_weight) if self.linear else trees
-        return log_odds + self.term_cells.log_odds(matrix) if self.term_cells else log_odds
-
-    def contributions(self, matrix: np.ndarray) -> np.ndarray:
-        """Return each feature's part of the log-odds, (n, features).
-
-        Source: TreeSHAP, Lundberg et al., "Consistent individualized feature attribution for tree ensembles"; the
-        additive part's terms are its own, and what a term's end means belongs to the days to renewal.
-        """
-        trees = self.booster.predict(matrix, pred_contrib=True, num_threads=_count_threads(matrix))[:, :-1]
-        parts = blend(trees, self.linear.terms(matrix), self.linear_weight) if self.linear else trees
-        if self.term_cells:
-            parts[:, self.term_cells.renewal] += self.term_cells.log_odds(matrix)
-        return parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +159,7 @@ class Model:
             "rhythm": asdict(self.rhythm) if self.rhythm else None,
             "trained_at": self.trained_at.isoformat(),
             "learned_until": self.learned_until.isoformat() if self.learned_until else None,
-            "heads": [_describe_horizon_model(m) for m in self.horizon_models],
+            "heads": [describe_horizon_model(m) for m in self.horizon_models],
         }
         for horizon_model in self.horizon_models:
             (folder / f"booster_{horizon_model.horizon}d.txt").write_text(horizon_model.text, encoding="utf-8")
@@ -246,7 +175,7 @@ class Model:
         """
         try:
             manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-            horizon_models = tuple(_load_horizon_model(folder, fields) for fields in manifest.pop("heads"))
+            horizon_models = tuple(load_horizon_model(folder, fields) for fields in manifest.pop("heads"))
             rhythm, until = manifest.pop("rhythm", None), manifest.pop("learned_until", None)
             manifest |= {
                 "features": tuple(manifest["features"]),
@@ -260,53 +189,6 @@ class Model:
             return cls(**manifest, horizon_models=horizon_models, reference=reference, version=version)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RegistryError(f"{folder} is not a whole model", found=str(error), hint="Promote another") from error
-
-
-def _describe_horizon_model(model: HorizonModel) -> dict[str, Any]:
-    """Return the JSON fields of a horizon's model; stored models call its `linear_weight` `share`."""
-    fields = {"share" if name == "linear_weight" else name: value for name, value in asdict(model).items()}
-    del fields["text"]
-    return fields | {"digest": _compute_digest(model.text)}
-
-
-def _load_horizon_model(folder: Path, fields: dict[str, Any]) -> HorizonModel:
-    file = folder / f"booster_{fields['horizon']}d.txt"
-    text = file.read_text(encoding="utf-8")
-    # LightGBM ends the process, with no error to catch, on a text that was cut short.
-    if _compute_digest(text) != fields.pop("digest"):
-        message = f"{file.name} is not the text that was saved"
-        raise ValueError(message)
-    linear, uplift, cells, level = (fields.get(name) for name in ("linear", "uplift", "term_cells", "level"))
-    # A model of an older version has none of these four.
-    fields |= {
-        "calibrator": Calibrator(**fields["calibrator"]),
-        "quantiles": tuple(fields["quantiles"]),
-        "linear": LinearModel.from_json(linear) if linear else None,
-        "linear_weight": fields.pop("share", 0.0),
-        "uplift": Uplift(**uplift) if uplift else None,
-        "term_cells": TermCells.from_json(cells) if cells else None,
-        "level": Level.from_json(level) if level else None,
-    }
-    return HorizonModel(text=text, **fields)
-
-
-def _count_threads(matrix: np.ndarray) -> int:
-    """Return 1 for a few rows, which take less time than waking other threads; 0, all cores, for many."""
-    return 1 if len(matrix) < 20_000 else 0
-
-
-def _compute_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def blend(trees: np.ndarray, linear: np.ndarray, linear_weight: float) -> np.ndarray:
-    """Blend the log-odds of two models, or their parts; `linear_weight` is the weight of the second."""
-    return (1.0 - linear_weight) * trees + linear_weight * linear
-
-
-def compute_quantiles(scores: np.ndarray) -> tuple[float, ...]:
-    """Return the scores at 1,001 even shares, for `Model.threshold`."""
-    return tuple(np.quantile(scores, np.linspace(0, 1, _QUANTILES)).tolist())
 
 
 def _read_floats(column: ColumnValues) -> np.ndarray:

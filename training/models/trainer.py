@@ -13,11 +13,11 @@ from sklearn.model_selection import train_test_split
 from training.models import calibration, linear
 from training.models.base_rates import BaseRates
 from training.models.calibration import Calibrator, Fold
+from training.models.horizon_model import HorizonModel, compute_quantiles
 from training.models.hyperparameters import Hyperparameters, build_hyperparameters, enrich_hyperparameters
 from training.models.level import fit_level
 from training.models.linear import LinearModel
 from training.models.matrix import Callbacks, Matrix
-from training.models.model import HorizonModel, compute_quantiles
 from training.models.offsets import TermCells, compute_cutoff_offsets, fit_term_cells
 
 _FEW_ROWS = 100_000

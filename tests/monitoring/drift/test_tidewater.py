@@ -18,7 +18,8 @@ from features.sources.history import History
 from monitoring.__main__ import app
 from training.models.calibration import Calibrator
 from training.models.dataset import load_dataset, select_features
-from training.models.model import HorizonModel, Model
+from training.models.horizon_model import HorizonModel
+from training.models.model import Model
 from training.registry import promotion_log
 
 AT = "2026-01-01"

@@ -21,7 +21,8 @@ from tests.support.commands import run_command
 from tests.support.harms import HARMS
 from training.models.calibration import fit_calibrator
 from training.models.dataset import load_dataset, select_features
-from training.models.model import HorizonModel, Model, compute_quantiles
+from training.models.horizon_model import HorizonModel, compute_quantiles
+from training.models.model import Model
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 from training.targets.labels import compute_labels

@@ -21,7 +21,8 @@ from serving.gate.verdict import Reason, RunVerdict
 from tests.monitoring.conftest import LIMITS, Company, day
 from tests.support.commands import run_command
 from training.models.calibration import Calibrator
-from training.models.model import HorizonModel, Model
+from training.models.horizon_model import HorizonModel
+from training.models.model import Model
 
 BEFORE, AT = "2024-03-01", "2024-04-01"
 GONE = ("busy", "capped", "held", "high", "late", "low", "middle", "nobody", "unknown", "unseen", "warned")

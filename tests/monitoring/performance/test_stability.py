@@ -16,7 +16,8 @@ from tests.monitoring.conftest import DRIVERS, day
 from tests.support.commands import run_command
 from training.fitting import fit
 from training.models.calibration import Calibrator
-from training.models.model import HorizonModel, Model
+from training.models.horizon_model import HorizonModel
+from training.models.model import Model
 
 LEVELS = EntryLevels(0.6, 0.4)
 RUNS = [f"2024-{month:02}-01" for month in range(1, 7)]

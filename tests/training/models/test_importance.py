@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from training.models.calibration import Calibrator
+from training.models.horizon_model import HorizonModel
 from training.models.importance import compute_feature_weights
 from training.models.linear import LinearModel
-from training.models.model import HorizonModel, Model
+from training.models.model import Model
 
 
 @pytest.fixture(scope="module")
