@@ -185,10 +185,15 @@ def _find_usual(by_cutoff: Counts) -> float:
 
 def _describe(before: pd.Series, now: pd.Series) -> dict[str, Any]:
     """Return further figures of a column by their names in `ColumnDrift`: kind, missing, typical, unseen."""
-    is_missing = before.isna().to_numpy(), now.isna().to_numpy()
-    missing = float(is_missing[0].mean()), float(is_missing[1].mean())
     if is_numeric(before):
-        means = [float(side.to_numpy()[~none].mean()) for side, none in zip((before, now), is_missing, strict=True)]
-        return {"kind": "number", "missing": missing, "typical": (means[0], means[1])}
+        values = before.to_numpy(), now.to_numpy()
+        is_missing = np.isnan(values[0]), np.isnan(values[1])
+        means = [float(side[~none].mean()) for side, none in zip(values, is_missing, strict=True)]
+        return {"kind": "number", "missing": _average(is_missing), "typical": (means[0], means[1])}
+    is_missing = before.isna().to_numpy(), now.isna().to_numpy()
     unseen = ~now.isin(before.dropna().unique()).to_numpy() & ~is_missing[1]
-    return {"kind": "category", "missing": missing, "unseen": float(unseen.mean())}
+    return {"kind": "category", "missing": _average(is_missing), "unseen": float(unseen.mean())}
+
+
+def _average(flags: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> tuple[float, float]:
+    return float(flags[0].mean()), float(flags[1].mean())

@@ -89,7 +89,7 @@ def check_schema(reference: pd.DataFrame, current: pd.DataFrame) -> ComparableSa
         before, now = reference[name], current[name]
         findings += [Finding(name, what, breaks=breaks) for what, breaks in _find_problems(before, now)]
         before, now = _remove_infinities(before), _remove_infinities(now)
-        if before.notna().any() and now.notna().any() and is_numeric(before) == is_numeric(now):
+        if _has_values(before) and _has_values(now) and is_numeric(before) == is_numeric(now):
             comparable[name] = (before, now)
     return ComparableSamples(comparable, tuple(findings))
 
@@ -98,11 +98,11 @@ def _find_problems(before: pd.Series, now: pd.Series) -> Iterator[tuple[str, boo
     """Yield what is wrong with one column, as (text, breaks)."""
     if is_numeric(now) and (infinite := np.isinf(_to_floats(now))).any():
         yield f"is infinite in {infinite.sum():,} of {len(now):,} rows", True
-    if not now.notna().any():
+    if not _has_values(now):
         filled = float(before.notna().mean())
         was = f"; in training {filled:.0%} of the rows had a value" if filled else ", as it was in training"
         yield f"is empty{was}", filled * len(now) >= _EXPECTED
-    elif not before.notna().any():
+    elif not _has_values(before):
         yield "has values, and had none in training", False
     elif is_numeric(before) != is_numeric(now):
         kinds = ("text", "numbers")
@@ -117,7 +117,13 @@ def _remove_infinities(column: pd.Series) -> pd.Series:
     infinite = np.isinf(values)
     if infinite.any():
         values = np.where(infinite, np.nan, values)
+    elif column.dtype == np.float64:
+        return column
     return pd.Series(values, index=column.index, copy=False)
+
+
+def _has_values(column: pd.Series) -> bool:
+    return not (np.isnan(_to_floats(column)).all() if is_numeric(column) else column.isna().all())
 
 
 def _to_floats(column: pd.Series) -> Floats:
