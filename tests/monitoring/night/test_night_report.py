@@ -34,12 +34,12 @@ def test_an_accepted_night_is_closed_and_a_discarded_one_is_done_but_may_be_scor
         report.raise_for_failures()
 
 
-def test_a_night_whose_process_died_is_unfinished_between_steps_and_within_one(company: Any) -> None:
-    assert read_night(company.state, FIRST).state == "unfinished"
-    assert log_night(company, steps=3).state == "unfinished"
-    log_night(company, SECOND)
-    NightLog(company.state, SECOND).begin("report", 7)
-    report = read_night(company.state, SECOND)
+def test_a_night_whose_process_died_is_unfinished_between_steps_and_within_one(any_company: Any) -> None:
+    assert read_night(any_company.state, FIRST).state == "unfinished"
+    assert log_night(any_company, steps=3).state == "unfinished"
+    log_night(any_company, SECOND)
+    NightLog(any_company.state, SECOND).begin("report", 7)
+    report = read_night(any_company.state, SECOND)
     assert (report.state, report.steps["report"].attempts, report.steps["report"].seconds) == ("unfinished", 2, 0.0)
 
 
