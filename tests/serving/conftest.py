@@ -35,7 +35,8 @@ from tests.support.commands import FinishedCommand, run_command
 from tests.support.ports import find_free_port
 from tests.support.shared import make_once
 from training.models.calibration import Calibrator
-from training.models.model import HorizonModel, Model, compute_quantiles
+from training.models.horizon_model import HorizonModel, compute_quantiles
+from training.models.model import Model
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
