@@ -11,7 +11,8 @@ from features.engine import snapshots
 from features.settings.load import load_settings
 from features.sources.history import History
 from training.models.calibration import Calibrator
-from training.models.model import HorizonModel, Model, compute_quantiles
+from training.models.horizon_model import HorizonModel, compute_quantiles
+from training.models.model import Model
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
