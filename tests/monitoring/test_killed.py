@@ -126,7 +126,7 @@ def test_an_alert_run_killed_in_the_midst_of_its_writing_leaves_nothing_and_run_
         one.promote()
         one.score("2024-05-01", {"A": 0.2})
         one.score(AT, ACCOUNTS)
-    twin.alert(AT)
+    assert finish(twin, "alert", "--as-of", AT)[0] == 0
     stalled = stalled_postgres if any_company.url else stalled_sqlite
     with stalled(any_company) as is_writing:
         process = start(any_company, "alert", "--as-of", AT)
