@@ -98,6 +98,8 @@ class ResponseBuilder:
                     "trend": previous.get_trend(name, target, row[name]),
                     "drivers": None if drivers is None else drivers[name][k],
                 }
+                if bundle.is_level_unsure(rows.as_of[place], bundle.horizons[h]):
+                    scores[name]["level_unsure"] = True
             advice = _advice_fields(row) | {"tier": previous.tier}
             items.append(_instant_fields(rows, place, now) | {"scores": scores} | advice | sources)
         return items

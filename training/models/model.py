@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from features.core.errors import RegistryError
-from features.core.timestamps import DAY, to_micros, to_micros_column
+from features.core.timestamps import DAY, to_micros_column
 from training.decisions.timing import PurchaseRhythm
 from training.models.horizon_model import HorizonModel, describe_horizon_model, load_horizon_model
 
@@ -128,10 +128,10 @@ class Model:
         """Return each feature's part of a horizon's log-odds, (n, features)."""
         return self.horizon_model(horizon).contributions(matrix[:, : len(self.features)])
 
-    def is_level_unsure(self, as_of: datetime, horizon: int) -> bool:
-        """Return whether a horizon's base rate moves, and `as_of` is in a season that training has not seen."""
+    def is_level_unsure(self, as_of: int, horizon: int) -> bool:
+        """Return whether a horizon's base rate moves, and `as_of` (µs) is in a season that training has not seen."""
         level = self.horizon_model(horizon).level
-        return level is not None and level.is_unsure(to_micros(as_of) / DAY)
+        return level is not None and level.is_unsure(as_of / DAY)
 
     def threshold(self, horizon: int, share: float) -> float:
         """Return the score that the riskiest `share` of the calibration period reached."""

@@ -14,7 +14,7 @@ import pytest
 from scipy.special import expit
 
 from features.core.errors import RegistryError
-from features.core.timestamps import to_micros_column
+from features.core.timestamps import to_micros, to_micros_column
 from features.engine import snapshots
 from features.sources.history import History
 from training.models.level import Level
@@ -175,12 +175,12 @@ def test_a_level_is_stored_and_it_is_known_where_it_is_unsure(moving, frame, tmp
     moving.save(tmp_path)
     loaded = Model.load(tmp_path)
     assert score(loaded, frame).tobytes() == score(moving, frame).tobytes()
-    assert loaded.is_level_unsure(datetime(2024, 6, 1, tzinfo=UTC), 30)
-    assert not loaded.is_level_unsure(datetime(2024, 2, 10, tzinfo=UTC), 30)
+    assert loaded.is_level_unsure(to_micros(datetime(2024, 6, 1, tzinfo=UTC)), 30)
+    assert not loaded.is_level_unsure(to_micros(datetime(2024, 2, 10, tzinfo=UTC)), 30)
 
 
 def test_the_level_of_a_model_without_one_is_not_unsure(bundle):
-    assert not bundle.is_level_unsure(datetime(2030, 1, 1, tzinfo=UTC), 30)
+    assert not bundle.is_level_unsure(to_micros(datetime(2030, 1, 1, tzinfo=UTC)), 30)
 
 
 def test_the_threshold_is_the_score_that_the_riskiest_share_reached(bundle):
