@@ -83,8 +83,8 @@ def run(name: str, *, accounts: int | None = None) -> None:
     began = time.monotonic()
     story = STORIES[name]
     if accounts is not None and "--accounts" in story.sample:
-        place = story.sample.index("--accounts") + 1
-        story = replace(story, sample=(*story.sample[:place], str(accounts), *story.sample[place + 1 :]))
+        given = story.sample.index("--accounts") + 1
+        story = replace(story, sample=(*story.sample[:given], str(accounts), *story.sample[given + 1 :]))
     port = find_free_port()
     environment = os.environ | {"GARRISON_SMTP_PORT": str(port)}
     # The samples' files lie where the settings look by default, whatever a user's shell says.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from features.catalog import Catalog
 from features.core.errors import RegistryError
 from features.engine import snapshots
 from features.settings import Settings
@@ -19,7 +20,7 @@ from monitoring.drift.drift_page import name_drift_page, write_drift_page
 from monitoring.drift.growth import find_growing_columns
 from monitoring.drift.verdict import DriftVerdict
 from serving.gate.schema_checks import select_model_columns
-from serving.gate.verdict import STATES, State
+from serving.gate.verdict import STATES, Reason, State
 from serving.scoring.snapshot_store import StoredSnapshot
 from training.models.importance import compute_feature_weights
 from training.models.model import Model
@@ -79,15 +80,7 @@ def run(settings: Settings, *, as_of: datetime | None = None, with_pages: bool =
     for target, model in champions.items():
         reference, current = select_model_columns(model, snapshot)
         samples: dict[str, Any] = {"seed": settings.training.seed, "scores": _score(model, reference, current)}
-        verdicts[target] = judge_drift(
-            # Models registered earlier lack the dates of their training rows.
-            reference.assign(as_of=model.reference["as_of"]) if "as_of" in model.reference else reference,
-            current,
-            **samples,
-            weights=compute_feature_weights(model),
-            as_of=snapshot.as_of,
-            growing=find_growing_columns(model.reference, model.features, catalog),
-        )
+        verdicts[target] = _compare(model, reference, current, as_of=snapshot.as_of, catalog=catalog, samples=samples)
         if not with_pages:
             continue
         file = name_drift_page(drift_folder(settings), snapshot.as_of, target)
@@ -95,6 +88,48 @@ def run(settings: Settings, *, as_of: datetime | None = None, with_pages: bool =
         about: dict[str, Any] = {"file": file, "heading": heading, "catalog": catalog}
         pages[target] = write_drift_page(verdicts[target], reference, current, **samples, **about)
     return DriftReport(snapshot.as_of, verdicts, pages)
+
+
+def judge_columns(
+    settings: Settings, models: Mapping[str, Model], snapshot: StoredSnapshot, catalog: Catalog
+) -> Iterator[Reason]:
+    """Yield a reason to watch for each target of which much that its model reads has moved since training.
+
+    Drift alone holds no run: a moved column may be the business itself.
+
+    Args:
+        settings: The company's.
+        models: The champions, by target.
+        snapshot: That was scored, or a sample of its rows.
+        catalog: The company's features.
+    """
+    for target, model in models.items():
+        reference, current = select_model_columns(model, snapshot)
+        samples = {"seed": settings.training.seed, "scores": _score(model, reference, current)}
+        verdict = _compare(model, reference, current, as_of=snapshot.as_of, catalog=catalog, samples=samples)
+        if verdict.state == "watch":
+            figures = {"columns": len(verdict.moved_features), "weight": verdict.moved_weight}
+            yield Reason("column", target, "watch", verdict.sentence.rstrip("."), figures)
+
+
+def _compare(  # noqa: PLR0913  # all but the first three named
+    model: Model,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    *,
+    as_of: datetime,
+    catalog: Catalog,
+    samples: Mapping[str, Any],
+) -> DriftVerdict:
+    return judge_drift(
+        # Models registered earlier lack the dates of their training rows.
+        reference.assign(as_of=model.reference["as_of"]) if "as_of" in model.reference else reference,
+        current,
+        **samples,
+        weights=compute_feature_weights(model),
+        as_of=as_of,
+        growing=find_growing_columns(model.reference, model.features, catalog),
+    )
 
 
 def drift_folder(settings: Settings) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from features.settings import Settings
 from features.sources.history import History
 from features.state.database import Store
+from monitoring.drift import drift_report
 from serving.gate import verdict_store
-from serving.gate.judge import judge_run
+from serving.gate.judge import judge_run, load_snapshot
 from serving.gate.scored_run import ScoredRun
 from serving.gate.verdict_store import JudgedRun
 from training.models.model import Model
@@ -25,7 +27,7 @@ def check_gate(  # noqa: PLR0913  # all but the first three named
     until: datetime,
     dry_run: bool = False,
 ) -> JudgedRun:
-    """Judge a scored run, and store the verdict.
+    """Judge a scored run, also by what moved since training, and store the verdict.
 
     Args:
         settings: The company's.
@@ -41,4 +43,8 @@ def check_gate(  # noqa: PLR0913  # all but the first three named
     """
     run = ScoredRun.read(settings, state, scored)
     verdict = judge_run(settings, history, state=state, models=models, run=run, until=until)
+    if verdict.state != "hold":
+        snapshot = load_snapshot(settings, history, run, models)
+        moved = drift_report.judge_columns(settings, models, snapshot, history.catalog)
+        verdict = replace(verdict, reasons=(*verdict.reasons, *moved))
     return (verdict_store.look_up_decision if dry_run else verdict_store.write_verdict)(state, verdict)

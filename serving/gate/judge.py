@@ -94,7 +94,7 @@ def _judge_columns(
     settings: Settings, history: History, run: ScoredRun, models: Mapping[str, Model]
 ) -> Iterator[Reason]:
     """Yield the faults of the columns that the champions read; columns with the same fault share one reason."""
-    snapshot = _load_snapshot(settings, history, run, models)
+    snapshot = load_snapshot(settings, history, run, models)
     columns: dict[str, dict[str, None]] = {}
     for model in models.values():
         for finding in check_schema(*select_model_columns(model, snapshot)).findings:
@@ -105,7 +105,7 @@ def _judge_columns(
         yield Reason("column", ", ".join(list(names)[:_NAMED]) + more, "hold", what, {"columns": len(names)})
 
 
-def _load_snapshot(settings: Settings, history: History, run: ScoredRun, models: Mapping[str, Model]) -> StoredSnapshot:
+def load_snapshot(settings: Settings, history: History, run: ScoredRun, models: Mapping[str, Model]) -> StoredSnapshot:
     """Load the snapshot behind a run's scores; if it is not stored here, build it again."""
     file = score_table.file_at(snapshot_store.snapshots_folder(settings), run.as_of)
     wanted = {name for model in models.values() for name in model.features}
