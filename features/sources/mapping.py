@@ -92,16 +92,21 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         own, raw = columns.get("known_at", "NULL"), raw_values.get("known_at", "NULL")
         # Do not fill an unreadable known_at: the event would count as known too early.
         columns["known_at"] = f"CASE WHEN ({raw}) IS NULL THEN {columns[event]} + {lag} ELSE {own} END"
-    version, raw = None, "NULL"
-    if spec.version:
-        if spec.version not in types:
-            hint = nearest(spec.version, (c for c in types if not c.startswith("=")))
-            raise SourceError(f"tables.{table}.version: the source has no column {spec.version!r}", hint=hint)
-        raw, kind = _select_raw(Value(column=spec.version), spec.version, types, nothing=written.nothing)
-        time = _parse_time(raw, kind, zone=settings.zone(table).key, form=None)
-        version = f"coalesce(CAST({time} AS DECIMAL(38, 9)), TRY_CAST(CAST({raw} AS VARCHAR) AS DECIMAL(38, 9)))"
-    own = tuple(c for c in types if not _OF_LOADERS.match(c))
-    return TableMapping(origin, columns, raw_values, kinds, version, raw, own)
+    delivered = tuple(c for c in types if not _OF_LOADERS.match(c))
+    return TableMapping(origin, columns, raw_values, kinds, *_map_version(settings, table, types, written), delivered)
+
+
+def _map_version(settings: Settings, table: str, types: dict[str, str], written: ValueForm) -> tuple[str | None, str]:
+    """Return SQL of a row's version, None where a table has none, and of its raw value."""
+    column = settings.tables[table].version
+    if column is None:
+        return None, "NULL"
+    if column not in types:
+        hint = nearest(column, (c for c in types if not c.startswith("=")))
+        raise SourceError(f"tables.{table}.version: the source has no column {column!r}", hint=hint)
+    raw, kind = _select_raw(Value(column=column), column, types, nothing=written.nothing)
+    time = _parse_time(raw, kind, zone=settings.zone(table).key, form=None)
+    return f"coalesce(CAST({time} AS DECIMAL(38, 9)), TRY_CAST(CAST({raw} AS VARCHAR) AS DECIMAL(38, 9)))", raw
 
 
 @dataclass(frozen=True)
