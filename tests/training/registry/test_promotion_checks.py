@@ -39,9 +39,12 @@ def own(candidate, tmp_path):
     return tmp_path, candidate[1]
 
 
-def held(auc=(0.01, -0.01, 0.03), brier=(-0.001, -0.002, 0.001), ece=(0.01, 0.01), segments=(), top=None):
+def held(  # noqa: PLR0913, PLR0917  # each figure by itself
+    auc=(0.01, -0.01, 0.03), brier=(-0.001, -0.002, 0.001), ece=(0.01, 0.01), segments=(), top=None, auc_within=None
+):
     """Against churn-1; each figure as (difference, low, high)."""
     figures = {"auc": auc, "ap": (0.0, -0.1, 0.1), "brier": brier, "profit": (0.0, -1.0, 1.0)}
+    figures |= {"auc_within": auc_within} if auc_within else {}
     told = tuple(FigureDifference(name, 0.8, 0.8 + d, low, high) for name, (d, low, high) in figures.items())
     return ChampionComparison(
         "churn-1",
