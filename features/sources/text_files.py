@@ -27,6 +27,7 @@ _DELIMITERS = ",;\t|"
 _SAMPLE = 20  # lines that decide between delimiters that the header has both
 _LONGEST = 10_000  # lines of one record: a quote that is not closed would swallow the rest of the file
 _MOST_CHARACTERS = 2**24  # of one field
+_MOST_BYTES = 2_000_000  # of a line: DuckDB reads no longer ones
 _UTF8 = "utf-8-sig"
 
 
@@ -181,6 +182,8 @@ def _rewrite(  # noqa: PLR0913  # all but the first four named
                 undecodable.append(BadLine(str(file), number, _show(line), f"the line is not {_describe(form)}"))
                 lines.push_back(record.splitlines(keepends=True)[1:])
                 continue
+            if why is None and len(plain) > _MOST_BYTES:
+                why = f"the line has over {_MOST_BYTES:,} bytes"
             if why is None:
                 decoded += not record.isascii()
                 out.write(plain if plain.endswith(b"\n") else plain + b"\n")

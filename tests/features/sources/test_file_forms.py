@@ -66,6 +66,13 @@ def test_a_quote_that_is_not_closed_costs_its_line_and_none_after_it(company, br
     assert read_lines(company)[0][:3] == ("orders.csv", 12, broken)
 
 
+def test_a_line_that_is_longer_than_any_is_read_costs_itself_alone(company):
+    long = f'A,2024-01-05,1,"{"x" * 2_100_000}"'
+    write_orders(company, "\n".join([HEADER, *SOUND[:20], long, *SOUND[20:]]))
+    checked = company.checked("purchases")
+    assert (checked.kept, checked.reasons) == (40, {"the line has over 2,000,000 bytes": 1})
+
+
 def test_a_file_of_mixed_line_ends_is_read(company):
     ends = ["\n", "\r\n", "\r"]
     text = HEADER + "\r\n" + "".join(row + ends[n % 3] for n, row in enumerate(SOUND))

@@ -293,7 +293,8 @@ def test_the_check_goes_through_all_tables_and_then_stops(company):
         assert said in finished.stdout
     assert "1 of 3 rows of usage are bad" in finished.stderr
     assert "(and so are purchases: see the check)" in finished.stderr
-    assert (company.folder / "var" / "harbour" / "check.html").exists()
+    page = (company.folder / "var" / "harbour" / "check.html").read_text(encoding="utf-8")
+    assert "usage: 1 rows repeat another row exactly" in page
 
 
 def test_columns_that_several_tables_lack_are_named_at_once(company):
