@@ -141,7 +141,8 @@ def build(
         table = snapshot_cache.load_table(settings, history, as_of, progress=step)
     snapshots.write_snapshots(table, out)
     print(f"{table.num_rows:,} snapshots of {table.num_columns - 2} features in {out}")
-    print(f"{len(instants)} instants: {len(cached)} from the cache, {len(instants) - len(cached)} built")
+    noun = "instant" if len(instants) == 1 else "instants"
+    print(f"{len(instants)} {noun}: {len(cached)} from the cache, {len(instants) - len(cached)} built")
 
 
 @app.command(name="catalog")

@@ -30,10 +30,6 @@ from training.targets.labels import compute_labels
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/tidewater.toml"
 BEFORE, NOW = "2025-12-01", "2026-01-01"
 END = datetime(2026, 1, 1, tzinfo=UTC)
-MORE = """
-[monitoring]
-data_team = "data@tidewater.example"
-"""
 
 
 class Company:
@@ -76,7 +72,7 @@ def healthy(tmp_path_factory):
     toml = re.sub(r"(?ms)^\[upsell\].*?(?=^\[)", "", EXAMPLE.read_text(encoding="utf-8"))
     toml = re.sub(r"(?m)^email = .*$", 'folder = "letters"', toml)
     toml = toml.replace("${GARRISON_DATA:-../../var/samples}/tidewater", "tidewater")
-    toml = toml.replace("horizons = [30, 90]", "horizons = [90]") + MORE
+    toml = toml.replace("horizons = [30, 90]", "horizons = [90]")
     company.config.write_text(toml, encoding="utf-8")
     words = ("features", "sample", "tidewater", "--out", "tidewater", "--accounts", "300", "--months", "18")
     assert company.call(*words).returncode == 0
