@@ -13,6 +13,9 @@ def list_remarks(checked: ValidatedTable, settings: Settings) -> Iterator[str]:
     table = checked.table
     if checked.repeated:
         yield f"{table}: {checked.repeated:,} rows repeat another row exactly: each counts once"
+    if checked.alike:
+        advice = f'If each is one event that came again: tables.{table}.repeats = "drop", or "keep" to settle it'
+        yield f"{table}: {checked.alike:,} rows repeat another row exactly, and count: no column is an id. {advice}"
     if checked.superseded:
         yield f"{table}: {checked.superseded:,} rows are older versions: of each the newest counts"
     if checked.contested:

@@ -123,8 +123,9 @@ class TableMap(SettingsSection):
     match: Literal["exact", "email_domain"] = "exact"
     # The raw column, a time or a number, whose largest value marks the newest of several rows of one key.
     version: str | None = None
-    # What becomes of events that came twice, equal to the last character: they count once, or each.
-    repeats: Literal["drop", "keep"] = "drop"
+    # What becomes of events that came twice, equal to the last character: they count once, or each. By default they
+    # count once where a column tells all events apart, or where everything came again.
+    repeats: Literal["auto", "drop", "keep"] = "auto"
     columns: dict[str, Annotated[Value, BeforeValidator(_value)]]
 
     @model_validator(mode="after")

@@ -141,6 +141,34 @@ def _fetch(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, .
 _AT_ONCE = 4_000_000  # rows
 
 
+def judge_repeats(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]) -> tuple[int, bool]:
+    """Judge rows that came several times, equal to the last character.
+
+    They are one event that was delivered again if all rows came again, or if without them some column tells every row
+    from the others, as an id does. Otherwise, as with lines of an invoice that lack the product, they may be several.
+
+    Returns:
+        The number of rows that repeat another one, and whether they are deliveries of the same.
+    """
+    content = f"hash({', '.join(f'raw.{quote_identifier(column)}' for column in columns)})"
+    counted = f"SELECT count(*) AS n FROM ({rows}) GROUP BY {content}"
+    ((total, distinct, again),) = _fetch(connection, f"SELECT sum(n), count(*), count_if(n > 1) FROM ({counted})")
+    repeated = int(total) - distinct
+    if not repeated or again >= _ALL * distinct:
+        return repeated, True
+    estimates = ", ".join(f"approx_count_distinct(raw.{quote_identifier(column)})" for column in columns)
+    (about,) = _fetch(connection, f"SELECT {estimates} FROM ({rows})")
+    candidates = [column for column, n in zip(columns, about, strict=True) if n > _ABOUT * distinct]
+    return repeated, any(
+        _fetch(connection, f"SELECT count(DISTINCT raw.{quote_identifier(c)}) FROM ({rows})")[0][0] == distinct
+        for c in candidates
+    )
+
+
+# The share of rows that came again in a whole copy; what an estimate of distinct values is trusted to.
+_ALL, _ABOUT = 0.95, 0.8
+
+
 def drop_repeats(rows: str, table: str, columns: Sequence[str]) -> str:
     """Return SQL of staged rows; of those that came equal to the last character of all columns the first alone."""
     content = ", ".join(f"raw.{quote_identifier(column)}" for column in columns)

@@ -25,6 +25,7 @@ class ValidatedTable:
         last: Latest.
         quarantine: The file that holds the bad rows as they came, with the reason; None without any.
         repeated: Rows dropped since they repeat another one.
+        alike: Rows kept although they repeat another one: nothing says whether they are the same event.
         superseded: Rows dropped since there is a newer version.
         contested: Column to number of cells emptied since rows of one key contradict each other.
         unread: Column to number of cells emptied since they could not be read.
@@ -42,6 +43,7 @@ class ValidatedTable:
     last: datetime | None
     quarantine: Path | None
     repeated: int = 0
+    alike: int = 0
     superseded: int = 0
     contested: dict[str, int] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)

@@ -48,7 +48,7 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     staged = stage_rows(settings, table, mapping)
     lines = _select_bad_lines(settings, table)
     try:
-        unread, repeated = _build_table(backend, settings, mapping, table, staged)
+        unread, repeated, alike = _build_table(backend, settings, mapping, table, staged)
         rows = sum(backend.con.execute(f"SELECT count(*) FROM ({part})").fetchall()[0][0] for part in (staged, lines))
         kept = _count_own_rows(backend, table)
         identity.build_lookup_tables(backend.con, table, staged)
@@ -79,6 +79,7 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
         last,
         file if reasons else None,
         repeated=repeated + dropped[row_versions.REPEATED],
+        alike=alike,
         superseded=dropped[row_versions.SUPERSEDED],
         contested=contested,
         unread=unread,
@@ -91,8 +92,12 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
 
 def _build_table(
     backend: ibis.BaseBackend, settings: Settings, mapping: TableMapping, table: str, staged: str
-) -> tuple[dict[str, int], int]:
-    """Build a canonical table; return the number of cells that could not be read, by column, and of exact repeats."""
+) -> tuple[dict[str, int], int, int]:
+    """Build a canonical table.
+
+    Returns:
+        The number of cells that could not be read, by column; of exact repeats that were dropped, and that were kept.
+    """
     names = ", ".join([*map(quote_identifier, list_columns(settings, table)), UNREAD])
     good, repeated = f"SELECT * FROM ({staged}) WHERE why IS NULL", 0
 
@@ -103,10 +108,13 @@ def _build_table(
 
     kept, spec = build(good), settings.tables[table]
     has_no_key = table in EVENTS and not row_versions.list_key(settings, table)
-    if has_no_key and spec.repeats == "drop" and row_versions.has_equal_rows(backend.con, table):
-        before = _count_by_day(backend, table)
-        repeated = kept - build(row_versions.drop_repeats(good, table, mapping.own))
-        _keep_repeats(backend, table, before)
+    found = 0
+    if has_no_key and spec.repeats != "keep" and row_versions.has_equal_rows(backend.con, table):
+        found, are_deliveries = row_versions.judge_repeats(backend.con, good, mapping.own)
+        if found and (are_deliveries or spec.repeats == "drop"):
+            before = _count_by_day(backend, table)
+            repeated = kept - build(row_versions.drop_repeats(good, table, mapping.own))
+            _keep_repeats(backend, table, before)
     own = "AND first_known_at IS NULL" if table in EVENTS else ""
     cells = backend.con.execute(
         f"SELECT {UNREAD}, count(*) FROM main.{table} WHERE {UNREAD} IS NOT NULL {own} GROUP BY 1"
@@ -115,7 +123,7 @@ def _build_table(
     unread = Counter[str]()
     for joined, count in cells:
         unread.update(dict.fromkeys(joined.split(BETWEEN)[1:], count))
-    return dict(sorted(unread.items())), repeated
+    return dict(sorted(unread.items())), repeated, found - repeated
 
 
 def _count_by_day(backend: ibis.BaseBackend, table: str) -> pa.Table:

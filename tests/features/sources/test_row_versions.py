@@ -11,7 +11,7 @@ ACCOUNTS = "account_id,created_at,owner_email,updated"
 
 
 def test_an_event_that_came_again_to_the_last_character_counts_once(company):
-    company.table("purchases", BOUGHT, *["A,2024-01-05,10,1"] * 3, "A,2024-01-05,10,2", "B,2024-01-05,10,1")
+    company.table("purchases", BOUGHT, *["A,2024-01-05,10,1"] * 3, "A,2024-01-05,10,2", "B,2024-01-05,10,3")
     company.table("usage", "account_id,used_at", "A,2024-01-05", "A,2024-01-06", "A,2024-01-05")
     company.toml["tables"]["purchases"]["columns"].pop("order")
     checked = company.checked("purchases")
@@ -32,6 +32,25 @@ def test_when_and_how_a_loader_delivered_an_event_makes_it_no_other(company):
     rows = ("A,2024-01-05,2024-02-01,1", "A,2024-01-05,2024-02-02,2", "A,2024-01-06,2024-02-02,2")
     company.table("usage", header, *rows, columns=columns)
     assert (company.checked("usage").kept, company.checked("usage").repeated) == (2, 1)
+
+
+@pytest.mark.parametrize(("repeats", "kept", "alike"), [("auto", 6, 2), ("drop", 4, 0), ("keep", 6, 0)])
+def test_equal_lines_that_no_column_tells_apart_are_kept_and_reported_until_the_company_settles_it(
+    company, repeats, kept, alike
+):
+    # Two products of one price in an invoice, in an export without the product.
+    rows = ["A,2024-01-05,10,1"] * 2 + ["A,2024-01-05,20,1", "B,2024-01-06,10,2"] + ["B,2024-01-06,20,2"] * 2
+    company.table("purchases", BOUGHT, *rows, repeats=repeats)
+    company.toml["tables"]["purchases"]["columns"].pop("order")
+    checked = company.checked("purchases")
+    assert (checked.kept, checked.alike, checked.repeated) == (kept, alike, 6 - kept)
+
+
+def test_a_whole_copy_is_dropped_whatever_tells_its_rows_apart(company):
+    rows = ["A,2024-01-05,10,1", "A,2024-01-05,20,1", "B,2024-01-06,10,2", "B,2024-01-06,20,2"]
+    company.table("purchases", BOUGHT, *rows * 3)
+    company.toml["tables"]["purchases"]["columns"].pop("order")
+    assert (company.checked("purchases").kept, company.checked("purchases").repeated) == (4, 8)
 
 
 def test_a_company_may_keep_its_repeats(company):
