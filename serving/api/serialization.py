@@ -94,12 +94,11 @@ class ResponseBuilder:
                     "model": version,
                     "base_rate": bundle.base_rates[bundle.horizons[h]],
                     "in_cohort": row[f"in_cohort_{target}"],
+                    "level_unsure": bundle.is_level_unsure(int(rows.as_of[place]), bundle.horizons[h]),
                     "value": row[f"{name}_value"],
                     "trend": previous.get_trend(name, target, row[name]),
                     "drivers": None if drivers is None else drivers[name][k],
                 }
-                if bundle.is_level_unsure(rows.as_of[place], bundle.horizons[h]):
-                    scores[name]["level_unsure"] = True
             advice = _advice_fields(row) | {"tier": previous.tier}
             items.append(_instant_fields(rows, place, now) | {"scores": scores} | advice | sources)
         return items

@@ -149,6 +149,7 @@ def _example_score(target: str, score: float) -> TargetScore:
         model=f"{target}-3",
         base_rate=0.1,
         in_cohort=True,
+        level_unsure=False,
         value=round(12_000 * score, 2),
         trend=ScoreTrend(as_of=_BEFORE, score=score - 0.1, change=0.1, model=f"{target}-3"),
         drivers=(driver,),

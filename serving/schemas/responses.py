@@ -44,7 +44,7 @@ class TargetScore(_ResponseModel):
     model: str
     base_rate: FiniteFloat | None = None
     in_cohort: bool | None = None
-    # Where the base rate moves, and training has not seen this season: the mean of the scores may be off. Else absent.
+    # Where the base rate moves, and training has not seen this season: the mean of the scores may be off.
     level_unsure: bool | None = None
     # The company's currency: revenue at risk for churn, the expected gain for upsell.
     value: FiniteFloat | None = None

@@ -63,7 +63,7 @@ def test_scores_of_a_level_that_moves_are_the_same_everywhere_and_say_where_it_i
         ScoreResponse.model_validate_json(answer, strict=True)
         found = [item["scores"]["churn_90d"] for item in json.loads(answer)["results"]]
         assert [score["score"] for score in found] == table["churn_90d"].head(5).tolist()
-        assert {score.get("level_unsure", False) for score in found} == {is_unsure}
+        assert {score["level_unsure"] for score in found} == {is_unsure}
 
 
 @pytest.mark.parametrize("target", ["churn", "upsell"])
