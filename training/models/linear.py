@@ -43,11 +43,10 @@ class LinearModel:
         centres, scales, weights = self._arrays
         terms = _compute_distances(matrix, centres, scales) * weights
         if self.texts:
-            columns, table = self._text_table
-            others = table.shape[1] - 1
-            codes = matrix[:, columns]
-            places = np.where(codes < others, codes, others).astype(int)
-            terms[:, columns] = table[np.arange(len(columns)), places]
+            columns, rows, table = self._text_table
+            # fmin takes the last for null; a code of -1 is the last too.
+            codes = np.fmin(matrix[:, columns], table.shape[1] - 1).astype(int)
+            terms[:, columns] = table[rows, codes]
         return terms
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
@@ -68,11 +67,11 @@ class LinearModel:
         return np.array(self.centres), np.array(self.scales), np.array(self.weights)
 
     @cached_property
-    def _text_table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the text columns, (t,), and the terms by code, (t, codes + 1), the last column of all other codes."""
+    def _text_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the text columns and their rows, (t,), and the terms by code, (t, codes + 1), the last of others."""
         longest = max(len(terms) for _, terms in self.texts)
         padded = [[*terms, *[terms[-1]] * (longest - len(terms))] for _, terms in self.texts]
-        return np.array([column for column, _ in self.texts]), np.array(padded)
+        return np.array([column for column, _ in self.texts]), np.arange(len(padded)), np.array(padded)
 
 
 def fit_linear(
