@@ -11,6 +11,8 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 SPARK = ("tests/features/engine/test_sql_engines.py", "tests/serving/batch/test_spark.py")
 # By CPU time, after those on Spark; the others follow in the order of folders.
 LONGEST = (
+    "tests/monitoring/demo/test_run.py",
+    "tests/monitoring/night/test_night.py",
     "tests/serving/schemas/test_openapi.py",
     "tests/features/sources/test_identity.py",
     "tests/training/test_notebook.py",
@@ -28,6 +30,7 @@ LONGEST = (
     "tests/serving/api/test_fuzz.py",
     "tests/training/fitting/test_fit.py",
     "tests/monitoring/drift/test_tidewater.py",
+    "tests/monitoring/gate/test_harms.py",
 )
 _PLACES = {file: place for place, file in enumerate((*SPARK, *LONGEST))}
 
