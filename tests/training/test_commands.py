@@ -177,7 +177,8 @@ def test_too_short_a_history_is_one_clear_line_and_logs_no_run(company, tmp_path
     line = refused(run("fit", "--config", short.file, "--json", tmp_path / "out.json"))
     assert "the history is too short for labels that look 300 days ahead" in line
     assert not (tmp_path / "out.json").exists()
-    assert not (tmp_path / "mlruns").exists()
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlruns" / "mlflow.db")) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
 def test_a_locked_database_is_one_clear_line(own):

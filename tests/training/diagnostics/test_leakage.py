@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from datetime import timedelta
 
 import numpy as np
@@ -206,7 +208,14 @@ def test_fit_stops_with_the_suspects_name_and_registers_nothing(answered):
     assert line.startswith("error: a leak is suspected, so nothing was registered: churn_30d: suspect standing: ")
     assert "training.trusted" in line
     assert json.loads(file.read_text())["targets"]["churn_30d"]["verdict"] == LEAK
-    assert not (answered.folder / "mlruns").exists()
+    # MLflow's database is made before the training; no run and no model stand in it.
+    with contextlib.closing(sqlite3.connect(answered.folder / "mlruns" / "mlflow.db")) as database:
+        assert database.execute(
+            "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM model_versions)"
+        ).fetchone() == (
+            0,
+            0,
+        )
 
 
 def test_a_model_with_a_suspected_leak_is_never_promoted(answered, tmp_path):
