@@ -153,7 +153,8 @@ class Trainer:
         cells = self._fit_cells(early, reach)
         booster = self.train_booster(early, cells=cells)
         chosen, latest = self._hyperparameters, self._predict_fold(booster, early, late, cells)
-        if len(early) < _FEW_ROWS:
+        # Whoever tunes has looked at larger boosters already.
+        if len(early) < _FEW_ROWS and not chosen.tuned:
             richer = enrich_hyperparameters(chosen, booster.feature_importance("gain"))
             trees = self.train_booster(early, cells=cells, hyperparameters=richer)
             rich = replace(latest, trees=latest.trees + self.predict_raw(trees, late) - self.predict_raw(booster, late))
