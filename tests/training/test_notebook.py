@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 def executed(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("GARRISON_HOME", str(ROOT))
-    monkeypatch.setenv("GARRISON_ACCOUNTS", "500")
+    monkeypatch.setenv("GARRISON_ACCOUNTS", "250")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
