@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from features.core.sql_text import SqlText
-from features.core.timestamps import from_micros, to_micros
+from features.core.timestamps import DAY, from_micros, to_micros
 from features.definitions.visibility_rule import SQL, Opening, is_outcome_visible, is_visible
 from features.sources.history import History
 
@@ -92,7 +92,7 @@ def _last_purchase(history: History, wanted: pd.DataFrame, as_of: datetime) -> I
         yield str(account), f"Last invoice or order: {_day(from_micros(int(last)))}"
 
 
-_MONTH = 30 * 86_400_000_000
+_MONTH = 30 * DAY
 _WANTED = "account_id IN (SELECT account_id FROM wanted)"
 _URGENCY = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
 

@@ -78,15 +78,13 @@ def run(settings: Settings, *, as_of: datetime | None = None, with_pages: bool =
     catalog = history.catalog
     verdicts, pages = {}, {}
     for target, model in champions.items():
-        reference, current = select_model_columns(model, snapshot)
-        samples: dict[str, Any] = {"seed": settings.training.seed, "scores": _score(model, reference, current)}
-        verdicts[target] = _compare(model, reference, current, as_of=snapshot.as_of, catalog=catalog, samples=samples)
+        verdicts[target], samples = _compare(settings, model, snapshot, catalog)
         if not with_pages:
             continue
         file = name_drift_page(drift_folder(settings), snapshot.as_of, target)
         heading = f"{settings.company.name}: {target} model {model.version}, accounts as of {snapshot.as_of:%Y-%m-%d}"
         about: dict[str, Any] = {"file": file, "heading": heading, "catalog": catalog}
-        pages[target] = write_drift_page(verdicts[target], reference, current, **samples, **about)
+        pages[target] = write_drift_page(verdicts[target], **samples, **about)
     return DriftReport(snapshot.as_of, verdicts, pages)
 
 
@@ -104,32 +102,28 @@ def judge_columns(
         catalog: The company's features.
     """
     for target, model in models.items():
-        reference, current = select_model_columns(model, snapshot)
-        samples = {"seed": settings.training.seed, "scores": _score(model, reference, current)}
-        verdict = _compare(model, reference, current, as_of=snapshot.as_of, catalog=catalog, samples=samples)
+        verdict, _ = _compare(settings, model, snapshot, catalog)
         if verdict.state == "watch":
             figures = {"columns": len(verdict.moved_features), "weight": verdict.moved_weight}
             yield Reason("column", target, "watch", verdict.sentence.rstrip("."), figures)
 
 
-def _compare(  # noqa: PLR0913  # all but the first three named
-    model: Model,
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
-    *,
-    as_of: datetime,
-    catalog: Catalog,
-    samples: Mapping[str, Any],
-) -> DriftVerdict:
-    return judge_drift(
-        # Models registered earlier lack the dates of their training rows.
-        reference.assign(as_of=model.reference["as_of"]) if "as_of" in model.reference else reference,
-        current,
-        **samples,
+def _compare(
+    settings: Settings, model: Model, snapshot: StoredSnapshot, catalog: Catalog
+) -> tuple[DriftVerdict, dict[str, Any]]:
+    """Return the verdict on one champion's columns and scores, and the samples that it compared."""
+    reference, current = select_model_columns(model, snapshot)
+    samples: dict[str, Any] = {"reference": reference, "current": current}
+    samples |= {"seed": settings.training.seed, "scores": _score(model, reference, current)}
+    # Models registered earlier lack the dates of their training rows.
+    dated = reference.assign(as_of=model.reference["as_of"]) if "as_of" in model.reference else reference
+    verdict = judge_drift(
+        **samples | {"reference": dated},
         weights=compute_feature_weights(model),
-        as_of=as_of,
+        as_of=snapshot.as_of,
         growing=find_growing_columns(model.reference, model.features, catalog),
     )
+    return verdict, samples
 
 
 def drift_folder(settings: Settings) -> Path:

@@ -42,9 +42,9 @@ def check_gate(  # noqa: PLR0913  # all but the first three named
         GarrisonError: There are no scores of that instant, or they can't be read.
     """
     run = ScoredRun.read(settings, state, scored)
-    verdict = judge_run(settings, history, state=state, models=models, run=run, until=until)
+    snapshot = load_snapshot(settings, history, run, models)
+    verdict = judge_run(settings, history, state=state, models=models, run=run, snapshot=snapshot, until=until)
     if verdict.state != "hold":
-        snapshot = load_snapshot(settings, history, run, models)
         moved = drift_report.judge_columns(settings, models, snapshot, history.catalog)
         verdict = replace(verdict, reasons=(*verdict.reasons, *moved))
     return (verdict_store.look_up_decision if dry_run else verdict_store.write_verdict)(state, verdict)

@@ -9,7 +9,7 @@ from typing import Literal
 from monitoring.alerts.routing import UNDELIVERABLE, WITHHELD
 from monitoring.notifications.outbox import FAILED
 from monitoring.performance.past_scores import PastScore
-from monitoring.performance.rescored_accounts import RescoredAccount
+from monitoring.performance.rescored_accounts import HypotheticalScore
 
 Cause = Literal["source", "late data", "no signal", "threshold", "capacity", "owner", "not run", "not known"]
 CAUSES: dict[Cause, str] = {
@@ -34,7 +34,11 @@ def blame_message(status: str | None, reason: str | None) -> tuple[Cause, str]:
 
 
 def blame_scores(
-    scores: Sequence[PastScore], again: RescoredAccount | None, *, holds: Mapping[datetime, str], sources: Sequence[str]
+    scores: Sequence[PastScore],
+    again: HypotheticalScore | None,
+    *,
+    holds: Mapping[datetime, str],
+    sources: Sequence[str],
 ) -> tuple[Cause, str]:
     """Return why no episode opened, and the figures that show it: the first cause that is shown counts.
 
@@ -53,7 +57,7 @@ def blame_scores(
 
 
 def _blame_data(
-    last: PastScore, again: RescoredAccount, *, holds: Mapping[datetime, str], sources: Sequence[str]
+    last: PastScore, again: HypotheticalScore, *, holds: Mapping[datetime, str], sources: Sequence[str]
 ) -> tuple[Cause, str] | None:
     """Return whether other data would have opened an episode; None if they would not."""
     before = f"{last.score:.1%} on {last.as_of:%Y-%m-%d}"

@@ -27,7 +27,7 @@ from monitoring.notifications.outbox import SENT, UNCERTAIN
 from monitoring.performance.causes import CAUSES, Cause, blame_message, blame_scores
 from monitoring.performance.departures import Month, find_departures, find_last_known_month
 from monitoring.performance.past_scores import PastScore, read_past_scores
-from monitoring.performance.rescored_accounts import RescoredAccount, rescore_accounts
+from monitoring.performance.rescored_accounts import HypotheticalScore, rescore_accounts
 from monitoring.performance.scored_rows import ScoreReader, read_episodes
 from serving.gate import verdict_store
 from training.models.dataset import find_data_until
@@ -173,12 +173,12 @@ def _read_messages(
 
 def _rescore(
     settings: Settings, history: History, reader: ScoreReader, scores: Mapping[str, Sequence[PastScore]]
-) -> dict[str, RescoredAccount]:
+) -> dict[str, HypotheticalScore]:
     """Score each account again as of its last score, by the model that gave it."""
     groups: dict[tuple[datetime, str, str], list[str]] = {}
     for account, rows in scores.items():
         groups.setdefault((rows[-1].as_of, rows[-1].model, rows[-1].catalog), []).append(account)
-    again: dict[str, RescoredAccount] = {}
+    again: dict[str, HypotheticalScore] = {}
     for (as_of, version, catalog), accounts in groups.items():
         model = reader.load_model(version)
         # Other definitions of the features would give another score of the same data.
@@ -191,7 +191,7 @@ def _explain(  # noqa: PLR0913  # all that is known of one account
     account: str,
     name: str | None,
     scores: Sequence[PastScore],
-    again: RescoredAccount | None,
+    again: HypotheticalScore | None,
     *,
     message: tuple[str | None, str | None] | None,
     holds: Mapping[datetime, str],

@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class RescoredAccount:
+class HypotheticalScore:
     """What an account's score would have been.
 
     Args:
@@ -38,7 +38,7 @@ class RescoredAccount:
 
 def rescore_accounts(
     settings: Settings, history: History, model: Model | None, accounts: Sequence[str], *, as_of: datetime
-) -> dict[str, RescoredAccount]:
+) -> dict[str, HypotheticalScore]:
     """Score some accounts again as of a past instant.
 
     Args:
@@ -59,7 +59,7 @@ def rescore_accounts(
     punctual = tables | {table: [_know_at_once(table, row) for row in rows] for table, rows in events.items()}
     scores = [_score(settings, history, model, rows, as_of) for rows in (tables, punctual)]
     return {
-        account: RescoredAccount(
+        account: HypotheticalScore(
             complete=scores[0].get(account),
             punctual=scores[1].get(account),
             late={table: n for table, rows in events.items() if (n := _count_late(table, rows, account, at))},

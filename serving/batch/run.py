@@ -27,7 +27,7 @@ from features.state.database import Store
 from serving.delivery import deliver, destinations
 from serving.delivery.report import DeliveryReport
 from serving.gate import verdict_store
-from serving.gate.judge import judge_run
+from serving.gate.judge import judge_run, load_snapshot
 from serving.gate.scored_run import ScoredRun
 from serving.gate.verdict_store import JudgedRun
 from serving.scoring import score_table, snapshot_store, tiers
@@ -158,7 +158,8 @@ def _judge(  # noqa: PLR0913  # all but the first three named
 ) -> JudgedRun:
     """Judge the run, and store the verdict."""
     run = ScoredRun.from_table(scores)
-    verdict = judge_run(settings, history, state=state, models=scorer.models, run=run, until=until)
+    snapshot = load_snapshot(settings, history, run, scorer.models)
+    verdict = judge_run(settings, history, state=state, models=scorer.models, run=run, snapshot=snapshot, until=until)
     return verdict_store.write_verdict(state, verdict)
 
 

@@ -34,6 +34,7 @@ def judge_run(  # noqa: PLR0913  # all but the first two named
     state: Store,
     models: Mapping[str, Model],
     run: ScoredRun,
+    snapshot: StoredSnapshot,
     until: datetime,
 ) -> RunVerdict:
     """Judge a scored run; nothing is written.
@@ -44,16 +45,17 @@ def judge_run(  # noqa: PLR0913  # all but the first two named
         state: Its state database, which holds earlier verdicts.
         models: The champions, by target.
         run: The run.
+        snapshot: That it scored, from `load_snapshot`.
         until: The instant at which the data should be up to date.
 
     Raises:
-        GarrisonError: The run's snapshot or the last accepted run can't be read.
+        GarrisonError: The last accepted run can't be read.
     """
     accepted = find_last_accepted(settings, state, run.as_of)
     shifts = tuple(measure_score_shifts(run, accepted, models))
     reasons = [
         *_judge_sources(settings, history, until),
-        *_judge_columns(settings, history, run, models),
+        *_judge_columns(snapshot, models),
         *judge_account_counts(run, accepted),
         *select_reasons(shifts),
     ]
@@ -90,11 +92,8 @@ def _judge_sources(settings: Settings, history: History, until: datetime) -> Ite
         yield Reason("source", fault.source, fault.severity, fault.text, fault.figures)
 
 
-def _judge_columns(
-    settings: Settings, history: History, run: ScoredRun, models: Mapping[str, Model]
-) -> Iterator[Reason]:
+def _judge_columns(snapshot: StoredSnapshot, models: Mapping[str, Model]) -> Iterator[Reason]:
     """Yield the faults of the columns that the champions read; columns with the same fault share one reason."""
-    snapshot = load_snapshot(settings, history, run, models)
     columns: dict[str, dict[str, None]] = {}
     for model in models.values():
         for finding in check_schema(*select_model_columns(model, snapshot)).findings:

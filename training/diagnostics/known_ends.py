@@ -6,6 +6,7 @@ end has ends that lie ahead, or terms that are renewed.
 
 from __future__ import annotations
 
+from features.core.timestamps import DAY
 from features.sources.history import History
 
 # Ended terms that must be seen; the share of purchases without an end from which ends look filled in late; and the
@@ -22,7 +23,7 @@ def find_known_ends(history: History) -> dict[str, str]:
     """
     if "purchases" not in history.sources:
         return {}
-    at, near = history.last_event, _NEAR_DAYS * 86_400_000_000
+    at, near = history.last_event, _NEAR_DAYS * DAY
     sql = f"""
         WITH terms AS (
             SELECT account_id, term_ends_at AS ends, coalesce(term_starts_at, purchased_at) AS starts
