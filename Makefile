@@ -95,7 +95,7 @@ bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, besi
 
 .PHONY: lock
 lock: setup  ## renew the lock file from pyproject.toml
-	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --group dev --universal --generate-hashes --no-annotate --no-header \
+	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --extra load --group dev --universal --generate-hashes --no-annotate --no-header \
 	  --python-version 3.11 --quiet --output-file requirements.lock
 	.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --generate-hashes \
 	  --no-annotate --no-header --python-version 3.11 --quiet --output-file requirements-spark.lock
