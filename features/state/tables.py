@@ -130,32 +130,93 @@ ALERT_RUNS = sa.Table(
     sa.Column("run_at", sa.BigInteger, nullable=False),
 )
 
+# One row for each spell on one account; `episode_events` holds every change of it.
 EPISODES = sa.Table(
     "episodes",
     METADATA,
     sa.Column("id", sa.String, primary_key=True),
     sa.Column("account_id", sa.String, nullable=False),
-    sa.Column("target", sa.String, nullable=False),
-    sa.Column("horizon", sa.Integer, nullable=False),
+    # churn, silent_decline, service_failure, renewal_near, upsell, promise_due, visit_due
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("horizon", sa.Integer),
+    sa.Column("state", sa.String, nullable=False),  # open, notified, acknowledged, snoozed, closed
     sa.Column("opened_as_of", sa.BigInteger, nullable=False),
-    sa.Column("opened_score", sa.Double, nullable=False),
-    sa.Column("peak_score", sa.Double, nullable=False),
-    sa.Column("last_as_of", sa.BigInteger, nullable=False),
+    sa.Column("opened_score", sa.Double),
+    sa.Column("peak_score", sa.Double),
+    sa.Column("last_as_of", sa.BigInteger, nullable=False),  # of the last run that saw the account
     sa.Column("last_score", sa.Double),
+    sa.Column("spoken_score", sa.Double),  # that the owner was last told
     sa.Column("value", sa.Double),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("closed_as_of", sa.BigInteger),
-    sa.Column("outcome", sa.String),  # recovered, left
-    sa.UniqueConstraint("account_id", "target", "opened_as_of", name="episodes_opened"),
+    sa.Column("expected", sa.Double),  # loss avoided by acting, or gain, less the contact's cost
+    sa.Column("cause", sa.String),
+    sa.Column("play", sa.String),
+    sa.Column("model", sa.String),
+    sa.Column("owner", sa.String),
+    sa.Column("acknowledged_at", sa.BigInteger),
+    sa.Column("acknowledged_by", sa.String),
+    sa.Column("snoozed_until", sa.BigInteger),
+    sa.Column("closed_as_of", sa.BigInteger),  # of the run that closed it, or the instant of the act
+    sa.Column("closed_at", sa.BigInteger),
+    sa.Column("outcome", sa.String),  # saved, left, recovered, false_alarm, expired, merged
+    sa.Column("outcome_reason", sa.String),
+    sa.Column("exited_as_of", sa.BigInteger),  # of the run that saw its condition end: before, none opens anew
+    sa.Column("version", sa.Integer, nullable=False),  # the seq of its last event
+    sa.UniqueConstraint("account_id", "kind", "opened_as_of", name="episodes_opened"),
 )
-# The database itself refuses an account's second open episode.
+# The database itself refuses an account's second open episode of a kind.
 sa.Index(
     "episodes_open",
     EPISODES.c.account_id,
-    EPISODES.c.target,
+    EPISODES.c.kind,
     unique=True,
     sqlite_where=EPISODES.c.closed_as_of.is_(None),
     postgresql_where=EPISODES.c.closed_as_of.is_(None),
+)
+
+# Every change of an episode; rows are only added.
+EPISODE_EVENTS = sa.Table(
+    "episode_events",
+    METADATA,
+    sa.Column("episode_id", sa.String, sa.ForeignKey("episodes.id"), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("as_of", sa.BigInteger),  # of the run that made it; null for a person's act
+    sa.Column("event", sa.String, nullable=False),
+    sa.Column("by", sa.String, nullable=False),  # run, deliver, or the person
+    sa.Column("details", sa.JSON, nullable=False),
+)
+
+# What each run did with each candidate, and why: so that a run can be replayed exactly.
+ALERT_CHOICES = sa.Table(
+    "alert_choices",
+    METADATA,
+    sa.Column("as_of", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String, primary_key=True),
+    sa.Column("rank", sa.Integer, nullable=False),  # among all candidates of the run, 1 the most expected
+    sa.Column("score", sa.Double),
+    sa.Column("value", sa.Double),
+    sa.Column("expected", sa.Double, nullable=False),
+    sa.Column("threshold", sa.Double),  # least expected that its owner's capacity took; null without a limit
+    sa.Column("capacity", sa.Double),  # minutes that its owner had left before this run; null without a limit
+    sa.Column("owner", sa.String),
+    sa.Column("play", sa.String),
+    sa.Column("chosen", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+)
+
+# Accounts that no alert is raised on for a while; one that is lifted ends at that instant.
+MUTES = sa.Table(
+    "mutes",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String, nullable=False),
+    sa.Column("kind", sa.String),  # null for all
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Index("mutes_account", "account_id"),
 )
 
 OUTBOX = sa.Table(
@@ -223,4 +284,43 @@ NIGHT_STEPS = sa.Table(
     sa.Column("ended_at", sa.BigInteger),
     sa.Column("summary", sa.String),
     sa.Column("figures", sa.JSON),
+)
+
+# What tiers are cut by in a quarter: frozen by its first run.
+TIER_CUTS = sa.Table(
+    "tier_cuts",
+    METADATA,
+    sa.Column("quarter", sa.String, primary_key=True),  # such as 2026-Q1
+    sa.Column("as_of", sa.BigInteger, nullable=False),
+    sa.Column("cuts", sa.JSON, nullable=False),
+    sa.Column("frozen_at", sa.BigInteger, nullable=False),
+)
+
+# Tiers that people set; rows are only added, and marked when they are withdrawn.
+TIER_OVERRIDES = sa.Table(
+    "tier_overrides",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String, nullable=False),
+    sa.Column("tier", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("until", sa.BigInteger),
+    sa.Column("set_at", sa.BigInteger, nullable=False),
+    sa.Column("withdrawn_at", sa.BigInteger),
+)
+
+# Who is away, or gone for good where there is no end, and who stands in.
+ABSENCES = sa.Table(
+    "absences",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("address", sa.String, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger),
+    sa.Column("deputy", sa.String),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("noted_at", sa.BigInteger, nullable=False),
+    sa.Column("withdrawn_at", sa.BigInteger),
+    sa.Index("absences_address", "address"),
 )

@@ -209,17 +209,18 @@ def _write(store: Store, outcome: AlertRun, risks: list[AccountRisk]) -> AlertRu
         ran = {"as_of": at, "enter": limits.enter, "leave": limits.leave, "run_at": now}
         connection.execute(sa.insert(ALERT_RUNS), shared | ran)
         if outcome.opened:
-            connection.execute(sa.insert(EPISODES), [shared | _build_episode_row(o, at) for o in outcome.opened])
+            connection.execute(sa.insert(EPISODES), [_build_episode_row(o, outcome, at) for o in outcome.opened])
             pairs = enumerate(zip(outcome.opened, risks, strict=True))
             connection.execute(sa.insert(OUTBOX), [_build_outbox_row(o, risk, n, now) for n, (o, risk) in pairs])
         _update_episodes(connection, outcome, at)
     return outcome
 
 
-def _build_episode_row(opened: OpenedEpisode, at: int) -> dict[str, Any]:
+def _build_episode_row(opened: OpenedEpisode, outcome: AlertRun, at: int) -> dict[str, Any]:
     score = opened.score
     scores = dict.fromkeys(("opened_score", "peak_score", "last_score"), score.score)
-    named = {"id": opened.episode, "account_id": score.account_id, "value": score.value}
+    named = {"id": opened.episode, "account_id": score.account_id, "value": score.value, "kind": TARGET}
+    named |= {"horizon": outcome.horizon, "model": outcome.thresholds.model, "state": "open", "version": 1}
     return {**named, **scores, "opened_as_of": at, "last_as_of": at}
 
 
@@ -252,7 +253,14 @@ def _update_episodes(connection: sa.Connection, outcome: AlertRun, at: int) -> N
         for c in outcome.continued
     ]
     ended = [
-        {"this": c.episode.id, "last_as_of": at, "last_score": c.score, "closed_as_of": at, "outcome": c.outcome}
+        {
+            "this": c.episode.id,
+            "last_as_of": at,
+            "last_score": c.score,
+            "closed_as_of": at,
+            "outcome": c.outcome,
+            "state": "closed",
+        }
         for c in outcome.closed
     ]
     for rows in (going, ended):

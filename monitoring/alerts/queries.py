@@ -174,7 +174,7 @@ def read_alert_state(connection: sa.Connection, at: int, horizon: int, *, thresh
             found=f"scores of {', '.join(models)}",
             hint=f"Run `python -m serving score --as-of {format_instant(at)}` again",
         )
-    is_open = (EPISODES.c.target == TARGET) & EPISODES.c.closed_as_of.is_(None)
+    is_open = (EPISODES.c.kind == TARGET) & EPISODES.c.closed_as_of.is_(None)
     in_episode = SCORES.c.account_id.in_(sa.select(EPISODES.c.account_id).where(is_open))
     moving = sa.select(*(SCORES.c[f.name] for f in fields(AccountScore))).where(
         *at_instant, (SCORES.c.score >= thresholds.enter) | in_episode

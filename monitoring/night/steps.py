@@ -247,7 +247,7 @@ def _read_acted_on(night: NightContext) -> JudgedRun | None:
 def _count_episodes(night: NightContext) -> dict[str, int]:
     """Count the episodes that this night's scores opened, continued and closed."""
     at, table = to_micros(night.as_of), EPISODES.c
-    query = sa.select(table.opened_as_of, table.closed_as_of).where(table.target == TARGET, table.last_as_of == at)
+    query = sa.select(table.opened_as_of, table.closed_as_of).where(table.kind == TARGET, table.last_as_of == at)
     with night.store.reading() as connection:
         rows = connection.execute(query).all()
     opened, closed = sum(row.opened_as_of == at for row in rows), sum(row.closed_as_of == at for row in rows)

@@ -165,7 +165,7 @@ def read_episodes(state: Store, target: str) -> pd.DataFrame:
     columns = (EPISODES.c.account_id, EPISODES.c.opened_as_of, EPISODES.c.closed_as_of, OUTBOX.c.state, OUTBOX.c.reason)
     joined = sa.select(*columns).outerjoin_from(EPISODES, OUTBOX, OUTBOX.c.episode_id == EPISODES.c.id)
     with state.reading() as connection:
-        rows = connection.execute(joined.where(EPISODES.c.target == target)).all()
+        rows = connection.execute(joined.where(EPISODES.c.kind == target)).all()
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
     return frame.astype({"opened_as_of": "float64", "closed_as_of": "float64"})
 

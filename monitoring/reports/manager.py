@@ -224,7 +224,7 @@ def _find_name(known: Mapping[str, routing.Contact], account_id: str) -> str | N
 def _count_episodes(state: Store, since: int, until: int) -> EpisodeCounts:
     """Count the episodes opened and closed after `since` (µs) until `until`."""
     table = EPISODES.c
-    query = sa.select(table.opened_as_of, table.closed_as_of, table.outcome).where(table.target == TARGET)
+    query = sa.select(table.opened_as_of, table.closed_as_of, table.outcome).where(table.kind == TARGET)
     with state.reading() as connection:
         episodes = connection.execute(query.where(table.opened_as_of <= until)).all()
     closed = [outcome for _, end, outcome in episodes if end is not None and since < end <= until]

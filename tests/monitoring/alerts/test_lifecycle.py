@@ -205,9 +205,11 @@ def test_a_message_without_owner_goes_to_the_fallback_owner_or_is_kept_as_undeli
 def test_a_run_that_fails_while_it_writes_leaves_nothing(any_company):
     any_company.score(FIRST, {"A": 0.7})
     twin = any_company.alert(FIRST, dry_run=True).opened[0].episode
-    filled = dict.fromkeys(("account_id", "target", "model"), "x") | dict.fromkeys(("opened_score", "peak_score"), 1.0)
+    filled = dict.fromkeys(("account_id", "kind", "model", "state"), "x") | dict.fromkeys(
+        ("opened_score", "peak_score"), 1.0
+    )
     with any_company.state.writing() as connection:  # the episode's name is taken: writing it must fail
-        row = {"id": twin, "horizon": 1, "opened_as_of": 1, "last_as_of": 1, **filled}
+        row = {"id": twin, "horizon": 1, "version": 1, "opened_as_of": 1, "last_as_of": 1, **filled}
         connection.execute(sa.insert(EPISODES), row)
     with pytest.raises(GarrisonError):
         any_company.alert(FIRST)
