@@ -50,7 +50,7 @@ def fit(
     from training.fitting import fit as training
     from training.fitting.dask import connect_cluster
     from training.fitting.tuning import Tuner
-    from training.registry import mlflow_registry
+    from training.registry import mlflow_database, mlflow_runs
 
     if dask and tune is not None:
         raise typer.BadParameter("--tune is for one machine: leave out --dask")
@@ -58,7 +58,7 @@ def fit(
     with _show_steps("fit") as show, contextlib.ExitStack() as stack:
         loader = stack.enter_context(connect_cluster(dask)) if dask else None
         # What can't be registered need not be trained.
-        mlflow_registry.prepare(settings)
+        mlflow_database.prepare(settings)
         show("reading the tables")
         history = stack.enter_context(History.open(settings))
         fingerprint = history.compute_fingerprint()
@@ -79,7 +79,7 @@ def fit(
         print("Nothing could be trained, so nothing was registered.")
         return
     with cli.show_spinner("fit: logging to MLflow"):
-        run_id, registered = mlflow_registry.log_run(settings, fitted, fingerprint=fingerprint)
+        run_id, registered = mlflow_runs.log_run(settings, fitted, fingerprint=fingerprint)
     for name, model in registered.items():
         print(f"{name}: registered as {model.version}, verdict {model.verdict}")
     print(f"Run {run_id}. To serve it: python -m training promote {run_id} --config {config}")

@@ -22,7 +22,7 @@ from tests.support.shared import make_once
 from training.evaluation import plots
 from training.fitting import fit
 from training.fitting.fit import FittedTarget
-from training.registry import mlflow_registry
+from training.registry import mlflow_runs
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 MONTHS = 15
@@ -223,13 +223,13 @@ def logged(company, sound, run_folder) -> Logged:
 
 
 def _log_runs(settings: Settings, sound: dict[str, FittedTarget]) -> Logged:
-    first, _ = mlflow_registry.log_run(settings, sound, fingerprint="0123456789abcdef")
+    first, _ = mlflow_runs.log_run(settings, sound, fingerprint="0123456789abcdef")
     upsell = sound["upsell"]
     judged = {h: replace(o, evaluation=replace(o.evaluation, verdict="no_signal")) for h, o in upsell.results.items()}
     again = {**sound, "upsell": replace(upsell, results=judged)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "draw_figures", lambda *_: ())  # the first run's are enough to look at
-        second, _ = mlflow_registry.log_run(settings, again, fingerprint="fedcba9876543210")
+        second, _ = mlflow_runs.log_run(settings, again, fingerprint="fedcba9876543210")
     return Logged(settings, sound, first, second)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.commands import run_command
 from training.evaluation import plots
-from training.registry import mlflow_registry, promotion_log
+from training.registry import mlflow_registry, mlflow_runs, promotion_log
 
 
 def run(*arguments, cwd=None):
@@ -29,7 +29,7 @@ def trained(company, sound, tmp_path_factory):
     assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "draw_figures", lambda *_: ())
-        mlflow_registry.log_run(elsewhere.settings, sound, fingerprint="0")
+        mlflow_runs.log_run(elsewhere.settings, sound, fingerprint="0")
     return elsewhere, done, json.loads(file.read_text())
 
 

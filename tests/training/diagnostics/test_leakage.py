@@ -18,7 +18,7 @@ from tests.training.conftest import START
 from training.diagnostics import known_ends, lifespans
 from training.diagnostics.leak_verdict import LEAK, LeakFindings, raise_on_leak
 from training.diagnostics.leakage import LeakProbe
-from training.registry import mlflow_registry
+from training.registry import mlflow_registry, mlflow_runs
 
 DAY = timedelta(days=1)
 TERM = ["purchased_at", "term_starts_at", "term_ends_at"]
@@ -216,7 +216,7 @@ def test_fit_stops_with_the_suspects_name_and_registers_nothing(answered):
 
 def test_a_model_with_a_suspected_leak_is_never_promoted(answered, tmp_path):
     company = answered.vary(tmp_path)
-    run, registered = mlflow_registry.log_run(company.settings, company.fit(), fingerprint="0")
+    run, registered = mlflow_runs.log_run(company.settings, company.fit(), fingerprint="0")
     assert registered["churn"].verdict == LEAK
     for force in (False, True):
         for asked in (run, "latest"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,14 +20,14 @@ from training.evaluation import plots
 from training.evaluation.compare import FigureDifference, ModelComparison
 from training.models import hyperparameters
 from training.models.model import Model
-from training.registry import mlflow_registry, model_card, promotion_checks, promotion_log
+from training.registry import mlflow_database, mlflow_registry, mlflow_runs, model_card, promotion_checks, promotion_log
 from training.registry.promotion_checks import ChampionComparison
 
 
 @pytest.fixture
 def client(registered):
     """MLflow's own client, on the test's registry."""
-    with mlflow_registry._open_mlflow(registered.settings) as adapter:
+    with mlflow_database.open_mlflow(registered.settings) as adapter:
         return adapter.MlflowClient()
 
 
@@ -95,6 +96,23 @@ def test_a_run_has_its_parameters_and_what_it_learned_from(registered, client):
     assert run.data.params["churn_60d_plan"] == registered.fitted["churn"].results[60].plan.describe()
     assert run.data.tags["data_fingerprint"] == "0123456789abcdef"
     assert run.data.tags["company"] == "Small Quay"
+    inputs = {i.dataset.name: (i.dataset, i.tags[0].value) for i in run.inputs.dataset_inputs}
+    sample, context = inputs["churn: sample of the training snapshots"]
+    assert (sample.digest, context) == ("0123456789abcdef", "training")
+    assert json.loads(inputs["churn_60d: test"][0].profile)["num_rows"] == len(
+        registered.fitted["churn"].results[60].test
+    )
+
+
+def test_a_run_is_named_by_its_verdicts_and_its_note_links_the_cards(registered, client):
+    for run_id, upsell in ((registered.first, "signal"), (registered.second, "no signal")):
+        run = client.get_run(run_id)
+        assert run.info.run_name.startswith(f"churn: signal, upsell: {upsell}, learned until 20")
+        note, e = run.data.tags["mlflow.note.content"], registered.fitted["churn"].results[30].evaluation
+        assert f"| churn, 30 days | signal | {e.auc:.2f} ({e.auc_low:.2f} to {e.auc_high:.2f}) | " in note
+        assert f"| upsell, 30 days | {upsell} |" in note
+        assert f"/runs/{run_id}/artifacts/cards/churn.html)" in note
+        assert e.reasons[0] in note
 
 
 def test_a_run_has_the_figures_of_each_target_and_horizon_beside_the_baselines(registered, client):
@@ -310,7 +328,7 @@ def test_an_unknown_run_is_an_error_that_names_it(registered):
 
 
 def test_the_latest_run_is_the_newest_that_ended_well_and_has_models(registered, client):
-    with mlflow_registry._open_mlflow(registered.settings) as adapter:
+    with mlflow_database.open_mlflow(registered.settings) as adapter:
         with adapter.start_run():
             pass
         with pytest.raises(KeyboardInterrupt), adapter.start_run():
@@ -334,7 +352,7 @@ def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(ot
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", killed)
         with pytest.raises(KeyboardInterrupt):
-            mlflow_registry.log_run(other, sound, fingerprint="0")
+            mlflow_runs.log_run(other, sound, fingerprint="0")
     [version] = client.search_model_versions("name = 'other-quay-churn'")
     assert client.search_model_versions("name = 'other-quay-upsell'") == []
     assert mlflow_registry.promote(other, version.run_id, reason="it is whole")["churn"].version == "churn-1"
@@ -343,15 +361,15 @@ def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(ot
 
 def test_a_run_without_a_signature_is_not_registered(other, fitted, client, monkeypatch):
     monkeypatch.setattr(plots, "draw_figures", lambda *_: ())
-    monkeypatch.setattr(mlflow_registry, "_build_signature", lambda _: None)
+    monkeypatch.setattr(mlflow_runs, "_build_signature", lambda _: None)
     with pytest.raises(RegistryError, match="no signature for churn"):
-        mlflow_registry.log_run(other, fitted, fingerprint="0")
+        mlflow_runs.log_run(other, fitted, fingerprint="0")
     assert client.search_model_versions("name = 'other-quay-churn'") == []
 
 
 def test_models_are_not_written_to_where_the_folder_once_was(registered, client, fitted):
     with pytest.raises(RegistryError, match="was moved after MLflow's database was made in it"):
-        mlflow_registry.log_run(registered.settings, fitted, fingerprint="0")
+        mlflow_runs.log_run(registered.settings, fitted, fingerprint="0")
     assert len(client.search_runs([client.get_experiment_by_name("small-quay").experiment_id])) == 2
 
 
@@ -389,7 +407,7 @@ def test_a_locked_database_rolls_nothing_back(registered, client):
 @pytest.mark.usefixtures("impatient")
 def test_a_database_locked_while_training_is_logged_registers_nothing(registered, client):
     with locked(registered.settings), pytest.raises(RegistryError, match="database is locked"):
-        mlflow_registry.log_run(registered.settings, registered.fitted, fingerprint="0")
+        mlflow_runs.log_run(registered.settings, registered.fitted, fingerprint="0")
     assert aliases(client) == {"challenger": 2}
     assert len(client.search_model_versions("name = 'small-quay-churn'")) == 2
     assert mlflow.active_run() is None
@@ -410,7 +428,7 @@ def test_who_comes_while_another_makes_the_database_waits_and_then_finds_it(regi
     with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.lock", isolation_level=None)) as lock:
         lock.execute("BEGIN EXCLUSIVE")
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(mlflow_registry.prepare, settings)
+            waiting = pool.submit(mlflow_database.prepare, settings)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.3)
             assert not (paths.mlruns / "mlflow.db").exists()
@@ -424,7 +442,7 @@ def test_a_database_half_made_by_a_killed_process_is_made_anew(registered, tmp_p
     paths.mlruns.mkdir()
     with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.new")) as half:
         half.execute("CREATE TABLE _alembic_tmp_tags (key TEXT)")
-    mlflow_registry.prepare(registered.settings.model_copy(update={"paths": paths}))
+    mlflow_database.prepare(registered.settings.model_copy(update={"paths": paths}))
     with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as made:
         tables = {name for (name,) in made.execute("SELECT name FROM sqlite_master")}
     assert "experiments" in tables
