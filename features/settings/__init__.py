@@ -15,6 +15,7 @@ from features.settings.monitoring import Monitoring
 from features.settings.serving import Serving
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
 from features.settings.targets import Churn, ChurnLabel, Cohort, Training, Upsell, UpsellLabel
+from features.settings.tiers import Tiers
 from features.settings.values import Instant, SettingsSection, Zone, parse_instant
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Settings",
     "Source",
     "TableMap",
+    "Tiers",
     "Training",
     "Upsell",
     "UpsellLabel",
@@ -82,6 +84,7 @@ class Settings(SettingsSection):
     serving: Serving = Serving()
     crm: Crm = Crm()
     monitoring: Monitoring = Monitoring()
+    tiers: Tiers = Tiers()
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.
     state_url: str | None = None

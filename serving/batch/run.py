@@ -30,11 +30,12 @@ from serving.gate import verdict_store
 from serving.gate.judge import judge_run, load_snapshot
 from serving.gate.scored_run import ScoredRun
 from serving.gate.verdict_store import JudgedRun
-from serving.scoring import score_table, snapshot_store, tiers
+from serving.scoring import score_table, snapshot_store
 from serving.scoring.advice import CHURN
 from serving.scoring.score_table import Explain, PreviousScores, ScoreTable, build_table
 from serving.scoring.scorer import Scorer, load_champions
 from serving.scoring.snapshot_store import SnapshotWriter, StoredSnapshot
+from serving.tiers import course, sides, tier_store
 
 # Rows that go to a destination at a time.
 CHUNK = 50_000
@@ -122,7 +123,7 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
             if to is not None:
                 destinations.check_capacity(to, history.count_rows())
             as_of = as_of or settings.company.data_until or snapshots.find_latest_as_of(history)
-            scores = _score(settings, history, scorer, as_of, explain=explain, progress=progress)
+            scores = _score(settings, state, history, scorer=scorer, as_of=as_of, explain=explain, progress=progress)
             stored = _store(settings, state, history, scores, progress)
             progress("verdict")
             judged = _judge(settings, state, history, scorer=scorer, scores=scores, until=until)
@@ -164,7 +165,14 @@ def _judge(  # noqa: PLR0913  # all but the first three named
 
 
 def _score(  # noqa: PLR0913  # all but the first three named
-    settings: Settings, history: History, scorer: Scorer, as_of: datetime, *, explain: Explain, progress: Progress
+    settings: Settings,
+    state: Store,
+    history: History,
+    *,
+    scorer: Scorer,
+    as_of: datetime,
+    explain: Explain,
+    progress: Progress,
 ) -> ScoreTable:
     """Score every account, and store its snapshot on the way."""
     run, accounts = uuid.uuid4().hex, history.count_rows()
@@ -178,8 +186,14 @@ def _score(  # noqa: PLR0913  # all but the first three named
             writer.add(part)
             tables.append(table)
             progress("scores", sum(table.num_rows for table in tables), accounts)
-            tier_inputs.append(part.frame[["account_id", *(c for c in tiers.WANTED if c in part.frame)]])
-    classes = tiers.classify(pd.concat(tier_inputs, ignore_index=True)).table["tier"]
+            tier_inputs.append(part.frame[["account_id", *(c for c in sides.WANTED if c in part.frame)]])
+    tiers = tier_store.build_tiers(
+        settings,
+        state,
+        pd.concat(tier_inputs, ignore_index=True),
+        as_of=as_of,
+        before=previous.tiers if previous else None,
+    )
     return ScoreTable(
         as_of=as_of,
         run=run,
@@ -188,7 +202,7 @@ def _score(  # noqa: PLR0913  # all but the first three named
         catalog=scorer.catalog.version,
         sources=history.sources,
         previous=previous,
-        table=pa.concat_tables(tables).append_column("tier", pa.array(classes, pa.string())),
+        table=score_table.append_tiers(pa.concat_tables(tables), tiers.table[[*course.COLUMNS]]),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
 from features.core.timestamps import from_micros, to_micros
+from features.core.user import name_user
 from features.state.database import Store, upsert
 from features.state.tables import RUN_DECISIONS, RUN_VERDICTS
 from serving.gate.verdict import Reason, RunVerdict
@@ -166,7 +166,7 @@ def write_decision(state: Store, verdict: RunVerdict, decision: Choice, *, reaso
     if not reason.strip():
         raise GarrisonError("a decision needs a reason", hint="Say in --reason what you found")
     covers = frozenset((held.kind, held.subject) for held in verdict.reasons if held.state == "hold")
-    made = Decision(verdict.run, datetime.now(UTC), decision, covers, reason.strip(), _find_user())
+    made = Decision(verdict.run, datetime.now(UTC), decision, covers, reason.strip(), name_user())
     row = {
         "run": made.run,
         "decided_at": to_micros(made.decided_at),
@@ -210,10 +210,3 @@ def _read_verdict(row: sa.RowMapping) -> RunVerdict:
         compared_with=row["compared_with"],
         models=row["models"],
     )
-
-
-def _find_user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user may have no name
-        return "unknown"

@@ -50,8 +50,8 @@ class ScoreTable:
         previous: When the scores in the columns `…_before` were made, and by which models; None without any.
         table: account_id; by score (churn_90d) its probability, then with a suffix `_value` (money), `_before` (the
             last score) and `_drivers` (JSON; null where not explained); value, tier, recommendation (null outside the
-            cohort), withheld, why,
-            next_sale_days, next_sale_overdue, leaves_in_days, and `in_cohort_TARGET`.
+            cohort), withheld, why, next_sale_days, next_sale_overdue, leaves_in_days, `in_cohort_TARGET`, and what the
+            tier follows from (`serving.tiers.course.COLUMNS`).
     """
 
     as_of: datetime
@@ -118,12 +118,14 @@ class PreviousScores:
         model_versions: By target.
         accounts: Its account ids.
         scores: By name such as churn_90d, in the order of `accounts`.
+        tiers: By account id: `tier` and `tier_runs_beyond`; None of a run that an earlier release scored.
     """
 
     as_of: datetime
     model_versions: Mapping[str, str]
     accounts: pd.Index
     scores: Mapping[str, Floats]
+    tiers: pd.DataFrame | None = None
 
     @classmethod
     def load(cls, folder: Path, as_of: datetime) -> Self | None:
@@ -133,7 +135,10 @@ class PreviousScores:
             return None
         newest = ScoreTable.read(max(files))
         scores = {name: newest.table[name].to_numpy() for name in newest.score_names}
-        return cls(newest.as_of, newest.model_versions, pd.Index(newest.table["account_id"].to_pylist()), scores)
+        accounts = pd.Index(newest.table["account_id"].to_pylist())
+        course = [name for name in ("tier", "tier_runs_beyond") if name in newest.table.column_names]
+        tiers = newest.table.select(course).to_pandas().set_index(accounts) if len(course) == 2 else None
+        return cls(newest.as_of, newest.model_versions, accounts, scores, tiers)
 
     def look_up(self, account_ids: Sequence[str]) -> dict[str, Floats]:
         """Return the scores of these accounts by name, NaN where there was none."""
@@ -166,6 +171,19 @@ def read_tiers(settings: Settings, as_of: datetime) -> pd.Series | None:
         .to_pandas()
         .set_index("account_id")["tier"]
     )
+
+
+def append_tiers(table: pa.Table, tiers: pd.DataFrame) -> pa.Table:
+    """Append each account's tier, and what it follows from, to the scores of all accounts.
+
+    Args:
+        table: The scores.
+        tiers: `serving.tiers.course.COLUMNS`, in the order of the table's rows.
+    """
+    for name, values in tiers.items():
+        kind = {"tier": pa.string(), "tier_runs_beyond": pa.int64()}.get(str(name), pa.float64())
+        table = table.append_column(str(name), pa.array(values, kind, from_pandas=True))
+    return table
 
 
 def build_table(
