@@ -13,6 +13,7 @@ from features.core.errors import GarrisonError
 from features.settings import cli
 from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
 from features.settings.load import load_settings
+from monitoring.binding import commands as binding
 
 app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
@@ -345,6 +346,8 @@ def demo(
 
     run.run(name, accounts=accounts)
 
+
+binding.register(app)
 
 if __name__ == "__main__":
     cli.run(app)

@@ -8,18 +8,24 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from features.core.contract import CONTACT
+from features.core.contract import CONTACT, FLAG, TABLES, TEXT, Column
 from features.settings.alerts import Alerts, Email
+from features.settings.binding import Binding
 from features.settings.crm import Crm, HubSpot, Salesforce
+from features.settings.episodes import Cadence, Episodes
 from features.settings.monitoring import Monitoring
 from features.settings.serving import Serving
+from features.settings.stakes import Capacity, Stakes
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
-from features.settings.targets import Churn, ChurnLabel, Cohort, Training, Upsell, UpsellLabel
+from features.settings.targets import Churn, ChurnLabel, Cohort, Satisfied, Training, Upsell, UpsellLabel
 from features.settings.tiers import Tiers
 from features.settings.values import Instant, SettingsSection, Zone, parse_instant
 
 __all__ = [
     "Alerts",
+    "Binding",
+    "Cadence",
+    "Capacity",
     "Churn",
     "ChurnLabel",
     "Cohort",
@@ -27,15 +33,18 @@ __all__ = [
     "Crm",
     "Email",
     "Engine",
+    "Episodes",
     "HubSpot",
     "Monitoring",
     "OwnFeatures",
     "Paths",
     "Quality",
     "Salesforce",
+    "Satisfied",
     "Serving",
     "Settings",
     "Source",
+    "Stakes",
     "TableMap",
     "Tiers",
     "Training",
@@ -80,11 +89,16 @@ class Settings(SettingsSection):
     training: Training = Training()
     quality: Quality = Quality()
     alerts: Alerts = Alerts()
+    episodes: Episodes = Episodes()
+    stakes: Stakes = Stakes()
+    capacity: Capacity = Capacity()
+    cadence: Cadence = {}
     engine: Engine = Engine()
     serving: Serving = Serving()
     crm: Crm = Crm()
     monitoring: Monitoring = Monitoring()
     tiers: Tiers = Tiers()
+    binding: Binding = Binding()
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.
     state_url: str | None = None
@@ -122,3 +136,16 @@ class Settings(SettingsSection):
     def attributes(self) -> tuple[str, ...]:
         """Return the mapped columns that describe an account, in the order of the TOML."""
         return tuple(c for c in self.tables["accounts"].columns if c not in CONTACT)
+
+    @property
+    def are_attributes_dated(self) -> bool:
+        """Return whether accounts have versions by time; otherwise their values are those of the export's day."""
+        return "valid_from" in self.tables["accounts"].columns
+
+    def untrusted_attributes(self) -> tuple[str, ...]:
+        """Return the numbers and times of accounts that no model learns from: undated, and not in training.trusted."""
+        trusted, mapped, contract = self.training.trusted, self.tables["accounts"].columns, TABLES["accounts"].columns
+        if self.are_attributes_dated or "accounts" in trusted:
+            return ()
+        kinds = {c: (contract.get(c) or Column(mapped[c].kind)).kind for c in self.attributes()}
+        return tuple(c for c, kind in kinds.items() if kind not in {TEXT, FLAG} and c not in trusted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from training.decisions.value import Floats
 
 DriversByScore = Mapping[tuple[str, int], Sequence[tuple[ScoreDriver, ...] | None]]
 _ABOUT = b"garrison"
+_INSTANT = "%Y-%m-%dT%H%M%SZ"
 
 
 class Explain(StrEnum):
@@ -158,7 +159,12 @@ def find_newest(settings: Settings) -> Path | None:
 
 def file_at(folder: Path, as_of: datetime) -> Path:
     """Return the file of one instant's score table, or in another folder, of its snapshot."""
-    return folder / f"{as_of:%Y-%m-%dT%H%M%SZ}.parquet"
+    return folder / f"{as_of:{_INSTANT}}.parquet"
+
+
+def parse_instant(file: Path) -> datetime:
+    """Return the instant that a file of `file_at` is named by."""
+    return datetime.strptime(file.stem, _INSTANT).replace(tzinfo=UTC)
 
 
 def read_tiers(settings: Settings, as_of: datetime) -> pd.Series | None:

@@ -1,0 +1,185 @@
+"""Find who answers for each account: its owner, the team by cause, and the sponsor by tier."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal, get_args
+from zoneinfo import available_timezones
+
+from features.core.addresses import describe_fault, parse_address
+from features.core.errors import GarrisonError
+from features.settings import Settings
+from features.settings.binding import Cause
+from monitoring.binding.absences import Absence
+from monitoring.binding.account_records import AccountRecord, list_parents
+from monitoring.binding.working_time import WorkCalendar
+
+Role = Literal["owner", "team", "sponsor"]
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """A person or team that gets messages about an account.
+
+    Args:
+        address: An e-mail address.
+        role: In which the recipient gets them.
+        why: Why it is this recipient and not the one that the account's record names, as a sentence to it; "" where it
+            is that one.
+        calendar: When the recipient works.
+        is_fallback: Whether it gets what nobody else could be found for.
+        title: Of a sponsor, such as "chief executive"; of a team, its cause.
+    """
+
+    address: str
+    role: Role
+    why: str
+    calendar: WorkCalendar
+    is_fallback: bool = False
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class AccountBinding:
+    """Everybody who answers for one account.
+
+    Args:
+        account_id: Of the account.
+        name: Of the account; None if its record has none.
+        owner: Who gets its letters; None where nobody can be found.
+        fault: Why the account's own owner can't be written to; None if that one can.
+        teams: By cause, as far as the settings name teams.
+        sponsor: By tier; None without one.
+        tier: A to E; None where it is not known.
+    """
+
+    account_id: str
+    name: str | None
+    owner: Recipient | None
+    fault: str | None
+    teams: Mapping[str, Recipient]
+    sponsor: Recipient | None
+    tier: str | None = None
+
+
+@dataclass(frozen=True)
+class BindingRules:
+    """Binds accounts by the settings and the absences of one instant.
+
+    Args:
+        settings: The company's.
+        absences: Who is away, by address in lower case.
+    """
+
+    settings: Settings
+    absences: Mapping[str, Absence]
+
+    def bind(
+        self,
+        records: Mapping[str, AccountRecord],
+        accounts: Collection[str],
+        tiers: Mapping[str, str | None],
+    ) -> dict[str, AccountBinding]:
+        """Bind these accounts.
+
+        Args:
+            records: Of the accounts and their parents.
+            accounts: Ids.
+            tiers: By account; one that is missing has none.
+
+        Raises:
+            GarrisonError: The settings' fallback owner is not one address.
+        """
+        fallback = parse_fallback_owner(self.settings)
+        teams = {c: t for c in get_args(Cause) if (t := self._find_team(c))}
+        bindings = {}
+        for account in accounts:
+            record, tier = records.get(account, AccountRecord()), tiers.get(account)
+            owner, fault = self._find_owner(records, account, fallback)
+            sponsor = self._find_sponsor(tier)
+            bindings[account] = AccountBinding(account, record.name, owner, fault, teams, sponsor, tier)
+        return bindings
+
+    def _find_owner(
+        self, records: Mapping[str, AccountRecord], account: str, fallback: str | None
+    ) -> tuple[Recipient | None, str | None]:
+        record = records.get(account, AccountRecord())
+        found, fault = self._reach(record.owner, record.timezone)
+        if found or fault is None:
+            return found, None
+        for parent in list_parents(records, account):
+            other, _ = self._reach(records[parent].owner, records[parent].timezone)
+            if other:
+                named = records[parent].name or parent
+                why = f"You get this because {fault}, and you own its parent account {named}."
+                return replace(other, why=why), fault
+        if fallback:
+            why = f"You get this because {fault}."
+            return Recipient(fallback, "owner", why, self._build_calendar(fallback, None), is_fallback=True), fault
+        return None, fault
+
+    def _reach(self, exported: str | None, zone: str | None) -> tuple[Recipient | None, str | None]:
+        """Return who gets the messages of an exported owner, or why nobody does."""
+        address = parse_address(exported)
+        if address is None:
+            return None, describe_fault(exported)
+        absence = self.absences.get(address.lower())
+        if absence is None:
+            return Recipient(address, "owner", "", self._build_calendar(address, zone)), None
+        for stand_in, why in self._iterate_stand_ins(address, absence):
+            if stand_in.lower() not in self.absences:
+                return Recipient(stand_in, "owner", why, self._build_calendar(stand_in, None)), None
+        return None, f"its owner {address} {absence.describe()}, and nobody stands in"
+
+    def _iterate_stand_ins(self, address: str, absence: Absence) -> Iterator[tuple[str, str]]:
+        person, away = self.settings.binding.get_person(address), absence.describe()
+        if deputy := absence.deputy or person.deputy:
+            yield deputy, f"You get this because {address} {away} and you stand in."
+        if person.lead:
+            yield person.lead, f"You get this because {address} {away}, and no deputy is there."
+
+    def _find_team(self, cause: Cause) -> Recipient | None:
+        if not (address := self.settings.binding.teams.get(cause)):
+            return None
+        return Recipient(address, "team", "", self._build_calendar(address, None), title=cause)
+
+    def _find_sponsor(self, tier: str | None) -> Recipient | None:
+        sponsor = self.settings.binding.find_sponsor(tier)
+        if sponsor is None:
+            return None
+        absence = self.absences.get(sponsor.address.lower())
+        deputy = absence and (absence.deputy or sponsor.deputy)
+        if absence and deputy:
+            why = f"You get this because {sponsor.address} {absence.describe()} and you stand in."
+            return Recipient(deputy, "sponsor", why, self._build_calendar(deputy, None), title=sponsor.role)
+        # Nobody stands in: better read late than by nobody.
+        calendar = self._build_calendar(sponsor.address, None)
+        return Recipient(sponsor.address, "sponsor", "", calendar, title=sponsor.role)
+
+    def _build_calendar(self, address: str, exported: str | None) -> WorkCalendar:
+        person, working = self.settings.binding.get_person(address), self.settings.binding.working_time
+        zone = person.timezone or (exported if exported in _list_zones() else None)
+        return WorkCalendar(working, zone or self.settings.company.timezone, person.country or working.country)
+
+
+@cache
+def _list_zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # which reads folders anew at each call
+
+
+def parse_fallback_owner(settings: Settings) -> str | None:
+    """Return the address that gets the messages of accounts without an owner; None if the settings name none.
+
+    Raises:
+        GarrisonError: The settings name one that is not one address.
+    """
+    named = settings.alerts.fallback_owner
+    if named and parse_address(named) is None:
+        raise GarrisonError(
+            "alerts.fallback_owner is not one plain e-mail address",
+            found=repr(named),
+            hint="Write it as name@example.com",
+        )
+    return parse_address(named)
