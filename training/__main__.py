@@ -107,10 +107,9 @@ def backtest(
         results = backtests.backtest(history, settings, origins=origins, embargo=embargo, as_of=as_of, progress=report)
     cli_tables.print_backtests(results)
     for name, result in results.items():
-        file = folder / f"backtest_{name}.png"
-        plots.draw_over_time(f"{name}: backtest", result.pooled.evaluation.by_cutoff).savefig(file)
         result.pooled.test.to_parquet(folder / f"backtest_{name}.parquet", index=False)
-        print(f"{name}: {file}")
+        for plot in plots.draw_course(f"backtest_{name}", result.pooled.evaluation.by_cutoff):
+            print(f"{name}: {plot.save(folder / f'{plot.name}.svg')}")
     cli.write_json(json, {"targets": {name: result.as_dict() for name, result in results.items()}})
 
 

@@ -228,7 +228,7 @@ def _log_runs(settings: Settings, sound: dict[str, FittedTarget]) -> Logged:
     judged = {h: replace(o, evaluation=replace(o.evaluation, verdict="no_signal")) for h, o in upsell.results.items()}
     again = {**sound, "upsell": replace(upsell, results=judged)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw_figures", lambda *_: ())  # the first run's are enough to look at
+        patch.setattr(plots, "draw_plots", lambda *_: ())  # the first run's are enough to look at
         second, _ = mlflow_runs.log_run(settings, again, fingerprint="fedcba9876543210")
     return Logged(settings, sound, first, second)
 

@@ -28,7 +28,7 @@ def trained(company, sound, tmp_path_factory):
     done = run("fit", "--config", elsewhere.file, "--json", file)
     assert done.returncode == 0, done.stderr
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "draw_figures", lambda *_: ())
+        patch.setattr(plots, "draw_plots", lambda *_: ())
         mlflow_runs.log_run(elsewhere.settings, sound, fingerprint="0")
     return elsewhere, done, json.loads(file.read_text())
 
@@ -199,14 +199,14 @@ def test_a_backtest_prints_a_row_for_each_origin_and_writes_figures_and_plots(co
     elsewhere, file = company.vary(tmp_path), tmp_path / "out" / "backtest.json"
     done = run("backtest", "--config", elsewhere.file, "--origins", "2", "--embargo", "1", "--json", file)
     assert done.returncode == 0, done.stderr
-    for word in ("2024-02-01", "2024-03-01", "pooled", "bg_nbd", "backtest_churn_30d.png"):
+    for word in ("2024-02-01", "2024-03-01", "pooled", "bg_nbd", "backtest_churn_30d_ranking.svg"):
         assert word in done.stdout
     found = json.loads(file.read_text())["targets"]
     assert found.keys() == {"churn_30d", "churn_60d", "upsell_30d"}
     for name, figures in found.items():
         assert len(figures["by_origin"]) == 2
         assert figures["rows"] == sum(o["rows"] for o in figures["by_origin"])
-        picture = elsewhere.settings.var / "evaluation" / f"backtest_{name}.png"
+        picture = elsewhere.settings.var / "evaluation" / f"backtest_{name}_rates.svg"
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from features.core.errors import RegistryError
 from features.settings import Settings
 from training.evaluation import plots
+from training.evaluation.plots import Plot
 from training.fitting.fit import FittedTarget
 from training.models import hyperparameters
 from training.models.model import Model
@@ -75,7 +76,7 @@ def _log_run(
 
 
 def _log_target(mlflow: Any, about: model_card.CardContext, name: str, fitted: FittedTarget) -> Any:
-    pictures: dict[int, list[Any]] = {}
+    drawn: dict[int, list[Plot]] = {}
     mlflow.log_params({f"{name}_{k}": v for k, v in _list_changed_parameters(fitted).items()})
     for horizon, outcome in fitted.results.items():
         key = f"{name}_{horizon}d"
@@ -85,11 +86,11 @@ def _log_target(mlflow: Any, about: model_card.CardContext, name: str, fitted: F
             mlflow.log_metrics({f"{key}_{rival}_auc": figures.auc, f"{key}_{rival}_ap": figures.ap})
         mlflow.log_params({f"{key}_plan": outcome.plan.describe()})
         mlflow.set_tag(f"{key}_verdict", outcome.evaluation.verdict)
-        for file, figure in plots.draw_figures(key, outcome):
-            mlflow.log_figure(figure, f"plots/{file}")
-            pictures.setdefault(horizon, []).append(figure)
+        for plot in plots.draw_plots(key, outcome):
+            mlflow.log_text(plot.svg, f"plots/{plot.name}.svg")
+            drawn.setdefault(horizon, []).append(plot)
     model = replace(fitted.model, run_id=about.run_id)
-    page = model_card.render_card(about, name, fitted, pictures)
+    page = model_card.render_card(about, name, fitted, drawn)
     mlflow.log_text(page, f"cards/{name}.html")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # An input example would put a row of the data beside the model; the signature is given outright.

@@ -5,8 +5,7 @@ It needs nothing beside it: style and pictures are in the page, and it asks no o
 
 from __future__ import annotations
 
-import base64
-import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 
 from features.catalog import Catalog
 from features.core import html
 from features.core.contract import EVENTS
 from features.core.errors import RegistryError
-from features.settings import Churn, Cohort, Settings, Upsell
+from features.settings import Settings
+from training.evaluation import plots
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.headline import BASELINE_NAMES, describe_headline
 from training.evaluation.holdout import HoldoutResult
+from training.evaluation.plots import Plot
 from training.evaluation.segments import SegmentFigures
 from training.fitting.fit import FittedTarget
 from training.models.model import Model
-from training.targets import labels
+from training.registry import card_text
+from training.registry.run_notes import VERDICTS
 
 FILE = "card.html"
 _TEMPLATE = Path(__file__).parent / "templates" / FILE
@@ -33,32 +37,9 @@ _ROWS = 2_000
 _SHOWN = 12
 # A rank correlation of value and contribution below this is no direction.
 _CLEAR = 0.3
-_FIGURES = {
-    "auc": "ROC AUC",
-    "ap": "average precision",
-    "brier": "Brier score",
-    "brier_skill": "Brier skill",
-    "ece": "expected calibration error",
-    "lift_5": "lift at 5 %",
-    "lift_10": "lift at 10 %",
-    "lift_20": "lift at 20 %",
-    "capture_5": "share of positives in the top 5 %",
-    "capture_10": "share of positives in the top 10 %",
-    "capture_20": "share of positives in the top 20 %",
-    "value_captured_10": "share of the positives' money in the top 10 %",
-    "profit": "expected maximum profit a row",
-    "profit_share": "share of the rows contacted for it",
-}
-_PURPOSES = {
-    "churn": "To tell which accounts are about to leave, early enough for their owners to act.",
-    "upsell": "To tell which accounts are about to buy more. It is no reason to sell to one that is at risk.",
-}
-_COHORTS = {
-    "in_force": "accounts with a purchased term that covers as_of",
-    "active": "accounts with a purchase in the {days} days before as_of",
-    "using": "accounts with a use in the {days} days before as_of",
-    "lifetime": "accounts that had started before as_of and not ended by then",
-}
+_HEADINGS = {"churn": "who is about to leave?", "upsell": "who is about to buy more?"}
+# Colours of the plots, and the page's own in their place.
+_TOKENS = {plots.TEXT: "--quiet", plots.GRID: "--rule", plots.MODEL: "--series", plots.REFERENCE: "--before"}
 
 
 @dataclass(frozen=True)
@@ -97,29 +78,34 @@ class FamilyEffect:
     direction: str
 
 
-def render_card(about: CardContext, target: str, fitted: FittedTarget, pictures: Mapping[int, Sequence[Any]]) -> str:
+def render_card(about: CardContext, target: str, fitted: FittedTarget, drawn: Mapping[int, Sequence[Plot]]) -> str:
     """Render the card as an HTML page.
 
     Args:
         about: The run.
         target: churn or upsell.
         fitted: Its model; at least one horizon was trained.
-        pictures: matplotlib Figures by horizon, as `training.evaluation.plots` draws them.
+        drawn: Plots by horizon, as `training.evaluation.plots` draws them.
     """
     settings = about.settings.targets[target]
     model, catalog = fitted.model, Catalog.for_company(about.settings)
     described = set(about.settings.attributes())
     return html.render_template(
         _TEMPLATE,
-        heading=f"{about.settings.company.name}: {target} model",
+        heading=f"{about.settings.company.name}: {_HEADINGS[target]}",
         about=about,
         model=model,
         target=target,
-        purpose=_PURPOSES[target],
-        definition=describe_label(settings),
-        cohort=describe_cohort(settings.cohort),
+        verdicts=VERDICTS,
+        baselines=BASELINE_NAMES,
+        purpose=card_text.PURPOSES[target],
+        definition=card_text.describe_label(settings),
+        cohort=card_text.describe_cohort(settings.cohort),
         missing=[source for source in EVENTS if source not in model.sources],
-        results={h: _summarise_horizon(o, pictures.get(h, ())) for h, o in fitted.results.items()},
+        results={
+            h: _summarise_horizon(target, o, drawn.get(h, ()), days=settings.lead_days + h)
+            for h, o in fitted.results.items()
+        },
         insufficient=fitted.insufficient,
         families={h: rank_families(model, h, catalog)[:_SHOWN] for h in model.horizons},
         limits=list(_iterate_limits(fitted)),
@@ -143,20 +129,6 @@ def copy_card(folder: Path, file: Path) -> Path:
             f"the model in {folder} has no card", found=str(error), hint="Train again: older versions made none"
         ) from error
     return html.write_page(file, page)
-
-
-def describe_label(target: Churn | Upsell) -> str:
-    """Describe what counts as positive, with this company's settings of it."""
-    changed = target.label.model_dump(exclude_defaults=True, exclude={"kind"})
-    phrases = [f"{name} = {value}" for name, value in changed.items()]
-    phrases += [f"lead_days = {target.lead_days}"] if target.lead_days else []
-    return labels.describe_definition(target).replace("`", "") + (f" Here {', '.join(phrases)}." if phrases else "")
-
-
-def describe_cohort(cohort: Cohort) -> str:
-    """Describe who is scored."""
-    products = f", of {', '.join(cohort.products)} alone" if cohort.products else ""
-    return _COHORTS[cohort.kind].format(days=cohort.within_days) + products
 
 
 def find_weak_segments(evaluation: Evaluation) -> tuple[SegmentFigures, ...]:
@@ -198,34 +170,40 @@ def _describe_direction(values: pd.Series, parts: np.ndarray) -> str:
     return "more of it raises the score" if correlation > 0 else "more of it lowers the score"
 
 
-def _summarise_horizon(outcome: HoldoutResult, figures: Sequence[Any]) -> dict[str, Any]:
+def _summarise_horizon(target: str, outcome: HoldoutResult, drawn: Sequence[Plot], *, days: int) -> dict[str, Any]:
     e = outcome.evaluation
-    known = {n: getattr(e, n) for n in _FIGURES}
     return {
+        "headline": describe_headline(target, e, days=days),
+        "reason": card_text.spell_out(e.reasons[0]) if e.reasons else "",
+        "days": days,
         "plan": outcome.plan.describe(),
         "evaluation": e,
-        "figures": [(_FIGURES[n], v, e.intervals.get(n)) for n, v in known.items() if v is not None],
+        "figures": card_text.list_figures(e),
         "weak": find_weak_segments(e),
         "unknown": [p for p in e.by_segment if p.auc is None],
-        "pictures": [_encode_figure(figure) for figure in figures],
+        "plots": [{"title": plot.title, "svg": _inline_plot(plot)} for plot in drawn],
     }
 
 
 def _iterate_limits(fitted: FittedTarget) -> Iterator[tuple[str, str]]:
-    """Yield (reason, the horizons that have it), each reason once."""
-    horizons_by_reason: dict[str, list[str]] = {}
-    for key, result in fitted.list_figures().items():
-        for reason in result.reasons:
-            horizons_by_reason.setdefault(reason, []).append(key)
+    """Yield (reason, the horizons that have it, in words), each reason once."""
+    horizons_by_reason: dict[str, list[int]] = {}
+    results = {h: o.evaluation.reasons for h, o in fitted.results.items()}
+    lacking = {h: data.reasons for h, data in fitted.insufficient.items()}
+    for horizon, reasons in sorted({**results, **lacking}.items()):
+        for reason in reasons:
+            horizons_by_reason.setdefault(card_text.spell_out(reason), []).append(horizon)
     for horizon_model in fitted.model.horizon_models:
         if horizon_model.level:
-            key = f"{fitted.model.target}_{horizon_model.horizon}d"
-            horizons_by_reason.setdefault(horizon_model.level.describe(), []).append(key)
-    yield from ((reason, ", ".join(keys)) for reason, keys in horizons_by_reason.items())
+            horizons_by_reason.setdefault(horizon_model.level.describe(), []).append(horizon_model.horizon)
+    yield from ((reason, f"{' and '.join(map(str, days))} days") for reason, days in horizons_by_reason.items())
 
 
-def _encode_figure(figure: Any) -> str:
-    """Return a figure as a data URL."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=80)
-    return "data:image/png;base64," + base64.b64encode(drawn.getvalue()).decode("ascii")
+def _inline_plot(plot: Plot) -> Markup:
+    """Return a plot as an element of the page: as wide as its place, in the page's colours, light or dark."""
+    opening, rest = plot.svg.split(">", 1)
+    opening = re.sub(r'\s(?:width|height|version|xmlns(?::\w+)?)="[^"]*"', "", opening)
+    for colour, token in _TOKENS.items():
+        rest = rest.replace(colour, f"var({token})")
+    # Drawn by us, and what it names is escaped there.
+    return Markup(f'{opening} role="img" aria-label="{escape(plot.title)}">{rest}')  # noqa: S704

@@ -7,7 +7,6 @@ mature). Null labels are never trained or tested on.
 
 from __future__ import annotations
 
-import inspect
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -54,11 +53,6 @@ def compute_gains(
 def find_order(target: Churn | Upsell) -> int:
     """Return how the chance moves with a longer horizon: +1 never falls, -1 never rises, 0 neither."""
     return LABEL_KINDS[target.label.kind].order
-
-
-def describe_definition(target: Churn | Upsell) -> str:
-    """Return the definition of the target's label in a paragraph."""
-    return " ".join((inspect.getdoc(LABEL_KINDS[target.label.kind].build) or "").split())
 
 
 def compute_micros_needed(target: Churn | Upsell, horizon: int) -> int:

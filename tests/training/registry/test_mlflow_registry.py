@@ -129,8 +129,8 @@ def test_a_run_has_the_figures_of_each_target_and_horizon_beside_the_baselines(r
 def test_a_run_has_a_picture_of_calibration_lift_and_precision_recall_for_each(registered, client):
     pictures = {Path(file.path).name for file in client.list_artifacts(registered.first, "plots")}
     targets = ("churn_30d", "churn_60d", "upsell_30d")
-    kinds = ("calibration", "lift", "precision_recall", "stability")
-    assert pictures == {f"{t}_{kind}.png" for t in targets for kind in kinds}
+    kinds = ("calibration", "lift", "precision_recall", "ranking", "rates")
+    assert pictures == {f"{t}_{kind}.svg" for t in targets for kind in kinds}
 
 
 def test_a_run_keeps_the_settings_it_was_made_with(logged):
@@ -160,7 +160,7 @@ def test_the_newest_version_is_the_challenger_and_none_is_champion_yet(registere
 
 def test_no_artifact_is_a_pickle(logged):
     files = [f for f in (logged.settings.paths.mlruns / "artifacts").rglob("*") if f.is_file()]
-    assert {f.suffix for f in files} <= {".png", ".toml", ".txt", ".json", ".yaml", ".parquet", ".html", ""}
+    assert {f.suffix for f in files} <= {".svg", ".toml", ".txt", ".json", ".yaml", ".parquet", ".html", ""}
     assert {f.name for f in files if not f.suffix} == {"MLmodel"}
     # Every protocol of pickle since the second begins with this byte.
     assert not [f for f in files if f.read_bytes()[:1] == b"\x80"]
@@ -344,7 +344,7 @@ def test_a_company_never_trained_has_no_latest_run(other):
 
 
 def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(other, sound, client, monkeypatch):
-    monkeypatch.setattr(plots, "draw_figures", lambda *_: ())
+    monkeypatch.setattr(plots, "draw_plots", lambda *_: ())
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -360,7 +360,7 @@ def test_a_run_killed_between_two_models_leaves_none_that_can_not_be_promoted(ot
 
 
 def test_a_run_without_a_signature_is_not_registered(other, fitted, client, monkeypatch):
-    monkeypatch.setattr(plots, "draw_figures", lambda *_: ())
+    monkeypatch.setattr(plots, "draw_plots", lambda *_: ())
     monkeypatch.setattr(mlflow_runs, "_build_signature", lambda _: None)
     with pytest.raises(RegistryError, match="no signature for churn"):
         mlflow_runs.log_run(other, fitted, fingerprint="0")

@@ -6,6 +6,7 @@ import html
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,13 @@ import pytest
 
 from features.catalog import BUILT_IN
 from features.core.errors import RegistryError
+from features.settings import ChurnLabel, UpsellLabel
 from training.diagnostics.sample_size import InsufficientData
 from training.evaluation import plots
+from training.evaluation.evaluate import BaselineFigures
+from training.evaluation.headline import describe_headline
 from training.evaluation.segments import SegmentFigures
-from training.registry import model_card
+from training.registry import card_text, model_card
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def about(company):
 @pytest.fixture(scope="module")
 def page(about, fitted):
     churn = fitted["churn"]
-    drawn = {30: [figure for _, figure in plots.draw_figures("churn_30d", churn.results[30])]}
+    drawn = {30: [*plots.draw_plots("churn_30d", churn.results[30])]}
     return model_card.render_card(about, "churn", churn, drawn)
 
 
@@ -56,10 +60,31 @@ def spoken(page):
 
 def test_it_needs_nothing_beside_it_and_runs_nothing(page):
     found = Page(page)
-    assert not found.tags & {"script", "link", "iframe", "form", "object", "embed", "base"}
-    assert len(found.addresses) == 4
-    assert all(a.startswith("data:image/png;base64,iVBOR") for a in found.addresses)
-    assert not re.search(r"url\(|@import|https?:", page)
+    assert not found.tags & {"script", "link", "iframe", "form", "object", "embed", "base", "img"}
+    assert not found.addresses
+    assert not re.search(r"url\((?!#)|@import|https?:", page)
+
+
+def test_the_answer_comes_first_and_machinery_last_and_folded(page, fitted):
+    text, e = spoken(page), fitted["churn"].results[30].evaluation
+    answer = text.index("Of the riskiest tenth, ")
+    assert describe_headline("churn", e, days=30) in text
+    assert answer < text.index("Within 30 days") < text.index("Limits") < text.index("run-7")
+    assert page.rindex("<details>") < page.index("<td>run-7")
+
+
+def test_plots_are_drawn_in_the_pages_colours_and_say_what_they_show(page):
+    assert page.count("<svg") == page.count('role="img"') == 5
+    assert 'aria-label="Does a score come true as often as it says?"' in page
+    assert "var(--series)" in page
+    assert plots.MODEL not in page[page.index("<h1>") :]
+    assert "share that came true" in spoken(page)
+
+
+def test_no_word_of_the_code_is_left_in_what_people_read(page):
+    told = spoken(page).split("How it was made")[0]
+    for code in ("no_signal", "as_of", "`", "rfm_logistic", "base_rate", "see find_"):
+        assert code not in told.replace("as_of_", ""), code
 
 
 def test_it_says_what_the_model_is_for_and_what_it_was_made_of(page, fitted):
@@ -67,8 +92,8 @@ def test_it_says_what_the_model_is_for_and_what_it_was_made_of(page, fitted):
     bundle = fitted["churn"].model
     for words in (
         "which accounts are about to leave",
-        "Label an account as churned where the company recorded it",
-        "started before as_of and not ended by then",
+        "An account leaves where the company recorded the end of its relation within the 30 or 60 days.",
+        "accounts that had started by then and not ended",
         "0123456789abcdef",
         "run-7",
         bundle.catalog,
@@ -76,21 +101,38 @@ def test_it_says_what_the_model_is_for_and_what_it_was_made_of(page, fitted):
         "tickets, touches",
         fitted["churn"].results[60].plan.describe(),
         "python -m training rollback churn --config garrison.toml",
-        "Attributes are as they stood at the export, whatever the cutoff: plan, seats",
+        "These attributes are as they stood at the export, whatever the day of a score: plan, seats",
     ):
         assert words in text, words
 
 
-def test_it_gives_each_horizons_figures_with_intervals_beside_the_baselines(page, fitted):
+def test_it_gives_each_horizons_figures_in_two_digits_beside_the_baselines(page, fitted):
     text = spoken(page)
     for horizon, outcome in fitted["churn"].results.items():
         e = outcome.evaluation
-        assert f"{horizon} days signal: {e.reasons[0]}" in text
-        assert f"ROC AUC {e.auc:.4g} {e.auc_low:.4g} to {e.auc_high:.4g}" in text
-        assert f"rfm_logistic {e.baselines['rfm_logistic'].auc:.4g} {e.baselines['rfm_logistic'].ap:.4g}" in text
-        assert f"Expected calibration error {e.ece:.4g}" in text
-    for reason in e.reasons:
-        assert reason in text
+        assert f"signal: {card_text.spell_out(e.reasons[0])}" in text
+        assert f"Within {horizon} days" in text
+        assert f"{e.auc:.2f} {e.auc_low:.2f} to {e.auc_high:.2f} 0.5 is chance, 1 is perfect" in text
+        logistic = e.baselines["rfm_logistic"]
+        assert f"a plain formula of recency, frequency and money {logistic.auc:.2f} {logistic.ap:.2f}" in text
+    assert not re.search(r"\d\.\d{3}", text.split("All figures")[1].split("Intervals are")[0])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "target", "told"),
+    [
+        ("signal", "churn", "Of the riskiest tenth, 5 in 10 leave within 97 days; on average 1 in 10."),
+        ("signal", "upsell", "Of the most likely tenth, 5 in 10 buy more within 97 days; on average 1 in 10."),
+        ("no_signal", "churn", "It does not tell who will leave within 97 days any better than a plain formula of"),
+        ("insufficient", "churn", "Too little data to tell who will leave within 97 days."),
+        ("leak_suspected", "churn", "Not to be used: it may have learned from what is known only once accounts leave."),
+    ],
+)
+def test_the_headline_answers_by_the_verdict(fitted, verdict, target, told):
+    e = fitted["churn"].results[30].evaluation
+    rivals = {"base_rate": BaselineFigures(0.5, 0.1), "rfm_logistic": BaselineFigures(0.7, 0.2)}
+    e = replace(e, verdict=verdict, base_rate=0.1, lift_10=4.8, baselines=rivals)
+    assert describe_headline(target, e, days=97).startswith(told)
 
 
 def test_its_drivers_are_families_with_the_planted_reason_first_and_its_direction(fitted):
@@ -140,9 +182,9 @@ def test_a_segment_is_weak_where_its_whole_interval_lies_below_the_auc_of_all(ab
     assert [p.value for p in model_card.find_weak_segments(e)] == ["weak one"]
     outcomes = {30: replace(churn.results[30], evaluation=e)}
     text = spoken(model_card.render_card(about, "churn", replace(churn, results=outcomes), {}))
-    assert "plan: weak one 100 20.0% 30.0% 0.6 (0.5 to 0.79)" in text
+    assert "plan: weak one 100 20% 30% 0.60 (0.50 to 0.79)" in text
     assert "unclear one" not in text
-    assert "Too few rows of either class to tell: plan small one (2 of 12)" in text
+    assert "Too few of either outcome to tell: plan small one (2 of 12)" in text
 
 
 def test_names_of_users_are_escaped(about, fitted):
@@ -165,16 +207,32 @@ def test_names_of_users_are_escaped(about, fitted):
 def test_a_horizon_that_was_not_trained_is_told_with_the_reasons(about, fitted):
     short = replace(fitted["churn"], insufficient={90: InsufficientData(20, 0, ("nobody left", "too few rows"))})
     text = spoken(model_card.render_card(about, "churn", short, {}))
-    assert "90 days insufficient, not trained: nobody left; too few rows" in text
-    assert "churn_90d: nobody left" in text
+    assert "For 90 days no model could be trained. Too little data: nobody left; too few rows" in text
+    assert "90 days: nobody left" in text
 
 
 def test_what_counts_is_told_with_the_settings_of_the_company(company):
     churn = company.settings.churn
     label = churn.label.model_copy(update={"kind": "lapse", "grace_days": 3, "products": ("gold",)})
-    said = model_card.describe_label(churn.model_copy(update={"label": label, "lead_days": 7}))
-    assert said.endswith(" Here grace_days = 3, products = ('gold',), lead_days = 7.")
-    assert "`" not in said
+    said = card_text.describe_label(churn.model_copy(update={"label": label, "lead_days": 7}))
+    assert said == (
+        "An account leaves where a paid term ends within the 30 or 60 days after the first 7 days, which owners have "
+        "to act in, and none follows within 3 days. Only gold counts."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("churn", ChurnLabel.model_fields["kind"]), ("upsell", UpsellLabel.model_fields["kind"])],
+)
+def test_every_kind_of_label_has_its_definition_in_words(company, name, kinds):
+    target = company.settings.targets[name]
+    for kind in get_args(kinds.annotation):
+        said = card_text.describe_label(
+            target.model_copy(update={"label": target.label.model_copy(update={"kind": kind})})
+        )
+        assert len(said.split()) > 10, kind
+        assert "_" not in said, kind
 
 
 def test_a_card_is_copied_out_of_the_models_folder(tmp_path, page):
