@@ -47,17 +47,15 @@ class Cuts:
     def rank(self, sides: pd.DataFrame) -> pd.DataFrame:
         """Return each account's rank in each side, 0 (worst) to 1 (best); NaN where a value is not known.
 
-        An account among others of the same value has the middle of their places.
+        A value that accounts had when the scale was frozen has the middle of their places; one between two such values
+        lies between their ranks, so that a small change moves a rank by little.
         """
         ranks = {}
-        for side, scale in self.scales.items():
-            if side not in sides:
-                continue
-            values = sides[side].to_numpy(dtype=float)
-            places = (np.searchsorted(scale, values, "left") + np.searchsorted(scale, values, "right")) / (
-                2 * len(scale)
-            )
-            ranks[side] = np.where(np.isnan(values), np.nan, places)
+        for side in (side for side in self.scales if side in sides):
+            scale, values = np.asarray(self.scales[side]), sides[side].to_numpy(dtype=float)
+            known = np.unique(scale)
+            places = (np.searchsorted(scale, known, "left") + np.searchsorted(scale, known, "right")) / (2 * len(scale))
+            ranks[side] = np.where(np.isnan(values), np.nan, np.interp(values, known, places))
         return pd.DataFrame(ranks, index=sides.index)
 
     def compute_worth(self, ranks: pd.DataFrame) -> pd.Series:
