@@ -78,8 +78,8 @@ def draw_plots(name: str, outcome: HoldoutResult) -> Iterator[Plot]:
 def draw_course(name: str, cutoffs: Sequence[SegmentFigures]) -> tuple[Plot, Plot]:
     """Draw how well each cutoff's accounts were ranked, and what share was expected and came true."""
     return (
-        _draw(f"{name}_ranking", "Does it rank as well at each cutoff?", _draw_ranking, cutoffs),
-        _draw(f"{name}_rates", "Does it expect as many as come true?", _draw_rates, cutoffs),
+        _draw(f"{name}_ranking", "Does it rank as well from day to day?", _draw_ranking, cutoffs),
+        _draw(f"{name}_rates", "Does it expect as many as came true?", _draw_rates, cutoffs),
     )
 
 
@@ -149,7 +149,7 @@ def _draw_precision(axes: Any, outcome: HoldoutResult) -> None:
     axes.plot(recall[some], precision[some], color=MODEL, linewidth=1.4)
     rate = outcome.evaluation.base_rate
     axes.axhline(rate, color=REFERENCE, linestyle=(0, (2, 2)))
-    axes.annotate("by chance", (1, rate), (-2, 3), textcoords="offset points", ha="right")
+    axes.annotate("by chance", (0, rate), (4, 3), textcoords="offset points")
     axes.set(xlabel="share of positives found", ylabel="share of alarms that are right", xlim=(0, 1), ylim=(0, 1.02))
     _mark_percent(axes.xaxis, axes.yaxis)
 
@@ -187,11 +187,11 @@ def _draw_bars(axes: Any, shown: Sequence[tuple[str, float]]) -> None:
 
 
 def _mark_percent(*of: Any) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import MaxNLocator
 
     for axis in of:
-        axis.set_major_locator(MaxNLocator(6))
-        axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axis.set_major_formatter(lambda share, _: f"{share * 100:.3g} %")
 
 
 def _mark_months(axes: Any) -> None:

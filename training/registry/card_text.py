@@ -22,7 +22,7 @@ _COHORTS = {
 }
 _LABELS = {
     "ended": "An account leaves where the company recorded the end of its relation within the {horizon}.",
-    "lapse": "An account leaves where a paid term ends within the {horizon} and none follows within {grace} days.",
+    "lapse": "An account leaves where a paid term ends within the {horizon} and none follows{grace}.",
     "no_purchase": "An account leaves where it buys nothing within the {horizon}. A refund is no purchase.",
     "no_usage": "An account leaves where it uses nothing within the {horizon}.",
     "downgrade": "An account downgrades where its recurring revenue at the end of the {horizon} is below {ratio:.0%} "
@@ -71,7 +71,9 @@ def describe_label(target: Churn | Upsell) -> str:
     label = target.label
     lead = f" after the first {target.lead_days} days, which owners have to act in," if target.lead_days else ""
     horizon = f"{' or '.join(str(h) for h in target.horizons)} days{lead}"
-    sentence = _LABELS[label.kind].format(horizon=horizon, grace=getattr(label, "grace_days", 0), ratio=label.ratio)
+    days = getattr(label, "grace_days", 0)
+    grace = f" within {days} days" if days else ""
+    sentence = _LABELS[label.kind].format(horizon=horizon, grace=grace, ratio=label.ratio)
     products = f" Only {', '.join(label.products)} count{'s' if len(label.products) == 1 else ''}."
     return sentence + (products if label.products else "")
 

@@ -110,7 +110,7 @@ def test_it_gives_each_horizons_figures_in_two_digits_beside_the_baselines(page,
     text = spoken(page)
     for horizon, outcome in fitted["churn"].results.items():
         e = outcome.evaluation
-        assert f"signal: {card_text.spell_out(e.reasons[0])}" in text
+        assert f"Signal: {card_text.spell_out(e.reasons[0])}" in text
         assert f"Within {horizon} days" in text
         assert f"{e.auc:.2f} {e.auc_low:.2f} to {e.auc_high:.2f} 0.5 is chance, 1 is perfect" in text
         logistic = e.baselines["rfm_logistic"]
