@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from features.settings.values import SettingsSection, Share
+from features.settings.values import SettingsSection
 
 
 class Email(SettingsSection):
@@ -24,10 +24,6 @@ class Alerts(SettingsSection):
     """Alerts: who gets them, when, and by which channel."""
 
     horizon: int | None = None
-    # An episode opens when the score reaches that of the riskiest share of the model's calibration period,
-    # and closes when it falls below that of the second share: the gap keeps it from flapping.
-    enter_share: Share = 0.05
-    leave_share: Share = 0.10
     per_owner: int = Field(default=10, ge=1)
     # Gets the alerts of accounts without an owner.
     fallback_owner: str | None = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from features.settings.values import Horizons, Instant, SettingsSection
+from features.settings.values import Horizons, Instant, SettingsSection, Share
 
 
 class Cohort(SettingsSection):
@@ -87,10 +87,39 @@ class Churn(_Target):
     value_days: int = Field(default=365, ge=1)
 
 
+class Satisfied(SettingsSection):
+    """Whom a sale may be offered to: what stands against one, each with its limit.
+
+    Args:
+        least_csat: Mean CSAT of 90 days, on the source's own scale; None asks for none.
+        open_urgent: Most high or urgent tickets that may stand open.
+        escalations: Most escalated tickets in 90 days.
+        unpaid: Largest share of the purchases of a year that may be unpaid.
+        risk: Most times the odds of leaving of the average account.
+    """
+
+    least_csat: float | None = None
+    open_urgent: int = Field(default=0, ge=0)
+    escalations: int = Field(default=0, ge=0)
+    unpaid: Share = 0.1
+    risk: float = Field(default=1.0, gt=0)
+
+
 class Upsell(_Target):
     """The upsell target."""
 
     label: UpsellLabel
+    # A sale is likely from so many times the odds of the average account, and the chance is gone below so many.
+    likely: float = Field(default=2.0, ge=1)
+    gone: float = Field(default=1.3, ge=1)
+    satisfied: Satisfied = Satisfied()
+
+    @model_validator(mode="after")
+    def _check(self) -> Upsell:
+        if self.gone > self.likely:
+            message = f"gone {self.gone:g} is above likely {self.likely:g}: an episode would close as it opens"
+            raise ValueError(message)
+        return self
 
 
 class Training(SettingsSection):

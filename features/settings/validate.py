@@ -114,8 +114,6 @@ def _targets(settings: Settings) -> Iterator[str]:
     if settings.alerts.horizon and settings.alerts.horizon not in settings.churn.horizons:
         allowed = list(settings.churn.horizons)
         yield f"alerts.horizon {settings.alerts.horizon} is not one of churn.horizons {allowed}"
-    if settings.alerts.leave_share < settings.alerts.enter_share:
-        yield "alerts.leave_share is below alerts.enter_share: an episode would close as it opens"
 
 
 # The keys that each kind of cohort and label reads, beside `kind`.

@@ -15,6 +15,7 @@ from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, SCORES
 from monitoring.alerts.message import EarlierScore
+from training.decisions.levels import find_churn_levels
 
 TARGET = "churn"
 # Accounts named in one statement.
@@ -89,12 +90,9 @@ class Champion(Protocol):
     def base_rates(self) -> dict[int, float]:
         """Return the share of positives in training, by horizon."""
 
-    def threshold(self, horizon: int, share: float) -> float:
-        """Return the score that the riskiest `share` of the calibration period reached."""
-
 
 def find_thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresholds:
-    """Return the scores at which episodes open and close, from the champion's calibration period.
+    """Return the scores at which episodes open and close, from the champion's base rate.
 
     Raises:
         GarrisonError: There is no champion, or it has no score over the alerts' horizon.
@@ -109,9 +107,8 @@ def find_thresholds(champions: Mapping[str, Champion], settings: Settings) -> Th
             found=f"horizons {', '.join(map(str, bundle.horizons))}",
             hint="Set alerts.horizon to one of them, or train again",
         )
-    shares = settings.alerts.enter_share, settings.alerts.leave_share
-    enter, leave = (bundle.threshold(horizon, share) for share in shares)
-    return Thresholds(bundle.version, enter, leave, bundle.base_rates[horizon])
+    levels = find_churn_levels(settings, bundle.base_rates[horizon])
+    return Thresholds(bundle.version, levels.enter, levels.leave, bundle.base_rates[horizon])
 
 
 def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horizon: int) -> int:

@@ -15,6 +15,7 @@ from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS
 from monitoring.alerts.queries import TARGET
+from training.decisions.levels import Levels, find_churn_levels
 from training.registry import promotion_log
 
 # A change of band that is undone within so many runs is a flip-flop.
@@ -45,15 +46,7 @@ class FlipCount:
         return asdict(self) | {"share": self.share}
 
 
-@dataclass(frozen=True)
-class EntryLevels:
-    """The scores at which an account enters risk, and below which it leaves it."""
-
-    enter: float
-    leave: float
-
-
-def read_entry_levels(settings: Settings, state: Store, versions: Mapping[int, str]) -> list[EntryLevels | None]:
+def read_entry_levels(settings: Settings, state: Store, versions: Mapping[int, str]) -> list[Levels | None]:
     """Read the levels of some runs; None where no alerts were raised and the model is gone.
 
     Args:
@@ -63,25 +56,21 @@ def read_entry_levels(settings: Settings, state: Store, versions: Mapping[int, s
     """
     query = sa.select(ALERT_RUNS.c.as_of, ALERT_RUNS.c.enter, ALERT_RUNS.c.leave).where(ALERT_RUNS.c.target == TARGET)
     with state.reading() as connection:
-        used = {row.as_of: EntryLevels(row.enter, row.leave) for row in connection.execute(query)}
+        used = {row.as_of: Levels(row.enter, row.leave) for row in connection.execute(query)}
     of_models = {version: _compute_levels(settings, version) for version in set(versions.values())}
     return [used.get(at, of_models[version]) for at, version in versions.items()]
 
 
-def _compute_levels(settings: Settings, version: str) -> EntryLevels | None:
+def _compute_levels(settings: Settings, version: str) -> Levels | None:
     promotions = {p.version: p for p in promotion_log.read_promotions(settings)}
     try:
         model = promotion_log.load_model(settings, promotions[version])
-        levels = (
-            model.threshold(settings.alert_horizon, s)
-            for s in (settings.alerts.enter_share, settings.alerts.leave_share)
-        )
-        return EntryLevels(*levels)
+        return find_churn_levels(settings, model.base_rates[settings.alert_horizon])
     except (KeyError, RegistryError):
         return None
 
 
-def follow_bands(scores: pd.DataFrame, levels: Sequence[EntryLevels | None], *, is_sticky: bool) -> np.ndarray:
+def follow_bands(scores: pd.DataFrame, levels: Sequence[Levels | None], *, is_sticky: bool) -> np.ndarray:
     """Return each account's band at each run.
 
     Args:

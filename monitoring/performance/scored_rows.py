@@ -20,6 +20,7 @@ from features.state.database import Store
 from features.state.tables import EPISODES, OUTBOX, SCORES
 from monitoring.notifications.outbox import SENT
 from serving.scoring import score_table
+from training.decisions.levels import find_churn_levels
 from training.models.model import Model
 from training.registry import promotion_log
 from training.targets.labels import compute_labels, compute_mature_until
@@ -113,7 +114,7 @@ class ScoreReader:
         model = self.load_model(version)
         if model is None or horizon not in model.horizons:
             return float("nan")
-        return model.threshold(horizon, self._settings.alerts.enter_share)
+        return find_churn_levels(self._settings, model.base_rates[horizon]).enter
 
     def load_model(self, version: str) -> Model | None:
         """Load a model that was once champion, by its version; None if it is gone."""

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.settings import Settings
+from features.settings import Satisfied, Settings
 from serving.scoring.scorer import PreparedSnapshots, Scorer
 from training.decisions import value
+from training.decisions.levels import find_churn_levels, find_upsell_levels, multiply_odds
 from training.decisions.recommendation import Recommendations, recommend
 from training.decisions.timing import NextSale, estimate_time_to_churn, predict_next_sale
 from training.decisions.value import Floats
@@ -41,8 +42,8 @@ class Advice:
 def advise(settings: Settings, scorer: Scorer, rows: PreparedSnapshots, scores: Mapping[str, Floats]) -> Advice:
     """Build the advice for n accounts.
 
-    Risk is high from the score at which alerts stay open (`alerts.leave_share`), and a sale is likely from the score
-    that the same share of accounts reached for upsell.
+    Risk is high from the score at which an episode may open (`episodes.at_risk`). A sale is likely from
+    `upsell.likely`, and offered to those alone whom `upsell.satisfied` lets pass.
 
     Args:
         settings: The company's.
@@ -52,19 +53,22 @@ def advise(settings: Settings, scorer: Scorer, rows: PreparedSnapshots, scores: 
     """
     unknown = np.full(len(rows), np.nan)
     churn, upsell = scorer.models.get(CHURN), scorer.models.get(UPSELL)
-    risk, risky, chance, promising = unknown, np.inf, unknown, np.inf
-    leaves, sale = unknown, None
+    risk, chance, leaves, sale = unknown, unknown, unknown, None
+    risky = promising = calm = np.inf
+    satisfied = settings.upsell.satisfied if settings.upsell else Satisfied()
     if churn:
         horizon = settings.alert_horizon if settings.alert_horizon in churn.horizons else churn.horizons[-1]
         risk = scores[CHURN][:, churn.horizons.index(horizon)]
-        risky = churn.threshold(horizon, settings.alerts.leave_share)
+        risky = find_churn_levels(settings, churn.base_rates[horizon]).enter
+        calm = multiply_odds(churn.base_rates[horizon], satisfied.risk)
         timing = estimate_time_to_churn(churn.horizons, scores[CHURN], lead=settings.churn.lead_days, order=churn.order)
         leaves = timing.expected
-    if upsell:
+    if upsell and settings.upsell:
         chance, horizon = scores[UPSELL][:, -1], upsell.horizons[-1]
-        promising = upsell.threshold(horizon, settings.alerts.leave_share)
+        promising = find_upsell_levels(settings.upsell, upsell.base_rates[horizon]).enter
         sale = predict_next_sale(rows.about, upsell.rhythm) if upsell.rhythm else None
-    recommended = recommend(rows.about, risk, chance, risky=risky, promising=promising)
+    limits = {"risky": risky, "promising": promising, "calm": calm}
+    recommended = recommend(rows.about, risk, chance, **limits, satisfied=satisfied)
     return Advice(dict(_compute_worth(settings, scorer, rows, scores)), recommended, sale, leaves)
 
 

@@ -54,10 +54,6 @@ cohort = {{ kind = "active", within_days = 120 }}
 label = {{ kind = "no_purchase" }}
 horizons = [90]
 
-[alerts]
-enter_share = 0.2
-leave_share = 0.4
-
 [alerts.email]
 host = "127.0.0.1"
 port = {port}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from features.settings import Satisfied
 from training.decisions.value import Floats, SnapshotColumns, read_column
 
 Flags = npt.NDArray[np.bool_]
@@ -19,7 +20,7 @@ Objection = tuple[Flags, Callable[[np.intp], str]]
 
 ACT, SELL, LEAVE_ALONE = "act", "sell", "leave_alone"
 # What is read of a snapshot.
-COLUMNS = ("open_urgent_tickets", "escalated_tickets_90d", "csat_90d")
+COLUMNS = ("open_urgent_tickets", "escalated_tickets_90d", "csat_90d", "paid_share_365d")
 
 
 @dataclass(frozen=True)
@@ -44,24 +45,26 @@ def recommend(  # noqa: PLR0913  # each is a threshold of its own, by name
     *,
     risky: float,
     promising: float,
-    least_csat: float | None = None,
+    calm: float,
+    satisfied: Satisfied,
 ) -> Recommendations:
     """Recommend an action for each account, and say why.
 
-    A risky account is to be acted on, and a promising one to be sold to if nothing stands against it. Against a sale
-    stand: a risk that is high or not known, an urgent ticket that stands open, an escalation in the last 90 days, and
-    a CSAT of 90 days below `least_csat`. What the frame lacks, such as CSAT without tickets, stands against nothing.
+    A risky account is to be acted on, and a promising one to be sold to if nothing stands against it: a risk that is
+    too high for a sale or not known, and what `satisfied` limits. What the frame lacks, such as CSAT without tickets,
+    stands against nothing.
 
     Args:
         frame: n snapshots.
         churn: (n,) scores; NaN where not known.
         upsell: (n,) scores; NaN where not known.
-        risky: The churn score from which risk is high, such as `model.threshold(horizon, 0.10)`.
+        risky: The churn score from which risk is high.
         promising: The upsell score from which a sale is likely.
-        least_csat: On the source's own scale; None asks for none.
+        calm: The churn score above which nothing is offered; of no effect above `risky`.
+        satisfied: What else stands against a sale.
     """
     at_risk, is_likely = churn >= risky, upsell >= promising
-    objections = _find_objections(frame, churn, at_risk, least_csat=least_csat)
+    objections = _find_objections(frame, churn, at_risk, calm=calm, satisfied=satisfied)
     is_objected = np.any([hit for hit, _ in objections], axis=0)
     withheld, is_sold = is_likely & is_objected, is_likely & ~is_objected
     why = np.select(
@@ -83,20 +86,25 @@ def _explain_leave_alone(churn: Floats, upsell: Floats) -> npt.NDArray[np.object
 
 
 def _find_objections(
-    frame: SnapshotColumns, churn: Floats, at_risk: Flags, *, least_csat: float | None
+    frame: SnapshotColumns, churn: Floats, at_risk: Flags, *, calm: float, satisfied: Satisfied
 ) -> tuple[Objection, ...]:
     """Find everything that speaks against a sale."""
-    urgent, escalated, csat = (read_column(frame, c) for c in COLUMNS)
-    low = csat < (-np.inf if least_csat is None else least_csat)
+    urgent, escalated, csat, paid = (read_column(frame, c) for c in COLUMNS)
+    least = satisfied.least_csat
     return (
         (at_risk, lambda _: "the risk of leaving is high"),
+        (~at_risk & (churn > calm), lambda i: f"the risk of leaving is {churn[i]:.1%}, above {calm:.1%}"),
         (np.isnan(churn), lambda _: "the risk of leaving is not known"),
-        (urgent > 0, lambda i: _count(float(urgent[i]), "urgent ticket stands open", "urgent tickets stand open")),
         (
-            escalated > 0,
+            urgent > satisfied.open_urgent,
+            lambda i: _count(float(urgent[i]), "urgent ticket stands open", "urgent tickets stand open"),
+        ),
+        (
+            escalated > satisfied.escalations,
             lambda i: _count(float(escalated[i]), "escalated ticket", "escalated tickets") + " in 90 days",
         ),
-        (low, lambda i: f"CSAT of 90 days is {csat[i]:.1f}, below {least_csat:g}"),
+        (csat < (-np.inf if least is None else least), lambda i: f"CSAT of 90 days is {csat[i]:.1f}, below {least:g}"),
+        (1 - paid > satisfied.unpaid, lambda i: f"{1 - paid[i]:.0%} of a year's purchases are unpaid"),
     )
 
 

@@ -12,11 +12,12 @@ import pandas as pd
 
 from features.core.errors import LabelError
 from features.settings import Settings
+from features.settings.stakes import Stakes
 from features.sources.history import History
 from training.evaluation import bootstrap, calibration_error
 from training.evaluation.holdout import describe_accounts
 from training.evaluation.metrics import FIGURES, RankedScores
-from training.evaluation.profit import RETENTION, UPSELL
+from training.evaluation.profit import select_stakes
 from training.evaluation.segments import FEWEST_ROWS, average_aucs, iterate_segments
 from training.evaluation.top_overlap import TopOverlap, compute_top_overlap
 from training.models import dataset
@@ -168,7 +169,14 @@ def compare(
 
 
 def compare_scores(  # noqa: PLR0913  # all that two models' test is made of
-    target: str, test: pd.DataFrame, a: np.ndarray, b: np.ndarray, *, attributes: pd.DataFrame, seed: int
+    target: str,
+    test: pd.DataFrame,
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    attributes: pd.DataFrame,
+    seed: int,
+    stakes: Stakes | None = None,
 ) -> ModelComparison:
     """Compare two models' scores of the same rows.
 
@@ -179,9 +187,11 @@ def compare_scores(  # noqa: PLR0913  # all that two models' test is made of
         b: (n,) probabilities.
         attributes: n rows of `holdout.describe_accounts`.
         seed: Of the bootstrap.
+        stakes: The company's, for the profit; by default those of the measure as published.
     """
     labels, accounts = test["label"].to_numpy(), test["account_id"].to_numpy()
-    rankings = [RankedScores(labels, scores, stakes=RETENTION if target == "churn" else UPSELL) for scores in (a, b)]
+    chosen = select_stakes(stakes or Stakes(), target)
+    rankings = [RankedScores(labels, scores, stakes=chosen) for scores in (a, b)]
     parts = [_SegmentPair(*part, labels, a, b) for part in iterate_segments(attributes)]
     segment_pairs = [p for p in parts if p.by != "as_of"]
     cutoff_pairs = [p for p in parts if p.by == "as_of"]
@@ -279,7 +289,7 @@ def _compare_target(  # noqa: PLR0913, PLR0917  # the whole of what a target is 
         a, b = (s[known, model.horizons.index(horizon)] for s, model in zip(scores, pair, strict=True))
         attributes = describe_accounts(frame[known])
         results[f"{name}_{horizon}d"] = compare_scores(
-            name, test, a, b, attributes=attributes, seed=settings.training.seed
+            name, test, a, b, attributes=attributes, seed=settings.training.seed, stakes=settings.stakes
         )
     return results
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from features.settings.stakes import Stakes
 from training.evaluation import bootstrap, calibration_error
 from training.evaluation.metrics import FIGURES, RankedScores
-from training.evaluation.profit import RETENTION, Stakes
 from training.evaluation.segments import SegmentFigures, SegmentRows, average_aucs, iterate_segments
 
 _GOOD_ERROR = 0.02
@@ -113,7 +113,7 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
     values: np.ndarray | None = None,
     attributes: pd.DataFrame | None = None,
     champion: np.ndarray | None = None,
-    stakes: Stakes = RETENTION,
+    stakes: Stakes | None = None,
 ) -> Evaluation:
     """Compute the figures of scores on test rows, with intervals and a verdict.
 
@@ -126,7 +126,7 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
         values: (n,) yearly revenue of each account, in money.
         attributes: n rows of what to divide by: `as_of`, and text attributes of the account.
         champion: (n,) scores of the present champion.
-        stakes: Of the campaign whose profit is computed.
+        stakes: Of the campaign whose profit is computed; by default those of the measure as published.
 
     Example:
         >>> labels = np.tile([1.0, 0.0, 0.0], 40)

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from features.core.errors import LabelError
+from features.settings.stakes import Stakes
 from training.evaluation import baselines, evaluate
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.profit import RETENTION, UPSELL
+from training.evaluation.profit import select_stakes
 from training.models.model import Model
 from training.targets import time_splits
 
@@ -48,6 +49,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
     seed: int,
     lead: int = 0,
     champion: np.ndarray | None = None,
+    stakes: Stakes | None = None,
 ) -> HoldoutResult:
     """Evaluate a model and the baselines on the test of its plan.
 
@@ -59,6 +61,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
         seed: Of the bootstrap.
         lead: Days before the horizon begins.
         champion: (n,) scores of the model that serves now, to stand beside the baselines.
+        stakes: The company's, for the profit; by default those of the measure as published.
 
     Raises:
         LabelError: The test's labels are of one class only.
@@ -86,6 +89,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
         pd.DataFrame(baseline_scores),
         describe_accounts(test),
         seed=seed,
+        stakes=stakes,
     )
 
 
@@ -97,6 +101,7 @@ def evaluate_scores(  # noqa: PLR0913  # all that a test is made of
     attributes: pd.DataFrame,
     *,
     seed: int,
+    stakes: Stakes | None = None,
 ) -> HoldoutResult:
     """Evaluate test rows that are scored already; arguments as those of `HoldoutResult`, and the target's name."""
     labels, scores, accounts = (test[c].to_numpy() for c in ("label", "score", "account_id"))
@@ -109,7 +114,7 @@ def evaluate_scores(  # noqa: PLR0913  # all that a test is made of
         values=attributes["value"].to_numpy() if "value" in attributes else None,
         attributes=attributes.drop(columns="value", errors="ignore"),
         champion=baseline_scores[_CHAMPION].to_numpy() if _CHAMPION in baseline_scores else None,
-        stakes=RETENTION if target == "churn" else UPSELL,
+        stakes=select_stakes(stakes or Stakes(), target),
     )
     return HoldoutResult(plan, evaluation, test, baseline_scores, attributes)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from features.core.auc import auc_of_counts
+from features.settings.stakes import Stakes
 from training.evaluation import calibration_error
-from training.evaluation.profit import RETENTION, Stakes, compute_maximum_profit
+from training.evaluation.profit import compute_maximum_profit
 
 SHARES = (5, 10, 20)  # % of the rows, highest score first
 FIGURES = (
@@ -30,7 +31,7 @@ class RankedScores:
         labels: (n,) of 0 and 1, both there.
         scores: (n,); probabilities, for `figures`.
         values: (n,) what each row is worth, in money; NaN and negative values count as 0.
-        stakes: Of the campaign whose profit is computed.
+        stakes: Of the campaign whose profit is computed; by default those of the measure as published.
     """
 
     def __init__(
@@ -39,10 +40,10 @@ class RankedScores:
         scores: np.ndarray,
         *,
         values: np.ndarray | None = None,
-        stakes: Stakes = RETENTION,
+        stakes: Stakes | None = None,
     ) -> None:
         self._order = np.argsort(-scores, kind="stable")
-        self._labels, self._stakes = labels[self._order], stakes
+        self._labels, self._stakes = labels[self._order], stakes or Stakes()
         ranked = scores[self._order]
         self._ties = np.flatnonzero(np.concatenate([[True], np.diff(ranked) != 0]))
         self._errors = (ranked - self._labels) ** 2

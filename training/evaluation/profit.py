@@ -8,33 +8,12 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 from scipy.special import betainc
 
-
-@dataclass(frozen=True)
-class Stakes:
-    """Costs and earnings of a campaign, in the company's currency.
-
-    A positive that is contacted says yes with a probability that is itself uncertain: Beta(alpha, beta). It then
-    earns `value` less `offer`. A negative that is contacted takes the offer all the same.
-
-    Args:
-        value: Of a positive that says yes, such as the worth of a churner who stays; above `offer`.
-        offer: Cost of what is given to those who take it; at least 0.
-        contact: Cost of reaching one account; above 0.
-        alpha: Of the beta distribution, above 0.
-        beta: Likewise.
-    """
-
-    value: float = 200.0
-    offer: float = 10.0
-    contact: float = 1.0
-    alpha: float = 6.0
-    beta: float = 14.0
+from features.settings.stakes import Stakes
 
 
-# The values at which the measure was published, so that figures compare; a mean of 30 % say yes.
-RETENTION = Stakes()
-# An upsell offers nothing for free: only the contact is lost on who would not have bought.
-UPSELL = Stakes(offer=0.0)
+def select_stakes(stakes: Stakes, target: str) -> Stakes:
+    """Return the stakes of a target: an upsell offers nothing for free, so that only the contact can be lost."""
+    return stakes if target == "churn" else stakes.model_copy(update={"offer": 0.0})
 
 
 @dataclass(frozen=True)
@@ -52,6 +31,9 @@ class MaximumProfit:
 
 def compute_maximum_profit(positives: np.ndarray, rows: np.ndarray, stakes: Stakes) -> MaximumProfit:
     """Compute the expected maximum profit measure for churn (EMPC).
+
+    A positive that is contacted says yes with a probability that is itself uncertain: Beta(alpha, beta). It then
+    earns `value` less `offer`. A negative that is contacted takes the offer all the same.
 
     For one chance of a yes, g, contacting an account that is a positive with probability p earns
     `p * (g * (value - offer) - contact) - (1 - p) * (offer + contact)`. The best threshold contacts those for

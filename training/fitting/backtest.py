@@ -109,7 +109,7 @@ def backtest(  # noqa: PLR0913  # all but the first two named
             count += 1
             progress("models", count, total)
         key = f"{name}_{horizon}d"
-        backtests[key] = _pool(key, name, list(zip(plans, results, strict=True)), settings.training.seed)
+        backtests[key] = _pool(key, name, list(zip(plans, results, strict=True)), settings)
     return backtests
 
 
@@ -150,7 +150,9 @@ def _fit_origin(  # noqa: PLR0913, PLR0917  # the whole of what a model is made 
         return str(error)
 
 
-def _pool(key: str, name: str, results: list[tuple[time_splits.TimePlan, HoldoutResult | str]], seed: int) -> Backtest:
+def _pool(
+    key: str, name: str, results: list[tuple[time_splits.TimePlan, HoldoutResult | str]], settings: Settings
+) -> Backtest:
     """Evaluate the test rows of all origins together."""
     skipped = tuple((plan.test[0], outcome) for plan, outcome in results if isinstance(outcome, str))
     outcomes = [outcome for _, outcome in results if isinstance(outcome, HoldoutResult)]
@@ -166,6 +168,7 @@ def _pool(key: str, name: str, results: list[tuple[time_splits.TimePlan, Holdout
     last = outcomes[-1].plan
     plan = replace(last, test=tuple(o.plan.test[0] for o in outcomes))
     # A rival that had too little to learn from at some origin has no score there, and none in the pool.
-    pooled = holdout.evaluate_scores(name, plan, test, baselines.dropna(axis=1), attributes, seed=seed)
+    known, seed = baselines.dropna(axis=1), settings.training.seed
+    pooled = holdout.evaluate_scores(name, plan, test, known, attributes, seed=seed, stakes=settings.stakes)
     origins = tuple(BacktestOrigin(o.plan.test[0], o.plan, o.evaluation) for o in outcomes)
     return Backtest(origins, skipped, pooled)

@@ -257,18 +257,17 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     )
     return FittedTarget(
         model,
-        _evaluate_horizons(model, target, data, plans_and_labels, champion, settings.training.seed),
+        _evaluate_horizons(model, settings, data, plans_and_labels, champion),
         hyperparameters=hyperparameters,
     )
 
 
-def _evaluate_horizons(  # noqa: PLR0913, PLR0917  # a model, and all that its evaluation needs
+def _evaluate_horizons(
     model: Model,
-    target: Churn | Upsell,
+    settings: Settings,
     data: Dataset,
     plans_and_labels: Mapping[int, tuple[time_splits.TimePlan, np.ndarray]],
     champion: Model | None,
-    seed: int,
 ) -> dict[int, HoldoutResult]:
     """Evaluate the model on the test of each horizon, beside the champion."""
     columns, results = data.frame[list_columns(data.frame)], {}
@@ -277,9 +276,15 @@ def _evaluate_horizons(  # noqa: PLR0913, PLR0917  # a model, and all that its e
         champion_scores = (
             _score_test(champion, data, plan, h) if champion and is_comparable(champion, plan, h) else None
         )
-        lead = target.lead_days
         results[h] = evaluate_holdout(
-            model.target, scored, plan, horizon=h, seed=seed, lead=lead, champion=champion_scores
+            model.target,
+            scored,
+            plan,
+            horizon=h,
+            seed=settings.training.seed,
+            lead=settings.targets[model.target].lead_days,
+            champion=champion_scores,
+            stakes=settings.stakes,
         )
     return results
 

@@ -133,11 +133,6 @@ class Model:
         level = self.horizon_model(horizon).level
         return level is not None and level.is_unsure(as_of / DAY)
 
-    def threshold(self, horizon: int, share: float) -> float:
-        """Return the score that the riskiest `share` of the calibration period reached."""
-        quantiles = self.horizon_model(horizon).quantiles
-        return float(np.interp(1 - share, np.linspace(0, 1, len(quantiles)), quantiles))
-
     def horizon_model(self, horizon: int) -> HorizonModel:
         """Return the model of one horizon.
 

@@ -251,12 +251,9 @@ def test_limits_come_from_the_champion(company):
     class Champion:
         version, horizons, base_rates = "churn-7", (90,), {90: 0.1}
 
-        @staticmethod
-        def threshold(_horizon, share):
-            return 1 - share
-
     limits = find_thresholds({"churn": Champion()}, company.settings)
-    assert (limits.model, limits.enter, limits.leave, limits.base_rate) == ("churn-7", 0.95, 0.9, 0.1)
+    assert (limits.model, limits.base_rate) == ("churn-7", 0.1)
+    assert (limits.enter, limits.leave) == (pytest.approx(0.2 / 1.1), pytest.approx(0.13 / 1.03))
     with pytest.raises(GarrisonError, match="no model is champion"):
         find_thresholds({}, company.settings)
     Champion.horizons = (30,)

@@ -9,17 +9,18 @@ import pytest
 
 from features.core.errors import GarrisonError
 from monitoring.performance import stability
-from monitoring.performance.bands import EntryLevels, count_flips, follow_bands
+from monitoring.performance.bands import count_flips, follow_bands
 from serving.scoring import score_table
 from serving.scoring.snapshot_store import SnapshotWriter, StoredSnapshot
 from tests.monitoring.conftest import DRIVERS, day
 from tests.support.commands import run_command
+from training.decisions.levels import Levels
 from training.fitting import fit
 from training.models.calibration import Calibrator
 from training.models.horizon_model import HorizonModel
 from training.models.model import Model
 
-LEVELS = EntryLevels(0.6, 0.4)
+LEVELS = Levels(0.6, 0.4)
 RUNS = [f"2024-{month:02}-01" for month in range(1, 7)]
 
 

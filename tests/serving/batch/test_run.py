@@ -23,6 +23,7 @@ from serving.gate import verdict_store
 from serving.scoring import score_table, snapshot_store
 from serving.scoring.score_table import Explain, ScoreTable
 from serving.scoring.snapshot_store import StoredSnapshot
+from training.decisions.levels import find_churn_levels
 
 COLUMNS = [
     "account_id",
@@ -106,7 +107,7 @@ def test_each_account_is_told_what_to_do_and_what_is_at_stake(harbour: Any, now:
     year = frame["churn_90d"] * frame["value"]
     assert frame.loc[known, "value_at_risk"].tolist() == pytest.approx(year[known].tolist())
     assert set(frame["recommendation"].dropna()) <= {"act", "sell", "leave_alone"}
-    risky = scored.scorer.models["churn"].threshold(90, harbour.settings.alerts.leave_share)
+    risky = find_churn_levels(harbour.settings, scored.scorer.models["churn"].base_rates[90]).enter
     assert ((frame["recommendation"] == "act") == (frame["churn_90d"].ge(risky) & frame["in_cohort"])).all()
     assert frame["why"].str.len().gt(0).all()
     assert set(frame["tier"]) == set("ABCDE")

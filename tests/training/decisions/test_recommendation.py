@@ -6,15 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.settings import Satisfied
 from training.decisions.recommendation import recommend
 
 NAN = np.nan
 CALM = {"open_urgent_tickets": 0.0, "escalated_tickets_90d": 0.0, "csat_90d": NAN}
 
 
-def one(churn, upsell, *, least_csat=None, **ticket):
+LIMITS = {"risky": 0.3, "promising": 0.5, "calm": 0.3, "satisfied": Satisfied()}
+
+
+def one(churn, upsell, *, calm=0.3, satisfied=None, **ticket):
     frame = pd.DataFrame([CALM | ticket])
-    found = recommend(frame, np.array([churn]), np.array([upsell]), risky=0.3, promising=0.5, least_csat=least_csat)
+    limits = LIMITS | {"calm": calm, "satisfied": Satisfied(**satisfied or {})}
+    found = recommend(frame, np.array([churn]), np.array([upsell]), **limits)
     return found.do[0], bool(found.withheld[0]), found.why[0]
 
 
@@ -40,7 +45,10 @@ def test_risk_is_acted_on_and_a_likely_sale_offered_from_their_thresholds_on(chu
         ({"open_urgent_tickets": 1.0}, "1 urgent ticket stands open"),
         ({"open_urgent_tickets": 2.0}, "2 urgent tickets stand open"),
         ({"escalated_tickets_90d": 3.0}, "3 escalated tickets in 90 days"),
-        ({"csat_90d": 2.94, "least_csat": 3.0}, "CSAT of 90 days is 2.9, below 3"),
+        ({"csat_90d": 2.94, "satisfied": {"least_csat": 3.0}}, "CSAT of 90 days is 2.9, below 3"),
+        ({"paid_share_365d": 0.85}, "15% of a year's purchases are unpaid"),
+        ({"calm": 0.05}, "the risk of leaving is 10.0%, above 5.0%"),
+        ({"open_urgent_tickets": 2.0, "satisfied": {"open_urgent": 1}}, "2 urgent tickets stand open"),
     ],
 )
 def test_a_likely_sale_is_withheld_from_an_account_that_is_not_satisfied(ticket, said):
@@ -55,7 +63,19 @@ def test_all_that_stands_against_a_sale_is_said():
 
 @pytest.mark.parametrize("csat", [NAN, 3.0])
 def test_csat_that_is_not_known_or_good_enough_stands_against_nothing(csat):
-    assert one(0.1, 0.9, csat_90d=csat, least_csat=3.0)[0] == "sell"
+    assert one(0.1, 0.9, csat_90d=csat, satisfied={"least_csat": 3.0})[0] == "sell"
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        {"open_urgent_tickets": 1.0, "satisfied": {"open_urgent": 1}},
+        {"escalated_tickets_90d": 2.0, "satisfied": {"escalations": 2}},
+        {"paid_share_365d": 0.85, "satisfied": {"unpaid": 0.2}},
+    ],
+)
+def test_a_sale_is_offered_within_the_limits_of_the_settings(fine):
+    assert one(0.1, 0.9, **fine)[0] == "sell"
 
 
 def test_csat_is_not_asked_for_unless_told_so():
@@ -69,5 +89,5 @@ def test_why_an_account_is_left_alone_says_what_is_not_known():
 
 def test_without_tickets_the_scores_decide_alone():
     frame = pd.DataFrame({"usage_events_30d": [1.0, 2.0, 3.0]})
-    found = recommend(frame, np.array([0.9, 0.1, 0.1]), np.array([0.1, 0.9, 0.1]), risky=0.3, promising=0.5)
+    found = recommend(frame, np.array([0.9, 0.1, 0.1]), np.array([0.1, 0.9, 0.1]), **LIMITS)
     assert found.do.tolist() == ["act", "sell", "leave_alone"]

@@ -7,7 +7,12 @@ import pytest
 from scipy.special import expit
 from scipy.stats import beta
 
-from training.evaluation.profit import RETENTION, UPSELL, Stakes, compute_maximum_profit
+from features.settings.stakes import Stakes
+from training.evaluation.profit import compute_maximum_profit, select_stakes
+
+RETENTION = Stakes()
+UPSELL = select_stakes(RETENTION, "upsell")
+MILD = Stakes(value=50.0, offer=20.0, contact=5.0, alpha=2.0, beta=2.0)
 
 
 def by_definition(positives, rows, stakes):
@@ -21,7 +26,7 @@ def by_definition(positives, rows, stakes):
     return float(weight @ profit.max(axis=1)), float(weight @ (good + bad)[best])
 
 
-@pytest.mark.parametrize("stakes", [RETENTION, UPSELL, Stakes(50.0, 20.0, 5.0, 2.0, 2.0)])
+@pytest.mark.parametrize("stakes", [RETENTION, UPSELL, MILD])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_is_the_mean_of_the_best_thresholds_profit(stakes, seed):
     random = np.random.default_rng(seed)

@@ -183,17 +183,9 @@ def test_the_level_of_a_model_without_one_is_not_unsure(bundle):
     assert not bundle.is_level_unsure(to_micros(datetime(2030, 1, 1, tzinfo=UTC)), 30)
 
 
-def test_the_threshold_is_the_score_that_the_riskiest_share_reached(bundle):
-    quantiles = np.array(bundle.horizon_models[1].quantiles)
-    assert bundle.threshold(60, 0.0) == quantiles[-1]
-    assert bundle.threshold(60, 1.0) == quantiles[0]
-    assert bundle.threshold(60, 0.05) == pytest.approx(quantiles[950])
-    assert (np.diff(quantiles) >= 0).all()
-
-
 def test_a_horizon_it_was_not_trained_for_is_refused_by_name(bundle):
     with pytest.raises(RegistryError, match="no horizon of 45 days") as raised:
-        bundle.threshold(45, 0.1)
+        bundle.horizon_model(45)
     assert raised.value.found == "30, 60"
 
 

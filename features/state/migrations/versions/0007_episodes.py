@@ -1,5 +1,7 @@
 """Episodes of several kinds with every change kept, what each run chose and why, and what is muted."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -34,12 +36,12 @@ def upgrade() -> None:
         batch.add_column(sa.Column("version", sa.Integer, nullable=False, server_default="1"))
         for name, kind in _ADDED:
             batch.add_column(sa.Column(name, kind))
-        for name, kind in _LOOSENED:
-            batch.alter_column(name, existing_type=kind(), nullable=True)
+        for name, loose in _LOOSENED:
+            batch.alter_column(name, existing_type=loose(), nullable=True)
     with op.batch_alter_table("episodes") as batch:
         batch.create_unique_constraint("episodes_opened", ["account_id", "kind", "opened_as_of"])
-        for name, kind in (("state", sa.String), ("version", sa.Integer)):
-            batch.alter_column(name, existing_type=kind(), existing_nullable=False, server_default=None)
+        batch.alter_column("state", existing_type=sa.String(), existing_nullable=False, server_default=None)
+        batch.alter_column("version", existing_type=sa.Integer(), existing_nullable=False, server_default=None)
     _index_open("kind")
     events = op.create_table(
         "episode_events",
@@ -94,8 +96,8 @@ def downgrade() -> None:
         batch.alter_column("kind", new_column_name="target", existing_type=sa.String, existing_nullable=False)
         for name in ("state", "version", *(name for name, _ in _ADDED)):
             batch.drop_column(name)
-        for name, kind in _LOOSENED:
-            batch.alter_column(name, existing_type=kind(), nullable=False)
+        for name, loose in _LOOSENED:
+            batch.alter_column(name, existing_type=loose(), nullable=False)
     with op.batch_alter_table("episodes") as batch:
         batch.create_unique_constraint("episodes_opened", ["account_id", "target", "opened_as_of"])
     _index_open("target")
@@ -126,9 +128,9 @@ def _carry_over(events: sa.Table) -> None:
     )
     op.execute("UPDATE episodes SET spoken_score = opened_score")
     names = ("id", "opened_as_of", "opened_score", "closed_as_of", "outcome", "last_score")
-    found = op.get_bind().execute(sa.select(*map(sa.column, names)).select_from(sa.table("episodes"))).all()
-    rows = []
-    for row in found:
+    rows: list[dict[str, Any]] = []
+    row: Any
+    for row in op.get_bind().execute(sa.select(*map(sa.column, names)).select_from(sa.table("episodes"))).all():
         shared = {"episode_id": row.id, "by": "run"}
         opened = {"seq": 1, "at": row.opened_as_of, "as_of": row.opened_as_of, "event": "opened"}
         rows.append(shared | opened | {"details": {"score": row.opened_score}})
