@@ -11,7 +11,7 @@ from typing import Any
 
 from features.core import html
 from features.core.contract import EVENTS, TABLES
-from features.diagnostics import activity, identity_report, table_remarks, target_leakage
+from features.diagnostics import activity, identity_report, owner_addresses, table_remarks, target_leakage
 from features.diagnostics.activity import TableActivity
 from features.diagnostics.identity_report import IdentityReport as Identity
 from features.diagnostics.leak_tests import LeakTestResult
@@ -216,7 +216,10 @@ def _build_table_report(history: History, settings: Settings, checked: Validated
         measured,
         _measure_nulls(history, settings, checked.table),
         tuple(_list_reasons(history, settings, checked)),
-        tuple(table_remarks.list_remarks(checked, settings)),
+        (
+            *table_remarks.list_remarks(checked, settings),
+            *(owner_addresses.list_owner_remarks(history, settings) if checked.table == "accounts" else ()),
+        ),
     )
 
 
