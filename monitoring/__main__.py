@@ -29,8 +29,9 @@ def alert(
     from features.sources.history import History
     from features.state import database
     from monitoring import cli_output
-    from monitoring.alerts import evidence, lifecycle, queries, routing
+    from monitoring.alerts import lifecycle, queries, routing
     from monitoring.gate import check
+    from monitoring.letters import evidence
     from monitoring.notifications import held_run
     from training.registry import promotion_log
 
@@ -119,23 +120,31 @@ def deliver(
         str | None, typer.Option(metavar="ID", help="Send again this message that needs attention or is withheld.")
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="ADDRESS", help="With --resend: send it to this address.")] = None,
-    arrived: Annotated[str | None, typer.Option(metavar="ID", help="Mark this uncertain message as arrived.")] = None,
+    arrived: Annotated[
+        str | None, typer.Option(metavar="ID", help="Mark this message that may have arrived as one that did.")
+    ] = None,
+    bounce: Annotated[
+        Path | None, typer.Option(help="Read this bounce (.eml), or this folder of them, before sending.")
+    ] = None,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
-    """Send what is due in the outbox, each message once."""
+    """Send what is due in the outbox, each message at least once."""
+    from features.core.timestamps import to_micros
     from features.state import database
     from monitoring import cli_output
-    from monitoring.notifications import outbox
+    from monitoring.notifications import bounces, dead_letters, outbox
 
     if to and not resend:
         raise typer.BadParameter("it goes with --resend ID", param_hint="--to")
     settings = load_settings(config)
     with closing(database.open(settings)) as state:
+        if bounce:
+            print(*bounces.record_bounces(settings, state, bounce, now=to_micros(datetime.now(UTC))), sep="\n")
         if resend:
-            outbox.resend(state, resend, to=to)
+            dead_letters.resend(state, resend, to=to)
         if arrived:
-            outbox.mark_arrived(state, arrived)
+            dead_letters.mark_arrived(state, arrived)
         delivery = outbox.deliver(settings, state)
     print(*cli_output.format_delivery(delivery), sep="\n")
     write_json(json, delivery.as_dict())

@@ -10,23 +10,25 @@ from typing import Any
 import sqlalchemy as sa
 from rich.table import Table
 
+from features.core.safe_line import to_safe_line
 from features.core.timestamps import to_micros
 from features.settings.cli import table
 from features.state.database import Store
 from features.state.tables import EPISODES, OUTBOX
 from monitoring.alerts.lifecycle import AlertRun
-from monitoring.alerts.message import to_safe_line
 from monitoring.alerts.queries import format_instant
 from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD, Contact
-from monitoring.notifications.outbox import FAILED, UNCERTAIN, Delivery
+from monitoring.notifications.claims import FAILED
+from monitoring.notifications.dead_letters import BOUNCED
+from monitoring.notifications.outbox import Delivery
 from serving.gate.verdict_store import JudgedRun
 
 # Accounts that the table in the terminal shows; JSON has all.
 _SHOWN = 20
 
 _ADVICE = {
-    UNCERTAIN: "it may have arrived: ask, then `deliver --arrived {id}` or `deliver --resend {id}`",
     FAILED: "`deliver --resend {id}`, if need be `--to ADDRESS`",
+    BOUNCED: "`deliver --resend {id} --to ADDRESS`",
     UNDELIVERABLE: "`deliver --resend {id} --to ADDRESS`",
 }
 
@@ -117,11 +119,13 @@ def tabulate_verdicts(runs: Sequence[JudgedRun]) -> Table:
 def format_delivery(delivery: Delivery) -> Iterator[str]:
     """Yield the lines that sum up a delivery, and the messages that need a person's attention."""
     if delivery.busy:
-        yield "Another process is delivering: it sends what is due, this one sent nothing."
-    elif not delivery.sent and not delivery.refused:
+        yield "Enough other processes are delivering: they send what is due, this one sent nothing."
+    elif not (delivery.sent or delivery.refused or delivery.doubtful):
         yield "No message was due: nothing was sent."
     else:
         yield f"Sent {delivery.sent:,}, refused {delivery.refused:,}."
+    if delivery.doubtful:
+        yield f"In doubt {delivery.doubtful:,}: the answer was lost. Each is sent once more, with the same Message-ID."
     yield (
         f"In the outbox: {delivery.waiting:,} waiting, {delivery.withheld:,} withheld over an owner's cap, "
         f"{len(delivery.needs_attention):,} need attention."
@@ -130,7 +134,10 @@ def format_delivery(delivery: Delivery) -> Iterator[str]:
         about = f"account {to_safe_line(message.account_id)}" if message.account_id else f"run {message.run}"
         yield f"  {message.state}: {message.id}, {about}: {message.reason}"
         yield f"    {to_safe_line(message.subject)}"
-        yield f"    {_ADVICE[message.state].format(id=message.id)}"
+        advice = _ADVICE[message.state]
+        if message.doubts:
+            advice = f"it may have arrived: ask, then `deliver --arrived {{id}}` or {advice}"
+        yield f"    {advice.format(id=message.id)}"
 
 
 def read_episodes(store: Store, *, closed: bool) -> list[dict[str, Any]]:

@@ -18,10 +18,11 @@ from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, OUTBOX
-from monitoring.alerts import message, queries
-from monitoring.alerts.message import AccountRisk, EarlierScore
+from monitoring.alerts import queries
 from monitoring.alerts.queries import TARGET, AccountScore, AlertState, OpenEpisode, Thresholds
 from monitoring.alerts.routing import Contact, MessageRoute, RankedAccount, route_messages
+from monitoring.letters import message
+from monitoring.letters.message import AccountRisk, EarlierScore
 
 RECOVERED, LEFT = "recovered", "left"
 _SPACE = uuid.UUID("5c0d3a4e-8f0b-5b53-9a0c-6f7f3a1d2b47")

@@ -14,7 +14,7 @@ from features.core.timestamps import DAY, from_micros, to_micros
 from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODES, SCORES
-from monitoring.alerts.message import EarlierScore
+from monitoring.letters.message import EarlierScore
 from training.decisions.levels import find_churn_levels
 
 TARGET = "churn"

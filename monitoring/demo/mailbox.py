@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from features.core.errors import GarrisonError
-from monitoring.alerts.message import to_safe_line
+from features.core.safe_line import to_safe_line
 
 HOST = "127.0.0.1"
 Say = Callable[[str], None]

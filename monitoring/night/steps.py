@@ -121,7 +121,8 @@ def gate(night: NightContext, _: Steps) -> StepResult:
 
 def alert(night: NightContext, steps: Steps) -> StepResult:
     """Open, continue and close episodes, unless the run is held or discarded."""
-    from monitoring.alerts import evidence, lifecycle, queries, routing
+    from monitoring.alerts import lifecycle, queries, routing
+    from monitoring.letters import evidence
     from training.registry import promotion_log
 
     judged = steps["gate"].figures

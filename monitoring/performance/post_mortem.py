@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
+from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
 from features.settings.cli import table
@@ -21,9 +22,8 @@ from features.sources.history import History
 from features.state import database
 from features.state.database import Store
 from monitoring.alerts import routing
-from monitoring.alerts.message import to_safe_line
 from monitoring.alerts.queries import TARGET
-from monitoring.notifications.outbox import SENT, UNCERTAIN
+from monitoring.notifications.dead_letters import SENT
 from monitoring.performance.causes import CAUSES, Cause, blame_message, blame_scores
 from monitoring.performance.departures import Month, find_departures, find_last_known_month
 from monitoring.performance.past_scores import PastScore, read_past_scores
@@ -131,7 +131,7 @@ def run(settings: Settings, *, month: datetime | None = None) -> PostMortem:
         days = timedelta(days=settings.churn.lead_days + settings.alert_horizon)
         since, end = to_micros(period.begin - days), to_micros(period.end)
         messages = _read_messages(state, gone, since, end)
-        announced = {a for a, (status, _) in messages.items() if status in {SENT, UNCERTAIN}}
+        announced = {a for a, (status, _) in messages.items() if status == SENT}
         missed = [a for a in gone if a not in announced]
         reader = ScoreReader(settings, state, history, until)
         scores = read_past_scores(settings, reader, missed, since=since, end=end)
@@ -166,7 +166,7 @@ def _read_messages(
     is_of_them = episodes["account_id"].isin(accounts)
     is_near = (episodes["opened_as_of"] <= end) & ~(episodes["closed_as_of"] < since)
     rows = episodes[is_of_them & is_near].sort_values("opened_as_of")
-    rows = rows.assign(sent=rows["state"].isin([SENT, UNCERTAIN])).sort_values("sent", kind="stable")
+    rows = rows.assign(sent=rows["state"] == SENT).sort_values("sent", kind="stable")
     plain = rows[["account_id", "state", "reason"]].astype(object).where(rows.notna(), None)
     return {account: (status, reason) for account, status, reason in plain.itertuples(index=False, name=None)}
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from features.core.safe_line import to_safe_line
 from features.settings.cli import table
-from monitoring.alerts.message import to_safe_line
 from monitoring.performance.evaluation import AccountGroup, PerformanceReport, ScoredCohort
 from monitoring.performance.figures import EstimatedPerformance, RealisedPerformance
 

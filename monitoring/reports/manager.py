@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
 from features.core.html import render_template, write_page
+from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
 from features.settings import Settings
 from features.sources.history import History
@@ -21,7 +22,6 @@ from features.state.database import Store
 from features.state.tables import EPISODES
 from monitoring.alerts import routing
 from monitoring.alerts.lifecycle import LEFT, RECOVERED
-from monitoring.alerts.message import to_safe_line
 from monitoring.alerts.queries import TARGET
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.alerts.message import (
+from features.core.safe_line import to_safe_line
+from monitoring.letters.message import (
     AccountRisk,
     EarlierScore,
     describe_probability,
-    to_safe_line,
     write_body,
     write_subject,
 )

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from features.core.safe_line import to_safe_line
 from features.definitions import plays
-
-# Marks that reverse the direction of text, and so can disguise it.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True)
@@ -62,15 +58,6 @@ class AccountRisk:
     base_rate: float | None = None
     facts: Sequence[str] = ()
     note: str = ""
-
-
-def to_safe_line(text: str, most: int = 100) -> str:
-    """Return the text on one line, without control and direction marks, and at most `most` characters long.
-
-    Strangers write account names: a line break in a name could forge a header or a line.
-    """
-    clean = "".join(" " if unicodedata.category(c) in _UNSAFE or c in _BIDI else c for c in text)
-    return textwrap.shorten(clean, most, placeholder="…") or "…"
 
 
 def describe_probability(score: float) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from features.settings.load import load_settings
 from features.sources.history import History
-from monitoring.alerts.evidence import find_evidence
+from monitoring.letters.evidence import find_evidence
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 TOML = """

@@ -1,0 +1,19 @@
+"""Make text that strangers wrote safe to show on one line."""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+
+# Marks that reverse the direction of text, and so can disguise it.
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def to_safe_line(text: str, most: int = 100) -> str:
+    """Return the text on one line, without control and direction marks, and at most `most` characters long.
+
+    Strangers write account names: a line break in a name could forge a header or a line.
+    """
+    clean = "".join(" " if unicodedata.category(c) in _UNSAFE or c in _BIDI else c for c in text)
+    return textwrap.shorten(clean, most, placeholder="…") or "…"
