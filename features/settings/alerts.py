@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from features.settings.channels import ChatChannel, Webhook
 from features.settings.values import SettingsSection
 
 
@@ -18,6 +19,8 @@ class Email(SettingsSection):
     security: Literal["starttls", "tls", "none"] = "starttls"
     user_env: str | None = None
     password_env: str | None = None
+    # Messages in any 60 seconds, of all processes together. Default: as fast as the server takes them.
+    per_minute: int | None = Field(default=None, ge=1)
 
 
 class Alerts(SettingsSection):
@@ -30,3 +33,7 @@ class Alerts(SettingsSection):
     email: Email | None = None
     # Without e-mail, messages are written into this folder.
     folder: str | None = None
+    # Each gets the messages that its kinds and recipients name, beside e-mail or in place of it.
+    slack: ChatChannel | None = None
+    teams: ChatChannel | None = None
+    webhook: Webhook | None = None

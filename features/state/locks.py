@@ -19,6 +19,7 @@ class Lock(Enum):
     EVENT_LOG = 5_401_979
     DESTINATION = 5_401_980
     NIGHT = 5_401_981
+    RATE = 5_401_982
 
 
 def lock_transaction(connection: sa.Connection, lock: Lock) -> None:

@@ -222,24 +222,34 @@ MUTES = sa.Table(
 OUTBOX = sa.Table(
     "outbox",
     METADATA,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("episode_id", sa.String, sa.ForeignKey("episodes.id")),  # null for messages about a run
+    sa.Column("id", sa.String, primary_key=True),  # follows from what it is about: written twice, it is one message
+    sa.Column("episode_id", sa.String, sa.ForeignKey("episodes.id")),  # null for messages about a run, and for copies
     sa.Column("run", sa.String),  # the held run that a message to the data team is about
-    sa.Column("kind", sa.String, nullable=False),  # opened, held
+    sa.Column("kind", sa.String, nullable=False),  # opened, held, undelivered, …
     sa.Column("recipient", sa.String),
     sa.Column("subject", sa.String, nullable=False),
     sa.Column("body", sa.String, nullable=False),
-    # pending, sending, sent, failed, uncertain; or never to be sent by itself: withheld, undeliverable
+    # pending, sending, sent, failed, bounced, expired; or never to be sent by itself: withheld, undeliverable
     sa.Column("state", sa.String, nullable=False),
     sa.Column("reason", sa.String),
-    sa.Column("channel", sa.String),  # that it was last handed to
+    sa.Column("channel", sa.String),  # null until the first delivery chooses it
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("position", sa.Integer, nullable=False),  # among those of one run: the most at stake first
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("next_try_at", sa.BigInteger, nullable=False),
     sa.Column("sent_at", sa.BigInteger),
-    sa.UniqueConstraint("episode_id", "kind", name="outbox_episode"),
+    # How often its answer was lost, so that it may have arrived more than once.
+    sa.Column("doubts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("copy_of", sa.String),  # the message that this one repeats on another channel, or tells of
+    sa.Column("html", sa.String),  # the same as the body, for mail programs that show it
+    sa.Column("phase", sa.String),  # while it is being sent: announced, final
+    sa.Column("claimed_by", sa.String),  # the process that is sending it,
+    sa.Column("claimed_until", sa.BigInteger),  # and until when it is that process's alone
+    sa.Column("deliver_after", sa.BigInteger),  # not before, such as the end of quiet hours
+    sa.Column("expires_at", sa.BigInteger),  # from then on it is no news
+    sa.Column("tried_at", sa.BigInteger),  # when it was last begun
     sa.Index("outbox_due", "state", "next_try_at"),
+    sa.Index("outbox_tried", "tried_at"),
 )
 
 # The verdict on each scored run. A run that is judged again, say because its data aged, has its row replaced.

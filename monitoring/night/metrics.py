@@ -14,9 +14,9 @@ from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import EPISODES, OUTBOX
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE
+from monitoring.alerts.routing import PENDING
 from monitoring.night.night_report import NightReport, find_last_success
-from monitoring.notifications.outbox import FAILED, UNCERTAIN
+from monitoring.notifications.outbox import NEEDS_ATTENTION
 from serving.gate.verdict import STATES
 
 _log = logging.getLogger("garrison.night")
@@ -34,7 +34,7 @@ FIGURES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "garrison_source_age_seconds": ("From a source's newest event to the night.", ("source",)),
     "garrison_episodes_open": ("Accounts at risk: open episodes.", ()),
     "garrison_outbox_waiting": ("Messages that wait to be sent.", ()),
-    "garrison_outbox_stuck": ("Messages that wait for a person: failed, uncertain or without a recipient.", ()),
+    "garrison_outbox_stuck": ("Messages that wait for a person: failed, bounced or without a recipient.", ()),
 }
 Figures = Iterator[tuple[str, tuple[str, ...], float]]
 
@@ -104,4 +104,4 @@ def _count_waiting(store: Store) -> Figures:
         yield "garrison_episodes_open", (), connection.scalar(episodes) or 0
         messages = {row.state: row.number for row in connection.execute(states)}
     yield "garrison_outbox_waiting", (), messages.get(PENDING, 0)
-    yield "garrison_outbox_stuck", (), sum(messages.get(state, 0) for state in (FAILED, UNCERTAIN, UNDELIVERABLE))
+    yield "garrison_outbox_stuck", (), sum(messages.get(state, 0) for state in NEEDS_ATTENTION)

@@ -1,45 +1,53 @@
-"""The outbox: messages wait here until they are delivered, each of them once.
+"""The outbox: messages wait here until they are delivered, each of them at least once.
 
-A message goes from pending to sending to sent. After a refusal it goes back to pending, with a longer wait each time;
-after eight refusals it has failed. A message that a crash left in sending may have arrived or not: it becomes
-uncertain and needs a person's decision, since nobody may get the same alert twice.
+A message goes from pending to sending to sent. After a refusal it goes back to pending, in the end to failed
+(`dead_letters`). One whose sending was cut off is sent again: by itself where its end had not been sent, once more and
+counted as a doubt where only the answer is missing, since an alert lost is worse than one shown twice.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from features.core.errors import GarrisonError
+from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Settings
 from features.state.database import Store
-from features.state.locks import Lock, try_lock
 from features.state.tables import EPISODES, OUTBOX
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD, parse_address
-from monitoring.notifications import channels
-from monitoring.notifications.channels import Channel, FolderChannel
+from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD
+from monitoring.notifications import channels, dead_letters
+from monitoring.notifications.channel_choice import choose_channels
+from monitoring.notifications.channels import Channel, ChannelPlan
+from monitoring.notifications.claims import ANNOUNCED, FAILED, FINAL, SENDING, Claims, find_next_turn, take_seat
+from monitoring.notifications.dead_letters import BOUNCED, SENT
 from monitoring.notifications.email_message import AnswerUnknown, MessageRefused, OutgoingMessage
 
-SENDING, SENT, FAILED, UNCERTAIN = "sending", "sent", "failed", "uncertain"
-ATTEMPTS = 8
-_MINUTE = 60_000_000  # µs
+# Of a message whose answer was lost, in the counts of one delivery.
+DOUBTFUL = "doubtful"
+# States in which a message waits for a person.
+NEEDS_ATTENTION = (FAILED, BOUNCED, UNDELIVERABLE)
+# Seconds that one delivery waits for its channels' limits in all; the rest is the next one's.
+_PATIENCE = 600
+_STORE_TRIES = 3
 
 
 @dataclass(frozen=True)
 class BlockedMessage:
-    """A message that needs a person's attention: failed, uncertain, or without a recipient.
+    """A message that needs a person's attention: failed, bounced, or without a recipient.
 
     Args:
         id: Its id.
         account_id: The account that it is about; None for a message about a run.
         run: The held run that it is about; None for a message about an account.
-        state: failed, uncertain or undeliverable.
+        state: failed, bounced or undeliverable.
         reason: Why it is in that state.
         subject: Its subject, which names the account.
+        doubts: How often its answer was lost: if ever, it may have arrived.
     """
 
     id: str
@@ -48,6 +56,7 @@ class BlockedMessage:
     state: str
     reason: str
     subject: str
+    doubts: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,14 +66,16 @@ class Delivery:
     Args:
         sent: Messages sent now.
         refused: Messages refused now, to be tried again.
+        doubtful: Messages whose answer was lost, found now: each is sent once more, and may be shown twice.
         waiting: Messages pending after it.
         needs_attention: Messages that wait for a person.
         withheld: Messages over an owner's cap.
-        busy: Whether another process is delivering, so that this one did nothing.
+        busy: Whether so many processes are delivering that this one did nothing.
     """
 
     sent: int
     refused: int
+    doubtful: int
     waiting: int
     needs_attention: tuple[BlockedMessage, ...]
     withheld: int
@@ -74,168 +85,159 @@ class Delivery:
         """Return plain data for JSON."""
         keys = ("id", "account_id", "run", "state", "reason")
         stuck = [{key: getattr(message, key) for key in keys} for message in self.needs_attention]
-        plain = {"sent": self.sent, "refused": self.refused, "waiting": self.waiting, "stuck": stuck}
-        return {**plain, "withheld": self.withheld, "busy": self.busy}
+        counts = {key: getattr(self, key) for key in ("sent", "refused", "doubtful", "waiting")}
+        return {**counts, "stuck": stuck, "withheld": self.withheld, "busy": self.busy}
 
 
 def deliver(settings: Settings, store: Store, *, now: int | None = None) -> Delivery:
     """Send every message that is due, oldest first; of one age, the most at stake first.
 
+    Several processes may deliver at once: each claims a few messages at a time.
+
     Args:
-        settings: Their `alerts` name the channel.
+        settings: Their `alerts` name the channels.
         store: The state database.
-        now: The instant (µs); by default the clock's.
+        now: The instant (µs); by default the clock's. With one given, nothing waits for a channel's limit.
 
     Raises:
-        DeliveryError: The channel takes no messages: those not sent by then stay pending.
+        DeliveryError: A channel takes no messages: those not sent by then stay pending; other channels' are sent.
         GarrisonError: No channel is set, or the database is locked.
     """
-    now = time.time_ns() // 1000 if now is None else now
-    results: list[str] = []
-    with try_lock(store.engine, Lock.DELIVER) as is_held:
-        if is_held:
-            _recover(store)
-            results = list(_send_due(settings, store, now))
-    return _summarize(store, results, busy=not is_held)
+    results = Counter[str]()
+    with take_seat(store) as seat:
+        if seat is not None:
+            claims = Claims(store, seat, (lambda: time.time_ns() // 1000) if now is None else (lambda: now))
+            results[DOUBTFUL] += claims.recover()
+            if _has_pending(store):
+                plans = channels.list_channels(settings.alerts)
+                choose_channels(store, plans, claims.clock())
+                _send_all(settings, claims, plans, results, is_patient=now is None)
+    return _summarize(store, results, busy=seat is None)
 
 
-def _send_due(settings: Settings, store: Store, now: int) -> Iterator[str]:
-    """Send the messages that are due, and yield the state of each after it."""
-    due = _read_due(store, now)
-    if not due:
-        return
-    channel = channels.open_channel(settings.alerts)
-    try:
-        for message in due:
-            yield _send(store, channel, message, now)
-    finally:
-        channel.close()
+def _send_all(
+    settings: Settings, claims: Claims, plans: Mapping[str, ChannelPlan], results: Counter[str], *, is_patient: bool
+) -> None:
+    """Send what is due on each channel; one that takes no messages does not hold up the others.
+
+    Raises:
+        DeliveryError: Of the channels that took none.
+    """
+    troubles = []
+    end = time.monotonic() + (_PATIENCE if is_patient else 0)
+    fallbacks = dead_letters.find_fallbacks(settings)
+    for plan in plans.values():
+        try:
+            for result in _Sender(claims, plan, fallbacks).send_due(end):
+                results[result] += 1
+        except DeliveryError as trouble:
+            troubles.append(trouble)
+    if len(troubles) > 1:
+        raise DeliveryError("; ".join(str(trouble).rstrip(".") for trouble in troubles))
+    if troubles:
+        raise troubles[0]
 
 
-def _send(store: Store, channel: Channel, message: OutgoingMessage, now: int) -> str:
-    """Send one message, and return its state after it."""
-    try:
-        channel.prepare(message)
-    except MessageRefused as refusal:
-        return _put_back(store, message, now, why=str(refusal))
-    # A crash between this change and the next one leaves it unknown whether the message was sent.
-    # So nothing else is done in between.
-    if not _change(store, message.id, PENDING, state=SENDING, channel=channel.name):
-        channel.close()
-        return PENDING
-    try:
-        channel.commit(message)
-    except MessageRefused as refusal:
-        return _put_back(store, message, now, why=str(refusal))
-    except AnswerUnknown as unknown:
-        _change(store, message.id, SENDING, state=UNCERTAIN, reason=str(unknown))
-        return UNCERTAIN
-    tried = OUTBOX.c.attempts + 1
-    _change(store, message.id, SENDING, state=SENT, reason=None, attempts=tried, sent_at=time.time_ns() // 1000)
-    return SENT
+class _Sender:
+    """Sends the messages of one channel."""
+
+    def __init__(self, claims: Claims, plan: ChannelPlan, fallbacks: list[str]) -> None:
+        self._claims, self._plan, self._fallbacks = claims, plan, fallbacks
+
+    def send_due(self, end: float) -> Iterator[str]:
+        """Send what is due, and yield what became of each message; wait for the channel's limit until `end`."""
+        while batch := self._take(end):
+            channel = self._plan.open()
+            try:
+                for message in batch:
+                    state, pause = self._send(channel, message)
+                    yield state
+                    if pause is not None:
+                        dead_letters.pause(self._claims, self._plan.name, pause)
+                        return
+            finally:
+                channel.close()
+                self._claims.release()
+
+    def _take(self, end: float) -> list[OutgoingMessage]:
+        name, limit = self._plan.name, self._plan.per_minute
+        while not (batch := self._claims.take(name, per_minute=limit)) and limit is not None:
+            turn = find_next_turn(self._claims.store, name, self._claims.clock())
+            seconds = 0.0 if turn is None else max(0.05, (turn - self._claims.clock()) / 1e6)
+            if turn is None or time.monotonic() + seconds > end:
+                break
+            time.sleep(seconds)
+        return batch
+
+    def _send(self, channel: Channel, message: OutgoingMessage) -> tuple[str, float | None]:
+        """Send one message; return what became of it, and the seconds for which its channel wants no other.
+
+        Before each step that takes us further it is stored that we take it, and whether the message is still ours.
+        Between the last such change and the storing of the answer nothing else is done: a crash there is the one
+        that leaves it unknown whether the message was sent.
+        """
+        try:
+            channel.prepare(message)
+            if not self._claims.mark(message, ANNOUNCED):
+                channel.close()
+                return SENDING, None
+            channel.transfer(message)
+            if not self._claims.mark(message, FINAL):
+                channel.close()
+                return SENDING, None
+            channel.commit(message)
+        except MessageRefused as refusal:
+            return dead_letters.put_back(self._claims, message, refusal, self._fallbacks), refusal.retry_after
+        except AnswerUnknown as unknown:
+            dead_letters.put_back(self._claims, message, unknown, self._fallbacks)
+            return DOUBTFUL, None
+        except DeliveryError:
+            self._claims.change(message.id, state=PENDING, claimed_by=None, claimed_until=None, phase=None)
+            raise
+        self._store_sent(message)
+        return SENT, None
+
+    def _store_sent(self, message: OutgoingMessage) -> None:
+        """Store that a message was sent; a database that fails for a moment is asked again, lest it be sent twice."""
+        attempts = OUTBOX.c.attempts + 1
+        done = {"claimed_by": None, "claimed_until": None, "phase": None, "reason": None}
+        for left in reversed(range(_STORE_TRIES)):
+            try:
+                self._claims.change(message.id, state=SENT, attempts=attempts, sent_at=self._claims.clock(), **done)
+            except GarrisonError:
+                if not left:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
 
-def _put_back(store: Store, message: OutgoingMessage, now: int, *, why: str) -> str:
-    """Put a refused message back for 5, 15, 45 minutes and so on, some four days in all; then it has failed."""
+def _has_pending(store: Store) -> bool:
     with store.reading() as connection:
-        tried = 1 + (connection.scalar(sa.select(OUTBOX.c.attempts).where(OUTBOX.c.id == message.id)) or 0)
-    state = PENDING if tried < ATTEMPTS else FAILED
-    later = now + 5 * _MINUTE * 3 ** (tried - 1)
-    with store.writing() as connection:
-        connection.execute(
-            sa.update(OUTBOX)
-            .where(OUTBOX.c.id == message.id, OUTBOX.c.state.in_([PENDING, SENDING]))
-            .values(state=state, reason=why, attempts=tried, next_try_at=later)
-        )
-    return state
+        return connection.scalar(sa.select(OUTBOX.c.id).where(OUTBOX.c.state == PENDING).limit(1)) is not None
 
 
-def _change(store: Store, message: str, expected: str, **values: Any) -> bool:
-    """Change a message if it is in the state expected, and return whether it was."""
-    with store.writing() as connection:
-        one = sa.update(OUTBOX).where(OUTBOX.c.id == message, OUTBOX.c.state == expected)
-        return bool(connection.execute(one.values(**values)).rowcount)
-
-
-def _recover(store: Store) -> None:
-    """Settle the messages that a killed process left in sending; the lock says that no process is sending now."""
-    why = "the process that sent it ended before it knew the answer"
-    stranded = sa.update(OUTBOX).where(OUTBOX.c.state == SENDING)
-    with store.writing() as connection:
-        connection.execute(stranded.where(OUTBOX.c.channel == FolderChannel.name).values(state=PENDING))
-        connection.execute(stranded.values(state=UNCERTAIN, reason=why))
-
-
-def _read_due(store: Store, now: int) -> list[OutgoingMessage]:
-    columns = (OUTBOX.c[name] for name in OutgoingMessage.__dataclass_fields__)
-    query = sa.select(*columns).where(OUTBOX.c.state == PENDING, OUTBOX.c.next_try_at <= now)
-    with store.reading() as connection:
-        rows = connection.execute(query.order_by(OUTBOX.c.created_at, OUTBOX.c.position, OUTBOX.c.id))
-        return [OutgoingMessage(*row) for row in rows]
-
-
-def _summarize(store: Store, results: list[str], *, busy: bool) -> Delivery:
+def _summarize(store: Store, results: Counter[str], *, busy: bool) -> Delivery:
     """Count the messages by state, and read those that need attention."""
     states = sa.select(OUTBOX.c.state, sa.func.count().label("number")).group_by(OUTBOX.c.state)
+    original = OUTBOX.alias("original")
+    columns = (OUTBOX.c[name] for name in ("run", "state", "reason", "subject", "doubts"))
     blocked = (
-        sa.select(OUTBOX.c.id, EPISODES.c.account_id, OUTBOX.c.run, OUTBOX.c.state, OUTBOX.c.reason, OUTBOX.c.subject)
-        .outerjoin(EPISODES, EPISODES.c.id == OUTBOX.c.episode_id)
-        .where(OUTBOX.c.state.in_([FAILED, UNCERTAIN, UNDELIVERABLE]))
+        sa.select(OUTBOX.c.id, EPISODES.c.account_id, *columns)
+        .outerjoin(original, original.c.id == OUTBOX.c.copy_of)
+        .outerjoin(EPISODES, EPISODES.c.id == sa.func.coalesce(OUTBOX.c.episode_id, original.c.episode_id))
+        .where(OUTBOX.c.state.in_(NEEDS_ATTENTION))
         .order_by(OUTBOX.c.state, OUTBOX.c.created_at, OUTBOX.c.position)
     )
     with store.reading() as connection:
         counts = {row.state: row.number for row in connection.execute(states)}
         needs_attention = tuple(BlockedMessage(*row) for row in connection.execute(blocked))
     return Delivery(
-        sent=results.count(SENT),
-        refused=results.count(PENDING),
+        sent=results[SENT],
+        refused=results[PENDING],
+        doubtful=results[DOUBTFUL],
         waiting=counts.get(PENDING, 0),
         needs_attention=needs_attention,
         withheld=counts.get(WITHHELD, 0),
         busy=busy,
     )
-
-
-def resend(store: Store, message: str, *, to: str | None = None) -> None:
-    """Put a message that needs attention, or is withheld, back among the pending; it keeps its Message-ID.
-
-    Args:
-        store: The state database.
-        message: Its id.
-        to: Whom to send it to instead; needed where it has no recipient.
-
-    Raises:
-        GarrisonError: There is no such message, it can't be sent again, or it has no recipient.
-    """
-    if to is not None and parse_address(to) is None:
-        raise GarrisonError("--to is not one plain e-mail address", found=repr(to), hint="Write it as name@example.com")
-    state, recipient = _read_message(store, message)
-    if state in {PENDING, SENDING, SENT}:
-        fate = {PENDING: "it is pending and will be sent", SENDING: "it is being sent", SENT: "it was sent"}[state]
-        raise GarrisonError(f"the message {message} can't be sent again", found=fate)
-    recipient = parse_address(to) or recipient
-    if recipient is None:
-        raise GarrisonError(f"the message {message} has no recipient", hint="Name one with --to")
-    _change(store, message, state, state=PENDING, recipient=recipient, reason=None, attempts=0, next_try_at=0)
-
-
-def mark_arrived(store: Store, message: str) -> None:
-    """Mark an uncertain message as arrived.
-
-    Raises:
-        GarrisonError: There is no such message, or it is not uncertain.
-    """
-    state, _ = _read_message(store, message)
-    if not _change(store, message, UNCERTAIN, state=SENT, reason="marked as arrived"):
-        raise GarrisonError(f"the message {message} is not uncertain", found=state)
-
-
-def _read_message(store: Store, message: str) -> tuple[str, str | None]:
-    """Read a message's state and recipient."""
-    with store.reading() as connection:
-        row = connection.execute(sa.select(OUTBOX.c.state, OUTBOX.c.recipient).where(OUTBOX.c.id == message)).first()
-    if row is None:
-        raise GarrisonError(
-            f"there is no message {message}", hint="`python -m monitoring deliver` lists those that need attention"
-        )
-    return row.state, row.recipient

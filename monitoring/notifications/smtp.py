@@ -1,6 +1,6 @@
-"""E-mail by SMTP, one message at a time, in two steps that tell a refusal from an uncertain answer.
+"""E-mail by SMTP, one message at a time, in three steps that tell a refusal from an unknown answer.
 
-Python's `sendmail` does not separate the two: a connection lost after the last byte would be sent again.
+Python's `sendmail` does not separate the two: a connection lost after the last byte looks like one lost before it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import re
 import smtplib
 import ssl
+from collections.abc import Iterator
 
 from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Email
@@ -18,11 +19,15 @@ from monitoring.notifications.email_message import (
     MessageRefused,
     OutgoingMessage,
     compose_email,
+    hide_recipient,
     parse_sender,
 )
+from monitoring.notifications.time_limit import limit_time
 
 # Seconds to wait for any answer, and for the last one (RFC 5321, 4.5.3.2.6): the longer, the less in doubt.
 _TIMEOUT, _LAST_TIMEOUT = 30, 600
+# Seconds for all that comes before the last dot: a server that answers byte by byte holds nobody up for longer.
+_PATIENCE = 240
 _FAILURES = (OSError, smtplib.SMTPException)
 _HINT = "All messages stay in the outbox; run `python -m monitoring deliver` again once that is mended"
 
@@ -41,31 +46,44 @@ class SmtpSession:
             MessageRefused: The server does not take it, or the connection was lost.
         """
         try:
-            self._smtp.ehlo_or_helo_if_needed()
-            _check(self._smtp.mail(sender))
-            _check(self._smtp.rcpt(recipient))
-            _check(self._smtp.docmd("DATA"), wanted=3)
+            with limit_time(self._smtp.sock, _PATIENCE):
+                self._smtp.ehlo_or_helo_if_needed()
+                _check(self._smtp.mail(sender))
+                _check(self._smtp.rcpt(recipient))
+                _check(self._smtp.docmd("DATA"), wanted=3)
             self._is_midway = True
         except _FAILURES as error:
             raise MessageRefused(f"the connection was lost: {type(error).__name__}") from error
 
-    def commit(self, content: bytes) -> None:
-        """Send the message and wait for the server's answer.
+    def transfer(self, content: bytes) -> None:
+        """Send the message but for the dot that ends it: the server can't have accepted it yet.
 
         Raises:
-            MessageRefused: The server did not take it, or its end did not leave this machine.
+            MessageRefused: The connection was lost.
+        """
+        try:
+            with limit_time(self._smtp.sock, _PATIENCE):
+                # RFC 5321, 4.5.2: a dot that begins a line is doubled, one alone ends the message.
+                self._smtp.send(re.sub(rb"(?m)^\.", b"..", content.removesuffix(b"\r\n") + b"\r\n"))
+        except _FAILURES as error:
+            raise MessageRefused(f"the connection was lost: {type(error).__name__}") from error
+
+    def commit(self) -> None:
+        """Send the dot that ends the message, and wait for the server's answer.
+
+        Raises:
+            MessageRefused: The server did not take the message, or the dot did not leave this machine.
             AnswerUnknown: The connection was lost before the answer.
         """
-        # RFC 5321, 4.5.2: a dot that begins a line is doubled, one alone ends the message.
-        stuffed = re.sub(rb"(?m)^\.", b"..", content)
         try:
             self._set_timeout(_LAST_TIMEOUT)
-            self._smtp.send(stuffed + b".\r\n")
+            self._smtp.send(b".\r\n")
         except _FAILURES as error:
             # The end did not even leave this machine, so no server can have accepted the message.
             raise MessageRefused(f"the connection was lost: {type(error).__name__}") from error
         try:
-            answer = self._smtp.getreply()
+            with limit_time(self._smtp.sock, _LAST_TIMEOUT):
+                answer = self._smtp.getreply()
         except _FAILURES as error:
             raise AnswerUnknown("the connection was lost before the server's answer") from error
         self._is_midway = False
@@ -88,7 +106,6 @@ class EmailChannel:
     """Messages by e-mail, over one SMTP session while it lasts."""
 
     name = "email"
-    repeatable = False
 
     def __init__(self, email: Email) -> None:
         self._email = email
@@ -97,23 +114,21 @@ class EmailChannel:
 
     def prepare(self, message: OutgoingMessage) -> None:
         """Connect where needed, and announce the message."""
+        compose_email(message, self._email.sender)  # one that can't be written is not announced
         if self._session is None:
             self._session = _open(self._email)
-        try:
+        with self._closing_on_failure(message):
             self._session.prepare(self._sender, message.recipient)
-        except MessageRefused as refusal:
-            self.close()
-            raise MessageRefused(_hide_recipient(refusal, message)) from refusal
+
+    def transfer(self, message: OutgoingMessage) -> None:
+        """Send the message but for its end."""
+        with self._closing_on_failure(message) as session:
+            session.transfer(compose_email(message, self._email.sender))
 
     def commit(self, message: OutgoingMessage) -> None:
-        """Send the message and wait for the server's answer."""
-        if self._session is None:
-            raise MessageRefused("the session is closed")
-        try:
-            self._session.commit(compose_email(message, self._email.sender))
-        except (MessageRefused, AnswerUnknown) as answer:
-            self.close()
-            raise type(answer)(_hide_recipient(answer, message)) from answer
+        """Send the message's end, and wait for the server's answer."""
+        with self._closing_on_failure(message) as session:
+            session.commit()
 
     def close(self) -> None:
         """Hang up."""
@@ -121,17 +136,28 @@ class EmailChannel:
             self._session.close()
             self._session = None
 
+    @contextlib.contextmanager
+    def _closing_on_failure(self, message: OutgoingMessage) -> Iterator[SmtpSession]:
+        """Yield the session, and hang up after a refusal or a lost answer, told without the recipient."""
+        if self._session is None:
+            raise MessageRefused("the session is closed")
+        try:
+            yield self._session
+        except MessageRefused as refusal:
+            self.close()
+            raise MessageRefused(hide_recipient(str(refusal), message), is_permanent=refusal.is_permanent) from refusal
+        except AnswerUnknown as unknown:
+            self.close()
+            raise AnswerUnknown(hide_recipient(str(unknown), message)) from unknown
+
 
 def _check(answer: tuple[int, bytes], *, wanted: int = 2) -> None:
     """Raise MessageRefused unless the answer's code is of the hundred wanted."""
     code, text = answer
     if code // 100 != wanted:
-        raise MessageRefused(f"the server said {code} {text.decode('utf-8', 'replace')}")
-
-
-def _hide_recipient(answer: Exception, message: OutgoingMessage) -> str:
-    """Return the answer on one line, without the recipient, whom servers like to repeat."""
-    return " ".join(str(answer).replace(message.recipient, "the owner").split())[:300]
+        said = f"the server said {code} {text.decode('utf-8', 'replace')}"
+        # 421 closes the session, 452 asks to wait: of the hundreds, five alone means never (RFC 5321, 4.2.1).
+        raise MessageRefused(said, is_permanent=code // 100 == 5)
 
 
 def _open(email: Email) -> SmtpSession:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Literal
 
 from monitoring.alerts.routing import UNDELIVERABLE, WITHHELD
-from monitoring.notifications.outbox import FAILED
+from monitoring.notifications.claims import FAILED
+from monitoring.notifications.dead_letters import BOUNCED
 from monitoring.performance.past_scores import PastScore
 from monitoring.performance.rescored_accounts import HypotheticalScore
 
@@ -28,7 +29,7 @@ def blame_message(status: str | None, reason: str | None) -> tuple[Cause, str]:
     """Return why the message of an episode did not reach the owner."""
     if status == WITHHELD:
         return "capacity", reason or "withheld"
-    if status in {UNDELIVERABLE, FAILED}:
+    if status in {UNDELIVERABLE, FAILED, BOUNCED}:
         return "owner", reason or str(status)
     return "not run", f"an episode was open, its message is {status or 'missing'}"
 

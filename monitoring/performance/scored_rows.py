@@ -18,7 +18,7 @@ from features.sources.history import History
 from features.sources.mapping import quote_identifier
 from features.state.database import Store
 from features.state.tables import EPISODES, OUTBOX, SCORES
-from monitoring.notifications.outbox import SENT
+from monitoring.notifications.dead_letters import SENT
 from serving.scoring import score_table
 from training.decisions.levels import find_churn_levels
 from training.models.model import Model
