@@ -53,9 +53,6 @@ class Person(SettingsSection):
     deputy: Address | None = None
     # Hears of what the person leaves unanswered.
     lead: Address | None = None
-    # Hours a week for alerts.
-    hours: float | None = Field(default=None, gt=0)
-    language: str | None = None
 
 
 class WorkingTime(SettingsSection):
