@@ -107,7 +107,7 @@ def check(
     page = data_report.write_page(report, settings.var / "check.html")
     print(f"The report: {page}")
     cli.write_json(json, report.as_dict() | {"page": str(page)})
-    refuse_bad(history.checked)
+    refuse_bad(history.checked, settings)
     if no_event:
         raise no_event
     if probed and probed.leaks:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from features.core.errors import SettingsError, nearest
 from features.settings import Settings, validate
+from features.settings.key_lines import Key, find_key_lines, find_line
 
 
 def load_settings(file: Path | str) -> Settings:
@@ -49,7 +50,8 @@ def load_settings(file: Path | str) -> Settings:
     file = Path(file)
     try:
         # A byte-order mark, as editors of Windows write it, says nothing more.
-        raw = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        text = file.read_bytes().decode("utf-8-sig")
+        raw = tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise SettingsError(
@@ -61,15 +63,26 @@ def load_settings(file: Path | str) -> Settings:
             hint="Name one with --config FILE, or make a sample company: python -m features sample tidewater",
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file} is not TOML", found=str(error), hint="Correct that line") from error
+        raise SettingsError(f"{file} is not TOML", found=str(error), hint=_explain_syntax(str(error))) from error
     try:
         settings = Settings.model_validate({**_expand(raw, file, ""), "file": file})
         problems = list(validate.find_problems(settings))
     except ValidationError as error:
-        problems = [_describe(e) for e in error.errors()]
+        errors = error.errors()
+        # A list whose one value is wrong counts as empty as well.
+        around = {e["loc"][:-1] for e in errors}
+        problems = [_describe(e) for e in errors if e["type"] != "too_short" or e["loc"] not in around]
     if problems:
-        raise SettingsError(f"{file} has settings that are not allowed: {'; '.join(problems)}")
+        lines = find_key_lines(text)
+        listed = "; ".join(_add_line(problem, lines) for problem in dict.fromkeys(problems))
+        raise SettingsError(f"{file} has settings that are not allowed: {listed}")
     return settings
+
+
+def _add_line(problem: str, lines: dict[Key, int]) -> str:
+    """Put the line of the key that a problem begins with before it."""
+    line = find_line(lines, re.split(r":? ", problem, maxsplit=1)[0])
+    return f"line {line}: {problem}" if line else problem
 
 
 def _expand(value: Any, file: Path, key: str) -> Any:
@@ -96,11 +109,26 @@ def _variable(match: re.Match[str], file: Path, key: str) -> str:
     return value
 
 
+# What pydantic says in the words of Python.
+_PLAIN = {"missing": "is missing", "too_short": "should not be empty", "string_too_short": "should not be empty"}
+
+
+def _explain_syntax(error: str) -> str:
+    """Return what to do about an error of TOML's grammar."""
+    if "\\" in error:
+        return (
+            r"In double quotes a backslash begins an escape: write such a path in single quotes, 'C:\exports\crm.csv'"
+        )
+    if re.search("overwrite|twice|mutate", error):
+        return "Each key and each table stands once: join the two, or take one out"
+    return "Correct that line: text stands in quotes, tables in [brackets]"
+
+
 def _describe(error: Any) -> str:
     """Return a pydantic error as 'key: problem (given: value)', without whole tables or possible secrets."""
     key = ".".join(str(part) for part in error["loc"])
     value = error["input"]
-    problem = str(error["msg"]).removeprefix("Value error, ")
+    problem = _PLAIN.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
     if error["type"] == "extra_forbidden":
         problem = "this key is unknown. " + nearest(str(error["loc"][-1]), _list_siblings(error["loc"]))
     hidden = error["type"] == "extra_forbidden" or isinstance(value, dict | BaseModel)

@@ -33,6 +33,25 @@ def find_problems(settings: Settings) -> Iterator[str]:
         yield from _match(name, table, settings)
         yield from _columns(name, table)
     yield from _targets(settings)
+    yield from _others(settings)
+
+
+def _others(settings: Settings) -> Iterator[str]:
+    """Yield one sentence for each value that contradicts another, or that no later step could use."""
+    if not re.fullmatch(r"[A-Za-z]{3}", settings.company.currency):
+        yield f"company.currency: {settings.company.currency!r} is not a code of three letters such as EUR (ISO 4217)"
+    training = settings.training
+    for later, earlier in (("test_from", "first"), ("last", "first"), ("last", "test_from")):
+        after, before = getattr(training, later), getattr(training, earlier)
+        if after and before and after < before:
+            yield f"training.{later} {after:%Y-%m-%d} is before training.{earlier} {before:%Y-%m-%d}"
+    addresses = {
+        "alerts.fallback_owner": settings.alerts.fallback_owner,
+        "monitoring.data_team": settings.monitoring.data_team,
+    }
+    for key, address in addresses.items():
+        if address is not None and "@" not in address:
+            yield f"{key}: {address!r} is not an e-mail address"
 
 
 def _match(name: str, table: TableMap, settings: Settings) -> Iterator[str]:

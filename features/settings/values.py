@@ -36,7 +36,11 @@ def parse_instant(value: object) -> datetime:
         ValueError: It is no ISO date, or a time of day without a time zone.
     """
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            message = f"{value!r} is not an ISO date such as 2026-01-31"
+            raise ValueError(message) from None
     if isinstance(value, datetime):
         if value.tzinfo is None and value.time() != datetime.min.time():
             message = f"{value} has no time zone: write an offset or Z"

@@ -231,7 +231,19 @@ def store_examples(
 
 # Show only the domain of an address: a report names no person.
 _DOMAIN = "lower(split_part(external_id, '@', -1))"
-_HIDDEN = f"CASE WHEN contains(external_id, '@') THEN '…@' || {_DOMAIN} ELSE external_id END"
+
+
+def hide_person(value: str) -> str:
+    """Return SQL of a text, of an e-mail address only its domain."""
+    return f"CASE WHEN contains({value}, '@') THEN '…@' || lower(split_part({value}, '@', -1)) ELSE {value} END"
+
+
+def mask_person(value: str) -> str:
+    """Return a text, of an e-mail address only its domain."""
+    return f"…@{value.rpartition('@')[2].lower()}" if "@" in value else value
+
+
+_HIDDEN = hide_person("external_id")
 _BY_ID = f"SELECT system || ' ' || {_HIDDEN} FROM"
 _HAS = "(SELECT account_id FROM main.accounts)"
 _ROOTED = _climb("main.accounts", "parent_id", f"parent_id IS NULL OR parent_id NOT IN {_HAS}", "rooted")

@@ -66,9 +66,9 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
     try:
         described = backend.con.execute(f"DESCRIBE SELECT * FROM {origin}").fetchall()
     except duckdb.Error as error:
-        raise SourceError(
-            f"tables.{table} can't be read as its query and sql say", found=summarize_error(error)
-        ) from error
+        problem = f"tables.{table} can't be read as its query and sql say"
+        hint = f"Correct {_find_wrong_sql(backend, table, rows, expressions)}"
+        raise SourceError(problem, found=summarize_error(error), hint=hint) from error
     types = {row[0]: str(row[1]) for row in described}
     kinds = dict(TABLES[table].columns)
     columns, raw_values = {}, {}
@@ -77,7 +77,8 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         origin_column = "=" + column if value.sql else value.column
         if origin_column is not None and origin_column not in types:
             hint = nearest(origin_column, (c for c in types if not c.startswith("=")))
-            raise SourceError(f"tables.{table}.columns.{column}: the source has no column {origin_column!r}", hint=hint)
+            key = f"tables.{table}.columns.{column}"
+            raise SourceError(f"{key}: the source has no column {origin_column!r}", hint=hint or f"Correct {key}")
         raw, kind = _select_raw(value, origin_column, types, nothing=written.nothing)
         if kinds[column].names:
             raw, kind = _drop_fraction(raw, kind), "VARCHAR"
@@ -94,6 +95,16 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         columns["known_at"] = f"CASE WHEN ({raw}) IS NULL THEN {columns[event]} + {lag} ELSE {own} END"
     delivered = tuple(c for c in types if not _OF_LOADERS.match(c))
     return TableMapping(origin, columns, raw_values, kinds, *_map_version(settings, table, types, written), delivered)
+
+
+def _find_wrong_sql(backend: ibis.BaseBackend, table: str, rows: str, expressions: dict[str, str]) -> str:
+    """Return the key of the query or expression that is wrong."""
+    for column, sql in {"": "1", **expressions}.items():
+        try:
+            backend.con.execute(f"DESCRIBE SELECT ({sql}) FROM {rows}")
+        except duckdb.Error:
+            return f"tables.{table}.columns.{column}" if column else f"tables.{table}.query"
+    return f"tables.{table}.columns"
 
 
 def _map_version(settings: Settings, table: str, types: dict[str, str], written: ValueForm) -> tuple[str | None, str]:

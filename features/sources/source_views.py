@@ -18,7 +18,7 @@ import duckdb
 import ibis
 import pyarrow as pa
 
-from features.core.errors import SourceError
+from features.core.errors import SourceError, nearest
 from features.core.redaction import hide_password
 from features.settings import Settings, Source
 from features.sources import spreadsheets, text_files
@@ -54,7 +54,7 @@ def attach_sources(backend: ibis.BaseBackend, settings: Settings, scratch: Path)
 def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: Path, scratch: Path) -> None:
     files, place = list_files(source, folder) or [], folder / str(source.path)
     if not files:
-        raise SourceError(f"sources.{name}.path names no file", found=str(place), hint="Correct the path in the TOML")
+        raise SourceError(f"sources.{name}.path names no file", found=str(place), hint=_name_neighbours(place))
     formats = {find_format(file) for file in files}
     if None in formats or len(formats) > 1:
         raise SourceError(
@@ -73,8 +73,18 @@ def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: 
     try:
         rows = read[str(form)](files)
         backend.raw_sql(f"CREATE VIEW source.{quote_identifier(name)} AS {rows}")
-    except duckdb.Error as error:
-        raise SourceError(f"sources.{name}.path can't be read: {place}", found=summarize_error(error)) from error
+    except (duckdb.Error, OSError, EOFError) as error:
+        hint = "See that the file is whole, is what its ending says, and may be read"
+        raise SourceError(
+            f"sources.{name}.path can't be read: {place}", found=summarize_error(error), hint=hint
+        ) from error
+
+
+def _name_neighbours(place: Path) -> str:
+    """Return a hint with the files that are called alike in the place of a file that is not there."""
+    if not place.parent.is_dir():
+        return f"There is no folder {place.parent}: correct the path in the TOML"
+    return f"Correct the path in the TOML. {nearest(place.name, [file.name for file in place.parent.iterdir()])}"
 
 
 def _read_parquet(files: Sequence[Path]) -> str:
@@ -234,7 +244,10 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
             rows = typed.cast(plain).to_pyarrow()
     except Exception as error:  # noqa: BLE001  # every backend raises errors of its own; all mean that it can't be read
         reason = hide_password(summarize_error(error).replace(url, shown))
-        raise SourceError(f"sources.{name}: table {table!r} can't be read from {shown}", found=reason) from None
+        hint = f"Correct sources.{name}.url and table, or see that the server runs and lets this machine in"
+        raise SourceError(
+            f"sources.{name}: table {table!r} can't be read from {shown}", found=reason, hint=hint
+        ) from None
     backend.create_table(name, rows, database="source")
 
 

@@ -22,6 +22,7 @@ from features.core.contract import TABLES
 from features.core.errors import SourceError
 from features.core.progress import Progress
 from features.settings import Settings
+from features.settings.key_lines import add_places
 from features.sources import fingerprints, posted_events, source_views, validation
 from features.sources.files import list_files
 from features.sources.validated_table import ValidatedTable, refuse_bad
@@ -75,7 +76,7 @@ def open_cache(settings: Settings, progress: Progress | None = None, *, refuse: 
             tables = _build(part, settings, position, progress)
         _remove_old_caches(folder, file)
     if refuse:
-        refuse_bad(tables)
+        refuse_bad(tables, settings)
     return CachedTables(file, tables, position)
 
 
@@ -105,14 +106,16 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
     backend, scratch = ibis.duckdb.connect(part, **LIMITS), part.with_name(f"{part.name}.text")
     part.chmod(0o600)
     try:
-        source_views.attach_sources(backend, settings, scratch)
+        with add_places(settings.file):
+            source_views.attach_sources(backend, settings, scratch)
         backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
         checked, errors, posted = [], list[SourceError](), posted_events.read_revisions(settings, position)
         for table in (t for t in TABLES if t in settings.tables):
             if progress:
                 progress(table)
             try:
-                validated = validation.validate_table(backend, settings, table)
+                with add_places(settings.file):
+                    validated = validation.validate_table(backend, settings, table)
             except SourceError as error:
                 errors.append(error)
                 if table == "accounts":  # all others are looked up in it

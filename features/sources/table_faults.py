@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import ibis
 
 from features.settings import Settings
+from features.sources import identity
+from features.sources.fault_hints import suggest
 from features.sources.mapping import ROWS, TableMapping, list_sources, quote_identifier, quote_literal
 from features.sources.staging import BETWEEN, UNREAD
 from features.sources.validated_table import ValidatedTable
@@ -16,9 +18,12 @@ from features.sources.validated_table import ValidatedTable
 _SHOWN, _LONGEST = 3, 30
 # A column of which most values can't be read is mapped wrongly.
 _MOSTLY = 0.5
-# Words that exports write for nothing.
-_NOTHING = {"null", "\\n", "n/a", "na", "none", "nan", "-", "--", "#n/a", "nil", "undefined", "unknown", "?"}
-_COMMA = r"^[+-]?[0-9.' ]*,[0-9]{1,2}$"
+# What to take off two ids, in lower case, and what is said of those that are alike without it.
+_FORMS = {
+    (r"$^", ""): "but for the case of their letters",
+    (r"^0+", ""): "without the zeros before them",
+    (r"[^a-z0-9]", ""): "by their letters and digits alone",
+}
 
 
 def add_values(
@@ -26,18 +31,39 @@ def add_values(
 ) -> ValidatedTable:
     """Return the result with the commonest values that could not be read, and what would make them readable."""
     values, hints = dict[str, list[str]](), dict[str, str]()
+    sources = list_sources(settings, settings.tables[checked.table])
     for reason in checked.reasons:
-        column, is_about, kind = reason.partition(" is not ")
-        if is_about and column in mapping.raw_values and not kind.startswith(("in ", "among ")):
+        if reason.startswith(("the line ", "a quote ")):
+            values[reason] = _list_lines(backend, checked, reason)
+            of = " or ".join(f"sources.{source}.{key}" for source in sources[:1] for key in ("delimiter", "quote"))
+            hints[reason] = f"A field with the delimiter in it needs quotes: see these lines, and {of}"
+        elif (column := _find_column(checked.table, reason)) in mapping.raw_values:
             rows = f"SELECT raw AS {ROWS} FROM read_parquet({quote_literal(str(checked.quarantine))}) WHERE why = ?"
-            values[reason], hints[reason] = _read_values(
-                backend, settings, checked.table, mapping, column, rows, reason
-            )
+            values[reason], hint = _read_values(backend, settings, checked.table, mapping, column, rows, reason)
+            versions = f'If a column says which row is newest: tables.{checked.table}.version = "…"'
+            hints[reason] = hint or (versions if reason.startswith(_CONTRADICTS) else "")
     for column in checked.unread:
         rows = f"SELECT raw AS {ROWS} FROM ({staged}) WHERE why IS NULL AND contains({UNREAD} || '{BETWEEN}', ?)"
         word = f"{BETWEEN}{column}{BETWEEN}"
         values[column], hints[column] = _read_values(backend, settings, checked.table, mapping, column, rows, word)
     return replace(checked, values=values, hints={key: hint for key, hint in hints.items() if hint})
+
+
+_CONTRADICTS = "another row of this "
+
+
+def _find_column(table: str, reason: str) -> str:
+    """Return the column that a reason is about: its first word, or the first of the key."""
+    if table == "identities":
+        return "external_id"
+    return reason.removeprefix(_CONTRADICTS).split(" ", 1)[0].rstrip(",")
+
+
+def _list_lines(backend: ibis.BaseBackend, checked: ValidatedTable, reason: str) -> list[str]:
+    """Return the files and numbers of the first lines that can't be read for a reason."""
+    file = quote_literal(str(checked.quarantine))
+    sql = f"SELECT file, line FROM read_parquet({file}) WHERE why = ? ORDER BY file, line LIMIT {_SHOWN}"
+    return [f"{file}, line {line}" for file, line in backend.con.execute(sql, [reason]).fetchall()]
 
 
 def _read_values(  # noqa: PLR0913, PLR0917  # one for each part of the query
@@ -50,41 +76,64 @@ def _read_values(  # noqa: PLR0913, PLR0917  # one for each part of the query
     parameter: str,
 ) -> tuple[list[str], str]:
     value = f"CAST({mapping.raw_values[column]} AS VARCHAR)"
+    if mapping.kinds[column].kind == "text":
+        value = identity.hide_person(value)
     counted = f"SELECT {value} AS v, count(*) AS n FROM ({rows}) GROUP BY v"
     sql = f"SELECT v, n FROM ({counted}) WHERE v IS NOT NULL ORDER BY n DESC, v LIMIT 1000"
     found = backend.con.execute(sql, [parameter]).fetchall()
     if not found:
         return [], ""
     shown = [value[:_LONGEST] for value, _ in found[:_SHOWN]]
-    sources, kind = list_sources(settings, settings.tables[table]), mapping.kinds[column].kind
-    with_comma = sum(n for value, n in found if re.search(_COMMA, value))
-    if not sources:
-        hint = ""
-    elif kind in {"decimal", "rate", "whole"} and 2 * with_comma > sum(n for _, n in found):
-        hint = f'If the comma is a decimal sign: sources.{sources[0]}.decimal = ","'
-    elif found[0][0].casefold() in _NOTHING:
-        hint = f"If such words stand for nothing: sources.{sources[0]}.nothing = {json.dumps([found[0][0]])}"
-    else:
-        hint = ""
-    return shown, hint
+    if column == "account_id" and table != "accounts":
+        return shown, _compare_ids(backend, settings, table, [value for value, _ in found])
+    is_unreadable = " is not " in parameter or parameter.startswith(BETWEEN)
+    return shown, suggest(settings, table, column, mapping.kinds[column], found) if is_unreadable else ""
+
+
+def _compare_ids(backend: ibis.BaseBackend, settings: Settings, table: str, ids: Sequence[str]) -> str:
+    """Return how ids that name no account differ from those that do, and what to write into the TOML."""
+    key, system = f"tables.{table}.columns.account_id", settings.tables[table].system
+    known = f"The identities of {system} are" if system else "Accounts have"
+    sql = (
+        "SELECT external_id FROM main.identities WHERE system = ?" if system else "SELECT account_id FROM main.accounts"
+    )
+    ours = [
+        row[0] for row in backend.con.execute(f"{sql} ORDER BY 1 LIMIT 100000", [system] if system else []).fetchall()
+    ]
+    if not ours and system:
+        systems = backend.con.execute("SELECT DISTINCT system FROM main.identities ORDER BY 1 LIMIT 5").fetchall()
+        named = ", ".join(repr(name) for (name,) in systems)
+        return f"The identities are of {named or 'no system'}: correct tables.{table}.system or [tables.identities]"
+    shown = f"{known} {', '.join(repr(identity.mask_person(one)) for one in ours[:_SHOWN])}"
+    for form, sql in _FORMS.items():
+        found = {re.sub(*form, one.casefold()) for one in ours}
+        if all(re.sub(*form, one.casefold()) in found for one in ids):
+            return f"{shown}: they agree {sql}. Make them alike in {key} by sql"
+    other = (
+        "" if system else f', or name the system that they are of: tables.{table}.system = "…" and [tables.identities]'
+    )
+    return f"{shown}. Correct {key}{other}"
 
 
 def judge_table(backend: ibis.BaseBackend, checked: ValidatedTable, settings: Settings) -> ValidatedTable:
     """Return the result with its faults: what was wrong, what was found, what to do."""
     most, faults = settings.quality.max_quarantine, list[tuple[str, str, str]]()
+    key = f"tables.{checked.table}.columns"
     if checked.bad > most * checked.rows:
         reason, count = next(iter(checked.reasons.items()))
         share = f"{checked.bad:,} of {checked.rows:,} rows of {checked.table} are bad"
         found = f"{count:,} times: {reason}{_show_values(checked, reason)}"
-        hint = f"{checked.hints[reason]}. " if reason in checked.hints else ""
-        place = f"{hint}The rows and reasons are in {checked.quarantine}"
+        column = _find_column(checked.table, reason)
+        is_mapped = column in settings.tables[checked.table].columns
+        hint = checked.hints.get(reason) or (f"Correct {key}.{column}" if is_mapped else f"See tables.{checked.table}")
+        place = f"{hint}. The rows and reasons are in {checked.quarantine}"
         faults.append((f"{share}, more than quality.max_quarantine allows", found, place))
     for column, count in checked.unread.items():
         sql = f"SELECT count({quote_identifier(column)}) FROM main.{checked.table}"
         present = backend.con.execute(sql).fetchall()[0][0] + count
         if count > max(most, _MOSTLY) * present:
             problem = f"{count:,} of {present:,} values of {checked.table}.{column} can't be read"
-            hint = checked.hints.get(column) or f"Correct tables.{checked.table}.columns.{column}"
+            hint = checked.hints.get(column) or f"Correct {key}.{column}"
             faults.append((problem, _show_values(checked, column).strip(" ()"), hint))
     faults += _find_mixed_currencies(checked, settings)
     return replace(checked, faults=tuple(faults))

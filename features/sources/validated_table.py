@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from features.core.errors import QualityError
+from features.settings import Settings
+from features.settings.key_lines import add_places
 from features.sources.posted_events import WAITING
 
 
@@ -70,7 +72,7 @@ class ValidatedTable:
         return cls(**plain | times | {"quarantine": file, "faults": tuple(tuple(f) for f in plain.get("faults", ()))})
 
 
-def refuse_bad(tables: Sequence[ValidatedTable]) -> None:
+def refuse_bad(tables: Sequence[ValidatedTable], settings: Settings) -> None:
     """Refuse tables that no command but the check may use.
 
     Raises:
@@ -81,4 +83,5 @@ def refuse_bad(tables: Sequence[ValidatedTable]) -> None:
         problem, found, hint = faults[0]
         others = [t.table for t in tables if t.faults][1:]
         more = f" (and so are {', '.join(others)}: see the check)" if others else ""
-        raise QualityError(f"{problem}{more}", found=found, hint=hint)
+        with add_places(settings.file):
+            raise QualityError(f"{problem}{more}", found=found, hint=hint)
