@@ -41,6 +41,10 @@ class LabelError(GarrisonError):
     """No model can be trained on these labels: too short a history, one class only, no cohort."""
 
 
+class FrameError(GarrisonError, ValueError):
+    """A frame or estimator of one's own can't be used; a ValueError too, as scikit-learn's callers expect."""
+
+
 class RegistryError(GarrisonError):
     """A model or run does not exist, or MLflow's database can't be used now."""
 

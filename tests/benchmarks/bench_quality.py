@@ -20,9 +20,9 @@ from sklearn.preprocessing import StandardScaler
 from features.samples import completejourney, oracle, tidewater
 from features.settings.load import load_settings
 from features.sources.history import History
+from training.estimators.classifier import GarrisonClassifier
 from training.evaluation.evaluate import evaluate
 from training.fitting import fit
-from training.models.trainer import fit_undated
 
 FOLDER = Path("var/bench/quality")
 SAMPLES = FOLDER / "samples"
@@ -99,19 +99,18 @@ def telco(file):
 
 
 def plain(name, prepare):
-    """The trainer alone, on ten folds of one row a customer; the figures are of scores by models that never saw it."""
+    """The classifier for frames on ten folds, a row a customer; its scores are by models that never saw the row."""
     file = SHARED / "tabular" / f"{name}.csv"
     if not file.exists():
         return f"there is no {file}: set GARRISON_DATA"
     frame, answers = prepare(file)
     answers = answers.to_numpy(dtype="float64")
     texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
-    codes = frame.assign(**{c: pd.factorize(frame[c], sort=True)[0] for c in texts})
-    matrix, coded = codes.to_numpy(dtype="float64"), [frame.columns.get_loc(c) for c in texts]
     dummies = pd.get_dummies(frame.fillna(0.0), columns=texts).to_numpy(dtype="float64")
     scores, logistic = np.empty(len(frame)), np.empty(len(frame))
-    for learn, judge in StratifiedKFold(10, shuffle=True, random_state=7).split(matrix, answers):
-        scores[judge] = fit_undated(matrix[learn], answers[learn], categorical=coded).probabilities(matrix[judge])
+    for learn, judge in StratifiedKFold(10, shuffle=True, random_state=7).split(dummies, answers):
+        ours = GarrisonClassifier().fit(frame.iloc[learn], answers[learn])
+        scores[judge] = ours.predict_proba(frame.iloc[judge])[:, 1]
         rival = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(dummies[learn], answers[learn])
         logistic[judge] = rival.predict_proba(dummies[judge])[:, 1]
     rivals = {"base_rate": np.full(len(frame), answers.mean()), "logistic": logistic}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,22 @@ class Evaluation:
     by_cutoff: tuple[SegmentFigures, ...]
     verdict: str
     reasons: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        auc = f"AUC {self.auc:.3f} ({self.auc_low:.3f} to {self.auc_high:.3f})"
+        return f"Evaluation({self.verdict}: {auc}, {self.rows:,} rows, {self.base_rate:.1%} positive)"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each figure that is known: value, low and high end of its 95 % interval."""
+        unknown = (None, None)
+        figures = {name: getattr(self, name) for name in ("auc", "auc_within", *FIGURES[1:])}
+        rows = {n: (value, *self.intervals.get(n, unknown)) for n, value in figures.items() if value is not None}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
+
+    def _repr_html_(self) -> str:
+        rivals = ", ".join(f"{name} {figures.auc:.3f}" for name, figures in self.baselines.items())
+        heading = f"<p><b>{self.verdict}</b>: {escape('; '.join(self.reasons))}. AUC of the baselines: {rivals}.</p>"
+        return heading + self.to_frame().round(3).to_html(border=0, na_rep="")
 
     @property
     def calibrated(self) -> bool:

@@ -39,6 +39,12 @@ class HoldoutResult:
     baselines: pd.DataFrame
     attributes: pd.DataFrame
 
+    def __repr__(self) -> str:
+        return f"HoldoutResult({self.evaluation!r}; {self.plan.describe()})"
+
+    def _repr_html_(self) -> str:
+        return self.evaluation._repr_html_()
+
 
 def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
     target: str,

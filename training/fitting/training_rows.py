@@ -34,17 +34,31 @@ def find_training_rows(  # noqa: PLR0913, PLR0917  # a horizon, and all that its
     Raises:
         LabelError: A part has labels of one class only.
     """
-    as_ofs, key = frame["as_of"], f"{type(target).__name__.lower()}_{horizon}d"
+    key = f"{type(target).__name__.lower()}_{horizon}d"
+    folds, train = divide_rows(key, frame["as_of"], labels, plan)
+    return HorizonRows(folds=folds, train=train, recent=_find_latest_cohort(history, target, horizon, frame, plan))
+
+
+def divide_rows(
+    key: str, as_ofs: pd.Series, labels: np.ndarray, plan: TimePlan
+) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...], np.ndarray]:
+    """Return the folds (learned from, evaluated on) of a plan's training, and all rows of it, as indices.
+
+    Args:
+        key: What is trained, for errors.
+        as_ofs: (n,) of the rows.
+        labels: (n,) of 1, 0 and NaN.
+        plan: Of the horizon.
+
+    Raises:
+        LabelError: A part has labels of one class only.
+    """
     (early, late), earlier = plan.folds
     folds = [(_find_labelled_rows(key, as_ofs, labels, early), _find_labelled_rows(key, as_ofs, labels, late))]
     learned, later = (np.flatnonzero(as_ofs.isin(cutoffs) & ~np.isnan(labels)) for cutoffs in earlier)
     if all(min(labels[rows].sum(), len(rows) - labels[rows].sum()) >= _FEWEST for rows in (learned, later)):
         folds.append((learned, later))
-    return HorizonRows(
-        folds=tuple(folds),
-        train=_find_labelled_rows(key, as_ofs, labels, plan.train),
-        recent=_find_latest_cohort(history, target, horizon, frame, plan),
-    )
+    return tuple(folds), _find_labelled_rows(key, as_ofs, labels, plan.train)
 
 
 def _find_latest_cohort(

@@ -56,6 +56,11 @@ class Model:
     run_id: str = ""
     version: str = ""
 
+    def __repr__(self) -> str:
+        days = " and ".join(map(str, self.horizons)) or "no"
+        until = f", learned until {self.learned_until:%Y-%m-%d}" if self.learned_until else ""
+        return f"Model({self.version or self.target}: {days} days, {len(self.features)} features{until})"
+
     @property
     def horizons(self) -> tuple[int, ...]:
         """Return the horizons in days, ascending."""

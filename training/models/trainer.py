@@ -14,7 +14,7 @@ from training.models import calibration, linear
 from training.models.base_rates import BaseRates
 from training.models.calibration import Calibrator, Fold
 from training.models.horizon_model import HorizonModel, compute_quantiles
-from training.models.hyperparameters import Hyperparameters, build_hyperparameters, enrich_hyperparameters
+from training.models.hyperparameters import Hyperparameters, enrich_hyperparameters
 from training.models.level import fit_level
 from training.models.linear import LinearModel
 from training.models.matrix import Callbacks, Matrix
@@ -222,11 +222,11 @@ def _compute_loss(fold: Fold) -> float:
 
 
 def fit_undated(
-    matrix: np.ndarray,
+    matrix: Matrix | np.ndarray,
     labels: np.ndarray,
     *,
+    hyperparameters: Hyperparameters,
     categorical: Sequence[int] = (),
-    hyperparameters: Hyperparameters | None = None,
     seed: int = 7,
 ) -> HorizonModel:
     """Fit a model to rows without times, calibrated on a quarter of them drawn at random.
@@ -234,16 +234,11 @@ def fit_undated(
     Args:
         matrix: (n, features).
         labels: (n,) of 0 and 1, some of both.
+        hyperparameters: Of the boosters.
         categorical: Columns that are codes of text.
-        hyperparameters: By default those for any data.
-        seed: Of the draw, and of the default hyperparameters.
+        seed: Of the draw.
     """
     row_indices = np.arange(len(labels))
     early, late = train_test_split(row_indices, test_size=_CALIBRATION_SHARE, stratify=labels, random_state=seed)
-    trainer = Trainer(
-        matrix,
-        labels,
-        categorical=categorical,
-        hyperparameters=hyperparameters or build_hyperparameters(matrix.shape[1], seed=seed),
-    )
+    trainer = Trainer(matrix, labels, categorical=categorical, hyperparameters=hyperparameters)
     return trainer.train_horizon(0, HorizonRows(((early, late),), row_indices, row_indices), reach=0)

@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from features.core.errors import RegistryError
+from features.core.plot import Plot
 from features.settings import Settings
 from training.evaluation import plots
-from training.evaluation.plots import Plot
 from training.fitting.fit import FittedTarget
 from training.models import hyperparameters
 from training.models.model import Model

@@ -16,15 +16,14 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from features.catalog import Catalog
-from features.core import html
+from features.core import html, plot
 from features.core.contract import EVENTS
 from features.core.errors import RegistryError
+from features.core.plot import Plot
 from features.settings import Settings
-from training.evaluation import plots
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.headline import BASELINE_NAMES, describe_headline
 from training.evaluation.holdout import HoldoutResult
-from training.evaluation.plots import Plot
 from training.evaluation.segments import SegmentFigures
 from training.fitting.fit import FittedTarget
 from training.models.model import Model
@@ -39,7 +38,7 @@ _SHOWN = 12
 _CLEAR = 0.3
 _HEADINGS = {"churn": "who is about to leave?", "upsell": "who is about to buy more?"}
 # Colours of the plots, and the page's own in their place.
-_TOKENS = {plots.TEXT: "--quiet", plots.GRID: "--rule", plots.MODEL: "--series", plots.REFERENCE: "--before"}
+_TOKENS = {plot.TEXT: "--quiet", plot.GRID: "--rule", plot.SERIES: "--series", plot.REFERENCE: "--before"}
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def _summarise_horizon(target: str, outcome: HoldoutResult, drawn: Sequence[Plot
         "figures": card_text.list_figures(e),
         "weak": find_weak_segments(e),
         "unknown": [p for p in e.by_segment if p.auc is None],
-        "plots": [{"title": plot.title, "svg": _inline_plot(plot)} for plot in drawn],
+        "plots": [{"title": p.title, "svg": _inline_plot(p)} for p in drawn],
     }
 
 
@@ -199,11 +198,11 @@ def _iterate_limits(fitted: FittedTarget) -> Iterator[tuple[str, str]]:
     yield from ((reason, f"{' and '.join(map(str, days))} days") for reason, days in horizons_by_reason.items())
 
 
-def _inline_plot(plot: Plot) -> Markup:
+def _inline_plot(drawn: Plot) -> Markup:
     """Return a plot as an element of the page: as wide as its place, in the page's colours, light or dark."""
-    opening, rest = plot.svg.split(">", 1)
+    opening, rest = drawn.svg.split(">", 1)
     opening = re.sub(r'\s(?:width|height|version|xmlns(?::\w+)?)="[^"]*"', "", opening)
     for colour, token in _TOKENS.items():
         rest = rest.replace(colour, f"var({token})")
     # Drawn by us, and what it names is escaped there.
-    return Markup(f'{opening} role="img" aria-label="{escape(plot.title)}">{rest}')  # noqa: S704
+    return Markup(f'{opening} role="img" aria-label="{escape(drawn.title)}">{rest}')  # noqa: S704

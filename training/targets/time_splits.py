@@ -98,8 +98,7 @@ def build_plan(cutoffs: tuple[datetime, ...], *, days: int, start: datetime | No
     mature = [c for c in cutoffs if c + span <= data_until]
     test = select_test_cutoffs(mature, days=days, start=start, data_until=data_until) if start else ()
     train = [c for c in mature if start and c + span <= start]
-    late = train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :]
-    early = [c for c in train if c + span <= late[0]] if late else []
+    early, late = divide_training(train, days=days)
     if not (test and early):
         raise LabelError(
             f"the history is too short for labels that look {days} days ahead",
@@ -107,7 +106,14 @@ def build_plan(cutoffs: tuple[datetime, ...], *, days: int, start: datetime | No
             f"{len(train)} before the test, {len(early)} before the calibration",
             hint="Give more history, shorter horizons, an earlier training.first, or training.every = 'week'",
         )
-    return TimePlan(days, tuple(train), tuple(early), tuple(late), test)
+    return TimePlan(days, tuple(train), early, late, test)
+
+
+def divide_training(train: Sequence[datetime], *, days: int) -> tuple[tuple[datetime, ...], tuple[datetime, ...]]:
+    """Return the training cutoffs whose labels are mature before the last quarter of them, and that quarter."""
+    late = tuple(train[-max(1, round(len(train) * _CALIBRATION_SHARE)) :])
+    early = tuple(c for c in train if c + timedelta(days=days) <= late[0]) if late else ()
+    return early, late
 
 
 def select_test_cutoffs(

@@ -1,4 +1,4 @@
-"""The trainer on rows without times: what the benchmark learns tables of one row a customer with."""
+"""The trainer on rows without times: what a frame without days is learned with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from training.models.hyperparameters import Hyperparameters
+from training.models.hyperparameters import Hyperparameters, build_hyperparameters
 from training.models.trainer import fit_undated
 
 GENERATOR = np.random.default_rng(4)
@@ -16,12 +16,13 @@ NOISE = GENERATOR.normal(0, 1, (1000, 10))
 MATRIX = np.column_stack([SLOPE, STEP, NOISE])
 BEND = 2.0 * (np.abs(NOISE[:, 6]) > 1)  # what no straight line can say
 CHANCE = 1 / (1 + np.exp(1.5 - SLOPE - NOISE[:, :5].sum(axis=1) / 2 - np.isin(STEP, [1, 4]) - BEND))
+PLAIN = build_hyperparameters(MATRIX.shape[1], seed=7)
 LABELS = (GENERATOR.random(1000) < CHANCE).astype("float64")
 
 
 @pytest.fixture(scope="module")
 def head():
-    return fit_undated(MATRIX, LABELS, categorical=[1])
+    return fit_undated(MATRIX, LABELS, hyperparameters=PLAIN, categorical=[1])
 
 
 def test_both_parts_are_learned_and_the_chances_come_true(head):
@@ -55,4 +56,4 @@ def test_the_score_never_moves_against_a_direction():
 
 
 def test_the_same_rows_give_the_same_model(head):
-    assert fit_undated(MATRIX, LABELS, categorical=[1]) == head
+    assert fit_undated(MATRIX, LABELS, hyperparameters=PLAIN, categorical=[1]) == head

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from features.catalog import BUILT_IN
+from features.core import plot
 from features.core.errors import RegistryError
 from features.settings import ChurnLabel, UpsellLabel
 from training.diagnostics.sample_size import InsufficientData
@@ -77,7 +78,7 @@ def test_plots_are_drawn_in_the_pages_colours_and_say_what_they_show(page):
     assert page.count("<svg") == page.count('role="img"') == 5
     assert 'aria-label="Does a score come true as often as it says?"' in page
     assert "var(--series)" in page
-    assert plots.MODEL not in page[page.index("<h1>") :]
+    assert plot.SERIES not in page[page.index("<h1>") :]
     assert "share that came true" in spoken(page)
 
 
