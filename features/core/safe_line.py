@@ -1,4 +1,4 @@
-"""Make text that strangers wrote safe to show on one line."""
+"""Make text that strangers wrote safe to show, on one line or on several."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def to_safe_line(text: str, most: int = 100) -> str:
     """
     clean = "".join(" " if unicodedata.category(c) in _UNSAFE or c in _BIDI else c for c in text)
     return textwrap.shorten(clean, most, placeholder="…") or "…"
+
+
+def to_safe_text(text: str) -> str:
+    """Return text of several lines, without control and direction marks; line breaks stay."""
+    return "".join(c for c in text if c == "\n" or not (unicodedata.category(c) in _UNSAFE or c in _BIDI))

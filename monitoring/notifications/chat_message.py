@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from features.core.safe_line import to_safe_line
+from features.core.safe_line import to_safe_line, to_safe_text
 from monitoring.notifications.email_message import OutgoingMessage
 
 # Slack: 150 characters of a header, 3,000 of a section, 50 blocks. Teams: 28 kB a message, as JSON.
 _HEADER, _SECTION, _SECTIONS, _BYTES, _ROWS = 150, 2_900, 4, 10_000, 150
 _URL = re.compile(r"(?i)\b[a-z][a-z0-9+.-]*://\S+")
-_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-_MARKS = frozenset("\u061c\u200e\u200f")
 
 
 def build_slack(message: OutgoingMessage) -> dict[str, Any]:
     """Return the JSON of an incoming webhook; `text` is what notifications show, so that it alone is escaped."""
     title = to_safe_line(message.subject, _HEADER)
-    sections = [_plain("section", part) for part in _split(_hide_links(clean_text(message.body)), _SECTION)]
+    sections = [_plain("section", part) for part in _split(_hide_links(to_safe_text(message.body)), _SECTION)]
     return {
         "text": html.escape(title, quote=False),
         "mrkdwn": False,
@@ -37,7 +34,7 @@ def build_slack(message: OutgoingMessage) -> dict[str, Any]:
 def build_teams(message: OutgoingMessage) -> dict[str, Any]:
     """Return the JSON of a webhook of Teams' Workflows: a card of text runs, which know no markup."""
     title = to_safe_line(message.subject, _HEADER)
-    text = _hide_links(clean_text(message.body)).encode()[:_BYTES].decode(errors="ignore")
+    text = _hide_links(to_safe_text(message.body)).encode()[:_BYTES].decode(errors="ignore")
     rows = [_run(title, weight="Bolder", size="Medium"), *(_run(line or " ") for line in text.splitlines())]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -47,16 +44,6 @@ def build_teams(message: OutgoingMessage) -> dict[str, Any]:
     }
     content = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [content]}
-
-
-def clean_text(text: str) -> str:
-    """Return text of several lines without control characters and marks that reverse the direction of text."""
-    return "".join(c for c in text if c == "\n" or not _is_unsafe(c))
-
-
-def _is_unsafe(character: str) -> bool:
-    is_control = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
-    return is_control or character in _MARKS or unicodedata.bidirectional(character) in _BIDI
 
 
 def _hide_links(text: str) -> str:

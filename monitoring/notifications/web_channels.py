@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from features.core.errors import DeliveryError, GarrisonError
-from features.core.safe_line import to_safe_line
+from features.core.safe_line import to_safe_line, to_safe_text
 from features.settings.channels import ChatChannel, WebChannel, Webhook, check_webhook_url
 from monitoring.notifications import chat_message, webhook_signature
 from monitoring.notifications.email_message import MessageRefused, OutgoingMessage, hide_recipient
@@ -112,7 +112,7 @@ class WebhookChannel(PostingChannel):
                 "account_id": message.account_id,
                 "run": message.run,
                 "subject": to_safe_line(message.subject, 300),
-                "text": chat_message.clean_text(message.body)[:_LONGEST_TEXT],
+                "text": to_safe_text(message.body)[:_LONGEST_TEXT],
             },
         }
 

@@ -11,11 +11,12 @@ from features.state import database
 from features.state.locks import Lock, try_lock
 from features.state.tables import OUTBOX
 from monitoring import cli_output
-from monitoring.notifications import channels, outbox
+from monitoring.notifications import channels, claims, dead_letters, outbox
 from serving.events.log import store_events
 
 AT = "2024-06-01"
 MINUTE = 60_000_000
+UNTOUCHED = [c.name for c in OUTBOX.c if c.name != "channel"]
 FAR = 4_000_000_000_000_000  # µs: later than any message here is created
 
 
@@ -97,10 +98,12 @@ def test_a_refused_message_is_tried_again_later_and_not_before(company, post, co
     post.answers[command] = answer
     result = deliver(company, FAR)
     assert (result.sent, result.refused, result.waiting) == (0, 1, 1)
-    assert company.rows(OUTBOX, "state", "attempts", "next_try_at") == [("pending", 1, FAR + 5 * MINUTE)]
+    [(state, attempts, again)] = company.rows(OUTBOX, "state", "attempts", "next_try_at")
+    assert (state, attempts) == ("pending", 1)
+    assert FAR + 5 * MINUTE <= again <= FAR + 6.25 * MINUTE
     post.answers.clear()
-    assert deliver(company, FAR + 4 * MINUTE).sent == 0
-    assert deliver(company, FAR + 5 * MINUTE).sent == 1
+    assert deliver(company, again - 1).sent == 0
+    assert deliver(company, again).sent == 1
     assert states(company) == {"a@owners.test": ("sent", 2)}
 
 
@@ -124,13 +127,15 @@ def test_a_refusal_is_kept_without_the_recipient(company, post):
     assert company.rows(OUTBOX, "reason") == [("the server said 550 <the owner> is unknown here",)]
 
 
-def test_after_eight_refusals_a_message_has_failed_and_says_so(company, post):
+@pytest.mark.parametrize(("answer", "tries"), [("451 not now", 8), ("550 no such mailbox", 3)])
+def test_after_so_many_refusals_a_message_is_a_dead_letter_and_says_so(company, post, answer, tries):
     company.mail_to(post)
     written(company, {"A": 0.7})
-    post.answers["RCPT"] = "550 no"
-    for n in range(8):
+    post.answers["RCPT"] = answer
+    for n in range(tries):
+        assert states(company) == {"a@owners.test": ("pending", n)}
         result = deliver(company, FAR + n * 10**15)
-    assert states(company) == {"a@owners.test": ("failed", 8)}
+    assert states(company) == {"a@owners.test": ("failed", tries)}
     assert [(s.state, s.account_id) for s in result.needs_attention] == [("failed", "A")]
     post.answers.clear()
     assert deliver(company, 2 * FAR * 8).sent == 0
@@ -164,49 +169,69 @@ def lose_the_answer(post):
     post.answers["DATA"] = drop
 
 
-def test_a_message_of_unknown_fate_is_not_sent_again_by_itself(any_company, post):
+def test_a_message_whose_answer_was_lost_is_sent_once_more_with_the_same_id_and_counted(any_company, post):
     any_company.mail_to(post)
     written(any_company, {"A": 0.7})
     lose_the_answer(post)
-    result = deliver(any_company)
-    assert [(s.state, s.id) for s in result.needs_attention] == [("uncertain", only_id(any_company))]
+    result = deliver(any_company, FAR)
+    assert (result.sent, result.refused, result.doubtful, result.needs_attention) == (0, 0, 1, ())
+    assert any_company.rows(OUTBOX, "state", "doubts") == [("pending", 1)]
     post.answers.clear()
-    assert deliver(any_company, FAR).sent == 0
-    assert len(post.received) == 1
-
-
-def test_a_message_sent_again_on_request_carries_the_same_message_id(company, post):
-    company.mail_to(post)
-    written(company, {"A": 0.7})
-    lose_the_answer(post)
-    deliver(company)
-    post.answers.clear()
-    outbox.resend(company.state, only_id(company))
-    assert deliver(company).sent == 1
+    assert deliver(any_company, 2 * FAR).sent == 1
     first, second = (email.message_from_bytes(content) for _, content in post.received)
     assert first["Message-ID"] == second["Message-ID"]
-    assert states(company) == {"a@owners.test": ("sent", 1)}
+    assert any_company.rows(OUTBOX, "state", "doubts", "attempts") == [("sent", 1, 2)]
 
 
-def test_an_uncertain_message_can_be_noted_as_arrived(company, post):
+def test_an_answer_lost_twice_makes_a_dead_letter_that_a_person_can_settle_either_way(company, post):
     company.mail_to(post)
     written(company, {"A": 0.7})
-    with pytest.raises(GarrisonError, match="not uncertain"):
-        outbox.mark_arrived(company.state, only_id(company))
+    with pytest.raises(GarrisonError, match="not a dead letter"):
+        dead_letters.mark_arrived(company.state, only_id(company))
     lose_the_answer(post)
-    deliver(company)
-    outbox.mark_arrived(company.state, only_id(company))
-    assert deliver(company).needs_attention == ()
+    deliver(company, FAR)
+    result = deliver(company, 2 * FAR)
+    assert len(post.received) == 2
+    assert [(s.state, s.doubts) for s in result.needs_attention] == [("failed", 2)]
+    lines = "\n".join(cli_output.format_delivery(result))
+    assert f"it may have arrived: ask, then `deliver --arrived {only_id(company)}` or `deliver --resend" in lines
+    dead_letters.mark_arrived(company.state, only_id(company))
+    assert deliver(company, 3 * FAR).needs_attention == ()
+    with company.state.writing() as connection:
+        connection.execute(sa.update(OUTBOX).values(state="failed"))
+    post.answers.clear()
+    dead_letters.resend(company.state, only_id(company))
+    assert deliver(company, 3 * FAR).sent == 1
+    assert len({email.message_from_bytes(content)["Message-ID"] for _, content in post.received}) == 1
+
+
+@pytest.mark.parametrize(("phase", "doubts"), [(None, 0), ("announced", 0), ("final", 1)])
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_what_a_deliverer_left_behind_is_sent_by_the_next_one(any_company, post, phase, doubts, is_expired):
+    any_company.mail_to(post)
+    written(any_company, {"A": 0.7})
+    left = {"state": "sending", "channel": "email", "phase": phase, "claimed_by": "3:gone"}
+    with any_company.state.writing() as connection:
+        until = FAR if is_expired else FAR + claims.CLAIM
+        connection.execute(sa.update(OUTBOX).values(**left, claimed_until=until))
+    with try_lock(any_company.state.engine, Lock.DELIVER, of="3") as mine:  # its seat, as if it were still alive
+        assert mine
+        result = deliver(any_company, FAR)
+        assert (result.sent, result.doubtful) == ((1, doubts) if is_expired else (0, 0))
+    if not is_expired:
+        assert deliver(any_company, FAR).sent == 1
+    assert any_company.rows(OUTBOX, "state", "doubts", "claimed_by", "phase") == [("sent", doubts, None, None)]
+    assert post.recipients == ["a@owners.test"]
 
 
 def test_without_a_server_the_error_names_host_and_port_and_all_stays_pending(any_company, post):
     any_company.mail_to(post)
     post.stop()
     written(any_company, {"A": 0.7, "B": 0.7})
-    before = any_company.rows(OUTBOX)
+    before = any_company.rows(OUTBOX, *UNTOUCHED)
     with pytest.raises(DeliveryError, match=f"127.0.0.1:{post.port}.*stay in the outbox"):
         deliver(any_company)
-    assert any_company.rows(OUTBOX) == before
+    assert any_company.rows(OUTBOX, *UNTOUCHED) == before
 
 
 def test_a_server_that_goes_away_midway_leaves_the_rest_pending(company, post):
@@ -241,10 +266,10 @@ def test_withheld_and_undeliverable_messages_are_counted_and_sent_on_request_alo
     assert (result.sent, result.withheld, [s.state for s in result.needs_attention]) == (1, 1, ["undeliverable"])
     nobody = result.needs_attention[0].id
     with pytest.raises(GarrisonError, match=r"no recipient.*--to"):
-        outbox.resend(company.state, nobody)
+        dead_letters.resend(company.state, nobody)
     with pytest.raises(GarrisonError, match="not one plain e-mail address"):
-        outbox.resend(company.state, nobody, to="x@owners.test, y@owners.test")
-    outbox.resend(company.state, nobody, to="c@owners.test")
+        dead_letters.resend(company.state, nobody, to="x@owners.test, y@owners.test")
+    dead_letters.resend(company.state, nobody, to="c@owners.test")
     assert deliver(company).sent == 1
     assert post.recipients == ["a@owners.test", "c@owners.test"]
 
@@ -254,15 +279,16 @@ def test_a_message_that_was_sent_can_not_be_sent_again(company, post):
     written(company, {"A": 0.7})
     deliver(company)
     with pytest.raises(GarrisonError, match="it was sent"):
-        outbox.resend(company.state, only_id(company))
+        dead_letters.resend(company.state, only_id(company))
     with pytest.raises(GarrisonError, match="no message nothing"):
-        outbox.resend(company.state, "nothing")
+        dead_letters.resend(company.state, "nothing")
 
 
-def test_while_one_process_delivers_another_leaves_it_to_it(any_company, post):
+def test_where_all_seats_are_taken_a_process_leaves_it_to_the_others(any_company, post, monkeypatch):
+    monkeypatch.setattr(claims, "SEATS", 1)
     any_company.mail_to(post)
     written(any_company, {"A": 0.7})
-    with try_lock(any_company.state.engine, Lock.DELIVER) as mine:
+    with try_lock(any_company.state.engine, Lock.DELIVER, of="0") as mine:
         assert mine
         result = deliver(any_company)
         assert (result.busy, result.sent, result.waiting) == (True, 0, 1)
@@ -280,21 +306,21 @@ def test_events_are_logged_while_a_delivery_goes_on(any_company):
         assert stored.result(timeout=20)["received_at"]
 
 
-def test_a_message_that_another_deliverer_has_claimed_is_not_sent(company):
+@pytest.mark.parametrize("step", ["prepare", "transfer"])
+def test_a_message_that_another_deliverer_has_taken_over_is_not_sent(company, monkeypatch, step):
     written(company, {"A": 0.7})
+    whole = getattr(channels.FolderChannel, step)
 
-    class Other(channels.FolderChannel):
-        """Between preparing and claiming the message, another deliverer claims it."""
+    def lose(self, message):
+        whole(self, message)
+        with company.state.writing() as connection:
+            connection.execute(sa.update(OUTBOX).values(claimed_by="9:other", claimed_until=2 * FAR))
 
-        def prepare(self, message):
-            assert outbox._change(company.state, message.id, "pending", state="sending")
-
-        def commit(self, message):
-            pytest.fail(f"{message.id} was sent")
-
-    [message] = outbox._read_due(company.state, FAR)
-    assert outbox._send(company.state, Other(company.folder), message, FAR) == "pending"
+    monkeypatch.setattr(channels.FolderChannel, step, lose)
+    monkeypatch.setattr(channels.FolderChannel, "commit", lambda _, m: pytest.fail(f"{m.id} was sent"))
+    assert deliver(company, FAR).sent == 0
     assert states(company) == {"a@owners.test": ("sending", 0)}
+    assert company.rows(OUTBOX, "claimed_by") == [("9:other",)]
 
 
 def test_two_deliverers_at_once_send_each_message_once(any_company, post):
@@ -345,8 +371,9 @@ def test_a_message_left_in_sending_is_written_to_the_folder_again_with_the_same_
     [file] = (company.folder / "letters").iterdir()
     before = file.read_bytes()
     with company.state.writing() as connection:
-        connection.execute(sa.update(OUTBOX).values(state="sending", attempts=0, sent_at=None))
-    assert deliver(company).sent == 1
+        left = {"state": "sending", "phase": "final", "claimed_by": "0:gone", "claimed_until": FAR}
+        connection.execute(sa.update(OUTBOX).values(**left, attempts=0, sent_at=None))
+    assert (deliver(company).sent, company.rows(OUTBOX, "doubts")) == (1, [(0,)])
     assert [f.read_bytes() for f in (company.folder / "letters").iterdir()] == [before]
 
 

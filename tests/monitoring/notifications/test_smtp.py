@@ -26,6 +26,7 @@ def send(email):
     mail = EmailChannel(email)
     try:
         mail.prepare(MESSAGE)
+        mail.transfer(MESSAGE)
         mail.commit(MESSAGE)
     finally:
         mail.close()
@@ -134,6 +135,7 @@ def test_one_session_serves_several_messages(post):
     mail = EmailChannel(email_to(post))
     for _ in range(3):
         mail.prepare(MESSAGE)
+        mail.transfer(MESSAGE)
         mail.commit(MESSAGE)
     mail.close()
     assert len(post.received) == 3
@@ -142,8 +144,10 @@ def test_one_session_serves_several_messages(post):
 def test_a_message_prepared_and_not_committed_reaches_nobody(post):
     mail = EmailChannel(email_to(post))
     mail.prepare(MESSAGE)
+    mail.transfer(MESSAGE)
     mail.close()
     mail.prepare(MESSAGE)
+    mail.transfer(MESSAGE)
     mail.commit(MESSAGE)
     mail.close()
     assert len(post.received) == 1
