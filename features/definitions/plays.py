@@ -124,6 +124,13 @@ PLAYS: Mapping[str, Play] = MappingProxyType(
                 "Ask accounting which invoices stand open or were given back, then call: find out whether it is "
                 "the money, the invoice or the service, and agree on how to settle it.",
             ),
+            Play(
+                "keep_promise",
+                "service",
+                "Keep what was promised",
+                "Find out where it stands and tell them today: done, or the new day and why. A promise that slips "
+                "without a word costs more than one that was never made.",
+            ),
             DEFAULT,
         )
     }

@@ -1,34 +1,71 @@
-"""Write the message about one account at risk to its owner: plain text, in plain words."""
+"""Write the letter about one account to its owner, in plain words: as text, and as HTML with the same content."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from features.core import html
 from features.core.safe_line import to_safe_line
 from features.definitions import plays
+from features.definitions.plays import Play
+from monitoring.letters import changes
+from monitoring.letters.wording import describe_probability, format_money, format_percent
+
+_TEMPLATE = Path(__file__).parent / "templates" / "letter.html"
+_WIDTH = 76
+
+# By kind of episode: the subject's first words, and what the letter says first after the account's name.
+_OPENINGS: Mapping[str, tuple[str, str]] = {
+    "churn": ("At risk", "is at risk of leaving within {days} days."),
+    "silent_decline": ("Gone quiet", "uses less and less of what it pays for, and has not complained."),
+    "service_failure": ("Service failed", "waits for us: what it asked for with urgency is not solved."),
+    "renewal_near": ("Renewal near", "has a contract that ends soon, and nothing follows it yet."),
+    "upsell": ("A chance to sell", "is satisfied, and likely to buy more within {days} days."),
+    "promise_due": ("Promise due", "was promised something that is due."),
+    "visit_due": ("Visit due", "has not been contacted for longer than its tier is meant to wait."),
+}
+# The kinds whose score is the probability of leaving.
+_OF_RISK = frozenset({"churn", "silent_decline", "service_failure", "renewal_near", "promise_due", "visit_due"})
 
 
 @dataclass(frozen=True)
 class EarlierScore:
-    """The account's last score before this one."""
+    """The account's last score before this one.
+
+    Args:
+        score: Probability.
+        as_of: The instant that it looked from.
+        model: Version of its model.
+        drivers: As the score stored them.
+    """
 
     score: float
     as_of: datetime
     model: str
+    drivers: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that the reader can do from the letter: the button's words, and the signed link behind it."""
+
+    words: str
+    link: str
 
 
 @dataclass(frozen=True)
 class AccountRisk:
-    """The facts about an account that a message states.
+    """The facts about an account that a letter states.
 
     Args:
         account_id: Of the account.
         name: Of the account; None if its record has none.
-        score: Calibrated probability of leaving.
+        score: Calibrated probability: of leaving, or for the kind upsell of buying more. None where nobody scored it.
         days: Days from `as_of` to the horizon's end: the target's lead and horizon.
         as_of: The instant that the score looks from.
         earlier: The score before; None if this is the first.
@@ -41,11 +78,18 @@ class AccountRisk:
         base_rate: Share of all accounts that leave in as many days; None where it is not known.
         facts: What happened at the account, dated, in sentences.
         note: What to know about the data behind the score, in one line; "" where all is well.
+        kind: Of the episode.
+        worsened_from: The score that the owner was last told of, where this letter says that it got worse.
+        tier: Why the account has its tier, in a sentence; "" without one.
+        why_you: Why it comes to this reader and not to the owner on record; "" where it is that one.
+        others: Who else was told, and what each was told, in sentences.
+        reasons: What opened an episode of another kind than churn, in sentences: its own reason, before the drivers.
+        actions: What the reader can do from the letter.
     """
 
     account_id: str
     name: str | None
-    score: float
+    score: float | None
     days: int
     as_of: datetime
     earlier: EarlierScore | None
@@ -58,114 +102,215 @@ class AccountRisk:
     base_rate: float | None = None
     facts: Sequence[str] = ()
     note: str = ""
+    kind: str = "churn"
+    worsened_from: float | None = None
+    tier: str = ""
+    why_you: str = ""
+    others: Sequence[str] = ()
+    reasons: Sequence[str] = ()
+    actions: Sequence[Action] = ()
+
+    @property
+    def title(self) -> str:
+        """Return the account's name on one line, or its id where it has none."""
+        return to_safe_line(self.name or f"account {self.account_id}", 80)
+
+    @property
+    def play(self) -> Play:
+        """Return the next step."""
+        return plays.choose_play(self.drivers) if self.kind not in _OWN_PLAYS else plays.PLAYS[_OWN_PLAYS[self.kind]]
 
 
-def describe_probability(score: float) -> str:
-    """Describe a probability as people count: 'about 6 in 10'."""
-    if score >= 0.95:
-        return "almost certain"
-    if score >= 0.15:
-        return f"about {max(2, round(10 * score))} in 10"
-    return f"about 1 in {round(1 / score):,}" if score > 0.001 else "below 1 in 1,000"
+# Kinds whose next step does not follow from the drivers of leaving.
+_OWN_PLAYS: Mapping[str, str] = {
+    "upsell": "show_more",
+    "visit_due": "get_in_touch",
+    "renewal_near": "renew_early",
+    "promise_due": "keep_promise",
+}
 
 
 def write_subject(risk: AccountRisk) -> str:
-    """Write the subject: the account and its risk, on one line."""
-    return f"At risk: {_name(risk)} ({describe_probability(risk.score)} to leave within {risk.days} days)"
+    """Write the subject: the account and what it is about, on one line."""
+    first = _OPENINGS[risk.kind][0]
+    if risk.worsened_from is not None:
+        first = f"Worse: {first[0].lower()}{first[1:]}"
+    return f"{first}: {risk.title}{_say_chance(risk)}"
 
 
 def write_body(risk: AccountRisk) -> str:
-    """Write the body: score, trend, value at stake, reasons, next step, and where the score comes from."""
-    play = plays.choose_play(risk.drivers)
-    lines = [
-        f"{_name(risk)} (account {to_safe_line(risk.account_id)}) is at risk of leaving within {risk.days} days.",
-        "",
-        f"Risk now: {_percent(risk.score)}, {describe_probability(risk.score)}{_average(risk)}",
-        f"Trend: {_trend(risk)}",
-        f"Value at stake: {_money(risk)}",
-        *_circumstances(risk.drivers),
-        "",
-        "Why:",
-        *_reasons(risk.drivers),
-        "",
-        *_facts(risk.facts),
-        f"Next step: {play.title}",
-        *textwrap.wrap(play.step, 76, initial_indent="  ", subsequent_indent="  "),
-        "",
-        *_note(risk),
-        "--",
-        f"As of {risk.as_of.date()}, model {to_safe_line(risk.model)}, seen: {_sources(risk)}",
-        f"Episode {risk.episode}",
-        "You get no second message while this episode lasts.",
-    ]
+    """Write the letter as plain text, in lines of at most 76 characters where words allow."""
+    play = risk.play
+    lines = [*_wrap(write_headline(risk)), ""]
+    lines += [f"{label}: {text}" for label, text in list_figures(risk)]
+    lines += ["", "Why:", *_number(list_reasons(risk)), ""]
+    if risk.facts:
+        lines += ["What happened:", *(line for fact in risk.facts for line in _wrap(to_safe_line(fact, 200), 2)), ""]
+    lines += [f"Next step: {play.title}", *_wrap(play.step, 2), ""]
+    for action in risk.actions:
+        lines += [f"{action.words}:", f"  {action.link}"]
+    lines += [""] if risk.actions else []
+    for sentence in (*risk.others, risk.why_you, f"Note on the data: {risk.note}" if risk.note else ""):
+        lines += [*_wrap(to_safe_line(sentence, 300)), ""] if sentence else []
+    lines += ["--", *list_origins(risk)]
     return "\n".join(lines) + "\n"
 
 
-def _note(risk: AccountRisk) -> list[str]:
-    """Return the lines about the data behind the score, with an empty one after them; none where all is well."""
-    return [*textwrap.wrap(f"Note on the data: {to_safe_line(risk.note, 300)}", 76), ""] if risk.note else []
+def write_html(risk: AccountRisk) -> str:
+    """Write the same letter as a page for mail programs, which loads nothing."""
+    return render_letters(
+        subject=write_subject(risk),
+        preview=_write_preview(risk),
+        letters=[build_view(risk)],
+    )
 
 
-def _name(risk: AccountRisk) -> str:
-    return to_safe_line(risk.name or f"account {risk.account_id}", 80)
+def render_letters(  # noqa: PLR0913  # the parts of the page, by name
+    *,
+    subject: str,
+    preview: str,
+    letters: Sequence[Mapping[str, Any]],
+    heading: str = "",
+    introduction: Sequence[str] = (),
+    rest: Sequence[str] = (),
+    rest_title: str = "",
+) -> str:
+    """Render letters in full, and beneath them the rest, a line each.
+
+    Args:
+        subject: Of the mail.
+        preview: What a list of mails shows beside the subject.
+        letters: As `build_view` returns them.
+        heading: Stands above several letters.
+        introduction: Sentences under the heading.
+        rest: A line an account.
+        rest_title: Stands above them.
+    """
+    return html.render_template(
+        _TEMPLATE,
+        subject=subject,
+        preview=preview,
+        letters=letters,
+        heading=heading,
+        introduction=introduction,
+        rest=rest,
+        rest_title=rest_title,
+    )
 
 
-def _percent(score: float) -> str:
-    return f"{100 * score:.0f} %" if 0.01 <= score < 0.995 else f"{100 * score:.1f} %"
+def build_view(risk: AccountRisk, sections: Sequence[tuple[str, Sequence[str]]] = ()) -> dict[str, Any]:
+    """Return what the HTML template shows of one account, and beneath it further sections, each a title and lines."""
+    return {
+        "title": risk.title,
+        "account_id": to_safe_line(risk.account_id),
+        "headline": write_headline(risk),
+        "figures": list_figures(risk),
+        "reasons": list_reasons(risk),
+        "facts": [to_safe_line(fact, 200) for fact in risk.facts],
+        "play": risk.play,
+        "actions": risk.actions,
+        "others": [to_safe_line(other, 300) for other in risk.others],
+        "why_you": to_safe_line(risk.why_you, 300) if risk.why_you else "",
+        "note": to_safe_line(risk.note, 300) if risk.note else "",
+        "origins": list_origins(risk),
+        "sections": sections,
+    }
 
 
-def _trend(risk: AccountRisk) -> str:
-    if risk.earlier is None:
-        return "this is its first score"
-    before = risk.earlier
-    then = f"{_percent(before.score)} on {before.as_of.date()}"
-    if before.model != risk.model:
-        then += f" (by model {to_safe_line(before.model)})"
-    if abs(risk.score - before.score) < 0.005:
-        return f"level with {then}"
-    return f"{'up' if risk.score > before.score else 'down'} from {then}"
+def write_headline(risk: AccountRisk) -> str:
+    """Write the first sentence."""
+    told = _OPENINGS[risk.kind][1].format(days=risk.days)
+    sentence = f"{risk.title} (account {to_safe_line(risk.account_id)}) {told}"
+    if risk.worsened_from is None or risk.score is None:
+        return sentence
+    return f"{sentence} When you last heard of it the risk was {format_percent(risk.worsened_from)}."
 
 
-def _money(risk: AccountRisk) -> str:
-    return "not known" if risk.value is None else f"{to_safe_line(risk.currency)} {risk.value:,.0f} a year"
-
-
-def _sources(risk: AccountRisk) -> str:
-    return to_safe_line(risk.sources.replace(",", ", ")) if risk.sources else "no events"
-
-
-def _average(risk: AccountRisk) -> str:
-    return "" if risk.base_rate is None else f"; the average account: {_percent(risk.base_rate)}"
-
-
-def _reasons(drivers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the causes that raise the risk, the strongest first, each with its number and what is typical."""
-    texts = [str(d["text"]) for d in _rank(drivers) if _get_cause(d) not in {"renewal", None}]
-    lines = [
-        line
-        for n, text in enumerate(texts[:3], 1)
-        for line in textwrap.wrap(to_safe_line(text, 200), 76, initial_indent=f"  {n}. ", subsequent_indent="     ")
+def list_figures(risk: AccountRisk) -> list[tuple[str, str]]:
+    """Return label and text of each line above the reasons."""
+    figures = []
+    if risk.score is not None:
+        label = "Risk now" if risk.kind in _OF_RISK else "Chance now"
+        average = "" if risk.base_rate is None else f"; the average account: {format_percent(risk.base_rate)}"
+        figures.append((label, f"{format_percent(risk.score)}, {describe_probability(risk.score)}{average}"))
+        figures.append(("Trend", _trend(risk, risk.score)))
+        figures += [("Changed most", text) for text in changes.find_changes(risk.drivers, risk.earlier)]
+    figures.append(("Value at stake", format_money(risk.value, risk.currency, per=" a year")))
+    if risk.tier:
+        figures.append(("Tier", to_safe_line(risk.tier.removeprefix("Tier "), 300)))
+    figures += [
+        ("Also" if get_cause(d) is None else "When", to_safe_line(str(d["text"]), 66))
+        for d in rank(risk.drivers)
+        if get_cause(d) in {"renewal", None}
     ]
-    return lines or ["  no single reason stands out"]
+    return figures
 
 
-def _circumstances(drivers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what says when or in what circumstances, which nobody acts on."""
-    rest = [d for d in _rank(drivers) if _get_cause(d) in {"renewal", None}]
-    return [f"{'Also' if _get_cause(d) is None else 'When'}: {to_safe_line(str(d['text']), 66)}" for d in rest]
+def list_reasons(risk: AccountRisk) -> list[str]:
+    """Return what opened the episode, then the causes that raise the risk, the strongest first; at most three."""
+    own = [to_safe_line(reason, 200) for reason in risk.reasons]
+    if risk.kind == "upsell":
+        causes = [to_safe_line(str(d["text"]), 200) for d in rank(risk.drivers)]
+    else:
+        causes = [
+            to_safe_line(str(d["text"]), 200) for d in rank(risk.drivers) if get_cause(d) not in {"renewal", None}
+        ]
+    return (own + causes)[:3] or ["no single reason stands out"]
 
 
-def _rank(drivers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def list_origins(risk: AccountRisk) -> list[str]:
+    """Return where the score comes from, and how often such a letter comes."""
+    seen = to_safe_line(risk.sources.replace(",", ", ")) if risk.sources else "no events"
+    return [
+        f"As of {risk.as_of.date()}, model {to_safe_line(risk.model or 'none')}, seen: {seen}",
+        f"Episode {risk.episode}",
+        "You get a second message on this episode only if it gets clearly worse.",
+    ]
+
+
+def rank(drivers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the drivers that raise the score, the strongest first."""
     return sorted((d for d in drivers if d["contribution"] > 0), key=lambda d: -float(d["contribution"]))
 
 
-def _get_cause(driver: Mapping[str, Any]) -> str | None:
+def get_cause(driver: Mapping[str, Any]) -> str | None:
     """Return what a driver's play works against; None for context."""
     play = plays.PLAYS.get(str(driver["play"]))
     return play.cause if play else None
 
 
-def _facts(facts: Sequence[str]) -> list[str]:
-    """Return the lines about what happened, with an empty one after them; none without facts."""
-    lines = (textwrap.wrap(to_safe_line(f, 200), 76, initial_indent="  ", subsequent_indent="    ") for f in facts)
-    return ["What happened:", *(line for fact in lines for line in fact), ""] if facts else []
+def _say_chance(risk: AccountRisk) -> str:
+    if risk.score is None or risk.kind not in {"churn", "upsell"}:
+        return ""
+    return (
+        f" ({describe_probability(risk.score)} to {'leave' if risk.kind == 'churn' else 'buy'} within {risk.days} days)"
+    )
+
+
+def _write_preview(risk: AccountRisk) -> str:
+    """Return the line that a list of mails shows beside the subject."""
+    return f"{list_reasons(risk)[0]}. Next step: {risk.play.title}"
+
+
+def _trend(risk: AccountRisk, score: float) -> str:
+    if risk.earlier is None:
+        return "this is its first score"
+    before = risk.earlier
+    then = f"{format_percent(before.score)} on {before.as_of.date()}"
+    if before.model != risk.model:
+        then += f" (by model {to_safe_line(before.model)})"
+    if abs(score - before.score) < 0.005:
+        return f"level with {then}"
+    return f"{'up' if score > before.score else 'down'} from {then}"
+
+
+def _number(texts: Sequence[str]) -> Iterator[str]:
+    if texts == ["no single reason stands out"]:
+        yield f"  {texts[0]}"
+        return
+    for n, text in enumerate(texts, 1):
+        yield from textwrap.wrap(text, _WIDTH, initial_indent=f"  {n}. ", subsequent_indent="     ")
+
+
+def _wrap(text: str, indent: int = 0) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent)

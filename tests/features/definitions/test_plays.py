@@ -11,7 +11,10 @@ def test_every_play_that_a_feature_names_is_there():
 
 
 def test_every_play_but_the_default_is_named_by_a_feature():
-    assert set(PLAYS) - {f.play for f in FEATURES.values()} == {DEFAULT.key}
+    assert set(PLAYS) - {f.play for f in FEATURES.values()} == {
+        DEFAULT.key,
+        "keep_promise",
+    }  # promises are no feature yet
 
 
 def test_the_strongest_driver_that_can_be_acted_on_gives_the_play():

@@ -10,10 +10,10 @@ from features.core.safe_line import to_safe_line
 from monitoring.letters.message import (
     AccountRisk,
     EarlierScore,
-    describe_probability,
     write_body,
     write_subject,
 )
+from monitoring.letters.wording import describe_probability
 
 DRIVERS = [
     {"text": "plan: basic", "contribution": 0.4, "actionable": False, "play": None},
