@@ -1,17 +1,14 @@
-import datetime as dt
 import ssl
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Email
 from monitoring.notifications.email_message import OutgoingMessage, compose_email, parse_sender
 from monitoring.notifications.smtp import EmailChannel
+from tests.support.certificates import write_certificate
 
 MESSAGE = OutgoingMessage("id-1", "ann@owners.test", "At risk", "body\n", 1_700_000_000_000_000)
 USER, PASSWORD = "alerts@harbour.test", "p@ss:w/o rd?&#%41é"
@@ -35,21 +32,7 @@ def send(email):
 @pytest.fixture
 def certificate(tmp_path, monkeypatch):
     """For localhost; this process trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    file, key_file = write_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file, key_file)
