@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.core.safe_line import to_safe_line
 from features.definitions import plays
+from monitoring.letters.wording import format_day
 
 if TYPE_CHECKING:
     from monitoring.letters.message import EarlierScore
@@ -34,7 +35,7 @@ def find_changes(drivers: Sequence[Mapping[str, Any]], earlier: EarlierScore | N
     text, before = to_safe_line(str(now[cause]["text"]), 120), then.get(cause)
     if before is None or before["text"] == now[cause]["text"]:
         return [text if before is None else f"{text}, as before, which weighs more now"]
-    return [f"{text}; on {earlier.as_of.date()}: {to_safe_line(str(before['text']), 120)}"]
+    return [f"{text}; on {format_day(earlier.as_of)}: {to_safe_line(str(before['text']), 120)}"]
 
 
 def _by_cause(drivers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from features.core.sql_text import SqlText
 from features.core.timestamps import DAY, from_micros, to_micros
 from features.definitions.visibility_rule import SQL, Opening, is_outcome_visible, is_visible
 from features.sources.history import History
+from monitoring.letters.wording import format_day
 
 MONTHS, TICKETS = 6, 2
 _OPENING = Opening(SqlText("opened_at"), SqlText("known_at"), SqlText("first_known_at"))
@@ -52,7 +53,7 @@ def _usage_by_month(history: History, wanted: pd.DataFrame, as_of: datetime) -> 
         events = dict(zip(rows["ago"], rows["events"], strict=True))
         course = ", ".join(f"{int(events.get(ago, 0)):,}" for ago in reversed(range(MONTHS)))
         since = as_of - timedelta(days=30 * MONTHS)
-        yield str(account), f"Usage events in each 30 days since {_day(since)}: {course}"
+        yield str(account), f"Usage events in each 30 days since {format_day(since)}: {course}"
 
 
 def _tickets(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, str]]:
@@ -73,12 +74,15 @@ def _tickets(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterato
         waiting = waiting.assign(urgency=waiting["priority"].map(_URGENCY).fillna(len(_URGENCY)))
         for _, ticket in waiting.sort_values(["urgency", "opened_at"], kind="stable").head(TICKETS).iterrows():
             state = "open" if ticket["is_answered"] else "without an answer"
-            yield str(account), f"{_name_ticket(ticket)} {state} since {_day(from_micros(int(ticket['opened_at'])))}"
+            yield (
+                str(account),
+                f"{_name_ticket(ticket)} {state} since {format_day(from_micros(int(ticket['opened_at'])))}",
+            )
         rated = rows[rows["is_resolved"].astype(bool) & rows["csat"].notna()]
         if len(rated):
             last = rated.loc[rated["resolved_at"].idxmax()]
             rating = f"Last rating: {float(last['csat']):g}, for a ticket resolved on"
-            yield str(account), f"{rating} {_day(from_micros(int(last['resolved_at'])))}"
+            yield str(account), f"{rating} {format_day(from_micros(int(last['resolved_at'])))}"
 
 
 def _last_purchase(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, str]]:
@@ -89,7 +93,7 @@ def _last_purchase(history: History, wanted: pd.DataFrame, as_of: datetime) -> I
         GROUP BY account_id
     """  # noqa: S608  # the contract's own names
     for account, last in history.query(sql, wanted=wanted).itertuples(index=False):
-        yield str(account), f"Last invoice or order: {_day(from_micros(int(last)))}"
+        yield str(account), f"Last invoice or order: {format_day(from_micros(int(last)))}"
 
 
 _MONTH = 30 * DAY
@@ -105,7 +109,3 @@ def _name_ticket(ticket: pd.Series) -> str:
 
 def _is_seen(column: str, as_of: datetime) -> str:
     return str(is_visible(SqlText(column), SqlText("known_at"), to_micros(as_of)))
-
-
-def _day(instant: datetime) -> str:
-    return f"{instant:%-d %B %Y}"

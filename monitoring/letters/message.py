@@ -14,7 +14,7 @@ from features.core.safe_line import to_safe_line
 from features.definitions import plays
 from features.definitions.plays import Play
 from monitoring.letters import changes
-from monitoring.letters.wording import describe_probability, format_money, format_percent
+from monitoring.letters.wording import describe_probability, format_day, format_money, format_percent
 
 _TEMPLATE = Path(__file__).parent / "templates" / "letter.html"
 _WIDTH = 76
@@ -262,7 +262,7 @@ def list_origins(risk: AccountRisk) -> list[str]:
     """Return where the score comes from, and how often such a letter comes."""
     seen = to_safe_line(risk.sources.replace(",", ", ")) if risk.sources else "no events"
     return [
-        f"As of {risk.as_of.date()}, model {to_safe_line(risk.model or 'none')}, seen: {seen}",
+        f"As of {format_day(risk.as_of)}, model {to_safe_line(risk.model or 'none')}, seen: {seen}",
         f"Episode {risk.episode}",
         "You get a second message on this episode only if it gets clearly worse.",
     ]
@@ -296,7 +296,7 @@ def _trend(risk: AccountRisk, score: float) -> str:
     if risk.earlier is None:
         return "this is its first score"
     before = risk.earlier
-    then = f"{format_percent(before.score)} on {before.as_of.date()}"
+    then = f"{format_percent(before.score)} on {format_day(before.as_of)}"
     if before.model != risk.model:
         then += f" (by model {to_safe_line(before.model)})"
     if abs(score - before.score) < 0.005:

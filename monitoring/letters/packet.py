@@ -8,7 +8,7 @@ from datetime import datetime
 
 from features.definitions import plays
 from monitoring.letters.message import AccountRisk, build_view, get_cause, rank, render_letters, write_body
-from monitoring.letters.wording import format_money, format_percent
+from monitoring.letters.wording import format_day, format_money, format_percent
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ReviewPacket:
 
     def list_sections(self) -> list[tuple[str, list[str]]]:
         """Return title and lines of each section beneath the letter."""
-        course = [f"{at:%Y-%m-%d}: {format_percent(score)}" for at, score in self.course[-6:]]
+        course = [f"{format_day(at)}: {format_percent(score)}" for at, score in self.course[-6:]]
         return [
             ("The course of its risk", course or ["no earlier score is stored"]),
             ("What was promised", [*self.promised] or ["nothing is recorded"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from features.core.safe_line import to_safe_line
 
 
@@ -27,3 +29,8 @@ def format_money(value: float | None, currency: str, *, per: str = "") -> str:
 def count(number: int, one: str, many: str) -> str:
     """Return a number with its noun."""
     return f"{number:,} {one if number == 1 else many}"
+
+
+def format_day(instant: datetime) -> str:
+    """Format a day in words, such as 16 November 2025."""
+    return f"{instant:%-d %B %Y}"

@@ -30,7 +30,7 @@ RISK = AccountRisk(
 
 def test_what_changed_since_the_last_score_is_told_with_what_was_then():
     assert (
-        "Changed most: 35 usage events in 30 days (typical: 120); on 2024-05-01: 191 usage events in 30 days"
+        "Changed most: 35 usage events in 30 days (typical: 120); on 1 May 2024: 191 usage events in 30 days"
         in write_body(RISK)
     )
     new_cause = replace(RISK, drivers=[{**USE, "contribution": 0.15}, {**TICKET, "contribution": 0.9}])
@@ -96,7 +96,7 @@ def test_a_review_packet_has_course_money_promises_and_three_options():
     )
     body = packet.write_body()
     assert "You get this as the account's chief executive. Its owner ann@us.example has the same letter" in body
-    for part in ("2024-05-01: 35 %", "An export by May, kept late", "Expected to save EUR 9,000", "EUR 29,760 a year"):
+    for part in ("1 May 2024: 35 %", "An export by May, kept late", "Expected to save EUR 9,000", "EUR 29,760 a year"):
         assert part in body
         assert part in packet.write_html()
     options = packet.list_options()

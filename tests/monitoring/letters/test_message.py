@@ -52,10 +52,10 @@ def test_the_body_says_all_that_the_owner_needs():
     for part in (
         "Acme Ltd (account A-17) is at risk of leaving within 90 days.",
         "Risk now: 62 %, about 6 in 10",
-        "Trend: up from 35 % on 2024-05-01",
+        "Trend: up from 35 % on 1 May 2024",
         "Value at stake: EUR 48,000 a year",
         "Next step: Bring usage back",
-        "As of 2024-06-01, model churn-3, seen: tickets, usage",
+        "As of 1 June 2024, model churn-3, seen: tickets, usage",
         "Episode 3f0c",
     ):
         assert part in text
@@ -112,7 +112,7 @@ def test_the_trend_says_where_it_came_from(before, said):
 
 def test_a_trend_across_models_names_the_other_model():
     text = write_body(replace(RISK, earlier=EarlierScore(0.2, datetime(2024, 5, 1, tzinfo=UTC), "churn-2")))
-    assert "up from 20 % on 2024-05-01 (by model churn-2)" in text
+    assert "up from 20 % on 1 May 2024 (by model churn-2)" in text
 
 
 @pytest.mark.parametrize(
