@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -23,11 +23,30 @@ class Email(SettingsSection):
     per_minute: int | None = Field(default=None, ge=1)
 
 
+class Links(SettingsSection):
+    """Links in letters, to pages that `python -m monitoring console` serves."""
+
+    # Where readers reach these pages, such as "https://garrison.example.com".
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
+    # The environment variable with the secret that links are signed by, at least 32 characters.
+    secret_env: str = "GARRISON_LINK_SECRET"  # noqa: S105  # the name of a variable
+    # For so many days a link can be used.
+    days: int = Field(default=30, ge=1, le=365)
+
+
 class Alerts(SettingsSection):
     """Alerts: who gets them, when, and by which channel."""
 
     horizon: int | None = None
-    per_owner: int = Field(default=10, ge=1)
+    # New letters for one owner in a day; what is beyond comes together in one digest.
+    per_owner: int = Field(default=5, ge=1)
+    # Messages about one account in a week; what is beyond is not sent, and kept with the choices of the run.
+    per_account_week: int = Field(default=3, ge=1)
+    # All accounts of an owner in one mail a day: the most valuable `per_owner` in full, the rest a line each.
+    digest: bool = False
+    # Send only while the recipient works, by `[binding.working_time]`; those that the sponsor hears of go at once.
+    in_working_time: bool = False
+    links: Links | None = None
     # Gets the alerts of accounts without an owner.
     fallback_owner: str | None = None
     email: Email | None = None
