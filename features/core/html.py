@@ -44,4 +44,10 @@ def _environment(folder: Path) -> Environment:
     )
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
     environment.filters["short"] = lambda number: f"{number:,.4g}" if abs(number) < 10_000 else f"{number:,.0f}"
+    environment.filters["short2"] = _round_to_two
     return environment
+
+
+def _round_to_two(number: float) -> str:
+    """Return a number with two digits that say something: 39.7 as 40, 0.0114 as 0.011."""
+    return f"{number:,.0f}" if abs(number) >= 10 else f"{number:.2g}"

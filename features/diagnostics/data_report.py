@@ -13,6 +13,7 @@ from features.core import html
 from features.core.contract import EVENTS, TABLES
 from features.diagnostics import activity, identity_report, owner_addresses, table_remarks, target_leakage
 from features.diagnostics.activity import TableActivity
+from features.diagnostics.concerns import list_concerns
 from features.diagnostics.identity_report import IdentityReport as Identity
 from features.diagnostics.leak_tests import LeakTestResult
 from features.diagnostics.source_findings import SourceFinding
@@ -24,8 +25,11 @@ from features.sources.mapping import quote_identifier, quote_literal
 from features.sources.validated_table import ValidatedTable
 
 _TEMPLATE = Path(__file__).parent / "templates" / "check.html"
-_EXAMPLES, _REASONS, _GAPS = 3, 20, 5
+_EXAMPLES, _REASONS, _GAPS, _CONCERNS = 3, 20, 5, 12
+# Events of a table, where its name is none.
+_EVENT_WORDS = {"usage": "usage events"}
 _LONGEST = 40
+_AT_ONCE = 0.05  # hours
 _MAIL = re.compile(r"[^\s@,;<>\"']*@")
 # Columns of raw rows with personal data, recognised by name; and those that the contract marks as personal.
 _PERSONAL = re.compile(
@@ -194,9 +198,12 @@ def build_data_report(
 
 def write_page(report: DataReport, file: Path) -> Path:
     """Write the report as an HTML page that needs no network."""
-    return html.write_page(
-        file, html.render_template(_TEMPLATE, report=report, heading=f"Data of {report.company}", most=_GAPS)
+    heading = f"Data of {report.company}"
+    concerns = list_concerns(report)
+    page = html.render_template(
+        _TEMPLATE, report=report, heading=heading, concerns=concerns, shown=_CONCERNS, most=_GAPS, words=_EVENT_WORDS
     )
+    return html.write_page(file, page)
 
 
 def _describe_activity(activity: TableActivity) -> str:
@@ -205,8 +212,9 @@ def _describe_activity(activity: TableActivity) -> str:
     without = sum(g.days for g in gaps)
     longest = f"; longest {gaps[0]}" if gaps else ""
     late = activity.late_hours or (0.0, 0.0, 0.0)
-    known = f"known after {late[0]:,.1f} h in the median, {late[1]:,.1f} h in 95 %, {late[2]:,.1f} h at most"
-    return f"{without:,} of {activity.span:,} days without an event{longest}; {known}"
+    known = f"known after {late[0]:,.1f} h in the median, {late[1]:,.1f} h in 95 of 100, {late[2]:,.1f} h at most"
+    days = f"{without:,} of {activity.span:,} days without an event" if without else "events on every day"
+    return f"{days}{longest}; {known if late[2] >= _AT_ONCE else 'each known at once'}"
 
 
 def _build_table_report(history: History, settings: Settings, checked: ValidatedTable) -> TableReport:

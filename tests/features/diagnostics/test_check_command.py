@@ -44,7 +44,8 @@ def test_a_healthy_company_is_as_it_always_was(check):
     printed, findings, page = check()
     assert f"Sources as of {NOW}: all as they always were\n" in printed
     assert findings == []
-    assert f"Sources as of {NOW}: all as they always were" in page
+    assert "Yes: nothing stands out." in page
+    assert "Every source is as it always was." in page
 
 
 @pytest.mark.parametrize("name", ["half of usage lost", "usage delivered twice"])
@@ -54,7 +55,8 @@ def test_a_harmed_source_is_named_and_the_check_goes_on(check, name):
     assert [(f["source"], f["kind"]) for f in findings if f["severity"] == "hold"] == [(harm.source, *harm.kinds)]
     assert f"Sources as of {NOW}:\n  hold: {harm.source}: {findings[0]['text']}\n" in printed
     assert "Features from these sources" in printed
-    assert "not as they always were" in page
+    assert "Not as they are: repair what comes first here." in page
+    assert f'<span class="label">stops scores</span>: {harm.source}: ' in page
 
 
 def test_without_an_instant_the_clock_counts_and_the_data_s_end_is_offered(check):

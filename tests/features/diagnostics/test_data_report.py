@@ -12,6 +12,7 @@ from features.__main__ import app
 from features.core.errors import FeatureError
 from features.diagnostics import data_report
 from features.diagnostics.activity import measure_activity
+from features.diagnostics.concerns import list_concerns
 
 LEAKING = """
 from features.definition import Stream, feature
@@ -133,6 +134,17 @@ def test_the_page_escapes_what_is_in_the_data_and_needs_no_network(found, tmp_pa
     assert [f.name for f in file.parent.iterdir()] == ["check.html"]
 
 
+def test_the_page_begins_with_what_is_worst_and_lists_only_columns_with_holes(found, tmp_path):
+    page = data_report.write_page(found, tmp_path / "check.html").read_text(encoding="utf-8")
+    banner = page[page.index("<h1>") : page.index("The tables")]
+    assert "stops scores" in banner
+    assert "purchases: 4 of 5 rows (80%) are left out, most of all: purchased_at is not a time" in banner
+    assert page.count("Columns with holes") == 1
+    assert "Filled in every row: account_id, created_at." in page
+    severities = [concern.severity for concern in list_concerns(found)]
+    assert severities == sorted(severities, key=("stop", "look", "know").index)
+
+
 def test_a_page_that_can_not_be_made_leaves_the_one_before(found, tmp_path, monkeypatch):
     file = data_report.write_page(found, tmp_path / "check.html")
     before = file.read_bytes()
@@ -184,4 +196,5 @@ def test_check_ends_with_an_error_that_names_the_leak_after_the_report_is_writte
     report = json.loads((harbour.folder / "check.json").read_text(encoding="utf-8"))
     assert report["own_features"] == ["early_rating_90d"]
     assert report["probes"]["leaks"][0]["feature"] == "early_rating_90d"
-    assert "Leak: early_rating_90d" in (harbour.folder / "var" / "harbour" / "check.html").read_text(encoding="utf-8")
+    page = (harbour.folder / "var" / "harbour" / "check.html").read_text(encoding="utf-8")
+    assert page.index('<span class="label">leak</span>: early_rating_90d') < page.index("The tables")
