@@ -1,0 +1,249 @@
+"""Make the messages of a run: letters and digests to owners, digests to teams, packets to sponsors; few to each."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from features.core.timestamps import to_micros
+from features.settings import Settings
+from monitoring.alerts.routing import PENDING, UNDELIVERABLE
+from monitoring.binding.bindings import AccountBinding, Recipient
+from monitoring.letters import message
+from monitoring.letters.digest import Digest
+from monitoring.letters.links import LinkSigner
+from monitoring.letters.message import AccountRisk
+from monitoring.letters.packet import ReviewPacket
+
+LETTER, DIGEST, TEAM, PACKET, ESCALATED = "letter", "digest", "team", "packet", "escalated"
+_SPACE = uuid.UUID("5f2e9a1c-30a7-5d0b-8c43-7e5f4b1d9a60")
+# Kinds of episode that teams and sponsors hear of: those in which an account may be lost.
+_SHARED_KINDS = frozenset({"churn", "silent_decline", "service_failure", "renewal_near"})
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An episode that speaks in this run.
+
+    Args:
+        kind: Of the message: opened, worsened, handed_over.
+        risk: What is told.
+        expected: Expected loss that acting avoids, or gain; money.
+        cause: What the play works against; None without a play.
+        binding: Who answers for the account.
+        course: Earlier scores, oldest first.
+        promised: What was promised to the account, in sentences.
+    """
+
+    kind: str
+    risk: AccountRisk
+    expected: float
+    cause: str | None
+    binding: AccountBinding
+    course: Sequence[tuple[datetime, float]] = ()
+    promised: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What went before: how many messages on each account in the last week, and letters to each address today.
+
+    Args:
+        accounts: By account id.
+        recipients: By address in lower case.
+    """
+
+    accounts: Mapping[str, int] = field(default_factory=dict)
+    recipients: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mailing:
+    """The messages of a run.
+
+    Args:
+        rows: For the outbox.
+        forms: By episode: how its owner hears of it (letter, digest), or why not.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    forms: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class MailingRules:
+    """Makes messages by the settings.
+
+    Args:
+        settings: The company's.
+        as_of: Of the run: the same run makes the same ids again.
+        now: The clock's.
+        signer: Signs links; None where letters have none.
+    """
+
+    settings: Settings
+    as_of: datetime
+    now: datetime
+    signer: LinkSigner | None = None
+
+    def compose(self, notices: Iterable[Notice], spoken: Spoken) -> Mailing:
+        """Compose the messages of a run, the most valuable first."""
+        ranked = sorted(notices, key=lambda n: (-n.expected, n.risk.account_id, n.risk.kind))
+        forms: dict[str, str] = {}
+        heard = [n for n in ranked if self._is_heard(n, spoken, forms)]
+        rows = [*self._write_owners(heard, spoken, forms), *self._write_teams(heard), *self._write_sponsors(heard)]
+        return Mailing([row | {"position": n} for n, row in enumerate(rows)], forms)
+
+    def _is_heard(self, notice: Notice, spoken: Spoken, forms: dict[str, str]) -> bool:
+        """Return whether an account may have another message in this week; note it where not."""
+        cap = self.settings.alerts.per_account_week
+        if spoken.accounts.get(notice.risk.account_id, 0) < cap:
+            return True
+        forms[notice.risk.episode] = f"withheld: {cap} messages about the account in the last week"
+        return False
+
+    def _write_owners(
+        self, notices: Sequence[Notice], spoken: Spoken, forms: dict[str, str]
+    ) -> Iterator[dict[str, Any]]:
+        by_owner, owners = defaultdict[str, list[Notice]](list), dict[str, Recipient]()
+        for notice in notices:
+            owner = notice.binding.owner
+            if owner is None:
+                reason = f"{notice.binding.fault}, and there is no alerts.fallback_owner"
+                forms[notice.risk.episode] = f"undeliverable: {reason}"
+                yield self._build_letter(notice, None) | {"state": UNDELIVERABLE, "reason": reason}
+            else:
+                by_owner[owner.address.lower()].append(notice)
+                owners[owner.address.lower()] = owner
+        for address, theirs in by_owner.items():
+            owner = theirs[0].binding.owner
+            assert owner is not None  # those without one went another way
+            yield from self._write_owner(owner, theirs, spoken.recipients.get(address, 0), forms)
+
+    def _write_owner(
+        self, owner: Recipient, notices: Sequence[Notice], today: int, forms: dict[str, str]
+    ) -> Iterator[dict[str, Any]]:
+        """Write one owner's letters, and a digest of what is beyond the cap; the fallback gets a digest of all."""
+        cap = self.settings.alerts.per_owner
+        is_one_mail = self.settings.alerts.digest or (owner.is_fallback and len(notices) > 1)
+        letters = [] if is_one_mail else notices[: max(0, cap - today)]
+        rest = notices[len(letters) :]
+        for notice in letters:
+            forms[notice.risk.episode] = LETTER
+            yield self._build_letter(notice, owner)
+        if rest:
+            forms.update((notice.risk.episode, DIGEST) for notice in rest)
+            why = list(dict.fromkeys(n.risk.why_you for n in rest if n.risk.why_you)) if owner.is_fallback else []
+            beyond = [f"They are beyond the {cap} new letters a day that you get in full."] if letters else []
+            digest = Digest(
+                [self._complete(n, self._build_id(DIGEST, rest[0])) for n in rest],
+                [*why[:5], *beyond],
+                cap if is_one_mail else 0,
+            )
+            yield self._build_row(
+                DIGEST,
+                owner,
+                rest,
+                {"subject": digest.subject, "body": digest.write_body(), "html": digest.write_html()},
+            )
+
+    def _write_teams(self, notices: Sequence[Notice]) -> Iterator[dict[str, Any]]:
+        """Write one digest to each team: the accounts whose cause is theirs to act on."""
+        by_team = defaultdict[tuple[str, str], list[tuple[Recipient, Notice]]](list)
+        for notice in notices:
+            team = self._find_team(notice)
+            if team:
+                by_team[team.address.lower(), team.title].append((team, notice))
+        for (_, cause), entries in by_team.items():
+            team = entries[0][0]
+            theirs = [notice for _, notice in entries]
+            told = f"You get this as the team for {cause}: your part is the cause. Their owners have the same letters."
+            risks = [
+                replace(self._complete(n, self._build_id(TEAM, theirs[0])), others=(_name_owner(n),), why_you="")
+                for n in theirs
+            ]
+            digest = Digest(risks, [told], self.settings.alerts.per_owner, f"need you for {cause}")
+            yield self._build_row(
+                TEAM,
+                team,
+                theirs,
+                {"subject": digest.subject, "body": digest.write_body(), "html": digest.write_html()},
+            )
+
+    def _write_sponsors(self, notices: Sequence[Notice]) -> Iterator[dict[str, Any]]:
+        """Write a review packet to the sponsor of each of the largest accounts, at once."""
+        for notice in notices:
+            sponsor = self._find_sponsor(notice)
+            if sponsor:
+                yield self.build_packet(notice, sponsor, PACKET) | {"deliver_after": None}
+
+    def build_packet(self, notice: Notice, sponsor: Recipient, kind: str) -> dict[str, Any]:
+        """Build the row of a review packet."""
+        risk = replace(self._complete(notice, self._build_id(kind, notice)), why_you=sponsor.why, others=())
+        owner = notice.binding.owner.address if notice.binding.owner else None
+        packet = ReviewPacket(risk, sponsor.title, owner, notice.course, notice.promised, notice.expected)
+        page = {"subject": packet.subject, "body": packet.write_body(), "html": packet.write_html()}
+        return self._build_row(kind, sponsor, [notice], page)
+
+    def _build_letter(self, notice: Notice, owner: Recipient | None) -> dict[str, Any]:
+        risk = self._complete(notice, self._build_id(notice.kind, notice))
+        page = {
+            "subject": message.write_subject(risk),
+            "body": message.write_body(risk),
+            "html": message.write_html(risk),
+        }
+        return self._build_row(notice.kind, owner, [notice], page)
+
+    def _complete(self, notice: Notice, message_id: str) -> AccountRisk:
+        """Return what is told of an account with who else was told, and with links where there are any."""
+        others = [*notice.risk.others]
+        if team := self._find_team(notice):
+            others.append(
+                f"The team for {team.title} ({team.address}) has this account in its list: the cause is theirs."
+            )
+        if sponsor := self._find_sponsor(notice):
+            others.append(f"The {sponsor.title} ({sponsor.address}) has a review packet: meet about it.")
+        actions = self.signer.list_actions(message_id, notice.risk.episode) if self.signer else ()
+        return replace(notice.risk, others=tuple(others), actions=actions)
+
+    def _find_team(self, notice: Notice) -> Recipient | None:
+        return notice.binding.teams.get(notice.cause or "") if notice.risk.kind in _SHARED_KINDS else None
+
+    def _find_sponsor(self, notice: Notice) -> Recipient | None:
+        at_once = self.settings.binding.escalation.at_once
+        is_shared = notice.risk.kind in _SHARED_KINDS and notice.binding.tier in at_once
+        return notice.binding.sponsor if is_shared else None
+
+    def _build_row(
+        self, kind: str, recipient: Recipient | None, notices: Sequence[Notice], page: Mapping[str, str]
+    ) -> dict[str, Any]:
+        wait = self.settings.alerts.in_working_time and recipient is not None
+        after = recipient.calendar.find_next(self.now) if wait and recipient else None
+        now = to_micros(self.now)
+        return {
+            "id": self._build_id(kind, notices[0]),
+            "episode_id": notices[0].risk.episode if len(notices) == 1 else None,
+            "kind": kind,
+            "recipient": recipient and recipient.address,
+            **page,
+            "state": PENDING,
+            "reason": None,
+            "attempts": 0,
+            "created_at": now,
+            "next_try_at": now,
+            "deliver_after": None if after is None else to_micros(after),
+        }
+
+    def _build_id(self, kind: str, notice: Notice) -> str:
+        """Return the id of the message that a notice heads: the same in each run at this `as_of`."""
+        parts = (self.settings.company.name, str(to_micros(self.as_of)), kind, notice.risk.episode)
+        return str(uuid.uuid5(_SPACE, "\x1f".join(parts)))
+
+
+def _name_owner(notice: Notice) -> str:
+    owner = notice.binding.owner
+    return f"Its owner is {owner.address}." if owner else "Its owner can't be reached."
