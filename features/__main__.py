@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from features.core.errors import FeatureError
+from features.core.errors import FeatureError, SettingsError, nearest
 from features.settings import Settings, cli
 from features.settings.cli import CONFIG, AsOf, AsOfs, Config, Json
-from features.settings.load import load_settings
+from features.settings.load import load_loading, load_settings
 
 # Ibis, pandas and DuckDB take a second to import: each command imports what it uses, so that --help is quick.
 if TYPE_CHECKING:
@@ -184,6 +184,30 @@ def _format_summary(summary: Any) -> str:
     """Return a sample's figures in words: whole numbers of rows, shares as per cent."""
     figures = vars(summary).items()
     return ", ".join(f"{v:,} {k}" if isinstance(v, int) else f"{k} {v:.1%}" for k, v in figures if v is not None)
+
+
+@app.command()
+def load(
+    config: Config = CONFIG,
+    only: Annotated[list[str] | None, typer.Option(help="Load this system alone, by its name in [load].")] = None,
+    json: Json = None,
+) -> None:
+    """Fetch what is new in the tables of other systems, as [load] says, into Parquet files that sources can name."""
+    from features.loading import pipeline
+
+    settings = load_loading(config)
+    for name in only or ():
+        if name not in settings.load:
+            raise SettingsError(f"there is no [load.{name}] in {config}", hint=nearest(name, settings.load))
+    rows = list[pipeline.LoadedRows]()
+    with cli.show_spinner("loading") as report:
+        for name in only or settings.load:
+            rows += pipeline.load_system(settings, name, report)
+    table = cli.table("system", "table", "fetched", "rows", "path of a source", right=("fetched", "rows"))
+    for r in rows:
+        table.add_row(r.system, r.table, "" if r.fetched is None else f"{r.fetched:,}", f"{r.rows:,}", str(r.folder))
+    cli.print_table(table)
+    cli.write_json(json, {"tables": [vars(r) for r in rows]})
 
 
 def _open_history(settings: Settings, *, refuse: bool = True) -> History:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from features.core.contract import CONTACT, FLAG, TABLES, TEXT, Column
 from features.settings.alerts import Alerts, Email
 from features.settings.binding import Binding
 from features.settings.crm import Crm, HubSpot, Salesforce
 from features.settings.episodes import Cadence, Episodes
+from features.settings.loading import LoadedSystem, LoadedTable, Name
 from features.settings.monitoring import Monitoring
 from features.settings.serving import Serving
 from features.settings.stakes import Capacity, Stakes
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
 from features.settings.targets import Churn, ChurnLabel, Cohort, Satisfied, Training, Upsell, UpsellLabel
 from features.settings.tiers import Tiers
-from features.settings.values import Instant, SettingsSection, Zone, parse_instant
+from features.settings.values import Instant, SettingsSection, Zone, parse_instant, slugify
 
 __all__ = [
     "Alerts",
@@ -35,6 +35,9 @@ __all__ = [
     "Engine",
     "Episodes",
     "HubSpot",
+    "LoadedSystem",
+    "LoadedTable",
+    "LoadingSettings",
     "Monitoring",
     "OwnFeatures",
     "Paths",
@@ -67,7 +70,7 @@ class Company(SettingsSection):
     @property
     def slug(self) -> str:
         """Return the name as a folder and model name: lower case, words joined by hyphens."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") or "company"
+        return slugify(self.name)
 
 
 class Paths(SettingsSection):
@@ -99,6 +102,7 @@ class Settings(SettingsSection):
     monitoring: Monitoring = Monitoring()
     tiers: Tiers = Tiers()
     binding: Binding = Binding()
+    load: dict[Name, LoadedSystem] = {}
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.
     state_url: str | None = None
@@ -149,3 +153,19 @@ class Settings(SettingsSection):
             return ()
         kinds = {c: (contract.get(c) or Column(mapped[c].kind)).kind for c in self.attributes()}
         return tuple(c for c, kind in kinds.items() if kind not in {TEXT, FLAG} and c not in trusted)
+
+
+class LoadingSettings(SettingsSection):
+    """The part of the TOML file that loading reads: the rest may still be missing."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    company: Company
+    load: dict[Name, LoadedSystem] = Field(min_length=1)
+    paths: Paths = Paths()
+    file: Path = Field(default=Path("garrison.toml"), exclude=True)
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of all loaded tables."""
+        return self.paths.var / self.company.slug / "load"

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from features.core.errors import SettingsError, nearest
-from features.settings import Settings, validate
+from features.settings import LoadingSettings, Settings, validate
 from features.settings.key_lines import Key, find_key_lines, find_line
 
 
@@ -47,11 +47,45 @@ def load_settings(file: Path | str) -> Settings:
         >>> settings.company.slug, settings.churn.horizons, settings.sources["orders"].path
         ('harbour-ltd', (90,), 'orders.csv')
     """
-    file = Path(file)
+    settings: Settings = _read(Path(file), Settings)
+    return settings
+
+
+def load_loading(file: Path | str) -> LoadingSettings:
+    """Read and check the part of a company's TOML file that `features load` needs: [company], [load] and [paths].
+
+    Raises:
+        SettingsError: Naming every key that is wrong, its value and what is allowed.
+    """
+    settings: LoadingSettings = _read(Path(file), LoadingSettings)
+    return settings
+
+
+def _read(file: Path, model: type[Settings | LoadingSettings]) -> Any:
+    text, raw = _parse(file)
+    if model is LoadingSettings:
+        raw = {section: raw[section] for section in LoadingSettings.model_fields if section in raw}
+    try:
+        settings = model.model_validate({**_expand(raw, file, ""), "file": file})
+        problems = list(validate.find_problems(settings)) if isinstance(settings, Settings) else []
+    except ValidationError as error:
+        errors = error.errors()
+        # A list whose one value is wrong counts as empty as well.
+        around = {e["loc"][:-1] for e in errors}
+        problems = [_describe(e) for e in errors if e["type"] != "too_short" or e["loc"] not in around]
+    if problems:
+        lines = find_key_lines(text)
+        listed = "; ".join(_add_line(problem, lines) for problem in dict.fromkeys(problems))
+        raise SettingsError(f"{file} has settings that are not allowed: {listed}")
+    return settings
+
+
+def _parse(file: Path) -> tuple[str, dict[str, Any]]:
+    """Return the text of a TOML file and its tables."""
     try:
         # A byte-order mark, as editors of Windows write it, says nothing more.
         text = file.read_bytes().decode("utf-8-sig")
-        raw = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise SettingsError(
@@ -64,19 +98,6 @@ def load_settings(file: Path | str) -> Settings:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not TOML", found=str(error), hint=_explain_syntax(str(error))) from error
-    try:
-        settings = Settings.model_validate({**_expand(raw, file, ""), "file": file})
-        problems = list(validate.find_problems(settings))
-    except ValidationError as error:
-        errors = error.errors()
-        # A list whose one value is wrong counts as empty as well.
-        around = {e["loc"][:-1] for e in errors}
-        problems = [_describe(e) for e in errors if e["type"] != "too_short" or e["loc"] not in around]
-    if problems:
-        lines = find_key_lines(text)
-        listed = "; ".join(_add_line(problem, lines) for problem in dict.fromkeys(problems))
-        raise SettingsError(f"{file} has settings that are not allowed: {listed}")
-    return settings
 
 
 def _add_line(problem: str, lines: dict[Key, int]) -> str:

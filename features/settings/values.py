@@ -52,6 +52,16 @@ def parse_instant(value: object) -> datetime:
     raise ValueError(message)
 
 
+def slugify(name: str) -> str:
+    """Return a name as a folder and model name: lower case, words joined by hyphens.
+
+    Examples:
+        >>> slugify("Harbour Ltd")
+        'harbour-ltd'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "company"
+
+
 Span = Annotated[timedelta, BeforeValidator(_span)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Instant = Annotated[datetime, BeforeValidator(parse_instant)]
