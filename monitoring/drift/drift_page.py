@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +19,12 @@ from features.core.atomic_write import write_atomically
 from features.core.html import render_template, write_page
 from monitoring.drift import evidently
 from monitoring.drift.comparison import Scores, prepare_samples
-from monitoring.drift.verdict import MATTERS, DriftVerdict
+from monitoring.drift.verdict import MATTERS, DriftVerdict, Kind
 from serving.gate.binning import BinnedColumn, bin_column
 
 _TEMPLATE = Path(__file__).parent / "templates" / "drift.html"
+_NUMBER = re.compile(r"-?\d[\d.]*(?:e[-+]?\d+)?")
+_NOTHING = 1e-9
 # Columns that are drawn, and that Evidently reports on.
 SHOWN = 12
 # Evidently's document says how high it is, so that its frame needs no scroll bar of its own.
@@ -90,8 +93,13 @@ def write_drift_page(  # noqa: PLR0913  # all named: what to show, and where
         part.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     features = catalog.features
     about: dict[str, Any] = {"verdict": verdict, "heading": heading, "matters": MATTERS}
-    about["sentences"] = {c.name: features[c.name].sentence for c in verdict.columns if c.name in features}
-    about["charts"] = [_draw(name, column) for name, column in binned.items()]
+    about["sentences"] = {
+        c.name: features[c.name].sentence.replace("`", "").replace("as_of", "the day of the score")
+        for c in verdict.columns
+        if c.name in features
+    }
+    kinds = {c.name: c.kind for c in shown}
+    about["charts"] = [_draw(name, column, kinds[name]) for name, column in binned.items()]
     return write_page(file, render_template(_TEMPLATE, **about, evidently=_pack(report.html) if report else ""))
 
 
@@ -111,13 +119,23 @@ def name_drift_page(folder: Path, as_of: datetime, target: str) -> Path:
     return folder / f"{as_of:%Y-%m-%d}-{target}.html"
 
 
-def _draw(name: str, column: BinnedColumn) -> ColumnChart:
+def _draw(name: str, column: BinnedColumn, kind: Kind) -> ColumnChart:
+    """Lay out a column's bins; those of chances are named in percent."""
     before, now = column.counts / column.counts.sum(axis=1, keepdims=True)
     # The number before each label keeps Evidently's bins in order; here they are.
-    labels = (label.partition(" ")[2] for label in column.labels)
+    labels = [label.partition(" ")[2] for label in column.labels]
+    if kind != "category":
+        labels = [_NUMBER.sub(lambda m: _show_edge(m[0], is_chance=kind == "score"), label) for label in labels]
     return ColumnChart(
         name, tuple(BinShares(*bin_) for bin_ in zip(labels, before.tolist(), now.tolist(), strict=True))
     )
+
+
+def _show_edge(number: str, *, is_chance: bool) -> str:
+    """Return the edge of a bin for people: chances in percent, and what differs from nothing by rounding as 0."""
+    if abs(float(number)) < _NOTHING:
+        return "0"
+    return f"{float(number) * 100:.2g} %" if is_chance else number
 
 
 def _pack(html: str) -> str:

@@ -135,7 +135,8 @@ class DriftVerdict:
             number = len(self.broken)
             return f"{number} thing{'s are' if number > 1 else ' is'} wrong with the newest snapshot."
         count, features = len(self.moved_features), sum(c.kind != "score" for c in self.columns)
-        moved = f"{count} of {features} columns moved; they have {self.moved_weight:.0%} of the model's weight"
+        have = "they have" if count > 1 else "it has"
+        moved = f"{count} of {features} columns moved; {have} {self.moved_weight:.0%} of the model's weight"
         if self.moved_scores:
             return f"The scores moved. {moved}." if count else "The scores moved, though no column that they depend on."
         if not count:
@@ -160,7 +161,8 @@ class DriftVerdict:
         yield from _wrap(self.sentence)
         yield from _wrap(self.compared)
         if self.growing:
-            yield from _wrap(f"{len(self.growing)} columns grow with an account's age: left to the scores.")
+            grow = "columns grow" if len(self.growing) > 1 else "column grows"
+            yield from _wrap(f"{len(self.growing)} {grow} with an account's age: not compared; the scores show it.")
         if not self.dated:
             yield from _wrap("This model does not know the dates of its training rows; train again to judge by season.")
         for finding in self.broken[:_LISTED]:
@@ -169,7 +171,8 @@ class DriftVerdict:
             shown = (*self.moved_scores, *self.moved_features)
             yield from (part for column in shown[:_LISTED] for line in column.lines() for part in _wrap(f"  {line}"))
             if len(shown) > _LISTED:
-                yield f"  and {len(shown) - _LISTED} more columns, see the page"
+                more = len(shown) - _LISTED
+                yield f"  and {more} more column{'s' if more > 1 else ''}, see the page"
         yield from _wrap(self.advice)
 
     def as_dict(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_columns_that_the_model_depends_on_little_may_move():
     verdict = judge_drift(REFERENCE, current, seed=7, weights=light)
     assert [c.name for c in verdict.drifted] == ["usage_2"]
     assert (verdict.state, verdict.advice) == ("ok", "Nothing to do.")
-    assert "1 of 20 columns moved; they have 2% of the model's weight, too little to matter." in verdict.sentence
+    assert "1 of 20 columns moved; it has 2% of the model's weight, too little to matter." in verdict.sentence
     assert judge_drift(REFERENCE, current, seed=7, weights=light | {"usage_2": 0.3}).state == "watch"
 
 

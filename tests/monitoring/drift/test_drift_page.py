@@ -15,8 +15,8 @@ import pytest
 import monitoring
 from monitoring.drift import evidently
 from monitoring.drift.comparison import judge_drift
-from monitoring.drift.drift_page import find_drift_pages, write_drift_page
-from serving.gate.binning import bin_column
+from monitoring.drift.drift_page import _draw, find_drift_pages, write_drift_page
+from serving.gate.binning import BinnedColumn, bin_column
 
 EVIL = "</script><script>alert(1)</script>"
 LIMIT = 2 * 2**20
@@ -171,3 +171,14 @@ def test_pages_of_one_day_are_found_by_target(moved):
     day = pd.Timestamp("2026-01-01", tz="UTC")
     assert find_drift_pages(moved.parent, day) == {"churn": moved}
     assert find_drift_pages(moved.parent, day + pd.Timedelta(days=1)) == {}
+
+
+def test_edges_of_bins_are_numbers_that_people_read():
+    def label(name, kind):
+        column = BinnedColumn((np.zeros(1, int), np.zeros(1, int)), (f"01 {name}", "02 missing"), np.ones((2, 2), int))
+        return _draw("score", column, kind).bins[0].label
+
+    assert label("2.19e-05 to 0.0434", "score") == "0.0022 % to 4.3 %"
+    assert label("below -4.94e-324", "number") == "below 0"
+    assert label("-0.05 to 0.00714", "number") == "-0.05 to 0.00714"
+    assert label("plan 2.5e-30", "category") == "plan 2.5e-30"
