@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from features.settings import LoadingSettings, Settings, validate
 from features.settings.key_lines import Key, find_key_lines, find_line
 
 
-def load_settings(file: Path | str) -> Settings:
-    """Read and check a company's TOML file.
+def load_settings(file: Path | str | Mapping[str, Any]) -> Settings:
+    """Read and check a company's TOML file, or the same as a dictionary.
 
     `${NAME}` and `${NAME:-default}` in any text stand for environment variables, so that secrets stay out of the file.
 
     Args:
-        file: The TOML file; relative paths of sources start at its folder.
+        file: The TOML file; relative paths of sources start at its folder. Those of a dictionary, whose keys and
+            values are as in the file, start at the folder that this process works in.
 
     Returns:
         The settings, read-only.
@@ -47,7 +49,10 @@ def load_settings(file: Path | str) -> Settings:
         >>> settings.company.slug, settings.churn.horizons, settings.sources["orders"].path
         ('harbour-ltd', (90,), 'orders.csv')
     """
-    settings: Settings = _read(Path(file), Settings)
+    if isinstance(file, Mapping):
+        settings: Settings = _check({**file}, Path("garrison.toml"), Settings)
+    else:
+        settings = _read(Path(file), Settings)
     return settings
 
 
@@ -65,6 +70,11 @@ def _read(file: Path, model: type[Settings | LoadingSettings]) -> Any:
     text, raw = _parse(file)
     if model is LoadingSettings:
         raw = {section: raw[section] for section in LoadingSettings.model_fields if section in raw}
+    return _check(raw, file, model, text)
+
+
+def _check(raw: dict[str, Any], file: Path, model: type[Settings | LoadingSettings], text: str | None = None) -> Any:
+    """Return the values as settings; `text` is that of their file, None where they are of a dictionary."""
     try:
         settings = model.model_validate({**_expand(raw, file, ""), "file": file})
         problems = list(validate.find_problems(settings)) if isinstance(settings, Settings) else []
@@ -74,9 +84,10 @@ def _read(file: Path, model: type[Settings | LoadingSettings]) -> Any:
         around = {e["loc"][:-1] for e in errors}
         problems = [_describe(e) for e in errors if e["type"] != "too_short" or e["loc"] not in around]
     if problems:
-        lines = find_key_lines(text)
+        lines = find_key_lines(text or "")
         listed = "; ".join(_add_line(problem, lines) for problem in dict.fromkeys(problems))
-        raise SettingsError(f"{file} has settings that are not allowed: {listed}")
+        name = "the dictionary" if text is None else file
+        raise SettingsError(f"{name} has settings that are not allowed: {listed}")
     return settings
 
 

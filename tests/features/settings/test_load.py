@@ -1,5 +1,6 @@
 """The TOML file: every mistake is named, with its key, what was given and what is allowed."""
 
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -27,6 +28,18 @@ def refused(company):
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda f: f.stem)
 def test_every_example_in_the_documents_is_a_valid_file(file):
     assert load_settings(file).tables["accounts"]
+
+
+def test_a_dictionary_is_read_as_the_file_would_be(company, monkeypatch):
+    company.write()
+    with company.file.open("rb") as file:
+        raw = tomllib.load(file)
+    monkeypatch.setenv("HARBOUR", "Harbour Two")
+    settings_ = load_settings({**raw, "company": {"name": "${HARBOUR}"}})
+    assert settings_.company.name == "Harbour Two"
+    assert settings_.tables == company.settings().tables
+    with pytest.raises(SettingsError, match=r"the dictionary has settings that are not allowed: compny: .*company"):
+        load_settings({**raw, "compny": {}})
 
 
 def test_the_page_on_companies_names_every_key_and_every_kind():
