@@ -279,6 +279,15 @@ class History:
         sql = "SELECT source, sum(hashes)::VARCHAR FROM days WHERE day < ? GROUP BY source"
         return dict(self._connection.execute(sql, [to_micros(as_of) // DAY]).fetchall())
 
+    def __repr__(self) -> str:
+        tables = ", ".join(f"{table} {self.count_rows(table):,}" for table in ("accounts", *self.sources))
+        return f"History({tables} rows; {len(self.features)} features)"
+
+    def _repr_html_(self) -> str:
+        columns = ["table", "rows", "kept", "first", "last"]
+        rows = pd.DataFrame([[getattr(c, name) for name in columns] for c in self.checked], columns=columns)
+        return f"<p>{self!r}</p>{rows.to_html(index=False, border=0)}"
+
     def close(self) -> None:
         """Close the connection and free its memory."""
         if self.arrays is None or "_connection" in vars(self):

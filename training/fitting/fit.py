@@ -59,6 +59,15 @@ class FittedTarget:
     insufficient: dict[int, InsufficientData] = field(default_factory=dict)
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
 
+    def __repr__(self) -> str:
+        verdicts = [f"{h} days {o.evaluation.verdict}" for h, o in self.results.items()]
+        verdicts += [f"{h} days insufficient" for h in self.insufficient]
+        return f"FittedTarget({self.model.target}: {', '.join(verdicts)}; {len(self.model.features)} features)"
+
+    def _repr_html_(self) -> str:
+        parts = (f"<h4>{self.model.target}, {h} days</h4>{o._repr_html_()}" for h, o in self.results.items())  # noqa: SLF001
+        return "".join(parts) or f"<p>{self!r}</p>"
+
     def list_figures(self) -> dict[str, Evaluation | InsufficientData]:
         """Return the evaluation or the lack of data of each horizon, by target and horizon such as churn_90d."""
         figures: dict[int, Evaluation | InsufficientData] = {
