@@ -65,7 +65,7 @@ class FittedTarget:
         return f"FittedTarget({self.model.target}: {', '.join(verdicts)}; {len(self.model.features)} features)"
 
     def _repr_html_(self) -> str:
-        parts = (f"<h4>{self.model.target}, {h} days</h4>{o._repr_html_()}" for h, o in self.results.items())  # noqa: SLF001
+        parts = (f"<h4>{self.model.target}, {h} days</h4>{o._repr_html_()}" for h, o in self.results.items())
         return "".join(parts) or f"<p>{self!r}</p>"
 
     def list_figures(self) -> dict[str, Evaluation | InsufficientData]:
