@@ -198,6 +198,25 @@ def load(
     settings = load_loading(config)
     for name in only or ():
         if name not in settings.load:
+@app.command("settings")
+def list_settings(
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Renew the reference in this page, from its '## All keys' on.")
+    ] = None,
+) -> None:
+    """List every key of the TOML: what it takes, its default, what it means; and every column of the tables."""
+    from features.core.atomic_write import write_atomically
+    from features.settings.reference import replace_reference
+
+    if markdown is None:
+        print(replace_reference(""), end="")
+        return
+    page = markdown.read_text(encoding="utf-8") if markdown.exists() else ""
+    with write_atomically(markdown) as part:
+        part.write_text(replace_reference(page), encoding="utf-8")
+    print(f"All keys are in {markdown}")
+
+
             raise SettingsError(f"there is no [load.{name}] in {config}", hint=nearest(name, settings.load))
     rows = list[pipeline.LoadedRows]()
     with cli.show_spinner("loading") as report:

@@ -298,6 +298,12 @@ def retrain_check(
     write_json(json, proposal.as_dict() | {"challenger": trained.as_dict() if trained else None})
 
 
+    period: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERIOD", help="In place of the dates: 2026-04, or 2026-Q1 or 2026 of the company's fiscal year."
+        ),
+    ] = None,
 @app.command()
 def report(
     since: Annotated[datetime, typer.Option(parser=cli.parse_date, metavar="DATE", help="Start of the period.")],
@@ -305,6 +311,7 @@ def report(
         datetime | None,
         typer.Option(parser=cli.parse_date, metavar="DATE", help="End of the period; by default the newest scores."),
     ] = None,
+    since, until = cli.choose_period(since, until, period, starts=settings.company.fiscal_year_starts)
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:

@@ -61,9 +61,14 @@ __all__ = [
 class Company(SettingsSection):
     """The company: its name, and what holds for all its tables."""
 
+    # Names its folder, its models and its pages.
     name: str = Field(min_length=1)
+    # Of times without an offset, unless a table has its own.
     timezone: Zone = "UTC"
+    # The reporting currency, a code of three letters: all amounts are converted into it, all values are told in it.
     currency: str = "EUR"
+    # The first month of the fiscal year, 1 to 12: quarters and years of reports are counted from it.
+    fiscal_year_starts: int = Field(default=1, ge=1, le=12)
     # Labels that look past this instant are immature. Default: the end of the last day that has an event.
     data_until: Instant | None = None
 
@@ -76,7 +81,9 @@ class Company(SettingsSection):
 class Paths(SettingsSection):
     """The folders of outputs, relative to the working folder."""
 
+    # All that runs produce, in a folder for each company.
     var: Path = Path("var")
+    # MLflow's database and models.
     mlruns: Path = Path("mlruns")
 
 
@@ -95,6 +102,7 @@ class Settings(SettingsSection):
     episodes: Episodes = Episodes()
     stakes: Stakes = Stakes()
     capacity: Capacity = Capacity()
+    # Days from one contact to the next, by tier; a tier that is not named has none.
     cadence: Cadence = {}
     engine: Engine = Engine()
     serving: Serving = Serving()

@@ -13,11 +13,17 @@ from features.settings.values import SettingsSection
 class Email(SettingsSection):
     """An SMTP server; user and password come from the environment variables named here."""
 
+    # The server's name.
     host: str
+    # Its port; 465 is usual for tls.
     port: int = Field(default=587, ge=1, le=65535)
+    # The address that messages come from.
     sender: str
+    # How the connection is encrypted.
     security: Literal["starttls", "tls", "none"] = "starttls"
+    # Environment variable with the user's name; without it nobody logs in.
     user_env: str | None = None
+    # Environment variable with the password.
     password_env: str | None = None
     # Messages in any 60 seconds, of all processes together. Default: as fast as the server takes them.
     per_minute: int | None = Field(default=None, ge=1)
@@ -37,6 +43,7 @@ class Links(SettingsSection):
 class Alerts(SettingsSection):
     """Alerts: who gets them, when, and by which channel."""
 
+    # The churn horizon that alerts use; by default the longest.
     horizon: int | None = None
     # New letters for one owner in a day; what is beyond comes together in one digest.
     per_owner: int = Field(default=5, ge=1)
@@ -46,11 +53,13 @@ class Alerts(SettingsSection):
     digest: bool = False
     # Send only while the recipient works, by `[binding.working_time]`; those that the sponsor hears of go at once.
     in_working_time: bool = False
+    # Where the letters' links lead.
     links: Links | None = None
     # Gets the alerts of accounts without an owner.
     fallback_owner: str | None = None
+    # Where letters are sent by.
     email: Email | None = None
-    # Without e-mail, messages are written into this folder.
+    # Without e-mail, messages are written into this folder; from the TOML's folder on.
     folder: str | None = None
     # Each gets the messages that its kinds and recipients name, beside e-mail or in place of it.
     slack: ChatChannel | None = None

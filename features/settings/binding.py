@@ -37,16 +37,20 @@ Cause = Literal["usage", "contact", "service", "price", "purchases", "renewal"]
 class Sponsor(SettingsSection):
     """Someone above the owner who answers for the accounts of these tiers."""
 
+    # Whose accounts.
     tiers: tuple[Tier, ...] = Field(min_length=1)
+    # Where letters go.
     address: Address
     # Of the sponsor, such as "chief executive".
     role: str = "sponsor"
+    # Stands in for the sponsor.
     deputy: Address | None = None
 
 
 class Person(SettingsSection):
     """What is known of one person who gets messages; all of it optional."""
 
+    # Where the person works: whose clock, and whose days off.
     timezone: Zone | None = None
     country: Country | None = None
     # Stands in while the person is away.
@@ -58,6 +62,7 @@ class Person(SettingsSection):
 class WorkingTime(SettingsSection):
     """When people work, each in their own time zone."""
 
+    # By their own clock.
     starts: time = time(9)
     ends: time = time(17)
     # 1 is Monday.
@@ -69,6 +74,7 @@ class WorkingTime(SettingsSection):
 class Escalation(SettingsSection):
     """After how many working hours without an answer an episode goes up, by tier; a tier not named never does."""
 
+    # Working hours, by tier.
     after_hours: dict[Tier, Annotated[float, Field(ge=0)]] = Field(default={"A": 4.0, "B": 8.0, "C": 24.0})
     # Tiers whose sponsor hears at once, with a review packet.
     at_once: tuple[Tier, ...] = ("A",)
@@ -79,9 +85,13 @@ class Binding(SettingsSection):
 
     # The team that must act on a cause, such as usage = "adoption@example.com".
     teams: dict[Cause, Address] = Field(default_factory=dict)
+    # Those above the owner, by tier.
     sponsors: tuple[Sponsor, ...] = ()
+    # What is known of people, by their address.
     people: dict[Address, Person] = Field(default_factory=dict)
+    # When people work.
     working_time: WorkingTime = WorkingTime()
+    # When an episode goes up.
     escalation: Escalation = Escalation()
 
     def find_sponsor(self, tier: str | None) -> Sponsor | None:

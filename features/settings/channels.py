@@ -50,6 +50,7 @@ class WebChannel(SettingsSection):
 class ChatChannel(WebChannel):
     """An incoming webhook of Slack or Teams; its URL is a secret, so it comes from the environment variable."""
 
+    # The environment variable with the URL.
     url_env: str
 
 

@@ -21,6 +21,7 @@ from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
 from features.core.progress import Progress
 from features.settings import parse_instant
+from features.settings.periods import find_period
 
 
 def parse_date(text: str) -> datetime:
@@ -45,6 +46,30 @@ def parse_month(text: str) -> datetime:
         return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
     except ValueError:
         raise typer.BadParameter(f"{text} is no month: write it as 2026-01") from None
+
+
+def choose_period(
+    since: datetime | None, until: datetime | None, period: str | None, *, starts: int
+) -> tuple[datetime, datetime | None]:
+    """Return the begin and the end that a command was given: as dates, or as a period of the fiscal year.
+
+    Args:
+        since: The option --since.
+        until: The option --until.
+        period: The option --period.
+        starts: The fiscal year's first month.
+
+    Raises:
+        typer.BadParameter: Both or neither are given, or it is no period: wrong usage.
+    """
+    if (period is None) == (since is None) or (period and until):
+        raise typer.BadParameter("give either --since, with or without --until, or --period")
+    if since is not None:
+        return since, until
+    try:
+        return find_period(str(period), starts=starts)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 Config = Annotated[Path, typer.Option("--config", help="The company's TOML file.", show_default=True)]

@@ -32,6 +32,7 @@ class Salesforce(SettingsSection):
 
     # My Domain, such as https://harbour.my.salesforce.com.
     instance_url: Address | None = None
+    # The object whose records are written.
     object: _Name = "Account"
     # The custom field, unique and an external id, that holds our account_id.
     external_id: _Name = "Garrison_Account_Id__c"
@@ -44,11 +45,13 @@ class Salesforce(SettingsSection):
 class HubSpot(SettingsSection):
     """A HubSpot portal."""
 
+    # The object whose records are written.
     object: _Name = "companies"
     # The property with unique values that holds our account_id.
     id_property: _Name = "garrison_account_id"
     # The environment variable with a private app's token.
     token_env: str = "HUBSPOT_TOKEN"  # noqa: S105  # the name of a variable, not a secret
+    # Its address.
     url: Address = "https://api.hubapi.com"
 
 
@@ -64,5 +67,7 @@ class Crm(SettingsSection):
     # How often a request or a row is tried, and seconds before the second try; doubled with each.
     tries: int = Field(default=5, ge=1, le=20)
     wait_s: float = Field(default=1.0, gt=0, le=60)
+    # For `serving score --to salesforce`.
     salesforce: Salesforce = Salesforce()
+    # For `serving score --to hubspot`.
     hubspot: HubSpot = HubSpot()

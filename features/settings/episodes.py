@@ -36,6 +36,7 @@ class SilentDecline(SettingsSection):
 class ServiceFailure(SettingsSection):
     """A failure of the service: urgent tickets that stand open, or escalations. It ends when both are gone."""
 
+    # Urgent tickets open at once, or tickets escalated in 90 days, from which on it is one.
     open_urgent: int = Field(default=2, ge=1)
     escalations: int = Field(default=2, ge=1)
 

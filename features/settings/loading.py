@@ -72,6 +72,7 @@ class LoadedTable(SettingsSection):
 class LoadedSystem(SettingsSection):
     """A system that tables are fetched from, by its documented REST protocol."""
 
+    # Whose protocol it speaks; rest is any API whose tables are described.
     kind: Literal["stripe", "zendesk", "hubspot", "rest"]
     # https; that of Stripe and HubSpot is known, that of Zendesk is https://NAME.zendesk.com.
     url: Address | None = None

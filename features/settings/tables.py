@@ -45,7 +45,9 @@ Mark = Annotated[str, AfterValidator(_mark)]
 class Source(SettingsSection):
     """A place of raw rows: files (CSV, JSON lines, Parquet, Excel; folders, globs) or a table in a database."""
 
+    # A file, a folder or a glob, from the TOML's folder on; ** stands for any folders.
     path: str | None = None
+    # A database, as postgresql://… or sqlite:///FILE, and its table.
     url: str | None = None
     table: str | None = None
     # Of text files. By default UTF-8, or what the byte-order mark says.
@@ -54,11 +56,13 @@ class Source(SettingsSection):
     delimiter: Mark | None = None
     # Around a field of a CSV file, by default "; "" for none. In it a quote is doubled, or comes after `escape`.
     quote: Mark | None = None
+    # Before a quote inside quotes; by default the quote itself.
     escape: Mark | None = None
     # Lines of a text file, or rows of a sheet, before the header.
     skip: int = Field(default=0, ge=0)
     # In numbers that are text: the decimal sign, and what stands between groups of three digits.
     decimal: Literal[".", ","] = "."
+    # What stands between groups of three digits; by default any usual sign where `decimal` is a comma.
     thousands: Mark | None = None
     # Words that stand for nothing, such as "N/A" or "-".
     nothing: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
@@ -84,8 +88,11 @@ class Source(SettingsSection):
 class Value(SettingsSection):
     """The origin of a canonical column: a column, a constant, or a SQL expression."""
 
+    # The raw column.
     column: str | None = None
+    # A constant for all rows.
     value: str | int | float | bool | None = None
+    # DuckDB SQL over the raw row; use TRY_CAST, since a failing CAST stops the run.
     sql: str | None = None
     # Raw value to canonical value, e.g. P1 = "urgent"; values not named here stay as they are.
     map: dict[str, str] = {}
@@ -114,8 +121,11 @@ class TableMap(SettingsSection):
 
     source: str | None = None
     query: str | None = None
+    # The source whose rows it has.
     timezone: Zone | None = None
+    # SQL over the sources by their names, in place of `source`.
     # How long after it happens an event is known to us; used where known_at is not mapped.
+    # Of its times without an offset; by default the company's.
     lag: Span = timedelta(0)
     # The system whose ids stand in account_id, to be looked up in identities.
     system: str | None = None
@@ -128,6 +138,7 @@ class TableMap(SettingsSection):
     repeats: Literal["auto", "drop", "keep"] = "auto"
     columns: dict[str, Annotated[Value, BeforeValidator(_value)]]
 
+    # Canonical column to raw column, or to a table with the keys below.
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if (self.source is None) == (self.query is None):
@@ -148,12 +159,14 @@ class Quality(SettingsSection):
 
     max_quarantine: Share = 0.05
 
+    # A share from 0 to 1 of each table; 1 lets any number of rows go.
 
 class Engine(SettingsSection):
     """The engine that computes snapshots of the whole company; those of a posted account need none."""
 
     kind: Literal["duckdb", "spark", "postgres"] = "duckdb"
     # Spark's: local[*] is this machine, spark://HOST:PORT a standalone cluster.
+    # What computes.
     master: str = "local[*]"
     # Spark's, on a cluster: a folder that this machine and all workers see at the same path.
     folder: Path | None = None

@@ -18,8 +18,11 @@ class Cohort(SettingsSection):
     lifetime: started before `as_of` and not ended by then, after the table `lifetimes`.
     """
 
+    # What makes an account eligible.
     kind: Literal["in_force", "active", "lifetime", "using"]
+    # Days before `as_of` in which active and using accounts did something.
     within_days: int = Field(default=180, ge=1)
+    # Only of these, by the names in the column `product`.
     products: tuple[str, ...] = ()
 
     @property
@@ -39,9 +42,13 @@ class ChurnLabel(SettingsSection):
         of `products`, where given).
     """
 
+    # What counts as leaving.
     kind: Literal["lapse", "no_purchase", "no_usage", "ended", "downgrade"]
+    # Days after a term's end in which the next may begin.
     grace_days: int = Field(default=14, ge=0)
+    # Only of these, by the names in the column `product`.
     products: tuple[str, ...] = ()
+    # Revenue below this share of that at `as_of` is a downgrade.
     ratio: float = Field(default=0.95, gt=0, le=1)
 
     @property
@@ -62,8 +69,11 @@ class UpsellLabel(SettingsSection):
     recurring_up: monthly recurring revenue at the horizon's end above `ratio` times that at `as_of`.
     """
 
+    # What counts as buying more.
     kind: Literal["expansion", "new_product", "spend_up", "recurring_up"]
+    # Spend or revenue above so many times that before is more.
     ratio: float = Field(default=1.5, gt=0)
+    # Only of these, by the names in the column `product`.
     products: tuple[str, ...] = ()
 
     @property
@@ -73,7 +83,9 @@ class UpsellLabel(SettingsSection):
 
 
 class _Target(SettingsSection):
+    # Who is asked.
     cohort: Cohort
+    # Days that labels look ahead; one model for each.
     horizons: Horizons = (90,)
     # Labels look at [as_of + lead, as_of + lead + horizon): owners have the lead to act in.
     lead_days: int = Field(default=0, ge=0, le=365)
@@ -82,6 +94,7 @@ class _Target(SettingsSection):
 class Churn(_Target):
     """The churn target."""
 
+    # What counts as leaving.
     label: ChurnLabel
     # What leaving costs: the revenue expected over so many days after it.
     value_days: int = Field(default=365, ge=1)
@@ -108,10 +121,12 @@ class Satisfied(SettingsSection):
 class Upsell(_Target):
     """The upsell target."""
 
+    # What counts as buying more.
     label: UpsellLabel
     # A sale is likely from so many times the odds of the average account, and the chance is gone below so many.
     likely: float = Field(default=2.0, ge=1)
     gone: float = Field(default=1.3, ge=1)
+    # Who counts as satisfied: a sale is offered to them alone.
     satisfied: Satisfied = Satisfied()
 
     @model_validator(mode="after")
@@ -127,12 +142,15 @@ class Training(SettingsSection):
 
     # Learned from: month beginnings, or every Monday besides: more rows for a company with few accounts.
     every: Literal["week", "month"] = "month"
+    # The first cutoff; by default the first with enough history before it.
     first: Instant | None = None
     # Cutoffs from here on are the test; no training label looks past it. Default: the last quarter of them.
     test_from: Instant | None = None
+    # The last cutoff; by default the last whose labels are mature.
     last: Instant | None = None
     # Columns, features or sources that the leak probe suspects and that are truly known at `as_of` all the same.
     trusted: tuple[str, ...] = ()
     # Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
     monotone: bool = True
+    # The same seed gives the same model.
     seed: int = 7

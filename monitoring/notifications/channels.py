@@ -75,8 +75,12 @@ class ChannelPlan:
     web: WebChannel | None = None
 
 
-def list_channels(alerts: Alerts) -> dict[str, ChannelPlan]:
+def list_channels(alerts: Alerts, folder: Path) -> dict[str, ChannelPlan]:
     """Return the channels that the settings name, the default one first: e-mail, else the folder, else another.
+
+    Args:
+        alerts: The settings of alerts.
+        folder: Where relative paths start: that of the TOML file.
 
     Raises:
         GarrisonError: They name none.
@@ -85,7 +89,7 @@ def list_channels(alerts: Alerts) -> dict[str, ChannelPlan]:
     if alerts.email is not None:
         plans.append(ChannelPlan("email", partial(EmailChannel, alerts.email), alerts.email.per_minute))
     elif alerts.folder is not None:
-        plans.append(ChannelPlan("folder", partial(FolderChannel, Path(alerts.folder))))
+        plans.append(ChannelPlan("folder", partial(FolderChannel, folder / alerts.folder)))
     for name, chat in (("slack", alerts.slack), ("teams", alerts.teams)):
         if chat is not None:
             plans.append(ChannelPlan(name, partial(web_channels.open_chat, name, chat), chat.per_minute, chat))

@@ -109,7 +109,7 @@ def deliver(settings: Settings, store: Store, *, now: int | None = None) -> Deli
             claims = Claims(store, seat, (lambda: time.time_ns() // 1000) if now is None else (lambda: now))
             results[DOUBTFUL] += claims.recover()
             if _has_pending(store):
-                plans = channels.list_channels(settings.alerts)
+                plans = channels.list_channels(settings.alerts, settings.folder)
                 choose_channels(store, plans, claims.clock())
                 _send_all(settings, claims, plans, results, is_patient=now is None)
     return _summarize(store, results, busy=seat is None)
