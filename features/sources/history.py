@@ -285,7 +285,8 @@ class History:
 
     def _repr_html_(self) -> str:
         columns = ["table", "rows", "kept", "first", "last"]
-        rows = pd.DataFrame([[getattr(c, name) for name in columns] for c in self.checked], columns=columns)
+        read = [(c.table, c.rows, c.kept, *(day and day.date() for day in (c.first, c.last))) for c in self.checked]
+        rows = pd.DataFrame(read, columns=columns)
         return f"<p>{self!r}</p>{rows.to_html(index=False, border=0)}"
 
     def close(self) -> None:
