@@ -14,7 +14,7 @@ from features.core.sql_text import SqlText
 from features.core.timestamps import DAY, from_micros, to_micros
 from features.definitions.visibility_rule import SQL, Opening, is_outcome_visible, is_visible
 from features.sources.history import History
-from monitoring.letters.wording import format_day
+from monitoring.letters.wording import count, format_day
 
 MONTHS, TICKETS = 6, 2
 _OPENING = Opening(SqlText("opened_at"), SqlText("known_at"), SqlText("first_known_at"))
@@ -29,12 +29,13 @@ def find_evidence(history: History, account_ids: Iterable[str], as_of: datetime)
         as_of: The instant of the scores.
 
     Returns:
-        By account, at most some five sentences: use by month, open tickets, the last rating, the last purchase.
+        By account, at most some six sentences: use by month, open tickets, the last rating, the last purchase, and of
+        the terms in force the one that ends first and the largest.
     """
     wanted = pd.DataFrame({"account_id": sorted(set(account_ids))}, dtype="str")
     lines: dict[str, list[str]] = {account: [] for account in wanted["account_id"]}
-    finders = {"usage": _usage_by_month, "tickets": _tickets, "purchases": _last_purchase}
-    for table, find in finders.items():
+    finders = (("usage", _usage_by_month), ("tickets", _tickets), ("purchases", _last_purchase), ("purchases", _terms))
+    for table, find in finders:
         if table in history.sources and len(wanted):
             for account, line in find(history, wanted, as_of):
                 lines[account].append(line)
@@ -96,9 +97,36 @@ def _last_purchase(history: History, wanted: pd.DataFrame, as_of: datetime) -> I
         yield str(account), f"Last invoice or order: {format_day(from_micros(int(last)))}"
 
 
+def _terms(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, str]]:
+    """Yield the term in force that ends first, and the largest where that is another; rows of one end are one term."""
+    at = to_micros(as_of)
+    sql = f"""
+        SELECT account_id, term_ends_at, string_agg(DISTINCT product, ' and ' ORDER BY product) AS product,
+            sum(amount)::DOUBLE AS amount
+        FROM purchases
+        WHERE {_WANTED} AND {_is_seen("purchased_at", as_of)} AND term_starts_at < {at} AND term_ends_at >= {at}
+        GROUP BY account_id, term_ends_at HAVING sum(amount) > 0
+        ORDER BY account_id, term_ends_at
+    """  # noqa: S608  # the contract's own names
+    for account, terms in history.query(sql, wanted=wanted).groupby("account_id"):
+        soonest, largest = terms.iloc[0], terms.loc[terms["amount"].idxmax()]
+        yield str(account), f"The {'term' if len(terms) == 1 else 'next term to end'}{_describe_term(soonest, as_of)}"
+        if largest.name != soonest.name:
+            yield str(account), f"The largest term{_describe_term(largest, as_of)}"
+
+
 _MONTH = 30 * DAY
 _WANTED = "account_id IN (SELECT account_id FROM wanted)"
 _URGENCY = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
+
+
+def _describe_term(term: pd.Series, as_of: datetime) -> str:
+    ends = from_micros(int(term["term_ends_at"]))
+    product = f", {term['product']}," if isinstance(term["product"], str) else ""
+    days = (ends - as_of).days
+    return (
+        f"{product} ends on {format_day(ends)}, in {count(days, 'day', 'days')}; {term['amount']:,.0f} invoiced for it"
+    )
 
 
 def _name_ticket(ticket: pd.Series) -> str:

@@ -27,7 +27,8 @@ source = "usage"
 columns = {{ account_id = "id", used_at = "at", count = "count" }}
 [tables.purchases]
 source = "purchases"
-columns = {{ account_id = "id", purchased_at = "at", amount = "amount" }}
+columns = {{ account_id = "id", purchased_at = "at", amount = "amount", product = "product", \
+term_starts_at = "starts", term_ends_at = "ends" }}
 """
 TICKETS = """ticket,id,opened,answered,resolved,priority,topic,csat
 1,O'Neil,2024-05-20,2024-05-21,,high,price,
@@ -48,7 +49,10 @@ def history(tmp_path: Path):
         "id,at,count\nO'Neil,2024-05-31,5\nO'Neil,2024-05-03,2\nO'Neil,2024-02-01,9\nO'Neil,2024-06-01,50\n"
     )
     (tmp_path / "purchases.csv").write_text(
-        "id,at,amount\nO'Neil,2024-04-06,10\nO'Neil,2024-06-01,10\nO'Neil,2024-05-01,-4\n"
+        "id,at,amount,product,starts,ends\nO'Neil,2024-04-06,10,,,\nO'Neil,2024-06-01,10,,,\nO'Neil,2024-05-01,-4,,,\n"
+        "quiet,2024-01-01,1200,Seats,2024-01-01,2025-01-01\nquiet,2024-01-01,90,Mail,2024-01-01,2024-06-02\n"
+        "quiet,2024-02-01,90,Mail,2024-01-01,2024-06-02\nquiet,2023-01-01,500,Old,2023-01-01,2024-01-01\n"
+        "quiet,2024-06-01,9000,Later,2024-06-01,2025-06-01\n"
     )
     with History.open(load_settings(tmp_path / "garrison.toml")) as opened:
         yield opened
@@ -63,7 +67,12 @@ def test_a_letters_facts_are_dated_urgent_ones_first_and_none_is_of_later(histor
             "High ticket about price open since 20 May 2024",
             "Last rating: 3, for a ticket resolved on 3 March 2024",
             "Last invoice or order: 6 April 2024",
-        )
+        ),
+        "quiet": (
+            "Last invoice or order: 1 February 2024",
+            "The next term to end, Mail, ends on 2 June 2024, in 1 day; 180 invoiced for it",
+            "The largest term, Seats, ends on 1 January 2025, in 214 days; 1,200 invoiced for it",
+        ),
     }
 
 

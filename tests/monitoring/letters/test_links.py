@@ -28,7 +28,9 @@ def test_a_link_says_what_was_signed():
     }
 
 
-@pytest.mark.parametrize("spoil", [lambda t: t[:-1], lambda t: "A" + t[1:], lambda t: t + "x", lambda _: "", str.swapcase])
+@pytest.mark.parametrize(
+    "spoil", [lambda t: t[:-1], lambda t: "A" + t[1:], lambda t: t + "x", lambda _: "", str.swapcase]
+)
 def test_a_link_that_was_changed_is_refused(spoil):
     with pytest.raises(LinkRefused, match="not one of ours"):
         SIGNER.read(spoil(SIGNER.sign(LINK)))
