@@ -7,13 +7,15 @@ figures need. All else is `training.fitting.fit`: the same plan, calibration, ba
 from __future__ import annotations
 
 import contextlib
-import warnings
+import re
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import lightgbm as lgb
 import numpy as np
@@ -185,29 +187,65 @@ class _ClusterMatrix(Matrix):
         offsets: np.ndarray | None = None,
         callbacks: Callbacks = None,
     ) -> lgb.Booster:
-        import dask.array as da
-        from dask.delayed import delayed
-
         if callbacks:
             raise GarrisonError(
                 "a cluster can't stop in the middle of a model", hint="Tune on one machine, on fewer rows"
             )
-        blocks, label_blocks, offset_blocks = [], [], []
-        for part, rows, positions in self._spread.iterate_parts(self._own[indices]):
-            block = delayed(_build_matrix)(part.file, part.rows[rows], self._bundle)
-            blocks.append(da.from_delayed(block, (len(rows), len(self._bundle.features)), dtype="float64"))
-            label_blocks.append(da.from_array(labels[indices[positions]], chunks=-1))
-            if offsets is not None:
-                offset_blocks.append(da.from_array(offsets[positions], chunks=-1))
-        given = {name: value for name, value in parameters.items() if name != "num_threads"}
-        # The classifier would number the classes anew on each worker, and one may have a single class. What is
-        # learned follows from the objective in the parameters.
-        model = lgb.DaskLGBMRegressor(client=self._spread.client, n_estimators=trees, **given)
-        matrix, all_labels = da.concatenate(blocks), da.concatenate(label_blocks)
-        start = da.concatenate(offset_blocks) if offset_blocks else None
-        with self._spread.client.as_current(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Parameter n_jobs will be ignored")
-            return model.fit(matrix, all_labels, init_score=start, categorical_feature=[*categorical]).booster_
+        # A worker bins and bags its own rows, by its place among all. So the same rows must come to the same place each
+        # time, or the same data would give other trees: cutoffs go round, to workers in the order of their addresses.
+        # LightGBM's own part for Dask leaves both to chance.
+        client = self._spread.client
+        parts = [*self._spread.iterate_parts(self._own[indices])]
+        workers = sorted(client.ncores())[: len(parts)]
+        network = {**parameters, **_find_network(client, workers)}
+        futures = []
+        for place, worker in enumerate(workers):
+            share = parts[place :: len(workers)]
+            positions = np.concatenate([positions for *_, positions in share])
+            files = [(part.file, part.rows[rows]) for part, rows, _ in share]
+            answers = labels[indices[positions]], None if offsets is None else offsets[positions]
+            [known] = client.scatter([answers], workers=[worker], hash=False)
+            task = (network, trees, [*categorical], files, self._bundle, known)
+            futures.append(client.submit(_train_share, place, *task, workers=[worker], pure=False))
+        return lgb.Booster(model_str=client.gather(futures)[0])
+
+
+def _find_network(client: Any, workers: list[str]) -> dict[str, Any]:
+    """Return LightGBM's parameters for workers that learn together, each through a free port of its own."""
+    machines: list[str] = []
+    while len({*machines}) < len(workers):  # two on one machine may have found the same
+        ports = client.gather([client.submit(_find_free_port, workers=[w], pure=False) for w in workers])
+        machines = [f"{urlsplit(worker).hostname}:{port}" for worker, port in zip(workers, ports, strict=True)]
+    return {"machines": ",".join(machines), "num_machines": len(machines), "tree_learner": "data"}
+
+
+def _train_share(  # noqa: PLR0913, PLR0917  # what a worker is sent
+    place: int,
+    parameters: dict[str, Any],
+    trees: int,
+    categorical: list[int],
+    files: list[tuple[Path, np.ndarray]],
+    model: Model,
+    answers: tuple[np.ndarray, np.ndarray | None],
+) -> str:
+    """Learn together with the other workers, on this one: all get the same booster. Returns its text."""
+    from distributed import get_worker
+
+    labels, offsets = answers
+    matrix = np.concatenate([_build_matrix(file, rows, model) for file, rows in files])
+    own = {"local_listen_port": int(parameters["machines"].split(",")[place].rpartition(":")[2])}
+    own |= {"num_threads": get_worker().state.nthreads}
+    data = lgb.Dataset(matrix, labels, init_score=offsets, categorical_feature=categorical)
+    booster = lgb.train({**parameters, **own}, data, num_boost_round=trees)
+    booster.free_network()
+    # Who learned it through which port is no part of it.
+    return re.sub(r"^\[(machines|local_listen_port): .*\n", "", booster.model_to_string(), flags=re.MULTILINE)
+
+
+def _find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def _find_rows(file: Path, accounts: pd.Series) -> _SnapshotPart:

