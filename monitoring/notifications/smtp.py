@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Email
+from monitoring.notifications.connections import check_silence, limit_time
 from monitoring.notifications.email_message import (
     AnswerUnknown,
     MessageRefused,
@@ -22,7 +23,6 @@ from monitoring.notifications.email_message import (
     hide_recipient,
     parse_sender,
 )
-from monitoring.notifications.time_limit import limit_time
 
 # Seconds to wait for any answer, and for the last one (RFC 5321, 4.5.3.2.6): the longer, the less in doubt.
 _TIMEOUT, _LAST_TIMEOUT = 30, 600
@@ -72,10 +72,11 @@ class SmtpSession:
         """Send the dot that ends the message, and wait for the server's answer.
 
         Raises:
-            MessageRefused: The server did not take the message, or the dot did not leave this machine.
+            MessageRefused: The server did not take the message, or had hung up before the dot left this machine.
             AnswerUnknown: The connection was lost before the answer.
         """
         try:
+            check_silence(self._smtp.sock)
             self._set_timeout(_LAST_TIMEOUT)
             self._smtp.send(b".\r\n")
         except _FAILURES as error:

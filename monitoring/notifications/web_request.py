@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from features.core.errors import DeliveryError
+from monitoring.notifications.connections import limit_time
 from monitoring.notifications.email_message import AnswerUnknown, MessageRefused
-from monitoring.notifications.time_limit import limit_time
 
 # Seconds for one answer, for the whole exchange, and bytes of the answer that are read.
 _TIMEOUT, _PATIENCE, _MOST = 30, 60, 4_096

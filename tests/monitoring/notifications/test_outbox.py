@@ -13,17 +13,16 @@ from features.state.tables import OUTBOX
 from monitoring import cli_output
 from monitoring.notifications import channels, claims, dead_letters, outbox
 from serving.events.log import store_events
+from tests.support.outbox_rows import write_messages
 
-AT = "2024-06-01"
 MINUTE = 60_000_000
 UNTOUCHED = [c.name for c in OUTBOX.c if c.name != "channel"]
 FAR = 4_000_000_000_000_000  # µs: later than any message here is created
 
 
-def written(company, scores):
-    """Raise alerts, so that one message for each account waits in the outbox."""
-    company.score(AT, scores)
-    company.alert(AT)
+def written(company, accounts, **columns):
+    """Let one message about each account wait in the outbox."""
+    return write_messages(company.state, accounts, **columns)
 
 
 def states(company):
@@ -43,7 +42,7 @@ def deliver(company, now=None):
 
 def test_each_message_is_sent_once_and_marked_so(any_company, post):
     any_company.mail_to(post)
-    written(any_company, {"A": 0.7, "B": 0.8})
+    written(any_company, "AB")
     assert deliver(any_company).sent == 2
     assert deliver(any_company).sent == 0
     assert post.recipients == ["a@owners.test", "b@owners.test"]
@@ -53,38 +52,30 @@ def test_each_message_is_sent_once_and_marked_so(any_company, post):
 
 def test_the_most_at_stake_is_sent_first(company, post):
     company.mail_to(post)
-    written(
-        company,
-        {"A": {"score": 0.7, "value": 1.0}, "B": {"score": 0.7, "value": 9.0}, "C": {"score": 0.9, "value": 5.0}},
-    )
+    written(company, "BCA")
     deliver(company)
     assert [to for to, _ in post.received] == [["b@owners.test"], ["c@owners.test"], ["a@owners.test"]]
 
 
 def test_the_mail_is_whole_and_names_the_outbox_row(company, post):
-    company.accounts({"A": "a@owners.test"}, {"A": "Åkermann & Söhne"})
     company.mail_to(post)
-    written(company, {"A": 0.7})
+    name = "Åkermann & Söhne"
+    written(company, "A", subject=f"At risk: {name}", body=f"{name} is at risk.\nWhy:\n  1. usage fell\n")
     deliver(company)
     [(recipients, content)] = post.received
     mail = email.message_from_bytes(content, policy=policy.default)
     assert recipients == ["a@owners.test"]
     assert mail["To"] == "a@owners.test"
     assert mail["From"] == "Garrison <alerts@harbour.test>"
-    assert mail["Subject"] == "At risk: Åkermann & Söhne (about 7 in 10 to leave within 90 days)"
+    assert mail["Subject"] == f"At risk: {name}"
     assert mail.get_all("Message-ID") == [f"<{only_id(company)}@harbour.test>"]
     assert [(mail.get_content().replace("\r\n", "\n"),)] == company.rows(OUTBOX, "body")
     assert content.isascii()
 
 
 def test_a_line_that_begins_with_a_dot_arrives_as_it_is(company, post):
-    company.accounts({"A": "a@owners.test"})
-    drivers = [{"text": "x", "contribution": 1.0, "actionable": False, "play": None}]
     company.mail_to(post)
-    company.score(AT, {"A": {"score": 0.7, "drivers": drivers}})
-    company.alert(AT)
-    with company.state.writing() as connection:
-        connection.execute(sa.update(OUTBOX).values(body="first\n.\n..two\n.QUIT\nlast\n"))
+    written(company, "A", body="first\n.\n..two\n.QUIT\nlast\n")
     deliver(company)
     mail = email.message_from_bytes(post.received[0][1], policy=policy.default)
     assert mail.get_content().splitlines() == ["first", ".", "..two", ".QUIT", "last"]
@@ -94,7 +85,7 @@ def test_a_line_that_begins_with_a_dot_arrives_as_it_is(company, post):
 @pytest.mark.parametrize("answer", ["451 not now", "550 no such mailbox"])
 def test_a_refused_message_is_tried_again_later_and_not_before(company, post, command, answer):
     company.mail_to(post)
-    written(company, {"A": 0.7})
+    written(company, "A")
     post.answers[command] = answer
     result = deliver(company, FAR)
     assert (result.sent, result.refused, result.waiting) == (0, 1, 1)
@@ -109,7 +100,7 @@ def test_a_refused_message_is_tried_again_later_and_not_before(company, post, co
 
 def test_one_refused_recipient_does_not_hold_up_the_others(company, post):
     company.mail_to(post)
-    written(company, dict.fromkeys("ABC", 0.7))
+    written(company, "ABC")
 
     async def answer(_server, address):
         return "550 no such mailbox" if address.startswith("b") else "250 OK"
@@ -121,7 +112,7 @@ def test_one_refused_recipient_does_not_hold_up_the_others(company, post):
 
 def test_a_refusal_is_kept_without_the_recipient(company, post):
     company.mail_to(post)
-    written(company, {"A": 0.7})
+    written(company, "A")
     post.answers["RCPT"] = "550 <a@owners.test> is unknown here"
     deliver(company)
     assert company.rows(OUTBOX, "reason") == [("the server said 550 <the owner> is unknown here",)]
@@ -130,7 +121,7 @@ def test_a_refusal_is_kept_without_the_recipient(company, post):
 @pytest.mark.parametrize(("answer", "tries"), [("451 not now", 8), ("550 no such mailbox", 3)])
 def test_after_so_many_refusals_a_message_is_a_dead_letter_and_says_so(company, post, answer, tries):
     company.mail_to(post)
-    written(company, {"A": 0.7})
+    written(company, "A")
     post.answers["RCPT"] = answer
     for n in range(tries):
         assert states(company) == {"a@owners.test": ("pending", n)}
@@ -143,7 +134,7 @@ def test_after_so_many_refusals_a_message_is_a_dead_letter_and_says_so(company, 
 
 def test_a_connection_dropped_before_the_message_leaves_it_pending_and_the_rest_goes_on(company, post):
     company.mail_to(post)
-    written(company, dict.fromkeys("ABC", 0.7))
+    written(company, "ABC")
 
     async def drop(server, address):
         if address.startswith("a"):
@@ -171,7 +162,7 @@ def lose_the_answer(post):
 
 def test_a_message_whose_answer_was_lost_is_sent_once_more_with_the_same_id_and_counted(any_company, post):
     any_company.mail_to(post)
-    written(any_company, {"A": 0.7})
+    written(any_company, "A")
     lose_the_answer(post)
     result = deliver(any_company, FAR)
     assert (result.sent, result.refused, result.doubtful, result.needs_attention) == (0, 0, 1, ())
@@ -185,7 +176,7 @@ def test_a_message_whose_answer_was_lost_is_sent_once_more_with_the_same_id_and_
 
 def test_an_answer_lost_twice_makes_a_dead_letter_that_a_person_can_settle_either_way(company, post):
     company.mail_to(post)
-    written(company, {"A": 0.7})
+    written(company, "A")
     with pytest.raises(GarrisonError, match="not a dead letter"):
         dead_letters.mark_arrived(company.state, only_id(company))
     lose_the_answer(post)
@@ -209,7 +200,7 @@ def test_an_answer_lost_twice_makes_a_dead_letter_that_a_person_can_settle_eithe
 @pytest.mark.parametrize("is_expired", [False, True])
 def test_what_a_deliverer_left_behind_is_sent_by_the_next_one(any_company, post, phase, doubts, is_expired):
     any_company.mail_to(post)
-    written(any_company, {"A": 0.7})
+    written(any_company, "A")
     left = {"state": "sending", "channel": "email", "phase": phase, "claimed_by": "3:gone"}
     with any_company.state.writing() as connection:
         until = FAR if is_expired else FAR + claims.CLAIM
@@ -227,7 +218,7 @@ def test_what_a_deliverer_left_behind_is_sent_by_the_next_one(any_company, post,
 def test_without_a_server_the_error_names_host_and_port_and_all_stays_pending(any_company, post):
     any_company.mail_to(post)
     post.stop()
-    written(any_company, {"A": 0.7, "B": 0.7})
+    written(any_company, "AB")
     before = any_company.rows(OUTBOX, *UNTOUCHED)
     with pytest.raises(DeliveryError, match=f"127.0.0.1:{post.port}.*stay in the outbox"):
         deliver(any_company)
@@ -236,7 +227,7 @@ def test_without_a_server_the_error_names_host_and_port_and_all_stays_pending(an
 
 def test_a_server_that_goes_away_midway_leaves_the_rest_pending(company, post):
     company.mail_to(post)
-    written(company, {"A": {"score": 0.9, "value": 9e9}, "B": 0.7, "C": 0.7})
+    written(company, "ABC")
 
     async def refuse_and_close(server, address):
         if address.startswith("b"):
@@ -258,10 +249,10 @@ def test_nothing_due_asks_for_no_server(company, post):
 
 
 def test_withheld_and_undeliverable_messages_are_counted_and_sent_on_request_alone(company, post):
-    company.accounts({"A": "a@owners.test", "B": "a@owners.test", "C": None})
     company.mail_to(post)
-    company.configure(per_owner=1)
-    written(company, {"A": 0.9, "B": 0.8, "C": 0.7})
+    written(company, "A")
+    written(company, "B", state="withheld", reason="over the cap")
+    written(company, "C", state="undeliverable", reason="it has no owner", recipient=None)
     result = deliver(company)
     assert (result.sent, result.withheld, [s.state for s in result.needs_attention]) == (1, 1, ["undeliverable"])
     nobody = result.needs_attention[0].id
@@ -276,7 +267,7 @@ def test_withheld_and_undeliverable_messages_are_counted_and_sent_on_request_alo
 
 def test_a_message_that_was_sent_can_not_be_sent_again(company, post):
     company.mail_to(post)
-    written(company, {"A": 0.7})
+    written(company, "A")
     deliver(company)
     with pytest.raises(GarrisonError, match="it was sent"):
         dead_letters.resend(company.state, only_id(company))
@@ -287,7 +278,7 @@ def test_a_message_that_was_sent_can_not_be_sent_again(company, post):
 def test_where_all_seats_are_taken_a_process_leaves_it_to_the_others(any_company, post, monkeypatch):
     monkeypatch.setattr(claims, "SEATS", 1)
     any_company.mail_to(post)
-    written(any_company, {"A": 0.7})
+    written(any_company, "A")
     with try_lock(any_company.state.engine, Lock.DELIVER, of="0") as mine:
         assert mine
         result = deliver(any_company)
@@ -308,7 +299,7 @@ def test_events_are_logged_while_a_delivery_goes_on(any_company):
 
 @pytest.mark.parametrize("step", ["prepare", "transfer"])
 def test_a_message_that_another_deliverer_has_taken_over_is_not_sent(company, monkeypatch, step):
-    written(company, {"A": 0.7})
+    written(company, "A")
     whole = getattr(channels.FolderChannel, step)
 
     def lose(self, message):
@@ -325,7 +316,7 @@ def test_a_message_that_another_deliverer_has_taken_over_is_not_sent(company, mo
 
 def test_two_deliverers_at_once_send_each_message_once(any_company, post):
     any_company.mail_to(post)
-    written(any_company, dict.fromkeys("ABCDE", 0.7))
+    written(any_company, "ABCDE")
     other = database.open(any_company.settings)
     results = []
     threads = [
@@ -345,7 +336,7 @@ def test_neither_log_nor_output_shows_a_recipient(company, post, caplog):
 
     caplog.set_level(1)
     company.mail_to(post)
-    written(company, {"A": 0.7, "B": 0.7})
+    written(company, "AB")
     post.answers["RCPT"] = "550 <a@owners.test> <b@owners.test> unknown"
     lines = list(cli_output.format_delivery(deliver(company, FAR)))
     post.answers.clear()
@@ -356,17 +347,17 @@ def test_neither_log_nor_output_shows_a_recipient(company, post, caplog):
 
 
 def test_the_folder_gets_one_file_for_each_message(company):
-    written(company, {"A": 0.7, "B": 0.7})
+    written(company, "AB")
     assert deliver(company).sent == 2
     files = sorted((company.folder / "letters").iterdir())
     assert [f.name for f in files] == [f"{message}.eml" for (message,) in company.rows(OUTBOX, "id")]
     mail = email.message_from_bytes(files[0].read_bytes(), policy=policy.default)
     assert mail["To"].endswith("@owners.test")
-    assert "Next step: Bring usage back" in mail.get_content()
+    assert "A is at risk." in mail.get_content()
 
 
 def test_a_message_left_in_sending_is_written_to_the_folder_again_with_the_same_bytes(company):
-    written(company, {"A": 0.7})
+    written(company, "A")
     deliver(company)
     [file] = (company.folder / "letters").iterdir()
     before = file.read_bytes()
@@ -378,7 +369,7 @@ def test_a_message_left_in_sending_is_written_to_the_folder_again_with_the_same_
 
 
 def test_a_folder_that_can_not_be_written_leaves_all_pending(company):
-    written(company, {"A": 0.7})
+    written(company, "A")
     (company.folder / "letters").write_text("a file is in the way")
     with pytest.raises(DeliveryError, match="letters can't be written"):
         deliver(company)
@@ -386,7 +377,7 @@ def test_a_folder_that_can_not_be_written_leaves_all_pending(company):
 
 
 def test_without_a_channel_the_error_names_the_settings(company):
-    written(company, {"A": 0.7})
+    written(company, "A")
     company.configure(folder=None)
     with pytest.raises(GarrisonError, match=r"\[alerts.email\].*alerts.folder"):
         deliver(company)
