@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from features.core.contract import EVENTS, TABLES
+from features.core.contract import TABLES
 from features.core.errors import QualityError
 from features.core.timestamps import from_micros, to_micros
 from features.engine import snapshots
@@ -120,6 +120,11 @@ READERS = {
     "name": "letters",
     "owner_email": "letters",
     "owner_timezone": "letters",
+    "region": "attributes",
+    "industry": "attributes",
+    "size": "attributes",
+    "plan": "attributes",
+    "cost_to_serve": "tiers",
     "currency": "the conversion of money",
     "event_id": "repeats and versions",
     "first_known_at": "merges",
@@ -128,19 +133,32 @@ READERS = {
 }
 
 
-def test_every_column_of_events_has_a_reader():
-    from features.catalog import FEATURES
-
+def test_every_column_of_the_contract_has_a_reader():
     text = "".join(
         file.read_text()
-        for folder in ("features/catalog", "features/definitions", "features/sources", "training/targets")
+        for folder in (
+            "features/catalog",
+            "features/definitions",
+            "features/sources",
+            "features/engine",
+            "training/targets",
+        )
         for file in (ROOT / folder).glob("*.py")
     )
-    assert FEATURES
     unread = [
         f"{table}.{column}"
-        for table in EVENTS
-        for column in TABLES[table].columns
+        for table, contract in TABLES.items()
+        for column in contract.columns
         if column not in READERS and not re.search(rf"[.\"]{column}\b", text)
     ]
     assert unread == []
+
+
+def test_attributes_of_the_contract_are_read_as_such(company):
+    named = {c: c for c in READERS if READERS[c] == "attributes"}
+    company.table(
+        "accounts", "account_id,created_at," + ",".join(named), "A,2023-01-01,north,ore,big,gold", "B,2023-01-01,,,,"
+    )
+    with company.open() as history:
+        frame = snapshots.build(history, [parse_instant("2024-03-01")]).set_index("account_id")
+    assert frame.loc["A", [*named]].tolist() == ["north", "ore", "big", "gold"]

@@ -554,3 +554,32 @@ def test_a_cancel_date_in_accounts_becomes_a_label_by_the_toml_of_the_docs(tmp_p
         assert members["account_id"].tolist() == ["A", "B"]
         assert compute_labels(history, settings.churn, H, members, data_until=LATE).tolist() == [1.0, 0.0]
         assert "cancel_date" not in dict(history.attributes)
+
+
+def refunded(account, amount, when, **term_dates):
+    return (account, when, {"amount": amount, "kind": "refund", **term_dates})
+
+
+def test_a_refund_ends_no_term_but_takes_its_revenue_away_where_it_names_the_term(posted):
+    begun, ends = NOW - days(100), NOW + days(10)
+    dates = {"term_starts_at": begun, "term_ends_at": ends}
+    sold = [term(begun, ends, account=a, amount=1200, kind="new") for a in ("kept", "back", "back of the term")]
+    back = [refunded("back", -1200, NOW - days(5)), refunded("back of the term", -1200, NOW - days(5), **dates)]
+    accounts = ["kept", "back", "back of the term", "refund alone"]
+    everyone = [(account, begun) for account in accounts]
+    history = posted(accounts=everyone, purchases=[*sold, *back, refunded("refund alone", -5, NOW - days(5))])
+    # All three are in force until the term's end, and lapse with it: money is given back out of goodwill as well.
+    in_force = find_eligible(history, Cohort(kind="in_force"), [NOW])
+    assert [*in_force["account_id"]] == ["back", "back of the term", "kept"]
+    assert told(history, churn("lapse", grace_days=0), accounts) == [1, 1, 1, 0]
+    # Recurring revenue is that of the sale less that of the refund: where nothing is left, no downgrade is asked of.
+    longer = posted(
+        purchases=[
+            (a, when, {**rest, **({"term_ends_at": END + days(1)} if "term_ends_at" in rest else {})})
+            for a, when, rest in [*sold, *back]
+        ]
+    )
+    assert shown(told(longer, churn("downgrade"), accounts[:3])) == [0, 0, None]
+    lost = refunded("kept", -600, NOW + days(1), term_starts_at=begun, term_ends_at=END + days(1))
+    sale = term(begun, END + days(1), account="kept", amount=1200, kind="new")
+    assert told(posted(purchases=[sale, lost]), churn("downgrade"), ["kept"]) == [1]
