@@ -29,15 +29,15 @@ def alert(
     from features.sources.history import History
     from features.state import database
     from monitoring import cli_output
-    from monitoring.alerts import lifecycle, queries, routing
+    from monitoring.alerts import queries
+    from monitoring.alerts.run_alerts import run_alerts
     from monitoring.gate import check
-    from monitoring.letters import evidence
     from monitoring.notifications import held_run
     from training.registry import promotion_log
 
     settings = load_settings(config)
     champions = promotion_log.load_champions(settings)
-    limits = queries.find_thresholds(champions, settings)
+    queries.find_thresholds(champions, settings)
     with closing(database.open(settings)) as state, History.open(settings) as history:
         scored, until = queries.find_scored_as_of(state, as_of, settings.alert_horizon), as_of or datetime.now(UTC)
         judged = check.check_gate(
@@ -50,16 +50,7 @@ def alert(
             write_json(json, {"verdict": judged.as_dict(), "dry_run": dry_run})
             hint = "Score again" if judged.is_discarded else judged.verdict.advice
             raise GarrisonError("no alerts may go out now", found=judged.obstacle, hint=hint)
-        run = lifecycle.run(
-            settings,
-            state,
-            limits=limits,
-            contacts=lambda accounts: routing.read_contacts(history, accounts),
-            as_of=scored,
-            evidence=lambda accounts, at: evidence.find_evidence(history, accounts, at),
-            note=judged.note,
-            dry_run=dry_run,
-        )
+        run = run_alerts(settings, state, history, champions, as_of=scored, note=judged.note, dry_run=dry_run)
     print(*cli_output.format_alerts(run, dry_run=dry_run), sep="\n")
     if run.opened:
         cli.print_table(cli_output.tabulate_alerts(run, currency=settings.company.currency))

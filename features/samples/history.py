@@ -9,7 +9,7 @@ import numpy as np
 
 from features.core.timestamps import DAY
 from features.samples import causes, purchases, tickets, usage
-from features.samples.causes import CONTRACT, State, step_states
+from features.samples.causes import CONTRACT, DECLINING, State, step_states
 from features.samples.parts import Rows, concatenate_blocks
 from features.samples.population import Population, Today
 from features.samples.purchases import CHARGE, KINDS
@@ -32,7 +32,10 @@ class SimulatedHistory:
 
 @dataclass
 class _Life:
-    """The current condition of each account; `rise` is the factor of all price rises so far."""
+    """The current condition of each account.
+
+    `rise` is the factor of all price rises so far; `silent` the day on which its silent decline began, -1 without one.
+    """
 
     people: Population
     seats: Ints
@@ -40,6 +43,7 @@ class _Life:
     in_force: Flags
     rise: causes.Floats
     lapse: Ints
+    silent: Ints
     bought: list[Rows] = field(default_factory=list)
     expansions: list[Ints] = field(default_factory=list)
 
@@ -70,13 +74,14 @@ def simulate_lives(
         in_force=people.start < first,
         rise=np.ones(n),
         lapse=np.full(n, -1),
+        silent=np.where(np.isin(people.state, DECLINING), first, -1),
     )
     _past(life, first)
     used, opened, moments = [], [], []
     for day in range(first, until + 1):
         if day in as_ofs:
             who = np.flatnonzero(life.in_force)
-            moments.append(Moment(day, who, life.state[who]))
+            moments.append(Moment(day, who, life.state[who], life.silent[who]))
         if day == until:
             break
         chance = streams["chain"].random((5, n))
@@ -128,6 +133,8 @@ def _move(life: _Life, day: int, chance: causes.Floats) -> Ints:
     following = step_states(life.state, life.people.traits.terms.nearing(day), chance)
     moved = np.where(life.in_force, following, life.state)
     failed = (moved == State.AGGRIEVED) & (life.state != State.AGGRIEVED)
+    begins = (moved == State.FADING) & (life.silent < 0)
+    life.silent = np.where(begins, day, np.where(np.isin(moved, DECLINING), life.silent, -1))
     life.state = moved
     return failed.astype(np.int64)
 

@@ -20,7 +20,7 @@ from features.samples.terms import find_month_start
 
 TABLES = ("accounts", "tickets", "usage", "purchases")
 CHUNK = 20_000  # accounts simulated, and held in memory, at a time
-_VERSION = 2  # of what is simulated: a sample of another version is written anew
+_VERSION = 3  # of what is simulated: a sample of another version is written anew
 _FEWEST, _MOST = 100, 1_000_000
 _STREAMS = ("population", "accounts", "chain", "usage", "tickets")
 _RATES = {"churn_90d": "churned_90d", "upsell_90d": "expanded_90d"}

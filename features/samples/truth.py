@@ -88,11 +88,19 @@ def compute_chances(traits: Traits, state: Codes, as_of: int, horizon: int) -> C
 
 @dataclass(frozen=True)
 class Moment:
-    """The accounts in force just before an `as_of` (day since 1970): their numbers in the chunk, their states."""
+    """The accounts in force just before an `as_of` (day since 1970).
+
+    Args:
+        as_of: The day.
+        account: Their numbers in the chunk.
+        state: Their states.
+        silent: Day on which a silent decline began that still lasts; -1 without one.
+    """
 
     as_of: int
     account: Ints
     state: Codes
+    silent: Ints
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ _SPAN = 10**6  # more days than any history has
 
 
 def build_table(moment: Moment, traits: Traits, outcomes: Outcomes, ids: pa.Array) -> pa.Table:
-    """Build one row per account in force at the moment: state, exact chances, and what came true.
+    """Build one row per account in force at the moment: state, silent decline, exact chances, and what came true.
 
     `churned_*d` and `expanded_*d` are null where the data end before the horizon does. An account whose term
     ends exactly at `as_of` (`days_to_term_end` 0) is in: whether it renews is part of the horizon.
@@ -136,6 +144,7 @@ def build_table(moment: Moment, traits: Traits, outcomes: Outcomes, ids: pa.Arra
         "account_id": ids.take(pa.array(moment.account)),
         "as_of": pa.array(np.full(n, moment.as_of * DAY), pa.timestamp("us", "UTC")),
         "state": pa.array([state.name.lower() for state in State]).take(pa.array(moment.state)),
+        "silent_since": pa.array(moment.silent * DAY, pa.timestamp("us", "UTC"), mask=moment.silent < 0),
         "days_to_term_end": traits.terms.days_left(moment.as_of),
     }
     exact = {horizon: compute_chances(traits, moment.state, moment.as_of, horizon) for horizon in HORIZONS}

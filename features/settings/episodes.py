@@ -17,13 +17,13 @@ class SilentDecline(SettingsSection):
         fall: Share of its usage that an account has lost when an episode opens.
         recovered: Share still lost below which it ends; below `fall`.
         least_events: Usage events in 90 days below which there is too little to speak of a fall.
-        complaints: High or urgent tickets in 90 days from which on it is not silent.
+        complaints: High, urgent and escalated tickets in 90 days from which on it is not silent.
     """
 
     fall: Share = 0.4
     recovered: Share = 0.25
     least_events: float = Field(default=30, ge=0)
-    complaints: int = Field(default=2, ge=1)
+    complaints: int = Field(default=3, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> SilentDecline:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -13,11 +13,16 @@ from features.core.errors import GarrisonError
 from features.core.timestamps import DAY, from_micros, to_micros
 from features.settings import Settings
 from features.state.database import Store
-from features.state.tables import ALERT_RUNS, EPISODES, SCORES
+from features.state.tables import ALERT_RUNS, EPISODE_EVENTS, EPISODES, MUTES, SCORES
+from monitoring.alerts import kinds
 from monitoring.letters.message import EarlierScore
-from training.decisions.levels import find_churn_levels
+from training.decisions.levels import find_churn_levels, find_upsell_levels
+from training.decisions.value import Uplift
 
-TARGET = "churn"
+TARGET, UPSELL = kinds.CHURN, kinds.UPSELL
+# Who makes the events of a run.
+RUN = "run"
+Row = TypeVar("Row")
 # Accounts named in one statement.
 _CHUNK = 500
 
@@ -40,39 +45,118 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class SaleLimits:
+    """The scores at which a chance of a sale opens and ends, and what a sale brings.
+
+    Args:
+        model: Version of the upsell champion.
+        horizon: In days.
+        enter: A probability.
+        leave: A probability.
+        uplift: Gain of a sale in training; None where it is not known.
+    """
+
+    model: str
+    horizon: int
+    enter: float
+    leave: float
+    uplift: Uplift | None
+
+
+@dataclass(frozen=True)
 class AccountScore:
-    """One account's stored score at the `as_of` of the run."""
+    """One account's stored churn score at the `as_of` of the run."""
 
     account_id: str
     score: float
     in_cohort: bool | None
     value: float | None
+
+
+@dataclass(frozen=True)
+class ScoreDetails:
+    """What a score was made from, and what raised it."""
+
     sources: str
     drivers: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class OpenEpisode:
-    """An open episode, as the previous run left it."""
+    """An open episode, as the previous run and people's acts left it; the columns of `EPISODES`."""
 
     id: str
     account_id: str
-    peak_score: float
+    kind: str
+    state: str
+    opened_as_of: int
+    peak_score: float | None
+    last_as_of: int
+    last_score: float | None
+    spoken_score: float | None
+    owner: str | None
+    snoozed_until: int | None
+    exited_as_of: int | None
+    version: int
+
+
+@dataclass(frozen=True)
+class ClosedKind:
+    """An episode that a person closed while its condition went on."""
+
+    id: str
+    account_id: str
+    kind: str
+    state: str
+    closed_as_of: int
+    outcome: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Mute:
+    """An account that no alert is raised on until an instant (µs); of one kind, or of all where that is None."""
+
+    account_id: str
+    kind: str | None
+    until: int
+    reason: str
 
 
 @dataclass(frozen=True)
 class AlertState:
-    """The scores and episodes that the lifecycle decides on.
+    """What the lifecycle decides on.
 
     Args:
-        scores: At or above the entry threshold, or of an account with an open episode.
+        at: The `as_of` (µs).
+        scores: Churn scores, by account.
+        sales: Upsell scores, by account.
         episodes: Those open.
-        considered: Number of accounts in the cohort.
+        unexited: Those closed by a person whose condition had not ended yet.
+        mutes: In force.
+        opened: Owner and kind of the episodes opened in the seven days before.
+        missed: Number of runs after each `as_of` (µs) that an open episode was last seen at.
+        previous: The `as_of` of the run before (µs); None before the first.
+        spoken: Ids of the open episodes that have told of worsening already.
+        moved: Ids of those that a person handed over.
     """
 
-    scores: Sequence[AccountScore]
+    at: int
+    scores: Mapping[str, AccountScore]
+    sales: Mapping[str, float]
     episodes: Sequence[OpenEpisode]
-    considered: int
+    unexited: Sequence[ClosedKind]
+    mutes: Sequence[Mute]
+    opened: Sequence[tuple[str | None, str]]
+    missed: Mapping[int, int]
+    previous: int | None
+    spoken: frozenset[str]
+    moved: frozenset[str]
+
+    @property
+    def considered(self) -> int:
+        """Return the number of accounts in the cohort."""
+        return sum(s.in_cohort is True for s in self.scores.values())
 
 
 class Champion(Protocol):
@@ -89,6 +173,18 @@ class Champion(Protocol):
     @property
     def base_rates(self) -> dict[int, float]:
         """Return the share of positives in training, by horizon."""
+
+    @property
+    def horizon_models(self) -> tuple[HorizonModel, ...]:
+        """Return the models of the horizons, in their order."""
+
+
+class HorizonModel(Protocol):
+    """The part of a `training.models.horizon_model.HorizonModel` that alerts use."""
+
+    @property
+    def uplift(self) -> Uplift | None:
+        """Return what a sale brought in training; None where that is not known."""
 
 
 def find_thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresholds:
@@ -157,8 +253,21 @@ def is_processed(connection: sa.Connection, at: int) -> bool:
     return last == at
 
 
-def read_alert_state(connection: sa.Connection, at: int, horizon: int, *, thresholds: Thresholds) -> AlertState:
-    """Read the scores and open episodes at an instant (µs).
+def find_sale_limits(champions: Mapping[str, Champion], settings: Settings) -> SaleLimits | None:
+    """Return the scores at which a chance of a sale opens and ends; None without an upsell champion."""
+    model = champions.get(UPSELL)
+    if model is None or settings.upsell is None:
+        return None
+    horizon = model.horizons[-1]
+    levels = find_upsell_levels(settings.upsell, model.base_rates[horizon])
+    uplift = model.horizon_models[-1].uplift
+    return SaleLimits(model.version, horizon, levels.enter, levels.leave, uplift)
+
+
+def read_alert_state(
+    connection: sa.Connection, at: int, horizon: int, *, thresholds: Thresholds, sale: SaleLimits | None = None
+) -> AlertState:
+    """Read the scores, and everything that earlier runs and people left, at an instant (µs).
 
     Raises:
         GarrisonError: The scores are of another model than the thresholds.
@@ -171,18 +280,65 @@ def read_alert_state(connection: sa.Connection, at: int, horizon: int, *, thresh
             found=f"scores of {', '.join(models)}",
             hint=f"Run `python -m serving score --as-of {format_instant(at)}` again",
         )
-    is_open = (EPISODES.c.kind == TARGET) & EPISODES.c.closed_as_of.is_(None)
-    in_episode = SCORES.c.account_id.in_(sa.select(EPISODES.c.account_id).where(is_open))
-    moving = sa.select(*(SCORES.c[f.name] for f in fields(AccountScore))).where(
-        *at_instant, (SCORES.c.score >= thresholds.enter) | in_episode
-    )
-    episodes = sa.select(*(EPISODES.c[f.name] for f in fields(OpenEpisode))).where(is_open)
-    eligible = sa.select(sa.func.count()).select_from(SCORES).where(*at_instant, SCORES.c.in_cohort.is_(True))
+    is_open = EPISODES.c.closed_as_of.is_(None)
+    episodes = _read_rows(connection, OpenEpisode, EPISODES, is_open)
+    is_unexited = EPISODES.c.closed_as_of.is_not(None) & EPISODES.c.exited_as_of.is_(None)
+    opened = sa.select(EPISODES.c.owner, EPISODES.c.kind).where(EPISODES.c.opened_as_of > at - 7 * DAY)
+    runs = [*connection.scalars(sa.select(ALERT_RUNS.c.as_of).where(ALERT_RUNS.c.target == TARGET))]
+    ids = sa.select(EPISODE_EVENTS.c.episode_id).join(EPISODES, EPISODES.c.id == EPISODE_EVENTS.c.episode_id)
+    worsened = ids.where(is_open, EPISODE_EVENTS.c.event == kinds.WORSENED)
+    moved = ids.where(is_open, EPISODE_EVENTS.c.event == kinds.HANDED_OVER, EPISODE_EVENTS.c.by != RUN)
     return AlertState(
-        [AccountScore(*row) for row in connection.execute(moving)],
-        [OpenEpisode(*row) for row in connection.execute(episodes.order_by(EPISODES.c.account_id))],
-        connection.scalar(eligible) or 0,
+        at=at,
+        scores={s.account_id: s for s in _read_rows(connection, AccountScore, SCORES, *at_instant)},
+        sales=_read_sales(connection, at, sale),
+        episodes=episodes,
+        unexited=_read_rows(connection, ClosedKind, EPISODES, is_unexited),
+        mutes=_read_rows(connection, Mute, MUTES, MUTES.c.until > at),
+        opened=[(owner, kind) for owner, kind in connection.execute(opened)],
+        missed={seen: sum(run > seen for run in runs) for seen in {e.last_as_of for e in episodes}},
+        previous=max(runs, default=None),
+        spoken=frozenset(connection.scalars(worsened)),
+        moved=frozenset(connection.scalars(moved)),
     )
+
+
+def _read_rows(connection: sa.Connection, kind: type[Row], table: sa.Table, *conditions: Any) -> list[Row]:
+    """Read the rows of a table as dataclasses whose fields are its columns, in the order of accounts."""
+    columns = [table.c[f.name] for f in fields(kind)]  # type: ignore[arg-type]  # a dataclass
+    query = sa.select(*columns).where(*conditions).order_by(table.c.account_id)
+    return [kind(*row) for row in connection.execute(query)]
+
+
+def _read_sales(connection: sa.Connection, at: int, sale: SaleLimits | None) -> dict[str, float]:
+    """Read the upsell scores that are high enough to keep a chance open, of accounts that are customers."""
+    if sale is None:
+        return {}
+    conditions = (
+        SCORES.c.target == UPSELL,
+        SCORES.c.horizon == sale.horizon,
+        SCORES.c.as_of == at,
+        SCORES.c.model == sale.model,
+        SCORES.c.score >= sale.leave,
+        SCORES.c.in_cohort.is_(True),
+    )
+    rows = connection.execute(sa.select(SCORES.c.account_id, SCORES.c.score).where(*conditions))
+    return {row.account_id: row.score for row in rows}
+
+
+def read_details(
+    connection: sa.Connection, accounts: Collection[str], at: int, *, horizon: int
+) -> Mapping[str, ScoreDetails]:
+    """Read what the churn scores of accounts at an instant (µs) were made from, and their drivers."""
+    details, wanted = {}, sorted(accounts)
+    query = sa.select(SCORES.c.account_id, SCORES.c.sources, SCORES.c.drivers)
+    for start in range(0, len(wanted), _CHUNK):
+        own = SCORES.c.account_id.in_(wanted[start : start + _CHUNK])
+        for account, sources, drivers in connection.execute(
+            query.where(_is_of_horizon(horizon), SCORES.c.as_of == at, own)
+        ):
+            details[account] = ScoreDetails(sources, drivers)
+    return details
 
 
 def read_earlier_scores(

@@ -121,22 +121,14 @@ def gate(night: NightContext, _: Steps) -> StepResult:
 
 def alert(night: NightContext, steps: Steps) -> StepResult:
     """Open, continue and close episodes, unless the run is held or discarded."""
-    from monitoring.alerts import lifecycle, queries, routing
-    from monitoring.letters import evidence
+    from monitoring.alerts.run_alerts import run_alerts
     from training.registry import promotion_log
 
     judged = steps["gate"].figures
     if judged["decision"] != ACCEPTED:
         return StepResult("skipped", "the run is on hold" if judged["decision"] == HELD else "the run was discarded")
-    lifecycle.run(
-        night.settings,
-        night.store,
-        limits=queries.find_thresholds(promotion_log.load_champions(night.settings), night.settings),
-        contacts=lambda accounts: routing.read_contacts(night.history, accounts),
-        as_of=night.as_of,
-        evidence=lambda accounts, at: evidence.find_evidence(night.history, accounts, at),
-        note=judged["note"],
-    )
+    champions = promotion_log.load_champions(night.settings)
+    run_alerts(night.settings, night.store, night.history, champions, as_of=night.as_of, note=judged["note"])
     # Counted in the database, since a night that was cut off here finds its alerts raised already.
     counts = _count_episodes(night)
     text = "{opened:,} episodes opened, {continued:,} continue, {closed:,} closed".format(**counts)
@@ -248,11 +240,11 @@ def _read_acted_on(night: NightContext) -> JudgedRun | None:
 def _count_episodes(night: NightContext) -> dict[str, int]:
     """Count the episodes that this night's scores opened, continued and closed."""
     at, table = to_micros(night.as_of), EPISODES.c
-    query = sa.select(table.opened_as_of, table.closed_as_of).where(table.kind == TARGET, table.last_as_of == at)
+    is_new, is_closed = table.opened_as_of == at, table.closed_as_of == at
+    goes_on = (table.opened_as_of < at) & (table.closed_as_of.is_(None) | (table.closed_as_of > at))
     with night.store.reading() as connection:
-        rows = connection.execute(query).all()
-    opened, closed = sum(row.opened_as_of == at for row in rows), sum(row.closed_as_of == at for row in rows)
-    return {"opened": opened, "continued": len(rows) - opened - closed, "closed": closed}
+        counts = (connection.scalar(sa.select(sa.func.count()).where(rows)) for rows in (is_new, goes_on, is_closed))
+        return dict(zip(("opened", "continued", "closed"), (int(count or 0) for count in counts), strict=True))
 
 
 def _write_note(judged: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from features.state import database
 from features.state.database import Store
 from features.state.tables import EPISODES
 from monitoring.alerts import routing
-from monitoring.alerts.lifecycle import LEFT, RECOVERED
+from monitoring.alerts.kinds import LEFT, RECOVERED
 from monitoring.alerts.queries import TARGET
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"

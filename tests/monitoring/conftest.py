@@ -32,6 +32,8 @@ from training.models.model import Model
 from training.registry import promotion_log
 
 LIMITS = Thresholds("churn-1", enter=0.6, leave=0.4)
+# Twice its odds are those of 0.6.
+BASE_RATE = 3 / 7
 DRIVERS = [
     {
         "feature": "plan",
@@ -177,9 +179,8 @@ class Company:
         labels = (rows["spend_90d"] < 20).astype(int)
         quiet = {"objective": "binary", "min_data_in_leaf": 5, "verbosity": -1, "num_threads": 1}
         booster = lgb.train(quiet, lgb.Dataset(rows.assign(**reference)[list(reads)], labels), num_boost_round=2)
-        # The riskiest 5 % reached 0.6, the riskiest 10 % 0.4.
         reached = np.interp(np.linspace(0, 1, 1001), [0, 0.9, 0.95, 1], [0, LIMITS.leave, LIMITS.enter, 1])
-        head = HorizonModel(90, booster.model_to_string(), Calibrator(1.0, 0.0), 0.1, tuple(reached.tolist()))
+        head = HorizonModel(90, booster.model_to_string(), Calibrator(1.0, 0.0), BASE_RATE, tuple(reached.tolist()))
         parts = {"features": reads, "categories": {}, "sources": ("purchases",), "catalog": "c"}
         bundle = Model(
             target="churn",

@@ -13,13 +13,24 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.state import database
-from features.state.tables import ALERT_RUNS, EPISODES, NIGHT_STEPS, OUTBOX, RUN_VERDICTS, SCORES
+from features.state.tables import (
+    ALERT_CHOICES,
+    ALERT_RUNS,
+    EPISODE_EVENTS,
+    EPISODES,
+    NIGHT_STEPS,
+    OUTBOX,
+    RUN_VERDICTS,
+    SCORES,
+)
 from tests.support.night_company import NightCompany
 
 _COLUMNS = {
     SCORES: ("account_id", "as_of", "target", "horizon", "score", "model", "value", "in_cohort", "drivers"),
     ALERT_RUNS: ("target", "as_of", "horizon", "model", "enter", "leave"),
-    EPISODES: tuple(column.name for column in EPISODES.c),
+    EPISODES: tuple(column.name for column in EPISODES.c if column.name != "closed_at"),
+    EPISODE_EVENTS: ("episode_id", "seq", "as_of", "event", "by", "details"),
+    ALERT_CHOICES: tuple(column.name for column in ALERT_CHOICES.c),
     OUTBOX: ("id", "episode_id", "kind", "recipient", "subject", "body", "state", "attempts", "position"),
     NIGHT_STEPS: ("night", "step", "position", "state"),
 }

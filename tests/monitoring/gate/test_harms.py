@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
-from features.state.tables import EPISODES, OUTBOX, RUN_VERDICTS, SCORES
+from features.state.tables import ALERT_CHOICES, EPISODES, OUTBOX, RUN_VERDICTS, SCORES
 from monitoring.alerts import queries
 from tests.support.commands import run_command
 from tests.support.harms import HARMS
@@ -133,9 +133,10 @@ def test_a_healthy_company_is_ok_and_opens_the_episodes_that_its_scores_ask_for(
         SCORES.c.in_cohort,
         SCORES.c.score >= limit,
     )
-    assert (
-        {row["account_id"] for row in written["opened"]} == {account for (account,) in company.read(at_risk)} != set()
-    )
+    choices = company.read(sa.select(ALERT_CHOICES.c.account_id, ALERT_CHOICES.c.kind, ALERT_CHOICES.c.chosen))
+    risky = {account for (account,) in company.read(at_risk)}
+    assert {account for account, kind, _ in choices if kind == "churn"} == risky != set()
+    assert {row["account_id"] for row in written["opened"]} == {account for account, _, chosen in choices if chosen}
     assert company.count(OUTBOX) == company.count(EPISODES) == len(written["opened"])
     assert company.read(sa.select(OUTBOX.c.kind).distinct()) == [("opened",)]
 

@@ -118,7 +118,7 @@ def test_the_cause_is_the_one_that_the_stored_facts_show(explained, account, cau
 def test_it_says_what_was_known_when(explained):
     late = next(d for d in explained.unannounced if d.account_id == "late")
     assert [(f"{s.as_of:%m-%d}", s.score, s.enter) for s in late.scores] == [
-        ("03-01", 0.08, pytest.approx(0.6)),
+        ("03-01", 0.08, pytest.approx(0.2 / 1.1)),
         ("04-01", 0.3, 0.6),
     ]
     assert (late.last_known, late.late) == ({"usage": None, "purchases": "2024-03-20"}, {"usage": 25})

@@ -1,0 +1,143 @@
+"""Read what alerts need of accounts beside their scores: features, tiers, promises, and who has left for certain."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+import pandas as pd
+
+from features.core.timestamps import DAY, from_micros, to_micros
+from features.settings import Settings
+from features.sources.history import History
+from monitoring.alerts import kinds
+from serving.scoring import score_table, snapshot_store
+from serving.scoring.snapshot_store import StoredSnapshot
+from training.decisions import recommendation
+
+# Features that conditions are found in.
+WANTED = (
+    "usage_trend_30d",
+    "usage_trend_90d",
+    "usage_events_90d",
+    "urgent_tickets_90d",
+    "days_to_renewal",
+    "term_days",
+    "days_since_touch",
+    "tenure_days",
+    *recommendation.COLUMNS,
+)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The promise to an account that is due first and not kept.
+
+    Args:
+        text: What was promised; None where not recorded.
+        by: Who promised; None where not recorded.
+        due: Until when.
+        days_left: Days until then; below 0 where it is overdue.
+    """
+
+    text: str | None
+    by: str | None
+    due: datetime
+    days_left: float
+
+    def describe(self) -> str:
+        """Return what is due and when, in a sentence."""
+        what = f"“{self.text}”" if self.text else "a promise"
+        state = "was due" if self.days_left < 0 else "is due"
+        return f"{what}{f', promised by {self.by},' if self.by else ''} {state} on {self.due:%-d %B %Y}"
+
+
+@dataclass(frozen=True)
+class AccountFacts:
+    """What is known of the accounts at one instant.
+
+    Args:
+        frame: `WANTED` as far as the company's tables give them; by account.
+        tiers: A to E, by account.
+        promises: Those not kept, by account; None where the company records none.
+    """
+
+    frame: pd.DataFrame = field(default_factory=partial(pd.DataFrame, index=pd.Index([], dtype="str")))
+    tiers: Mapping[str, str] = field(default_factory=dict)
+    promises: Mapping[str, Promise] | None = None
+
+
+@dataclass(frozen=True)
+class Departure:
+    """Why an account that is missing is gone for certain: `left` or `merged`, and how that is known."""
+
+    outcome: str
+    reason: str
+
+
+def read_facts(settings: Settings, history: History, as_of: datetime) -> AccountFacts:
+    """Read the facts of all accounts as of a scored instant.
+
+    Args:
+        settings: The company's.
+        history: Its history.
+        as_of: Of the scores; their stored snapshot is read, or else built anew.
+
+    Raises:
+        GarrisonError: The stored snapshot can't be read.
+    """
+    file = score_table.file_at(snapshot_store.snapshots_folder(settings), as_of)
+    snapshot = StoredSnapshot.read(file, WANTED) if file.exists() else StoredSnapshot.build(settings, history, as_of)
+    columns = [c for c in WANTED if c in snapshot.frame]
+    frame = snapshot.frame.set_index("account_id")[columns].astype("float64")
+    frame.index = frame.index.astype(object)
+    tiers = score_table.read_tiers(settings, as_of)
+    by_account = {} if tiers is None else {str(a): str(t) for a, t in tiers.dropna().items()}
+    return AccountFacts(frame, by_account, _read_promises(history, as_of))
+
+
+def _read_promises(history: History, as_of: datetime) -> dict[str, Promise] | None:
+    """Return each account's first promise that is known at `as_of` and not kept by then."""
+    if "promises" not in history.tables:
+        return None
+    at = to_micros(as_of)
+    sql = f"""
+        SELECT account_id, text, by, due FROM promises
+        WHERE made_at < {at} AND known_at <= {at} AND (kept_at IS NULL OR kept_at >= {at})
+        QUALIFY row_number() OVER (PARTITION BY account_id ORDER BY due, made_at, text) = 1
+    """  # noqa: S608  # the contract's own names
+    rows = history.query(sql)
+    plain = rows.astype(object).where(rows.notna(), None).itertuples(index=False, name=None)
+    return {
+        str(account): Promise(text, by, from_micros(int(due)), (int(due) - at) / DAY)
+        for account, text, by, due in plain
+    }
+
+
+def find_departures(history: History, accounts: Collection[str], as_of: datetime) -> dict[str, Departure]:
+    """Find which of some accounts without a score are gone for certain, by what the tables themselves say.
+
+    An account is merged if its record says so, and has left if its lifetimes have all ended, or the last of its terms.
+    One of which nothing is said is left out: it is missing, and may be back tomorrow.
+    """
+    wanted = pd.DataFrame({"account_id": sorted(set(accounts))}, dtype="str")
+    if not len(wanted):
+        return {}
+    at, own = to_micros(as_of), "account_id IN (SELECT account_id FROM wanted)"
+    gone: dict[str, Departure] = {}
+    ends = {
+        "purchases": ("term_ends_at", "its last term ended on"),
+        "lifetimes": ("ended_at", "its record says that it left on"),
+    }
+    for table, (column, words) in ends.items():
+        if table in history.tables:
+            sql = f"""SELECT account_id, max({column}) AS ended FROM {table} WHERE {own} GROUP BY account_id
+                HAVING max({column}) < {at} AND bool_and({column} IS NOT NULL OR '{table}' = 'purchases')"""  # noqa: S608
+            for account, ended in history.query(sql, wanted=wanted).itertuples(index=False):
+                gone[account] = Departure(kinds.LEFT, f"{words} {from_micros(int(ended)):%-d %B %Y}")
+    sql = f"SELECT account_id, merged_into FROM accounts WHERE {own} AND merged_into IS NOT NULL AND merged_at <= {at}"  # noqa: S608
+    for account, survivor in history.query(sql, wanted=wanted).itertuples(index=False):
+        gone[account] = Departure(kinds.MERGED, f"the account was merged into {survivor}")
+    return gone

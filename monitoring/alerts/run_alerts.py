@@ -1,0 +1,44 @@
+"""Raise the alerts of a company on its stored scores: the lifecycle, with all that it reads of the company's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from features.settings import Settings
+from features.sources.history import History
+from features.state.database import Store
+from monitoring.alerts import facts, lifecycle, queries, routing
+from monitoring.alerts.lifecycle import AlertRun
+from monitoring.letters import evidence
+from training.models.model import Model
+
+
+def run_alerts(  # noqa: PLR0913  # all but the first four named
+    settings: Settings,
+    store: Store,
+    history: History,
+    champions: Mapping[str, Model],
+    *,
+    as_of: datetime,
+    note: str = "",
+    dry_run: bool = False,
+) -> AlertRun:
+    """Open, continue and close episodes of every kind on the scores at `as_of`; arguments as of `lifecycle.run`.
+
+    Raises:
+        GarrisonError: There is no champion, or the scores can't be acted on.
+    """
+    return lifecycle.run(
+        settings,
+        store,
+        limits=queries.find_thresholds(champions, settings),
+        sale=queries.find_sale_limits(champions, settings),
+        contacts=lambda accounts: routing.read_contacts(history, accounts),
+        evidence=lambda accounts, at: evidence.find_evidence(history, accounts, at),
+        facts=facts.read_facts(settings, history, as_of),
+        departures=lambda accounts: facts.find_departures(history, accounts, as_of),
+        as_of=as_of,
+        note=note,
+        dry_run=dry_run,
+    )
