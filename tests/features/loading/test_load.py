@@ -7,10 +7,13 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from features.loading.endpoints import list_endpoints
+from features.settings.load import load_loading
 from tests.support.commands import run_command
 from tests.support.fake_server import Answer, Trap
 from tests.support.fake_systems import FakeHubSpot, FakeRest, FakeStripe, FakeZendesk, made
@@ -269,6 +272,19 @@ def test_a_mistake_in_the_settings_is_named_before_any_request(load, url, lines,
 def test_a_secret_that_is_not_set_is_named(load):
     done = load("https://api.stripe.com", *STRIPE, env={"OUR_KEY": ""})
     assert "load.crm needs the environment variable OUR_KEY (load.crm.secret_env). found: it is not set" in done.stderr
+
+
+def test_the_example_in_the_documents_is_valid(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "company.md").read_text(encoding="utf-8")
+    (example,) = (block for block in page.split("```toml\n")[1:] if block.startswith("[load."))
+    (tmp_path / "garrison.toml").write_text("company.name = 'Harbour'\n" + example.split("```")[0])
+    settings = load_loading(tmp_path / "garrison.toml")
+    tables = {name: [e.name for e in list_endpoints(name, system)] for name, system in settings.load.items()}
+    assert tables["desk"] == ["tickets", "organizations"]
+    assert tables["shop"] == ["orders"]
+    for name in ("stripe", "crm"):
+        (line,) = (line for line in example.splitlines() if f'"{settings.load[name].kind}"' in line)
+        assert line.split("# ")[1].split(", ") == tables[name]
 
 
 def test_without_dlt_it_says_what_to_install(load, monkeypatch):
