@@ -9,7 +9,15 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["training.evaluation.evaluate", "training.decisions.timing", "training.decisions.value"]
+    "name",
+    [
+        "training.decisions.timing",
+        "training.decisions.value",
+        "training.estimators.classifier",
+        "training.evaluation.evaluate",
+        "training.evaluation.headline",
+        "training.registry.card_text",
+    ],
 )
 def test_the_examples_in_the_docstrings_run(name):
     outcome = doctest.testmod(importlib.import_module(name))
