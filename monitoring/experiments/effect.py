@@ -1,0 +1,173 @@
+"""Estimate what alerts do to retention, adjusted for what was known at the draw, with bounds valid at every look."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import chi2
+
+from monitoring.experiments.confidence_sequence import ConfidenceSequence, bound_mean
+
+Floats = npt.NDArray[np.float64]
+# Units of each arm that must have come before the outcomes are adjusted: a regression on fewer adds noise.
+_LEAST_FOR_FIT = 40
+
+
+@dataclass(frozen=True)
+class EffectEstimate:
+    """The effect of being alerted on, on the share of accounts kept.
+
+    Args:
+        treated: Units drawn to be alerted on whose outcome is known; `control` those drawn not to be.
+        control: See treated.
+        kept_treated: Share of the treated that were kept; None without one.
+        kept_control: The same of the control.
+        effect: Adjusted difference; None before there are both.
+        low: Lower end of the sequence's interval now; None before it says anything.
+        high: Upper end.
+        looks: Of each look (as_of, µs): effect, low, high; inf where it says nothing.
+        imbalance: p-value of the sizes of the two arms against the probabilities drawn with; small is suspicious.
+    """
+
+    treated: int
+    control: int
+    kept_treated: float | None
+    kept_control: float | None
+    effect: float | None
+    low: float | None
+    high: float | None
+    looks: tuple[tuple[int, float, float, float], ...]
+    imbalance: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Return 'saves', 'harms' or 'open': what may be said at this look."""
+        if self.low is None or self.high is None:
+            return "open"
+        return "saves" if self.low > 0 else "harms" if self.high < 0 else "open"
+
+
+def estimate_effect(draws: pd.DataFrame, *, alpha: float = 0.05) -> EffectEstimate:
+    """Estimate the effect from units in the order of their draws.
+
+    Each unit's value is that of the augmented inverse-propensity estimator: the difference of two regressions on what
+    was known at its draw, fitted on earlier draws alone, corrected by its own outcome over its probability. Its mean is
+    unbiased whatever the regressions are worth, since the probabilities are those of the draw.
+
+    Args:
+        draws: as_of (µs), treated (bool), probability (of being treated), kept (0 to 1; a unit without an outcome is
+            left out before), score, value, tier; a row a unit.
+        alpha: 1 - confidence.
+
+    Source: Robins, Rotnitzky and Zhao, JASA 89 (1994), for the estimator; `confidence_sequence` for the bounds.
+    """
+    ordered = draws.sort_values(["as_of", "unit"], kind="stable").reset_index(drop=True)
+    treated = ordered["treated"].to_numpy(dtype=bool)
+    kept, chance = ordered["kept"].to_numpy(dtype=float), ordered["probability"].to_numpy(dtype=float)
+    arms = (int(treated.sum()), int((~treated).sum()))
+    with_alert, without = (float(kept[arm].mean()) if arm.any() else None for arm in (treated, ~treated))
+    if not all(arms):
+        return EffectEstimate(*arms, with_alert, without, None, None, None, (), None)
+    values = compute_unit_values(build_covariates(ordered), treated, kept, chance, ordered["as_of"].to_numpy())
+    sequence = bound_mean(values, alpha=alpha)
+    looks = tuple(_iterate_looks(ordered["as_of"].to_numpy(), sequence))
+    _, effect, low, high = looks[-1]
+    is_bounded = math.isfinite(low)
+    return EffectEstimate(
+        treated=arms[0],
+        control=arms[1],
+        kept_treated=with_alert,
+        kept_control=without,
+        effect=effect,
+        low=low if is_bounded else None,
+        high=high if is_bounded else None,
+        looks=looks,
+        imbalance=test_balance(treated, chance),
+    )
+
+
+def compute_unit_values(covariates: Floats, treated: np.ndarray, kept: Floats, chance: Floats, as_of: Floats) -> Floats:
+    """Return each unit's unbiased guess of the effect, regressions learned from earlier draws alone.
+
+    Args:
+        covariates: (n, k) known at the draw.
+        treated: (n,) flags.
+        kept: (n,) outcomes.
+        chance: (n,) probability of being treated.
+        as_of: (n,) ascending; units of one instant are predicted from those before it.
+    """
+    expected = {arm: np.full(len(kept), np.nan) for arm in (True, False)}
+    starts = np.flatnonzero(np.diff(as_of, prepend=as_of[0] - 1))
+    for start, end in zip(starts, [*starts[1:], len(kept)], strict=True):
+        prior = kept[:start].mean() if start else 0.5
+        for arm, guess in expected.items():
+            mine = np.flatnonzero(treated[:start] == arm)
+            if len(mine) >= _LEAST_FOR_FIT:
+                weights = _fit_ridge(covariates[mine], kept[mine])
+                guess[start:end] = np.clip(_add_one(covariates[start:end]) @ weights, 0, 1)
+            else:
+                guess[start:end] = prior
+    correction = np.where(treated, (kept - expected[True]) / chance, -(kept - expected[False]) / (1 - chance))
+    return expected[True] - expected[False] + correction
+
+
+def build_covariates(draws: pd.DataFrame) -> Floats:
+    """Return what was known at the draw as numbers: log-odds of the score, log of the value, tier."""
+    score = draws["score"].astype(float).fillna(draws["score"].astype(float).mean()).fillna(0.5).clip(1e-4, 1 - 1e-4)
+    value = np.log1p(draws["value"].astype(float).clip(lower=0).fillna(0.0))
+    tiers = [(draws["tier"] == tier).astype(float) for tier in "ABCD"]
+    return np.column_stack([np.log(score / (1 - score)), value, *tiers])
+
+
+def test_balance(treated: np.ndarray, chance: Floats) -> float:
+    """Return the p-value of the number of treated against the probabilities that were drawn with."""
+    expected, variance = chance.sum(), (chance * (1 - chance)).sum()
+    return float(chi2.sf((treated.sum() - expected) ** 2 / variance, 1)) if variance > 0 else 1.0
+
+
+def describe_effect(estimate: EffectEstimate, *, treated_value: float, currency: str) -> Mapping[str, str]:
+    """Return the sentence that may be quoted, and the one that may not.
+
+    Args:
+        estimate: At this look.
+        treated_value: Money a year of the accounts that were alerted on in the experiment.
+        currency: Of it.
+    """
+    if estimate.effect is None or estimate.low is None or estimate.high is None:
+        so_far = f"{estimate.treated:,} alerted on and {estimate.control:,} not have an outcome"
+        return {"say": f"Whether alerts save accounts can't be told yet: {so_far}.", "do_not_say": ""}
+    low, guess, high = (100 * x for x in (estimate.low, estimate.effect, estimate.high))
+    points = f"{guess:+.1f} points of retention, from {low:+.1f} to {high:+.1f}"
+    money = f"{currency} {estimate.low * treated_value:,.0f} to {estimate.high * treated_value:,.0f} a year"
+    if estimate.verdict == "open":
+        return {
+            "say": f"Whether alerts save accounts can't be told yet: {points}, which holds at every look.",
+            "do_not_say": f"Alerts save {guess:.1f} % of the accounts.",
+        }
+    did = "save" if estimate.verdict == "saves" else "lose"
+    return {
+        "say": f"Alerts {did} accounts: {points}, at 95 % confidence at every look; that is {money}.",
+        "do_not_say": f"Alerts {did} {currency} {estimate.effect * treated_value:,.0f}: a number without its interval.",
+    }
+
+
+def _iterate_looks(as_of: Floats, sequence: ConfidenceSequence) -> list[tuple[int, float, float, float]]:
+    ends = np.flatnonzero(np.diff(as_of, append=as_of[-1] + 1))
+    return [(int(as_of[i]), float(sequence.mean[i]), float(sequence.low[i]), float(sequence.high[i])) for i in ends]
+
+
+def _fit_ridge(covariates: Floats, outcomes: Floats) -> Floats:
+    """Fit a linear regression with a little shrinkage, so that a column that never varies does no harm."""
+    rows = _add_one(covariates)
+    penalty = np.eye(rows.shape[1])
+    penalty[0, 0] = 0.0
+    return np.asarray(np.linalg.solve(rows.T @ rows + penalty, rows.T @ outcomes), dtype=np.float64)
+
+
+def _add_one(covariates: Floats) -> Floats:
+    return np.column_stack([np.ones(len(covariates)), covariates])
