@@ -13,6 +13,7 @@ from features.core.errors import GarrisonError
 from features.settings import cli
 from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
 from features.settings.load import load_settings
+from monitoring.alerts import commands as episodes
 from monitoring.binding import commands as binding
 
 app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
@@ -139,29 +140,6 @@ def deliver(
         delivery = outbox.deliver(settings, state)
     print(*cli_output.format_delivery(delivery), sep="\n")
     write_json(json, delivery.as_dict())
-
-
-@app.command()
-def episodes(
-    closed: Annotated[bool, typer.Option("--closed", help="List closed ones too.")] = False,
-    config: Config = CONFIG,
-    json: Json = None,
-) -> None:
-    """List the open episodes, newest first."""
-    from features.sources.history import History
-    from features.state import database
-    from monitoring import cli_output
-    from monitoring.alerts import routing
-
-    settings = load_settings(config)
-    with closing(database.open(settings)) as state:
-        rows = cli_output.read_episodes(state, closed=closed)
-    print(f"{len(rows):,} episodes{'' if closed else ' are open'}")
-    if rows:
-        with History.open(settings) as history:
-            contacts = routing.read_contacts(history, {row["account_id"] for row in rows})
-        cli.print_table(cli_output.tabulate_episodes(rows, contacts))
-    write_json(json, {"episodes": rows})
 
 
 @app.command()
@@ -354,6 +332,7 @@ def demo(
     run.run(name, accounts=accounts)
 
 
+episodes.register(app)
 binding.register(app)
 
 if __name__ == "__main__":

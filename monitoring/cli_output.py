@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import sqlalchemy as sa
 from rich.table import Table
 
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import to_micros
 from features.settings.cli import table
-from features.state.database import Store
-from features.state.tables import EPISODES, OUTBOX
+from monitoring.alerts.episode_report import show_owner
 from monitoring.alerts.lifecycle import AlertRun
 from monitoring.alerts.queries import format_instant
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD, Contact
+from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD
 from monitoring.notifications.claims import FAILED
 from monitoring.notifications.dead_letters import BOUNCED
 from monitoring.notifications.outbox import Delivery
@@ -69,7 +67,7 @@ def tabulate_alerts(run: AlertRun, *, currency: str) -> Table:
     for opened in run.opened[:_SHOWN]:
         score = opened.score
         money = "not known" if score.value is None else f"{score.value:,.0f}"
-        names = _show_name(opened.contact.name), _show_owner(opened.contact.owner)
+        names = _show_name(opened.contact.name), show_owner(opened.contact.owner)
         rows.add_row(to_safe_line(score.account_id), *names, f"{score.score:.0%}", money, opened.route.state)
     if len(run.opened) > _SHOWN:
         rows.add_row("…", f"and {len(run.opened) - _SHOWN:,} more", "", "", "", "")
@@ -140,46 +138,5 @@ def format_delivery(delivery: Delivery) -> Iterator[str]:
         yield f"    {advice.format(id=message.id)}"
 
 
-def read_episodes(store: Store, *, closed: bool) -> list[dict[str, Any]]:
-    """Read the episodes with the state of their message, newest first; closed ones only if wanted."""
-    query = (
-        sa.select(EPISODES, OUTBOX.c.state.label("message"), OUTBOX.c.id.label("message_id"))
-        .outerjoin(OUTBOX, OUTBOX.c.episode_id == EPISODES.c.id)
-        .order_by(EPISODES.c.opened_as_of.desc(), OUTBOX.c.position)
-    )
-    if not closed:
-        query = query.where(EPISODES.c.closed_as_of.is_(None))
-    instants = ("opened_as_of", "last_as_of", "closed_as_of")
-    with store.reading() as connection:
-        rows = [dict(row) for row in connection.execute(query).mappings()]
-    for row in rows:
-        row |= {c: None if row[c] is None else format_instant(row[c]) for c in instants}
-    return rows
-
-
-def tabulate_episodes(rows: Sequence[Mapping[str, Any]], contacts: Mapping[str, Contact]) -> Table:
-    """Build the table of episodes, a row each."""
-    numbers = ("at opening", "now", "peak")
-    listed = table("opened", "account", "name", "owner", *numbers, "state", "message", right=numbers)
-    for row in rows:
-        contact = contacts.get(row["account_id"], Contact())
-        scores = (row["opened_score"], row["last_score"], row["peak_score"])
-        listed.add_row(
-            row["opened_as_of"],
-            to_safe_line(row["account_id"]),
-            _show_name(contact.name),
-            _show_owner(contact.owner),
-            *("" if score is None else f"{score:.0%}" for score in scores),
-            f"{row['outcome']} {row['closed_as_of']}" if row["outcome"] else "open",
-            row["message"],
-        )
-    return listed
-
-
 def _show_name(name: str | None) -> str:
     return to_safe_line(name, 40) if name else ""
-
-
-def _show_owner(address: str | None) -> str:
-    """Return the owner's address without its domain: terminals and their logs are read by others."""
-    return to_safe_line(address.partition("@")[0], 30) if address else "none"

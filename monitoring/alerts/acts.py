@@ -1,11 +1,10 @@
-"""What people do with episodes: acknowledge, snooze, close with an outcome, hand over; mute and unmute an account.
+"""What people do with episodes: acknowledge, snooze, close with an outcome, hand over.
 
 Each act names the version of the episode that its actor saw. If somebody has decided something since, it is refused.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +13,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.core.addresses import parse_address
-from features.core.errors import GarrisonError, nearest
+from features.core.errors import GarrisonError
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros, to_micros
 from features.state.database import Store
-from features.state.tables import EPISODE_EVENTS, EPISODES, MUTES
+from features.state.tables import EPISODE_EVENTS, EPISODES
 from monitoring.alerts import kinds
 from monitoring.alerts.episode_store import change_episode
-from monitoring.alerts.kinds import DECISIONS, KINDS
+from monitoring.alerts.kinds import DECISIONS
 
 # Outcomes that a person may state; the others are found by runs.
 STATED = (kinds.SAVED, kinds.FALSE_ALARM, kinds.LEFT, kinds.RECOVERED)
@@ -58,7 +57,7 @@ def find_episode(store: Store, episode_id: str) -> EpisodeView:
     return EpisodeView(*rows[0])
 
 
-def acknowledge(
+def acknowledge(  # noqa: PLR0913  # all but the first two named
     store: Store,
     episode_id: str,
     *,
@@ -85,9 +84,9 @@ def acknowledge(
     Raises:
         GarrisonError: There is no such episode, it can't be acknowledged, or somebody has decided something since.
     """
-    at = _read_clock(now)
-    values = {"acknowledged_at": at, "acknowledged_by": _name(by), "snoozed_until": None}
-    act = _Act(kinds.ACKNOWLEDGED, {"reason": _tidy(reason)}, values)
+    at = read_clock(now)
+    values = {"acknowledged_at": at, "acknowledged_by": name_actor(by), "snoozed_until": None}
+    act = _Act(kinds.ACKNOWLEDGED, {"reason": tidy_reason(reason)}, values)
     return act.do(store, episode_id, by=by, version=version, at=at, dry_run=dry_run)
 
 
@@ -107,12 +106,9 @@ def snooze(  # noqa: PLR0913  # all but the first two named
     Raises:
         GarrisonError: As above, or the instant is not ahead, or more than a year.
     """
-    at, end = _read_clock(now), to_micros(until)
-    if not at < end <= at + _YEAR:
-        raise GarrisonError(
-            "an episode can't be snoozed until then", found=f"{until:%Y-%m-%d}", hint="Name a day of the coming year"
-        )
-    details = {"until": until.astimezone(UTC).isoformat(), "reason": _tidy(reason)}
+    at = read_clock(now)
+    end = check_end(until, at, "an episode can't be snoozed until then")
+    details = {"until": until.astimezone(UTC).isoformat(), "reason": tidy_reason(reason)}
     act = _Act(kinds.SNOOZED, details, {"snoozed_until": end})
     return act.do(store, episode_id, by=by, version=version, at=at, dry_run=dry_run)
 
@@ -140,7 +136,7 @@ def close(  # noqa: PLR0913  # all but the first two named
         raise GarrisonError(f"{outcome} is no outcome that a person states", hint=f"It is one of {named}")
     if outcome == kinds.FALSE_ALARM and not reason.strip():
         raise GarrisonError("a false alarm needs a reason", hint="Say what was wrong with it: --reason '…'")
-    at, words = _read_clock(now), _tidy(reason)
+    at, words = read_clock(now), tidy_reason(reason)
     values = {
         "closed_as_of": at,
         "closed_at": at,
@@ -172,9 +168,9 @@ def hand_over(  # noqa: PLR0913  # all but the first two named
     address = parse_address(to)
     if address is None:
         raise GarrisonError("--to is not one plain e-mail address", found=repr(to), hint="Write it as name@example.com")
-    at, before = _read_clock(now), find_episode(store, episode_id)
+    at, before = read_clock(now), find_episode(store, episode_id)
     values = {"owner": address, "acknowledged_at": None, "acknowledged_by": None, "snoozed_until": None}
-    act = _Act(kinds.HANDED_OVER, {"from": before.owner, "to": address, "reason": _tidy(reason)}, values)
+    act = _Act(kinds.HANDED_OVER, {"from": before.owner, "to": address, "reason": tidy_reason(reason)}, values)
     return act.do(store, episode_id, by=by, version=version, at=at, dry_run=dry_run)
 
 
@@ -195,78 +191,6 @@ def mark_notified(connection: sa.Connection, episode_id: str, *, now: int, messa
         change_episode(connection, EpisodeView(*row), events=events, by="deliver", now=now)
 
 
-def mute(  # noqa: PLR0913  # all but the first two named
-    store: Store,
-    account_id: str,
-    *,
-    until: datetime,
-    by: str,
-    reason: str,
-    kind: str | None = None,
-    now: datetime | None = None,
-    dry_run: bool = False,
-) -> None:
-    """Let no alert be raised on an account until an instant; episodes that are open stay open.
-
-    Args:
-        store: The state database.
-        account_id: Of the account.
-        until: The end of the mute.
-        by: Who mutes.
-        reason: Why.
-        kind: Of the alerts; None for all.
-        now: The instant; by default the clock's.
-        dry_run: Check everything, and write nothing.
-
-    Raises:
-        GarrisonError: The end is not ahead or more than a year, there is no such kind, or no reason.
-    """
-    at, end = _read_clock(now), to_micros(until)
-    if not at < end <= at + _YEAR:
-        raise GarrisonError(
-            "an account can't be muted until then", found=f"{until:%Y-%m-%d}", hint="Name a day of the coming year"
-        )
-    if kind is not None and kind not in KINDS:
-        raise GarrisonError(f"there is no kind of alert {kind}", hint=nearest(kind, KINDS))
-    if not reason.strip():
-        raise GarrisonError("a mute needs a reason", hint="Say why: --reason '…'")
-    row = {"id": str(uuid.uuid4()), "account_id": account_id, "kind": kind, "until": end, "at": at}
-    if not dry_run:
-        with store.writing() as connection:
-            connection.execute(sa.insert(MUTES), row | {"reason": _tidy(reason), "by": _name(by)})
-
-
-def unmute(
-    store: Store, account_id: str, *, kind: str | None = None, now: datetime | None = None, dry_run: bool = False
-) -> int:
-    """End the mutes of an account: of one kind, or all; returns their number.
-
-    Raises:
-        GarrisonError: None is in force.
-    """
-    at = _read_clock(now)
-    own = (MUTES.c.account_id == account_id) & (MUTES.c.until > at)
-    if kind is not None:
-        own &= MUTES.c.kind == kind
-    with store.writing() as connection:
-        number = connection.scalar(sa.select(sa.func.count()).select_from(MUTES).where(own)) or 0
-        if not number:
-            of_kind = f" for {kind}" if kind else ""
-            raise GarrisonError(
-                f"the account {account_id} is not muted{of_kind}", hint="`python -m monitoring mute` lists who is"
-            )
-        if not dry_run:
-            connection.execute(sa.update(MUTES).where(own).values(until=at))
-    return number
-
-
-def read_mutes(store: Store, *, now: datetime | None = None) -> list[dict[str, Any]]:
-    """Read the mutes in force, the first to end first."""
-    query = sa.select(MUTES).where(MUTES.c.until > _read_clock(now)).order_by(MUTES.c.until, MUTES.c.account_id)
-    with store.reading() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
 _YEAR = 366 * 86_400_000_000  # µs
 
 
@@ -278,7 +202,9 @@ class _Act:
     details: Mapping[str, Any]
     values: Mapping[str, Any]
 
-    def do(self, store: Store, episode_id: str, *, by: str, version: int | None, at: int, dry_run: bool) -> EpisodeView:
+    def do(  # noqa: PLR0913  # all but the first two named
+        self, store: Store, episode_id: str, *, by: str, version: int | None, at: int, dry_run: bool
+    ) -> EpisodeView:
         """Make the event, all or nothing."""
         found = find_episode(store, episode_id)
         columns = [EPISODES.c[name] for name in EpisodeView.__dataclass_fields__]
@@ -294,7 +220,7 @@ class _Act:
                     connection,
                     episode,
                     events=[(self.event, self.details)],
-                    by=_name(by),
+                    by=name_actor(by),
                     now=at,
                     values=self.values,
                 )
@@ -322,13 +248,28 @@ def _refuse_stale(connection: sa.Connection, episode: EpisodeView, version: int)
         )
 
 
-def _read_clock(now: datetime | None) -> int:
+def check_end(until: datetime, at: int, problem: str) -> int:
+    """Return the end of a rest (µs).
+
+    Raises:
+        GarrisonError: It is not ahead of `at` (µs), or more than a year.
+    """
+    end = to_micros(until)
+    if not at < end <= at + _YEAR:
+        raise GarrisonError(problem, found=f"{until:%Y-%m-%d}", hint="Name a day of the coming year")
+    return end
+
+
+def read_clock(now: datetime | None) -> int:
+    """Return an instant (µs); by default that of the clock."""
     return to_micros(now or datetime.now(UTC))
 
 
-def _name(by: str) -> str:
+def name_actor(by: str) -> str:
+    """Return who acts, on one line."""
     return to_safe_line(by, 200)
 
 
-def _tidy(reason: str) -> str:
+def tidy_reason(reason: str) -> str:
+    """Return a reason on one line; "" for none."""
     return to_safe_line(reason, 500) if reason.strip() else ""
