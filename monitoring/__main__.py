@@ -267,20 +267,21 @@ def retrain_check(
     write_json(json, proposal.as_dict() | {"challenger": trained.as_dict() if trained else None})
 
 
+@app.command()
+def report(
+    since: Annotated[
+        datetime | None, typer.Option(parser=cli.parse_date, metavar="DATE", help="Start of the period.")
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=cli.parse_date, metavar="DATE", help="End of the period; by default the newest scores."),
+    ] = None,
     period: Annotated[
         str | None,
         typer.Option(
             metavar="PERIOD", help="In place of the dates: 2026-04, or 2026-Q1 or 2026 of the company's fiscal year."
         ),
     ] = None,
-@app.command()
-def report(
-    since: Annotated[datetime, typer.Option(parser=cli.parse_date, metavar="DATE", help="Start of the period.")],
-    until: Annotated[
-        datetime | None,
-        typer.Option(parser=cli.parse_date, metavar="DATE", help="End of the period; by default the newest scores."),
-    ] = None,
-    since, until = cli.choose_period(since, until, period, starts=settings.company.fiscal_year_starts)
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
@@ -288,6 +289,7 @@ def report(
     from monitoring.reports import manager
 
     settings = load_settings(config)
+    since, until = cli.choose_period(since, until, period, starts=settings.company.fiscal_year_starts)
     result, page = manager.run(settings, since=since, until=until)
     print(*result.lines(settings.company.currency), sep="\n")
     print(f"The page: {page}")
