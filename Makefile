@@ -86,8 +86,12 @@ bench-harms: setup  ## the demo's company with one source harmed at a time: scor
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_harms.py $(COMPANY)
 
 .PHONY: bench-kills
-bench-kills: setup  ## nights killed at 50 random instants, then finished: nothing is sent twice, nothing is lost
+bench-kills: setup  ## nights killed at 50 random instants, then finished: nothing is lost, or sent twice without a doubt
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_kills.py
+
+.PHONY: bench-delivery
+bench-delivery: setup  ## faults at every write, sync and send of a delivery, 200 kills, three deliverers at once
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_delivery.py
 
 .PHONY: bench-drift
 bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
