@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from features.core.errors import FeatureError, SettingsError, nearest
+from features.core.errors import FeatureError, LabelError, SettingsError, nearest
 from features.settings import Settings, cli
 from features.settings.cli import CONFIG, AsOf, AsOfs, Config, Json
 from features.settings.load import load_loading, load_settings
@@ -16,10 +16,13 @@ from features.settings.load import load_loading, load_settings
 # Ibis, pandas and DuckDB take a second to import: each command imports what it uses, so that --help is quick.
 if TYPE_CHECKING:
     from features.catalog import Catalog
+    from features.diagnostics.data_report import DataReport
     from features.diagnostics.identity_report import CountWithExamples, IdentityReport
     from features.diagnostics.leak_tests import LeakTestResult
     from features.sources.history import History
     from features.sources.validated_table import ValidatedTable
+
+_SHOWN_MONTHS = 18
 
 app = cli.create_app("History to features: samples, checks, snapshots and the catalog.")
 
@@ -90,17 +93,23 @@ def check(
 ) -> None:
     """Read and check every table: rows, dates, gaps, quarantine with reasons, identities, suspected leaks.
 
-    Each source is compared with its own past, by default as of now.
+    First comes whether one can train, and on what: the cohort and the base rate of each rule, month by month. Each
+    source is compared with its own past, by default as of now.
     """
     from features.diagnostics import data_report
     from features.sources.validated_table import refuse_bad
+    from training.targets.label_overview import build_label_report
 
     settings = load_settings(config)
     with _open_history(settings, refuse=False) as history:
-        _print_checked(history.checked)
         no_event = history.explain_no_event()
         probed = None if no_event else _probe(history, settings, features)
-        report = data_report.build_data_report(history, settings, probed, as_of=as_of)
+        labels = build_label_report(history, settings) if history.has_events else None
+        report = data_report.build_data_report(history, settings, probed, as_of=as_of, labels=labels)
+    for line in labels.answer(report.sources) if labels else ():
+        print(line)
+    _print_checked(history.checked)
+    _print_labels(report)
     _print_matches(report.identity)
     for line in report.lines():
         print(line)
@@ -114,6 +123,10 @@ def check(
         leaking = dict.fromkeys(leak.feature for leak in probed.leaks)
         hint = "Date each fact of its stream by the time it happened, and say when it became known"
         raise FeatureError(f"features leak: {', '.join(leaking)}", found=str(probed.leaks[0]), hint=hint)
+    # A company too young to be learned from is told so above; it is no fault.
+    if labels and labels.faults:
+        hint = "Look at the cohort and label by month above, and at the other rules that these tables allow"
+        raise LabelError("training would stop", found="; ".join(labels.faults), hint=hint)
 
 
 def _probe(history: History, settings: Settings, chosen: Probe) -> LeakTestResult | None:
@@ -246,6 +259,26 @@ def _print_checked(checked: tuple[ValidatedTable, ...]) -> None:
     for c in checked:
         if c.quarantine:
             print(f"The bad rows of {c.table}, as they came: {c.quarantine}")
+
+
+def _print_labels(report: DataReport) -> None:
+    """Print the cohort and label of each month under the rules of the settings, and one line for each other rule."""
+    labels = report.labels
+    if labels is None:
+        return
+    numbers = ("accounts", "cohort", "asked", "came true", "base rate")
+    for rule in labels.configured:
+        title = f"{rule.name}: cohort {rule.cohort}, label {rule.label}"
+        table = cli.table("cutoff", *numbers, title=title, right=numbers)
+        for month in rule.months[-_SHOWN_MONTHS:]:
+            counts = (f"{n:,}" for n in (month.accounts, month.cohort, month.asked, month.positives))
+            table.add_row(f"{month.as_of:%Y-%m-%d}", *counts, "" if month.rate is None else f"{month.rate:.1%}")
+        cli.print_table(table)
+        if len(rule.months) > _SHOWN_MONTHS:
+            print(f"{rule.name}: {len(rule.months) - _SHOWN_MONTHS} earlier cutoffs are in the report")
+        print(f"{rule.name}: the cohort's rule, one condition after another: {rule.describe_steps()}")
+    for rule in labels.alternatives:
+        print(f"Another rule that these tables allow: {rule}")
 
 
 def _print_matches(report: IdentityReport) -> None:

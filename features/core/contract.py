@@ -90,6 +90,7 @@ _WORD, _WHEN = Column(TEXT, needed=True), Column(TIME, needed=True)
 _FIRST = Column(TIME, made=True)
 # The id of an event: of one that came over HTTP its id there, of a table's own rows what is mapped.
 _EVENT = Column(TEXT, made=True, names=True, mappable=True)
+_VERSION = Column(TIME, vital=True, made=True, mappable=True)
 # Without it an event would count as known too early.
 _KNOWN = Column(TIME, vital=True)
 
@@ -111,6 +112,9 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "plan": Column(TEXT),
                 "seats": Column(WHOLE, least=0),
                 "cost_to_serve": Column(DECIMAL),
+                # Where a row is one version of its account: since when its values hold, and since when that is known.
+                "valid_from": _VERSION,
+                "known_at": _VERSION,
             },
             key=("account_id",),
             open=True,
@@ -205,8 +209,21 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
 )
 
 EVENTS = ("tickets", "usage", "purchases", "touches")
-# Columns of accounts that say who to speak to, not what the account is like.
-CONTACT = ("account_id", "created_at", "name", "owner_email", "owner_timezone", "parent_id", "merged_into", "merged_at")
+# Columns of accounts that say who to speak to and when it holds, not what the account is like.
+CONTACT = (
+    "account_id",
+    "created_at",
+    "name",
+    "owner_email",
+    "owner_timezone",
+    "parent_id",
+    "merged_into",
+    "merged_at",
+    "valid_from",
+    "known_at",
+)
+# The versions of accounts by time, where a company maps `valid_from`; no company maps the table itself.
+VERSIONS = "account_versions"
 
 
 def describe_kind(column: Column) -> str:

@@ -15,26 +15,32 @@ import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
-from features.core.contract import TABLES, ibis_type
+from features.core.contract import TABLES, VERSIONS, ibis_type
 from features.definitions.feature import DAY, Feature, FeatureContext, Stream, WindowedMeasure
 from features.definitions.visibility_rule import IBIS, exists, is_visible
 
 
-def build_expression(features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:
+def build_expression(
+    features: Iterable[Feature], attributes: Iterable[tuple[str, str]], *, dated: bool = False
+) -> ir.Table:
     """Build the snapshots as an Ibis expression over the canonical tables and `cutoffs(as_of)`, its rows in no order.
 
     Args:
         features: Those whose sources are mapped.
         attributes: Mapped columns of accounts, each with the name of its Ibis type.
+        dated: Whether they are those of the versions in force at `as_of`, out of `account_versions`.
     """
     features, attributes = tuple(features), tuple(attributes)
     cutoffs = ibis.table({"as_of": "int64"}, name="cutoffs")
-    kinds = {"account_id": "string", "created_at": "int64", "merged_at": "int64", **dict(attributes)}
-    accounts = ibis.table(kinds, name="accounts")
-    # PostgreSQL makes no float of a flag, nor any number but this.
-    flags = {name: accounts[name].cast("int32") for name, kind in attributes if kind == "boolean"}
-    accounts = accounts.mutate(**flags) if flags else accounts
+    kinds = {"account_id": "string", "created_at": "int64", "merged_at": "int64"}
+    accounts = ibis.table(kinds if dated else {**kinds, **dict(attributes)}, name="accounts")
+    accounts = accounts if dated else _cast_flags(accounts, attributes)
     spine = accounts.join(cutoffs, exists(accounts.created_at, accounts.merged_at, cutoffs.as_of, IBIS))
+    if dated:
+        kinds = {"account_id": "string", "since": "int64", "until": "int64", **dict(attributes)}
+        versions = _cast_flags(ibis.table(kinds, name=VERSIONS), attributes).rename(account_of_version="account_id")
+        in_force = [versions.since <= spine.as_of, versions.until > spine.as_of]
+        spine = spine.left_join(versions, [spine.account_id == versions.account_of_version, *in_force])
     for stream, measures in group_by_stream(features).items():
         for name, measured in _aggregate_stream(stream, measures, cutoffs):
             # Keys get names of their own, so that the joins stay one flat chain: a nested query plans far longer.
@@ -43,6 +49,12 @@ def build_expression(features: Iterable[Feature], attributes: Iterable[tuple[str
             same = [spine.account_id == measured[account], spine.as_of == measured[instant]]
             spine = spine.left_join(measured, same)
     return _unify_engines(select_features(spine, features, attributes))
+
+
+def _cast_flags(table: ir.Table, attributes: Iterable[tuple[str, str]]) -> ir.Table:
+    """Make numbers of flags: PostgreSQL makes no float of a flag, nor any number but this."""
+    flags = {name: table[name].cast("int32") for name, kind in attributes if kind == "boolean"}
+    return table.mutate(**flags) if flags else table
 
 
 def select_features(measured: ir.Table, features: Iterable[Feature], attributes: Iterable[tuple[str, str]]) -> ir.Table:

@@ -41,6 +41,11 @@ def _iterate_concerns(report: DataReport) -> Iterator[Concern]:
     for finding in report.findings:
         is_worst = finding.severity == "hold"
         yield Concern("stop" if is_worst else "look", "stops scores" if is_worst else "unusual", str(finding))
+    for problem in report.labels.problems if report.labels else ():
+        is_fault = report.labels is not None and problem in report.labels.faults
+        yield Concern("stop" if is_fault else "look", "stops training", problem)
+    for conflict in report.conflicts:
+        yield Concern("look", "at odd times", str(conflict))
     for suspect in report.suspects:
         yield Concern("look", "may leak", suspect.sentence)
     for table in report.tables:

@@ -11,13 +11,15 @@ from typing import Any
 
 from features.core import html
 from features.core.contract import EVENTS, TABLES
-from features.diagnostics import activity, identity_report, owner_addresses, table_remarks, target_leakage
+from features.diagnostics import activity, identity_report, owner_addresses, table_remarks, table_times, target_leakage
 from features.diagnostics.activity import TableActivity
 from features.diagnostics.concerns import list_concerns
 from features.diagnostics.identity_report import IdentityReport as Identity
+from features.diagnostics.label_report import LabelReport
 from features.diagnostics.leak_tests import LeakTestResult
 from features.diagnostics.source_findings import SourceFinding
 from features.diagnostics.source_health import check_sources
+from features.diagnostics.table_times import TimeConflict
 from features.diagnostics.target_leakage import LeakSuspect
 from features.settings import Settings
 from features.sources.history import History
@@ -104,6 +106,9 @@ class DataReport:
         leak_tests: The result of the leak tests; None where there was no feature to test.
         as_of: The instant at which the sources should be up to date.
         findings: What is wrong with the sources then, worst first.
+        sources: The event tables that it has.
+        conflicts: Events at a time at which their account should have none.
+        labels: What there is to learn, by month; None where there is no event, or where nobody asked.
     """
 
     company: str
@@ -117,6 +122,9 @@ class DataReport:
     leak_tests: LeakTestResult | None
     as_of: datetime
     findings: tuple[SourceFinding, ...]
+    sources: tuple[str, ...] = ()
+    conflicts: tuple[TimeConflict, ...] = ()
+    labels: LabelReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
@@ -131,6 +139,8 @@ class DataReport:
             "probes": self.leak_tests.as_dict() if self.leak_tests else None,
             "as_of": self.as_of.isoformat(),
             "sources": [finding.as_dict() for finding in self.findings],
+            "times": [conflict.as_dict() for conflict in self.conflicts],
+            "labels": self.labels.as_dict() if self.labels else None,
         }
 
     def lines(self) -> Iterator[str]:
@@ -141,9 +151,10 @@ class DataReport:
                 yield f"{t.checked.table}: {_describe_activity(t.activity)}"
             yield from t.remarks
             for r in t.reasons:
-                for example in r.examples[:1]:
+                for example in r.examples:
                     shown = ", ".join(f"{column} {value}" for column, value in example.items())
                     yield f"{t.checked.table}, such as this ({r.why}): {shown}"
+        yield from (str(conflict) for conflict in self.conflicts)
         if self.absent:
             yield f"Missing: {', '.join(self.absent)}. Their features are absent, and every score will say so."
         own = f", {len(self.own)} of them your own" if self.own else ""
@@ -170,7 +181,12 @@ class DataReport:
 
 
 def build_data_report(
-    history: History, settings: Settings, leak_tests: LeakTestResult | None = None, *, as_of: datetime | None = None
+    history: History,
+    settings: Settings,
+    leak_tests: LeakTestResult | None = None,
+    *,
+    as_of: datetime | None = None,
+    labels: LabelReport | None = None,
 ) -> DataReport:
     """Build the report on a company whose tables were validated.
 
@@ -179,6 +195,7 @@ def build_data_report(
         settings: Its settings.
         leak_tests: Their result.
         as_of: The instant at which the sources should be up to date; by default now.
+        labels: What there is to learn, as `training.targets.label_overview` counts it.
     """
     as_of = as_of or datetime.now(UTC)
     return DataReport(
@@ -193,6 +210,9 @@ def build_data_report(
         leak_tests=leak_tests,
         as_of=as_of,
         findings=check_sources(settings, history, as_of=as_of),
+        sources=history.sources,
+        conflicts=table_times.find_conflicts(history),
+        labels=labels,
     )
 
 
@@ -227,6 +247,8 @@ def _build_table_report(history: History, settings: Settings, checked: Validated
         (
             *table_remarks.list_remarks(checked, settings),
             *(owner_addresses.list_owner_remarks(history, settings) if checked.table == "accounts" else ()),
+            *(table_times.describe_versions(history, checked) if checked.table == "accounts" else ()),
+            *(table_times.describe_term_ends(history, settings) if checked.table == "purchases" else ()),
         ),
     )
 

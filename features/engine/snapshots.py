@@ -28,6 +28,7 @@ from features.definitions.feature import DAY, Feature, FeatureContext, Stream, W
 from features.definitions.sql_expression import group_by_stream
 from features.definitions.visibility_rule import ARRAYS, exists
 from features.engine import facts, peer_features, window_aggregates
+from features.engine.attribute_versions import AttributeVersions, to_floats
 from features.sources.history import History
 
 _EVENTS, _ACCOUNTS = 2_000_000, 10_000  # that one thread has in memory
@@ -108,11 +109,11 @@ def build_columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
     """
     instants, found = np.array([to_micros(as_of)], dtype="int64"), []
     for first, last in history.split_accounts(_EVENTS, _ACCOUNTS):
-        accounts, there, numbers = _worked_out(history, instants, first, last)
+        accounts, there, numbers, versions = _worked_out(history, instants, first, last)
         ids, texts = accounts["account_id"].to_numpy(), [n for n, kind in history.attributes if kind == "string"]
         each = {"account_id": ids, "as_of": np.full(len(ids), instants[0])}
         each |= {name: values[0] for name, values in numbers.items()}
-        each |= {name: accounts[name].to_numpy() for name in texts}
+        each |= {name: versions.texts(name, 0).to_numpy(zero_copy_only=False) for name in texts}
         found.append({name: values[there[0]] for name, values in each.items()})
     return found[0] if len(found) == 1 else {n: np.concatenate([part[n] for part in found]) for n in found[0]}
 
@@ -145,7 +146,7 @@ def build_parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
 
 def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[pa.Table]:
     """Build the snapshots of the accounts numbered `first` to `last`: a table for each instant."""
-    accounts, there, numbers = _worked_out(history, as_ofs, first, last)
+    accounts, there, numbers, versions = _worked_out(history, as_ofs, first, last)
     texts = [name for name, kind in history.attributes if kind == "string"]
     parts = []
     for k, as_of in enumerate(as_ofs):
@@ -153,7 +154,7 @@ def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[p
         instants = pa.array(np.full(len(places), as_of), pa.timestamp("us", "UTC"))
         columns = {"account_id": accounts["account_id"].filter(mask), "as_of": instants}
         columns |= {name: _column(values[k][places]) for name, values in numbers.items()}
-        columns |= {name: accounts[name].filter(mask) for name in texts}
+        columns |= {name: versions.texts(name, k).filter(mask) for name in texts}
         described = [name for name, _ in history.attributes]
         parts.append(pa.table(columns).select([n for n in columns if n not in described] + described))
     return parts
@@ -161,11 +162,11 @@ def _part(history: History, as_ofs: np.ndarray, first: int, last: int) -> list[p
 
 def _worked_out(
     history: History, as_ofs: np.ndarray, first: int, last: int
-) -> tuple[pa.Table, np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[pa.Table, np.ndarray, dict[str, np.ndarray], AttributeVersions]:
     """Return some accounts, which have a row at which instant, and by name their features and numeric attributes.
 
     Returns:
-        n accounts, then (k, n) flags, then (k, n) float64 each.
+        n accounts, then (k, n) flags, then (k, n) float64 each, and the attributes by instant.
     """
     features = history.features
     accounts = history.read_accounts(first, last)
@@ -178,10 +179,12 @@ def _worked_out(
         rows = facts.read_facts(history, stream, asks, accounts=(first, last), since=since)
         measured |= window_aggregates.aggregate_windows(rows, asks, as_ofs, count)
     known = {"as_of": as_ofs[:, None].astype("float64")}
-    known |= {n: _numbers(accounts[n])[None, :] for n in ("created_at", *_numeric(history.attributes))}
+    versions = AttributeVersions.read(history, accounts, as_ofs, first)
+    known["created_at"] = to_floats(accounts["created_at"])[None, :]
+    known |= {name: versions.numbers(name) for name in _numeric(history.attributes)}
     found = program.run(measured | known)
     there = _created(accounts, as_ofs)
-    return accounts, there, {name: np.broadcast_to(values, there.shape) for name, values in found.items()}
+    return accounts, there, {name: np.broadcast_to(values, there.shape) for name, values in found.items()}, versions
 
 
 def _column(values: np.ndarray) -> pa.Array:
@@ -211,10 +214,6 @@ def _compiled(
 
 def _numeric(attributes: tuple[tuple[str, str], ...]) -> list[str]:
     return [name for name, kind in attributes if kind != "string"]
-
-
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    return column.cast(pa.float64(), safe=False).to_numpy()
 
 
 def split_by_as_of(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime, pa.Table]:

@@ -38,7 +38,7 @@ class SnapshotQuery:
     @classmethod
     def to(cls, dialect: str, history: History) -> SnapshotQuery:
         """Compile the one expression for an engine."""
-        snapshots = build_expression(history.features, history.attributes)
+        snapshots = build_expression(history.features, history.attributes, dated=history.dated)
         tables = {
             node.name: {name: str(kind.copy(nullable=True)) for name, kind in node.schema.items()}
             for node in snapshots.op().find(ops.UnboundTable)

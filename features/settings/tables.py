@@ -98,6 +98,8 @@ class Value(SettingsSection):
     map: dict[str, str] = {}
     # strptime format of a text time, where it is not ISO; epoch, epoch_ms or epoch_us of numbers since 1970.
     format: str | None = None
+    # Of the end of a term or of a life: whether the date is the last day, as in most contracts, and not the day after.
+    inclusive: bool = False
     # What an attribute of accounts beyond the contract's columns holds.
     kind: Kind = "text"
 

@@ -66,6 +66,8 @@ def _columns(name: str, table: TableMap) -> Iterator[str]:
     contract = TABLES[name]
     for column, value in table.columns.items():
         yield from _values(f"tables.{name}.columns.{column}", contract.columns.get(column, Column(value.kind)), value)
+        if value.inclusive and column not in _ENDS:
+            yield f"tables.{name}.columns.{column}.inclusive has no effect: only {', '.join(sorted(_ENDS))} are ends"
         twin = next((c for c in (*contract.columns, *table.columns) if c.casefold() == column.casefold()), column)
         if twin != column and (contract.open or twin not in contract.columns):
             yield f"tables.{name}.columns.{column} differs from {twin} in the case of its letters alone"
@@ -80,6 +82,9 @@ def _columns(name: str, table: TableMap) -> Iterator[str]:
     for column, spec in contract.columns.items():
         if spec.needed and column not in table.columns:
             yield f"tables.{name}.columns.{column} is missing: the contract needs it"
+
+
+_ENDS = frozenset({"term_ends_at", "ended_at", "valid_until"})
 
 
 def _values(key: str, column: Column, value: Value) -> Iterator[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from features.core.contract import EVENTS, TABLES
+from features.core.contract import EVENTS, TABLES, VERSIONS
 from features.core.sql_text import SqlText
 from features.definitions.feature import DAY
 from features.definitions.visibility_rule import SQL, Opening, outcome_event_time, outcome_known_at, visible_from
 
 # account_no changes when an account with a smaller id arrives; no snapshot contains the other columns.
 _UNSEEN = {
+    # An older version ends when a newer one comes: only then is that to be seen.
+    VERSIONS: "account_no, until, created_at, name, owner_email, owner_timezone, merged_into, merged_at",
     "accounts": "account_no, name, owner_email, owner_timezone, merged_into, merged_at",
     "usage": "account_no, event_id",
     "purchases": "account_no, event_id",
@@ -29,7 +31,11 @@ def build_day_queries(table: str) -> Iterator[str]:
     `definitions.streams`.
     """
     if table == "accounts":
-        yield _query(table, "hash(r)", "created_at")
+        # A dated account is described by its versions, each a fact of its own.
+        yield _query(
+            table, "CASE WHEN valid_from IS NULL THEN hash(r) ELSE hash(account_id, created_at) END", "created_at"
+        )
+        yield _query(VERSIONS, "hash(r)", "since - 1")
         yield _query(table, "hash(account_id, merged_at)", "merged_at - 1", source="merges")
     elif table == "tickets":
         yield _query(table, _hash("opened"), _last_hidden("opened_at", "known_at"))

@@ -18,13 +18,14 @@ import pyarrow as pa
 from features.arrays.tables import ArrayTables
 from features.catalog import Catalog
 from features.catalog.account import list_attributes
-from features.core.contract import EVENTS, TABLES, arrow_type, arrow_type_of
+from features.core.contract import EVENTS, TABLES, VERSIONS, arrow_type, arrow_type_of
 from features.core.errors import SourceError
 from features.core.progress import Progress
 from features.core.timestamps import to_micros
 from features.definitions.feature import DAY, Feature
 from features.settings import Engine, Settings
 from features.sources import money, table_cache
+from features.sources.mapping import quote_identifier
 from features.sources.table_cache import CachedTables
 from features.sources.validated_table import ValidatedTable
 
@@ -43,6 +44,7 @@ class History:
         engine: The engine that computes snapshots.
         cache: The file that holds the tables; None for posted rows.
         arrays: Posted rows as arrays, for work that needs no database; None for a company.
+        dated: Whether the attributes are those of versions by time, in the table `account_versions`.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # one for each attribute
@@ -55,6 +57,8 @@ class History:
         engine: Engine = Engine(),  # noqa: B008  # read-only
         cache: CachedTables | None = None,
         arrays: ArrayTables | None = None,
+        *,
+        dated: bool = False,
     ) -> None:
         self._connect = connect
         self.tables = tuple(tables)
@@ -65,6 +69,7 @@ class History:
         self.engine = engine
         self.cache = cache
         self.arrays = arrays
+        self.dated = dated
 
     @classmethod
     def open(cls, settings: Settings, progress: Progress | None = None, *, refuse: bool = True) -> Self:
@@ -128,7 +133,14 @@ class History:
         connection.execute("SET TimeZone = 'UTC'")
         tables = [c.table for c in cache.checked]
         return cls(
-            lambda: connection, tables, list_attributes(settings), catalog, cache.checked, settings.engine, cache
+            lambda: connection,
+            tables,
+            list_attributes(settings),
+            catalog,
+            cache.checked,
+            settings.engine,
+            cache,
+            dated=settings.are_attributes_dated,
         )
 
     @classmethod
@@ -192,6 +204,11 @@ class History:
         sql = "SELECT * EXCLUDE account_no FROM accounts WHERE account_no BETWEEN $first AND $last ORDER BY account_no"
         return self.query_arrow(sql, first=first, last=last)
 
+    def read_versions(self, first: int, last: int) -> pa.Table:
+        """Read the versions of the accounts with these numbers that are ever in force, in [since, until)."""
+        sql = f"SELECT * FROM {VERSIONS} WHERE account_no BETWEEN $first AND $last AND since < until"
+        return self.query_arrow(sql, first=first, last=last)
+
     def split_accounts(self, events: int, accounts: int) -> list[tuple[int, int]]:
         """Split the accounts into ranges of numbers (first, last) with about so many events or accounts each."""
         count = self.count_rows()
@@ -205,10 +222,21 @@ class History:
             return int(self.arrays.tables[table].num_rows)
         return int(self._connection.table(table).count("*").fetchall()[0][0])
 
-    def read_rows(self, table: str, account_id: str) -> list[dict[str, Any]]:
-        """Read the canonical rows of one account, in the form that `from_rows` takes."""
-        rows = self._connection.sql(f"SELECT * FROM {table} WHERE account_id = ?", params=[account_id])
-        return rows.to_arrow_table().to_pylist()
+    def read_rows(self, table: str, account_id: str, as_of: datetime | None = None) -> list[dict[str, Any]]:
+        """Read the canonical rows of one account, in the form that `from_rows` takes.
+
+        With `as_of` the account itself is described as it was known to be then.
+        """
+        sql = f"SELECT * FROM {table} WHERE account_id = ?"
+        rows: list[dict[str, Any]] = self._connection.sql(sql, params=[account_id]).to_arrow_table().to_pylist()
+        if table == "accounts" and self.dated and as_of:
+            names = ", ".join(quote_identifier(name) for name, _ in self.attributes)
+            at = to_micros(as_of)
+            sql = f"SELECT {names} FROM {VERSIONS} WHERE account_id = ? AND since <= {at} AND until > {at}"
+            versions = self._connection.sql(sql, params=[account_id]).to_arrow_table().to_pylist()
+            described = versions[0] if versions else dict.fromkeys(name for name, _ in self.attributes)
+            return [row | described for row in rows]
+        return rows
 
     def open_cursor(self) -> duckdb.DuckDBPyConnection:
         """Open a connection to the canonical tables for one thread; the caller closes it."""

@@ -87,6 +87,8 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         is_number = kinds[column].kind in {DECIMAL, RATE, WHOLE}
         zone = settings.zone(table).key
         columns[column] = _cast(number if is_number else raw, kind, kinds[column].kind, zone=zone, form=value.format)
+        if value.inclusive:
+            columns[column] = _find_next_midnight(columns[column], zone)
     event = TABLES[table].time
     if event and "known_at" in kinds:
         lag = spec.lag // timedelta(microseconds=1)
@@ -95,6 +97,13 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         columns["known_at"] = f"CASE WHEN ({raw}) IS NULL THEN {columns[event]} + {lag} ELSE {own} END"
     delivered = tuple(c for c in types if not _OF_LOADERS.match(c))
     return TableMapping(origin, columns, raw_values, kinds, *_map_version(settings, table, types, written), delivered)
+
+
+def _find_next_midnight(instant: str, zone: str) -> str:
+    """Return SQL of the midnight, local to `zone`, that ends the day of an instant in µs."""
+    at = quote_literal(zone)
+    day = f"date_trunc('day', timezone({at}, timezone('UTC', make_timestamp({instant}))))"
+    return f"epoch_us(timezone({at}, {day} + INTERVAL 1 DAY))"
 
 
 def _find_wrong_sql(backend: ibis.BaseBackend, table: str, rows: str, expressions: dict[str, str]) -> str:

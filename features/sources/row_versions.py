@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from features.core.contract import TABLES, TIME
+from features.core.contract import TABLES, TIME, VERSIONS
 from features.settings import Settings
 from features.sources.mapping import quote_identifier, quote_literal
 
@@ -20,6 +20,8 @@ def list_key(settings: Settings, table: str) -> tuple[str, ...]:
     """Return the columns that no two rows of a table may share; () where rows are known by nothing."""
     if "event_id" in settings.tables[table].columns:
         return ("event_id",)
+    if table == "accounts" and settings.are_attributes_dated:
+        return (*TABLES[table].key, "valid_from")
     return TABLES[table].key
 
 
@@ -110,7 +112,8 @@ def empty_contested(
     )
     same = " AND ".join(f"t.{quote_identifier(k)} = d.{quote_identifier(k)}" for k in key)
     assigned = ", ".join(f"{c} = d.{c}" for c in names)
-    connection.execute(f'UPDATE main.{table} AS t SET {assigned} FROM "=contested" d WHERE {same}')
+    for changed in (table, VERSIONS) if "valid_from" in key and table == "accounts" else (table,):
+        connection.execute(f'UPDATE main.{changed} AS t SET {assigned} FROM "=contested" d WHERE {same}')
     counted = ", ".join(f"count_if({quote_identifier('?' + c)})" for c in free)
     (counts,) = connection.execute(f'SELECT {counted} FROM "=contested"').fetchall()
     connection.execute('DROP TABLE "=contested"')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -12,10 +12,12 @@ import ibis
 import pyarrow as pa
 
 from features.core.atomic_write import write_atomically
-from features.core.contract import EVENTS, TABLES
+from features.core.contract import EVENTS, TABLES, VERSIONS
 from features.core.errors import SourceError
-from features.core.timestamps import from_micros, to_micros
+from features.core.sql_text import SqlText
+from features.core.timestamps import NEVER, from_micros, to_micros
 from features.definitions.feature import DAY
+from features.definitions.visibility_rule import SQL, visible_from
 from features.settings import Settings
 from features.sources import identity, money, posted_events, row_versions, table_faults
 from features.sources.mapping import (
@@ -50,7 +52,7 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     try:
         unread, repeated, alike = _build_table(backend, settings, mapping, table, staged)
         rows = sum(backend.con.execute(f"SELECT count(*) FROM ({part})").fetchall()[0][0] for part in (staged, lines))
-        kept = _count_own_rows(backend, table)
+        kept = _count_own_rows(backend, VERSIONS if table == "accounts" and settings.are_attributes_dated else table)
         identity.build_lookup_tables(backend.con, table, staged)
     except duckdb.Error as error:
         raise SourceError(f"tables.{table} can't be read", found=summarize_error(error)) from error
@@ -103,6 +105,8 @@ def _build_table(
 
     def build(rows: str) -> int:
         chosen = identity.assign_to_survivors(f"SELECT {names} FROM ({rows})", table, settings)
+        if table == "accounts":
+            return _build_accounts(backend, settings, chosen)
         backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_sort_rows(table, chosen)}")
         return _count_own_rows(backend, table)
 
@@ -124,6 +128,41 @@ def _build_table(
     for joined, count in cells:
         unread.update(dict.fromkeys(joined.split(BETWEEN)[1:], count))
     return dict(sorted(unread.items())), repeated, found - repeated
+
+
+def _build_accounts(backend: ibis.BaseBackend, settings: Settings, good: str) -> int:
+    """Build the accounts, each its newest version, and all versions with the span in which each is in force.
+
+    A version is in force from when it is visible until another one is that holds from later on. Undated accounts have
+    no versions.
+
+    Returns:
+        The number of rows: of versions where there are any.
+    """
+    since = visible_from(SqlText("valid_from"), SqlText("known"), SQL)
+    lag = settings.tables["accounts"].lag // timedelta(microseconds=1)
+    # An undated version of a dated account holds from its beginning.
+    filled = "* REPLACE (coalesce(valid_from, created_at) AS valid_from)"
+    known = f"SELECT *, coalesce(known_at, valid_from + {lag}) AS known FROM (SELECT {filled} FROM ({good}))"
+    of_account = "PARTITION BY account_id"
+    later = f"OVER ({of_account} ORDER BY valid_from ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)"
+    spans = (
+        f"SELECT * EXCLUDE (known, {UNREAD}), coalesce(min(since) {later}, {NEVER}) AS until "
+        f"FROM (SELECT *, {since} AS since FROM ({known}))"
+    )
+    newest = f"{of_account} ORDER BY valid_from <= epoch_us(now()) DESC NULLS LAST, valid_from DESC"
+    one = (
+        f"SELECT * REPLACE (min(created_at) OVER ({of_account}) AS created_at) "
+        f"FROM (SELECT {filled} FROM ({good})) QUALIFY row_number() OVER ({newest}) = 1"
+    )
+    dated = settings.are_attributes_dated
+    backend.con.execute(f"CREATE OR REPLACE TABLE main.accounts AS {_sort_rows('accounts', one if dated else good)}")
+    backend.con.execute(
+        f"CREATE OR REPLACE TABLE main.{VERSIONS} AS SELECT * FROM ({spans}) "
+        f"JOIN (SELECT account_id, account_no FROM main.accounts) USING (account_id) "
+        f"{'' if dated else 'LIMIT 0'}"
+    )
+    return _count_own_rows(backend, VERSIONS if dated else "accounts")
 
 
 def _count_by_day(backend: ibis.BaseBackend, table: str) -> pa.Table:

@@ -53,7 +53,8 @@ def rescore_accounts(
     """
     at = to_micros(as_of)
     tables: dict[str, list[Row]] = {
-        table: [row for account in accounts for row in history.read_rows(table, account)] for table in history.tables
+        table: [row for account in accounts for row in history.read_rows(table, account, as_of)]
+        for table in history.tables
     }
     events = {table: tables[table] for table in EVENTS if table in tables}
     punctual = tables | {table: [_know_at_once(table, row) for row in rows] for table, rows in events.items()}

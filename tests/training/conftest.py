@@ -63,6 +63,9 @@ columns = {{ account_id = "account_id", purchased_at = "purchased_at", amount = 
 source = "lifetimes"
 columns = {{ account_id = "account_id", started_at = "started_at", ended_at = "ended_at" }}
 
+[training]
+trusted = ["seats"]
+
 [churn]
 cohort = {{ kind = "lifetime" }}
 label = {{ kind = "ended" }}

@@ -7,6 +7,8 @@ strict where data are undated and lenient where they are point in time:
   held against each account's last test row, and at the last mature instant too, where the export is nearest.
   Alone it must stay below an AUC of 0.95; and no value of it, nor its being there, may come with the label in 95 %
   of its accounts while that is at least three times the usual.
+- Nor may the undated columns gain among late cutoffs what early ones could not have taught: see
+  `training.diagnostics.undated_attributes`, which also lists the undated numbers that are left out.
 - A source must not exist only near the label: rows at all, or in the last 30 days, that come true in 80 % of the
   cases, at three times the base rate; nor may having rows or none reach an AUC of 0.9.
 - A feature of dated events alone must stay below an AUC of 0.98. Features of the table that tells the label are
@@ -25,7 +27,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
@@ -42,6 +43,8 @@ from features.sources.history import History
 from training.diagnostics import lifespans
 from training.diagnostics.known_ends import find_known_ends
 from training.diagnostics.leak_verdict import LeakFindings
+from training.diagnostics.small_model import cross_validate, fit_booster
+from training.diagnostics.undated_attributes import find_unstable
 from training.models.matrix import join_snapshots, sample_rows
 from training.models.model import Model
 from training.targets.cohorts import find_eligible
@@ -57,23 +60,7 @@ _PLAIN = frozenset({"t", "day", "count", "amount", "quantity", "user_id", "order
 _RECENT_DAYS = 30
 _HIDDEN_DAYS, _HIDDEN_AUC, _KEPT, _CUTOFFS, _POSITIVES = 14, 0.95, 0.6, 3, 30
 _DRIFT_AUC = 0.75
-_MOST_ROWS = 50_000
-_FOLDS = 3
-_TREES = 100
-_PARAMETERS = {
-    "objective": "binary",
-    "learning_rate": 0.1,
-    "num_leaves": 7,
-    "min_data_in_leaf": 20,
-    "lambda_l2": 10.0,
-    "feature_fraction": 0.5,
-    "max_bin": 63,
-    "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
-    "seed": 7,
-    "verbosity": -1,
-}
+_MOST_ROWS, _MOST_UNDATED = 50_000, 10_000
 
 
 class LeakProbe:
@@ -122,6 +109,7 @@ class LeakProbe:
         suspects |= dict(self._of_sources(rows, labels))
         suspects |= dict(self._of_features(frame, labels))
         suspects |= dict(self._of_flags(frame, labels, rows["account_id"]))
+        suspects |= dict(self._of_undated(frame, labels, horizon, plan))
         suspects |= find_known_ends(self._history)
         suspects |= self.find_perfection(test)
         hidden, hints = self._hidden(frame, labels, plan, horizon)
@@ -147,6 +135,28 @@ class LeakProbe:
             for name in columns.columns.drop("account_id"):
                 if description := _describe_attribute(columns[name], labels):
                     yield name, f"the account's {name}, as it stands at the export, {description}"
+
+    def _of_undated(
+        self, frame: pd.DataFrame, labels: np.ndarray, horizon: int, plan: TimePlan
+    ) -> Iterator[tuple[str, str]]:
+        """Yield undated attributes whose gain among the test rows is not one that early cutoffs could have taught."""
+        names = () if self._history.dated else (name for name, _ in self._history.attributes)
+        columns = {name: self._bundle.features.index(name) for name in names if name in self._bundle.features}
+        if not columns:
+            return
+        early = np.flatnonzero(self._keys["as_of"].isin(plan.train[: -(-len(plan.train) // 2)]))
+        early = sample_rows(early, min(len(early), _MOST_UNDATED), seed=7)
+        keys = self._keys.iloc[early].reset_index(drop=True)
+        answers = compute_labels(self._history, self._target, horizon, keys, data_until=self._until).to_numpy()
+        is_known, late = ~np.isnan(answers), sample_rows(np.arange(len(frame)), min(len(frame), _MOST_UNDATED), seed=7)
+        rows = pd.concat([self._rows(early[is_known]), frame.iloc[late]], ignore_index=True)
+        yield from find_unstable(
+            rows,
+            self._bundle.matrix(rows),
+            np.concatenate([answers[is_known], labels[late]]),
+            columns=columns,
+            is_late=np.arange(len(rows)) >= is_known.sum(),
+        )
 
     def _of_sources(self, rows: pd.DataFrame, labels: np.ndarray) -> Iterator[tuple[str, str]]:
         for source in self._history.sources:
@@ -219,7 +229,7 @@ class LeakProbe:
             return {}, ()
         now, then = self._bundle.matrix(frame.iloc[pairs["now"]]), self._bundle.matrix(earlier.iloc[pairs["then"]])
         ids = pairs["account_id"]
-        with_them, without = _cross_validate(now, labels, ids), _cross_validate(then, labels, ids)
+        with_them, without = cross_validate(now, labels, ids), cross_validate(then, labels, ids)
         if without - 0.5 >= _KEPT * (with_them - 0.5) or with_them < 0.7:
             return {}, ()
         sentence = (
@@ -242,7 +252,7 @@ class LeakProbe:
         auc_by_source = {}
         for source in self._history.sources:
             is_of_source = [source in self._catalog.find_feature(f).sources for f in self._bundle.features]
-            auc_by_source[source] = _cross_validate(np.where(is_of_source, now, then), labels, ids)
+            auc_by_source[source] = cross_validate(np.where(is_of_source, now, then), labels, ids)
         return max(auc_by_source, key=lambda source: auc_by_source[source])
 
     def _rest(self, frame: pd.DataFrame, labels: np.ndarray, names: list[str]) -> str:
@@ -254,7 +264,7 @@ class LeakProbe:
         ]
         if not remaining or min(labels.sum(), (1 - labels).sum()) < _FEWEST:
             return "Nothing else is there to tell it"
-        rest_auc = _cross_validate(self._bundle.matrix(frame)[:, remaining], labels, frame["account_id"])
+        rest_auc = cross_validate(self._bundle.matrix(frame)[:, remaining], labels, frame["account_id"])
         return f"All the rest reach {rest_auc:.3f} together"
 
     def _drifted(self, plan: TimePlan) -> tuple[str, ...]:
@@ -273,11 +283,11 @@ class LeakProbe:
         both = pd.concat([old, new], ignore_index=True)
         is_new = np.repeat([0.0, 1.0], [len(old), len(new)])
         matrix = self._bundle.matrix(both)[:, fit]
-        drift_auc = _cross_validate(matrix, is_new, both["account_id"])
+        drift_auc = cross_validate(matrix, is_new, both["account_id"])
         if drift_auc < _DRIFT_AUC:
             return ()
         gain = pd.Series(
-            _fit_booster(matrix, is_new).feature_importance("gain"), [self._bundle.features[i] for i in fit]
+            fit_booster(matrix, is_new).feature_importance("gain"), [self._bundle.features[i] for i in fit]
         )
         top = ", ".join(gain.sort_values(ascending=False, kind="stable").index[:3])
         return (f"the newest snapshot differs from the training's (AUC {drift_auc:.2f}), most of all by {top}",)
@@ -327,20 +337,3 @@ def _find_present(history: History, source: str, rows: pd.DataFrame) -> tuple[np
     recent = recent.assign(as_of=to_datetimes(recent["as_of"]))
     matches = rows[["account_id", "as_of"]].merge(recent.assign(there=True), on=["account_id", "as_of"], how="left")
     return visible_since <= as_ofs, matches["there"].notna().to_numpy()
-
-
-def _cross_validate(matrix: np.ndarray, labels: np.ndarray, accounts: pd.Series) -> float:
-    """Return the AUC of a small model on rows of accounts that it has not learned from, in three folds."""
-    folds = pd.factorize(accounts, sort=True)[0] % _FOLDS
-    scores = np.empty(len(labels))
-    for fold in range(_FOLDS):
-        is_held_out = folds == fold
-        scores[is_held_out] = _fit_booster(matrix[~is_held_out], labels[~is_held_out]).predict(
-            matrix[is_held_out], num_threads=1
-        )
-    return auc(labels, scores, undefined=0.5)
-
-
-def _fit_booster(matrix: np.ndarray, labels: np.ndarray) -> lgb.Booster:
-    """Train a small booster."""
-    return lgb.train(_PARAMETERS, lgb.Dataset(matrix, labels, params={"verbosity": -1}), num_boost_round=_TREES)

@@ -15,7 +15,7 @@ from features.core.progress import Progress
 from features.core.timestamps import DAY, to_micros_column
 from features.settings import Churn, Settings, Upsell
 from features.sources.history import History
-from training.diagnostics import leakage, sample_size
+from training.diagnostics import leakage, sample_size, undated_attributes
 from training.diagnostics.sample_size import InsufficientData
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.holdout import HoldoutResult, evaluate_holdout, is_comparable, list_columns
@@ -148,7 +148,11 @@ def _fit_and_diagnose(  # noqa: PLR0913  # the arguments of fit_target
     progress(f"{name}: looking for leaks")
     keys = frame[["account_id", "as_of"]]
     probe = leakage.LeakProbe(history, target, fitted.model, keys=keys, rows=data.read_rows, data_until=data.data_until)
-    gaps = sample_size.describe_gaps(history, fitted.model.features, frame["account_id"], data.data_until)
+    gaps = (
+        *undated_attributes.describe_unused(history, settings),
+        *undated_attributes.describe_suspects(history, fitted.model.features),
+        *sample_size.describe_gaps(history, fitted.model.features, frame["account_id"], data.data_until),
+    )
     results = {}
     for h, result in fitted.results.items():
         evaluation = checks[h].apply(result.evaluation, gaps)
@@ -219,7 +223,9 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         raise LabelError(
             f"the cohort of {name} is empty at every cutoff of the training", hint=f"Look at [{name}] cohort"
         )
-    features, categories = select_features(data.iterate_columns(learned))
+    features, categories = select_features(
+        data.iterate_columns(learned), undated_attributes.list_unused(history, settings)
+    )
     model = _build_untrained_model(
         history,
         settings,

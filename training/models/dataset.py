@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -99,19 +99,22 @@ def find_data_until(history: History, settings: Settings, as_of: datetime | None
     return min(until, as_of) if as_of else until
 
 
-def select_features(columns: Iterable[tuple[str, pd.Series]]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+def select_features(
+    columns: Iterable[tuple[str, pd.Series]], unused: Collection[str] = ()
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
     """Return the features that vary, and the categories of those that are text.
 
     One that never varies tells nothing, such as that of a column that isn't mapped.
 
     Args:
         columns: Names and values, `account_id` before any text.
+        unused: Names of columns to leave out whatever they hold.
     """
     features, categories, accounts = [], {}, pd.Series(dtype="object")
     for name, values in columns:
         if name == "account_id":
             accounts = values
-        if name in {"account_id", "as_of", *_PEER_FEATURES} or not _is_varying(values):
+        if name in {"account_id", "as_of", *_PEER_FEATURES, *unused} or not _is_varying(values):
             continue
         if not pd.api.types.is_numeric_dtype(values):
             categories[name] = _list_categories(values, accounts)

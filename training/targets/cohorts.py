@@ -57,7 +57,7 @@ def _find_ids_on_arrays(history: History, cohort: Cohort, as_of: int) -> np.ndar
 @cache
 def _compile_arrays(cohort: Cohort) -> ArrayQuery | None:
     """Compile a cohort for arrays; None if it can't be vectorised."""
-    members = _MEMBERS[cohort.kind](cohort, declare_numbered_table(cohort.table))
+    members = MEMBERS[cohort.kind](cohort, declare_numbered_table(cohort.table))
     try:
         return ArrayQuery(members.select("account_id", "t", "known", "until"))
     except NotVectorizable:
@@ -68,7 +68,7 @@ def _compile_arrays(cohort: Cohort) -> ArrayQuery | None:
 def _compile_query(cohort: Cohort) -> str:
     """Compile a cohort's query, once: a service asks for each posted account."""
     instants = ibis.table({"as_of": "int64"}, name="cutoffs")
-    facts = _MEMBERS[cohort.kind](cohort, declare_table(cohort.table))
+    facts = MEMBERS[cohort.kind](cohort, declare_table(cohort.table))
     members = facts.join(instants, is_visible(facts.t, facts.known, instants.as_of, facts.until))
     # As for every snapshot, the account exists: a purchase may be older than its account's record.
     accounts = declare_table("accounts")
@@ -121,7 +121,7 @@ def _select_using(cohort: Cohort, usage: ir.Table) -> ir.Table:
     return rows.mutate(until=rows.t + cohort.within_days * DAY)
 
 
-_MEMBERS = {
+MEMBERS = {
     "in_force": _select_in_force,
     "active": _select_active,
     "lifetime": _select_lifetime,

@@ -157,6 +157,7 @@ def test_a_page_that_can_not_be_made_leaves_the_one_before(found, tmp_path, monk
 def test_check_prints_the_report_and_writes_page_and_json(harbour):
     said = check(harbour, "--json", str(harbour.folder / "check.json"))
     assert said.exit_code == 0, said.output
+    assert "Can you train? Not yet:\n  churn_" in said.output
     assert "usage: 4 of 10 days without an event; longest 2024-01-04 to 2024-01-06 (3 days)" in said.output
     assert "purchases, such as this (purchased_at is not a time): account_id A" in said.output
     page = harbour.folder / "var" / "harbour" / "check.html"

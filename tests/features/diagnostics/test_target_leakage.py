@@ -75,7 +75,7 @@ def test_check_prints_what_is_suspicious_and_writes_it_for_machines(mixed):
     company = mixed(lambda _, gone: "closed" if gone else "open")
     file = company.folder / "check.json"
     done = run_command("features", "check", "--config", company.write(), "--json", file)
-    assert done.returncode == 0, done.stderr
+    assert "training would stop" in done.stderr
     assert "Suspicious: made_up: its value alone tells accounts that left" in done.stdout
     assert [s["name"] for s in json.loads(file.read_text())["suspects"]] == ["made_up"]
 

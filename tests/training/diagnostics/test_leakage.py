@@ -123,7 +123,7 @@ def test_usage_recorded_after_leaving_is_named_with_how_many(after):
 
 
 def test_what_the_settings_trust_is_remarked_on_and_stops_nothing(after, tmp_path):
-    found = judged(after.vary(tmp_path, ("[churn]", '[training]\ntrusted = ["usage"]\n[churn]')))
+    found = judged(after.vary(tmp_path, ('trusted = ["seats"]', 'trusted = ["seats", "usage"]')))
     assert found.verdict == "signal"
     assert any("(training.trusted names usage)" in reason for reason in found.reasons)
 

@@ -118,7 +118,7 @@ def test_the_same_data_in_any_order_and_the_same_seed_give_the_same_model(slim, 
 
 
 def test_another_seed_gives_another_model(slim, plain, tmp_path):
-    again = slim.vary(tmp_path, ("[churn]", "[training]\nseed = 8\n[churn]")).fit()["churn"]
+    again = slim.vary(tmp_path, ("[training]", "[training]\nseed = 8")).fit()["churn"]
     assert texts(again) != texts(plain)
 
 
