@@ -19,8 +19,8 @@ from serving.gate.verdict_store import JudgedRun, read_history
 _TEMPLATE = Path(__file__).parent / "templates" / "overview.html"
 # Runs that are drawn and listed, the newest.
 SHOWN = 60
-# Of the drawings, in their own units.
-_WIDTH, _HEIGHT, _MARGIN = 720, 150, 16
+# Of the drawings, in their own units; text in them stays readable where a phone shows them at this width.
+_WIDTH, _HEIGHT, _MARGIN = 360, 130, 16
 # A PSI below this is small: the scale of the drawing goes up to it at least.
 _SMALL = 0.1
 _PSI = "psi "

@@ -73,10 +73,10 @@ def test_every_run_is_drawn_and_listed_with_the_psi_of_its_scores(company, judge
         1
     ] * 3
     assert ("2 ok" in course, "1 watch" in course, "1 hold" in course) == (True, True, True)
-    scores = text[text.index("How far the scores moved") : text.index("<table>")]
+    scores = text[text.index("How far the scores moved") : text.index("<table ")]
     assert scores.count("<polyline") == 1
     assert "2024-01-15: PSI 0.50, hold" in scores
-    assert text[text.index("<table>") :].count("<tr>") == 5
+    assert text[text.index("<table ") :].count("<tr>") == 5
 
 
 def test_a_decision_stands_beside_the_run(company, judge):
