@@ -9,10 +9,12 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from features.core.errors import GarrisonError, RegistryError, nearest
 from features.core.progress import Progress
@@ -69,7 +71,7 @@ def fit(
         )
     _write_test_rows(settings, fitted)
     evaluations = _evaluations(fitted)
-    cli_tables.print_evaluations(evaluations)
+    cli_tables.print_evaluations(evaluations, _headlines(settings, fitted))
     for name, lacking in _lacking(fitted).items():
         print(f"{name}: insufficient, not trained: {'; '.join(lacking.reasons)}")
     # Written before a leak stops the run, too: scripts read the verdict there.
@@ -212,12 +214,13 @@ def champions(config: Config = CONFIG) -> None:
 
 @contextlib.contextmanager
 def _show_steps(command: str) -> Iterator[Progress]:
-    """Yield a function that shows a step on standard error: above a spinner on a terminal, else as a plain line."""
-    console = Console(stderr=True)
-    with console.status(f"{command} …"):
+    """Yield a function that shows a step and when it began: above a spinner on a terminal, else as a plain line."""
+    console, began = Console(stderr=True), monotonic()
+    with console.status(f"{command} …") as status:
 
         def show(step: str, _done: int = 0, _total: int = 0, /) -> None:
-            console.print(step, markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{monotonic() - began:5.0f} s  {step}", markup=False, highlight=False, soft_wrap=True)
+            status.update(Text(f"{command}: {step} …", overflow="ellipsis", no_wrap=True))
 
         yield show
 
@@ -235,6 +238,18 @@ def _champions(settings: Settings) -> dict[str, Model]:
 
 def _evaluations(fitted: dict[str, FittedTarget]) -> dict[str, Evaluation]:
     return {f"{n}_{h}d": o.evaluation for n, f in fitted.items() for h, o in f.results.items()}
+
+
+def _headlines(settings: Settings, fitted: dict[str, FittedTarget]) -> dict[str, str]:
+    """Return what each model is worth, in a sentence."""
+    from training.evaluation.headline import describe_headline
+
+    leads = {name: settings.targets[name].lead_days for name in fitted}
+    return {
+        f"{n}_{h}d": describe_headline(n, o.evaluation, days=leads[n] + h)
+        for n, f in fitted.items()
+        for h, o in f.results.items()
+    }
 
 
 def _lacking(fitted: dict[str, FittedTarget]) -> dict[str, InsufficientData]:

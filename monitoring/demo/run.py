@@ -138,7 +138,7 @@ class _Demo:
         self._call("training", "fit", "--json", f"{_FOLDER}/fit.json", with_config=True)
         if story.truth:
             self._call("features", "oracle", f"var/{self.company}/evaluation/{story.truth}.parquet", story.truth)
-        promote = ("training", "promote", "latest", "--reason", "the demo's first model")
+        promote = ("training", "promote", "latest", "--reason", "first model of the demo")
         if not self._try(*promote, "--config", self._config):
             print("The models trained now do not serve; champions of an earlier demo, if any, go on serving.")
         self.places.append(("figures for machines", f"{_FOLDER}/fit.json"))

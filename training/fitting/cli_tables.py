@@ -20,10 +20,11 @@ _WEAK = 5  # segments that are named
 _SHORT = 10  # characters of a run's id
 
 
-def print_evaluations(results: Mapping[str, Evaluation]) -> None:
-    """Print one row for each target and horizon, then the reasons of each verdict."""
+def print_evaluations(results: Mapping[str, Evaluation], headlines: Mapping[str, str]) -> None:
+    """Print one row for each target and horizon, then what each is worth, and the reasons of its verdict."""
     _print_rows(("target\nverdict\n \n ", *_HEADINGS), (_format_cells(name, e) for name, e in results.items()))
     for name, e in results.items():
+        print(f"{name}: {headlines[name]}")
         for reason in e.reasons:
             print(f"{name}: {reason}")
 

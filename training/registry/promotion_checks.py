@@ -44,6 +44,7 @@ _ROWS, _ALONE = 200, 20
 _GOOD_ERROR = 0.02
 _MUCH_WORSE = 0.05
 _STABLE = 0.5
+_NOTHING = "there is no champion to compare it with on the same rows"
 
 
 @dataclass(frozen=True)
@@ -238,9 +239,7 @@ def _check_segments(comparison: ChampionComparison) -> PromotionCheck:
     known = [(key, s, s.auc) for key, result in comparison.comparisons.items() for s in result.segments if s.auc]
     worse = [(key, s, d) for key, s, d in known if d.high < 0 and d.difference <= -_MUCH_WORSE]
     if not worse:
-        explanation = (
-            f"none of {len(known)} is much worse than with {comparison.champion}" if known else "none to compare"
-        )
+        explanation = f"none of {len(known)} is much worse than with {comparison.champion}" if known else _NOTHING
         return PromotionCheck("segments", passed=True, explanation=explanation)
     descriptions = (
         f"{key}, {s.by} {s.value} ({s.rows:,} rows): AUC {d.a:.3f} to {d.b:.3f} ({d.low:+.3f} to {d.high:+.3f})"
@@ -257,7 +256,7 @@ def _report_stability(comparison: ChampionComparison) -> PromotionCheck:
         + ("" if top.share >= _STABLE else ", less than half: owners will see another list")
         for key, top in tops.items()
     ]
-    explanation = f"with {comparison.champion} as before: {'; '.join(parts)}" if parts else "none to compare"
+    explanation = f"with {comparison.champion} as before: {'; '.join(parts)}" if parts else _NOTHING
     return PromotionCheck("stability", passed=True, explanation=explanation)
 
 
