@@ -22,7 +22,7 @@ from typing import Any, Self
 ROOT = Path(__file__).parents[2]
 # Where a step can be killed: after its begin is stored, when its work is done, after its end is stored.
 POINTS = ("begun", "worked", "ended")
-_IMPORTS = (
+IMPORTS = (
     "evidently",
     "monitoring.__main__",
     "monitoring.night.night",
@@ -103,7 +103,7 @@ class NightProcesses:
 
 def serve() -> None:
     """Answer each line on standard input with how its night ended."""
-    for name in _IMPORTS:
+    for name in IMPORTS:
         importlib.import_module(name)
     assert threading.active_count() == 1, "a fork would lose these threads"
     for line in sys.stdin:
