@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.state.database import Store
+from features.state.message_states import PENDING
 from features.state.tables import EPISODES, OUTBOX
-from monitoring.alerts.routing import PENDING
 from monitoring.notifications.channels import ChannelPlan
 
 EXPIRED = "expired"

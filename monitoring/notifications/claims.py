@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from features.state.database import Store
 from features.state.locks import Lock, lock_transaction, try_lock
+from features.state.message_states import PENDING
 from features.state.tables import EPISODES, OUTBOX
-from monitoring.alerts.routing import PENDING
 from monitoring.notifications.channels import FolderChannel
 from monitoring.notifications.email_message import OutgoingMessage
 

@@ -9,21 +9,24 @@ letter too: it may have arrived. A dead letter's text goes to the fallback owner
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from features.core.addresses import parse_address
 from features.core.errors import GarrisonError
 from features.core.safe_line import to_safe_line
 from features.settings import Settings
 from features.state.database import Store
+from features.state.message_states import PENDING, UNDELIVERABLE, WITHHELD
 from features.state.tables import OUTBOX
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD, parse_address
 from monitoring.notifications.channel_choice import EXPIRED
 from monitoring.notifications.claims import FAILED, MINUTE, SENDING, Claims
 from monitoring.notifications.email_message import AnswerUnknown, MessageRefused, OutgoingMessage
+from monitoring.notifications.told_episodes import mark_told
 
 SENT, BOUNCED, UNDELIVERED = "sent", "bounced", "undelivered"
 ATTEMPTS, ATTEMPTS_IF_PERMANENT = 8, 3
@@ -136,7 +139,9 @@ def resend(store: Store, message: str, *, to: str | None = None) -> None:
     if recipient is None:
         raise GarrisonError(f"the message {message} has no recipient", hint="Name one with --to")
     fresh = {"state": PENDING, "recipient": recipient, "reason": None, "attempts": 0, "next_try_at": 0}
-    _change(store, message, (state,), **fresh, expires_at=None, deliver_after=None)
+    one = sa.update(OUTBOX).where(OUTBOX.c.id == message, OUTBOX.c.state == state)
+    with store.writing() as connection:
+        connection.execute(one.values(**fresh, expires_at=None, deliver_after=None))
 
 
 def mark_arrived(store: Store, message: str) -> None:
@@ -146,15 +151,13 @@ def mark_arrived(store: Store, message: str) -> None:
         GarrisonError: There is no such message, or it is not in doubt.
     """
     state, _ = _read_message(store, message)
-    if not _change(store, message, (FAILED,), OUTBOX.c.doubts > 0, state=SENT, reason="marked as arrived"):
-        raise GarrisonError(f"the message {message} is not a dead letter that may have arrived", found=state)
-
-
-def _change(store: Store, message: str, expected: Sequence[str], *more: Any, **values: Any) -> bool:
-    """Change a message if it is in one of the states expected, and return whether it was."""
+    in_doubt = (OUTBOX.c.id == message, OUTBOX.c.state == FAILED, OUTBOX.c.doubts > 0)
+    now = time.time_ns() // 1000
     with store.writing() as connection:
-        one = sa.update(OUTBOX).where(OUTBOX.c.id == message, OUTBOX.c.state.in_(expected), *more)
-        return bool(connection.execute(one.values(**values)).rowcount)
+        arrived = sa.update(OUTBOX).where(*in_doubt).values(state=SENT, reason="marked as arrived", sent_at=now)
+        if connection.execute(arrived).rowcount:
+            return mark_told(connection, message, now)
+    raise GarrisonError(f"the message {message} is not a dead letter that may have arrived", found=state)
 
 
 def _read_message(store: Store, message: str) -> tuple[str, str | None]:

@@ -9,9 +9,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, getaddresses
 
+from features.core.addresses import parse_address
 from features.core.errors import GarrisonError
 from features.core.safe_line import to_safe_line
-from monitoring.alerts.routing import parse_address
 
 # Only 7-bit bytes, so that any server takes it.
 _WIRE = SMTP.clone(cte_type="7bit")

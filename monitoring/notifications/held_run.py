@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+from features.core.addresses import parse_address
 from features.core.errors import GarrisonError
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.database import Store
+from features.state.message_states import PENDING
 from features.state.tables import OUTBOX
-from monitoring.alerts.routing import PENDING, parse_address
 from serving.gate.verdict import RunVerdict
 
 HELD = "held"

@@ -18,14 +18,15 @@ import sqlalchemy as sa
 from features.core.errors import DeliveryError, GarrisonError
 from features.settings import Settings
 from features.state.database import Store
+from features.state.message_states import PENDING, UNDELIVERABLE, WITHHELD
 from features.state.tables import EPISODES, OUTBOX
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD
 from monitoring.notifications import channels, dead_letters
 from monitoring.notifications.channel_choice import choose_channels
 from monitoring.notifications.channels import Channel, ChannelPlan
 from monitoring.notifications.claims import ANNOUNCED, FAILED, FINAL, SENDING, Claims, find_next_turn, take_seat
 from monitoring.notifications.dead_letters import BOUNCED, SENT
 from monitoring.notifications.email_message import AnswerUnknown, MessageRefused, OutgoingMessage
+from monitoring.notifications.told_episodes import mark_told
 
 # Of a message whose answer was lost, in the counts of one delivery.
 DOUBTFUL = "doubtful"
@@ -199,11 +200,14 @@ class _Sender:
 
     def _store_sent(self, message: OutgoingMessage) -> None:
         """Store that a message was sent; a database that fails for a moment is asked again, lest it be sent twice."""
-        attempts = OUTBOX.c.attempts + 1
+        now = self._claims.clock()
         done = {"claimed_by": None, "claimed_until": None, "phase": None, "reason": None}
+        sent = self._claims.update(message.id).values(state=SENT, attempts=OUTBOX.c.attempts + 1, sent_at=now, **done)
         for left in reversed(range(_STORE_TRIES)):
             try:
-                self._claims.change(message.id, state=SENT, attempts=attempts, sent_at=self._claims.clock(), **done)
+                with self._claims.store.writing() as connection:
+                    if connection.execute(sent).rowcount:
+                        mark_told(connection, message.id, now)
             except GarrisonError:
                 if not left:
                     raise

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from features.core.errors import DeliveryError, GarrisonError
 from features.state import database
 from features.state.locks import Lock, try_lock
-from features.state.tables import OUTBOX
+from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring import cli_output
 from monitoring.notifications import channels, claims, dead_letters, outbox
 from serving.events.log import store_events
@@ -48,6 +48,18 @@ def test_each_message_is_sent_once_and_marked_so(any_company, post):
     assert post.recipients == ["a@owners.test", "b@owners.test"]
     assert set(states(any_company).values()) == {("sent", 1)}
     assert all(at > 0 for (at,) in any_company.rows(OUTBOX, "sent_at"))
+
+
+def test_episodes_that_a_sent_message_told_of_are_notified_in_the_same_transaction(any_company, post):
+    any_company.mail_to(post)
+    written(any_company, "ABC")
+    with any_company.state.writing() as connection:  # the message about A is a digest that lists C too
+        connection.execute(sa.update(EPISODES).where(EPISODES.c.account_id == "C").values(message_id="m-A"))
+        connection.execute(sa.update(OUTBOX).where(OUTBOX.c.id != "m-A").values(state="withheld"))
+    assert deliver(any_company, FAR).sent == 1
+    told = [("A", "notified"), ("B", "open"), ("C", "notified")]
+    assert any_company.rows(EPISODES, "account_id", "state") == told
+    assert any_company.rows(EPISODE_EVENTS, "episode_id", "event") == [("e-A", "notified"), ("e-C", "notified")]
 
 
 def test_the_most_at_stake_is_sent_first(company, post):
