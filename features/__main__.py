@@ -83,6 +83,30 @@ def oracle(
 
 
 @app.command()
+def init(
+    place: Annotated[str, typer.Argument(metavar="FOLDER|URL", help="Exports in a folder, or a database's URL.")],
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="A system that tables come from, such as stripe; give it repeatedly.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The TOML file to write.")] = Path("company.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    json: Json = None,
+) -> None:
+    """Propose a company's TOML file from its exports or database, with the reason beside each line."""
+    from features.core.atomic_write import write_atomically
+    from features.proposal import propose, report
+
+    if out.exists() and not force:
+        raise SettingsError(f"{out} exists", hint="Name another file with --out, or overwrite it with --force")
+    with cli.show_spinner("reading") as step:
+        tried = propose.propose(place, out, recipe or (), step)
+    with write_atomically(out) as part:
+        part.write_text(tried.text, encoding="utf-8")
+    report.print_proposal(tried, out)
+    cli.write_json(json, report.as_dict(tried, out))
+
+
+@app.command()
 def check(
     config: Config = CONFIG,
     features: Annotated[
@@ -199,18 +223,6 @@ def _format_summary(summary: Any) -> str:
     return ", ".join(f"{v:,} {k}" if isinstance(v, int) else f"{k} {v:.1%}" for k, v in figures if v is not None)
 
 
-@app.command()
-def load(
-    config: Config = CONFIG,
-    only: Annotated[list[str] | None, typer.Option(help="Load this system alone, by its name in [load].")] = None,
-    json: Json = None,
-) -> None:
-    """Fetch what is new in the tables of other systems, as [load] says, into Parquet files that sources can name."""
-    from features.loading import pipeline
-
-    settings = load_loading(config)
-    for name in only or ():
-        if name not in settings.load:
 @app.command("settings")
 def list_settings(
     markdown: Annotated[
@@ -230,6 +242,18 @@ def list_settings(
     print(f"All keys are in {markdown}")
 
 
+@app.command()
+def load(
+    config: Config = CONFIG,
+    only: Annotated[list[str] | None, typer.Option(help="Load this system alone, by its name in [load].")] = None,
+    json: Json = None,
+) -> None:
+    """Fetch what is new in the tables of other systems, as [load] says, into Parquet files that sources can name."""
+    from features.loading import pipeline
+
+    settings = load_loading(config)
+    for name in only or ():
+        if name not in settings.load:
             raise SettingsError(f"there is no [load.{name}] in {config}", hint=nearest(name, settings.load))
     rows = list[pipeline.LoadedRows]()
     with cli.show_spinner("loading") as report:

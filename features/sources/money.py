@@ -42,7 +42,8 @@ def convert(rows: str, settings: Settings, table: str) -> str:
         unrated = f"{currency} <> {own} AND r.per_unit IS NULL"
         for column in MONEY:
             value = replaced[column]
-            converted = f"CAST({value} * r.per_unit AS DECIMAL(18, 4))"
+            # As wide as both factors need: of two DECIMAL(18) the product would overflow from some 10,000 on.
+            converted = f"CAST(CAST({value} AS DECIMAL(20, 4)) * r.per_unit AS DECIMAL(18, 4))"
             replaced[column] = f"CASE WHEN {currency} = {own} THEN {value} ELSE {converted} END"
     if "kind" in mapped:
         is_back = f"{quote_identifier('.kind')} = '{REFUND}' AND {quote_identifier('.amount')} > 0"
