@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from features.state.tables import EPISODES
 from monitoring.alerts import routing
 from monitoring.alerts.kinds import LEFT, RECOVERED
 from monitoring.alerts.queries import TARGET
+from monitoring.reports.breakdown import Breakdown, divide_by_owner, read_course
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 # A change of risk by so much (5 percentage points) is a rise or a fall; less is noise.
@@ -81,6 +82,7 @@ class ManagerReport:
         groups: rose and fell (risk, by 5 points or more), came (new in the cohort), left (no longer in it).
         episodes: Of risk.
         note: What the reader should know about the data behind the scores; "" where all is well.
+        breakdown: By owner, and from scores to scores.
     """
 
     since: datetime
@@ -92,6 +94,7 @@ class ManagerReport:
     groups: Mapping[str, MoveGroup]
     episodes: EpisodeCounts
     note: str = ""
+    breakdown: Breakdown = field(default_factory=Breakdown)
 
     @property
     def days(self) -> int:
@@ -115,7 +118,8 @@ class ManagerReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return asdict(self) | {"since": self.since.isoformat(), "until": self.until.isoformat()}
+        ends = {"since": self.since.isoformat(), "until": self.until.isoformat()}
+        return asdict(self) | ends | {"breakdown": self.breakdown.as_dict()}
 
 
 def run(
@@ -144,9 +148,13 @@ def run(
             )
         ends = before[0]["as_of"], now[0]["as_of"]
         episodes = _count_episodes(state, *ends)
+        course = read_course(state, TARGET, horizon, ends[1])
     lead = settings.churn.lead_days
-    report = compare_scores(pd.DataFrame(before), pd.DataFrame(now), episodes=episodes, horizon=horizon, lead=lead)
+    scores = pd.DataFrame(before), pd.DataFrame(now)
+    report = compare_scores(*scores, episodes=episodes, horizon=horizon, lead=lead)
     with History.open(settings) as history:
+        owners, others = divide_by_owner(*scores, history, moved=MOVED)
+        report = replace(report, breakdown=Breakdown(owners, others, course))
         report = add_names(replace(report, note=note), lambda accounts: routing.read_contacts(history, accounts))
     file = settings.var / "reports" / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
     return report, write_report_page(report, file, company=settings.company.name, currency=settings.company.currency)

@@ -48,6 +48,21 @@ def test_the_page_escapes_names_and_needs_no_network(scored):
     assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["groups"]["came"]["top"][0]["value"] is None
 
 
+def test_what_is_at_risk_is_told_by_owner_and_over_time(scored):
+    scored.accounts({a: f"{'ann' if a in 'AB' else 'bea'}@quay.example" for a in "ABCDE"} | {"F": None})
+    report, file = manager.run(scored.settings, since=JUNE)
+    ann, bea = report.breakdown.owners
+    assert (ann.owner, ann.accounts, ann.rose) == ("ann@quay.example", 2, 1)
+    assert (ann.before, ann.now) == (pytest.approx(0.4 * 12_000), pytest.approx(0.7 * 90_000 + 0.24 * 12_000))
+    assert (bea.accounts, bea.rose, bea.now) == (2, 0, pytest.approx(0.1 * 12_000))
+    assert report.breakdown.others == 0
+    assert [(p.as_of, p.accounts) for p in report.breakdown.course] == [(JUNE, 4), (JULY, 4)]
+    assert tuple(p.at_risk for p in report.breakdown.course) == pytest.approx(report.at_stake)
+    text = file.read_text()
+    assert text.index("The course of what is at risk") < text.index("By owner") < text.index("Risk rose")
+    assert report.as_dict()["breakdown"]["course"][0]["as_of"] == "2024-06-01T00:00:00+00:00"
+
+
 def test_a_note_about_the_data_stands_above_the_figures(scored):
     report, file = manager.run(scored.settings, since=JUNE, note=f"usage is late {EVIL}")
     assert next(report.lines("EUR")) == f"Note: usage is late {EVIL}"

@@ -1,0 +1,163 @@
+"""Answer the links of letters: a page that says what will happen; the act itself when its button is pressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import sqlalchemy as sa
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from features.core import html
+from features.core.errors import GarrisonError
+from features.core.safe_line import to_safe_line
+from features.core.timestamps import from_micros
+from features.state.database import Store
+from features.state.tables import EPISODES, OUTBOX
+from monitoring.alerts import acts
+from monitoring.letters.links import LetterLink, LinkRefused, LinkSigner
+
+_TEMPLATE = Path(__file__).parent / "templates" / "action.html"
+_LARGEST = 8_192  # bytes of a form
+_DAYS = (3, 7, 14, 30)
+_DONE = {
+    "acknowledge": "You have taken it on",
+    "snooze": "It rests",
+    "saved": "Closed as saved",
+    "false-alarm": "Closed as a false alarm",
+}
+_ASKED = {
+    "acknowledge": ("Take it on?", "Nobody else is reminded of it while you are at it.", "I take care of it"),
+    "snooze": ("Let it rest?", "You hear of it again after that, or before if it gets clearly worse.", "Let it rest"),
+    "saved": ("Was the account saved?", "The episode is closed, and the outcome is learned from.", "It is saved"),
+    "false-alarm": ("Was it a false alarm?", "The episode is closed, and the reason is learned from.", "Close it"),
+}
+
+
+@dataclass(frozen=True)
+class _Episode:
+    """An episode as its reader sees it, and who the reader is."""
+
+    id: str
+    account_id: str
+    state: str
+    version: int
+    outcome: str | None
+    acknowledged_by: str | None
+    acknowledged_at: int | None
+    reader: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class LetterActions:
+    """The two handlers: GET shows, POST acts.
+
+    Args:
+        store: The company's state database.
+        signer: Of the links.
+    """
+
+    store: Store
+    signer: LinkSigner
+
+    async def show(self, request: Request) -> Response:
+        """Show what the link will do; it changes nothing, since mail scanners follow links too."""
+        return await run_in_threadpool(self._answer, self._show, request.path_params["token"], {})
+
+    async def act(self, request: Request) -> Response:
+        """Do what the link says, if the button of its page was pressed."""
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _LARGEST:
+                return self._render("This is too long", ["Write at most 500 characters."], status=413)
+        try:
+            form = {k: v[0] for k, v in parse_qs(body.decode("utf-8", "replace"), max_num_fields=10).items()}
+        except ValueError:
+            return self._render("This is not our form", ["Open the link of the letter once more."], status=400)
+        return await run_in_threadpool(self._answer, self._act, request.path_params["token"], form)
+
+    def _answer(
+        self, handle: Callable[[str, Mapping[str, str]], Response], token: str, form: Mapping[str, str]
+    ) -> Response:
+        try:
+            return handle(token, form)
+        except LinkRefused as refusal:
+            return self._render("This link can't be used", [str(refusal)], status=403)
+        except GarrisonError as error:  # somebody else was first, or it is closed
+            return self._render("Nothing was changed", [f"{error}"], status=409)
+
+    def _show(self, token: str, _: Mapping[str, str]) -> Response:
+        link = self.signer.read(token)
+        episode = self._read(link)
+        if episode.state == "closed":
+            said = f"It was closed already, as {str(episode.outcome).replace('_', ' ')}."
+            return self._render("This is over", [_name(episode), said])
+        if link.action == "acknowledge" and episode.acknowledged_at is not None:
+            when = f"{from_micros(episode.acknowledged_at):%-d %B %Y %H:%M} UTC"
+            return self._render("Somebody is at it", [_name(episode), f"{episode.acknowledged_by} since {when}."])
+        title, says, words = _ASKED[link.action]
+        form = {
+            "button": self.signer.sign_button(token),
+            "version": episode.version,
+            "days": _DAYS if link.action == "snooze" else (),
+            "words": words,
+            "reason_needed": link.action in {"false-alarm", "snooze"},
+            "reason_label": "Why" if link.action in {"false-alarm", "snooze"} else "A note, if you like",
+        }
+        return self._render(title, [_name(episode), says], form=form, note=f"You act as {episode.reader}.")
+
+    def _act(self, token: str, form: Mapping[str, str]) -> Response:
+        link = self.signer.read(token)
+        self.signer.check_button(token, form.get("button", ""))
+        episode = self._read(link)
+        # A browser may post again; the same act once more is no error, whoever did it first.
+        if not (link.action == "acknowledge" and episode.acknowledged_by == episode.reader):
+            self._change(link, episode, form)
+        return self._render(_DONE[link.action], [_name(episode), "You can close this page."])
+
+    def _change(self, link: LetterLink, episode: _Episode, form: Mapping[str, str]) -> None:
+        version = form.get("version", "")
+        seen = int(version) if version.isdecimal() else episode.version
+        given: dict[str, Any] = {"by": episode.reader, "version": seen}
+        reason = to_safe_line(form.get("reason", ""), 500) if form.get("reason", "").strip() else ""
+        if link.action == "acknowledge":
+            acts.acknowledge(self.store, episode.id, reason=reason, **given)
+        elif link.action == "snooze":
+            days = int(form["days"]) if form.get("days", "") in map(str, _DAYS) else 7
+            acts.snooze(self.store, episode.id, until=datetime.now(UTC) + timedelta(days=days), reason=reason, **given)
+        else:
+            outcome = "saved" if link.action == "saved" else "false_alarm"
+            acts.close(self.store, episode.id, outcome=outcome, reason=reason, **given)
+
+    def _read(self, link: LetterLink) -> _Episode:
+        """Read the episode of a link, and the recipient of its message.
+
+        Raises:
+            LinkRefused: One of them is gone.
+        """
+        c = EPISODES.c
+        wanted = (c.id, c.account_id, c.state, c.version, c.outcome, c.acknowledged_by, c.acknowledged_at)
+        query = sa.select(*wanted, OUTBOX.c.recipient, OUTBOX.c.subject).where(
+            c.id == link.episode, OUTBOX.c.id == link.message, OUTBOX.c.recipient.is_not(None)
+        )
+        with self.store.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise LinkRefused("What it is about is no longer stored.")
+        return _Episode(*row)
+
+    def _render(self, title: str, lines: list[str], *, status: int = 200, **more: Any) -> Response:
+        page = html.render_template(_TEMPLATE, title=title, lines=lines, **{"form": None, "note": "", **more})
+        return HTMLResponse(page, status_code=status)
+
+
+def _name(episode: _Episode) -> str:
+    return f"Account {to_safe_line(episode.account_id, 60)}: {to_safe_line(episode.subject, 200)}"
