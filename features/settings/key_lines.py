@@ -92,16 +92,16 @@ def add_places(file: Path) -> Iterator[None]:
         if str(file) in error.problem:
             raise
         words = f"{error.problem} {error.hint or ''}"
-        keys = _NAMED.findall(words)
+        lines = _read_lines(file)
+        keys = [key for key in _NAMED.findall(words) if find_line(lines, key)]
         key = max(keys, key=lambda one: (not one.startswith(_LIMITS), one.count(".")), default="")
-        problem = f"{name_place(file, key)}: {error.problem}"
+        line = find_line(lines, key)
+        problem = f"{file}{f', line {line}' if line else ''}: {error.problem}"
         raise type(error)(problem, found=error.found, hint=error.hint) from error.__cause__
 
 
-def name_place(file: Path, key: str) -> str:
-    """Return the file and the line of a key, such as `garrison.toml, line 7`; the file alone where it has none."""
+def _read_lines(file: Path) -> dict[Key, int]:
     try:
-        line = find_line(find_key_lines(file.read_text(encoding="utf-8-sig")), key)
+        return find_key_lines(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError):
-        line = None
-    return f"{file}, line {line}" if line else str(file)
+        return {}

@@ -147,7 +147,7 @@ _PLAIN = {"missing": "is missing", "too_short": "should not be empty", "string_t
 
 def _explain_syntax(error: str) -> str:
     """Return what to do about an error of TOML's grammar."""
-    if "\\" in error:
+    if "escape" in error.casefold():
         return (
             r"In double quotes a backslash begins an escape: write such a path in single quotes, 'C:\exports\crm.csv'"
         )

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from features.core.contract import Column
 from features.settings import Settings
-from features.sources.mapping import list_sources
+from features.sources.mapping import list_sources, quote_identifier
 
 # Words that exports write for nothing.
 _NOTHING = {"null", "\\n", "n/a", "na", "none", "nan", "-", "--", "#n/a", "nil", "undefined", "unknown", "?"}
@@ -36,19 +36,20 @@ def suggest(settings: Settings, table: str, column: str, spec: Column, values: S
     if spec.kind == "time":
         return _suggest_format(key, mapped.format, mapped.column, [value for value, _ in values])
     if spec.kind in {"decimal", "rate", "whole"}:
-        return _suggest_number(key, sources[0] if sources else "", values)
+        return _suggest_number(key, mapped.column or "COLUMN", sources[0] if sources else "", values)
     if spec.among:
         words = ", ".join(spec.among)
         return f'Map each such value to one of {words}, or to "" for nothing: {key}.map'
     return ""
 
 
-def _suggest_number(key: str, source: str, values: Sequence[tuple[str, int]]) -> str:
+def _suggest_number(key: str, column: str, source: str, values: Sequence[tuple[str, int]]) -> str:
     with_comma = sum(n for value, n in values if re.search(_COMMA, value))
     if source and 2 * with_comma > sum(n for _, n in values):
         return f'If the comma is a decimal sign: sources.{source}.decimal = ","'
     if re.search(r"\d", values[0][0]):
-        return f"""If only signs are in the way: {key} = {{ sql = "regexp_replace(COLUMN, '[^-0-9.]', '', 'g')" }}"""
+        sql = f"regexp_replace({quote_identifier(column)}, '[^-0-9.]', '', 'g')"
+        return f"If only signs are in the way: {key}.sql = {json.dumps(sql)}"
     return f"Correct {key}"
 
 

@@ -82,6 +82,8 @@ def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: 
 
 def _name_neighbours(place: Path) -> str:
     """Return a hint with the files that are called alike in the place of a file that is not there."""
+    if place.is_dir():
+        return "It is a folder without a CSV, JSON, Excel or Parquet file: correct the path in the TOML"
     if not place.parent.is_dir():
         return f"There is no folder {place.parent}: correct the path in the TOML"
     return f"Correct the path in the TOML. {nearest(place.name, [file.name for file in place.parent.iterdir()])}"
@@ -135,7 +137,10 @@ class _FileReader:
         ((structure,),) = self.connection.execute(f"SELECT json_group_structure(json) FROM {reader}").fetchall()
         paths = dict(_list_paths(json.loads(structure or "{}")))
         if not paths:
-            raise SourceError(f"sources.{self.name}: {files[0]} holds no JSON objects")
+            raise SourceError(
+                f"sources.{self.name}: {files[0]} holds no JSON objects",
+                hint="Write one object a line, or a list of them",
+            )
         values = "[" + ", ".join(quote_literal(path) for path in paths.values()) + "]"
         columns = ", ".join(f"v[{n}] AS {quote_identifier(c)}" for n, c in enumerate(paths, start=1))
         partitions = "* EXCLUDE (json, v)" if are_partitioned(read) else ""

@@ -13,6 +13,8 @@ import pyarrow as pa
 from features.core.errors import SourceError
 from features.sources.text_files import name_columns
 
+_HINT = "Save it as an .xlsx workbook, or as CSV"
+
 
 def read_sheets(files: Sequence[Path], *, skip: int, name: str) -> pa.Table:
     """Read the first sheets of workbooks, one after the other, all values as text.
@@ -36,7 +38,9 @@ def _read_sheet(file: Path, *, skip: int, name: str) -> pa.Table:
         rows = [[_show(cell) for cell in row] for row in islice(workbook.worksheets[0].values, skip, None)]
         workbook.close()
     except Exception as error:  # its readers raise errors of many kinds
-        raise SourceError(f"sources.{name}.path can't be read: {file}", found=str(error).splitlines()[0]) from error
+        raise SourceError(
+            f"sources.{name}.path can't be read: {file}", found=str(error).splitlines()[0], hint=_HINT
+        ) from error
     rows = [row for row in rows if any(cell is not None for cell in row)]
     if not rows:
         raise SourceError(f"sources.{name}: {file} is empty", hint="The first sheet needs a header")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import ibis
 
 from features.settings import Settings
-from features.sources import identity
+from features.sources import fault_places, identity
 from features.sources.fault_hints import suggest
 from features.sources.mapping import ROWS, TableMapping, list_sources, quote_identifier, quote_literal
 from features.sources.staging import BETWEEN, UNREAD
@@ -41,7 +41,7 @@ def add_values(
             rows = f"SELECT raw AS {ROWS} FROM read_parquet({quote_literal(str(checked.quarantine))}) WHERE why = ?"
             values[reason], hint = _read_values(backend, settings, checked.table, mapping, column, rows, reason)
             versions = f'If a column says which row is newest: tables.{checked.table}.version = "…"'
-            hints[reason] = hint or (versions if reason.startswith(_CONTRADICTS) else "")
+            hints[reason] = hint or (versions if _CONTRADICTS.match(reason) else "")
     for column in checked.unread:
         rows = f"SELECT raw AS {ROWS} FROM ({staged}) WHERE why IS NULL AND contains({UNREAD} || '{BETWEEN}', ?)"
         word = f"{BETWEEN}{column}{BETWEEN}"
@@ -49,14 +49,15 @@ def add_values(
     return replace(checked, values=values, hints={key: hint for key, hint in hints.items() if hint})
 
 
-_CONTRADICTS = "another row of this "
+_CONTRADICTS = re.compile(r"(?:another row|rows) of this (\w+)")
 
 
 def _find_column(table: str, reason: str) -> str:
     """Return the column that a reason is about: its first word, or the first of the key."""
     if table == "identities":
         return "external_id"
-    return reason.removeprefix(_CONTRADICTS).split(" ", 1)[0].rstrip(",")
+    contradiction = _CONTRADICTS.match(reason)
+    return contradiction[1] if contradiction else reason.split(" ", 1)[0]
 
 
 def _list_lines(backend: ibis.BaseBackend, checked: ValidatedTable, reason: str) -> list[str]:
@@ -122,7 +123,8 @@ def judge_table(backend: ibis.BaseBackend, checked: ValidatedTable, settings: Se
     if checked.bad > most * checked.rows:
         reason, count = next(iter(checked.reasons.items()))
         share = f"{checked.bad:,} of {checked.rows:,} rows of {checked.table} are bad"
-        found = f"{count:,} times: {reason}{_show_values(checked, reason)}"
+        where = fault_places.find_place(backend, settings, checked, reason)
+        found = f"{count:,} times: {reason}{_show_values(checked, reason)}{f', {where}' if where else ''}"
         column = _find_column(checked.table, reason)
         is_mapped = column in settings.tables[checked.table].columns
         hint = checked.hints.get(reason) or (f"Correct {key}.{column}" if is_mapped else f"See tables.{checked.table}")

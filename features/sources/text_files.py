@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
@@ -256,6 +256,18 @@ def _read_record(first: str, lines: _NumberedLines, form: TextForm) -> tuple[int
         lines.push_back(taken[1:])
         return None, first
     return fields, "".join(taken)
+
+
+def read_records(file: Path, form: TextForm) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records after the header of a CSV file, each with the number of its first line, from 1."""
+    with _open_text(file, form.encoding) as lines:
+        skipped = sum(1 for _ in islice(lines, form.skipped))
+        records: Any = _parse(lines, form, strict=False)
+        begin = 0
+        for fields in records:
+            if begin:
+                yield skipped + begin + 1, fields
+            begin = records.line_num
 
 
 def _parse(lines: Iterable[str], form: TextForm, *, strict: bool) -> Iterator[list[str]]:

@@ -327,6 +327,7 @@ MISTAKES = {
         cells(BILLING, "date", "31.12.2023"),
         "purchased_at is not a time",
         "'31.12.2023'",
+        "first in billing.csv, line 2",
         "format",
         "line 39",
     ),
