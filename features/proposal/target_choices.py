@@ -7,8 +7,10 @@ from typing import Any
 
 from features.core.timestamps import DAY, NEVER
 from features.proposal.model import TargetChoice
+from features.settings import ChurnLabel
 from features.sources.history import History
 
+_GRACE = ChurnLabel(kind="lapse").grace_days
 _WINDOWS = (30, 60, 90, 180, 365)
 _MONTHS = 12  # shown
 _LEAST_TERMS = 0.6  # share of purchases with a term from which terms are what is sold
@@ -65,9 +67,10 @@ def _find_window(history: History, table: str) -> int:
 
 def _count(history: History, cohort: dict[str, Any], label: dict[str, Any], horizon: int) -> TargetChoice:
     """Count the cohort and those that leave at the beginning of each month whose horizon the data cover."""
+    grace = _GRACE if label["kind"] == "lapse" else 0
     months = (
         f"SELECT epoch_us(m) AS t FROM generate_series(date_trunc('month', make_timestamp({history.all_began})) "
-        f"+ INTERVAL 1 MONTH, make_timestamp({history.last_event - horizon * DAY}), INTERVAL 1 MONTH) AS g(m)"
+        f"+ INTERVAL 1 MONTH, make_timestamp({history.last_event - (horizon + grace) * DAY}), INTERVAL 1 MONTH) AS g(m)"
     )
     sql = {"lifetime": _ended, "in_force": _lapse, "active": _silent, "using": _silent}[cohort["kind"]](cohort, horizon)
     counted = f"""
@@ -86,13 +89,20 @@ def _ended(_: dict[str, Any], horizon: int) -> str:
 
 
 def _lapse(_: dict[str, Any], horizon: int) -> str:
-    grace = 14 * DAY
+    # Spells of terms that follow one another within the grace of the label; who leaves is whose spell ends.
+    before = "(PARTITION BY account_id ORDER BY term_starts_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    terms = f"""
+        SELECT account_id, term_starts_at, term_ends_at,
+          term_starts_at > coalesce(max(term_ends_at) OVER {before}, 0) + {_GRACE * DAY} AS begins
+        FROM purchases WHERE term_starts_at < term_ends_at"""
+    numbered = (
+        f"SELECT *, count_if(begins) OVER (PARTITION BY account_id ORDER BY term_starts_at) AS spell FROM ({terms})"
+    )
+    spells = f"SELECT account_id, spell, max(term_ends_at) AS ends FROM ({numbered}) GROUP BY account_id, spell"
     return f"""
-        SELECT t, c.account_id, max(c.ends) < t + {horizon * DAY} AND NOT bool_or(f.account_id IS NOT NULL) AS left_
-        FROM (SELECT t, account_id, max(term_ends_at) AS ends FROM months, purchases
-              WHERE purchased_at < t AND term_starts_at < t AND term_ends_at >= t GROUP BY ALL) c
-        LEFT JOIN purchases f ON f.account_id = c.account_id AND f.term_ends_at > c.ends
-          AND f.term_starts_at <= c.ends + {grace} GROUP BY c.t, c.account_id"""
+        SELECT t, p.account_id, max(s.ends) < t + {horizon * DAY} AS left_
+        FROM months, ({numbered}) p JOIN ({spells}) s ON s.account_id = p.account_id AND s.spell = p.spell
+        WHERE p.term_starts_at < t AND p.term_ends_at >= t GROUP BY t, p.account_id"""
 
 
 def _silent(cohort: dict[str, Any], horizon: int) -> str:

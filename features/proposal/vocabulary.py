@@ -37,8 +37,8 @@ COLUMNS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
                 "since registered registeredat registrationdate startdate joined joinedat angelegt angelegtam "
                 "kundeseit datecreated createdon firstseen remotecreatedat",
                 "name": "name accountname companyname customername company firma title displayname",
-                "owner_email": "owneremail accountowneremail owner accountowner accountmanager accountmanageremail csm csmemail "
-                "betreuer repemail salesrep",
+                "owner_email": "owneremail accountowneremail owner accountowner accountmanager accountmanageremail csm "
+                "csmemail betreuer repemail salesrep",
                 "owner_timezone": "ownertimezone",
                 "parent_id": "parentid parentaccountid parentaccount parent",
                 "region": "region country billingcountry land territory state market",

@@ -1,8 +1,8 @@
 """A company whose four systems export as such systems do: tidewater's history, written with every usual fault.
 
-Salesforce's accounts and contacts in windows-1252 with semicolons; Zendesk's tickets by the requester's address; Stripe's
-invoices in cents, three currencies, with void ones, refunds and rows told twice; Segment's tracks by user. What truly
-becomes of each account stays in `truth`, so that a model can be held against the oracle.
+A CRM's accounts and contacts in windows-1252 with semicolons; a help desk's tickets by the requester's address;
+billing's invoices with decimal commas and three currencies, void ones, refunds and rows told twice; a product's
+tracks by user. What truly becomes of each account stays in `truth`, so that a model can be held against the oracle.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write_messy_company(folder: Path, *, accounts: int = 600, months: int = 18, 
 
 
 def _write_crm(exports: Path, accounts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Write accounts and contacts; return each account's contacts: a third of them have an address of a mail provider."""
+    """Write accounts and contacts; return the contacts, a third with an address of a mail provider."""
     written = pd.DataFrame(
         {
             "Account ID": accounts["account_id"],
