@@ -49,6 +49,10 @@ format: setup  ## bring the code into form
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
+.PHONY: settings
+settings: setup  ## renew the page of all keys, docs/settings.md, from the code
+	$(PY) -m features settings --markdown docs/settings.md
+
 .PHONY: night
 night: setup  ## the whole night: check, build, score, drift, gate, alert, deliver, report (CONFIG=garrison.toml)
 	$(PY) -m monitoring night --config $(CONFIG)

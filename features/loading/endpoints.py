@@ -192,7 +192,16 @@ def _hubspot(system: LoadedSystem) -> tuple[Endpoint, ...]:
             "limit": 100,
         }
         path, pages = f"crm/v3/objects/{name}/search", Pages("hubspot", "paging.next.after")
-        return Endpoint(name, path, "results", pages=pages, body=body, cursor="updatedAt", sent="milliseconds")
+        return Endpoint(
+            name,
+            path,
+            "results",
+            pages=pages,
+            body=body,
+            cursor="updatedAt",
+            sent="milliseconds",
+            again=timedelta(minutes=5),  # a change is found some moments after it was made
+        )
 
     owners = Pages("next_token", "paging.next.after", "after")
     return (*map(search, _OBJECTS), Endpoint("owners", "crm/v3/owners", "results", ("id",), owners, {"limit": 100}))

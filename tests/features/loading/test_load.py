@@ -146,6 +146,8 @@ def test_a_search_of_hubspot_begins_anew_at_its_limit_of_rows(load):
             patch.setattr("features.loading.paginators._MOST", 4)
             done = load(hubspot.url, *HUBSPOT, "only = ['companies', 'owners']")
             assert done.returncode == 0, done.stderr
+            tables["companies"] += [{**tables["companies"][-1], "id": "late", "updatedAt": "2024-01-01T00:00:05.25Z"}]
+            assert load(hubspot.url, *HUBSPOT, "only = ['companies', 'owners']").returncode == 0
     assert len(load.read("owners")) == 3
     companies = load.read("companies")
     assert sorted(companies["id"]) == sorted(row["id"] for row in tables["companies"])

@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 def test_the_page_in_docs_is_current():
     page = PAGE.read_text(encoding="utf-8")
     if reference.replace_reference(page) != page:
-        pytest.fail("docs/settings.md isn't current: python -m features settings --markdown docs/settings.md")
+        pytest.fail("docs/settings.md isn't current: make settings")
 
 
 def test_every_key_is_on_it_with_a_meaning():
