@@ -97,6 +97,10 @@ bench-kills: setup  ## nights killed at 50 random instants, then finished: nothi
 bench-delivery: setup  ## faults at every write, sync and send of a delivery, 200 kills, three deliverers at once
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_delivery.py
 
+.PHONY: bench-alerts
+bench-alerts: setup  ## half a year of alerts on tidewater against its hidden truth: value caught, lead, flaps, silence
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_alerts.py $(COMPANY)
+
 .PHONY: bench-drift
 bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_drift.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -88,6 +89,29 @@ def write_sample(  # noqa: PLR0913  a sample has as many options as it has
     return summary
 
 
+def simulate_truth(
+    as_ofs: Collection[date],
+    *,
+    accounts: int = 3000,
+    months: int = 24,
+    seed: int = 7,
+    end: date = date(2026, 1, 1),
+) -> pa.Table:
+    """Return the truth at any days of the sample that these parameters give, as `out/truth` holds it at month starts.
+
+    Raises:
+        GarrisonError: A parameter is out of bounds.
+    """
+    _check(accounts, months, seed)
+    whole = _Span.ending(end, months)
+    span = _Span(whole.first, whole.until, tuple(int(np.datetime64(day, "D").astype(np.int64)) for day in as_ofs))
+    tables = []
+    for chunk, start in enumerate(range(0, accounts, CHUNK)):
+        people, history = _simulate_chunk(range(start, min(start + CHUNK, accounts)), span, _streams(seed, chunk))
+        tables.append(_truth(people, history))
+    return pa.concat_tables(tables)
+
+
 @dataclass(frozen=True)
 class _Span:
     """Days since 1970 of the history, `[first, until)`, and of the month starts looked at for truth."""
@@ -130,8 +154,7 @@ def _streams(seed: int, chunk: int) -> dict[str, np.random.Generator]:
 
 def _write_chunk(folder: Path, chunk: int, numbers: range, span: _Span, seed: int) -> None:
     streams = _streams(seed, chunk)
-    people = population.populate(streams["population"], numbers=numbers, first=span.first, days=span.until - span.first)
-    history = simulate_lives(people, streams, first=span.first, until=span.until, as_ofs=span.as_ofs)
+    people, history = _simulate_chunk(numbers, span, streams)
     part = f"part-{chunk:05d}.parquet"
     ids, until = people.ids, span.until
     company = population.build_table(people, chunk, streams["accounts"])
@@ -146,6 +169,14 @@ def _write_chunk(folder: Path, chunk: int, numbers: range, span: _Span, seed: in
     parts.write_part(
         history.purchases, folder / "purchases" / part, lambda rows: purchases.build_table(rows, ids, chunk=chunk)
     )
+
+
+def _simulate_chunk(
+    numbers: range, span: _Span, streams: dict[str, np.random.Generator]
+) -> tuple[Population, SimulatedHistory]:
+    days = span.until - span.first
+    people = population.populate(streams["population"], numbers=numbers, first=span.first, days=days)
+    return people, simulate_lives(people, streams, first=span.first, until=span.until, as_ofs=span.as_ofs)
 
 
 def _truth(people: Population, history: SimulatedHistory) -> pa.Table:

@@ -14,21 +14,23 @@ class SilentDecline(SettingsSection):
     """Silent decline: usage falls and nobody complains.
 
     Args:
-        fall: Share of its usage that an account has lost when an episode opens.
-        recovered: Share still lost below which it ends; below `fall`.
+        fall: Share of the usage of the 30 days before that the last 30 have lost, when an episode opens.
+        usual: Share of its usual usage, of a year, that an account is then down to.
+        recovered: Share of its usual usage from which on the decline is over; above `usual`.
         least_events: Usage events in 90 days below which there is too little to speak of a fall.
         complaints: High, urgent and escalated tickets in 90 days from which on it is not silent.
     """
 
-    fall: Share = 0.4
-    recovered: Share = 0.25
+    fall: Share = 0.35
+    usual: Share = 0.6
+    recovered: Share = 0.8
     least_events: float = Field(default=30, ge=0)
     complaints: int = Field(default=3, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> SilentDecline:
-        if self.recovered >= self.fall:
-            message = f"recovered {self.recovered:g} is not below fall {self.fall:g}: an episode would end as it opens"
+        if self.recovered < self.usual:
+            message = f"recovered {self.recovered:g} is below usual {self.usual:g}: an episode would end as it opens"
             raise ValueError(message)
         return self
 
@@ -68,9 +70,9 @@ class Episodes(SettingsSection):
         "visit_due",
     )
     at_risk: float = Field(default=2.0, ge=1)
-    recovered: float = Field(default=1.3, ge=1)
+    recovered: float = Field(default=1.0, ge=1)
     worsened: Share = 0.15
-    exit_days: int = Field(default=3, ge=0)
+    exit_days: int = Field(default=14, ge=0)
     reopen_days: int = Field(default=180, ge=1)
     absent_runs: int = Field(default=3, ge=1)
     renewal_days: int = Field(default=60, ge=1, le=365)

@@ -125,7 +125,7 @@ class Upsell(_Target):
     label: UpsellLabel
     # A sale is likely from so many times the odds of the average account, and the chance is gone below so many.
     likely: float = Field(default=2.0, ge=1)
-    gone: float = Field(default=1.3, ge=1)
+    gone: float = Field(default=1.0, ge=1)
     # Who counts as satisfied: a sale is offered to them alone.
     satisfied: Satisfied = Satisfied()
 

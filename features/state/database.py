@@ -62,13 +62,16 @@ class Store:
         with _translate_errors(self.engine), writer.begin() as connection:
             yield connection
 
-    def write_scores(self, rows: Iterable[tuple[Any, ...]]) -> int:
+    def write_scores(self, rows: Iterable[tuple[Any, ...]], *, replacing: datetime | None = None) -> int:
         """Write rows of `SCORES`, all or none, in place of those with the same key; return their number.
 
         Args:
             rows: Values in the order of the columns; drivers as JSON.
+            replacing: An `as_of` all of whose scores go first: those of accounts that are gone since, of another model.
         """
         with self.writing() as connection:
+            if replacing is not None:
+                connection.execute(sa.delete(SCORES).where(SCORES.c.as_of == to_micros(replacing)))
             return _upsert_values(connection, SCORES, rows)
 
     def latest_scores(self, at: datetime, target: str, horizon: int) -> list[dict[str, Any]]:

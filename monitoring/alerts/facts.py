@@ -20,7 +20,7 @@ from training.decisions import recommendation
 # Features that conditions are found in.
 WANTED = (
     "usage_trend_30d",
-    "usage_trend_90d",
+    "usage_against_usual_30d",
     "usage_events_90d",
     "urgent_tickets_90d",
     "days_to_renewal",

@@ -88,20 +88,18 @@ def _find_churn(inputs: SignalInputs) -> Iterator[Signal]:
 
 def _find_silent_decline(inputs: SignalInputs) -> Iterator[Signal] | None:
     rules, frame = inputs.settings.episodes.silent_decline, inputs.facts.frame
-    if not {"usage_trend_30d", "usage_trend_90d", "usage_events_90d"} <= set(frame):
+    if not {"usage_trend_30d", "usage_against_usual_30d", "usage_events_90d"} <= set(frame):
         return None
-    month, quarter = (_compute_fall(frame[f"usage_trend_{days}d"]) for days in (30, 90))
-    # Of the 90 days before the last 30, roughly: what there was to lose.
-    before = frame["usage_events_90d"] / (1 - month.clip(upper=0.95) / 3)
+    lost, usual = _compute_fall(frame["usage_trend_30d"]), frame["usage_against_usual_30d"]
     complaints = sum(frame[c].fillna(0) for c in ("urgent_tickets_90d", "escalated_tickets_90d") if c in frame)
-    enters = (month >= rules.fall) & (before >= rules.least_events) & (complaints < rules.complaints)
-    lasts = enters | (np.fmax(month, quarter) >= rules.recovered)
+    is_falling = (lost >= rules.fall) & (usual <= rules.usual)
+    enters = is_falling & (frame["usage_events_90d"] >= rules.least_events) & (complaints < rules.complaints)
     return _build(
         inputs,
         kinds.SILENT_DECLINE,
         enters,
-        lasts,
-        lambda i: f"usage fell {month[i]:.0%} against the 30 days before, and nobody complained",
+        usual < rules.recovered,
+        lambda i: f"usage fell {lost[i]:.0%} in 30 days, to {usual[i]:.0%} of the usual, and nobody complained",
         play="break_silence",
     )
 
@@ -185,28 +183,26 @@ def _find_upsell(inputs: SignalInputs) -> Iterator[Signal] | None:
     if not accounts:
         return iter(())
     frame = inputs.facts.frame.reindex(accounts)
+    churn = np.array([inputs.scores[a].score for a in accounts])
+    chance, risky = np.array([inputs.sales[a] for a in accounts]), inputs.limits.enter
+    # A chance that is open ends with a risk that is high, not with one that is a little above the average.
     calm = multiply_odds(inputs.limits.base_rate or 0.0, satisfied.risk)
-    advice = recommend(
-        frame,
-        np.array([inputs.scores[a].score for a in accounts]),
-        np.array([inputs.sales[a] for a in accounts]),
-        risky=inputs.limits.enter,
-        promising=limits.leave,
-        calm=calm,
-        satisfied=satisfied,
+    opening, staying = (
+        recommend(frame, churn, chance, risky=risky, promising=least, calm=most, satisfied=satisfied).do == SELL
+        for least, most in ((limits.enter, calm), (limits.leave, risky))
     )
     return (
         Signal(
             account,
             kinds.UPSELL,
-            inputs.sales[account] >= limits.enter,
+            bool(is_opening),
             inputs.sales[account],
             _compute_gain(inputs.scores[account].value, limits.uplift),
             f"chance of a sale {inputs.sales[account]:.1%}; satisfied, and no risk stands against it",
             play="show_more",
         )
-        for account, do in zip(accounts, advice.do, strict=True)
-        if do == SELL
+        for account, is_opening, is_staying in zip(accounts, opening, staying, strict=True)
+        if is_opening or is_staying
     )
 
 

@@ -151,7 +151,8 @@ def _store(settings: Settings, state: Store, history: History, scores: ScoreTabl
     scores.write(score_table.scores_folder(settings))
     if history.cache and score_table.find_newest(settings) == scores.file(settings):
         table_cache.pin_cache(settings, history.cache.key)
-    return state.write_scores(_count(build_records(scores), scores.table.num_rows * len(scores.score_names), progress))
+    rows = _count(build_records(scores), scores.table.num_rows * len(scores.score_names), progress)
+    return state.write_scores(rows, replacing=scores.as_of)
 
 
 def _judge(  # noqa: PLR0913  # all but the first three named

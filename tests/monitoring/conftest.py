@@ -78,6 +78,8 @@ columns = {{ account_id = "id", created_at = "created", name = "name", owner_ema
 source = "purchases"
 columns = {{ account_id = "id", purchased_at = "at", amount = "amount" }}
 {tables}
+[episodes]
+exit_days = 3
 [churn]
 cohort = {{ kind = "active" }}
 label = {{ kind = "no_purchase" }}

@@ -59,6 +59,15 @@ def test_scores_written_again_replace_those_before(opened: database.Store) -> No
     assert found[0]["drivers"] == [{"feature": "seats", "contribution": 0.25}]
 
 
+def test_an_instant_scored_again_holds_the_last_run_alone(opened: database.Store) -> None:
+    later = datetime(2024, 2, 1, tzinfo=UTC)
+    opened.write_scores([row("gone"), row("a"), row("a", horizon=30), row("gone", as_of=later)])
+    opened.write_scores([row("a", score=0.9)], replacing=DAY)
+    assert [(r["account_id"], r["score"]) for r in opened.latest_scores(DAY, "churn", 90)] == [("a", 0.9)]
+    assert opened.latest_scores(DAY, "churn", 30) == []
+    assert [r["account_id"] for r in opened.latest_scores(later, "churn", 90)] == ["gone"]
+
+
 def test_a_score_comes_back_to_the_last_bit(opened: database.Store) -> None:
     scores = [0.1 + 0.2, 1 / 3, 5e-324, 0.9999999999999999]
     opened.write_scores([row(str(i), score=score) for i, score in enumerate(scores)])
