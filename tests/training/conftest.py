@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,6 +20,8 @@ from features.settings import Settings
 from features.settings.load import load_settings
 from features.sources.history import History
 from tests.support.shared import make_once
+from training.diagnostics.leak_verdict import LeakFindings
+from training.diagnostics.leakage import LeakProbe
 from training.evaluation import plots
 from training.fitting import fit
 from training.fitting.fit import FittedTarget
@@ -206,6 +209,30 @@ def company(tmp_path_factory) -> Company:
 @pytest.fixture(scope="session")
 def fitted(company, run_folder) -> dict[str, FittedTarget]:
     return make_once(run_folder, "fitted", company.fit)
+
+
+@contextmanager
+def leave_out_probe() -> Iterator[None]:
+    """Let fits look for no leaks, which is more than half of so small a fit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LeakProbe, "examine", lambda *_: LeakFindings({}))
+        yield
+
+
+@pytest.fixture
+def unprobed(request) -> Iterator[None]:
+    """For tests of what leaks have no part in."""
+    request.getfixturevalue("fitted")  # everybody's, so it is made before
+    with leave_out_probe():
+        yield
+
+
+@pytest.fixture(scope="module")
+def slim(company, tmp_path_factory) -> Company:
+    """The company with churn alone, at one horizon."""
+    upsell = company.toml[company.toml.index("[upsell]") :]
+    change = ("horizons = [30, 60]", "horizons = [30]")
+    return company.vary(tmp_path_factory.mktemp("slim"), change, (upsell, ""))
 
 
 @pytest.fixture(scope="session")

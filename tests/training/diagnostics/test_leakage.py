@@ -30,14 +30,6 @@ columns = {{ ticket_id = "ticket_id", account_id = "account_id", opened_at = "op
 
 
 @pytest.fixture(scope="module")
-def slim(company, tmp_path_factory):
-    """The company with churn alone, at one horizon."""
-    upsell = company.toml[company.toml.index("[upsell]") :]
-    one = ("horizons = [30, 60]", "horizons = [30]")
-    return company.vary(tmp_path_factory.mktemp("slim"), one, (upsell, ""))
-
-
-@pytest.fixture(scope="module")
 def answered(slim, tmp_path_factory):
     """The same with the answer under another name: what became of the account, as its record says now."""
     left = slim.tables["lifetimes"].set_index("account_id")["ended_at"].notna()

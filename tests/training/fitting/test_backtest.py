@@ -22,14 +22,6 @@ from training.targets.time_splits import list_cutoffs
 BEGAN = datetime(2022, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def slim(company, tmp_path_factory):
-    """The company with churn alone, at one horizon."""
-    upsell = company.toml[company.toml.index("[upsell]") :]
-    change = ("horizons = [30, 60]", "horizons = [30]")
-    return company.vary(tmp_path_factory.mktemp("slim"), change, (upsell, ""))
-
-
 def run(company, **rest):
     with History.open(company.settings) as history:
         return backtest(history, company.settings, **rest)
