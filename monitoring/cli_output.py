@@ -12,10 +12,11 @@ from rich.table import Table
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import to_micros
 from features.settings.cli import table
+from features.state.message_states import UNDELIVERABLE
 from monitoring.alerts.episode_report import show_owner
 from monitoring.alerts.lifecycle import AlertRun
+from monitoring.alerts.mailing import DIGEST, LETTER, PACKET, TEAM
 from monitoring.alerts.queries import format_instant
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE, WITHHELD
 from monitoring.notifications.claims import FAILED
 from monitoring.notifications.dead_letters import BOUNCED
 from monitoring.notifications.outbox import Delivery
@@ -51,13 +52,26 @@ def format_alerts(run: AlertRun, *, dry_run: bool) -> Iterator[str]:
     if not run.opened:
         yield "No account entered risk: no message was written."
         return
-    states = Counter(o.route.state for o in run.opened)
+    yield from _describe_mailing(run)
+
+
+def _describe_mailing(run: AlertRun) -> Iterator[str]:
+    """Yield how owners hear of the episodes that speak in this run, and who else does."""
+    speakers = [(o.episode, o.binding) for o in run.opened]
+    speakers += [(t.going.episode.id, t.binding) for t in run.told_again]
+    forms = Counter(run.mailing.forms.get(episode, UNDELIVERABLE) for episode, _ in speakers)
+    lost = forms[UNDELIVERABLE]
+    spare = [bound for _, bound in speakers if bound.owner is not None and bound.owner.is_fallback]
+    own = len(speakers) - len(spare) - lost
     yield (
-        f"Messages: {states[PENDING]:,} to owners, {states[WITHHELD]:,} withheld, "
-        f"{states[UNDELIVERABLE]:,} without a recipient."
+        f"Messages: {forms[LETTER]:,} in letters, {forms[DIGEST]:,} in digests; {own:,} to owners, "
+        f"{len(spare):,} to the fallback, {lost:,} without a recipient."
     )
-    for reason, count in Counter(o.route.reason for o in run.opened if o.route.reason).most_common():
-        yield f"  {count:,} not sent: {reason}"
+    for fault, count in Counter(bound.fault for _, bound in speakers if bound.fault).most_common():
+        yield f"  {count:,} have no owner that a letter can reach: {fault}"
+    kinds = Counter(row["kind"] for row in run.mailing.rows)
+    if kinds[TEAM] or kinds[PACKET]:
+        yield f"Also told: {kinds[TEAM]:,} teams by cause, and sponsors by {kinds[PACKET]:,} review packets."
 
 
 def tabulate_alerts(run: AlertRun, *, currency: str) -> Table:
@@ -67,8 +81,10 @@ def tabulate_alerts(run: AlertRun, *, currency: str) -> Table:
     for opened in run.opened[:_SHOWN]:
         score = opened.score
         money = "not known" if score.value is None else f"{score.value:,.0f}"
-        names = _show_name(opened.contact.name), show_owner(opened.contact.owner)
-        rows.add_row(to_safe_line(score.account_id), *names, f"{score.score:.0%}", money, opened.route.state)
+        owner = opened.binding.owner
+        names = _show_name(opened.binding.name), show_owner(owner.address if owner else None)
+        form = run.mailing.forms.get(opened.episode, UNDELIVERABLE)
+        rows.add_row(to_safe_line(score.account_id), *names, f"{score.score:.0%}", money, form)
     if len(run.opened) > _SHOWN:
         rows.add_row("…", f"and {len(run.opened) - _SHOWN:,} more", "", "", "", "")
     return rows
@@ -88,8 +104,8 @@ def build_alerts_json(run: AlertRun, *, dry_run: bool) -> dict[str, Any]:
                 "account_id": o.score.account_id,
                 "score": o.score.score,
                 "value": o.score.value,
-                "message": o.route.state,
-                "reason": o.route.reason,
+                "message": run.mailing.forms.get(o.episode, UNDELIVERABLE),
+                "reason": o.binding.fault,
             }
             for o in run.opened
         ],

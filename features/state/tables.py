@@ -152,6 +152,7 @@ EPISODES = sa.Table(
     sa.Column("play", sa.String),
     sa.Column("model", sa.String),
     sa.Column("owner", sa.String),
+    sa.Column("message_id", sa.String),  # of the outbox: what last told its owner
     sa.Column("acknowledged_at", sa.BigInteger),
     sa.Column("acknowledged_by", sa.String),
     sa.Column("snoozed_until", sa.BigInteger),

@@ -42,7 +42,8 @@ def episodes(
     """List the open episodes, newest first; or tell the course of one."""
     from features.sources.history import History
     from features.state import database
-    from monitoring.alerts import acts, episode_report, routing
+    from monitoring.alerts import acts, episode_report
+    from monitoring.binding.account_records import read_records
 
     settings = load_settings(config)
     with closing(database.open(settings)) as state:
@@ -56,7 +57,7 @@ def episodes(
     print(f"{len(rows):,} episodes{'' if closed else ' are open'}")
     if rows:
         with History.open(settings) as history:
-            contacts = routing.read_contacts(history, {row["account_id"] for row in rows})
+            contacts = read_records(history, {row["account_id"] for row in rows})
         cli.print_table(episode_report.tabulate_episodes(rows, contacts))
     write_json(json, {"episodes": rows})
 
@@ -160,7 +161,8 @@ def mute(  # one for each option
     """Let no alert be raised on an account for a while; without an account, list what is muted."""
     from features.sources.history import History
     from features.state import database
-    from monitoring.alerts import mutes, routing
+    from monitoring.alerts import mutes
+    from monitoring.binding.account_records import read_records
 
     settings = load_settings(config)
     with closing(database.open(settings)) as state:
@@ -168,7 +170,7 @@ def mute(  # one for each option
             if until is None:
                 raise typer.BadParameter("say until when", param_hint="--until")
             with History.open(settings) as history:
-                if account not in routing.read_contacts(history, [account]):
+                if account not in read_records(history, [account]):
                     raise GarrisonError(f"there is no account {account}", hint="Name it as the accounts table does")
             mutes.mute(state, account, until=until, kind=kind, reason=reason, by=by or name_user(), dry_run=dry_run)
             print(f"{'Would mute' if dry_run else 'Muted'}: {account} until {until:%Y-%m-%d}.")

@@ -16,7 +16,7 @@ from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.alerts import kinds
 from monitoring.alerts.acts import EpisodeView
 from monitoring.alerts.queries import format_instant
-from monitoring.alerts.routing import Contact
+from monitoring.binding.account_records import AccountRecord
 
 _INSTANTS = (
     "opened_as_of",
@@ -31,17 +31,9 @@ _INSTANTS = (
 
 def read_episodes(store: Store, *, closed: bool) -> list[dict[str, Any]]:
     """Read the episodes with the state of their newest message, newest first; closed ones only if wanted."""
-    newest = (
-        sa.select(OUTBOX.c.id)
-        .where(OUTBOX.c.episode_id == EPISODES.c.id)
-        .order_by(OUTBOX.c.created_at.desc(), OUTBOX.c.position, OUTBOX.c.id)
-        .limit(1)
-        .correlate(EPISODES)
-        .scalar_subquery()
-    )
     query = (
-        sa.select(EPISODES, OUTBOX.c.state.label("message"), OUTBOX.c.id.label("message_id"))
-        .outerjoin(OUTBOX, OUTBOX.c.id == newest)
+        sa.select(EPISODES, OUTBOX.c.state.label("message"))
+        .outerjoin(OUTBOX, OUTBOX.c.id == EPISODES.c.message_id)
         .order_by(EPISODES.c.opened_as_of.desc(), EPISODES.c.expected.desc(), EPISODES.c.id)
     )
     if not closed:
@@ -53,7 +45,7 @@ def read_episodes(store: Store, *, closed: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def tabulate_episodes(rows: Sequence[Mapping[str, Any]], contacts: Mapping[str, Contact]) -> Table:
+def tabulate_episodes(rows: Sequence[Mapping[str, Any]], contacts: Mapping[str, AccountRecord]) -> Table:
     """Build the table of episodes, a row each."""
     numbers = ("at opening", "now")
     listed = table("opened", "episode", "account", "name", "kind", "owner", *numbers, "state", "message", right=numbers)
@@ -63,7 +55,7 @@ def tabulate_episodes(rows: Sequence[Mapping[str, Any]], contacts: Mapping[str, 
             row["opened_as_of"],
             row["id"][:8],
             to_safe_line(row["account_id"]),
-            _show_name(contacts.get(row["account_id"], Contact()).name),
+            _show_name(contacts.get(row["account_id"], AccountRecord()).name),
             kinds.KINDS[row["kind"]],
             show_owner(row["owner"]),
             *("" if score is None else f"{score:.0%}" for score in scores),

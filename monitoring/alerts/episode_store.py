@@ -37,11 +37,6 @@ def build_episode_id(company: str, account_id: str, *, kind: str, opened: int) -
     return str(uuid.uuid5(_SPACE, "\x1f".join((company, account_id, kind, str(opened)))))
 
 
-def build_message_id(episode: str, kind: str) -> str:
-    """Return the id of an episode's message of this kind."""
-    return str(uuid.uuid5(uuid.UUID(episode), kind))
-
-
 def insert_episode(connection: sa.Connection, row: Mapping[str, Any], *, now: int, details: Mapping[str, Any]) -> None:
     """Write a new episode, and the event that opens it.
 

@@ -7,9 +7,8 @@ not go in and out. What opens is what owners have time for, the most expected lo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import chain
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -22,36 +21,30 @@ from monitoring.alerts.choice import IS_OPEN, Candidate, Choice, choose
 from monitoring.alerts.decisions import ClosedEpisode, ContinuedEpisode
 from monitoring.alerts.episode_store import build_episode_id
 from monitoring.alerts.facts import AccountFacts, Departure
+from monitoring.alerts.letter_facts import Evidence, LetterFacts
+from monitoring.alerts.mailing import Mailing, MailingRules
 from monitoring.alerts.queries import AlertState, ClosedKind, SaleLimits, ScoreDetails, Thresholds
-from monitoring.alerts.routing import (
-    Contact,
-    MessageRoute,
-    RankedAccount,
-    parse_address,
-    parse_fallback_owner,
-    route_messages,
-)
 from monitoring.alerts.signals import Signal, SignalInputs, find_signals
-from monitoring.letters.message import AccountRisk, EarlierScore
+from monitoring.alerts.spoken import Spoken
+from monitoring.binding.bindings import AccountBinding
+from monitoring.letters.links import open_signer
 from training.decisions.expected_loss import compute_expected_loss_avoided
 
 # How often a run begins anew because a person changed an episode meanwhile.
 _TRIES = 5
 
-Contacts = Callable[[Collection[str]], Mapping[str, Contact]]
-# Dated facts about accounts, seen at an instant.
-Evidence = Callable[[Collection[str], datetime], Mapping[str, Sequence[str]]]
+# Everybody who answers for accounts, of which each that is asked for is in the answer.
+Bindings = Callable[[Collection[str]], Mapping[str, AccountBinding]]
 Departures = Callable[[Collection[str]], Mapping[str, Departure]]
 
 
 @dataclass(frozen=True)
 class OpenedEpisode:
-    """A new episode, the account's name and owner, and where its message goes."""
+    """A new episode, and who answers for the account."""
 
     episode: str
     choice: Choice
-    route: MessageRoute
-    contact: Contact
+    binding: AccountBinding
 
     @property
     def score(self) -> Signal:
@@ -65,8 +58,7 @@ class ToldAgain:
 
     going: ContinuedEpisode
     event: str
-    route: MessageRoute
-    contact: Contact
+    binding: AccountBinding
 
 
 @dataclass(frozen=True)
@@ -85,6 +77,7 @@ class AlertRun:
         choices: What was done with each candidate, and why.
         exited: Episodes that a person had closed, and whose condition has ended now.
         owners: New owners of continued episodes, by episode.
+        mailing: Its messages.
         fresh: False if this `as_of` had been processed before, and so nothing was done.
         lead: Days that the target leaves before the horizon begins.
     """
@@ -100,6 +93,7 @@ class AlertRun:
     choices: tuple[Choice, ...] = ()
     exited: tuple[ClosedKind, ...] = ()
     owners: Mapping[str, str] | None = None
+    mailing: Mailing = field(default_factory=Mailing)
     fresh: bool = True
     lead: int = 0
 
@@ -114,7 +108,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     store: Store,
     *,
     limits: Thresholds,
-    contacts: Contacts,
+    bindings: Bindings,
     as_of: datetime | None = None,
     evidence: Evidence = lambda _accounts, _as_of: {},
     facts: AccountFacts | None = None,
@@ -132,7 +126,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
         settings: The company's.
         store: Its state database.
         limits: Of the model that gave the scores.
-        contacts: Returns the names and owners of accounts.
+        bindings: Returns who answers for accounts.
         as_of: Of the scores; by default the newest.
         evidence: Returns dated facts about accounts as of an instant, for their letters.
         facts: What is known of the accounts at `as_of` beside their scores; without it only scores open episodes.
@@ -153,16 +147,17 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
                 return AlertRun(from_micros(at), horizon, limits, fresh=False)
             state = queries.read_alert_state(connection, at, horizon, thresholds=limits, sale=sale)
             case = _Case(settings, limits, sale, facts or AccountFacts(), state)
-            outcome, details = case.decide(connection, contacts, departures)
+            outcome, details = case.decide(connection, bindings, departures)
+            spoken = Spoken.read(connection, at)
+        letters = LetterFacts.prepare(
+            store, settings, outcome, sale, details, evidence=evidence, facts=case.facts, note=note
+        )
+        now, signer = datetime.now(UTC), open_signer(settings.alerts.links)
+        mailing = MailingRules(settings, outcome.as_of, now, signer).compose(letters.write(), spoken)
+        outcome = replace(outcome, mailing=mailing)
         if dry_run:
             return outcome
-        told = [t.going.episode.account_id for t in outcome.told_again]
-        spoken_of = sorted({*(o.score.account_id for o in outcome.opened), *told})
-        with store.reading() as connection:
-            earlier = queries.read_earlier_scores(connection, spoken_of, at, horizon=horizon)
-        dated = evidence(spoken_of, outcome.as_of) if spoken_of else {}
-        letters = _Letters(settings, outcome, sale, details, earlier=earlier, evidence=dated, note=note)
-        written = run_store.write(store, outcome, letters.write_opened(), letters.write_told_again())
+        written = run_store.write(store, outcome, now)
         if written is not None:
             return outcome if written else AlertRun(outcome.as_of, horizon, limits, fresh=False)
     return run_store.refuse(outcome)
@@ -179,7 +174,7 @@ class _Case:
     state: AlertState
 
     def decide(
-        self, connection: sa.Connection, contacts: Contacts, departures: Departures
+        self, connection: sa.Connection, bindings: Bindings, departures: Departures
     ) -> tuple[AlertRun, Mapping[str, ScoreDetails]]:
         """Decide what the run does; the details are those of the scores that may be spoken of."""
         state, rules = self.state, self.settings.episodes
@@ -199,14 +194,13 @@ class _Case:
         obstacles = decisions.find_obstacles(state, entering, continued, rules)
         accounts = {account for account, _ in entering} | {c.episode.account_id for c in continued}
         details = queries.read_details(connection, accounts, state.at, horizon=self.settings.alert_horizon)
-        known = contacts(sorted(accounts)) if accounts else {}
-        fallback = parse_fallback_owner(self.settings.alerts)
+        known = bindings(sorted(accounts)) if accounts else {}
         standing = [c.signal for c in continued if c.signal and c.signal.enters]
         candidates = [
-            self._build_candidate(signal, details, known, fallback, obstacles.get((signal.account_id, signal.kind), ""))
+            self._build_candidate(signal, details, known, obstacles.get((signal.account_id, signal.kind), ""))
             for signal in entering.values()
         ]
-        candidates += [self._build_candidate(signal, details, known, fallback, IS_OPEN) for signal in standing]
+        candidates += [self._build_candidate(signal, details, known, IS_OPEN) for signal in standing]
         choices = choose(candidates, self.settings.capacity, opened=state.opened)
         chosen = [c for c in choices if c.chosen]
         merged = decisions.find_merged(
@@ -215,7 +209,7 @@ class _Case:
         gone = {m.episode.id for m in merged}
         continued = [c for c in continued if c.episode.id not in gone]
         owners = dict(self._find_new_owners(continued, known))
-        opened, told_again = self._route(chosen, continued, owners, known)
+        opened, told_again = self._find_speakers(chosen, continued, owners, known)
         outcome = AlertRun(
             as_of=from_micros(state.at),
             horizon=self.settings.alert_horizon,
@@ -236,8 +230,7 @@ class _Case:
         self,
         signal: Signal,
         details: Mapping[str, ScoreDetails],
-        known: Mapping[str, Contact],
-        fallback: str | None,
+        known: Mapping[str, AccountBinding],
         obstacle: str,
     ) -> Candidate:
         about = details.get(signal.account_id)
@@ -249,106 +242,42 @@ class _Case:
             play=play,
             tier=self.facts.tiers.get(signal.account_id),
         )
-        own = parse_address(known.get(signal.account_id, Contact()).owner)
-        return Candidate(signal, expected, play, own or fallback, own is None, obstacle)
+        owner = known[signal.account_id].owner
+        is_unlimited = owner is None or owner.is_fallback
+        return Candidate(signal, expected, play, owner.address if owner else None, is_unlimited, obstacle)
 
     def _find_new_owners(
-        self, continued: Sequence[ContinuedEpisode], known: Mapping[str, Contact]
+        self, continued: Sequence[ContinuedEpisode], known: Mapping[str, AccountBinding]
     ) -> Sequence[tuple[str, str]]:
-        """Find the episodes whose account has another owner now; not those that a person handed over."""
+        """Find the episodes that another person answers for now; not those that a person handed over."""
         return [
-            (going.episode.id, owner)
+            (going.episode.id, owner.address)
             for going in continued
             if going.episode.id not in self.state.moved
             and going.episode.owner is not None
-            and (owner := parse_address(known.get(going.episode.account_id, Contact()).owner)) is not None
-            and owner.lower() != going.episode.owner.lower()
+            and (owner := known[going.episode.account_id].owner) is not None
+            and owner.address.lower() != going.episode.owner.lower()
         ]
 
-    def _route(
+    def _find_speakers(
         self,
         chosen: Sequence[Choice],
         continued: Sequence[ContinuedEpisode],
         owners: Mapping[str, str],
-        known: Mapping[str, Contact],
+        known: Mapping[str, AccountBinding],
     ) -> tuple[tuple[OpenedEpisode, ...], tuple[ToldAgain, ...]]:
-        """Route the messages, the most expected first: those of new episodes, and of those that speak once more."""
-        events = {
-            c.episode.id: event
-            for c in continued
-            if (event := kinds.HANDED_OVER if c.episode.id in owners else c.speaks) is not None
-        }
-        telling = {c.episode.id: c for c in continued if c.episode.id in events}
-        opening = {f"{c.rank}": c for c in chosen}
-        contacts = {key: known.get(c.candidate.signal.account_id, Contact()) for key, c in opening.items()}
-        for key, going in telling.items():
-            own = known.get(going.episode.account_id, Contact())
-            contacts[key] = Contact(own.name, owners.get(key, going.episode.owner or own.owner))
-        stakes = chain(
-            (RankedAccount(key, 1.0, c.candidate.expected) for key, c in opening.items()),
-            (RankedAccount(key, going.score or 0.0, 0.0) for key, going in telling.items()),
-        )
-        routes = route_messages(stakes, contacts, self.settings.alerts)
+        """Find the new episodes, and the open ones that speak once more."""
         company, at = self.settings.company.name, self.state.at
-        opened = [
-            OpenedEpisode(
-                build_episode_id(company, signal.account_id, kind=signal.kind, opened=at),
-                opening[key],
-                route,
-                contacts[key],
-            )
-            for key, route in routes.items()
-            if key in opening and (signal := opening[key].candidate.signal)
-        ]
-        told = [ToldAgain(telling[k], events[k], r, contacts[k]) for k, r in routes.items() if k in telling]
+        opened = []
+        for choice in chosen:
+            signal = choice.candidate.signal
+            episode = build_episode_id(company, signal.account_id, kind=signal.kind, opened=at)
+            opened.append(OpenedEpisode(episode, choice, known[signal.account_id]))
+        told = []
+        for going in continued:
+            before, event = going.episode, kinds.HANDED_OVER if going.episode.id in owners else going.speaks
+            if event is not None:
+                bound = known[before.account_id]
+                moved_to = before.owner if before.id in self.state.moved else None
+                told.append(ToldAgain(going, event, bound.hand_over(moved_to) if moved_to else bound))
         return tuple(opened), tuple(told)
-
-
-@dataclass(frozen=True)
-class _Letters:
-    """Builds what the letters of a run state."""
-
-    settings: Settings
-    outcome: AlertRun
-    sale: SaleLimits | None
-    details: Mapping[str, ScoreDetails]
-    earlier: Mapping[str, EarlierScore]
-    evidence: Mapping[str, Sequence[str]]
-    note: str
-
-    def write_opened(self) -> list[AccountRisk]:
-        """Build the letters about new episodes."""
-        return [self._build(o.score, o.episode, o.contact) for o in self.outcome.opened]
-
-    def write_told_again(self) -> list[AccountRisk]:
-        """Build the letters about those that speak once more."""
-        return [self._build(t.going.signal, t.going.episode.id, t.contact, told=t) for t in self.outcome.told_again]
-
-    def _build(
-        self, signal: Signal | None, episode: str, contact: Contact, *, told: ToldAgain | None = None
-    ) -> AccountRisk:
-        before = told.going.episode if told else None
-        account, kind = (signal or before).account_id, (signal or before).kind  # type: ignore[union-attr]
-        about = self.details.get(account, ScoreDetails("", []))
-        is_sale = kind == kinds.UPSELL and self.sale is not None
-        worsened = told is not None and told.event == kinds.WORSENED
-        return AccountRisk(
-            account_id=account,
-            name=contact.name,
-            score=signal.score if signal else (before.last_score if before else None),
-            days=self.outcome.lead + self.sale.horizon if is_sale and self.sale else self.outcome.days,
-            as_of=self.outcome.as_of,
-            earlier=None if is_sale else self.earlier.get(account),
-            drivers=() if is_sale else about.drivers,
-            value=signal.value if signal else None,
-            currency=self.settings.company.currency,
-            model=self.sale.model if is_sale and self.sale else self.outcome.thresholds.model,
-            sources=about.sources,
-            episode=episode,
-            base_rate=None if is_sale else self.outcome.thresholds.base_rate,
-            facts=self.evidence.get(account, ()),
-            note=self.note,
-            kind=kind,
-            worsened_from=before.spoken_score if before and worsened else None,
-            reasons=() if signal is None or kind == kinds.CHURN else (signal.text,),
-        )

@@ -11,7 +11,8 @@ from typing import Any
 
 from features.core.timestamps import to_micros
 from features.settings import Settings
-from monitoring.alerts.routing import PENDING, UNDELIVERABLE
+from features.state.message_states import PENDING, UNDELIVERABLE
+from monitoring.alerts.spoken import Spoken
 from monitoring.binding.bindings import AccountBinding, Recipient
 from monitoring.letters import message
 from monitoring.letters.digest import Digest
@@ -19,10 +20,10 @@ from monitoring.letters.links import LinkSigner
 from monitoring.letters.message import AccountRisk
 from monitoring.letters.packet import ReviewPacket
 
-LETTER, DIGEST, TEAM, PACKET, ESCALATED = "letter", "digest", "team", "packet", "escalated"
+LETTER, DIGEST, TEAM, PACKET = "letter", "digest", "team", "packet"
 _SPACE = uuid.UUID("5f2e9a1c-30a7-5d0b-8c43-7e5f4b1d9a60")
 # Kinds of episode that teams and sponsors hear of: those in which an account may be lost.
-_SHARED_KINDS = frozenset({"churn", "silent_decline", "service_failure", "renewal_near"})
+SHARED_KINDS = frozenset({"churn", "silent_decline", "service_failure", "renewal_near"})
 
 
 @dataclass(frozen=True)
@@ -49,29 +50,18 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What went before: how many messages on each account in the last week, and letters to each address today.
-
-    Args:
-        accounts: By account id.
-        recipients: By address in lower case.
-    """
-
-    accounts: Mapping[str, int] = field(default_factory=dict)
-    recipients: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Mailing:
     """The messages of a run.
 
     Args:
         rows: For the outbox.
         forms: By episode: how its owner hears of it (letter, digest), or why not.
+        messages: By episode: the id of the message that tells its owner.
     """
 
-    rows: Sequence[dict[str, Any]]
-    forms: Mapping[str, str]
+    rows: Sequence[dict[str, Any]] = ()
+    forms: Mapping[str, str] = field(default_factory=dict)
+    messages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,63 +83,48 @@ class MailingRules:
     def compose(self, notices: Iterable[Notice], spoken: Spoken) -> Mailing:
         """Compose the messages of a run, the most valuable first."""
         ranked = sorted(notices, key=lambda n: (-n.expected, n.risk.account_id, n.risk.kind))
-        forms: dict[str, str] = {}
-        heard = [n for n in ranked if self._is_heard(n, spoken, forms)]
-        rows = [*self._write_owners(heard, spoken, forms), *self._write_teams(heard), *self._write_sponsors(heard)]
-        return Mailing([row | {"position": n} for n, row in enumerate(rows)], forms)
+        mailing = Mailing([], {}, {})
+        rows = [*self._write_owners(ranked, spoken, mailing), *self._write_teams(ranked), *self._write_sponsors(ranked)]
+        return replace(mailing, rows=[row | {"position": n} for n, row in enumerate(rows)])
 
-    def _is_heard(self, notice: Notice, spoken: Spoken, forms: dict[str, str]) -> bool:
-        """Return whether an account may have another message in this week; note it where not."""
-        cap = self.settings.alerts.per_account_week
-        if spoken.accounts.get(notice.risk.account_id, 0) < cap:
-            return True
-        forms[notice.risk.episode] = f"withheld: {cap} messages about the account in the last week"
-        return False
-
-    def _write_owners(
-        self, notices: Sequence[Notice], spoken: Spoken, forms: dict[str, str]
-    ) -> Iterator[dict[str, Any]]:
+    def _write_owners(self, notices: Sequence[Notice], spoken: Spoken, mailing: Mailing) -> Iterator[dict[str, Any]]:
         by_owner, owners = defaultdict[str, list[Notice]](list), dict[str, Recipient]()
         for notice in notices:
             owner = notice.binding.owner
             if owner is None:
                 reason = f"{notice.binding.fault}, and there is no alerts.fallback_owner"
-                forms[notice.risk.episode] = f"undeliverable: {reason}"
-                yield self._build_letter(notice, None) | {"state": UNDELIVERABLE, "reason": reason}
+                row = self._build_letter(notice, None) | {"state": UNDELIVERABLE, "reason": reason}
+                yield _note(mailing, UNDELIVERABLE, [notice], row)
             else:
                 by_owner[owner.address.lower()].append(notice)
                 owners[owner.address.lower()] = owner
         for address, theirs in by_owner.items():
-            owner = theirs[0].binding.owner
-            assert owner is not None  # those without one went another way
-            yield from self._write_owner(owner, theirs, spoken.recipients.get(address, 0), forms)
+            yield from self._write_owner(owners[address], theirs, spoken, mailing)
 
     def _write_owner(
-        self, owner: Recipient, notices: Sequence[Notice], today: int, forms: dict[str, str]
+        self, owner: Recipient, notices: Sequence[Notice], spoken: Spoken, mailing: Mailing
     ) -> Iterator[dict[str, Any]]:
-        """Write one owner's letters, and a digest of what is beyond the cap; the fallback gets a digest of all."""
-        cap = self.settings.alerts.per_owner
-        is_one_mail = self.settings.alerts.digest or (owner.is_fallback and len(notices) > 1)
-        letters = [] if is_one_mail else notices[: max(0, cap - today)]
-        rest = notices[len(letters) :]
+        """Write one owner's letters, and a digest of what is beyond the caps, so that nothing goes untold.
+
+        The fallback, which has no cap, gets a digest of all.
+        """
+        alerts = self.settings.alerts
+        is_one_mail = alerts.digest or (owner.is_fallback and len(notices) > 1)
+        room = 0 if is_one_mail else max(0, alerts.per_owner - spoken.recipients.get(owner.address.lower(), 0))
+        fresh = [n for n in notices if spoken.accounts.get(n.risk.account_id, 0) < alerts.per_account_week]
+        letters = fresh[:room]
         for notice in letters:
-            forms[notice.risk.episode] = LETTER
-            yield self._build_letter(notice, owner)
-        if rest:
-            forms.update((notice.risk.episode, DIGEST) for notice in rest)
+            yield _note(mailing, LETTER, [notice], self._build_letter(notice, owner))
+        told = {notice.risk.episode for notice in letters}
+        if rest := [n for n in notices if n.risk.episode not in told]:
             why = list(dict.fromkeys(n.risk.why_you for n in rest if n.risk.why_you)) if owner.is_fallback else []
-            beyond = [f"They are beyond the {cap} new letters a day that you get in full."] if letters else []
+            beyond = [] if is_one_mail else [f"Beyond the {alerts.per_owner} letters a day that you get in full."]
+            head = self._build_id(DIGEST, rest[0])
             digest = Digest(
-                [self._complete(n, self._build_id(DIGEST, rest[0])) for n in rest],
-                [*why[:5], *beyond],
-                cap if is_one_mail else 0,
+                [self._complete(n, head) for n in rest], [*why[:5], *beyond], alerts.per_owner if is_one_mail else 0
             )
-            yield self._build_row(
-                DIGEST,
-                owner,
-                rest,
-                {"subject": digest.subject, "body": digest.write_body(), "html": digest.write_html()},
-            )
+            page = {"subject": digest.subject, "body": digest.write_body(), "html": digest.write_html()}
+            yield _note(mailing, DIGEST, rest, self._build_row(DIGEST, owner, rest, page))
 
     def _write_teams(self, notices: Sequence[Notice]) -> Iterator[dict[str, Any]]:
         """Write one digest to each team: the accounts whose cause is theirs to act on."""
@@ -211,11 +186,11 @@ class MailingRules:
         return replace(notice.risk, others=tuple(others), actions=actions)
 
     def _find_team(self, notice: Notice) -> Recipient | None:
-        return notice.binding.teams.get(notice.cause or "") if notice.risk.kind in _SHARED_KINDS else None
+        return notice.binding.teams.get(notice.cause or "") if notice.risk.kind in SHARED_KINDS else None
 
     def _find_sponsor(self, notice: Notice) -> Recipient | None:
         at_once = self.settings.binding.escalation.at_once
-        is_shared = notice.risk.kind in _SHARED_KINDS and notice.binding.tier in at_once
+        is_shared = notice.risk.kind in SHARED_KINDS and notice.binding.tier in at_once
         return notice.binding.sponsor if is_shared else None
 
     def _build_row(
@@ -242,6 +217,14 @@ class MailingRules:
         """Return the id of the message that a notice heads: the same in each run at this `as_of`."""
         parts = (self.settings.company.name, str(to_micros(self.as_of)), kind, notice.risk.episode)
         return str(uuid.uuid5(_SPACE, "\x1f".join(parts)))
+
+
+def _note(mailing: Mailing, form: str, notices: Sequence[Notice], row: dict[str, Any]) -> dict[str, Any]:
+    """Note how these episodes' owner hears of them, and return the row."""
+    for notice in notices:
+        mailing.forms[notice.risk.episode] = form  # type: ignore[index]  # still being made
+        mailing.messages[notice.risk.episode] = row["id"]  # type: ignore[index]  # likewise
+    return row
 
 
 def _name_owner(notice: Notice) -> str:

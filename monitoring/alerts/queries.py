@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -94,6 +95,8 @@ class OpenEpisode:
     last_as_of: int
     last_score: float | None
     spoken_score: float | None
+    expected: float | None
+    play: str | None
     owner: str | None
     snoozed_until: int | None
     exited_as_of: int | None
@@ -354,10 +357,25 @@ def read_earlier_scores(
         )
         last = sa.select(SCORES.c.account_id, sa.func.max(SCORES.c.as_of)).where(*conditions)
         keys = sa.tuple_(SCORES.c.account_id, SCORES.c.as_of).in_(last.group_by(SCORES.c.account_id))
-        query = sa.select(SCORES.c.account_id, SCORES.c.score, SCORES.c.as_of, SCORES.c.model)
-        for account, score, as_of, model in connection.execute(query.where(*conditions, keys)):
-            scores[account] = EarlierScore(score, from_micros(as_of), model)
+        query = sa.select(SCORES.c.account_id, SCORES.c.score, SCORES.c.as_of, SCORES.c.model, SCORES.c.drivers)
+        for account, score, as_of, model, drivers in connection.execute(query.where(*conditions, keys)):
+            scores[account] = EarlierScore(score, from_micros(as_of), model, drivers)
     return scores
+
+
+def read_courses(
+    connection: sa.Connection, accounts: Sequence[str], at: int, *, horizon: int
+) -> Mapping[str, Sequence[tuple[datetime, float]]]:
+    """Read accounts' scores up to an instant (µs), oldest first."""
+    courses = defaultdict[str, list[tuple[datetime, float]]](list)
+    columns = sa.select(SCORES.c.account_id, SCORES.c.as_of, SCORES.c.score).order_by(SCORES.c.as_of)
+    for start in range(0, len(accounts), _CHUNK):
+        own = SCORES.c.account_id.in_(accounts[start : start + _CHUNK])
+        for account, as_of, score in connection.execute(
+            columns.where(_is_of_horizon(horizon), SCORES.c.as_of <= at, own)
+        ):
+            courses[account].append((from_micros(as_of), score))
+    return courses
 
 
 def format_instant(at: int) -> str:

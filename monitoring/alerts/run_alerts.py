@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 
 from features.settings import Settings
 from features.sources.history import History
 from features.state.database import Store
-from monitoring.alerts import facts, lifecycle, queries, routing
+from monitoring.alerts import facts, lifecycle, queries
 from monitoring.alerts.lifecycle import AlertRun
+from monitoring.binding.absences import read_absences
+from monitoring.binding.account_records import read_records
+from monitoring.binding.bindings import AccountBinding, BindingRules
 from monitoring.letters import evidence
 from training.models.model import Model
 
@@ -29,14 +32,22 @@ def run_alerts(  # noqa: PLR0913  # all but the first four named
     Raises:
         GarrisonError: There is no champion, or the scores can't be acted on.
     """
+    about, rules = (
+        facts.read_facts(settings, history, as_of),
+        BindingRules(settings, read_absences(store, datetime.now(UTC))),
+    )
+
+    def bind(accounts: Collection[str]) -> Mapping[str, AccountBinding]:
+        return rules.bind(read_records(history, accounts), accounts, about.tiers)
+
     return lifecycle.run(
         settings,
         store,
         limits=queries.find_thresholds(champions, settings),
         sale=queries.find_sale_limits(champions, settings),
-        contacts=lambda accounts: routing.read_contacts(history, accounts),
+        bindings=bind,
         evidence=lambda accounts, at: evidence.find_evidence(history, accounts, at),
-        facts=facts.read_facts(settings, history, as_of),
+        facts=about,
         departures=lambda accounts: facts.find_departures(history, accounts, as_of),
         as_of=as_of,
         note=note,

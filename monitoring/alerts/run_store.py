@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import sqlalchemy as sa
@@ -16,26 +15,26 @@ from features.state.tables import ALERT_CHOICES, ALERT_RUNS, EPISODES, OUTBOX
 from monitoring.alerts import kinds, queries
 from monitoring.alerts.choice import Choice
 from monitoring.alerts.decisions import ClosedEpisode, ContinuedEpisode
-from monitoring.alerts.episode_store import build_message_id, change_episode, insert_episode
+from monitoring.alerts.episode_store import change_episode, insert_episode
 from monitoring.alerts.queries import RUN, TARGET
-from monitoring.alerts.routing import MessageRoute
-from monitoring.letters import message
-from monitoring.letters.message import AccountRisk
 
 if TYPE_CHECKING:  # which itself calls this
     from monitoring.alerts.lifecycle import AlertRun, OpenedEpisode
 
 
-def write(
-    store: Store, outcome: AlertRun, opened: Sequence[AccountRisk], told_again: Sequence[AccountRisk]
-) -> bool | None:
-    """Write a run and its letters.
+def write(store: Store, outcome: AlertRun, instant: datetime) -> bool | None:
+    """Write a run and its messages.
+
+    Args:
+        store: The state database.
+        outcome: The run.
+        instant: The clock's.
 
     Returns:
         False if another process has written the same run meanwhile; None if a person has changed an episode since it
         was read, so that the run must begin anew.
     """
-    now, at = to_micros(datetime.now(UTC)), to_micros(outcome.as_of)
+    now, at = to_micros(instant), to_micros(outcome.as_of)
     with store.writing() as connection:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
             connection.execute(sa.text("LOCK TABLE alert_runs IN SHARE ROW EXCLUSIVE MODE"))
@@ -58,9 +57,8 @@ def write(
             insert_episode(connection, row, now=now, details=details)
         if outcome.choices:
             connection.execute(sa.insert(ALERT_CHOICES), [_build_choice_row(c, at) for c in outcome.choices])
-        messages = [*_build_messages(outcome, opened, told_again, now)]
-        if messages:
-            connection.execute(sa.insert(OUTBOX), messages)
+        if outcome.mailing.rows:
+            connection.execute(sa.insert(OUTBOX), list(outcome.mailing.rows))
     return True
 
 
@@ -94,6 +92,8 @@ def _write_continued(connection: sa.Connection, outcome: AlertRun, going: Contin
             values["peak_score"] = max(episode.peak_score or 0.0, score)
     if going.speaks:
         values["spoken_score"] = score
+    if message := outcome.mailing.messages.get(episode.id):
+        values["message_id"] = message
     if kinds.WOKEN in going.events:
         values["snoozed_until"] = None
     if owner := (outcome.owners or {}).get(episode.id):
@@ -134,9 +134,10 @@ def _build_episode_row(one: OpenedEpisode, outcome: AlertRun, at: int) -> tuple[
         "play": choice.candidate.play,
         "cause": play.cause if play else None,
         "owner": choice.candidate.owner,
+        "message_id": outcome.mailing.messages.get(one.episode),
     }
     details = {"score": signal.score, "expected": choice.candidate.expected, "rank": choice.rank, "why": signal.text}
-    return row, details
+    return row, details | {"told": outcome.mailing.forms.get(one.episode)}
 
 
 def _build_choice_row(choice: Choice, at: int) -> dict[str, Any]:
@@ -155,38 +156,4 @@ def _build_choice_row(choice: Choice, at: int) -> dict[str, Any]:
         "play": candidate.play,
         "chosen": choice.chosen,
         "reason": choice.reason,
-    }
-
-
-def _build_messages(
-    outcome: AlertRun, opened: Sequence[AccountRisk], told_again: Sequence[AccountRisk], now: int
-) -> Iterator[dict[str, Any]]:
-    position = 0
-    for one, risk in zip(outcome.opened, opened, strict=True):
-        yield _build_message(one.episode, kinds.OPENED, one.route, risk, position=position, now=now)
-        position += 1
-    for told, risk in zip(outcome.told_again, told_again, strict=True):
-        episode = told.going.episode
-        # An episode may change hands or wake more than once: the version tells these messages apart.
-        kind = told.event if told.event == kinds.WORSENED else f"{told.event}-{episode.version}"
-        yield _build_message(episode.id, kind, told.route, risk, position=position, now=now)
-        position += 1
-
-
-def _build_message(  # noqa: PLR0913  # what a message is made of
-    episode: str, kind: str, route: MessageRoute, risk: AccountRisk, *, position: int, now: int
-) -> dict[str, Any]:
-    return {
-        "id": build_message_id(episode, kind),
-        "episode_id": episode,
-        "kind": kind,
-        "recipient": route.recipient,
-        "subject": message.write_subject(risk),
-        "body": message.write_body(risk),
-        "state": route.state,
-        "reason": route.reason,
-        "attempts": 0,
-        "position": position,
-        "created_at": now,
-        "next_try_at": now,
     }

@@ -63,6 +63,12 @@ class AccountBinding:
     sponsor: Recipient | None
     tier: str | None = None
 
+    def hand_over(self, address: str) -> AccountBinding:
+        """Return the binding with another owner, to whom a person has handed the account's episode over."""
+        if self.owner is None or self.owner.address.lower() == address.lower():
+            return self
+        return replace(self, owner=replace(self.owner, address=address, why="", is_fallback=False))
+
 
 @dataclass(frozen=True)
 class BindingRules:
@@ -98,7 +104,7 @@ class BindingRules:
         for account in accounts:
             record, tier = records.get(account, AccountRecord()), tiers.get(account)
             owner, fault = self._find_owner(records, account, fallback)
-            sponsor = self._find_sponsor(tier)
+            sponsor = self.find_sponsor(tier)
             bindings[account] = AccountBinding(account, record.name, owner, fault, teams, sponsor, tier)
         return bindings
 
@@ -117,7 +123,7 @@ class BindingRules:
                 return replace(other, why=why), fault
         if fallback:
             why = f"You get this because {fault}."
-            return Recipient(fallback, "owner", why, self._build_calendar(fallback, None), is_fallback=True), fault
+            return Recipient(fallback, "owner", why, self.build_calendar(fallback, None), is_fallback=True), fault
         return None, fault
 
     def _reach(self, exported: str | None, zone: str | None) -> tuple[Recipient | None, str | None]:
@@ -127,10 +133,10 @@ class BindingRules:
             return None, describe_fault(exported)
         absence = self.absences.get(address.lower())
         if absence is None:
-            return Recipient(address, "owner", "", self._build_calendar(address, zone)), None
+            return Recipient(address, "owner", "", self.build_calendar(address, zone)), None
         for stand_in, why in self._iterate_stand_ins(address, absence):
             if stand_in.lower() not in self.absences:
-                return Recipient(stand_in, "owner", why, self._build_calendar(stand_in, None)), None
+                return Recipient(stand_in, "owner", why, self.build_calendar(stand_in, None)), None
         return None, f"its owner {address} {absence.describe()}, and nobody stands in"
 
     def _iterate_stand_ins(self, address: str, absence: Absence) -> Iterator[tuple[str, str]]:
@@ -143,9 +149,10 @@ class BindingRules:
     def _find_team(self, cause: Cause) -> Recipient | None:
         if not (address := self.settings.binding.teams.get(cause)):
             return None
-        return Recipient(address, "team", "", self._build_calendar(address, None), title=cause)
+        return Recipient(address, "team", "", self.build_calendar(address, None), title=cause)
 
-    def _find_sponsor(self, tier: str | None) -> Recipient | None:
+    def find_sponsor(self, tier: str | None) -> Recipient | None:
+        """Return the sponsor of a tier, or the deputy of one who is away; None without one."""
         sponsor = self.settings.binding.find_sponsor(tier)
         if sponsor is None:
             return None
@@ -153,12 +160,13 @@ class BindingRules:
         deputy = absence and (absence.deputy or sponsor.deputy)
         if absence and deputy:
             why = f"You get this because {sponsor.address} {absence.describe()} and you stand in."
-            return Recipient(deputy, "sponsor", why, self._build_calendar(deputy, None), title=sponsor.role)
+            return Recipient(deputy, "sponsor", why, self.build_calendar(deputy, None), title=sponsor.role)
         # Nobody stands in: better read late than by nobody.
-        calendar = self._build_calendar(sponsor.address, None)
+        calendar = self.build_calendar(sponsor.address, None)
         return Recipient(sponsor.address, "sponsor", "", calendar, title=sponsor.role)
 
-    def _build_calendar(self, address: str, exported: str | None) -> WorkCalendar:
+    def build_calendar(self, address: str, exported: str | None) -> WorkCalendar:
+        """Return when a person works: in the zone of the settings, else the exported one, else the company's."""
         person, working = self.settings.binding.get_person(address), self.settings.binding.working_time
         zone = person.timezone or (exported if exported in _list_zones() else None)
         return WorkCalendar(working, zone or self.settings.company.timezone, person.country or working.country)

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.database import Store
+from features.state.message_states import PENDING
 from features.state.tables import EPISODES, OUTBOX
-from monitoring.alerts.routing import PENDING
 from monitoring.night.night_report import NightReport, find_last_success
 from monitoring.notifications.outbox import NEEDS_ATTENTION
 from serving.gate.verdict import STATES

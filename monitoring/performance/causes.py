@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
-from monitoring.alerts.routing import UNDELIVERABLE, WITHHELD
+from features.state.message_states import UNDELIVERABLE, WITHHELD
 from monitoring.notifications.claims import FAILED
 from monitoring.notifications.dead_letters import BOUNCED
 from monitoring.performance.past_scores import PastScore

@@ -21,8 +21,8 @@ from features.settings.cli import table
 from features.sources.history import History
 from features.state import database
 from features.state.database import Store
-from monitoring.alerts import routing
 from monitoring.alerts.queries import TARGET
+from monitoring.binding.account_records import read_records
 from monitoring.notifications.dead_letters import SENT
 from monitoring.performance.causes import CAUSES, Cause, blame_message, blame_scores
 from monitoring.performance.departures import Month, find_departures, find_last_known_month
@@ -136,7 +136,7 @@ def run(settings: Settings, *, month: datetime | None = None) -> PostMortem:
         reader = ScoreReader(settings, state, history, until)
         scores = read_past_scores(settings, reader, missed, since=since, end=end)
         again = _rescore(settings, history, reader, scores)
-        names = routing.read_contacts(history, missed) if missed else {}
+        names = read_records(history, missed) if missed else {}
         holds = {v.verdict.as_of: v.verdict.cause for v in verdict_store.read_history(state) if not v.is_accepted}
         explained = [
             _explain(

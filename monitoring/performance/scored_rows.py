@@ -164,7 +164,7 @@ def read_episodes(state: Store, target: str) -> pd.DataFrame:
         account_id, opened_as_of and closed_as_of (µs as float64, NaN where open), state and reason of the message.
     """
     columns = (EPISODES.c.account_id, EPISODES.c.opened_as_of, EPISODES.c.closed_as_of, OUTBOX.c.state, OUTBOX.c.reason)
-    joined = sa.select(*columns).outerjoin_from(EPISODES, OUTBOX, OUTBOX.c.episode_id == EPISODES.c.id)
+    joined = sa.select(*columns).outerjoin_from(EPISODES, OUTBOX, OUTBOX.c.id == EPISODES.c.message_id)
     with state.reading() as connection:
         rows = connection.execute(joined.where(EPISODES.c.kind == target)).all()
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])

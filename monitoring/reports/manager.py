@@ -20,9 +20,9 @@ from features.sources.history import History
 from features.state import database
 from features.state.database import Store
 from features.state.tables import EPISODES
-from monitoring.alerts import routing
 from monitoring.alerts.kinds import LEFT, RECOVERED
 from monitoring.alerts.queries import TARGET
+from monitoring.binding.account_records import AccountRecord, read_records
 from monitoring.reports.breakdown import Breakdown, divide_by_owner, read_course
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
@@ -31,7 +31,7 @@ MOVED = 0.05
 # Accounts named in each list; the counts are of all.
 _SHOWN = 15
 
-Names = Callable[[Collection[str]], Mapping[str, routing.Contact]]
+Names = Callable[[Collection[str]], Mapping[str, AccountRecord]]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def run(
     with History.open(settings) as history:
         owners, others = divide_by_owner(*scores, history, moved=MOVED)
         report = replace(report, breakdown=Breakdown(owners, others, course))
-        report = add_names(replace(report, note=note), lambda accounts: routing.read_contacts(history, accounts))
+        report = add_names(replace(report, note=note), lambda accounts: read_records(history, accounts))
     file = settings.var / "reports" / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
     return report, write_report_page(report, file, company=settings.company.name, currency=settings.company.currency)
 
@@ -225,7 +225,7 @@ def _to_float(number: float) -> float | None:
     return None if pd.isna(number) else float(number)
 
 
-def _find_name(known: Mapping[str, routing.Contact], account_id: str) -> str | None:
+def _find_name(known: Mapping[str, AccountRecord], account_id: str) -> str | None:
     return known[account_id].name if account_id in known else None
 
 

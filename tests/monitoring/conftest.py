@@ -23,7 +23,8 @@ from features.state import database
 from features.state.tables import SCORES
 from monitoring.alerts import lifecycle
 from monitoring.alerts.queries import Thresholds
-from monitoring.alerts.routing import Contact
+from monitoring.binding.account_records import AccountRecord
+from monitoring.binding.bindings import BindingRules
 from tests.support.commands import run_command
 from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
@@ -144,8 +145,9 @@ class Company:
         self.tables = USAGE
         self.configure()
 
-    def contacts(self, accounts):
-        return {a: Contact(self.names[a], self.owners[a]) for a in accounts if a in self.owners}
+    def bindings(self, accounts):
+        records = {a: AccountRecord(self.names[a], self.owners[a]) for a in accounts if a in self.owners}
+        return BindingRules(self.settings, {}).bind(records, accounts, {})
 
     def score(self, as_of, scores, **rest):
         """Store churn scores: account to probability, or to a row's differing columns."""
@@ -169,7 +171,7 @@ class Company:
     def alert(self, as_of=None, **rest):
         """Run the alerts with thresholds of 0.6 and 0.4."""
         at = None if as_of is None else day(as_of)
-        given = {"limits": LIMITS, "contacts": self.contacts, **rest}
+        given = {"limits": LIMITS, "bindings": self.bindings, **rest}
         return lifecycle.run(self.settings, self.state, as_of=at, **given)
 
     def promote(self, *, reads=("spend_90d",), **reference):

@@ -33,7 +33,7 @@ def test_alert_then_deliver_then_episodes(company, post, say):
     assert "enters at 0.600, ends below 0.494" in out
     assert "2 opened, 0 continue, 0 closed" in out
     data = json.loads((company.folder / "alert.json").read_text())
-    assert {(o["account_id"], o["message"]) for o in data["opened"]} == {("A", "pending"), ("B", "pending")}
+    assert {(o["account_id"], o["message"]) for o in data["opened"]} == {("A", "letter"), ("B", "letter")}
     assert "owners.test" not in out + json.dumps(data)
     assert "Sent 2, refused 0" in say("deliver", "--json", str(company.folder / "deliver.json"))
     assert json.loads((company.folder / "deliver.json").read_text())["sent"] == 2
@@ -50,8 +50,8 @@ def test_alert_shows_accounts_by_name_and_owner_and_money_in_its_currency(compan
     company.score(AT, {"A": 0.7, "B": {"score": 0.65, "value": None}})
     rows = [line.split() for line in say("alert", "--as-of", AT).splitlines()]
     assert ["account", "name", "owner", "risk", "EUR", "a", "year", "message"] in rows
-    assert ["A", "Company", "A", "a", "70%", "12,000", "pending"] in rows
-    assert ["B", "Company", "B", "b", "65%", "not", "known", "pending"] in rows
+    assert ["A", "Company", "A", "a", "70%", "12,000", "letter"] in rows
+    assert ["B", "Company", "B", "b", "65%", "not", "known", "letter"] in rows
 
 
 def test_an_alert_that_finds_nothing_says_so(company, say):

@@ -92,13 +92,13 @@ def test_two_runs_at_the_same_time_open_each_episode_once(any_company):
     any_company.score(FIRST, {"A": 0.7, "B": 0.8})
     together = threading.Barrier(2)
 
-    def contacts(accounts):
+    def bindings(accounts):
         together.wait(timeout=20)  # both have found nothing processed yet
-        return any_company.contacts(accounts)
+        return any_company.bindings(accounts)
 
     outcomes = []
     runs = [
-        threading.Thread(target=lambda: outcomes.append(any_company.alert(FIRST, contacts=contacts))) for _ in range(2)
+        threading.Thread(target=lambda: outcomes.append(any_company.alert(FIRST, bindings=bindings))) for _ in range(2)
     ]
     for thread in runs:
         thread.start()
@@ -162,7 +162,7 @@ def test_names_of_episodes_and_messages_are_the_same_in_every_database(company, 
     assert names[0] == names[1]
 
 
-def test_over_the_cap_of_an_owner_episodes_open_and_messages_are_withheld(company):
+def test_what_is_over_the_cap_of_an_owner_comes_in_one_digest(company):
     company.configure(per_owner=2)
     company.accounts(dict.fromkeys("ABCD", "one@owners.test") | {"E": "other@owners.test"})
     values = {"A": 100.0, "B": 900.0, "C": None, "D": 800.0, "E": 10.0}
@@ -170,10 +170,15 @@ def test_over_the_cap_of_an_owner_episodes_open_and_messages_are_withheld(compan
     outcome = company.alert(FIRST)
     # Where a value is not known, that of [stakes] stands for it: 200.
     assert [o.score.account_id for o in outcome.opened] == ["B", "D", "C", "A", "E"]
-    states = {o.score.account_id: o.route.state for o in outcome.opened}
-    assert states == {"B": "pending", "D": "pending", "A": "withheld", "E": "pending", "C": "withheld"}
-    assert len(company.rows(EPISODES, "id")) == 5
-    assert ("withheld", "over the cap of 2 new messages for one owner") in company.rows(OUTBOX, "state", "reason")
+    forms = {o.score.account_id: outcome.mailing.forms[o.episode] for o in outcome.opened}
+    assert forms == {"B": "letter", "D": "letter", "A": "digest", "E": "letter", "C": "digest"}
+    messages = dict(company.rows(OUTBOX, "id", "kind"))
+    assert sorted(messages.values()) == ["digest", "opened", "opened", "opened"]
+    told = {account: messages[message] for account, message in company.rows(EPISODES, "account_id", "message_id")}
+    assert told == {"B": "opened", "D": "opened", "E": "opened", "A": "digest", "C": "digest"}
+    [digest] = [body for body, kind in company.rows(OUTBOX, "body", "kind") if kind == "digest"]
+    assert "Company A" in digest
+    assert "Company C" in digest
 
 
 def test_the_message_names_trend_and_date_of_the_last_score_before(company):
@@ -184,7 +189,7 @@ def test_the_message_names_trend_and_date_of_the_last_score_before(company):
     company.alert(FIRST)
     [(body,)] = company.rows(OUTBOX, "body")
     assert "Risk now: 62 %" in body
-    assert "Trend: up from 35 % on 2024-05-08" in body
+    assert "Trend: up from 35 % on 8 May 2024" in body
 
 
 def test_a_message_without_owner_goes_to_the_fallback_owner_or_is_kept_as_undeliverable(company):

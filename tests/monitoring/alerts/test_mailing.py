@@ -5,7 +5,8 @@ from types import SimpleNamespace
 from features.settings import Alerts
 from features.settings.alerts import Links
 from features.settings.binding import Binding, WorkingTime
-from monitoring.alerts.mailing import MailingRules, Notice, Spoken
+from monitoring.alerts.mailing import MailingRules, Notice
+from monitoring.alerts.spoken import Spoken
 from monitoring.binding.bindings import AccountBinding, Recipient
 from monitoring.binding.working_time import WorkCalendar
 from monitoring.letters.links import LinkSigner
@@ -59,8 +60,9 @@ def test_the_most_valuable_come_in_full_and_the_rest_in_one_digest_so_that_every
     assert [row["position"] for row in mailing.rows] == [*range(6)]
     digest = mailing.rows[-1]
     assert all(f"Company A{n}" in digest["body"] for n in (0, 1, 2))
-    assert "beyond the 5 new letters a day" in digest["body"]
+    assert "Beyond the 5 letters a day that you get in full." in digest["body"]
     assert mailing.forms["episode-A0"] == "digest"
+    assert mailing.messages["episode-A0"] == digest["id"]
     assert {row["recipient"] for row in mailing.rows} == {"Ann@us.example"}
 
 
@@ -86,13 +88,14 @@ def test_without_anybody_the_message_waits_for_a_person():
     mailing = compose(notice("A1", owner=None))
     assert mailing.rows[0]["state"] == "undeliverable"
     assert mailing.rows[0]["recipient"] is None
-    assert mailing.forms["episode-A1"].startswith("undeliverable: it has no owner")
+    assert mailing.rows[0]["reason"] == "it has no owner, and there is no alerts.fallback_owner"
+    assert mailing.forms["episode-A1"] == "undeliverable"
 
 
 def test_an_account_is_not_written_about_all_the_time():
     mailing = compose(notice("A1"), notice("A2"), spoken=Spoken(accounts={"A1": 3}), per_account_week=3)
-    assert [row["episode_id"] for row in mailing.rows] == ["episode-A2"]
-    assert mailing.forms["episode-A1"] == "withheld: 3 messages about the account in the last week"
+    assert [row["kind"] for row in mailing.rows] == ["opened", "digest"]
+    assert mailing.forms == {"episode-A2": "letter", "episode-A1": "digest"}
 
 
 def test_a_team_hears_of_its_cause_and_each_is_told_of_the_other():

@@ -14,6 +14,7 @@ _ADDED = (
     ("cause", sa.String),
     ("play", sa.String),
     ("owner", sa.String),
+    ("message_id", sa.String),
     ("acknowledged_at", sa.BigInteger),
     ("acknowledged_by", sa.String),
     ("snoozed_until", sa.BigInteger),
@@ -127,6 +128,9 @@ def _carry_over(events: sa.Table) -> None:
         "(SELECT 1 FROM outbox WHERE outbox.episode_id = episodes.id AND outbox.state = 'sent')"
     )
     op.execute("UPDATE episodes SET spoken_score = opened_score")
+    op.execute(
+        "UPDATE episodes SET message_id = (SELECT min(outbox.id) FROM outbox WHERE outbox.episode_id = episodes.id)"
+    )
     names = ("id", "opened_as_of", "opened_score", "closed_as_of", "outcome", "last_score")
     rows: list[dict[str, Any]] = []
     row: Any
