@@ -77,8 +77,10 @@ def load_system(settings: LoadingSettings, name: str, progress: Progress | None 
         # Its progress is kept with the received rows: dlt's own folder may hold a load that was cut off.
         shutil.rmtree(folder / _WORK, ignore_errors=True)
         _remove_torn(folder / _RECEIVED)
-        fetched = _fetch(name, system, secret, endpoints, folder, progress)
-        shutil.rmtree(folder / _WORK, ignore_errors=True)
+        try:
+            fetched = _fetch(name, system, secret, endpoints, folder, progress)
+        finally:
+            shutil.rmtree(folder / _WORK, ignore_errors=True)
         received = folder / _RECEIVED
         rows = fold_tables(received, _list_loads(received), endpoints, folder)
     return [LoadedRows(name, table, fetched.get(table), count, folder / table) for table, count in rows.items()]

@@ -7,6 +7,7 @@ import pytest
 from features.core.errors import GarrisonError
 from features.state.tables import EPISODES
 from monitoring.reports import manager
+from tests.support.commands import run_command
 
 JUNE, JULY = datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC)
 EVIL = "<script>alert(1)</script>"
@@ -114,3 +115,11 @@ def test_without_two_sets_of_scores_it_says_so(company):
     company.score("2024-06-01", {"A": 0.1})
     with pytest.raises(GarrisonError, match="no newer than"):
         manager.run(company.settings, since=JUNE)
+
+
+def test_a_report_of_a_month_or_a_fiscal_quarter(scored):
+    file = scored.settings.file
+    file.write_text(file.read_text().replace("[company]\n", "[company]\nfiscal_year_starts = 3\n"))
+    for period in ("2024-06", "2025-Q2"):
+        done = run_command("monitoring", "report", "--config", file, "--period", period)
+        assert "2024-06-01 to 2024-07-01" in done.stdout, done.stderr
