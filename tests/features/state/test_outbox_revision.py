@@ -11,8 +11,17 @@ from features.state import database
 
 EPISODE = {"account_id": "A", "kind": "churn", "state": "open", "version": 1, "opened_as_of": 1, "last_as_of": 1}
 MESSAGE = {
-    "kind": "opened", "recipient": "a@owners.test", "subject": "s", "body": "b", "reason": None, "channel": "email",
-    "attempts": 1, "position": 0, "created_at": 1, "next_try_at": 2, "sent_at": None,
+    "kind": "opened",
+    "recipient": "a@owners.test",
+    "subject": "s",
+    "body": "b",
+    "reason": None,
+    "channel": "email",
+    "attempts": 1,
+    "position": 0,
+    "created_at": 1,
+    "next_try_at": 2,
+    "sent_at": None,
 }
 OLD = ("pending", "sending", "uncertain", "sent", "failed", "withheld", "undeliverable")
 

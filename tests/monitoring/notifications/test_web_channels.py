@@ -1,12 +1,14 @@
 import base64
 import hashlib
 import hmac
+import re
 import socket
 import ssl
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -93,6 +95,19 @@ def test_a_secret_that_protects_nothing_is_refused(hook, monkeypatch, secret):
     with pytest.raises(GarrisonError, match=r"secret"):
         open_hook()
     assert hook.requests == []
+
+
+def test_the_documents_own_code_verifies_a_webhook_and_no_other(hook):
+    text = (Path(__file__).parents[3] / "docs/alerts.md").read_text(encoding="utf-8")
+    documented = {}
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], documented)  # noqa: S102  # our own document
+    send(open_hook())
+    [request] = hook.requests
+    assert documented["is_genuine"](request.headers, request.body, SECRET)
+    assert not documented["is_genuine"](request.headers, request.body + b" ", SECRET)
+    assert not documented["is_genuine"](request.headers, request.body, SECRET[:-4] + "AAA=")
+    request.headers.replace_header("webhook-timestamp", str(int(time.time()) - 301))
+    assert not documented["is_genuine"](request.headers, request.body, SECRET)
 
 
 def test_slack_gets_plain_text_that_no_name_turns_into_markup(hook):
