@@ -76,8 +76,8 @@ def oracle(
 
     comparison = oracle.compare(scores, truth, target)
     print(
-        f"{target}: AUC {comparison.auc:.3f}, oracle {comparison.oracle_auc:.3f} on {comparison.rows:,} rows; "
-        f"AUC / oracle = {comparison.ratio:.3f}"
+        f"{target}: AUC {comparison.auc:.3f}; the true chances reach {comparison.oracle_auc:.3f} on these "
+        f"{comparison.rows:,} rows, and no model can do better: {comparison.ratio:.1%} of that"
     )
     cli.write_json(json, vars(comparison) | {"ratio": comparison.ratio})
 
@@ -219,8 +219,14 @@ def _print_catalog(catalog: Catalog) -> None:
 
 def _format_summary(summary: Any) -> str:
     """Return a sample's figures in words: whole numbers of rows, shares as per cent."""
-    figures = vars(summary).items()
-    return ", ".join(f"{v:,} {k}" if isinstance(v, int) else f"{k} {v:.1%}" for k, v in figures if v is not None)
+    words = {
+        "usage": "usage events",
+        "truth": "true chances apart",
+        "churn_90d": "of the accounts leave within 90 days",
+        "upsell_90d": "buy more",
+    }
+    figures = [(words.get(name, name), value) for name, value in vars(summary).items() if value is not None]
+    return ", ".join(f"{v:,} {name}" if isinstance(v, int) else f"{v:.1%} {name}" for name, v in figures)
 
 
 @app.command("settings")
