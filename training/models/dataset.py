@@ -18,6 +18,7 @@ from features.sources.history import History
 from training.models.matrix import Matrix, join_snapshots
 from training.models.model import Model
 from training.targets import cohorts, time_splits
+from training.targets.label_overview import explain_empty_cohort
 
 # Features that need other accounts' rows: one posted account has none beside it.
 _PEER_FEATURES = frozenset(name for name, f in FEATURES.items() if f.scope)
@@ -89,7 +90,9 @@ def load_dataset(
     members = cohorts.find_eligible(history, settings.targets[name].cohort, cutoffs)
     frame = join_snapshots(snapshot_cache.load_parts(settings, history, cutoffs), members)
     if frame.empty:
-        raise LabelError(f"the cohort of {name} is empty at every cutoff", hint=f"Look at [{name}] cohort")
+        emptied = explain_empty_cohort(history, settings.targets[name].cohort, cutoffs)
+        hint = f"Look at [{name}] cohort, and at the cohort by month in features check"
+        raise LabelError(f"the cohort of {name} is empty at every cutoff", found=emptied, hint=hint)
     return Dataset(frame, cutoffs, until)
 
 

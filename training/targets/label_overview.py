@@ -76,7 +76,9 @@ def _count(  # noqa: PLR0913, PLR0917  # a rule, and all that its figures follow
     steps = tuple(_list_steps(history, target.cohort, cutoffs)) if cutoffs else ()
     plan, too_short = _plan(settings, target, horizon, cutoffs, until)
     # An empty cohort is told by the condition that emptied it.
-    fault = _find_emptied(steps) if cutoffs and not len(rows) else "" if too_short else _find_one_class(months)
+    empty = cutoffs and not len(rows)
+    emptied = f"the cohort is empty at every cutoff: {_find_emptied(steps) or 'no account'}" if empty else ""
+    fault = emptied or ("" if too_short else _find_one_class(months))
     cohort, label, problem = _describe(target.cohort), _describe(target.label), fault or too_short
     is_young = bool(too_short and not fault)
     return RuleReport(name, cohort, label, horizon, configured, tuple(months), steps, plan, problem, is_young=is_young)
@@ -103,14 +105,19 @@ def _plan(
         return "", str(error).rstrip(".")
 
 
+def explain_empty_cohort(history: History, cohort: Cohort, cutoffs: Sequence[datetime]) -> str:
+    """Describe the condition of an empty cohort that emptied it; an empty text if none did."""
+    return _find_emptied(tuple(_list_steps(history, cohort, tuple(cutoffs))))
+
+
 def _find_emptied(steps: Sequence[RuleStep]) -> str:
-    """Describe the condition of a cohort that nobody satisfies."""
+    """Describe the condition of a cohort that nobody satisfies; return an empty text if there is none."""
     previous = "accounts"
     for step in steps:
         if not step.accounts:
-            return f"the cohort is empty at every cutoff: of {previous}, none {step.condition}"
+            return f"of {previous}, none {step.condition}"
         previous = f"the {step.accounts:,} accounts that {step.condition}"
-    return "the cohort is empty at every cutoff"
+    return ""
 
 
 def _find_one_class(months: Sequence[LabelMonth]) -> str:
