@@ -1,6 +1,6 @@
 """`make bench-alerts [COMPANY=FOLDER]`: half a year of weekly alerts on tidewater, held against its hidden truth.
 
-Five alerts a week an owner. COMPANY is a folder that an earlier run left in var/bench/alerts: its champion is used again.
+Five alerts a week an owner. COMPANY is a folder left in var/bench/alerts: its champion is used again.
 """
 
 import contextlib
