@@ -133,10 +133,11 @@ def _send_all(
                 results[result] += 1
         except DeliveryError as trouble:
             troubles.append(trouble)
-    if len(troubles) > 1:
-        raise DeliveryError("; ".join(str(trouble).rstrip(".") for trouble in troubles))
     if troubles:
-        raise troubles[0]
+        sent = f"{results[SENT]:,} messages were sent all the same. " if results[SENT] else ""
+        problem = "; ".join(trouble.problem for trouble in troubles)
+        found = "; ".join(trouble.found for trouble in troubles if trouble.found)
+        raise DeliveryError(problem, found=found, hint=f"{sent}{troubles[0].hint or ''}")
 
 
 class _Sender:
@@ -148,7 +149,7 @@ class _Sender:
     def send_due(self, end: float) -> Iterator[str]:
         """Send what is due, and yield what became of each message; wait for the channel's limit until `end`."""
         while batch := self._take(end):
-            channel = self._plan.open()
+            channel = self._open()
             try:
                 for message in batch:
                     state, pause = self._send(channel, message)
@@ -159,6 +160,14 @@ class _Sender:
             finally:
                 channel.close()
                 self._claims.release()
+
+    def _open(self) -> Channel:
+        """Open the channel; a mistake in its settings is its own trouble, and gives back what is claimed."""
+        try:
+            return self._plan.open()
+        except GarrisonError as error:
+            self._claims.release()
+            raise DeliveryError(error.problem, found=error.found, hint=error.hint) from error
 
     def _take(self, end: float) -> list[OutgoingMessage]:
         name, limit = self._plan.name, self._plan.per_minute

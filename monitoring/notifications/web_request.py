@@ -70,7 +70,7 @@ class WebRequest:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise self._trouble("its host can't be looked up", type(error).__name__) from None
+            raise self._trouble("its host can't be looked up", error.strerror or type(error).__name__) from None
         addresses = list(dict.fromkeys(str(address[4][0]) for address in found))
         for address in addresses:
             if not is_allowed(address, allow_private=self._allow_private):
