@@ -50,8 +50,7 @@ def find_sources(place: str, toml_folder: Path) -> tuple[dict[str, dict[str, Any
     else:
         _gather(folder, "", found, left)
     if not found:
-        hint = "Files are CSV, JSON lines, Parquet or Excel (.xlsx)"
-        raise SourceError(f"{place} holds no file that can be read", found=", ".join(left[:5]) or "nothing", hint=hint)
+        raise _refuse(place, left)
     sources: dict[str, dict[str, Any]] = {}
     notes: dict[str, str] = {}
     for name, path in found.items():
@@ -70,7 +69,14 @@ def find_sources(place: str, toml_folder: Path) -> tuple[dict[str, dict[str, Any
             if why:
                 notes[name] = why
         sources[name] = keys
+    if not sources:
+        raise _refuse(place, left)
     return sources, notes, left
+
+
+def _refuse(place: str, left: list[str]) -> SourceError:
+    hint = "Files are CSV, JSON lines, Parquet or Excel (.xlsx)"
+    return SourceError(f"{place} holds no file that can be read", found=", ".join(left[:5]) or "nothing", hint=hint)
 
 
 def _gather(folder: Path, prefix: str, found: dict[str, Path | str], left: list[str]) -> None:

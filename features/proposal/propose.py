@@ -74,6 +74,7 @@ def propose(place: str, file: Path, recipes: Sequence[str] = (), progress: Progr
     proposal.notes += [f"Left out: {why}" for why in unreadable]
     report("the columns")
     with open_workspace(sources, file) as workspace:
+        proposal.notes += workspace.list_bad_lines()
         fill_proposal(proposal, workspace, recipes)
     if not _NEEDS & set(proposal.tables):
         raise SourceError(

@@ -17,7 +17,7 @@ from features.core.errors import SourceError
 from features.proposal.column_kinds import ColumnSample, describe_column
 from features.settings import Settings
 from features.sources.mapping import quote_identifier, summarize_error
-from features.sources.source_views import attach_sources
+from features.sources.source_views import BAD_LINES, attach_sources
 
 _SAMPLED = 3_000  # rows of a table that its columns are described by
 _LOOKED_UP = 20_000  # distinct values of a column that are looked up in another
@@ -103,6 +103,14 @@ class Workspace:
     def source(self, name: str) -> RawRows:
         """Read a sample of a source's rows."""
         return self.read(quote_identifier(name))
+
+    def list_bad_lines(self) -> list[str]:
+        """Return, for each source with lines that can't be read, how many there are and what is wrong with the first."""
+        counted = f"SELECT source, count(*), min(line), arg_min(why, line) FROM {BAD_LINES} GROUP BY source ORDER BY 1"
+        return [
+            f"{name}: {n:,} line{'s' * (n > 1)} can't be read, the first is line {line}: {why}"
+            for name, n, line, why in self.connection.execute(counted).fetchall()
+        ]
 
     def match(self, rows: str, column: str, targets: str, target: str) -> float:
         """Return the share of filled rows whose value is among those of another column, in [0, 1].
