@@ -142,7 +142,15 @@ def _variable(match: re.Match[str], file: Path, key: str) -> str:
 
 
 # What pydantic says in the words of Python.
-_PLAIN = {"missing": "is missing", "too_short": "should not be empty", "string_too_short": "should not be empty"}
+_PLAIN = {
+    "missing": "is missing",
+    "too_short": "should not be empty",
+    "string_too_short": "should not be empty",
+    "dict_type": "should be a table: keys and values in { }, or below its name in [ ]",
+    "model_type": "should be a table: keys and values in { }, or below its name in [ ]",
+    "tuple_type": "should be a list, in [ ]",
+    "string_type": "should be one text, in quotes",
+}
 
 
 def _explain_syntax(error: str) -> str:

@@ -40,6 +40,11 @@ def _others(settings: Settings) -> Iterator[str]:
     """Yield one sentence for each value that contradicts another, or that no later step could use."""
     if not re.fullmatch(r"[A-Za-z]{3}", settings.company.currency):
         yield f"company.currency: {settings.company.currency!r} is not a code of three letters such as EUR (ISO 4217)"
+    if settings.state_url and not re.match(r"(sqlite|postgresql)(\+\w+)?://", settings.state_url):
+        yield "state_url begins neither with sqlite:/// nor with postgresql://"
+    for name, source in settings.sources.items():
+        if source.path is not None and not source.path.strip():
+            yield f"sources.{name}.path is empty: name a file, a folder or a glob"
     training = settings.training
     for later, earlier in (("test_from", "first"), ("last", "first"), ("last", "test_from")):
         after, before = getattr(training, later), getattr(training, earlier)

@@ -47,7 +47,12 @@ def _suggest_number(key: str, column: str, source: str, values: Sequence[tuple[s
     with_comma = sum(n for value, n in values if re.search(_COMMA, value))
     if source and 2 * with_comma > sum(n for _, n in values):
         return f'If the comma is a decimal sign: sources.{source}.decimal = ","'
-    if re.search(r"\d", values[0][0]):
+    if source and all(re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?", value) for value, _ in values):
+        return f'If the comma stands between groups of digits: sources.{source}.thousands = ","'
+    if all(
+        re.fullmatch(r"\D{1,4}-?\d+(\.\d+)?|-?\d+(\.\d+)?[^\d%]{1,4}", value) and "(" not in value
+        for value, _ in values
+    ):
         sql = f"regexp_replace({quote_identifier(column)}, '[^-0-9.]', '', 'g')"
         return f"If only signs are in the way: {key}.sql = {json.dumps(sql)}"
     return f"Correct {key}"

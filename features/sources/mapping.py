@@ -78,6 +78,8 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> Tabl
         if origin_column is not None and origin_column not in types:
             hint = nearest(origin_column, (c for c in types if not c.startswith("=")))
             key = f"tables.{table}.columns.{column}"
+            if len(types) == 1 and re.search(r"[,;|\t]", next(iter(types))) and spec.source:
+                hint += f". All is one column: correct sources.{spec.source}.delimiter"
             raise SourceError(f"{key}: the source has no column {origin_column!r}", hint=hint or f"Correct {key}")
         raw, kind = _select_raw(value, origin_column, types, nothing=written.nothing)
         if kinds[column].names:

@@ -73,8 +73,10 @@ def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: 
     try:
         rows = read[str(form)](files)
         backend.raw_sql(f"CREATE VIEW source.{quote_identifier(name)} AS {rows}")
-    except (duckdb.Error, OSError, EOFError) as error:
+    except (duckdb.Error, OSError, EOFError, UnicodeError) as error:
         hint = "See that the file is whole, is what its ending says, and may be read"
+        if isinstance(error, UnicodeError):
+            hint = f"Correct sources.{name}.encoding"
         raise SourceError(
             f"sources.{name}.path can't be read: {place}", found=summarize_error(error), hint=hint
         ) from error
@@ -84,6 +86,8 @@ def _name_neighbours(place: Path) -> str:
     """Return a hint with the files that are called alike in the place of a file that is not there."""
     if place.is_dir():
         return "It is a folder without a CSV, JSON, Excel or Parquet file: correct the path in the TOML"
+    if str(place).startswith("~") or "/~" in str(place):
+        return "~ stands for nothing here: write the whole path"
     if not place.parent.is_dir():
         return f"There is no folder {place.parent}: correct the path in the TOML"
     return f"Correct the path in the TOML. {nearest(place.name, [file.name for file in place.parent.iterdir()])}"

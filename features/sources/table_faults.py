@@ -37,6 +37,10 @@ def add_values(
             values[reason] = _list_lines(backend, checked, reason)
             of = " or ".join(f"sources.{source}.{key}" for source in sources[:1] for key in ("delimiter", "quote"))
             hints[reason] = f"A field with the delimiter in it needs quotes: see these lines, and {of}"
+        elif reason.startswith("there is no rate of "):
+            hints[reason] = "Add rates from the first day of each currency on to the source of tables.rates"
+        elif reason.startswith("version is not "):
+            hints[reason] = f"Name a column with a time or a number: tables.{checked.table}.version"
         elif (column := _find_column(checked.table, reason)) in mapping.raw_values:
             rows = f"SELECT raw AS {ROWS} FROM read_parquet({quote_literal(str(checked.quarantine))}) WHERE why = ?"
             values[reason], hint = _read_values(backend, settings, checked.table, mapping, column, rows, reason)
@@ -94,6 +98,8 @@ def _read_values(  # noqa: PLR0913, PLR0917  # one for each part of the query
 def _compare_ids(backend: ibis.BaseBackend, settings: Settings, table: str, ids: Sequence[str]) -> str:
     """Return how ids that name no account differ from those that do, and what to write into the TOML."""
     key, system = f"tables.{table}.columns.account_id", settings.tables[table].system
+    if system and not backend.con.execute("FROM duckdb_tables() WHERE table_name = 'identities'").fetchall():
+        return "Correct tables.identities first"
     known = f"The identities of {system} are" if system else "Accounts have"
     sql = (
         "SELECT external_id FROM main.identities WHERE system = ?" if system else "SELECT account_id FROM main.accounts"

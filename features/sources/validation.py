@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -55,7 +56,8 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
         kept = _count_own_rows(backend, VERSIONS if table == "accounts" and settings.are_attributes_dated else table)
         identity.build_lookup_tables(backend.con, table, staged)
     except duckdb.Error as error:
-        raise SourceError(f"tables.{table} can't be read", found=summarize_error(error)) from error
+        hint = _find_culprit(settings, table, str(error))
+        raise SourceError(f"tables.{table} can't be read", found=summarize_error(error), hint=hint) from error
     if not rows:
         raise SourceError(f"tables.{table} has no rows", hint=f"Take [tables.{table}] out if the company has none")
     file = settings.var / "quarantine" / f"{table}.parquet"
@@ -90,6 +92,16 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     return table_faults.judge_table(
         backend, table_faults.add_values(backend, settings, checked, mapping, staged), settings
     )
+
+
+def _find_culprit(settings: Settings, table: str, error: str) -> str:
+    """Return which column of a table stops its reading, and what to write instead."""
+    columns = {f"tables.{table}.columns.{name}": value for name, value in settings.tables[table].columns.items()}
+    if "format specifier" in error:
+        wrong = [key for key, value in columns.items() if value.format and "%" in value.format]
+        return f"Correct the format of {' or '.join(wrong)}: the codes are those of strptime"
+    wrong = [key for key, value in columns.items() if value.sql and re.search(r"(?i)(?<!try_)cast\(|::", value.sql)]
+    return f"Use TRY_CAST in {' or '.join(wrong)}: a failing CAST stops all" if wrong else f"Correct tables.{table}"
 
 
 def _build_table(

@@ -275,6 +275,25 @@ MISTAKES = {
     "an encoding that is none": of_toml(
         '"billing.csv"', '"billing.csv", encoding = "utf-9"', "sources.billing.encoding", "utf-9", "line 9"
     ),
+    "an encoding that it is not": of_toml(
+        '"billing.csv"', '"billing.csv", encoding = "utf-16"', "sources.billing.encoding", "billing.csv", "line 9"
+    ),
+    "a delimiter that it has not": of_toml(
+        '"billing.csv"', '"billing.csv", delimiter = "|"', "'customer'", "sources.billing.delimiter", "line 38"
+    ),
+    "an empty path": of_toml('"billing.csv"', '""', "sources.billing.path is empty", "line 9"),
+    "a state database of another kind": of_toml(
+        "[company]", 'state_url = "mysql://x"\n[company]', "state_url", "sqlite:///", "postgresql://", "line 1"
+    ),
+    "a format with a code that is none": of_toml(
+        '"date"', '{ column = "date", format = "%Q" }', "purchases.columns.purchased_at", "%Q", "strptime", "line 39"
+    ),
+    "SQL that fails at a row": of_toml(
+        '"net"', '{ sql = "CAST(cur AS INT)" }', "tables.purchases.columns.amount", "TRY_CAST", "'EUR'", "line 40"
+    ),
+    "identities without a column": of_file(
+        "ids.csv", ["system,id", "desk,o1"], "tables.identities.columns.account_id", "'account'", "line 22"
+    ),
     # The data
     "an empty file": of_file("billing.csv", b"", "sources.billing", "billing.csv", "header"),
     "a header alone": of_file("billing.csv", BILLING[:1], "tables.purchases", "no rows", "line 35"),
@@ -374,6 +393,10 @@ MISTAKES = {
         "USD in 36 rows",
         'company.currency = "USD"',
     ),
+    "groups of digits": of_file(
+        "billing.csv", cells(BILLING, "net", '"1,234.50"'), "'1,234.50'", 'sources.billing.thousands = ","', "line 9"
+    ),
+    "a column in the place of a list": of_toml("[30, 90]", "90", "churn.horizons", "should be a list", "line 46"),
     "accounts twice": of_file(
         "crm.csv", [*CRM, *cells(CRM, "Created", "2022-01-01")[1:]], "accounts", "account_id", "version"
     ),
