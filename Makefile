@@ -69,6 +69,10 @@ bench-features: setup  ## the feature engine on 100,000 accounts, against a plai
 bench-quality: setup  ## what the models are worth on every task, beside baselines (GARRISON_DATA=../shared/data)
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_quality.py
 
+.PHONY: bench-shuffles
+bench-shuffles: setup  ## labels shuffled among accounts, where training must find no signal (GARRISON_DATA=../shared/data)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_shuffles.py
+
 .PHONY: bench-serving
 bench-serving: setup  ## scores over HTTP beside bare FastAPI, and in batch beside their parts
 	PYTHONPATH=. $(PY) tests/benchmarks/bench_serving.py

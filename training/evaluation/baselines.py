@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
@@ -12,6 +14,12 @@ from training.models import bg_nbd
 
 _TENURE = "tenure_days"
 _RECENCY = ("days_since_usage", "days_since_ticket", "days_since_purchase")
+_TABLES = {
+    "days_since_usage": "usage",
+    "days_since_ticket": "tickets",
+    "days_since_purchase": "purchases",
+    "days_since_first_purchase": "purchases",
+}
 _FEW = (
     *_RECENCY,
     "orders_90d",
@@ -39,6 +47,7 @@ def score_baselines(  # noqa: PLR0913  # all but the rows themselves named
     target: str,
     horizon: int,
     lead: int = 0,
+    lags: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Return each baseline's scores of the test snapshots.
@@ -50,8 +59,13 @@ def score_baselines(  # noqa: PLR0913  # all but the rows themselves named
         target: churn grows with silence, upsell falls with it.
         horizon: Days that BG/NBD looks ahead.
         lead: Days before they begin.
+        lags: Days by which a table's events become known later, by table. They are no silence of an account: what is
+            seen of it ends so long before `as_of`, and baselines look from there, as any model can.
         seed: Of the sample of accounts that BG/NBD is fitted on.
     """
+    lags = lags or {}
+    train, test = (_look_from_known(frame, lags) for frame in (train, test))
+    lead += round(lags.get("purchases", 0.0))
     days_silent = compute_recency(test)
     scores = {
         "base_rate": np.full(len(test), labels.mean()),
@@ -65,6 +79,16 @@ def score_baselines(  # noqa: PLR0913  # all but the rows themselves named
         return scores
     rank = _score_lapse if target == "churn" else _score_growth
     return scores | {"bg_nbd": rank(model, test, horizon, lead)}
+
+
+def _look_from_known(frame: pd.DataFrame, lags: Mapping[str, float]) -> pd.DataFrame:
+    """Return the snapshots with days since an event counted back from the last instant that is known of its table."""
+    shifted = {
+        column: (frame[column] - lags[table]).clip(0.0)
+        for column, table in _TABLES.items()
+        if column in frame and lags.get(table)
+    }
+    return frame.assign(**shifted) if shifted else frame
 
 
 def fit_purchase_model(train: pd.DataFrame, *, seed: int) -> bg_nbd.BgNbd | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
     horizon: int,
     seed: int,
     lead: int = 0,
+    lags: Mapping[str, float] | None = None,
     champion: np.ndarray | None = None,
     stakes: Stakes | None = None,
 ) -> HoldoutResult:
@@ -66,6 +68,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
         horizon: In days.
         seed: Of the bootstrap.
         lead: Days before the horizon begins.
+        lags: Days by which a table's events become known later, by table.
         champion: (n,) scores of the model that serves now, to stand beside the baselines.
         stakes: The company's, for the profit; by default those of the measure as published.
 
@@ -84,7 +87,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
         )
     labels = train["label"].to_numpy()
     baseline_scores = baselines.score_baselines(
-        train, labels, test, target=target, horizon=horizon, lead=lead, seed=seed
+        train, labels, test, target=target, horizon=horizon, lead=lead, lags=lags, seed=seed
     )
     if champion is not None:
         baseline_scores[_CHAMPION] = champion[is_test]

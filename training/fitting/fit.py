@@ -298,6 +298,7 @@ def _evaluate_horizons(
             horizon=h,
             seed=settings.training.seed,
             lead=settings.targets[model.target].lead_days,
+            lags={name: table.lag / timedelta(days=1) for name, table in settings.tables.items()},
             champion=champion_scores,
             stakes=settings.stakes,
         )

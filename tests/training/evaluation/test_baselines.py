@@ -33,8 +33,8 @@ def buyers(rows, *, seed=1):
     return frame
 
 
-def rivals(train, labels, test, *, target="churn", lead=0):
-    return baselines.score_baselines(train, labels, test, target=target, horizon=90, lead=lead)
+def rivals(train, labels, test, *, target="churn", **rest):
+    return baselines.score_baselines(train, labels, test, target=target, horizon=90, **rest)
 
 
 def test_recency_is_the_days_since_whichever_source_was_last_heard():
@@ -42,6 +42,22 @@ def test_recency_is_the_days_since_whichever_source_was_last_heard():
         {"days_since_usage": [9.0, np.nan, np.nan], "days_since_ticket": [3.0, 4.0, np.nan], "spend_90d": [0.0, 0, 0]}
     )
     assert compute_recency(frame).tolist() == [3.0, 4.0, 10_000.0]
+
+
+def test_a_lag_is_no_silence():
+    train, test = buyers(200), buyers(100, seed=2)
+    labels = (train["spend_90d"] > 100).to_numpy(dtype=float)
+    plain = rivals(train, labels, test)
+
+    def lagged(frame):
+        days = ["days_since_purchase", "days_since_first_purchase"]
+        return frame.assign(**{c: frame[c] + 7 for c in days}, days_since_usage=frame["days_since_usage"] + 3)
+
+    found = rivals(lagged(train), labels, lagged(test), lags={"purchases": 7.0, "usage": 3.0})
+    for name in ("recency", "rfm_logistic", "tenure"):
+        assert found[name] == pytest.approx(plain[name], abs=1e-5)
+    # Seven more days lie between what is seen and the horizon.
+    assert found["bg_nbd"] == pytest.approx(rivals(train, labels, test, lead=7)["bg_nbd"], abs=1e-5)
 
 
 def test_silence_speaks_for_churn_and_against_upsell():
