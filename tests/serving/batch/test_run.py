@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
 from features.engine import snapshot_cache, snapshots
+from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
 from features.state.tables import RUN_DECISIONS, SCORES
@@ -339,3 +340,25 @@ def test_the_command_recommends_nothing_for_accounts_that_have_left(
     assert set(gone["why"]) == {"not in the cohort: it is no customer at this date"}
     assert set(customers["recommendation"]) <= {"act", "sell", "leave_alone"}
     assert not customers["why"].str.contains("not in the cohort").any()
+
+
+# Nothing but CSAT stands against a sale.
+LENIENT = "risk = 1e9\nopen_urgent = 99\nescalations = 99\nunpaid = 1.0\n[episodes]\nat_risk = 1e9\n"
+
+
+def test_a_sale_is_withheld_from_the_dissatisfied_as_the_toml_says(own_harbour: Any, now: datetime) -> None:
+    text, file = own_harbour.config.read_text(encoding="utf-8"), own_harbour.config.parent / "scores.csv"
+    offers = []
+    for least in (0.0, 99.0):
+        limits = f"\n[upsell.satisfied]\nleast_csat = {least}\n{LENIENT}"
+        own_harbour.config.write_text(text + limits, encoding="utf-8")
+        run.score_accounts(load_settings(own_harbour.config), str(file), as_of=now, even_if_held=True)
+        offers.append(pd.read_csv(file).set_index("account_id"))
+    calm, strict = offers
+    rated = strict["why"].str.contains("CSAT of 90 days is .*, below 99", regex=True, na=False)
+    assert rated.any()
+    assert not (strict.loc[rated, "recommendation"] == "sell").any()
+    assert (calm["recommendation"] == "sell").any()
+    assert not calm["why"].str.contains("CSAT", na=False).any()
+    # Whose rating is not known is not held back by it.
+    assert ((strict["recommendation"] == "sell") == ((calm["recommendation"] == "sell") & ~rated)).all()
