@@ -55,6 +55,7 @@ class Endpoint:
         sent: How the API takes the cursor's value.
         stored: How rows have it.
         again: Rows changed so long before the last value are fetched again.
+        inside: Field whose own fields become the row's; None if a row has its fields itself.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Endpoint:
     sent: Cursor = "text"
     stored: Cursor = "text"
     again: timedelta = timedelta(0)
+    inside: str | None = None
 
     def start(self, since: datetime | None) -> int | str:
         """Return the cursor's first value."""
@@ -75,6 +77,16 @@ class Endpoint:
         if self.stored == "text":
             return first.strftime("%Y-%m-%dT%H:%M:%SZ")
         return int(first.timestamp() * (1000 if self.stored == "milliseconds" else 1))
+
+    def lift(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a row with the fields of `inside` as its own.
+
+        Examples:
+            >>> Endpoint("t", "t", "t", inside="properties").lift({"id": 1, "properties": {"name": "Quay"}})
+            {'name': 'Quay', 'id': 1}
+        """
+        inner = row.get(self.inside or "") or {}
+        return {**inner, **{name: value for name, value in row.items() if name != self.inside}}
 
     def convert(self, value: Any) -> Any:
         """Return a cursor's value as the API takes it.
@@ -200,6 +212,7 @@ def _hubspot(system: LoadedSystem) -> tuple[Endpoint, ...]:
             body=body,
             cursor="updatedAt",
             sent="milliseconds",
+            inside="properties",
             again=timedelta(minutes=5),  # a change is found some moments after it was made
         )
 

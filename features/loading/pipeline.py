@@ -194,7 +194,9 @@ def _describe(endpoint: Endpoint, system: LoadedSystem) -> dict[str, Any]:
             "on_cursor_value_missing": "include",
             "lag": endpoint.again.total_seconds() or None,
         }
-    return {"name": endpoint.name, "primary_key": list(endpoint.key) or None, "endpoint": request}
+    steps = [{"map": endpoint.lift}] if endpoint.inside else []
+    key = list(endpoint.key) or None
+    return {"name": endpoint.name, "primary_key": key, "endpoint": request, "processing_steps": steps}
 
 
 def _paginate(endpoint: Endpoint) -> Any:

@@ -151,7 +151,7 @@ def test_a_search_of_hubspot_begins_anew_at_its_limit_of_rows(load):
     assert len(load.read("owners")) == 3
     companies = load.read("companies")
     assert sorted(companies["id"]) == sorted(row["id"] for row in tables["companies"])
-    assert set(companies["properties__name"]) == {"Quay"}
+    assert set(companies["name"]) == {"Quay"}
 
 
 REST = (
