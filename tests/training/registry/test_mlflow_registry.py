@@ -272,7 +272,7 @@ def test_a_run_has_the_card_of_each_model_which_lies_with_it_too(registered, cli
     for target, version in mlflow_registry.find_versions(registered.settings, registered.first).items():
         page = (version.folder / model_card.FILE).read_text()
         assert registered.first in page
-        assert f"Small Quay: {target} model" in page
+        assert f"<h1>Small Quay: who is about to {'leave' if target == 'churn' else 'buy more'}?</h1>" in page
 
 
 def test_rollback_makes_the_champion_before_champion_again(registered, client):
