@@ -18,7 +18,7 @@ CAUSES: dict[Cause, str] = {
     "late data": "rows that became known only afterwards would have brought the score to the entry",
     "no signal": "the score stayed below the base rate",
     "threshold": "the score was above the base rate, and below the entry",
-    "capacity": "the message was withheld: its owner had as many as the cap allows",
+    "capacity": "its owner's time was full with accounts that had more to lose, or a person had muted it",
     "owner": "the message had no recipient, or none that could be reached",
     "not run": "no score, no alerts on it, or the message was never delivered",
     "not known": "the model that scored it is gone",
@@ -90,6 +90,8 @@ def _blame_run(entered: PastScore, holds: Mapping[datetime, str]) -> tuple[Cause
     reached = f"{entered.score:.1%} on {entered.as_of:%Y-%m-%d}"
     if entered.as_of in holds and not entered.was_alerted_on:
         return "source", f"{reached}, and that run was held: {holds[entered.as_of] or 'discarded'}"
+    if entered.refused:
+        return "capacity", f"{reached}: {entered.refused}"
     if entered.was_alerted_on:
         return "not run", f"{reached}, after the alerts of that run: it was scored again"
     return "not run", f"{reached}, and no alerts were raised on that run"

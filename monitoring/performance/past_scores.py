@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from features.core.timestamps import from_micros
 from features.settings import Settings
-from features.state.tables import ALERT_RUNS, SCORES
+from features.state.tables import ALERT_CHOICES, ALERT_RUNS, SCORES
 from monitoring.alerts.queries import TARGET
 from monitoring.performance.scored_rows import ScoreReader
 
@@ -31,6 +31,8 @@ class PastScore:
         sources: Event tables that the score was made from.
         catalog: Version of the feature definitions.
         was_alerted_on: Whether alerts were raised in that run.
+        refused: Why the run opened no episode on the account although it was a candidate; None if it was none, or one
+            was opened.
     """
 
     as_of: datetime
@@ -41,6 +43,7 @@ class PastScore:
     sources: tuple[str, ...]
     catalog: str
     was_alerted_on: bool
+    refused: str | None = None
 
     @property
     def is_at_entry(self) -> bool:
@@ -71,11 +74,22 @@ def read_past_scores(
     with reader.state.reading() as connection:
         entries = {row.as_of: row.enter for row in connection.execute(alerts)}
         for start in range(0, len(accounts), _ACCOUNTS):
-            own = SCORES.c.account_id.in_(accounts[start : start + _ACCOUNTS])
-            for row in connection.execute(query.where(own).order_by(SCORES.c.as_of)):
+            some = accounts[start : start + _ACCOUNTS]
+            refused = _read_refusals(connection, some)
+            for row in connection.execute(query.where(SCORES.c.account_id.in_(some)).order_by(SCORES.c.as_of)):
                 past = _build_past_score(reader, row, settings.alert_horizon, entries.get(row.as_of))
+                past = replace(past, refused=refused.get((row.account_id, row.as_of)))
                 scores.setdefault(row.account_id, []).append(past)
     return {account: tuple(rows) for account, rows in scores.items()}
+
+
+def _read_refusals(connection: sa.Connection, accounts: Sequence[str]) -> dict[tuple[str, int], str]:
+    """Read why runs opened no episode of risk on accounts that were candidates, by account and instant (µs)."""
+    c = ALERT_CHOICES.c
+    query = sa.select(c.account_id, c.as_of, c.reason).where(
+        c.account_id.in_(accounts), c.kind == TARGET, c.chosen.is_(False)
+    )
+    return {(row.account_id, row.as_of): row.reason for row in connection.execute(query)}
 
 
 def _build_past_score(reader: ScoreReader, row: Any, horizon: int, entry: float | None) -> PastScore:

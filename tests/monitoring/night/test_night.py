@@ -245,5 +245,10 @@ def test_once_alerts_are_out_the_run_stays_the_nights_even_if_its_inputs_change(
     assert repeated(night) == list(STEPS)
     assert "kept: its alerts have been raised" in night.out
     after = read_state(scene.company)
-    assert (after["scores"], after["episodes"]) == (before["scores"], before["episodes"])
+    assert after["scores"] == before["scores"]
+    # Delivery marked them as told, which counts as a version; nothing else about them changed.
+    kept, found = (
+        [row.replace("'open'", "'notified'").rpartition(",")[0] for row in s["episodes"]] for s in (before, after)
+    )
+    assert sorted(found) == sorted(kept)
     assert set(count_mails(scene.mails).values()) == {1}

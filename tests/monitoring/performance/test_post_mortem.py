@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from features.catalog import Catalog
 from features.core.errors import GarrisonError
 from features.settings import Churn, ChurnLabel, Cohort
+from features.settings.load import load_settings
 from features.sources.history import History
 from features.state.tables import OUTBOX
 from monitoring.performance import departures, post_mortem
@@ -62,7 +63,9 @@ def company(tmp_path_factory):
     ]
     (made.folder / "usage.csv").write_text("\n".join(["id,at,known", *uses, "stays,2024-12-30,"]) + "\n")
     made.tables = USAGE
-    made.configure(per_owner=1)
+    made.configure(fallback_owner=None)
+    made.file.write_text(made.file.read_text() + '[capacity.owners]\n"busy@owners.test" = 0.5\n')
+    made.settings = load_settings(made.file)
     promote_usage_model(made)
     stored = {"catalog": Catalog.for_company(made.settings).version}
     made.score(BEFORE, dict.fromkeys(GONE, 0.08), **stored)
@@ -98,7 +101,7 @@ def test_who_left_is_counted_and_who_was_warned_is_left_out(explained):
 @pytest.mark.parametrize(
     ("account", "cause", "words"),
     [
-        ("capped", "capacity", "over the cap of 1"),
+        ("capped", "capacity", "70.0% on 2024-04-01: over what its owner has time for this week"),
         ("nobody", "owner", "it has no owner"),
         ("low", "no signal", "at most 8.0% (2024-03-01), the base rate is 10.0%"),
         ("middle", "threshold", "at most 20.0% (2024-04-01), episodes open at 60.0%"),
