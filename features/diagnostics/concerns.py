@@ -44,6 +44,8 @@ def _iterate_concerns(report: DataReport) -> Iterator[Concern]:
     for problem in report.labels.problems if report.labels else ():
         is_fault = report.labels is not None and problem in report.labels.faults
         yield Concern("stop" if is_fault else "look", "stops training", problem)
+    for remark in report.ends:
+        yield Concern("look", "ends of terms", remark)
     for conflict in report.conflicts:
         yield Concern("look", "at odd times", str(conflict))
     for suspect in report.suspects:

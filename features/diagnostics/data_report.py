@@ -108,6 +108,7 @@ class DataReport:
         findings: What is wrong with the sources then, worst first.
         sources: The event tables that it has.
         conflicts: Events at a time at which their account should have none.
+        ends: What is odd about the ends of terms, in sentences.
         labels: What there is to learn, by month; None where there is no event, or where nobody asked.
     """
 
@@ -124,6 +125,7 @@ class DataReport:
     findings: tuple[SourceFinding, ...]
     sources: tuple[str, ...] = ()
     conflicts: tuple[TimeConflict, ...] = ()
+    ends: tuple[str, ...] = ()
     labels: LabelReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -139,6 +141,7 @@ class DataReport:
             "probes": self.leak_tests.as_dict() if self.leak_tests else None,
             "as_of": self.as_of.isoformat(),
             "sources": [finding.as_dict() for finding in self.findings],
+            "term_ends": list(self.ends),
             "times": [conflict.as_dict() for conflict in self.conflicts],
             "labels": self.labels.as_dict() if self.labels else None,
         }
@@ -154,6 +157,7 @@ class DataReport:
                 for example in r.examples:
                     shown = ", ".join(f"{column} {value}" for column, value in example.items())
                     yield f"{t.checked.table}, such as this ({r.why}): {shown}"
+        yield from self.ends
         yield from (str(conflict) for conflict in self.conflicts)
         if self.absent:
             yield f"Missing: {', '.join(self.absent)}. Their features are absent, and every score will say so."
@@ -212,6 +216,7 @@ def build_data_report(
         findings=check_sources(settings, history, as_of=as_of),
         sources=history.sources,
         conflicts=table_times.find_conflicts(history),
+        ends=tuple(table_times.describe_term_ends(history, settings)),
         labels=labels,
     )
 
@@ -248,7 +253,6 @@ def _build_table_report(history: History, settings: Settings, checked: Validated
             *table_remarks.list_remarks(checked, settings),
             *(owner_addresses.list_owner_remarks(history, settings) if checked.table == "accounts" else ()),
             *(table_times.describe_versions(history, checked) if checked.table == "accounts" else ()),
-            *(table_times.describe_term_ends(history, settings) if checked.table == "purchases" else ()),
         ),
     )
 

@@ -63,14 +63,16 @@ def test_ends_on_the_last_day_are_remarked_on_and_may_be_said_to_be_inclusive(co
     done, report = run(company)
     assert done.exit_code == 1
     assert "the cohort is empty at every cutoff" in done.output
-    remark = next(r for r in report["tables"]["purchases"]["remarks"] if "last day" in r)
+    (remark,) = report["term_ends"]
+    assert "Do the dates include the last day?" in remark
+    assert remark in done.output
     assert 'term_ends_at = { column = "term_ends_at", inclusive = true }' in remark
     assert not report["labels"]["can_train"]
     bill(company, accounts, end=lambda after: after - timedelta(days=1), inclusive=True, leaves=leaves)
     done, report = run(company)
     assert done.exit_code == 0, done.output
     assert done.output.startswith("Can you train? Yes, on purchases:")
-    assert not [r for r in report["tables"]["purchases"]["remarks"] if "last day" in r]
+    assert report["term_ends"] == []
     assert 0.02 < rate(report) < 0.08
     page = (company.folder / "var" / "harbour" / "check.html").read_text(encoding="utf-8")
     assert "What there is to learn" in page
