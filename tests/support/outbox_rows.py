@@ -36,6 +36,8 @@ def write_messages(store: Store, accounts: Iterable[str], **columns: Any) -> lis
         for position, name in enumerate(names)
     ]
     with store.writing() as connection:
-        connection.execute(sa.insert(EPISODES), [{"id": f"e-{name}", "account_id": name, **episode} for name in names])
+        connection.execute(
+            sa.insert(EPISODES), [{"id": f"e-{n}", "account_id": n, "message_id": f"m-{n}", **episode} for n in names]
+        )
         connection.execute(sa.insert(OUTBOX), messages)
     return [message["id"] for message in messages]
