@@ -15,7 +15,9 @@ import pytest
 from tests.support.ports import find_free_port
 from tests.support.postgres import PostgresServer
 from tests.support.scheduling import FileScheduling, place_file
+from tests.support.temporary_root import choose_temporary_root
 
+choose_temporary_root()
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("nightly", max_examples=2_000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("ci")
