@@ -194,8 +194,8 @@ def test_fit_stops_with_the_suspects_name_and_registers_nothing(answered):
     done = run_command("training", "fit", "--config", answered.file, "--json", file)
     assert done.returncode == 1
     *steps, line = done.stderr.splitlines()
-    assert steps[0] == "reading the tables"
-    assert "churn: looking for leaks" in steps
+    assert steps[0].endswith("reading the tables")
+    assert any(step.endswith("churn: looking for leaks") for step in steps)
     assert not any("error" in step or "Traceback" in step for step in steps)
     assert line.startswith("error: a leak is suspected, so nothing was registered: churn_30d: suspect standing: ")
     assert "training.trusted" in line
