@@ -61,6 +61,10 @@ night: setup  ## the whole night: check, build, score, drift, gate, alert, deliv
 serve: setup  ## the HTTP endpoint on port 3000 (CONFIG=garrison.toml)
 	$(PY) -m serving serve --config $(CONFIG)
 
+.PHONY: console
+console: setup  ## the pages behind the links of letters, on port 3001 (CONFIG=garrison.toml)
+	$(PY) -m monitoring console --config $(CONFIG)
+
 .PHONY: bench-features
 bench-features: setup  ## the feature engine on 100,000 accounts, against a plain pass and featuretools
 	PYTHONPATH=. $(PY) tests/benchmarks/bench_features.py

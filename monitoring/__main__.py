@@ -15,6 +15,7 @@ from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
 from features.settings.load import load_settings
 from monitoring.alerts import commands as episodes
 from monitoring.binding import commands as binding
+from monitoring.console import commands as console
 
 app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
@@ -121,10 +122,11 @@ def deliver(
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
-    """Send what is due in the outbox, each message at least once."""
+    """Send what is due in the outbox, each message at least once; what nobody answered in time goes up first."""
     from features.core.timestamps import to_micros
     from features.state import database
     from monitoring import cli_output
+    from monitoring.alerts import escalation
     from monitoring.notifications import bounces, dead_letters, outbox
 
     if to and not resend:
@@ -137,6 +139,8 @@ def deliver(
             dead_letters.resend(state, resend, to=to)
         if arrived:
             dead_letters.mark_arrived(state, arrived)
+        for line in escalation.escalate_overdue(settings, state, datetime.now(UTC)).lines():
+            print(line)
         delivery = outbox.deliver(settings, state)
     print(*cli_output.format_delivery(delivery), sep="\n")
     write_json(json, delivery.as_dict())
@@ -336,6 +340,7 @@ def demo(
 
 episodes.register(app)
 binding.register(app)
+console.register(app)
 
 if __name__ == "__main__":
     cli.run(app)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from features.core.errors import GarrisonError
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
+from features.sources.history import History
 from features.state.database import Store
 from features.state.message_states import PENDING
 from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
@@ -21,10 +23,11 @@ from monitoring.alerts import kinds
 from monitoring.alerts.episode_store import change_episode
 from monitoring.alerts.mailing import SHARED_KINDS
 from monitoring.binding.absences import read_absences
-from monitoring.binding.account_records import AccountRecord
+from monitoring.binding.account_records import AccountRecord, read_records
 from monitoring.binding.bindings import BindingRules, Recipient, parse_fallback_owner
 from monitoring.letters.message import render_letters
 from monitoring.letters.wording import count, format_day
+from serving.scoring import score_table
 
 ESCALATED = kinds.ESCALATED
 _SPACE = uuid.UUID("0c8d1b7e-7a52-5a0f-9f57-2e6c3b9d4a11")
@@ -70,6 +73,34 @@ class Escalation:
 
     escalated: int = 0
     stranded: int = 0
+
+    def lines(self) -> Iterator[str]:
+        """Yield what happened for people; nothing where nothing did."""
+        if self.escalated:
+            yield f"Not answered in time: {count(self.escalated, 'episode goes', 'episodes go')} up."
+        if self.stranded:
+            yield (
+                f"Not answered in time, and nobody above the owner is named: "
+                f"{count(self.stranded, 'episode', 'episodes')}. Name a lead or sponsors under [binding]."
+            )
+
+
+def escalate_overdue(settings: Settings, store: Store, now: datetime) -> Escalation:
+    """Escalate by the company's accounts table and the tiers of its newest scores; arguments as of `escalate`."""
+
+    def read_accounts(accounts: Collection[str]) -> Mapping[str, AccountRecord]:
+        try:
+            with History.open(settings) as history:
+                return read_records(history, accounts)
+        except GarrisonError:  # a source that can't be read now holds up no message: zones are the company's then
+            return {}
+
+    def read_tiers() -> Mapping[str, str | None]:
+        newest = score_table.find_newest(settings)
+        stored = newest and score_table.read_tiers(settings, score_table.parse_instant(newest))
+        return {} if stored is None else {str(account): tier for account, tier in stored.items()}
+
+    return escalate(settings, store, records=read_accounts, tiers=read_tiers, now=now)
 
 
 def escalate(settings: Settings, store: Store, *, records: Records, tiers: Tiers, now: datetime) -> Escalation:

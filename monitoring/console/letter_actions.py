@@ -145,8 +145,10 @@ class LetterActions:
         """
         c = EPISODES.c
         wanted = (c.id, c.account_id, c.state, c.version, c.outcome, c.acknowledged_by, c.acknowledged_at)
-        query = sa.select(*wanted, OUTBOX.c.recipient, OUTBOX.c.subject).where(
-            c.id == link.episode, OUTBOX.c.id == link.message, OUTBOX.c.recipient.is_not(None)
+        query = (
+            sa.select(*wanted, OUTBOX.c.recipient, OUTBOX.c.subject)
+            .join_from(EPISODES, OUTBOX, OUTBOX.c.id == link.message)
+            .where(c.id == link.episode, OUTBOX.c.recipient.is_not(None))
         )
         with self.store.reading() as connection:
             row = connection.execute(query).first()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +137,12 @@ def alert(night: NightContext, steps: Steps) -> StepResult:
 
 def deliver(night: NightContext, steps: Steps) -> StepResult:
     """Send what is due in the outbox, and an accepted run's scores to each destination."""
+    from monitoring.alerts import escalation
     from monitoring.notifications import outbox
 
-    summary, failures, figures = [], [], dict[str, Any]()
+    summary, failures, figures = list[str](), list[str](), dict[str, Any]()
     try:
+        summary += escalation.escalate_overdue(night.settings, night.store, datetime.now(UTC)).lines()
         sent = outbox.deliver(night.settings, night.store)
         figures["messages"] = sent.as_dict()
         if sent.busy:
