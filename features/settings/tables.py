@@ -121,13 +121,13 @@ class TableMap(SettingsSection):
     `query` is SQL over the sources by their names; `source` is short for all rows of one of them.
     """
 
-    source: str | None = None
-    query: str | None = None
     # The source whose rows it has.
-    timezone: Zone | None = None
+    source: str | None = None
     # SQL over the sources by their names, in place of `source`.
-    # How long after it happens an event is known to us; used where known_at is not mapped.
+    query: str | None = None
     # Of its times without an offset; by default the company's.
+    timezone: Zone | None = None
+    # How long after it happens an event is known to us; used where known_at is not mapped.
     lag: Span = timedelta(0)
     # The system whose ids stand in account_id, to be looked up in identities.
     system: str | None = None
@@ -138,9 +138,9 @@ class TableMap(SettingsSection):
     # What becomes of events that came twice, equal to the last character: they count once, or each. By default they
     # count once where a column tells all events apart, or where everything came again.
     repeats: Literal["auto", "drop", "keep"] = "auto"
+    # Canonical column to raw column, or to a table with the keys below.
     columns: dict[str, Annotated[Value, BeforeValidator(_value)]]
 
-    # Canonical column to raw column, or to a table with the keys below.
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if (self.source is None) == (self.query is None):
@@ -159,16 +159,16 @@ class OwnFeatures(SettingsSection):
 class Quality(SettingsSection):
     """The share of bad rows above which a run stops."""
 
+    # A share from 0 to 1 of each table; 1 lets any number of rows go.
     max_quarantine: Share = 0.05
 
-    # A share from 0 to 1 of each table; 1 lets any number of rows go.
 
 class Engine(SettingsSection):
     """The engine that computes snapshots of the whole company; those of a posted account need none."""
 
+    # What computes.
     kind: Literal["duckdb", "spark", "postgres"] = "duckdb"
     # Spark's: local[*] is this machine, spark://HOST:PORT a standalone cluster.
-    # What computes.
     master: str = "local[*]"
     # Spark's, on a cluster: a folder that this machine and all workers see at the same path.
     folder: Path | None = None

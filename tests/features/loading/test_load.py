@@ -178,6 +178,9 @@ def test_any_rest_api_is_described_in_the_settings(load):
         api.tables = orders(7)
         done = load(api.url, *REST)
     assert sorted(load.read("orders")["id"]) == [f"r{n}" for n in range(1, 8)]
+    files = [file for file in load.file.parent.rglob("*") if file.is_file()]
+    assert len(files) > 5
+    assert [file for file in files if b"sk_1" in file.read_bytes()] == []
     assert api.asked[-1].startswith("GET /v2/orders?")
     assert "orders" in done.stdout
 
