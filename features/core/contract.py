@@ -199,6 +199,19 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             {"account_id": _ID, "touched_at": _WHEN, "kind": _WORD, "known_at": _KNOWN, "first_known_at": _FIRST},
             time="touched_at",
         ),
+        # What was promised to an account: for alerts alone, and no feature.
+        "promises": _table(
+            {
+                "account_id": _ID,
+                "made_at": _WHEN,
+                "due": _WHEN,
+                "known_at": _KNOWN,
+                "by": Column(TEXT),
+                "text": Column(TEXT),
+                "kept_at": Column(TIME, vital=True),
+            },
+            time="made_at",
+        ),
         # Where a company records directly who left and when: for cohorts and labels alone.
         "lifetimes": _table(
             {"account_id": _ID, "started_at": _WHEN, "ended_at": Column(TIME, vital=True)},

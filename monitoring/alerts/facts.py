@@ -104,9 +104,9 @@ def _read_promises(history: History, as_of: datetime) -> dict[str, Promise] | No
         return None
     at = to_micros(as_of)
     sql = f"""
-        SELECT account_id, text, by, due FROM promises
+        SELECT account_id, "text", "by", due FROM promises
         WHERE made_at < {at} AND known_at <= {at} AND (kept_at IS NULL OR kept_at >= {at})
-        QUALIFY row_number() OVER (PARTITION BY account_id ORDER BY due, made_at, text) = 1
+        QUALIFY row_number() OVER (PARTITION BY account_id ORDER BY due, made_at, "text") = 1
     """  # noqa: S608  # the contract's own names
     rows = history.query(sql)
     plain = rows.astype(object).where(rows.notna(), None).itertuples(index=False, name=None)

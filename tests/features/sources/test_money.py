@@ -127,6 +127,7 @@ READERS = {
     "cost_to_serve": "tiers",
     "currency": "the conversion of money",
     "event_id": "repeats and versions",
+    **dict.fromkeys(("made_at", "due", "by", "text", "kept_at"), "alerts on promises"),
     "first_known_at": "merges",
     "first_response_known_at": "the visibility rule",
     "resolved_known_at": "the visibility rule",
