@@ -298,8 +298,8 @@ def _print_labels(report: DataReport) -> None:
         return
     numbers = ("accounts", "cohort", "asked", "came true", "base rate")
     for rule in labels.configured:
-        title = f"{rule.name}: cohort {rule.cohort}, label {rule.label}"
-        table = cli.table("cutoff", *numbers, title=title, right=numbers)
+        print(f"{rule.name}, cohort {rule.cohort}, label {rule.label}, by month:")
+        table = cli.table("cutoff", *numbers, right=numbers)
         for month in rule.months[-_SHOWN_MONTHS:]:
             counts = (f"{n:,}" for n in (month.accounts, month.cohort, month.asked, month.positives))
             table.add_row(f"{month.as_of:%Y-%m-%d}", *counts, "" if month.rate is None else f"{month.rate:.1%}")

@@ -16,6 +16,12 @@ def list_remarks(checked: ValidatedTable, settings: Settings) -> Iterator[str]:
     if checked.alike:
         advice = f'If each is one event that came again: tables.{table}.repeats = "drop", or "keep" to settle it'
         yield f"{table}: {checked.alike:,} rows repeat another row exactly, and count: no column is an id. {advice}"
+    undated = settings.untrusted_attributes() if table == "accounts" else ()
+    if undated:
+        yield (
+            f"accounts: only the export's values are known of {', '.join(undated)}, so no model learns from these "
+            "numbers. Map valid_from; or, if one never changes, name it in training.trusted"
+        )
     if checked.superseded:
         yield f"{table}: {checked.superseded:,} rows are older versions: of each the newest counts"
     if checked.contested:

@@ -23,6 +23,8 @@ _GONE_DAYS, _PRESENT_DAYS = 90, 30
 _FEWEST = 20
 # Recorded ends or terms show who has left for certain. Silence is a guess, which lowers the AUC.
 _KNOWN_AUC, _GUESSED_AUC = 0.95, 0.90
+# An undated number may be a count that went on until the export: who left early has less of it.
+_NUMBER_AUC = 0.80
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,17 @@ def find_suspects(history: History) -> tuple[LeakSuspect, ...]:
     gone = accounts.pop("gone").to_numpy(dtype="float64")
     if min(gone.sum(), (1 - gone).sum()) < _FEWEST:
         return ()
+    numbers = {name for name, kind in history.attributes if kind not in {"string", "boolean"}}
+    undated = set() if history.dated else numbers
     suspects = []
     for name in accounts.columns.drop("account_id"):
         separation = measure_alone(accounts[name], gone)
-        if separation.auc >= least:
+        if separation.auc >= (_NUMBER_AUC if name in undated else least):
             claim = f"{name}: {separation.by} alone tells accounts that left from those that stay"
             figures = f"AUC {separation.auc:.3f} over {len(gone):,} accounts, {int(gone.sum()):,} of them gone"
             advice = "Take it out of the TOML unless it was known before they left"
+            if name in undated:
+                advice = "Map valid_from, or take it out of the TOML unless it was the same before they left"
             suspects.append(LeakSuspect(name, separation.auc, f"{claim} ({figures}). {advice}."))
     return tuple(sorted(suspects, key=lambda s: (-s.auc, s.name)))
 

@@ -80,7 +80,8 @@ def _count(  # noqa: PLR0913, PLR0917  # a rule, and all that its figures follow
     emptied = f"the cohort is empty at every cutoff: {_find_emptied(steps) or 'no account'}" if empty else ""
     fault = emptied or ("" if too_short else _find_one_class(months))
     cohort, label, problem = _describe(target.cohort), _describe(target.label), fault or too_short
-    is_young = bool(too_short and not fault)
+    # Where training.first says when to begin, it is that key that leaves too little.
+    is_young = bool(too_short and not fault and not settings.training.first)
     return RuleReport(name, cohort, label, horizon, configured, tuple(months), steps, plan, problem, is_young=is_young)
 
 

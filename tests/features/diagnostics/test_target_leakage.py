@@ -58,6 +58,17 @@ def test_a_column_that_only_goes_with_leaving_is_not(mixed):
         assert find_suspects(history) == ()
 
 
+@pytest.mark.parametrize("dated", [False, True])
+def test_a_number_that_goes_with_leaving_is_named_unless_it_is_dated(mixed, dated):
+    company = mixed(lambda n, gone: n % 7 + 3 * (not gone))
+    columns = company.toml["tables"]["accounts"]["columns"]
+    columns["made_up"] = {"column": "made_up", "kind": "whole"}
+    if dated:
+        columns["valid_from"] = "created_at"
+    with company.open() as history:
+        assert [s.name for s in find_suspects(history)] == ([] if dated else ["made_up"])
+
+
 def test_a_source_that_only_the_gone_have_is_named(mixed):
     company = mixed(lambda n, _: n % 7)
     rows = [f"T{n},A{n},2024-02-01" for n in range(0, 200, 4)]
