@@ -17,7 +17,7 @@ from features.diagnostics import identity_report
 from features.engine import snapshots
 from features.sources import identity
 from features.sources.history import History
-from tests.support.property_tests import examples
+from tests.support.property_tests import examples, is_nightly
 
 WHO = "system,external_id,account_id,valid_from,valid_until"
 MERGED = "account_id,created_at,merged_into,merged_at"
@@ -190,7 +190,8 @@ def expected(rows, who, time):
     return SEVERAL if any(bad and covers(r, time) for r, bad in zip(mine, doubted, strict=True)) else AMONG
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.hypothesis  # so that `make test-nightly` runs it as well, with more seeds
+@pytest.mark.parametrize("seed", range(40 if is_nightly() else 2))
 def test_any_identities_in_any_order_give_what_looking_at_every_pair_would(company, seed):
     draw = random.Random(seed)  # noqa: S311  # nothing secret here
     bounds = [(s, e) for s in (None, *range(1, 12)) for e in (None, *range(1, 14)) if s is None or e is None or s <= e]
@@ -414,7 +415,7 @@ lags = st.sampled_from([timedelta(0), timedelta(days=3), timedelta(days=90)])
 facts = st.tuples(st.sampled_from("AB"), moments, lags, st.none() | st.integers(0, 90))
 histories = st.lists(st.lists(facts, min_size=1, max_size=8), min_size=6, max_size=6)
 quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-few = examples(6, phases=[Phase.generate], suppress_health_check=quiet)
+few = examples(3, phases=[Phase.generate], suppress_health_check=quiet)
 
 
 def tell(company, pairs, *, merge=None, name=lambda account, _: account):

@@ -12,6 +12,7 @@ from features.core.timestamps import from_micros, to_micros
 from features.engine import snapshots
 from features.sources import posted_events, table_cache
 from features.sources.history import History
+from tests.support.property_tests import is_nightly
 
 METADATA = sa.MetaData()
 EVENTS = sa.Table(
@@ -184,7 +185,8 @@ def test_a_log_that_cannot_be_read_is_told_without_its_password(company):
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.hypothesis  # so that `make test-nightly` runs it as well, with more seeds
+@pytest.mark.parametrize("seed", range(40 if is_nightly() else 2))
 def test_no_score_from_before_a_receipt_moves_when_the_event_comes(company, log, seed):
     draw = random.Random(seed)  # noqa: S311  # nothing secret here
 
