@@ -12,6 +12,7 @@ from features.settings.alerts import Alerts, Email
 from features.settings.binding import Binding
 from features.settings.crm import Crm, HubSpot, Salesforce
 from features.settings.episodes import Cadence, Episodes
+from features.settings.experiment import Experiment
 from features.settings.loading import LoadedSystem, LoadedTable, Name
 from features.settings.monitoring import Monitoring
 from features.settings.serving import Serving
@@ -34,6 +35,7 @@ __all__ = [
     "Email",
     "Engine",
     "Episodes",
+    "Experiment",
     "HubSpot",
     "LoadedSystem",
     "LoadedTable",
@@ -110,6 +112,7 @@ class Settings(SettingsSection):
     monitoring: Monitoring = Monitoring()
     tiers: Tiers = Tiers()
     binding: Binding = Binding()
+    experiment: Experiment = Experiment()
     load: dict[Name, LoadedSystem] = {}
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.

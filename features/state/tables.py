@@ -335,3 +335,21 @@ ABSENCES = sa.Table(
     sa.Column("withdrawn_at", sa.BigInteger),
     sa.Index("absences_address", "address"),
 )
+
+# The lots that decided who was alerted on: of each family of accounts its first draw, which counts whatever came later.
+EXPERIMENT_DRAWS = sa.Table(
+    "experiment_draws",
+    METADATA,
+    sa.Column("experiment", sa.String, primary_key=True),
+    sa.Column("unit", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String, nullable=False),
+    sa.Column("as_of", sa.BigInteger, nullable=False),
+    sa.Column("treated", sa.Boolean, nullable=False),
+    sa.Column("probability", sa.Double, nullable=False),
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("score", sa.Double),
+    sa.Column("value", sa.Double),
+    sa.Column("tier", sa.String),
+    sa.Column("owner", sa.String),
+    sa.Column("drawn_at", sa.BigInteger, nullable=False),
+)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from features.settings import Capacity
 from monitoring.alerts.signals import Signal
+from monitoring.experiments.lottery import draw_at_line
 
 CHOSEN, IS_OPEN = "chosen", "its episode is open"
 NOT_WORTH_IT = "the contact costs more than it can save"
 FULL = "over what its owner has time for this week"
+NOT_DRAWN = "at the line of its owner's time, and not drawn by lot"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Candidate:
         owner: Who would get the alert; None where nobody can be found.
         is_unlimited: Whether its owner takes any number, as the fallback owner does.
         obstacle: Why no episode may open; "" where none stands in the way.
+        lot: That decides at the line where its owner's time ends, 0 to 1; the same for a family of accounts.
     """
 
     signal: Signal
@@ -33,6 +36,7 @@ class Candidate:
     owner: str | None
     is_unlimited: bool = False
     obstacle: str = ""
+    lot: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Choice:
         capacity: Minutes that its owner had left before this run; None without a limit.
         chosen: Whether an episode opens.
         reason: Why, or why not.
+        probability: Of being chosen, where a lot decided; None where it did not.
     """
 
     candidate: Candidate
@@ -54,10 +59,11 @@ class Choice:
     capacity: float | None
     chosen: bool
     reason: str
+    probability: float | None = None
 
 
 def choose(
-    candidates: Iterable[Candidate], capacity: Capacity, *, opened: Sequence[tuple[str | None, str]]
+    candidates: Iterable[Candidate], capacity: Capacity, *, opened: Sequence[tuple[str | None, str]], band: int = 0
 ) -> tuple[Choice, ...]:
     """Choose the candidates that open: each owner's best, until the first that no longer fits into the week.
 
@@ -67,33 +73,64 @@ def choose(
         candidates: Of one run, each account and kind once.
         capacity: Of the company's owners.
         opened: Owner and kind of the episodes opened in the seven days before: they have taken their time already.
+        band: Ranks on each side of an owner's line among which lots decide.
 
     Returns:
         One for each candidate, the most expected first; equal ones by score, then by account.
     """
     ranked = sorted(candidates, key=_rank_key)
     left = _measure_time_left(ranked, capacity, opened)
-    rest, full = dict(left), dict[str, float]()
+    by_owner = defaultdict[str, list[Candidate]](list)
+    for candidate in ranked:
+        if candidate.owner is not None and not candidate.is_unlimited and _find_obstacle(candidate) == CHOSEN:
+            by_owner[candidate.owner].append(candidate)
+    weeks = {owner: _fill_week(theirs, left[owner], capacity, band) for owner, theirs in by_owner.items()}
     choices = []
     for rank, candidate in enumerate(ranked, 1):
-        owner = candidate.owner
-        reason = candidate.obstacle or (NOT_WORTH_IT if candidate.expected <= 0 else CHOSEN)
-        if reason == CHOSEN and owner is not None and not candidate.is_unlimited:
-            minutes = capacity.get_minutes(candidate.signal.kind)
-            if owner in full or minutes > rest[owner] + 1e-9:
-                full.setdefault(owner, candidate.expected)
-                reason = FULL
-            else:
-                rest[owner] -= minutes
-        limit = None if owner is None or candidate.is_unlimited else left[owner]
-        choices.append(Choice(candidate, rank, None, limit, reason == CHOSEN, reason))
-    least = _find_least(choices)
-    return tuple(
-        replace(c, threshold=least.get(str(c.candidate.owner), full[str(c.candidate.owner)]))
-        if c.candidate.owner in full and c.capacity is not None
-        else c
-        for c in choices
-    )
+        week, reason = weeks.get(candidate.owner or ""), _find_obstacle(candidate)
+        is_limited = candidate.owner is not None and not candidate.is_unlimited
+        probability = None
+        if reason == CHOSEN and is_limited and week is not None:
+            probability = week.probabilities.get(id(candidate))
+            reason = CHOSEN if id(candidate) in week.taken else FULL if probability is None else NOT_DRAWN
+        limit = left[candidate.owner] if is_limited and candidate.owner else None
+        threshold = week.threshold if is_limited and week else None
+        choices.append(Choice(candidate, rank, threshold, limit, reason == CHOSEN, reason, probability))
+    return tuple(choices)
+
+
+@dataclass(frozen=True)
+class _Week:
+    """What fills one owner's time: ids of the objects, the least expected among them, and chances where lots decide."""
+
+    taken: frozenset[int]
+    threshold: float | None
+    probabilities: Mapping[int, float]
+
+
+def _fill_week(candidates: Sequence[Candidate], minutes: float, capacity: Capacity, band: int) -> _Week:
+    """Fill an owner's time with candidates, the most expected first, by lot around the line."""
+    count = _count_fitting(candidates, minutes, capacity)
+    drawn = draw_at_line([c.lot for c in candidates], taken=count, band=band)
+    ordered = [candidates[place] for place in drawn.order]
+    taken = ordered[: _count_fitting(ordered, minutes, capacity)]
+    is_full = len(taken) < len(candidates)
+    least = min((c.expected for c in taken), default=candidates[0].expected if candidates else None)
+    chances = {id(candidates[place]): drawn.probability for place in drawn.band}
+    return _Week(frozenset(map(id, taken)), least if is_full else None, chances)
+
+
+def _count_fitting(candidates: Sequence[Candidate], minutes: float, capacity: Capacity) -> int:
+    """Count how many of the first candidates fit into an owner's time, until the first that does not."""
+    for place, candidate in enumerate(candidates):
+        minutes -= capacity.get_minutes(candidate.signal.kind)
+        if minutes < -1e-9:
+            return place
+    return len(candidates)
+
+
+def _find_obstacle(candidate: Candidate) -> str:
+    return candidate.obstacle or (NOT_WORTH_IT if candidate.expected <= 0 else CHOSEN)
 
 
 def _measure_time_left(
@@ -105,11 +142,6 @@ def _measure_time_left(
         used[str(owner)] += capacity.get_minutes(kind)
     owners = {c.owner for c in candidates if c.owner is not None}
     return {owner: max(0.0, capacity.get_week(owner) - used[owner]) for owner in owners}
-
-
-def _find_least(choices: Sequence[Choice]) -> dict[str, float]:
-    """Return the least expected of what was chosen, by owner."""
-    return {str(c.candidate.owner): c.candidate.expected for c in choices if c.chosen}
 
 
 def _rank_key(candidate: Candidate) -> tuple[float, float, str, str]:

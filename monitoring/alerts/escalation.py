@@ -97,7 +97,7 @@ def escalate_overdue(settings: Settings, store: Store, now: datetime) -> Escalat
 
     def read_tiers() -> Mapping[str, str | None]:
         newest = score_table.find_newest(settings)
-        stored = newest and score_table.read_tiers(settings, score_table.parse_instant(newest))
+        stored = score_table.read_tiers(settings, score_table.parse_instant(newest)) if newest else None
         return {} if stored is None else {str(account): tier for account, tier in stored.items()}
 
     return escalate(settings, store, records=read_accounts, tiers=read_tiers, now=now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,6 +20,7 @@ from features.state.database import Store
 from monitoring.alerts import decisions, kinds, queries, run_store
 from monitoring.alerts.choice import IS_OPEN, Candidate, Choice, choose
 from monitoring.alerts.decisions import ClosedEpisode, ContinuedEpisode
+from monitoring.alerts.draws import find_draws
 from monitoring.alerts.episode_store import build_episode_id
 from monitoring.alerts.facts import AccountFacts, Departure
 from monitoring.alerts.letter_facts import Evidence, LetterFacts
@@ -27,6 +29,7 @@ from monitoring.alerts.queries import AlertState, ClosedKind, SaleLimits, ScoreD
 from monitoring.alerts.signals import Signal, SignalInputs, find_signals
 from monitoring.alerts.spoken import Spoken
 from monitoring.binding.bindings import AccountBinding
+from monitoring.experiments.assignment import draw_lot
 from monitoring.letters.links import open_signer
 from training.decisions.expected_loss import compute_expected_loss_avoided
 
@@ -78,6 +81,7 @@ class AlertRun:
         exited: Episodes that a person had closed, and whose condition has ended now.
         owners: New owners of continued episodes, by episode.
         mailing: Its messages.
+        draws: What lots decided, for the table of draws.
         fresh: False if this `as_of` had been processed before, and so nothing was done.
         lead: Days that the target leaves before the horizon begins.
     """
@@ -94,6 +98,7 @@ class AlertRun:
     exited: tuple[ClosedKind, ...] = ()
     owners: Mapping[str, str] | None = None
     mailing: Mailing = field(default_factory=Mailing)
+    draws: tuple[Mapping[str, Any], ...] = ()
     fresh: bool = True
     lead: int = 0
 
@@ -201,7 +206,8 @@ class _Case:
             for signal in entering.values()
         ]
         candidates += [self._build_candidate(signal, details, known, IS_OPEN) for signal in standing]
-        choices = choose(candidates, self.settings.capacity, opened=state.opened)
+        band = self.settings.experiment.band
+        choices = choose(candidates, self.settings.capacity, opened=state.opened, band=band)
         chosen = [c for c in choices if c.chosen]
         merged = decisions.find_merged(
             continued, {(c.candidate.signal.account_id, c.candidate.signal.kind) for c in chosen}
@@ -222,6 +228,7 @@ class _Case:
             choices=choices,
             exited=tuple(decisions.find_exits(state, found)),
             owners=owners,
+            draws=tuple(find_draws(choices, known, self.settings.experiment.name)),
             lead=self.settings.churn.lead_days,
         )
         return outcome, details
@@ -242,9 +249,10 @@ class _Case:
             play=play,
             tier=self.facts.tiers.get(signal.account_id),
         )
-        owner = known[signal.account_id].owner
-        is_unlimited = owner is None or owner.is_fallback
-        return Candidate(signal, expected, play, owner.address if owner else None, is_unlimited, obstacle)
+        bound = known[signal.account_id]
+        owner, is_unlimited = bound.owner, bound.owner is None or bound.owner.is_fallback
+        lot = draw_lot(bound.unit, experiment=self.settings.experiment.name, purpose="lottery")
+        return Candidate(signal, expected, play, owner.address if owner else None, is_unlimited, obstacle, lot)
 
     def _find_new_owners(
         self, continued: Sequence[ContinuedEpisode], known: Mapping[str, AccountBinding]

@@ -15,6 +15,7 @@ from features.state.tables import ALERT_CHOICES, ALERT_RUNS, EPISODES, OUTBOX
 from monitoring.alerts import kinds, queries
 from monitoring.alerts.choice import Choice
 from monitoring.alerts.decisions import ClosedEpisode, ContinuedEpisode
+from monitoring.alerts.draws import write_draws
 from monitoring.alerts.episode_store import change_episode, insert_episode
 from monitoring.alerts.queries import RUN, TARGET
 
@@ -57,6 +58,7 @@ def write(store: Store, outcome: AlertRun, instant: datetime) -> bool | None:
             insert_episode(connection, row, now=now, details=details)
         if outcome.choices:
             connection.execute(sa.insert(ALERT_CHOICES), [_build_choice_row(c, at) for c in outcome.choices])
+        write_draws(connection, outcome.draws, at=at, now=now)
         if outcome.mailing.rows:
             connection.execute(sa.insert(OUTBOX), list(outcome.mailing.rows))
     return True

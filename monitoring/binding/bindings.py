@@ -53,6 +53,7 @@ class AccountBinding:
         teams: By cause, as far as the settings name teams.
         sponsor: By tier; None without one.
         tier: A to E; None where it is not known.
+        unit: The topmost account of its family.
     """
 
     account_id: str
@@ -62,6 +63,7 @@ class AccountBinding:
     teams: Mapping[str, Recipient]
     sponsor: Recipient | None
     tier: str | None = None
+    unit: str = ""
 
     def hand_over(self, address: str) -> AccountBinding:
         """Return the binding with another owner, to whom a person has handed the account's episode over."""
@@ -105,7 +107,8 @@ class BindingRules:
             record, tier = records.get(account, AccountRecord()), tiers.get(account)
             owner, fault = self._find_owner(records, account, fallback)
             sponsor = self.find_sponsor(tier)
-            bindings[account] = AccountBinding(account, record.name, owner, fault, teams, sponsor, tier)
+            unit = [account, *list_parents(records, account)][-1]
+            bindings[account] = AccountBinding(account, record.name, owner, fault, teams, sponsor, tier, unit)
         return bindings
 
     def _find_owner(

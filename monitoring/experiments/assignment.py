@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 
 def draw_lot(unit: str, *, experiment: str, purpose: str) -> float:
@@ -17,21 +16,3 @@ def draw_lot(unit: str, *, experiment: str, purpose: str) -> float:
     key = hashlib.sha256(f"{experiment}\x1f{purpose}".encode()).digest()
     digest = hashlib.blake2b(unit.encode(), key=key, digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
-
-
-def find_units(parents: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the unit of each account: the topmost account above it.
-
-    Args:
-        parents: Of every account that is a child; a chain that bites its tail is cut at its smallest id.
-    """
-    return {account: _climb(parents, account) for account in parents}
-
-
-def _climb(parents: Mapping[str, str | None], account: str) -> str:
-    seen = [account]
-    while (above := parents.get(seen[-1])) is not None:
-        if above in seen:
-            return min(seen[seen.index(above) :])
-        seen.append(above)
-    return seen[-1]

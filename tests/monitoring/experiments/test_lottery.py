@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from monitoring.experiments.assignment import draw_lot, find_units
+from monitoring.experiments.assignment import draw_lot
 from monitoring.experiments.lottery import draw_at_line
 
 
@@ -46,18 +46,3 @@ def test_lots_are_even_independent_and_the_same_on_every_machine():
     assert draw_lot("A", experiment="other", purpose="lottery") != draw_lot(
         "A", experiment="standing", purpose="lottery"
     )
-
-
-def test_a_family_has_one_unit():
-    parents = {"top": None, "child": "top", "grandchild": "child", "alone": None, "x": "y", "y": "x", "z": "x"}
-    units = find_units(parents)
-    assert units == {
-        "top": "top",
-        "child": "top",
-        "grandchild": "top",
-        "alone": "alone",
-        "x": "x",
-        "y": "x",
-        "z": "x",
-    }
-    assert find_units({"a": "unknown"}) == {"a": "unknown"}
