@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -13,7 +14,9 @@ from features.core.safe_line import to_safe_line
 from features.core.timestamps import to_micros
 from features.settings.cli import table
 from features.state.message_states import UNDELIVERABLE
+from monitoring.alerts.choice import IS_OPEN
 from monitoring.alerts.episode_report import show_owner
+from monitoring.alerts.kinds import KINDS
 from monitoring.alerts.lifecycle import AlertRun
 from monitoring.alerts.mailing import DIGEST, LETTER, PACKET, TEAM
 from monitoring.alerts.queries import format_instant
@@ -49,6 +52,15 @@ def format_alerts(run: AlertRun, *, dry_run: bool) -> Iterator[str]:
         f"Episodes: {len(run.opened):,} opened, {len(run.continued):,} continue, "
         f"{len(run.closed):,} closed{f' ({ends})' if ends else ''}."
     )
+    by_kind = Counter(KINDS[o.score.kind] for o in run.opened)
+    if by_kind:
+        yield f"  opened: {', '.join(f'{count:,} {kind}' for kind, count in by_kind.most_common())}"
+    # An obstacle may name a day, an account or a person: those words apart, it is a kind of reason.
+    reasons = Counter(
+        re.split(r"[:,]| until ", c.reason)[0] for c in run.choices if not c.chosen and c.reason != IS_OPEN
+    )
+    for reason, count in reasons.most_common():
+        yield f"  not opened: {count:,} {reason}"
     if not run.opened:
         yield "No account entered risk: no message was written."
         return
@@ -75,18 +87,18 @@ def _describe_mailing(run: AlertRun) -> Iterator[str]:
 
 
 def tabulate_alerts(run: AlertRun, *, currency: str) -> Table:
-    """Build the table of new episodes, the largest value x score first."""
+    """Build the table of new episodes, the most expected loss avoided first."""
     value = f"{currency} a year"
-    rows = table("account", "name", "owner", "risk", value, "message", right=("risk", value))
+    rows = table("account", "name", "kind", "owner", "risk", value, "message", right=("risk", value))
     for opened in run.opened[:_SHOWN]:
         score = opened.score
         money = "not known" if score.value is None else f"{score.value:,.0f}"
         owner = opened.binding.owner
-        names = _show_name(opened.binding.name), show_owner(owner.address if owner else None)
+        about = _show_name(opened.binding.name), KINDS[score.kind], show_owner(owner.address if owner else None)
         form = run.mailing.forms.get(opened.episode, UNDELIVERABLE)
-        rows.add_row(to_safe_line(score.account_id), *names, f"{score.score:.0%}", money, form)
+        rows.add_row(to_safe_line(score.account_id), *about, f"{score.score:.0%}", money, form)
     if len(run.opened) > _SHOWN:
-        rows.add_row("…", f"and {len(run.opened) - _SHOWN:,} more", "", "", "", "")
+        rows.add_row("…", f"and {len(run.opened) - _SHOWN:,} more", "", "", "", "", "")
     return rows
 
 
@@ -102,7 +114,9 @@ def build_alerts_json(run: AlertRun, *, dry_run: bool) -> dict[str, Any]:
             {
                 "episode": o.episode,
                 "account_id": o.score.account_id,
+                "kind": o.score.kind,
                 "score": o.score.score,
+                "expected": o.choice.candidate.expected,
                 "value": o.score.value,
                 "message": run.mailing.forms.get(o.episode, UNDELIVERABLE),
                 "reason": o.binding.fault,

@@ -49,9 +49,9 @@ def test_alert_shows_accounts_by_name_and_owner_and_money_in_its_currency(compan
     company.promote()
     company.score(AT, {"A": 0.7, "B": {"score": 0.65, "value": None}})
     rows = [line.split() for line in say("alert", "--as-of", AT).splitlines()]
-    assert ["account", "name", "owner", "risk", "EUR", "a", "year", "message"] in rows
-    assert ["A", "Company", "A", "a", "70%", "12,000", "letter"] in rows
-    assert ["B", "Company", "B", "b", "65%", "not", "known", "letter"] in rows
+    assert ["account", "name", "kind", "owner", "risk", "EUR", "a", "year", "message"] in rows
+    assert ["A", "Company", "A", "at", "risk", "a", "70%", "12,000", "letter"] in rows
+    assert ["B", "Company", "B", "at", "risk", "b", "65%", "not", "known", "letter"] in rows
 
 
 def test_an_alert_that_finds_nothing_says_so(company, say):
