@@ -28,8 +28,7 @@ FOLDER = Path("var/bench/quality")
 SAMPLES = FOLDER / "samples"
 SHARED = Path(os.environ.get("GARRISON_DATA", "../shared/data")).absolute()
 KEPT = ("rows", "base_rate", "auc", "auc_low", "auc_high", "auc_within", "ap", "brier", "ece", "ece_noise", "lift_10")
-TOLD = (*KEPT, "baselines", "verdict", "reasons")
-FEW = 100  # rows of a tier at one cutoff, below which its share of positives says nothing
+TOLD = (*KEPT, "ece_month", "ece_tier", "coverage", "baselines", "verdict", "reasons")
 
 # Task: reference, reached by a careful model, goal; AUC.
 TASKS = {
@@ -67,13 +66,13 @@ def company(name, data):
 def shared(name):
     if not (SHARED / name).is_dir():
         return f"there is no {SHARED / name}: set GARRISON_DATA"
-    return {f"{name}_{task}": figures(o.evaluation) | levels(o) for task, o in company(name, SHARED).items()}
+    return {f"{name}_{task}": figures(o.evaluation) for task, o in company(name, SHARED).items()}
 
 
 def journeys():
     completejourney.write_sample(SAMPLES / "completejourney")
     outcomes = company("completejourney", SAMPLES)
-    return {f"completejourney_{task}": figures(o.evaluation) | levels(o) for task, o in outcomes.items()}
+    return {f"completejourney_{task}": figures(o.evaluation) for task, o in outcomes.items()}
 
 
 def sample():
@@ -84,7 +83,7 @@ def sample():
     outcome.test.to_parquet(scores, index=False)
     true = oracle.compare(scores, SAMPLES / "tidewater" / "truth", "churn_90d")
     beside = {"oracle_auc": true.oracle_auc, "ratio": true.ratio}
-    return {"sample_churn_90d": figures(outcome.evaluation) | levels(outcome) | beside}
+    return {"sample_churn_90d": figures(outcome.evaluation) | beside}
 
 
 def mlc_churn(file):
@@ -122,22 +121,8 @@ def figures(evaluation):
     return {name: plain[name] for name in TOLD} | {"calibrated": evaluation.calibrated}
 
 
-def levels(outcome):
-    """Mean distance of mean score and share of positives, by month, and by month and tier where there are rows."""
-    rows = outcome.test.assign(tier=outcome.attributes["tier"]) if "tier" in outcome.attributes else outcome.test
-    by = {"ece_month": ["as_of"], "ece_tier": ["as_of", "tier"]}
-    errors = {}
-    for name, keys in by.items():
-        if set(keys) <= set(rows):
-            parts = rows.groupby(keys)[["score", "label"]].agg(["mean", "size"])
-            parts = parts[parts["score", "size"] >= FEW]
-            apart = (parts["score", "mean"] - parts["label", "mean"]).abs()
-            errors[name] = float(apart.mean()) if len(parts) else None
-    return errors
-
-
 def told(task, found):
-    """One line of the table."""
+    """One line of the table; `covered` is the share of groups of like accounts that intervals cover, of how many."""
     reference, reached, goal = TASKS[task]
     goals = [found["auc"] >= goal] if goal else []
     goals += [found["ratio"] >= RATIO] if "ratio" in found else []
@@ -147,19 +132,21 @@ def told(task, found):
     within, month, tier = (
         "" if found.get(k) is None else format(found[k], ".4f") for k in ("auc_within", "ece_month", "ece_tier")
     )
+    held = found["coverage"]
+    cover = f"{held['covered']:.2f} ({held['groups']})" if held else ""
     best = max(found["baselines"], key=lambda name: found["baselines"][name]["auc"])
     numbers = "".join(f"{'' if x is None else format(x, '.4g'):>8}" for x in (reference, reached, goal))
     return (
         f"{task:<27}{found['auc']:.4f} ({found['auc_low']:.3f}-{found['auc_high']:.3f}){numbers}  {met:<4}"
         f"{within:<8}{found['ece']:.4f} ({found['ece_noise']:.4f}){'' if found['calibrated'] else '!':<2}"
-        f"{month:<8}{tier:<8}"
+        f"{month:<9}{tier:<8}{cover:<11}"
         f"{found['baselines'][best]['auc']:.3f} {best:<13}{found['verdict']} {of}"
     )
 
 
 HEAD = (
     f"{'task':<27}{'AUC (95 %)':<21}{'refer.':>8}{'reached':>8}{'goal':>8}  {'met':<4}"
-    f"{'within':<8}{'ECE (noise)':<17}{'by month':<8} {'by tier':<8}{'best baseline':<19}verdict"
+    f"{'within':<8}{'ECE (noise)':<17}{'by month':<8} {'by tier':<8}{'covered':<11}{'best baseline':<19}verdict"
 )
 
 

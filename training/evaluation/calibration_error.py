@@ -12,6 +12,7 @@ from scipy.stats import norm
 _BINS = 10
 _DRAWS = 1000
 _CHUNK = 100
+_FEWEST_ROWS = 100  # of a group, below which its share of positives says nothing
 _Z = float(norm.ppf(0.975))
 
 
@@ -87,6 +88,23 @@ def compute_reliability(labels: np.ndarray, scores: np.ndarray, accounts: np.nda
         figures = compute_share_interval(labels[row_indices], accounts[row_indices])
         rows.append((len(row_indices), float(scores[row_indices].mean()), *figures))
     return pd.DataFrame(rows, columns=["rows", "score", "share", "low", "high"])
+
+
+def compute_level_error(
+    test: pd.DataFrame,
+    by: list[str],
+) -> float | None:
+    """Return the mean distance of mean score and share of positives over groups of 100 rows or more; None without any.
+
+    Args:
+        test: `score`, `label` and the columns `by`, such as `as_of` alone (by month), or `as_of` and `tier`.
+        by: What to group by.
+    """
+    if not {*by} <= {*test}:
+        return None
+    parts = test.groupby(by)[["score", "label"]].agg(["mean", "size"])
+    parts = parts[parts["score", "size"] >= _FEWEST_ROWS]
+    return float((parts["score", "mean"] - parts["label", "mean"]).abs().mean()) if len(parts) else None
 
 
 def compute_share_interval(labels: np.ndarray, accounts: np.ndarray) -> tuple[float, float, float]:

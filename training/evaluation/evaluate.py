@@ -10,6 +10,7 @@ import pandas as pd
 
 from features.settings.stakes import Stakes
 from training.evaluation import bootstrap, calibration_error
+from training.evaluation.interval_coverage import IntervalCoverage
 from training.evaluation.metrics import FIGURES, RankedScores
 from training.evaluation.segments import SegmentFigures, SegmentRows, average_aucs, iterate_segments
 
@@ -42,6 +43,8 @@ class Evaluation:
         brier_skill: 1 - its ratio to that of the test's own base rate: above 0 they beat the base rate.
         ece: Expected calibration error over ten bins of equal size.
         ece_noise: What a perfectly calibrated model of these scores exceeds in one sample of twenty.
+        ece_month: Mean distance of mean score and share of positives by cutoff; None where no cutoff has 100 rows.
+        ece_tier: The same by cutoff and tier; None without tiers of so many rows.
         lift_5: Share of positives among the highest 5 % of the scores, against the base rate.
         lift_10: Among the highest tenth.
         lift_20: Among the highest fifth.
@@ -57,6 +60,7 @@ class Evaluation:
         by_cutoff: Each test cutoff, ascending.
         verdict: signal (it leads the best baseline, beyond chance), no_signal or insufficient.
         reasons: Why, in sentences.
+        coverage: What the scores' intervals are worth; None where no model's intervals were asked for.
     """
 
     rows: int
@@ -71,6 +75,8 @@ class Evaluation:
     brier_skill: float
     ece: float
     ece_noise: float
+    ece_month: float | None = None
+    ece_tier: float | None = None
     lift_5: float
     lift_10: float
     lift_20: float
@@ -86,6 +92,7 @@ class Evaluation:
     by_cutoff: tuple[SegmentFigures, ...]
     verdict: str
     reasons: tuple[str, ...]
+    coverage: IntervalCoverage | None = None
 
     def __repr__(self) -> str:
         auc = f"AUC {self.auc:.3f} ({self.auc_low:.3f} to {self.auc_high:.3f})"
@@ -117,6 +124,7 @@ class Evaluation:
             "by_segment": [p.as_dict() for p in self.by_segment],
             "by_cutoff": [p.as_dict() for p in self.by_cutoff],
             "reasons": [*self.reasons],
+            "coverage": self.coverage and vars(self.coverage),
         }
 
 
@@ -188,6 +196,8 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
         auc_high=high,
         lead_low=lead,
         ece_noise=calibration_error.make_bins(labels, scores).estimate_noise(accounts, seed=seed),
+        ece_month=_compute_level_error(labels, scores, attributes, ["as_of"]),
+        ece_tier=_compute_level_error(labels, scores, attributes, ["as_of", "tier"]),
         intervals=intervals,
         baselines=baseline_figures,
         auc_within=within,
@@ -197,6 +207,14 @@ def evaluate(  # noqa: PLR0913  # all but the test rows themselves named
         reasons=(reason,),
         **plain_figures,  # type: ignore[arg-type]  # value_captured_10 alone may be None
     )
+
+
+def _compute_level_error(
+    labels: np.ndarray, scores: np.ndarray, attributes: pd.DataFrame | None, by: list[str]
+) -> float | None:
+    if attributes is None:
+        return None
+    return calibration_error.compute_level_error(attributes.assign(label=labels, score=scores), by)
 
 
 def _average_within(cutoffs: list[SegmentFigures], aucs: np.ndarray) -> float | None:

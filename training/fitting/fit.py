@@ -19,6 +19,7 @@ from training.diagnostics import leakage, sample_size, undated_attributes
 from training.diagnostics.sample_size import InsufficientData
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.holdout import HoldoutResult, evaluate_holdout, is_comparable, list_columns
+from training.evaluation.interval_coverage import measure_coverage
 from training.fitting import upsell_statistics
 from training.fitting.training_rows import find_training_rows
 from training.models import hyperparameters as recipes
@@ -291,7 +292,7 @@ def _evaluate_horizons(
         champion_scores = (
             _score_test(champion, data, plan, h) if champion and is_comparable(champion, plan, h) else None
         )
-        results[h] = evaluate_holdout(
+        result = evaluate_holdout(
             model.target,
             scored,
             plan,
@@ -302,6 +303,8 @@ def _evaluate_horizons(
             champion=champion_scores,
             stakes=settings.stakes,
         )
+        coverage = measure_coverage(model.horizon_model(h), result.test)
+        results[h] = replace(result, evaluation=replace(result.evaluation, coverage=coverage))
     return results
 
 

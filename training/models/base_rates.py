@@ -66,6 +66,21 @@ class BaseRates:
         """Return whether the base rates differ by more than sampling explains."""
         return len(self.days) >= _FEWEST_CUTOFFS <= self.spread.cutoffs and self.spread.chance < _CHANCE
 
+    @property
+    def latest_mean(self) -> float:
+        """Return the mean log-odds of the latest quarter of the cutoffs, by their precision; NaN without any."""
+        latest = slice(-self._count_latest(), None)
+        return (
+            float(np.average(self.log_odds[latest], weights=1 / self.variances[latest])) if len(self.days) else np.nan
+        )
+
+    @property
+    def latest_variance(self) -> float:
+        """Return the variance of that mean by sampling: labels of cutoffs nearer than `span` are of the same events."""
+        latest = slice(-self._count_latest(), None)
+        periods = 1 + (self.days[-1] - self.days[latest][0]) / self.span
+        return float(self.variances[latest].mean() / periods)
+
     def choose_rule(self) -> str:
         """Return the rule that would have foretold the company's own base rates best, each from what was known then.
 
@@ -79,6 +94,21 @@ class BaseRates:
                 errors = np.abs(expit(forecasts[witnesses]) - expit(self.log_odds[witnesses])[:, None])
                 return rules[int(errors.mean(axis=0).argmin())]
         return "year ago"
+
+    def judge(self, rule: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return by how much a rule's forecasts missed the log-odds of cutoffs, each from what was known then.
+
+        Args:
+            rule: One of RULES; None for the mean of the latest quarter, which stands where the rates do not move.
+
+        Returns:
+            Errors, and the variances of what came by sampling alone, (m,) each: of cutoffs that could be foretold.
+        """
+        pasts = [self._known_at(day) for day in self.days]
+        forecasts = [p.forecast(rule, d) if rule else p.latest_mean for p, d in zip(pasts, self.days, strict=True)]
+        errors = self.log_odds - np.array(forecasts)
+        is_foretold = ~np.isnan(errors)
+        return errors[is_foretold], self.variances[is_foretold]
 
     def forecast(self, rule: str, day: float) -> float:
         """Return the log-odds of the base rate on a day after the cutoffs; NaN if they don't reach back far enough.
@@ -99,6 +129,9 @@ class BaseRates:
             return self._shrink(season)
         growth = self.log_odds[-1] - self._find(self.days[-1] - YEAR)
         return self._shrink(season + growth * max(years, 1))
+
+    def _count_latest(self) -> int:
+        return -(-len(self.days) // 4)
 
     def _shrink(self, log_odds: float) -> float:
         """Return log-odds drawn to the mean by as much as sampling explains of their distance."""

@@ -13,10 +13,12 @@ import numpy as np
 from scipy.special import expit
 
 from training.decisions.value import Uplift
+from training.models import score_interval
 from training.models.calibration import Calibrator
 from training.models.level import Level
 from training.models.linear import LinearModel
 from training.models.offsets import TermCells
+from training.models.score_interval import ScoreSpread
 
 _QUANTILES = 1001
 
@@ -36,6 +38,7 @@ class HorizonModel:
         uplift: What an upsell brought in training; None for churn, and where there was none.
         term_cells: The log-odds that both parts start from; None without terms, and in a model of an older version.
         level: The intercept by `as_of`; None where the base rate does not move, and in a model of an older version.
+        spread: How far the shares of like accounts lie from their scores; None in a model of an older version.
     """
 
     horizon: int
@@ -48,6 +51,7 @@ class HorizonModel:
     uplift: Uplift | None = None
     term_cells: TermCells | None = None
     level: Level | None = None
+    spread: ScoreSpread | None = None
 
     @cached_property
     def booster(self) -> lgb.Booster:
@@ -64,6 +68,25 @@ class HorizonModel:
         if self.level is None or days is None:
             return self.calibrator(self.log_odds(matrix))
         return expit(self.calibrator.slope * self.log_odds(matrix) + self.level.find_intercepts(days))
+
+    def find_ends(self, scores: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of the scores' 90 % intervals, (n,) each; NaN by a model of an older version.
+
+        Args:
+            scores: (n,) this horizon's probabilities.
+            days: (n,) `as_of` in days since 1970.
+        """
+        return score_interval.find_ends(scores, self.estimate_deviations(scores, days))
+
+    def estimate_deviations(self, scores: np.ndarray, days: np.ndarray) -> np.ndarray:
+        """Return how far the log-odds of groups of like accounts lie from their scores', (n,); as `find_ends`."""
+        if self.spread is None:
+            return np.full(len(scores), np.nan)
+        log_odds = score_interval.compute_log_odds(scores)
+        if self.level is None:
+            return self.spread.estimate_deviation(log_odds - self.calibrator.intercept, is_unsure=False)
+        intercepts = self.level.find_intercepts(days)
+        return self.spread.estimate_deviation(log_odds - intercepts, is_unsure=self.level.find_unsure(days))
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
         """Return the (n,) log-odds before calibration."""
@@ -103,8 +126,10 @@ def load_horizon_model(folder: Path, fields: dict[str, Any]) -> HorizonModel:
     if _compute_digest(text) != fields.pop("digest"):
         message = f"{file.name} is not the text that was saved"
         raise ValueError(message)
-    linear, uplift, cells, level = (fields.get(name) for name in ("linear", "uplift", "term_cells", "level"))
-    # A model of an older version has none of these four.
+    linear, uplift, cells, level, spread = (
+        fields.get(name) for name in ("linear", "uplift", "term_cells", "level", "spread")
+    )
+    # A model of an older version has none of these five.
     fields |= {
         "calibrator": Calibrator(**fields["calibrator"]),
         "quantiles": tuple(fields["quantiles"]),
@@ -113,6 +138,7 @@ def load_horizon_model(folder: Path, fields: dict[str, Any]) -> HorizonModel:
         "uplift": Uplift(**uplift) if uplift else None,
         "term_cells": TermCells.from_json(cells) if cells else None,
         "level": Level.from_json(level) if level else None,
+        "spread": ScoreSpread(**spread) if spread else None,
     }
     return HorizonModel(text=text, **fields)
 

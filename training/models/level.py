@@ -58,7 +58,11 @@ class Level:
 
     def is_unsure(self, day: float) -> bool:
         """Return whether the base rate at an instant is foretold by no cutoff of the same season."""
-        return bool(self.days) and not bool(self._is_known(np.array([day]))[0])
+        return bool(self.find_unsure(np.array([day]))[0])
+
+    def find_unsure(self, days: np.ndarray) -> np.ndarray:
+        """Return `is_unsure` of (n,) instants."""
+        return ~self._is_known(days) if self.days else np.zeros(len(days), dtype=bool)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:

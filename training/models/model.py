@@ -129,6 +129,21 @@ class Model:
             return scores
         return (np.maximum if self.order > 0 else np.minimum).accumulate(scores, axis=1)
 
+    def find_ends(self, scores: np.ndarray, as_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of the 90 % intervals of its probabilities, (n, horizons) each; NaN by an older model.
+
+        Of groups of like accounts nine in ten have a share of positives between them. They follow from the score and
+        its time alone, so whatever holds a score of this model can have its interval.
+
+        Args:
+            scores: (n, horizons), as `probabilities` returns them.
+            as_of: (n,) µs.
+        """
+        days = np.asarray(as_of, dtype="int64") / DAY
+        ends = [h.find_ends(scores[:, i], days) for i, h in enumerate(self.horizon_models)]
+        lows, highs = (np.column_stack(side) for side in zip(*ends, strict=True))
+        return lows, highs
+
     def contributions(self, matrix: np.ndarray, horizon: int) -> np.ndarray:
         """Return each feature's part of a horizon's log-odds, (n, features)."""
         return self.horizon_model(horizon).contributions(matrix[:, : len(self.features)])

@@ -19,6 +19,7 @@ from training.models.level import fit_level
 from training.models.linear import LinearModel
 from training.models.matrix import Callbacks, Matrix
 from training.models.offsets import TermCells, compute_cutoff_offsets, fit_term_cells
+from training.models.score_interval import fit_spread
 
 _FEW_ROWS = 100_000
 _CALIBRATION_SHARE = 0.25
@@ -113,6 +114,7 @@ class Trainer:
             linear=self._fit_linear(rows.train, cells) if weight else None,
             linear_weight=weight,
             term_cells=cells,
+            spread=fit_spread(folds, weight, calibrator.slope, self._count_base_rates(rows.train)),
         )
         return self._set_level(model, rows)
 
@@ -202,18 +204,35 @@ class Trainer:
     def _set_level(self, model: HorizonModel, rows: HorizonRows) -> HorizonModel:
         """Return the model with the intercepts at which its mean probabilities are the base rates to come."""
         slope = model.calibrator.slope
+        rates = self._count_base_rates(rows.train)
         if self._cutoffs is None:
             log_odds = self.matrix.apply(model.log_odds, rows.train)
-            return replace(model, calibrator=calibration.recentre(model.calibrator, log_odds, model.base_rate))
-        believed = rows.train[self._cutoffs.days[rows.train] >= self._cutoffs.since]
-        rates = BaseRates.from_labels(self._answers[believed], self._cutoffs.days[believed], span=self._cutoffs.span)
-        if rates.is_moving:
-            level = fit_level(rates, slope * self.matrix.apply(model.log_odds, rows.recent))
-            return replace(model, calibrator=Calibrator(slope, level.otherwise), level=level)
+            calibrator = calibration.recentre(model.calibrator, log_odds, model.base_rate)
+            return _centre(replace(model, calibrator=calibrator), log_odds)
+        if rates and rates.is_moving:
+            log_odds = self.matrix.apply(model.log_odds, rows.recent)
+            level = fit_level(rates, slope * log_odds)
+            return _centre(replace(model, calibrator=Calibrator(slope, level.otherwise), level=level), log_odds)
         late = rows.folds[0][1]
         log_odds = self.matrix.apply(model.log_odds, late)
         calibrator = calibration.recentre(model.calibrator, log_odds, float(self._answers[late].mean()))
-        return replace(model, calibrator=calibrator)
+        return _centre(replace(model, calibrator=calibrator), log_odds)
+
+    def _count_base_rates(self, row_indices: np.ndarray) -> BaseRates | None:
+        """Return the base rates of the cutoffs from which they are believed; None where there is no such cutoff."""
+        if self._cutoffs is None:
+            return None
+        believed = row_indices[self._cutoffs.days[row_indices] >= self._cutoffs.since]
+        if not len(believed):
+            return None
+        return BaseRates.from_labels(self._answers[believed], self._cutoffs.days[believed], span=self._cutoffs.span)
+
+
+def _centre(model: HorizonModel, log_odds: np.ndarray) -> HorizonModel:
+    """Return the model with the centre of its intervals at the log-odds, (n,), of accounts like those to be scored."""
+    if model.spread is None:
+        return model
+    return replace(model, spread=replace(model.spread, centre=float(model.calibrator.slope * log_odds.mean())))
 
 
 def _compute_loss(fold: Fold) -> float:
