@@ -16,6 +16,7 @@ from features.settings.load import load_settings
 from monitoring.alerts import commands as episodes
 from monitoring.binding import commands as binding
 from monitoring.console import commands as console
+from monitoring.experiments import commands as experiments
 
 app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
@@ -341,6 +342,7 @@ def demo(
 episodes.register(app)
 binding.register(app)
 console.register(app)
+experiments.register(app)
 
 if __name__ == "__main__":
     cli.run(app)

@@ -1,5 +1,5 @@
-"""Estimate whether alerts save accounts: treated accounts against held out ones.
+"""Learns by lot whether alerts save accounts.
 
-In: accounts and outcomes.
-Out: assignments, and effects with intervals.
+In: the lots that decided at the capacity line, and what became of the accounts.
+Out: assignments, effects with bounds that hold at every look, and how long it takes to see one.
 """
