@@ -246,7 +246,9 @@ def _post(url: str, config: str, worker: int, waiting: Any) -> None:
 
 
 def test_processes_that_post_at_once_take_each_event_once_and_leave_no_gap(opened: Store, harbour: Any) -> None:
-    context = multiprocessing.get_context("spawn")
+    # Each is a process of its own, forked from one that has imported what they need, and done nothing else.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     url, barrier = opened.engine.url.render_as_string(hide_password=False), context.Barrier(3)
     each = [context.Process(target=_post, args=(url, str(harbour.config), n, barrier)) for n in range(3)]
     for process in each:

@@ -160,7 +160,7 @@ def test_the_service_keeps_to_its_document(served: Any, tmp_path: Path) -> None:
     wait_until(lambda: httpx.get(f"{served.url}/v1/model", headers=headers).is_success)
     line = [sys.executable, "-m", "schemathesis.cli", "run", f"{served.url}/openapi.json"]
     line += ["--header", f"Authorization: Bearer {key}", "--generation-deterministic"]
-    line += ["--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--no-color"]
+    line += ["--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--no-color"]
     # An item that is wrong is rejected beside others that are not, in an answer with status 200: see below.
     line += ["--exclude-checks", "negative_data_rejection"]
     done = subprocess.run(line, cwd=tmp_path, text=True, capture_output=True, timeout=500, check=False)
@@ -180,7 +180,7 @@ def test_a_body_against_the_schema_is_refused_whole_or_in_the_item_that_is_wrong
         session.headers["authorization"] = f"Bearer {served.key}"
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-        @examples(150, suppress_health_check=list(HealthCheck))
+        @examples(70, suppress_health_check=list(HealthCheck))
         def asked(case: schemathesis.Case) -> None:
             nonlocal refused
             if not isinstance(case.body, NotSet | bytes) and not valid(document, request, case.body):
@@ -191,4 +191,4 @@ def test_a_body_against_the_schema_is_refused_whole_or_in_the_item_that_is_wrong
             refused += 1
 
         asked()
-    assert refused > 50
+    assert refused > 35
