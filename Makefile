@@ -97,6 +97,10 @@ bench-holds: setup  ## healthy nights that the checks of sources hold, and how s
 bench-harms: setup  ## the demo's company with one source harmed at a time: scores, episodes, and what the gate says
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_harms.py $(COMPANY)
 
+.PHONY: bench-init
+bench-init: setup  ## from the exports of a messy company to a promoted model, beside its oracle
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_init.py
+
 .PHONY: bench-kills
 bench-kills: setup  ## nights killed at 50 random instants, then finished: nothing is lost, or sent twice without a doubt
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_kills.py

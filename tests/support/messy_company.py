@@ -1,158 +1,193 @@
-"""A company whose four systems export as such systems do: tidewater's history, written with every usual fault.
+"""A company whose four systems export as such systems do, simulated with its true chances of leaving beside it.
 
-A CRM's accounts and contacts in windows-1252 with semicolons; a help desk's tickets by the requester's address;
-billing's invoices with decimal commas and three currencies, void ones, refunds and rows told twice; a product's
-tracks by user. What truly becomes of each account stays in `truth`, so that a model can be held against the oracle.
+A CRM's accounts and contacts in windows-1252 with semicolons, told twice; a help desk's tickets by the requester's
+address, some at a mail provider; billing's invoices with decimal commas and three currencies, void ones, refunds and
+repeats; a product's tracks by user. Each account is in one of two moods that only its tracks and tickets show, and
+leaves at the end of a monthly term by its mood: so the chance of leaving is known exactly.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from features.samples import tidewater
+FIRST = date(2024, 7, 1)
+# A calm account turns sour with the first chance a month, a sour one calms down with the second.
+SOURS, CALMS = 0.06, 0.08
+# Chance to leave at the end of a month's term, calm and sour.
+LEAVES = (0.004, 0.16)
+_RATES = {"USD": 0.92, "GBP": 1.17}  # euros a unit
+_TERM = 30  # days
+_HORIZON = 90
 
-_PRIORITIES = {"urgent": "P1", "high": "P2", "normal": "P3", "low": "P4"}
-# What one unit is worth in euros; the company's amounts are in euros.
-_RATES = {"USD": 0.92, "GBP": 1.17}
-_REASONS = {"new": "subscription_create", "renewal": "subscription_cycle", "expansion": "upgrade"}
+
+@dataclass(frozen=True)
+class Life:
+    """One account: when its terms begin, its mood in each, and after which one it left.
+
+    Args:
+        number: Of the account.
+        starts: Day of each term's beginning.
+        moods: 1 where it is sour.
+        left: Whether it left after the last one.
+    """
+
+    number: int
+    starts: tuple[date, ...]
+    moods: tuple[int, ...]
+    left: bool
+
+    @property
+    def id(self) -> str:
+        return f"0015{self.number:05d}"
 
 
-def write_messy_company(folder: Path, *, accounts: int = 600, months: int = 18, seed: int = 11) -> Path:
-    """Write the exports into `folder/exports` and return the folder of the truth."""
-    tidewater.write_sample(folder / "clean", accounts=accounts, months=months, seed=seed)
+def write_messy_company(folder: Path, *, accounts: int = 600, months: int = 18, seed: int = 11) -> None:
+    """Write the exports into `folder/exports`, and into `folder/truth` each account's chance of leaving by month."""
     rng = np.random.default_rng(seed)
+    until = FIRST + timedelta(days=round(months * 30.44))
+    lives = [_live(number, until, rng) for number in range(accounts)]
     exports = folder / "exports"
-    exports.mkdir()
-    tables = {name: pd.read_parquet(folder / "clean" / name) for name in tidewater.TABLES}
-    contacts = _write_crm(exports, tables["accounts"], rng)
-    _write_desk(exports, tables["tickets"], contacts, rng)
-    _write_billing(exports, tables["purchases"])
-    _write_tracks(exports, tables["usage"], contacts)
-    return folder / "clean" / "truth"
+    exports.mkdir(parents=True)
+    _write_crm(exports, lives, rng)
+    _write_tickets(exports, lives, until, rng)
+    _write_invoices(exports, lives)
+    _write_tracks(exports, lives, until, rng)
+    _write_truth(folder, lives, until)
 
 
-def _write_crm(exports: Path, accounts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Write accounts and contacts; return the contacts, a third with an address of a mail provider."""
-    written = pd.DataFrame(
+def _live(number: int, until: date, rng: np.random.Generator) -> Life:
+    day = FIRST + timedelta(days=int(rng.integers(0, 30 if rng.random() < 0.6 else 480)))
+    mood = int(rng.random() < 0.3)
+    starts, moods, left = [], [], False
+    while day < until:
+        starts.append(day)
+        moods.append(mood)
+        day += timedelta(days=_TERM)
+        if rng.random() < LEAVES[mood]:
+            left = True
+            break
+        mood = int(rng.random() < (1 - CALMS if mood else SOURS))
+    return Life(number, tuple(starts), tuple(moods), left)
+
+
+def _chance(mood: int, ends: int) -> float:
+    """Return the chance that an account leaves at one of the next ends of terms, of which the first is this term's."""
+    if ends == 0:
+        return 0.0
+    stays = 1 - LEAVES[mood]
+    sours = 1 - CALMS if mood else SOURS
+    later = sours * _chance(1, ends - 1) + (1 - sours) * _chance(0, ends - 1)
+    return 1 - stays * (1 - later)
+
+
+def _write_truth(folder: Path, lives: list[Life], until: date) -> None:
+    rows = []
+    for as_of in pd.date_range(FIRST, until, freq="MS", tz="UTC"):
+        day = as_of.date()
+        for life in lives:
+            term = next((n for n, start in enumerate(life.starts) if start < day <= start + timedelta(_TERM)), None)
+            if term is not None:
+                first = (life.starts[term] + timedelta(_TERM) - day).days
+                ends = len(range(first, _HORIZON, _TERM))
+                rows.append((life.id, as_of, _chance(life.moods[term], ends)))
+    (folder / "truth").mkdir()
+    truth = pd.DataFrame(rows, columns=["account_id", "as_of", "p_churn_90d"])
+    truth.astype({"as_of": "datetime64[us, UTC]"}).to_parquet(folder / "truth" / "part.parquet")
+
+
+def _address(life: Life, person: int) -> str:
+    """Return the address of a contact; every third one's is at a mail provider."""
+    return f"p{person}.{life.number}@{'gmail.com' if person == 2 else f'kunde{life.number}.example'}"
+
+
+def _write_crm(exports: Path, lives: list[Life], rng: np.random.Generator) -> None:
+    accounts = pd.DataFrame(
         {
-            "Account ID": accounts["account_id"],
-            "Account Name": accounts["name"].str.replace("Supply", "Müller & Söhne", regex=False),
-            "Created Date": accounts["created_at"].dt.strftime("%d.%m.%Y %H:%M"),
-            "Account Owner Email": accounts["owner_email"],
-            "Billing Country": accounts["region"],
-            "Industry": accounts["industry"],
-            "Company Size": accounts["size"],
-            "Stripe Customer": [f"cus_{n:06d}" for n in range(len(accounts))],
-            "Orders To Date": rng.integers(1, 90, len(accounts)),
-            "Status": rng.choice(["active", "gone"], len(accounts), p=[0.8, 0.2]),
+            "Account ID": [life.id for life in lives],
+            "Account Name": [f"Müller & Söhne {life.number}" for life in lives],
+            "Created Date": [f"{life.starts[0]:%d.%m.%Y} 00:00" for life in lives],
+            "Account Owner Email": [f"owner{life.number % 8}@harbour.example" for life in lives],
+            "Billing Country": rng.choice(["Österreich", "Deutschland", "Schweiz"], len(lives)),
+            "Industry": rng.choice(["Handel", "Bau", "Verlag"], len(lives)),
+            "Stripe Customer": [f"cus_{life.number:06d}" for life in lives],
+            # What the export's day has counted, and what became of them: for no feature.
+            "Orders To Date": [len(life.starts) for life in lives],
+            "Status": ["gone" if life.left else "active" for life in lives],
         }
     )
-    again = pd.concat([written, written.sample(frac=0.02, random_state=1)])  # told twice
+    again = pd.concat([accounts, accounts.sample(frac=0.02, random_state=1)])
     again.to_csv(exports / "accounts.csv", sep=";", index=False, encoding="cp1252")
-    rows = [
-        (
-            f"{account}-{n:02d}",
-            account,
-            f"person{n}.{account.lower()}@{'gmail.com' if n % 3 == 2 else f'{account.lower()}.example'}",
-        )
-        for account in accounts["account_id"]
-        for n in range(30)
+    contacts = [(f"003{life.number:05d}{n}", life.id, _address(life, n)) for life in lives for n in range(3)]
+    header = ["Contact ID", "Account ID", "Email"]
+    pd.DataFrame(contacts, columns=header).to_csv(exports / "contacts.csv", sep=";", index=False)
+
+
+def _write_tickets(exports: Path, lives: list[Life], until: date, rng: np.random.Generator) -> None:
+    rows = []
+    for life in lives:
+        for start, mood in zip(life.starts, life.moods, strict=True):
+            for _ in range(rng.poisson((1.0, 1.7)[mood])):
+                hours = int(rng.integers(0, _TERM * 24))
+                at = datetime(start.year, start.month, start.day, tzinfo=UTC) + timedelta(hours=hours)
+                if at.date() < until:
+                    solved = at + timedelta(hours=int(rng.integers(1, 90)))
+                    person = _address(life, int(rng.integers(0, 3)))
+                    priority = f"P{rng.choice([1, 2, 3, 4], p=[(0.03, 0.35)[mood], 0.2, 0.3, (0.47, 0.15)[mood]])}"
+                    csat = "-" if rng.random() < 0.3 else str(int(rng.integers(*((3, 6), (1, 4))[mood])))
+                    rows.append((at, solved, person.upper() if rng.random() < 0.1 else person, priority, csat))
+    form = "%m/%d/%Y %I:%M %p"
+    written = [
+        (f"T{n}", person, f"{at:{form}}", f"{solved:{form}}" if solved.date() < until else "-", priority, csat)
+        for n, (at, solved, person, priority, csat) in enumerate(rows)
     ]
-    contacts = pd.DataFrame(rows, columns=["Contact ID", "Account ID", "Email"])
-    contacts.to_csv(exports / "contacts.csv", sep=";", index=False, encoding="cp1252")
-    return contacts
+    header = ["Ticket ID", "Requester Email", "Created at", "Solved at", "Priority", "CSAT"]
+    pd.DataFrame(written, columns=header).to_csv(exports / "tickets.csv", index=False)
 
 
-def _write_desk(exports: Path, tickets: pd.DataFrame, contacts: pd.DataFrame, rng: np.random.Generator) -> None:
-    person = contacts["Email"].to_numpy()
-    place = {account: n for n, account in enumerate(contacts["Account ID"].unique())}
-    number = tickets["account_id"].map(place).to_numpy() * 30 + rng.integers(0, 6, len(tickets))
-
-    def written(times: pd.Series) -> pd.Series:
-        return times.dt.strftime("%m/%d/%Y %I:%M %p").fillna("-")
-
-    pd.DataFrame(
-        {
-            "Ticket ID": tickets["ticket_id"],
-            "Requester Email": [address.upper() if n % 7 == 0 else address for n, address in enumerate(person[number])],
-            "Created at": written(tickets["opened_at"]),
-            "First reply at": written(tickets["first_response_at"]),
-            "Solved at": written(tickets["resolved_at"]),
-            "Priority": tickets["priority"].map(_PRIORITIES),
-            "Category": tickets["topic"],
-            "Channel": tickets["channel"],
-            "CSAT": tickets["csat"].astype("Float64").astype("string").fillna("-"),
-            "Reopened": tickets["reopened"].astype("string").fillna("-"),
-            "Escalated": tickets["escalated"].astype("string").fillna("-"),
-        }
-    ).to_csv(exports / "tickets.csv", index=False)
-
-
-def _write_billing(exports: Path, purchases: pd.DataFrame) -> None:
-    customers = sorted(purchases["account_id"].unique())
-    currency = {account: ["EUR", "USD", "GBP"][n % 3] for n, account in enumerate(customers)}
-    code = purchases["account_id"].map(currency)
-    invoices = pd.DataFrame(
-        {
-            "Invoice Number": [f"in_{n:07d}" for n in range(len(purchases))],
-            "Customer": [f"cus_{int(account[1:]):06d}" for account in purchases["account_id"]],
-            "Invoice Date": purchases["purchased_at"].dt.strftime("%Y-%m-%d %H:%M:%S"),
-            "Amount": purchases["amount"].astype(float) / code.map(_RATES).fillna(1.0),
-            "Currency": code,
-            "Type": purchases["kind"].map(_REASONS),
-            "Product": purchases["product"],
-            "Quantity": purchases["quantity"],
-            "Period Start": purchases["term_starts_at"].dt.strftime("%Y-%m-%d %H:%M:%S"),
-            "Period End": purchases["term_ends_at"].dt.strftime("%Y-%m-%d %H:%M:%S"),
-            "Billing Months": purchases["billing_months"],
-            "Status": "paid",
-        }
-    )
+def _write_invoices(exports: Path, lives: list[Life]) -> None:
+    rows = []
+    for life in lives:
+        code = ("EUR", "USD", "GBP")[life.number % 3]
+        seats = 3 + life.number % 40
+        for n, start in enumerate(life.starts):
+            end = start + timedelta(_TERM)
+            customer, kind = f"cus_{life.number:06d}", "renewal" if n else "new"
+            rows.append((f"{customer}-{n}", customer, start, seats * 49.0, code, kind, start, end, 1, seats))
+    header = ["Customer", "Invoice Date", "Amount", "Currency", "Type", "Period Start", "Period End", "Months", "Seats"]
+    invoices = pd.DataFrame(rows, columns=["Invoice Number", *header]).assign(Status="paid")
     void = invoices.sample(frac=0.03, random_state=2).assign(Status="void")
     void["Invoice Number"] += "-v"
-    refunds = invoices.sample(frac=0.01, random_state=3).assign(Type="refund")
+    refunds = invoices.sample(frac=0.01, random_state=3).assign(Type="refund", Amount=-20.0)
     refunds["Invoice Number"] += "-r"
-    refunds["Amount"] = -refunds["Amount"] * 0.2
-    refunds[["Period Start", "Period End", "Billing Months"]] = None
+    refunds[["Period Start", "Period End", "Months"]] = None
     whole = pd.concat([invoices, void, refunds])
     whole = pd.concat([whole, whole.sample(frac=0.02, random_state=4)]).sample(frac=1, random_state=5)
     whole["Amount"] = whole["Amount"].map(lambda amount: f"{amount:,.2f}".translate(str.maketrans(",.", ".,")))
     whole.to_csv(exports / "invoices.csv", sep=";", index=False)
-    days = pd.date_range("2022-01-01", "2026-01-01", freq="MS").strftime("%Y-%m-%d")
+    days = pd.date_range("2024-01-01", "2026-01-01", freq="MS").strftime("%Y-%m-%d")
     rates = [(code, day, str(rate).replace(".", ",")) for code, rate in _RATES.items() for day in days]
     pd.DataFrame(rates, columns=["Currency", "Day", "Rate"]).to_csv(exports / "rates.csv", sep=";", index=False)
 
 
-def _write_tracks(exports: Path, usage: pd.DataFrame, contacts: pd.DataFrame) -> None:
-    """Write tracks as JSON lines, in two files; the user is the contact."""
-    known = set(contacts["Contact ID"])
-    users = usage["user_id"].where(usage["user_id"].isin(known), usage["account_id"] + "-00")
-    rows = zip(
-        range(len(usage)),
-        usage["used_at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        users,
-        usage["feature"],
-        usage["count"],
-        usage["duration_s"],
-        usage["errors"],
-        strict=True,
-    )
-    lines = [
-        json.dumps(
-            {
-                "messageId": f"m{n}",
-                "timestamp": at,
-                "userId": user,
-                "event": event,
-                "properties": {"count": int(count), "duration": int(duration), "errors": int(errors)},
-            }
-        )
-        for n, at, user, event, count, duration, errors in rows
-    ]
+def _write_tracks(exports: Path, lives: list[Life], until: date, rng: np.random.Generator) -> None:
+    """Write tracks as JSON lines in two files; the user is the contact."""
+    lines = []
+    for life in lives:
+        usual = float(rng.lognormal(0, 0.5))
+        for start, mood in zip(life.starts, life.moods, strict=True):
+            for offset in range(_TERM):
+                day = start + timedelta(days=offset)
+                if day < until and rng.random() < (0.6, 0.35)[mood] * usual:
+                    user = f"003{life.number:05d}{rng.integers(0, 3)}"
+                    count = int(1 + rng.poisson((8, 4)[mood] * usual))
+                    row = {"messageId": f"m{len(lines)}", "timestamp": f"{day}T{rng.integers(0, 24):02d}:00:00Z"}
+                    lines.append(json.dumps(row | {"userId": user, "event": "opened", "properties": {"count": count}}))
     half = len(lines) // 2
     for number, part in enumerate((lines[:half], lines[half:]), start=1):
         (exports / f"tracks_{number}.jsonl").write_text("\n".join(part) + "\n", encoding="utf-8")
