@@ -14,8 +14,9 @@ import measure
 
 from features.core.errors import GarrisonError
 from features.settings.load import load_settings
+from features.sources.history import History
 from features.state import database
-from monitoring.alerts import lifecycle, queries
+from monitoring.alerts.run_alerts import run_alerts
 from serving.batch import run
 from serving.scoring.score_table import Explain
 from tests.support.commands import run_command
@@ -50,9 +51,9 @@ def score(as_of):
 def count_episodes():
     """Count the episodes that would open on the newest scores if nobody judged them."""
     settings = load_settings(Path("tidewater.toml"))
-    limits = queries.find_thresholds(promotion_log.load_champions(settings), settings)
-    with database.open(settings) as state:
-        return len(lifecycle.run(settings, state, limits=limits, contacts=lambda _: {}, dry_run=True).opened)
+    champions = promotion_log.load_champions(settings)
+    with database.open(settings) as state, History.open(settings) as history:
+        return len(run_alerts(settings, state, history, champions, as_of=NOW, dry_run=True).opened)
 
 
 def measure_harm(name, company, work):
