@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # pandas is slow to import
     import pandas as pd
 
 _FOLDER = Path("var/demo")
+# The letter that is shown, and the width of the telephone that it is photographed on.
+_LETTER, _PHONE = "letter", 420
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,15 @@ class _Demo:
         self.title("Alert: one e-mail to the owner of each account that enters risk")
         mail = _FOLDER / "mail" / secrets.token_hex(4)
         self._call("monitoring", "alert", "--as-of", story.now, with_config=True)
+        self._call("monitoring", "who", str(self._riskiest()["account_id"]), with_config=True)
         mailbox = self._command("monitoring", "mailbox", "--port", str(port), "--folder", str(mail))
         with run_in_background(mailbox, self._environment, _FOLDER / "mailbox.log"):
             wait_until_listening(port)
             self._call("monitoring", "deliver", with_config=True)
             print("The same command again: nobody gets the same alert twice.")
             self._call("monitoring", "deliver", with_config=True)
-        _show_mail(mail)
+        if letter := _show_mail(mail):
+            self.places.append(("that letter as a mail program shows it", str(letter)))
         self._call("monitoring", "report", "--since", story.before, with_config=True)
         self.places.append(("the messages as they arrived", f"{mail}/"))
         self._add_pages("the manager's report, a page", f"reports/{story.before}-{story.now}.html")
@@ -217,7 +221,8 @@ class _Demo:
             return
         images = _FOLDER / "images"
         for page in pages:
-            take_screenshot(browser, page, images / f"{page.parent.name}-{page.stem}.png", width=1280, height=1000)
+            width = _PHONE if page.stem == _LETTER else 1280
+            take_screenshot(browser, page, images / f"{page.parent.name}-{page.stem}.png", width=width, height=1000)
         self.places.append(("pictures of these pages", f"{images}/"))
 
     def _add_pages(self, label: str, pattern: str) -> None:
@@ -270,14 +275,19 @@ def _show_row(row: pd.Series, file: str) -> None:
         print(f"    | {column:<20}{textwrap.shorten(text, 54, placeholder=' …')}")
 
 
-def _show_mail(folder: Path) -> None:
-    """Print one message as its owner reads it."""
-    files = sorted(folder.glob("*.eml"))
-    if not files:
+def _show_mail(folder: Path) -> Path | None:
+    """Print one letter about an account as its owner reads it, and write its page; returns the page's file."""
+    messages = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in sorted(folder.glob("*.eml"))]
+    if not messages:
         print("No message this time: an earlier demo has alerted the owners of all accounts at risk.")
-        return
-    print(f"{len(files)} messages arrived. This is one of them:\n")
-    message = message_from_bytes(files[0].read_bytes(), policy=policy.default)
-    body = message.get_body(("plain", "html"))
-    lines = [f"To: {message['To']}", f"Subject: {message['Subject']}", "", body.get_content() if body else ""]
+        return None
+    print(f"{len(messages)} messages arrived. This is one of them:\n")
+    message = next((m for m in messages if str(m["Subject"]).startswith("At risk")), messages[0])
+    text, page = message.get_body(("plain",)), message.get_body(("html",))
+    lines = [f"To: {message['To']}", f"Subject: {message['Subject']}", "", text.get_content() if text else ""]
     print("\n".join("    | " + line for line in "\n".join(lines).splitlines()))
+    if page is None:
+        return None
+    file = _FOLDER / f"{_LETTER}.html"
+    file.write_text(page.get_content(), encoding="utf-8")
+    return file
