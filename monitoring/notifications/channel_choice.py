@@ -15,6 +15,7 @@ from features.state.tables import EPISODES, OUTBOX
 from monitoring.notifications.channels import ChannelPlan
 
 EXPIRED = "expired"
+UNDELIVERED = "undelivered"  # the kind of a message about a dead letter
 _SPACE = uuid.UUID("8d0f51f0-5f29-5b0b-9a0c-1b5d3f6a7c20")
 _CHUNK = 500
 # What a copy has in common with its original. It belongs to no episode of its own: the original does.
@@ -33,6 +34,9 @@ def choose_channels(store: Store, plans: Mapping[str, ChannelPlan], now: int) ->
     """
     is_new = (OUTBOX.c.state == PENDING) & (OUTBOX.c.channel.is_(None) | OUTBOX.c.channel.not_in(list(plans)))
     is_old = (OUTBOX.c.state == PENDING) & (OUTBOX.c.expires_at <= now)
+    # The original has told it: by another channel the copy would tell it twice.
+    is_lone_copy = is_new & OUTBOX.c.channel.is_not(None) & OUTBOX.c.copy_of.is_not(None)
+    is_lone_copy &= OUTBOX.c.kind != UNDELIVERED
     with store.reading() as connection:  # most deliveries find nothing new, and need no lock
         if connection.scalar(sa.select(OUTBOX.c.id).where(is_new | is_old).limit(1)) is None:
             return
@@ -42,6 +46,8 @@ def choose_channels(store: Store, plans: Mapping[str, ChannelPlan], now: int) ->
     query = query.outerjoin(EPISODES, EPISODES.c.id == OUTBOX.c.episode_id).where(is_new)
     with store.writing() as connection:
         connection.execute(sa.update(OUTBOX).where(is_old).values(state=EXPIRED, reason=why))
+        gone = {"state": EXPIRED, "reason": "its channel is no longer set"}
+        connection.execute(sa.update(OUTBOX).where(is_lone_copy).values(**gone))
         rows = connection.execute(query.with_for_update(skip_locked=True, of=OUTBOX)).mappings().all()
         chosen, copies = defaultdict[str, list[str]](list), []
         for row in rows:

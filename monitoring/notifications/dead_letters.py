@@ -23,12 +23,12 @@ from features.settings import Settings
 from features.state.database import Store
 from features.state.message_states import PENDING, UNDELIVERABLE, WITHHELD
 from features.state.tables import OUTBOX
-from monitoring.notifications.channel_choice import EXPIRED
+from monitoring.notifications.channel_choice import EXPIRED, UNDELIVERED
 from monitoring.notifications.claims import FAILED, MINUTE, SENDING, Claims
 from monitoring.notifications.email_message import AnswerUnknown, MessageRefused, OutgoingMessage
 from monitoring.notifications.told_episodes import mark_told
 
-SENT, BOUNCED, UNDELIVERED = "sent", "bounced", "undelivered"
+SENT, BOUNCED = "sent", "bounced"
 ATTEMPTS, ATTEMPTS_IF_PERMANENT = 8, 3
 _SPACE = uuid.UUID("52c3f2f4-6d0e-5c61-8a3f-0f3f6f1f8f10")
 _DONE = {"claimed_by": None, "claimed_until": None, "phase": None}

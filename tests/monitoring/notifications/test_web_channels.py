@@ -317,6 +317,17 @@ def test_a_channel_may_take_messages_in_place_of_email_and_one_no_longer_set_giv
     assert post.recipients == ["a@owners.test"]
 
 
+def test_a_copy_for_a_channel_no_longer_set_is_not_told_by_another(company, post, hook):
+    company.mail_to(post)
+    company.configure(slack=chat())
+    write_messages(company.state, "A")
+    hook.answers = [Answer(500, b"")]
+    assert deliver(company, FAR).sent == 1
+    company.configure(slack=None)
+    assert (deliver(company, 2 * FAR).waiting, post.recipients) == (0, ["a@owners.test"])
+    assert ("expired", "its channel is no longer set") in company.rows(OUTBOX, "state", "reason")
+
+
 def test_a_channel_that_asks_for_a_pause_gets_no_message_before_it_is_over(company, post, hook):
     company.mail_to(post)
     company.configure(webhook=webhook(instead=True))
