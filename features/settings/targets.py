@@ -148,7 +148,8 @@ class Training(SettingsSection):
     test_from: Instant | None = None
     # The last cutoff; by default the last whose labels are mature.
     last: Instant | None = None
-    # Columns, features or sources that the leak probe suspects and that are truly known at `as_of` all the same.
+    # Columns, features or sources that are truly known at `as_of`: suspects of the leak probe, and undated numbers of
+    # accounts, which are learned from only if they are named here. "accounts" names all of those.
     trusted: tuple[str, ...] = ()
     # Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
     monotone: bool = True
