@@ -62,7 +62,8 @@ def write_messy_company(folder: Path, *, accounts: int = 600, months: int = 18, 
 
 
 def _live(number: int, until: date, rng: np.random.Generator) -> Life:
-    day = FIRST + timedelta(days=int(rng.integers(0, 30 if rng.random() < 0.6 else 480)))
+    latest = min(480, (until - FIRST).days - 60)
+    day = FIRST + timedelta(days=int(rng.integers(0, 30 if rng.random() < 0.6 else latest)))
     mood = int(rng.random() < 0.3)
     starts, moods, left = [], [], False
     while day < until:
