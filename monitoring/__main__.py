@@ -32,7 +32,7 @@ def alert(
     from features.sources.history import History
     from features.state import database
     from monitoring import cli_output
-    from monitoring.alerts import queries
+    from monitoring.alerts import limits, queries
     from monitoring.alerts.run_alerts import run_alerts
     from monitoring.gate import check
     from monitoring.notifications import held_run
@@ -40,7 +40,7 @@ def alert(
 
     settings = load_settings(config)
     champions = promotion_log.load_champions(settings)
-    queries.find_thresholds(champions, settings)
+    limits.find_thresholds(champions, settings)
     with closing(database.open(settings)) as state, History.open(settings) as history:
         scored, until = queries.find_scored_as_of(state, as_of, settings.alert_horizon), as_of or datetime.now(UTC)
         judged = check.check_gate(

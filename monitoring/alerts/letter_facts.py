@@ -13,8 +13,9 @@ from features.settings import Settings
 from features.state.database import Store
 from monitoring.alerts import kinds, queries
 from monitoring.alerts.facts import AccountFacts
+from monitoring.alerts.limits import SaleLimits
 from monitoring.alerts.mailing import Notice
-from monitoring.alerts.queries import SaleLimits, ScoreDetails
+from monitoring.alerts.queries import ScoreDetails
 from monitoring.alerts.signals import Signal
 from monitoring.binding.bindings import AccountBinding
 from monitoring.letters.message import AccountRisk, EarlierScore

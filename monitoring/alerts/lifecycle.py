@@ -24,8 +24,9 @@ from monitoring.alerts.draws import find_draws
 from monitoring.alerts.episode_store import build_episode_id
 from monitoring.alerts.facts import AccountFacts, Departure
 from monitoring.alerts.letter_facts import Evidence, LetterFacts
+from monitoring.alerts.limits import SaleLimits, Thresholds
 from monitoring.alerts.mailing import Mailing, MailingRules
-from monitoring.alerts.queries import AlertState, ClosedKind, SaleLimits, ScoreDetails, Thresholds
+from monitoring.alerts.queries import AlertState, ClosedKind, ScoreDetails
 from monitoring.alerts.signals import Signal, SignalInputs, find_signals
 from monitoring.alerts.spoken import Spoken
 from monitoring.binding.bindings import AccountBinding

@@ -6,19 +6,17 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
 from features.core.timestamps import DAY, from_micros, to_micros
-from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODE_EVENTS, EPISODES, MUTES, SCORES
 from monitoring.alerts import kinds
+from monitoring.alerts.limits import SaleLimits, Thresholds
 from monitoring.letters.message import EarlierScore
-from training.decisions.levels import find_churn_levels, find_upsell_levels
-from training.decisions.value import Uplift
 
 TARGET, UPSELL = kinds.CHURN, kinds.UPSELL
 # Who makes the events of a run.
@@ -26,42 +24,6 @@ RUN = "run"
 Row = TypeVar("Row")
 # Accounts named in one statement.
 _CHUNK = 500
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The scores at which an episode opens (`enter` or above) and closes (below `leave`).
-
-    Args:
-        model: Version of the model.
-        enter: A probability.
-        leave: A probability.
-        base_rate: The share of accounts that left in its training; None where it is not known.
-    """
-
-    model: str
-    enter: float
-    leave: float
-    base_rate: float | None = None
-
-
-@dataclass(frozen=True)
-class SaleLimits:
-    """The scores at which a chance of a sale opens and ends, and what a sale brings.
-
-    Args:
-        model: Version of the upsell champion.
-        horizon: In days.
-        enter: A probability.
-        leave: A probability.
-        uplift: Gain of a sale in training; None where it is not known.
-    """
-
-    model: str
-    horizon: int
-    enter: float
-    leave: float
-    uplift: Uplift | None
 
 
 @dataclass(frozen=True)
@@ -162,54 +124,6 @@ class AlertState:
         return sum(s.in_cohort is True for s in self.scores.values())
 
 
-class Champion(Protocol):
-    """The part of a `training.models.model.Model` that alerts use; that class takes long to import."""
-
-    @property
-    def version(self) -> str:
-        """Return the version, such as churn-3."""
-
-    @property
-    def horizons(self) -> tuple[int, ...]:
-        """Return the horizons in days, ascending."""
-
-    @property
-    def base_rates(self) -> dict[int, float]:
-        """Return the share of positives in training, by horizon."""
-
-    @property
-    def horizon_models(self) -> tuple[HorizonModel, ...]:
-        """Return the models of the horizons, in their order."""
-
-
-class HorizonModel(Protocol):
-    """The part of a `training.models.horizon_model.HorizonModel` that alerts use."""
-
-    @property
-    def uplift(self) -> Uplift | None:
-        """Return what a sale brought in training; None where that is not known."""
-
-
-def find_thresholds(champions: Mapping[str, Champion], settings: Settings) -> Thresholds:
-    """Return the scores at which episodes open and close, from the champion's base rate.
-
-    Raises:
-        GarrisonError: There is no champion, or it has no score over the alerts' horizon.
-    """
-    bundle, horizon = champions.get(TARGET), settings.alert_horizon
-    if bundle is None:
-        do = "Run `python -m training fit`, then `python -m training promote RUN`"
-        raise GarrisonError(f"no model is champion for {TARGET}", hint=do)
-    if horizon not in bundle.horizons:
-        raise GarrisonError(
-            f"the champion {bundle.version} gives no score over {horizon} days",
-            found=f"horizons {', '.join(map(str, bundle.horizons))}",
-            hint="Set alerts.horizon to one of them, or train again",
-        )
-    levels = find_churn_levels(settings, bundle.base_rates[horizon])
-    return Thresholds(bundle.version, levels.enter, levels.leave, bundle.base_rates[horizon])
-
-
 def find_scored_instant(connection: sa.Connection, as_of: datetime | None, horizon: int) -> int:
     """Return the instant (µs) of the scores to work on: `as_of`, or by default the newest that has scores.
 
@@ -254,17 +168,6 @@ def is_processed(connection: sa.Connection, at: int) -> bool:
             hint="Name a later --as-of, or none for the newest scores",
         )
     return last == at
-
-
-def find_sale_limits(champions: Mapping[str, Champion], settings: Settings) -> SaleLimits | None:
-    """Return the scores at which a chance of a sale opens and ends; None without an upsell champion."""
-    model = champions.get(UPSELL)
-    if model is None or settings.upsell is None:
-        return None
-    horizon = model.horizons[-1]
-    levels = find_upsell_levels(settings.upsell, model.base_rates[horizon])
-    uplift = model.horizon_models[-1].uplift
-    return SaleLimits(model.version, horizon, levels.enter, levels.leave, uplift)
 
 
 def read_alert_state(

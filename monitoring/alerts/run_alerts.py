@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from features.settings import Settings
 from features.sources.history import History
 from features.state.database import Store
-from monitoring.alerts import facts, lifecycle, queries
+from monitoring.alerts import facts, lifecycle, limits
 from monitoring.alerts.lifecycle import AlertRun
 from monitoring.binding.absences import read_absences
 from monitoring.binding.account_records import read_records
@@ -43,8 +43,8 @@ def run_alerts(  # noqa: PLR0913  # all but the first four named
     return lifecycle.run(
         settings,
         store,
-        limits=queries.find_thresholds(champions, settings),
-        sale=queries.find_sale_limits(champions, settings),
+        limits=limits.find_thresholds(champions, settings),
+        sale=limits.find_sale_limits(champions, settings),
         bindings=bind,
         evidence=lambda accounts, at: evidence.find_evidence(history, accounts, at),
         facts=about,

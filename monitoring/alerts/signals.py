@@ -11,7 +11,8 @@ import pandas as pd
 from features.settings import Satisfied, Settings
 from monitoring.alerts import kinds
 from monitoring.alerts.facts import AccountFacts
-from monitoring.alerts.queries import AccountScore, SaleLimits, Thresholds
+from monitoring.alerts.limits import SaleLimits, Thresholds
+from monitoring.alerts.queries import AccountScore
 from training.decisions.levels import multiply_odds
 from training.decisions.recommendation import SELL, recommend
 from training.decisions.value import Uplift

@@ -22,7 +22,7 @@ from features.settings.load import load_settings
 from features.state import database
 from features.state.tables import SCORES
 from monitoring.alerts import lifecycle
-from monitoring.alerts.queries import Thresholds
+from monitoring.alerts.limits import Thresholds
 from monitoring.binding.account_records import AccountRecord
 from monitoring.binding.bindings import BindingRules
 from tests.support.commands import run_command

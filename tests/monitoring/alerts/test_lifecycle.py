@@ -251,14 +251,14 @@ def test_with_a_lead_the_risk_is_told_from_as_of_to_the_horizons_end(company):
 
 
 def test_limits_come_from_the_champion(company):
-    from monitoring.alerts.queries import find_thresholds
+    from monitoring.alerts.limits import find_thresholds
 
     class Champion:
         version, horizons, base_rates = "churn-7", (90,), {90: 0.1}
 
     limits = find_thresholds({"churn": Champion()}, company.settings)
     assert (limits.model, limits.base_rate) == ("churn-7", 0.1)
-    assert (limits.enter, limits.leave) == (pytest.approx(0.2 / 1.1), pytest.approx(0.13 / 1.03))
+    assert (limits.enter, limits.leave) == (pytest.approx(0.2 / 1.1), pytest.approx(0.1))
     with pytest.raises(GarrisonError, match="no model is champion"):
         find_thresholds({}, company.settings)
     Champion.horizons = (30,)

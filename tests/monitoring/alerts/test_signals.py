@@ -9,7 +9,8 @@ from features.settings import Episodes
 from features.settings.targets import Satisfied
 from monitoring.alerts import kinds
 from monitoring.alerts.facts import AccountFacts, Promise
-from monitoring.alerts.queries import AccountScore, SaleLimits, Thresholds
+from monitoring.alerts.limits import SaleLimits, Thresholds
+from monitoring.alerts.queries import AccountScore
 from monitoring.alerts.signals import SignalInputs, find_signals
 from tests.monitoring.conftest import day
 from training.decisions.value import Uplift

@@ -16,7 +16,7 @@ from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
 from features.state.tables import ALERT_CHOICES, EPISODES, OUTBOX, RUN_VERDICTS, SCORES
-from monitoring.alerts import queries
+from monitoring.alerts import limits
 from tests.support.commands import run_command
 from tests.support.harms import HARMS
 from training.models.calibration import fit_calibrator
@@ -126,7 +126,7 @@ def test_a_healthy_company_is_ok_and_opens_the_episodes_that_its_scores_ask_for(
     assert written["verdict"]["state"] == "ok"
     assert written["verdict"]["compared_with"]
     with contextlib.chdir(company.folder):
-        limit = queries.find_thresholds(promotion_log.load_champions(company.settings), company.settings).enter
+        limit = limits.find_thresholds(promotion_log.load_champions(company.settings), company.settings).enter
     at_risk = sa.select(SCORES.c.account_id).where(
         SCORES.c.as_of == sa.select(sa.func.max(SCORES.c.as_of)).scalar_subquery(),
         SCORES.c.horizon == 90,
