@@ -92,6 +92,8 @@ class ResponseBuilder:
                 scores[name] = {
                     "score": row[name],
                     "model": version,
+                    "low": row.get(f"{name}_low"),
+                    "high": row.get(f"{name}_high"),
                     "base_rate": bundle.base_rates[bundle.horizons[h]],
                     "in_cohort": row[f"in_cohort_{target}"],
                     "level_unsure": bundle.is_level_unsure(int(rows.as_of[place]), bundle.horizons[h]),

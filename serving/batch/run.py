@@ -253,15 +253,17 @@ def build_frames(settings: Settings, scores: ScoreTable) -> Iterator[pd.DataFram
     """Yield frames of one row an account, for people and CRMs; some accounts at a time.
 
     Yields:
-        account_id, as_of; a score a target and horizon (`churn_90d`) and how it has moved since the last
-        (`churn_90d_trend`); value_at_risk and drivers (those of the churn that alerts go by, in words), upsell_value,
-        value, tier, recommendation (missing outside the cohort), why, next_sale_days, sources, model (the versions),
-        in_cohort (that of churn).
+        account_id, as_of; a score a target and horizon (`churn_90d`), the ends of its 90 % interval (`churn_90d_low`,
+        `churn_90d_high`) and how it has moved since the last (`churn_90d_trend`); value_at_risk and drivers (those of
+        the churn that alerts go by, in words), upsell_value, value, tier, recommendation (missing outside the cohort),
+        why, next_sale_days, sources, model (the versions), in_cohort (that of churn).
     """
     for batch in scores.table.to_batches(CHUNK):
         part, columns = batch.to_pandas(), {}
         for name in scores.score_names:
             columns[name] = part[name]
+            for end in ("low", "high"):
+                columns[f"{name}_{end}"] = part.get(f"{name}_{end}", pd.Series(np.nan, index=part.index))
             columns[f"{name}_trend"] = part[name] - part[f"{name}_before"]
         risk = f"{CHURN}_{settings.alert_horizon}d"
         upsell = [name for name, (target, _) in scores.score_names.items() if target != CHURN]

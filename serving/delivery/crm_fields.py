@@ -40,6 +40,9 @@ _KINDS: dict[str, FieldKind] = {
     "model": "text",
     "in_cohort": "flag",
 }
+# The ends of a score's interval are sent only where `crm.columns` names them: a CRM that was set up without fields for
+# them goes on as it is.
+_ASKED_FOR = re.compile(r"[a-z]+_\d+d_(low|high)")
 # HubSpot's own properties; its other own ones are refused when its properties are read.
 _HUBSPOTS = frozenset({"name", "domain", "phone", "address", "city", "state", "zip", "country", "industry", "website"})
 _OWN = re.compile(r"hs_|hubspot_|lifecyclestage|createdate|ownername|notes_|num_|owneremail")
@@ -72,7 +75,8 @@ def list_expected_columns(settings: Settings) -> dict[str, FieldKind]:
     scores: dict[str, FieldKind] = {}
     for target, wanted in settings.targets.items():
         for horizon in wanted.horizons:
-            scores |= {f"{target}_{horizon}d": "share", f"{target}_{horizon}d_trend": "change"}
+            name = f"{target}_{horizon}d"
+            scores |= {name: "share", f"{name}_low": "share", f"{name}_high": "share", f"{name}_trend": "change"}
     return {AS_OF: _KINDS[AS_OF], **scores, **_KINDS}
 
 
@@ -84,7 +88,7 @@ def infer_kinds(frame: pd.DataFrame) -> dict[str, FieldKind]:
 def _kind(column: str, values: pd.Series[Any]) -> FieldKind:
     if column in _KINDS:
         return _KINDS[column]
-    if re.fullmatch(r"[a-z]+_\d+d", column):
+    if re.fullmatch(r"[a-z]+_\d+d(_low|_high)?", column):
         return "share"
     if re.fullmatch(r"[a-z]+_\d+d_trend", column):
         return "change"
@@ -114,7 +118,7 @@ def map_fields(settings: Settings, crm_name: CrmName, columns: Mapping[str, Fiel
     mapped = tuple(
         CrmField(c, crm.fields.get(c) or build_field_name(crm.prefix, c, crm_name), kind, _LENGTHS.get(kind, 0))
         for c, kind in columns.items()
-        if not crm.columns or c in crm.columns or c == AS_OF
+        if c in crm.columns or c == AS_OF or not (crm.columns or _ASKED_FOR.fullmatch(c))
     )
     identity = crm.salesforce.external_id if crm_name == "salesforce" else crm.hubspot.id_property
     seen = {identity.lower()}

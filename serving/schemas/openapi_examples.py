@@ -147,6 +147,8 @@ def _example_score(target: str, score: float) -> TargetScore:
     return TargetScore(
         score=score,
         model=f"{target}-3",
+        low=round(0.7 * score, 3),
+        high=round(1 - 0.7 * (1 - score), 3),
         base_rate=0.1,
         in_cohort=True,
         level_unsure=False,

@@ -42,6 +42,9 @@ class TargetScore(_ResponseModel):
 
     score: FiniteFloat
     model: str
+    # The ends of the 90 % interval: of accounts scored like this one, between which shares come true.
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
     base_rate: FiniteFloat | None = None
     in_cohort: bool | None = None
     # Where the base rate moves, and training has not seen this season: the mean of the scores may be off.

@@ -49,10 +49,11 @@ class ScoreTable:
         catalog: Fingerprint of the feature definitions.
         sources: Event tables that the snapshots were made from.
         previous: When the scores in the columns `…_before` were made, and by which models; None without any.
-        table: account_id; by score (churn_90d) its probability, then with a suffix `_value` (money), `_before` (the
-            last score) and `_drivers` (JSON; null where not explained); value, tier, recommendation (null outside the
-            cohort), withheld, why, next_sale_days, next_sale_overdue, leaves_in_days, `in_cohort_TARGET`, and what the
-            tier follows from (`serving.tiers.course.COLUMNS`).
+        table: account_id; by score (churn_90d) its probability, then with a suffix `_low` and `_high` (the ends of its
+            90 % interval, null by a model of an earlier release), `_value` (money), `_before` (the last score) and
+            `_drivers` (JSON; null where not explained); value, tier, recommendation (null outside the cohort),
+            withheld, why, next_sale_days, next_sale_overdue, leaves_in_days, `in_cohort_TARGET`, and what the tier
+            follows from (`serving.tiers.course.COLUMNS`).
     """
 
     as_of: datetime
@@ -238,9 +239,11 @@ def assemble_table(  # noqa: PLR0913, PLR0917  # all that is known of some accou
     unknown = np.full(len(rows), np.nan)
     columns: dict[str, pa.Array] = {"account_id": pa.array(rows.account_ids, pa.string())}
     for target, model in scorer.models.items():
+        lows, highs = model.find_ends(scores[target], rows.as_of)
         for h, horizon in enumerate(model.horizons):
             name, drivers = f"{target}_{horizon}d", explained.get((target, horizon), [None] * len(rows))
             columns[name] = pa.array(scores[target][:, h])
+            columns[f"{name}_low"], columns[f"{name}_high"] = _nullable(lows[:, h]), _nullable(highs[:, h])
             columns[f"{name}_value"] = _nullable(advice.worth.get((target, horizon), unknown))
             columns[f"{name}_before"] = _nullable(before.get(name, unknown))
             columns[f"{name}_drivers"] = pa.array([None if d is None else _json(d) for d in drivers], pa.string())

@@ -25,6 +25,8 @@ def print_evaluations(results: Mapping[str, Evaluation], headlines: Mapping[str,
     _print_rows(("target\nverdict\n \n ", *_HEADINGS), (_format_cells(name, e) for name, e in results.items()))
     for name, e in results.items():
         print(f"{name}: {headlines[name]}")
+        if e.coverage:
+            print(f"{name}: {e.coverage.describe()}")
         for reason in e.reasons:
             print(f"{name}: {reason}")
 

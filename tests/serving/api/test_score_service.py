@@ -62,6 +62,9 @@ def test_what_is_told_by_id_is_what_went_to_the_crm(company: Any, service: Score
         assert item["value"] == pytest.approx(row["value"], nan_ok=True)
         assert item["scores"]["churn_90d"]["value"] == pytest.approx(row["value_at_risk"])
         assert item["scores"]["churn_90d"]["trend"]["change"] == row["churn_90d_trend"]
+        for name, told in item["scores"].items():
+            assert (told["low"], told["high"]) == (row[f"{name}_low"], row[f"{name}_high"])
+            assert told["low"] < told["score"] < told["high"]
         assert item["scores"]["churn_90d"]["trend"]["as_of"] == "2023-12-01T00:00:00Z"
         if row["drivers"]:
             assert "; ".join(d["text"] for d in item["scores"]["churn_90d"]["drivers"]) == row["drivers"]

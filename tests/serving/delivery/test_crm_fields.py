@@ -52,6 +52,14 @@ def test_only_the_columns_asked_for_are_sent_and_the_instant_with_them() -> None
     assert list(names("hubspot", columns=["churn_90d"])) == ["as_of", "churn_90d"]
 
 
+def test_the_ends_of_an_interval_are_sent_only_where_they_are_asked_for() -> None:
+    columns: Any = {**COLUMNS, "churn_90d_low": "share", "churn_90d_high": "share"}
+    without = crm_fields.map_fields(settings(), "hubspot", columns)
+    assert [field.column for field in without] == list(COLUMNS)
+    asked = crm_fields.map_fields(settings(columns=["churn_90d", "churn_90d_low"]), "salesforce", columns)
+    assert [field.name for field in asked][-1] == "Garrison_Churn_90d_Low__c"
+
+
 @pytest.mark.parametrize("name", ["Name", "OwnerId", "Industry", "garrison_value"])
 def test_a_standard_field_of_salesforce_is_refused(name: str) -> None:
     with pytest.raises(DeliveryError, match=f"{name} is no custom field of Salesforce.*crm.fields.value"):

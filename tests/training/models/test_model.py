@@ -62,6 +62,17 @@ def test_a_batch_gives_the_same_bits_as_row_by_row(bundle, frame):
     assert np.concatenate(rows).tobytes() == score(bundle, frame.head(60)).tobytes()
 
 
+def test_intervals_hold_their_scores_and_are_the_same_bits_row_by_row_and_loaded(bundle, frame, tmp_path):
+    few, as_of = score(bundle, frame.head(60)), np.full(60, 1_700_000_000_000_000)
+    low, high = bundle.find_ends(few, as_of)
+    assert ((low < few) & (few < high)).all()
+    rows = np.array([bundle.find_ends(few[[i]], as_of[[i]]) for i in range(60)])
+    assert rows[:, 0, 0].tobytes() == low.tobytes()
+    assert rows[:, 1, 0].tobytes() == high.tobytes()
+    bundle.save(tmp_path)
+    assert Model.load(tmp_path).find_ends(few, as_of)[0].tobytes() == low.tobytes()
+
+
 def test_a_large_batch_on_all_cores_gives_the_same_bits(bundle, frame):
     many = pd.concat([frame] * 4, ignore_index=True)
     assert len(many) > 1000
