@@ -26,10 +26,11 @@ from features.state import database
 from serving.batch import run, spark
 from serving.batch.run import BatchRun
 from serving.batch.spark import SparkScoring
-from serving.scoring import score_table, tiers
+from serving.scoring import score_table
 from serving.scoring.score_table import Explain, PreviousScores
 from serving.scoring.scorer import WANTED, load_champions
 from serving.scoring.snapshot_store import StoredSnapshot
+from serving.tiers import sides
 from tests.support.small_catalog import build_small_catalog
 from training.models.model import Model
 
@@ -98,7 +99,7 @@ def elsewhere(harbour: Any, folder: Path) -> Path:
 def _small_catalog() -> Iterator[None]:
     """Some 20 features and those that scoring reads itself; all of them on Spark are tested with the engines."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "BUILT_IN", build_small_catalog("usage_events_30d", *WANTED, *tiers.WANTED))
+        patch.setattr(catalog, "BUILT_IN", build_small_catalog("usage_events_30d", *WANTED, *sides.WANTED))
         yield
 
 
