@@ -6,7 +6,9 @@ import json
 import sqlite3
 import tomllib
 from datetime import date, timedelta
+from urllib.parse import urlsplit
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -241,3 +243,19 @@ def test_a_password_stays_out_of_the_file():
 
     assert hide_secret("postgresql://me:s3cret@db:5432/crm") == ("postgresql://me:${DB_PASSWORD}@db:5432/crm", "s3cret")
     assert hide_secret("postgresql://db/crm") == ("postgresql://db/crm", None)
+
+
+def test_tables_of_postgresql_are_read_and_its_password_is_not_written(exports, postgres_url, monkeypatch):
+    numbers = "FROM generate_series(1, 200) n"
+    with psycopg.connect(postgres_url) as server:
+        server.execute("CREATE TABLE customers AS SELECT n AS id, date '2023-01-01' AS created_at " + numbers)
+        server.execute(
+            "CREATE TABLE orders AS SELECT n AS id, n AS customer_id, 9.5 AS amount, "
+            "timestamptz '2023-02-01' + n * interval '1 day' AS ordered_at " + numbers
+        )
+    out = exports.parent / "company.toml"
+    done = run_command("features", "init", postgres_url, "--out", out)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("DB_PASSWORD", urlsplit(postgres_url).password or "")
+    with History.open(load_settings(out)) as history:
+        assert history.count_rows("purchases") == 200
