@@ -30,7 +30,7 @@ from serving.scoring import score_table
 from serving.scoring.score_table import Explain, PreviousScores
 from serving.scoring.scorer import WANTED, load_champions
 from serving.scoring.snapshot_store import StoredSnapshot
-from serving.tiers import sides
+from serving.tiers import course, sides
 from tests.support.small_catalog import build_small_catalog
 from training.models.model import Model
 
@@ -156,7 +156,7 @@ def test_spark_scores_the_same_snapshot_to_the_same_bits(settings: Settings, twi
     scorer = twice.there.scorer
     rows = twice.snapshot.prepare(scorer)
     wanted = score_table.build_table(settings, scorer, rows, explain=Explain.ALL, previous=twice.previous)
-    assert twice.there.scores.table.drop_columns("tier").equals(wanted)
+    assert twice.there.scores.table.drop_columns([*course.COLUMNS]).equals(wanted)
 
 
 @java
