@@ -37,6 +37,7 @@ from tests.support.shared import make_once
 from training.models.calibration import Calibrator
 from training.models.horizon_model import HorizonModel, compute_quantiles
 from training.models.model import Model
+from training.models.score_interval import ScoreSpread
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
@@ -211,7 +212,14 @@ def bundle(settings: Settings, target: str) -> Model:
         calibrator = Calibrator(slope=0.9, intercept=-0.1)
         raw = calibrator(booster.predict(matrix, raw_score=True))
         heads.append(
-            HorizonModel(horizon, booster.model_to_string(), calibrator, float(labels.mean()), compute_quantiles(raw))
+            HorizonModel(
+                horizon,
+                booster.model_to_string(),
+                calibrator,
+                float(labels.mean()),
+                compute_quantiles(raw),
+                spread=ScoreSpread(level=0.1, unsure=0.3, group=0.1, slope=0.05, centre=0.0),
+            )
         )
     return replace(bare, horizon_models=tuple(heads))
 
