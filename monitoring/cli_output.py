@@ -154,10 +154,7 @@ def format_delivery(delivery: Delivery) -> Iterator[str]:
         yield f"Sent {delivery.sent:,}, refused {delivery.refused:,}."
     if delivery.doubtful:
         yield f"In doubt {delivery.doubtful:,}: the answer was lost. Each is sent once more, with the same Message-ID."
-    yield (
-        f"In the outbox: {delivery.waiting:,} waiting, {delivery.withheld:,} withheld over an owner's cap, "
-        f"{len(delivery.needs_attention):,} need attention."
-    )
+    yield (f"In the outbox: {delivery.waiting:,} waiting, {len(delivery.needs_attention):,} need attention.")
     for message in delivery.needs_attention:
         about = f"account {to_safe_line(message.account_id)}" if message.account_id else f"run {message.run}"
         yield f"  {message.state}: {message.id}, {about}: {message.reason}"

@@ -83,8 +83,12 @@ class MailingRules:
     def compose(self, notices: Iterable[Notice], spoken: Spoken) -> Mailing:
         """Compose the messages of a run, the most valuable first."""
         ranked = sorted(notices, key=lambda n: (-n.expected, n.risk.account_id, n.risk.kind))
+        folded, parts = _fold_accounts(ranked)
         mailing = Mailing([], {}, {})
-        rows = [*self._write_owners(ranked, spoken, mailing), *self._write_teams(ranked), *self._write_sponsors(ranked)]
+        rows = [*self._write_owners(folded, spoken, mailing), *self._write_teams(folded), *self._write_sponsors(folded)]
+        for part, whole in parts.items():
+            mailing.forms[part] = mailing.forms[whole]  # type: ignore[index]  # still being made
+            mailing.messages[part] = mailing.messages[whole]  # type: ignore[index]  # likewise
         return replace(mailing, rows=[row | {"position": n} for n, row in enumerate(rows)])
 
     def _write_owners(self, notices: Sequence[Notice], spoken: Spoken, mailing: Mailing) -> Iterator[dict[str, Any]]:
@@ -150,19 +154,29 @@ class MailingRules:
             )
 
     def _write_sponsors(self, notices: Sequence[Notice]) -> Iterator[dict[str, Any]]:
-        """Write a review packet to the sponsor of each of the largest accounts, at once."""
+        """Write a packet to the sponsor of each of the largest accounts, at once; a digest of what is over the cap."""
+        by_sponsor = defaultdict[str, list[tuple[Recipient, Notice]]](list)
         for notice in notices:
-            sponsor = self._find_sponsor(notice)
-            if sponsor:
-                yield self.build_packet(notice, sponsor, PACKET) | {"deliver_after": None}
+            if sponsor := self._find_sponsor(notice):
+                by_sponsor[sponsor.address.lower()].append((sponsor, notice))
+        for entries in by_sponsor.values():
+            cap = self.settings.alerts.per_owner
+            for sponsor, notice in entries[:cap]:
+                yield self._build_packet(notice, sponsor)
+            if rest := [notice for _, notice in entries[cap:]]:
+                sponsor = entries[0][0]
+                told = [f"You get this as the {sponsor.title}, beyond the {cap} review packets a day."]
+                risks = [replace(self._complete(n, ""), actions=(), why_you="") for n in rest]
+                digest = Digest(risks, told, 0, "are at risk")
+                page = {"subject": digest.subject, "body": digest.write_body(), "html": digest.write_html()}
+                yield self._build_row(PACKET, sponsor, rest, page) | {"deliver_after": None, "kind": DIGEST}
 
-    def build_packet(self, notice: Notice, sponsor: Recipient, kind: str) -> dict[str, Any]:
-        """Build the row of a review packet."""
-        risk = replace(self._complete(notice, self._build_id(kind, notice)), why_you=sponsor.why, others=())
+    def _build_packet(self, notice: Notice, sponsor: Recipient) -> dict[str, Any]:
+        risk = replace(self._complete(notice, self._build_id(PACKET, notice)), why_you=sponsor.why, others=())
         owner = notice.binding.owner.address if notice.binding.owner else None
         packet = ReviewPacket(risk, sponsor.title, owner, notice.course, notice.promised, notice.expected)
         page = {"subject": packet.subject, "body": packet.write_body(), "html": packet.write_html()}
-        return self._build_row(kind, sponsor, [notice], page)
+        return self._build_row(PACKET, sponsor, [notice], page) | {"deliver_after": None}
 
     def _build_letter(self, notice: Notice, owner: Recipient | None) -> dict[str, Any]:
         risk = self._complete(notice, self._build_id(notice.kind, notice))
@@ -217,6 +231,22 @@ class MailingRules:
         """Return the id of the message that a notice heads: the same in each run at this `as_of`."""
         parts = (self.settings.company.name, str(to_micros(self.as_of)), kind, notice.risk.episode)
         return str(uuid.uuid5(_SPACE, "\x1f".join(parts)))
+
+
+def _fold_accounts(notices: Sequence[Notice]) -> tuple[list[Notice], dict[str, str]]:
+    """Fold what is said of one account into its most valuable notice; returns also the episode of each part."""
+    first: dict[str, Notice] = {}
+    parts: dict[str, str] = {}
+    for notice in notices:
+        account = notice.risk.account_id
+        whole = first.get(account)
+        if whole is None:
+            first[account] = notice
+            continue
+        said = f"Also open on this account: {message.describe_kind(notice.risk)}."
+        first[account] = replace(whole, risk=replace(whole.risk, others=(*whole.risk.others, said)))
+        parts[notice.risk.episode] = whole.risk.episode
+    return list(first.values()), parts
 
 
 def _note(mailing: Mailing, form: str, notices: Sequence[Notice], row: dict[str, Any]) -> dict[str, Any]:

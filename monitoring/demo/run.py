@@ -191,7 +191,7 @@ class _Demo:
             print("The same command again: nobody gets the same alert twice.")
             self._call("monitoring", "deliver", with_config=True)
         if letter := _show_mail(mail):
-            self.places.append(("that letter as a mail program shows it", str(letter)))
+            self.places.append(("that letter, a page", str(letter)))
         self._call("monitoring", "report", "--since", story.before, with_config=True)
         self.places.append(("the messages as they arrived", f"{mail}/"))
         self._add_pages("the manager's report, a page", f"reports/{story.before}-{story.now}.html")

@@ -35,7 +35,9 @@ def find_changes(drivers: Sequence[Mapping[str, Any]], earlier: EarlierScore | N
     text, before = to_safe_line(str(now[cause]["text"]), 120), then.get(cause)
     if before is None or before["text"] == now[cause]["text"]:
         return [text if before is None else f"{text}, as before, which weighs more now"]
-    return [f"{text}; on {format_day(earlier.as_of)}: {to_safe_line(str(before['text']), 120)}"]
+    # What is typical stands there once already.
+    then_text = str(before["text"]).partition(" (typical: ")[0]
+    return [f"{text}; on {format_day(earlier.as_of)}: {to_safe_line(then_text, 120)}"]
 
 
 def _by_cause(drivers: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -122,7 +122,7 @@ _URGENCY = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
 
 def _describe_term(term: pd.Series, as_of: datetime) -> str:
     ends = from_micros(int(term["term_ends_at"]))
-    product = f", {term['product']}," if isinstance(term["product"], str) else ""
+    product = f" ({term['product']})" if isinstance(term["product"], str) else ""
     days = (ends - as_of).days
     return (
         f"{product} ends on {format_day(ends)}, in {count(days, 'day', 'days')}; {term['amount']:,.0f} invoiced for it"

@@ -142,7 +142,8 @@ def write_body(risk: AccountRisk) -> str:
     """Write the letter as plain text, in lines of at most 76 characters where words allow."""
     play = risk.play
     lines = [*_wrap(write_headline(risk)), ""]
-    lines += [f"{label}: {text}" for label, text in list_figures(risk)]
+    for label, text in list_figures(risk):
+        lines += textwrap.wrap(f"{label}: {text}", _WIDTH, subsequent_indent="  ")
     lines += ["", "Why:", *_number(list_reasons(risk)), ""]
     if risk.facts:
         lines += ["What happened:", *(line for fact in risk.facts for line in _wrap(to_safe_line(fact, 200), 2)), ""]
@@ -224,6 +225,12 @@ def write_headline(risk: AccountRisk) -> str:
     if risk.worsened_from is None or risk.score is None:
         return sentence
     return f"{sentence} When you last heard of it the risk was {format_percent(risk.worsened_from)}."
+
+
+def describe_kind(risk: AccountRisk) -> str:
+    """Describe what an episode is about, with its own reason where it has one."""
+    name = _OPENINGS[risk.kind][0].lower()
+    return f"{name}: {to_safe_line(risk.reasons[0], 200)}" if risk.reasons else name
 
 
 def list_figures(risk: AccountRisk) -> list[tuple[str, str]]:

@@ -131,6 +131,24 @@ def test_the_sponsor_of_the_largest_hears_at_once_with_a_packet():
     assert {row["deliver_after"] for row in letters} == {int(monday.timestamp() * 1e6)}
 
 
+def test_an_account_with_two_alerts_is_one_letter():
+    second = notice("A1", 0.5, kind="service_failure", reasons=("3 urgent tickets stand open",))
+    second = replace(second, risk=replace(second.risk, episode="episode-A1-service"))
+    mailing = compose(notice("A1"), second)
+    (row,) = mailing.rows
+    assert "Also open on this account: service failed: 3 urgent tickets stand open." in " ".join(row["body"].split())
+    assert mailing.forms == {"episode-A1": "letter", "episode-A1-service": "letter"}
+    assert set(mailing.messages.values()) == {row["id"]}
+
+
+def test_a_sponsor_gets_few_packets_and_a_line_for_each_of_the_rest():
+    mailing = compose(*(notice(f"A{n}", float(n), sponsor=CHIEF, tier="A") for n in range(8)), per_owner=5)
+    theirs = [row for row in mailing.rows if row["recipient"] == "ceo@us.example"]
+    assert [row["kind"] for row in theirs] == ["packet"] * 5 + ["digest"]
+    assert all(f"Company A{n}" in theirs[-1]["body"] for n in (0, 1, 2))
+    assert len({row["id"] for row in mailing.rows}) == len(mailing.rows)
+
+
 def test_the_same_run_makes_the_same_messages_and_links_name_their_own():
     signer = LinkSigner(Links(url="https://garrison.example"), "s" * 32)
     first, second = (compose(notice("A1"), notice("A2", owner=DESK), signer=signer) for _ in range(2))

@@ -70,8 +70,8 @@ def test_a_letters_facts_are_dated_urgent_ones_first_and_none_is_of_later(histor
         ),
         "quiet": (
             "Last invoice or order: 1 February 2024",
-            "The next term to end, Mail, ends on 2 June 2024, in 1 day; 180 invoiced for it",
-            "The largest term, Seats, ends on 1 January 2025, in 214 days; 1,200 invoiced for it",
+            "The next term to end (Mail) ends on 2 June 2024, in 1 day; 180 invoiced for it",
+            "The largest term (Seats) ends on 1 January 2025, in 214 days; 1,200 invoiced for it",
         ),
     }
 
