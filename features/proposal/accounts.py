@@ -28,6 +28,7 @@ def choose_accounts(proposal: Proposal, workspace: Workspace) -> None:
         first = _first_events(table, columns[0], workspace)
         if first is None:
             continue
+        table.columns["account_id"] = ProposedColumn({"column": columns[0]})
         proposal.tables["accounts"] = ProposedTable(
             "accounts",
             query=first,
@@ -52,8 +53,9 @@ def _list_names(table: ProposedTable, workspace: Workspace) -> list[str]:
     """Return the columns of a table that may name its account and have values, that of a recipe first."""
     rows = workspace.read(table.rows)
     given = table.columns["account_id"].origin.get("column") if "account_id" in table.columns else None
-    names = [*([str(given)] if given else []), *rank_account_columns(rows)]
-    return [name for name in names if rows.column(name).holds != "empty"]
+    names = [*([str(given)] if given else []), *rank_account_columns(rows, surely=True)]
+    own = {table.columns[c].origin.get("column") for c in ("ticket_id", "order_id", "event_id") if c in table.columns}
+    return [name for name in names if rows.column(name).holds != "empty" and name not in own]
 
 
 def date_accounts(proposal: Proposal, workspace: Workspace) -> None:

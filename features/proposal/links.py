@@ -12,6 +12,7 @@ from features.sources.mapping import quote_identifier, quote_literal
 
 _ENOUGH = 0.5  # share of rows that must find an account
 _CLEAR = 0.03  # a detour must find so much more than a straight way
+_OWN = frozenset({"id", "key", "uuid", "no", "nr", "number", "ticketid", "caseid", "eventid", "messageid"})
 _FEW = 3  # distinct values below which a match says nothing
 _DOMAIN = r"regexp_replace(regexp_replace(lower(trim({})), '^(https?://)?(www\.)?', ''), '[/:?].*$', '')"
 
@@ -190,8 +191,13 @@ def _may_name(sample: ColumnSample) -> bool:
     return not any(len(v) > 120 for v in list(sample.values)[:50])  # prose
 
 
-def rank_account_columns(rows: RawRows) -> list[str]:
-    """Return the columns of rows that may name an account, the likeliest by its name first."""
+def rank_account_columns(rows: RawRows, *, surely: bool = False) -> list[str]:
+    """Return the columns of rows that may name an account, the likeliest by its name first.
+
+    Args:
+        rows: The rows.
+        surely: Without columns that are ids, but of what nobody knows.
+    """
 
     def rank(name: str) -> int:
         plain = squash(name)
@@ -203,4 +209,5 @@ def rank_account_columns(rows: RawRows) -> list[str]:
         return 10**6 if not plain.endswith(("id", "no", "nr", "key", "ref")) else 10**5
 
     ranked = sorted(rows.types, key=rank)
-    return [c for c in ranked if rank(c) < 10**6]
+    # A row's own id is no account's, though small numbers may be among those of accounts.
+    return [c for c in ranked if rank(c) < (10**5 if surely else 10**6) and squash(c) not in _OWN]

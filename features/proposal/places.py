@@ -54,24 +54,28 @@ def find_sources(place: str, toml_folder: Path) -> tuple[dict[str, dict[str, Any
     sources: dict[str, dict[str, Any]] = {}
     notes: dict[str, str] = {}
     for name, path in found.items():
-        relative = os.path.relpath(path, toml_folder or ".")
-        source = Source(path=relative)
-        files = list_files(source, toml_folder) or []
-        keys: dict[str, Any] = {"path": Path(relative).as_posix()}
-        if files and find_format(files[0]) in {"csv", "json"}:
-            if not any(file.stat().st_size for file in files):
-                left.append(f"{relative} (empty)")
-                continue
-            form, why = find_form(files)
-            if find_format(files[0]) == "json":
-                form = {key: value for key, value in form.items() if key == "encoding"}
-            keys |= form
-            if why:
-                notes[name] = why
-        sources[name] = keys
+        relative = Path(os.path.relpath(path, toml_folder or ".")).as_posix()
+        described = _describe_files(relative, toml_folder)
+        if described is None:
+            left.append(f"{relative} (empty)")
+            continue
+        sources[name] = {"path": relative, **described[0]}
+        notes |= {name: described[1]} if described[1] else {}
     if not sources:
         raise _refuse(place, left)
     return sources, notes, left
+
+
+def _describe_files(path: str, folder: Path) -> tuple[dict[str, Any], str] | None:
+    """Return the keys that say how files are written, and why; None where all are empty."""
+    files = list_files(Source(path=path), folder) or []
+    form = find_format(files[0]) if files else None
+    if form not in {"csv", "json"}:
+        return {}, ""
+    if not any(file.stat().st_size for file in files):
+        return None
+    keys, why = find_form(files)
+    return ({key: value for key, value in keys.items() if form == "csv" or key == "encoding"}, why)
 
 
 def _refuse(place: str, left: list[str]) -> SourceError:

@@ -159,8 +159,8 @@ def _settle_starts(proposed: ProposedTable, rows: RawRows) -> None:
         proposed.source = None
 
 
-def _settle_bills(proposed: ProposedTable, rows: RawRows, workspace: Workspace) -> None:
-    """Leave out bills that are none; a term needs both ends."""
+def _leave_out_void(proposed: ProposedTable, rows: RawRows, workspace: Workspace) -> None:
+    """Leave out the rows whose status says that they are no bills."""
     for raw in rows.types:
         if squash(raw) not in {"status", "invoicestatus", "paymentstatus", "state", "orderstatus", "financialstatus"}:
             continue
@@ -179,9 +179,18 @@ def _settle_bills(proposed: ProposedTable, rows: RawRows, workspace: Workspace) 
                 again = kept.column(str(column.origin.get("column"))) if "column" in column.origin else None
                 if again and again.holds != "empty":
                     proposed.columns[canonical] = map_column("purchases", canonical, again)
+
+
+def _settle_bills(proposed: ProposedTable, rows: RawRows, workspace: Workspace) -> None:
+    """Leave out bills that are none; a term needs both ends."""
+    _leave_out_void(proposed, rows, workspace)
     if ("term_starts_at" in proposed.columns) != ("term_ends_at" in proposed.columns):
         proposed.columns.pop("term_starts_at", None)
         proposed.columns.pop("term_ends_at", None)
+    if "list_price" in proposed.columns:
+        proposed.columns[
+            "list_price"
+        ].confirm = "that it is the price of the whole row, as the amount is, not of a unit"
     ends = proposed.columns.get("term_ends_at")
     if ends and "renew" not in str(ends.origin.get("column", "")):
         ends.confirm = (

@@ -172,6 +172,7 @@ ACCOUNTS = [
     "contactid",
     "userid",
     "requesterid",
+    "authorid",
     "contact",
     "user",
     "subscriptionid",

@@ -105,7 +105,7 @@ class Workspace:
         return self.read(quote_identifier(name))
 
     def list_bad_lines(self) -> list[str]:
-        """Return, for each source with lines that can't be read, how many there are and what is wrong with the first."""
+        """Return, for each source with lines that can't be read, how many there are and what is wrong first."""
         counted = f"SELECT source, count(*), min(line), arg_min(why, line) FROM {BAD_LINES} GROUP BY source ORDER BY 1"
         return [
             f"{name}: {n:,} line{'s' * (n > 1)} can't be read, the first is line {line}: {why}"
