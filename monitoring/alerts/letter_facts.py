@@ -132,4 +132,5 @@ class LetterFacts:
             worsened_from=before.spoken_score if before and worsened else None,
             why_you=binding.owner.why if binding.owner else "",
             reasons=() if signal is None or kind == kinds.CHURN else (signal.text,),
+            play_key=(signal.play if signal else before.play if before else None) or "",
         )

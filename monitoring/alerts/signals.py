@@ -13,6 +13,7 @@ from monitoring.alerts import kinds
 from monitoring.alerts.facts import AccountFacts
 from monitoring.alerts.limits import SaleLimits, Thresholds
 from monitoring.alerts.queries import AccountScore
+from monitoring.letters.wording import count
 from training.decisions.levels import multiply_odds
 from training.decisions.recommendation import SELL, recommend
 from training.decisions.value import Uplift
@@ -116,9 +117,16 @@ def _find_service_failure(inputs: SignalInputs) -> Iterator[Signal] | None:
         kinds.SERVICE_FAILURE,
         (urgent >= rules.open_urgent) | (escalated >= rules.escalations),
         (urgent > 0) | (escalated > 0),
-        lambda i: f"{urgent[i]:.0f} urgent tickets stand open, {escalated[i]:.0f} were escalated in 90 days",
+        lambda i: _describe_failure(int(urgent[i]), int(escalated[i])),
         play="fix_service",
     )
+
+
+def _describe_failure(urgent: int, escalated: int) -> str:
+    """Describe what went wrong, without what did not."""
+    parts = [f"{count(urgent, 'urgent ticket stands', 'urgent tickets stand')} open"] if urgent else []
+    parts += [f"{count(escalated, 'ticket was', 'tickets were')} escalated in 90 days"] if escalated else []
+    return ", ".join(parts)
 
 
 def _find_renewal_near(inputs: SignalInputs) -> Iterator[Signal] | None:

@@ -23,7 +23,7 @@ _WIDTH = 76
 _OPENINGS: Mapping[str, tuple[str, str]] = {
     "churn": ("At risk", "is at risk of leaving within {days} days."),
     "silent_decline": ("Gone quiet", "uses less and less of what it pays for, and has not complained."),
-    "service_failure": ("Service failed", "waits for us: what it asked for with urgency is not solved."),
+    "service_failure": ("Service failed", "has had trouble with our service."),
     "renewal_near": ("Renewal near", "has a contract that ends soon, and nothing follows it yet."),
     "upsell": ("A chance to sell", "is satisfied, and likely to buy more within {days} days."),
     "promise_due": ("Promise due", "was promised something that is due."),
@@ -85,6 +85,7 @@ class AccountRisk:
         others: Who else was told, and what each was told, in sentences.
         reasons: What opened an episode of another kind than churn, in sentences: its own reason, before the drivers.
         actions: What the reader can do from the letter.
+        play_key: Of the next step; "" for the one that follows from the drivers.
     """
 
     account_id: str
@@ -109,6 +110,7 @@ class AccountRisk:
     others: Sequence[str] = ()
     reasons: Sequence[str] = ()
     actions: Sequence[Action] = ()
+    play_key: str = ""
 
     @property
     def title(self) -> str:
@@ -118,16 +120,7 @@ class AccountRisk:
     @property
     def play(self) -> Play:
         """Return the next step."""
-        return plays.choose_play(self.drivers) if self.kind not in _OWN_PLAYS else plays.PLAYS[_OWN_PLAYS[self.kind]]
-
-
-# Kinds whose next step does not follow from the drivers of leaving.
-_OWN_PLAYS: Mapping[str, str] = {
-    "upsell": "show_more",
-    "visit_due": "get_in_touch",
-    "renewal_near": "renew_early",
-    "promise_due": "keep_promise",
-}
+        return plays.PLAYS.get(self.play_key) or plays.choose_play(self.drivers)
 
 
 def write_subject(risk: AccountRisk) -> str:

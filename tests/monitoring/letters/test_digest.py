@@ -50,14 +50,15 @@ def test_text_and_html_say_the_same_and_nothing_of_a_name_is_markup():
 
 
 def test_each_kind_says_what_it_is_and_its_own_next_step():
-    for kind, subject, step in [
-        ("silent_decline", "Gone quiet: Acme", "Bring usage back"),
-        ("renewal_near", "Renewal near: Acme", "Open the renewal now"),
-        ("upsell", "A chance to sell: Acme", "Show them more of the range"),
-        ("promise_due", "Promise due: Acme", "Keep what was promised"),
-        ("visit_due", "Visit due: Acme", "Get back in touch"),
+    for kind, subject, play, step in [
+        ("silent_decline", "Gone quiet: Acme", "break_silence", "Break the silence"),
+        ("service_failure", "Service failed: Acme", "fix_service", "Make good for poor service"),
+        ("renewal_near", "Renewal near: Acme", "renew_early", "Open the renewal now"),
+        ("upsell", "A chance to sell: Acme", "show_more", "Show them more of the range"),
+        ("promise_due", "Promise due: Acme", "keep_promise", "Keep what was promised"),
+        ("visit_due", "Visit due: Acme", "get_in_touch", "Get back in touch"),
     ]:
-        risk = replace(RISK, kind=kind, reasons=("the reason of its own",))
+        risk = replace(RISK, kind=kind, reasons=("the reason of its own",), play_key=play)
         assert write_subject(risk).startswith(subject)
         assert f"Next step: {step}" in write_body(risk)
         assert "1. the reason of its own" in write_body(risk)
