@@ -83,7 +83,7 @@ def test_an_address_of_the_data_team_that_is_none_is_named(company, alert):
     name_data_team(company, "data team")
     company.score(LATER, {"A": 0.7})
     status, _, err = alert("--as-of", LATER)
-    assert (status, "monitoring.data_team is not one plain e-mail address" in err) == (1, True)
+    assert (status, "monitoring.data_team: 'data team' is not an e-mail address" in err) == (1, True)
     assert company.rows(OUTBOX) == []
 
 
