@@ -79,11 +79,12 @@ def _describe_mailing(run: AlertRun) -> Iterator[str]:
         f"Messages: {forms[LETTER]:,} in letters, {forms[DIGEST]:,} in digests; {own:,} to owners, "
         f"{len(spare):,} to the fallback, {lost:,} without a recipient."
     )
-    for fault, count in Counter(bound.fault for _, bound in speakers if bound.fault).most_common():
-        yield f"  {count:,} have no owner that a letter can reach: {fault}"
+    for fault, number in Counter(bound.fault for _, bound in speakers if bound.fault).most_common():
+        yield f"  {number:,} have no owner that a letter can reach: {fault}"
     kinds = Counter(row["kind"] for row in run.mailing.rows)
     if kinds[TEAM] or kinds[PACKET]:
-        yield f"Also told: {kinds[TEAM]:,} teams by cause, and sponsors by {kinds[PACKET]:,} review packets."
+        teams, packets = count(kinds[TEAM], "team", "teams"), count(kinds[PACKET], "review packet", "review packets")
+        yield f"Also told: {teams} by cause, and sponsors by {packets}."
 
 
 def tabulate_alerts(run: AlertRun, *, currency: str) -> Table:

@@ -115,7 +115,7 @@ class AccountRisk:
     @property
     def title(self) -> str:
         """Return the account's name on one line, or its id where it has none."""
-        return to_safe_line(self.name or f"account {self.account_id}", 80)
+        return to_safe_line(self.name or f"Account {self.account_id}", 80)
 
     @property
     def play(self) -> Play:
@@ -214,7 +214,7 @@ def build_view(risk: AccountRisk, sections: Sequence[tuple[str, Sequence[str]]] 
 def write_headline(risk: AccountRisk) -> str:
     """Write the first sentence."""
     told = _OPENINGS[risk.kind][1].format(days=risk.days)
-    sentence = f"{risk.title} (account {to_safe_line(risk.account_id)}) {told}"
+    sentence = f"{_introduce(risk)} {told}"
     if risk.worsened_from is None or risk.score is None:
         return sentence
     return f"{sentence} When you last heard of it the risk was {format_percent(risk.worsened_from)}."
@@ -224,6 +224,12 @@ def describe_kind(risk: AccountRisk) -> str:
     """Describe what an episode is about, with its own reason where it has one."""
     name = _OPENINGS[risk.kind][0].lower()
     return f"{name}: {to_safe_line(risk.reasons[0], 200)}" if risk.reasons else name
+
+
+def _introduce(risk: AccountRisk) -> str:
+    """Return the account's name with its id, or the id alone where it has no name."""
+    shown = to_safe_line(risk.account_id)
+    return f"{risk.title} (account {shown})" if risk.name else f"Account {shown}"
 
 
 def list_figures(risk: AccountRisk) -> list[tuple[str, str]]:
@@ -239,7 +245,7 @@ def list_figures(risk: AccountRisk) -> list[tuple[str, str]]:
     if risk.tier:
         figures.append(("Tier", to_safe_line(risk.tier.removeprefix("Tier "), 300)))
     figures += [
-        ("Also" if get_cause(d) is None else "When", to_safe_line(str(d["text"]), 66))
+        ("Also" if get_cause(d) is None else "When", to_safe_line(str(d["text"]), 200))
         for d in rank(risk.drivers)
         if get_cause(d) in {"renewal", None}
     ]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from features.definitions.feature import Feature
 from features.definitions.plays import PLAYS
 from features.definitions.streams import ORDERS, PURCHASES
+from serving.scoring.harmful_side import find_plausible_sides
 from serving.scoring.scorer import PreparedSnapshots
 from training.decisions.value import Floats
 from training.models.model import Model
@@ -26,6 +27,7 @@ Indices = npt.NDArray[np.intp]
 MOST, MOST_CONTEXT = 3, 1
 # A cause with less than this share of what moved the score is no reason to name.
 _LEAST_SHARE = 0.05
+_CHURN = "churn"
 _PURCHASES, _RENEWAL, _CONTEXT = "purchases", "renewal", "context"
 # Facts of these streams are invoices: under a contract term they tell of billing, not of the customer.
 _INVOICES = frozenset({PURCHASES.name, ORDERS.name})
@@ -92,6 +94,8 @@ def find_drivers(model: Model, rows: PreparedSnapshots, scores: Floats, horizon:
     sums = _sum_groups(signed, [group.columns for group in groups])
     has_term = ~np.isnan(rows.about["recurring_revenue_year"])
     sums = np.where(has_term[:, None] & np.array([group.is_billing for group in groups]), 0.0, sums)
+    if model.target == _CHURN:
+        signed, sums = _drop_implausible(model, rows, signed, sums, [g.columns for g in groups], is_above)
     order = np.argsort(-sums, axis=1, kind="stable")
     return [
         tuple(
@@ -100,6 +104,22 @@ def find_drivers(model: Model, rows: PreparedSnapshots, scores: Floats, horizon:
         )
         for i in range(len(rows))
     ]
+
+
+def _drop_implausible(  # noqa: PLR0913, PLR0917  # what the drivers of some rows are found from
+    model: Model, rows: PreparedSnapshots, signed: Floats, sums: Floats, groups: list[Indices], is_above: np.ndarray
+) -> tuple[Floats, Floats]:
+    """Take from the reasons for a high risk what contradicts it; a group without any other reason is none.
+
+    The contribution of a group stays that of all its features: only which of them speaks for it changes.
+    """
+    features = [rows.catalog.find_feature(name) for name in model.features]
+    sides, middles = find_plausible_sides(features, [model.typical.get(name) for name in model.features])
+    # What is missing, or has no side, may always be named: no comparison with NaN holds.
+    is_wrong = is_above[:, None] & (sides * (rows.matrices[model.target] - middles) <= 0)
+    told = np.where(is_wrong & (signed > 0), -np.inf, signed)
+    speaks = np.column_stack([(told[:, places] > 0).any(axis=1) for places in groups])
+    return told, np.where(is_above[:, None] & ~speaks & (sums > 0), 0.0, sums)
 
 
 def _choose(order: Indices, sums: Floats, groups: Sequence[_Group]) -> list[int]:

@@ -93,7 +93,7 @@ def test_the_average_and_what_happened_stand_in_the_letter_and_lines_keep_their_
 def test_what_is_not_known_is_said_to_be_so():
     text = write_body(replace(RISK, earlier=None, value=None, drivers=[], sources="", name=None))
     for part in (
-        "account A-17 (account A-17)",
+        "Account A-17 is at risk of leaving within 90 days.",
         "this is its first score",
         "Value at stake: not known",
         "no single reason stands out",
