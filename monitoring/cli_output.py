@@ -20,6 +20,7 @@ from monitoring.alerts.kinds import KINDS
 from monitoring.alerts.lifecycle import AlertRun
 from monitoring.alerts.mailing import DIGEST, LETTER, PACKET, TEAM
 from monitoring.alerts.queries import format_instant
+from monitoring.letters import wording
 from monitoring.notifications.claims import FAILED
 from monitoring.notifications.dead_letters import BOUNCED
 from monitoring.notifications.outbox import Delivery
@@ -83,7 +84,8 @@ def _describe_mailing(run: AlertRun) -> Iterator[str]:
         yield f"  {number:,} have no owner that a letter can reach: {fault}"
     kinds = Counter(row["kind"] for row in run.mailing.rows)
     if kinds[TEAM] or kinds[PACKET]:
-        teams, packets = count(kinds[TEAM], "team", "teams"), count(kinds[PACKET], "review packet", "review packets")
+        teams = wording.count(kinds[TEAM], "team", "teams")
+        packets = wording.count(kinds[PACKET], "review packet", "review packets")
         yield f"Also told: {teams} by cause, and sponsors by {packets}."
 
 
