@@ -127,12 +127,12 @@ def test_too_short_a_history_is_an_error_that_says_so(slim, tmp_path):
         run(short)
 
 
-def test_a_rival_without_a_score_at_some_origin_is_not_in_the_pool(done):
+def test_a_rival_without_a_score_at_some_origin_is_not_in_the_pool(done, slim):
     found = done[0]
     outcome = found.pooled
     half = backtests.replace(outcome, baselines=outcome.baselines.drop(columns="bg_nbd"))
     plan = outcome.plan
-    pooled = backtests._pool("churn_30d", "churn", [(plan, outcome), (plan, half)], 7).pooled
+    pooled = backtests._pool("churn_30d", "churn", [(plan, outcome), (plan, half)], slim.settings).pooled
     assert "bg_nbd" not in pooled.evaluation.baselines
     assert "recency" in pooled.evaluation.baselines
 
