@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from features.core.code_fingerprint import fingerprint_packages
@@ -12,6 +14,8 @@ def package(tmp_path, monkeypatch):
     (folder / "one.py").write_text("x = 1\n")
     (folder / "inner" / "two.py").write_text("y = 2\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    # That of the test before lay in another folder.
+    monkeypatch.delitem(sys.modules, folder.name, raising=False)
     fingerprint_packages.cache_clear()
     yield folder
     fingerprint_packages.cache_clear()
