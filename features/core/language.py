@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 LanguageName = Literal["en", "zh_Hans"]
 LANGUAGES: tuple[str, ...] = get_args(LanguageName)
 _CATALOGS = Path(__file__).parent / "locale"
-# A language that does not exist, in which each sentence that goes through a catalog is marked: tests find raw text by it.
+# No language: each sentence that goes through a catalog is marked, so that tests find text that does not.
 PSEUDO = "pseudo"
 
 
