@@ -96,7 +96,7 @@ def test_a_posted_account_comes_out_in_canonical_values(reader: ScoreRequestRead
         ({"account": ACCOUNT | {"created_at": "2023-05-01T10:00"}}, "account.created_at: .* has no time zone"),
         ({"account": ACCOUNT | {"created_at": 1700000000}}, "account.created_at: Input should be a valid string"),
         ({"account": ACCOUNT | {"created_at": "0001-01-01T00:00:00+10:00"}}, "outside the years 1 to 9999"),
-        ({"account": ACCOUNT, "usage": [{"used_at": "soon"}]}, "usage.0.used_at: Invalid isoformat string"),
+        ({"account": ACCOUNT, "usage": [{"used_at": "soon"}]}, "usage.0.used_at: 'soon' is not an ISO date"),
         ({"account": ACCOUNT, "usage": [{"used_at": "2023-06-01", "count": 2**63}]}, "usage.0.count: .* less than"),
         (
             {"account": ACCOUNT, "usage": [{"used_at": "2023-06-01", "account_id": "y"}]},
@@ -165,7 +165,7 @@ def test_a_rejected_item_keeps_its_name(reader: ScoreRequestReader) -> None:
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "as_off: this key is unknown",
         ),
-        (b'{"accounts": ["a"], "as_of": "2024"}', HTTPStatus.UNPROCESSABLE_ENTITY, "as_of: Invalid isoformat"),
+        (b'{"accounts": ["a"], "as_of": "2024"}', HTTPStatus.UNPROCESSABLE_ENTITY, "as_of: '2024' is not an ISO date"),
         (b'{"accounts": ["a"], "detail": 1}', HTTPStatus.UNPROCESSABLE_ENTITY, "detail: .*drivers"),
         (json.dumps({"accounts": ["a"] * 101}).encode(), HTTPStatus.UNPROCESSABLE_ENTITY, "at most 100"),
     ],
