@@ -12,11 +12,14 @@ import numpy as np
 
 from features.core.errors import GarrisonError
 from features.core.progress import Progress, ignore
+from features.definitions.plays import PLAYS
 from features.settings import Settings
 from features.sources.history import History
 from monitoring.alerts.queries import TARGET
-from serving.scoring.scorer import Scorer
+from serving.scoring.drivers import find_drivers
+from serving.scoring.scorer import PreparedSnapshots, Scorer
 from serving.scoring.snapshot_store import StoredSnapshot
+from training.decisions.value import Floats
 from training.evaluation.top_overlap import TopOverlap, compute_top_overlap
 from training.fitting import fit
 from training.models.model import Model
@@ -30,11 +33,15 @@ class ReseedingResult:
         as_of: Of the snapshot that they rank.
         seeds: Of the models.
         overlaps: Of each pair of them.
+        explained: Accounts of the highest tenth, by the mean of the models, for which each pair of models has a cause.
+        same_cause: For how many of these the first cause is the same, as a share; None without any.
     """
 
     as_of: datetime
     seeds: tuple[int, ...]
     overlaps: tuple[TopOverlap, ...]
+    explained: int = 0
+    same_cause: float | None = None
 
     def lines(self) -> Iterator[str]:
         """Yield the lines for the terminal."""
@@ -43,11 +50,14 @@ class ReseedingResult:
             f"{len(self.seeds)} models of the same data with other seeds share {np.mean(shares):.0%} of the top "
             f"{self.overlaps[0].top} ({min(shares):.0%} at worst) and {np.mean(tenths):.0%} of the highest tenth."
         )
+        if self.same_cause is not None:
+            yield f"Of {self.explained:,} pairs of their scores there, {self.same_cause:.0%} name the same first cause."
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         overlaps = [o.as_dict() for o in self.overlaps]
-        return {"as_of": self.as_of.isoformat(), "seeds": [*self.seeds], "overlaps": overlaps}
+        causes = {"explained": self.explained, "same_cause": self.same_cause}
+        return {"as_of": self.as_of.isoformat(), "seeds": [*self.seeds], "overlaps": overlaps, **causes}
 
 
 def fit_other_seeds(settings: Settings, count: int, *, progress: Progress = ignore) -> dict[int, Model]:
@@ -83,12 +93,26 @@ def compare_seeds(settings: Settings, models: Mapping[int, Model]) -> ReseedingR
         raise GarrisonError("there is no stored snapshot to rank", hint="Run `python -m serving score` first")
     with History.open(settings) as history:
         catalog = history.catalog
-    rankings, accounts = [], np.empty(0, dtype=object)
+    rankings, scored, accounts = [], [], np.empty(0, dtype=object)
     for model in models.values():
         scorer = Scorer({TARGET: model}, catalog)
         rows = snapshot.prepare(scorer)
-        is_eligible = rows.in_cohort.get(TARGET, np.ones(len(rows), dtype=bool))
-        accounts = rows.account_ids[is_eligible]
-        rankings.append(scorer.score(rows)[TARGET][is_eligible, model.horizons.index(settings.alert_horizon)])
+        rows = rows.take(np.flatnonzero(rows.in_cohort.get(TARGET, np.ones(len(rows), dtype=bool))))
+        accounts, scores = rows.account_ids, scorer.score(rows)[TARGET]
+        rankings.append(scores[:, model.horizons.index(settings.alert_horizon)])
+        scored.append((model, rows, scores))
     overlaps = tuple(compute_top_overlap(accounts, a, b) for a, b in combinations(rankings, 2))
-    return ReseedingResult(snapshot.as_of, tuple(models), overlaps)
+    tenth = np.argsort(-np.mean(rankings, axis=0), kind="stable")[: overlaps[0].tenth]
+    causes = [_find_first_causes(*parts, tenth, settings.alert_horizon) for parts in scored]
+    pairs = [(a, b) for one, other in combinations(causes, 2) for a, b in zip(one, other, strict=True) if a and b]
+    same = float(np.mean([a == b for a, b in pairs])) if pairs else None
+    return ReseedingResult(snapshot.as_of, tuple(models), overlaps, len(pairs), same)
+
+
+def _find_first_causes(
+    model: Model, rows: PreparedSnapshots, scores: Floats, places: np.ndarray, horizon: int
+) -> list[str | None]:
+    """Return the first cause of each of some accounts' scores; None where none is named."""
+    drivers = find_drivers(model, rows.take(places), scores[places], horizon)
+    found = [next((d.play for d in own if d.play and d.contribution > 0), None) for own in drivers]
+    return [PLAYS[play].cause if play else None for play in found]

@@ -116,7 +116,8 @@ def _drop_implausible(  # noqa: PLR0913, PLR0917  # what the drivers of some row
     features = [rows.catalog.find_feature(name) for name in model.features]
     sides, middles = find_plausible_sides(features, [model.typical.get(name) for name in model.features])
     # What is missing, or has no side, may always be named: no comparison with NaN holds.
-    is_wrong = is_above[:, None] & (sides * (rows.matrices[model.target] - middles) <= 0)
+    values = rows.matrices[model.target][:, : len(features)]  # behind the features may stand the day
+    is_wrong = is_above[:, None] & (sides * (values - middles) <= 0)
     told = np.where(is_wrong & (signed > 0), -np.inf, signed)
     speaks = np.column_stack([(told[:, places] > 0).any(axis=1) for places in groups])
     return told, np.where(is_above[:, None] & ~speaks & (sums > 0), 0.0, sums)

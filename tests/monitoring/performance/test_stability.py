@@ -132,3 +132,4 @@ def test_models_of_other_seeds_are_compared_on_the_newest_snapshot(scored, monke
     assert seeds == [(seed + 1, None), (seed + 2, None), (seed + 3, None)]
     assert (reseeded["seeds"], len(reseeded["overlaps"])) == ([seed + 1, seed + 2, seed + 3], 3)
     assert all(o["accounts"] == 50 and 0.5 < o["share"] <= 1.0 for o in reseeded["overlaps"])
+    assert reseeded["same_cause"] is None or 0.0 <= reseeded["same_cause"] <= 1.0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -138,6 +139,16 @@ def test_a_drivers_contribution_is_that_of_its_whole_cause(scorer: Scorer, rows:
             assert parts[bundle.features.index(d.feature)] == (plausible.max() if above else own.min())
     assert of_many
     assert skipped
+
+
+def test_a_model_whose_level_moves_has_a_day_behind_its_features_and_the_same_drivers(
+    scorer: Scorer, rows: PreparedSnapshots
+) -> None:
+    bundle, few = scorer.models["churn"], rows.take(slice(0, 50))
+    matrix = few.matrices["churn"]
+    dated = replace(few, matrices={**few.matrices, "churn": np.column_stack([matrix, np.full(len(few), 19_000.0)])})
+    scores = scorer.score(few)["churn"]
+    assert find_drivers(bundle, dated, scores, 90) == find_drivers(bundle, few, scores, 90)
 
 
 def test_features_of_one_cause_that_cancel_out_are_no_reason() -> None:
