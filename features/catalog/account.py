@@ -7,6 +7,7 @@ from typing import Any
 import ibis
 
 from features.core.contract import TABLES, Column, ibis_type
+from features.core.language import Phrase
 from features.definitions.feature import DAY, Feature, FeatureContext, feature
 from features.settings import Settings
 
@@ -34,9 +35,10 @@ def list_attributes(settings: Settings) -> tuple[tuple[str, str], ...]:
 def create_attribute_feature(name: str) -> Feature:
     """Create the feature of a mapped column of `accounts`: context, which nobody can act on."""
     label = name.replace("_", " ")
+    meaning = Phrase("The account's {label}, as its record says.", {"label": label})
     return Feature(
         name=name,
-        sentence=f"The account's {label}, as its record says.",
+        sentence=str(meaning),
         formula=lambda at: at.account(name),
         window=None,
         unit="as recorded",
@@ -44,7 +46,11 @@ def create_attribute_feature(name: str) -> Feature:
         family=name,
         direction=0,
         play=None,
-        wording=lambda value: f"{label}: {value:,.15g}" if isinstance(value, float) else f"{label}: {value}",
+        wording=lambda value: Phrase(
+            "{label}: {value:,.15g}" if isinstance(value, float) else "{label}: {value}",
+            {"label": label, "value": value},
+        ),
+        meaning=meaning,
     )
 
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import ibis
 
-from features.definitions.feature import FeatureContext, Measure, change_in_words, ratio
+from features.core.language import Phrase
+from features.definitions.feature import FeatureContext, Measure, ratio
 
 PARTS = 12
+# By days of a twelfth.
+_PERIODS = {7: ("week", "for 12 weeks"), 30: ("month", "for 12 months")}
 
 
 def split_window(at: FeatureContext, measure: Measure, w: int) -> list[Any]:
@@ -54,25 +57,23 @@ def keep_where(condition: Any, value: Any) -> Any:
     return condition.ifelse(value, ibis.null("float64"))
 
 
-def change_since(subject: str, then: str) -> Callable[[float, int], str]:
-    """Return the wording of a `change` against another time: 'spend fell 62 % against a year ago'."""
-
-    def words(value: float, w: int) -> str:
-        return change_in_words(subject)(value, w).replace(f"the {w} days before", then.format(w=w))
-
-    return words
-
-
-def slope_in_words(subject: str) -> Callable[[float, int], str]:
+def slope_in_words(subject: str) -> Callable[[float, int], Phrase]:
     """Return the wording of a `slope` over twelfths: 'usage fell by 4 % of its average each month, for 12 months'."""
 
-    def words(value: float, w: int) -> str:
-        period = {7: "week", 30: "month"}.get(w // PARTS, f"{w // PARTS} days")
-        duration = f"for 12 {period}s" if period in {"week", "month"} else f"for {w} days"
+    def words(value: float, w: int) -> Phrase:
+        period, duration = _PERIODS.get(w // PARTS, ("{days} days", "for {w} days"))
         if abs(value) < 0.005:
-            return f"{subject} stayed level {duration}"
-        return (
-            f"{subject} {'fell' if value < 0 else 'grew'} by {abs(value):.0%} of its average each {period}, {duration}"
-        )
+            template = "{subject} stayed level {duration}"
+        elif value < 0:
+            template = "{subject} fell by {share:.0%} of its average each {period}, {duration}"
+        else:
+            template = "{subject} grew by {share:.0%} of its average each {period}, {duration}"
+        values = {
+            "subject": Phrase(subject),
+            "share": abs(value),
+            "period": Phrase(period, {"days": w // PARTS}),
+            "duration": Phrase(duration, {"w": w}),
+        }
+        return Phrase(template, values)
 
     return words

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from features.catalog.purchases import COUNT, FIRST, SPEND
-from features.catalog.series import against_peak, change_since, clip_at_zero, slope, slope_in_words, split_window
+from features.catalog.series import against_peak, clip_at_zero, slope, slope_in_words, split_window
+from features.core.language import Phrase
 from features.definitions.feature import FeatureContext, change, change_in_words, feature, ratio
+
+_AHEAD = "last year, in the {w} days that now lie ahead, {words}"
 
 
 @feature(
@@ -109,7 +112,7 @@ def spend_against_peak(at: FeatureContext, w: int) -> Any:
     windows=(30, 90),
     unit="change, -1 to 1",
     family="season",
-    says=change_since("spend", "the same {w} days a year before"),
+    says=change_in_words("spend", "the same {w} days a year before"),
     missing="no spend now, nor a year before",
     play="win_back_purchase",
 )
@@ -122,7 +125,7 @@ def spend_against_last_year(at: FeatureContext, w: int) -> Any:
     windows=(30, 90),
     unit="change, -1 to 1",
     family="season",
-    says=lambda value, w: f"last year, in the {w} days that now lie ahead, {change_in_words('spend')(value, w)}",
+    says=lambda value, w: Phrase(_AHEAD, {"w": w, "words": change_in_words("spend")(value, w)}),
     missing="no spend in either window",
 )
 def season_rise(at: FeatureContext, w: int) -> Any:
@@ -134,9 +137,7 @@ def season_rise(at: FeatureContext, w: int) -> Any:
     windows=(30, 90),
     unit="change, -1 to 1",
     family="season",
-    says=lambda value, w: (
-        f"last year, in the {w} days that now lie ahead, {change_since('spend', 'the last {w} days')(value, w)}"
-    ),
+    says=lambda value, w: Phrase(_AHEAD, {"w": w, "words": change_in_words("spend", "the last {w} days")(value, w)}),
     missing="no spend in either window",
 )
 def season_ahead(at: FeatureContext, w: int) -> Any:

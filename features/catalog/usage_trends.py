@@ -6,7 +6,6 @@ from typing import Any
 
 from features.catalog.series import (
     against_peak,
-    change_since,
     coefficient_of_variation,
     count_empty,
     keep_where,
@@ -16,6 +15,7 @@ from features.catalog.series import (
 )
 from features.catalog.tickets import TICKETS
 from features.catalog.usage import DAYS, ERRORS, EVENTS, PARTS, USERS
+from features.core.language import Phrase
 from features.definitions.feature import DAY, FeatureContext, change, change_in_words, feature, ratio
 from features.definitions.streams import USAGE
 
@@ -189,7 +189,7 @@ def usage_overdue(at: FeatureContext, w: int) -> Any:
     windows=(30,),
     unit="change, -1 to 1",
     family="usage season",
-    says=change_since("usage", "the same {w} days a year before"),
+    says=change_in_words("usage", "the same {w} days a year before"),
     missing="no usage now, nor a year before",
     play="revive_usage",
 )
@@ -209,9 +209,9 @@ def days_since_usage(at: FeatureContext) -> Any:
     unit="change, -1 to 0",
     family="silence",
     says=lambda value, w: (
-        f"silent: {change_in_words('usage')(value, w)}, and no ticket raised"
+        Phrase("silent: {words}, and no ticket raised", {"words": change_in_words("usage")(value, w)})
         if value < 0
-        else f"not silent in the last {w} days"
+        else Phrase("not silent in the last {w} days", {"w": w})
     ),
     missing="no usage in either window",
     play="break_silence",

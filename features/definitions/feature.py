@@ -17,6 +17,7 @@ from typing import Any, Literal
 import ibis
 import ibis.expr.types as ir
 
+from features.core.language import ENGLISH, Language, Phrase, say
 from features.core.timestamps import DAY as DAY  # noqa: PLC0414  # feature files import it from here
 from features.definitions.plays import DEFAULT, PLAYS
 
@@ -145,6 +146,7 @@ class FeatureContext:
 Formula = Callable[..., Any]
 # The keys of `catalog --json`, which scripts read.
 _JSON_NAMES = {"scope": "beside", "base": "of"}
+_NOT_FOR_MACHINES = {"windowed_measures", "number", "meaning", *_JSON_NAMES}
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ class Feature:
         number: Turns a value into the number that stands in its words; None where they hold a comparison already.
         scope: The other accounts whose rows it needs: "peers" or "parent"; None for a feature of one account alone.
         base: The feature that a feature with a `scope` is computed from.
+        meaning: The sentence as a phrase, for other languages; None where it holds no values.
     """
 
     name: str
@@ -176,10 +179,11 @@ class Feature:
     family: str
     direction: int
     play: str | None
-    wording: Callable[[float], str]
+    wording: Callable[[float], str | Phrase]
     number: Callable[[float], str] | None = None
     scope: Literal["peers", "parent"] | None = None
     base: str | None = None
+    meaning: Phrase | None = field(default=None, hash=False)
 
     @property
     def actionable(self) -> bool:
@@ -200,34 +204,39 @@ class Feature:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all but the formula and the wording, for machines."""
-        kept = {
-            k: v
-            for k, v in vars(self).items()
-            if k not in {"windowed_measures", "number", *_JSON_NAMES} and not callable(v)
-        }
+        kept = {k: v for k, v in vars(self).items() if k not in _NOT_FOR_MACHINES and not callable(v)}
         renamed = {name: getattr(self, key) for key, name in _JSON_NAMES.items()}
         return kept | renamed | {"sources": self.sources, "actionable": self.actionable}
 
-    def describe(self, value: float, typical: float | None = None) -> str:
+    def describe(self, value: float, typical: float | None = None, language: Language = ENGLISH) -> str:
         """Return the driver in words, with its number and, where given and another, the number that is typical.
 
         Args:
             value: Of the account; NaN where missing.
             typical: Of like accounts, such as their median; None or NaN where there is nothing to compare with.
+            language: Of the reader. What a company's own feature says is in the words of its file.
         """
         is_missing = value != value  # noqa: PLR0124  # NaN; an attribute's value may be text
-        words = f"{self.sentence.rstrip('.')}: {self.missing}" if is_missing else self.wording(value)
+        words = self._describe_missing(language) if is_missing else say(self.wording(value), language)
         if self.number is None or typical is None or math.isnan(typical):
             return words
         usual = self.number(typical)
-        return words if not is_missing and self.number(value) == usual else f"{words} (typical: {usual})"
+        if not is_missing and self.number(value) == usual:
+            return words
+        return language.say("{words} (typical: {usual})", words=words, usual=usual)
+
+    def _describe_missing(self, language: Language) -> str:
+        sentence = self.meaning.say(language) if self.meaning else language.translate(self.sentence)
+        return language.say(
+            "{sentence}: {missing}", sentence=sentence.rstrip(".。"), missing=language.translate(self.missing)
+        )
 
 
 def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all named
     *,
     unit: str,
     family: str,
-    says: str | Callable[[float, int], str],
+    says: str | Callable[[float, int], str | Phrase],
     windows: tuple[int, ...] = (),
     missing: str = "never happened yet",
     direction: int = 0,
@@ -241,8 +250,9 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
     Args:
         unit: Such as events, days, share.
         family: Features of much the same meaning share it; an explanation names one of a family.
-        says: The driver in words: a template with {value} and {w}, or a function of the value and the window. In a
-            template {s} is an "s" unless the number is 1, and {es} is one only then: "{value:.0f} ticket{s} wait{es}".
+        says: The driver in words: a template with {value} and {w}, or a function of the value and the window that
+            returns text, or a `Phrase` for other languages. In a template {s} is an "s" unless the number is 1, and
+            {es} is one only then: "{value:.0f} ticket{s} wait{es}".
         windows: Days of each window; () for one feature without a window.
         missing: The meaning of a null.
         direction: +1 if more of it can only raise churn risk, -1 if only lower it, 0 if neither is certain.
@@ -265,17 +275,17 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
         return tuple(_create(formula, w) for w in windows or (None,))
 
     def _create(formula: Formula, w: int | None) -> Feature:
-        sentence = " ".join((inspect.getdoc(formula) or "").split()).format(w=w)
+        meaning = Phrase(" ".join((inspect.getdoc(formula) or "").split()), {"w": w})
 
         # What is context, or only says when, is not measured against other accounts.
         is_compared = play is not None and PLAYS.get(play, DEFAULT).cause != "renewal"
 
-        def words(value: float) -> str:
+        def words(value: float) -> str | Phrase:
             return _fill(says, value, w) if isinstance(says, str) else says(value, w or 0)
 
         return Feature(
             name=formula.__name__ if w is None else f"{formula.__name__}_{w}d",
-            sentence=sentence,
+            sentence=str(meaning),
             formula=formula if w is None else lambda at: formula(at, w),
             window=w,
             unit=unit,
@@ -285,16 +295,17 @@ def feature(  # noqa: PLR0913  # a definition has as many parts as it has, all n
             play=play,
             wording=words,
             number=_find_number(says) if isinstance(says, str) and is_compared else None,
+            meaning=meaning,
         )
 
     return define
 
 
-def _fill(template: str, value: float, w: int | None) -> str:
-    """Return a template's sentence, in the singular if its number is shown as 1."""
+def _fill(template: str, value: float, w: int | None) -> Phrase:
+    """Return a template's phrase, in the singular if its number is shown as 1."""
     number = _find_number(template)
     is_one = number is not None and number(value) == "1"
-    return template.format(value=value, w=w, s="" if is_one else "s", es="s" if is_one else "")
+    return Phrase(template, {"value": value, "w": w, "s": "" if is_one else "s", "es": "s" if is_one else ""})
 
 
 def _find_number(template: str) -> Callable[[float], str] | None:
@@ -316,16 +327,24 @@ def change(now: Any, then: Any) -> Any:
     return (now - then) / (now + then).nullif(0.0)
 
 
-def change_in_words(subject: str) -> Callable[[float, int], str]:
-    """Return the wording of a `change`: 'usage fell 62 % against the 30 days before'."""
+def change_in_words(subject: str, then: str = "the {w} days before") -> Callable[[float, int], Phrase]:
+    """Return the wording of a `change`: 'usage fell 62 % against the 30 days before'.
 
-    def words(value: float, w: int) -> str:
-        before = f"against the {w} days before"
+    Args:
+        subject: What changed.
+        then: The time that it is held against, with {w}.
+    """
+
+    def words(value: float, w: int) -> Phrase:
+        percent = 100 * ((1 + value) / (1 - value) - 1) if value < 1 else math.inf
         if value >= 1:
-            return f"{subject} began: none in the {w} days before"
-        percent = 100 * ((1 + value) / (1 - value) - 1)
-        if abs(percent) < 0.5:
-            return f"{subject} stayed level {before}"
-        return f"{subject} {'fell' if percent < 0 else 'rose'} {abs(percent):,.0f} % {before}"
+            template = "{subject} began: none in {then}"
+        elif abs(percent) < 0.5:
+            template = "{subject} stayed level against {then}"
+        elif percent < 0:
+            template = "{subject} fell {percent:,.0f} % against {then}"
+        else:
+            template = "{subject} rose {percent:,.0f} % against {then}"
+        return Phrase(template, {"subject": Phrase(subject), "percent": abs(percent), "then": Phrase(then, {"w": w})})
 
     return words
