@@ -61,11 +61,12 @@ def score(
             progress=progress,
         )
     summary, delivery = batch.summary(), batch.delivery
-    numbers = ("accounts", "mean", "base rate", "above it")
-    table = cli.table("score", *numbers, title=f"As of {batch.scores.as_of:%Y-%m-%d}", right=numbers)
+    numbers = ("in cohort", "mean", "base rate", "above it")
+    title = f"As of {batch.scores.as_of:%Y-%m-%d}, {summary['accounts']:,} accounts"
+    table = cli.table("score", *numbers, title=title, right=numbers)
     for name, target in summary["targets"].items():
-        rates = (f"{target['mean']:.3f}", f"{target['base_rate']:.3f}")
-        table.add_row(name, f"{summary['accounts']:,}", *rates, f"{target['above']:,}")
+        rates = ("-" if target["mean"] is None else f"{target['mean']:.3f}", f"{target['base_rate']:.3f}")
+        table.add_row(name, f"{target['cohort']:,}", *rates, f"{target['above']:,}")
     cli.print_table(table)
     print(f"Models: {', '.join(summary['models'].values())}. Sources seen: {', '.join(summary['sources'])}.")
     cli.write_json(json, summary | {"to": delivery and delivery.to, "delivery": delivery and delivery.summary()})

@@ -65,8 +65,11 @@ class BatchRun:
         targets = {}
         for name, (target, horizon) in self.scores.score_names.items():
             rate = self.scorer.models[target].base_rates[horizon]
-            above = pc.sum(pc.greater(table[name], rate)).as_py()
-            targets[name] = {"mean": pc.mean(table[name]).as_py(), "base_rate": rate, "above": above}
+            # The base rate is that of a cohort: so is what is compared with it. Where nobody knows it, all count.
+            scores = table[name].filter(pc.fill_null(table[f"in_cohort_{target}"], True))
+            above = pc.sum(pc.greater(scores, rate)).as_py() or 0
+            mean = {"mean": pc.mean(scores).as_py(), "base_rate": rate, "above": above}
+            targets[name] = {"cohort": len(scores), **mean}
         return {
             "as_of": self.scores.as_of.isoformat(),
             "accounts": table.num_rows,
