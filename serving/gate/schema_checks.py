@@ -101,7 +101,7 @@ def _find_problems(before: pd.Series, now: pd.Series) -> Iterator[tuple[str, boo
     if not _has_values(now):
         filled = float(before.notna().mean())
         was = f"; in training {filled:.0%} of the rows had a value" if filled else ", as it was in training"
-        yield f"is empty{was}", filled * len(now) >= _EXPECTED
+        yield f"no values{was}", filled * len(now) >= _EXPECTED
     elif not _has_values(before):
         yield "has values, and had none in training", False
     elif is_numeric(before) != is_numeric(now):
