@@ -44,6 +44,8 @@ class ScoreDriver:
         contribution: Of all features of the cause, in log-odds; a value above 0 raises the score.
         actionable: Whether the account's owner can do something about it.
         play: Key of the next step, None for context.
+        value: Of the feature, which letters in another language say anew: a number or a text; None where missing.
+        typical: Of like accounts; None where it is not known.
     """
 
     feature: str
@@ -52,9 +54,11 @@ class ScoreDriver:
     contribution: float
     actionable: bool
     play: str | None
+    value: float | str | None
+    typical: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the driver ready for JSON."""
+        """Return the driver ready for JSON, as it is stored."""
         return asdict(self)
 
 
@@ -160,15 +164,23 @@ def _build_driver(  # noqa: PLR0913, PLR0917  # a row's group, and all that is k
 ) -> ScoreDriver:
     """Build the driver of row i's group, described by the feature that contributed most to the score's side."""
     j = int(places[np.argmax(signed[places])])
-    feature = rows.catalog.find_feature(model.features[j])
+    name = model.features[j]
+    feature, value, typical = rows.catalog.find_feature(name), _value(model, rows, i, j), model.typical.get(name)
     return ScoreDriver(
-        feature=model.features[j],
+        feature=name,
         family=feature.family,
-        text=feature.describe(_value(model, rows, i, j), model.typical.get(model.features[j])),
+        text=feature.describe(value, typical),
         contribution=float(contribution),
         actionable=feature.actionable,
         play=feature.play,
+        value=value if isinstance(value, str) else _number_or_none(value),
+        typical=_number_or_none(typical),
     )
+
+
+def _number_or_none(value: float | None) -> float | None:
+    """Return a number as JSON holds it; None for NaN."""
+    return None if value is None or np.isnan(value) else float(value)
 
 
 def _value(model: Model, rows: PreparedSnapshots, i: int, j: int) -> Any:

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from serving.api.score_service import ScoreService
 from serving.batch import run
-from serving.schemas.responses import AccountResponse, ModelsResponse, ScoreResponse
+from serving.schemas.responses import AccountResponse, ModelsResponse, ResponseDriver, ScoreResponse
 from serving.schemas.score_requests import ScoreRequest, ScoreRequestReader
 from serving.scoring.score_table import Explain
 
@@ -81,6 +81,7 @@ def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, servi
         for name, told in before["scores"].items():
             assert told["drivers"]
             assert told["drivers"] == now["scores"][name]["drivers"]
+            assert {key for d in told["drivers"] for key in d} == set(ResponseDriver.model_fields)
             assert (told["score"], told["value"]) == (now["scores"][name]["score"], now["scores"][name]["value"])
         same = ("value", "recommendation", "next_sale", "leaves_in_days")
         assert [before[key] for key in same] == [now[key] for key in same]

@@ -91,6 +91,8 @@ def test_every_account_is_scored_into_the_store_and_the_file(harbour: Any, now: 
         kept = opened.latest_scores(now, "churn", 90)
     assert [r["score"] for r in kept] == frame["churn_90d"].tolist()
     assert ["; ".join(d["text"] for d in r["drivers"]) for r in kept] == frame["drivers"].tolist()
+    # What the words were made of is kept, so that letters can say them in another language.
+    assert all({"value", "typical"} <= d.keys() for r in kept for d in r["drivers"])
     assert [r["in_cohort"] for r in kept] == frame["in_cohort"].tolist()
     assert scored.summary()["targets"].keys() == {"churn_30d", "churn_90d", "upsell_90d"}
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -187,6 +189,23 @@ def test_a_driver_speaks_of_the_value_in_the_snapshot(
     seats = frame["seats"].head(3).astype(int).astype(str).tolist()
     assert found
     assert all(any(number in d.text for number in seats) for d in found)
+
+
+def test_a_driver_keeps_what_its_words_were_made_of(scorer: Scorer, rows: PreparedSnapshots) -> None:
+    found = [d for _, drivers in explained(scorer, rows) for d in drivers]
+    bundle = scorer.models["churn"]
+    for d in found:
+        kept = json.loads(json.dumps(d.as_dict(), allow_nan=False))
+        value = math.nan if kept["value"] is None else kept["value"]
+        assert rows.catalog.find_feature(d.feature).describe(value, kept["typical"]) == d.text
+        assert kept["typical"] == bundle.typical.get(d.feature)
+    # Nothing is known as nothing: neither a 0 nor a text.
+    assert {type(d.value) for d in found} >= {float, type(None)}
+    assert all((d.value is None) == d.text.startswith(missing_words(rows, d)) for d in found)
+
+
+def missing_words(rows: PreparedSnapshots, driver: ScoreDriver) -> str:
+    return rows.catalog.find_feature(driver.feature).describe(math.nan)
 
 
 def test_a_text_attribute_is_told_as_text(scorer: Scorer, frame: pd.DataFrame) -> None:
