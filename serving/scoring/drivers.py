@@ -44,7 +44,7 @@ class ScoreDriver:
         contribution: Of all features of the cause, in log-odds; a value above 0 raises the score.
         actionable: Whether the account's owner can do something about it.
         play: Key of the next step, None for context.
-        value: Of the feature, which letters in another language say anew: a number or a text; None where missing.
+        value: Of the feature: a number or a text; None where missing.
         typical: Of like accounts; None where it is not known.
     """
 
