@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from features.core.contract import CONTACT, FLAG, TABLES, TEXT, Column
 from features.settings.alerts import Alerts, Email
 from features.settings.binding import Binding
+from features.settings.console import ConsoleSettings
 from features.settings.crm import Crm, HubSpot, Salesforce
 from features.settings.episodes import Cadence, Episodes
 from features.settings.experiment import Experiment
@@ -31,6 +32,7 @@ __all__ = [
     "ChurnLabel",
     "Cohort",
     "Company",
+    "ConsoleSettings",
     "Crm",
     "Email",
     "Engine",
@@ -113,6 +115,7 @@ class Settings(SettingsSection):
     tiers: Tiers = Tiers()
     binding: Binding = Binding()
     experiment: Experiment = Experiment()
+    console: ConsoleSettings = ConsoleSettings()
     load: dict[Name, LoadedSystem] = {}
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.
