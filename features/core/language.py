@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import gettext
 import io
+import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 LanguageName = Literal["en", "zh_Hans"]
 LANGUAGES: tuple[str, ...] = get_args(LanguageName)
 _CATALOGS = Path(__file__).parent / "locale"
-# No language: each sentence that goes through a catalog is marked, so that tests find text that does not.
+# No language: each sentence that goes through a catalog is marked and its letters get accents, so that tests find text
+# that does not go through one, also where it stands inside a marked sentence.
 PSEUDO = "pseudo"
+PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+ACCENTED = "áƀćđéƒǧĥíĵķłḿńóṕɋŕśţúṽẃẋýžÁƁĆĐÉƑǦĤÍĴĶŁḾŃÓṔɊŔŚŢÚṼẂẊÝŽ"
+_ACCENTS = str.maketrans(PLAIN, ACCENTED)
+
+
+@runtime_checkable
+class Sayable(Protocol):
+    """Something that reads otherwise in each language: a phrase, a day, money."""
+
+    def say(self, language: Language, /) -> str:
+        """Return it in a language."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +41,32 @@ class Language:
 
     name: str = "en"
 
+    @property
+    def tag(self) -> str:
+        """Return the name as HTML's `lang` writes it."""
+        return self.name.replace("_", "-")
+
+    @property
+    def locale(self) -> str:
+        """Return the name of the locale that numbers and days are written by."""
+        return self.name if self.name not in {"en", PSEUDO} else "en_GB"
+
     def translate(self, template: str) -> str:
         """Return a template in this language; in English where the catalog lacks it."""
         if self.name == PSEUDO:
-            return f"⟦{template}⟧" if template else template
+            return f"⟦{_accent(template)}⟧" if template else template
         return template if self.name == "en" else _load_catalog(self.name).gettext(template)
 
     def say(self, template: str, /, **values: Any) -> str:
-        """Return a template in this language, filled with values; phrases among them are said in it too.
+        """Return a template in this language, filled with values; phrases and days among them are said in it too.
 
         A template may leave out values, as a language without plurals leaves out {s}.
+
+        Examples:
+            >>> Language("zh_Hans").say("Why")
+            '原因'
         """
-        said = {name: value.say(self) if isinstance(value, Phrase) else value for name, value in values.items()}
+        said = {name: say(value, self) for name, value in values.items()}
         return string.Formatter().vformat(self.translate(template), (), said)
 
 
@@ -66,9 +93,46 @@ class Phrase:
         return self.say(ENGLISH)
 
 
-def say(text: str | Phrase, language: Language) -> str:
-    """Return a phrase in a language, and any other text as it is."""
-    return text.say(language) if isinstance(text, Phrase) else text
+@dataclass(frozen=True)
+class Listing:
+    """Things in a row, with the comma of the language between them.
+
+    Args:
+        parts: At least one.
+        mark: Between two parts, in English.
+    """
+
+    parts: Sequence[str | Sayable]
+    mark: str = ", "
+
+    def say(self, language: Language) -> str:
+        """Return the parts in a language."""
+        mark = self.mark if language.name == PSEUDO else language.translate(self.mark)
+        return mark.join(say(part, language) for part in self.parts)
+
+    def __str__(self) -> str:
+        return self.say(ENGLISH)
+
+
+def say(text: Any, language: Language) -> Any:
+    """Return what reads otherwise in each language in this one, and anything else as it is."""
+    return text.say(language) if isinstance(text, Sayable) else text
+
+
+def find_accepted(header: str) -> Language:
+    """Return the first language that a browser's `Accept-Language` names and readers may have; else English."""
+    for part in header.split(",")[:20]:
+        name = part.partition(";")[0].strip().lower().replace("-", "_")
+        if name == "zh" or name.startswith(("zh_hans", "zh_cn", "zh_sg")):
+            return Language("zh_Hans")
+        if name.startswith("en"):
+            return ENGLISH
+    return ENGLISH
+
+
+def _accent(template: str) -> str:
+    """Put accents on the letters of a template, but not on its {names}."""
+    return re.sub(r"(\{[^{}]*\})|[A-Za-z]+", lambda m: m[1] or m[0].translate(_ACCENTS), template)
 
 
 @cache

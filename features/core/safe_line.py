@@ -16,7 +16,10 @@ def to_safe_line(text: str, most: int = 100) -> str:
     Strangers write account names: a line break in a name could forge a header or a line.
     """
     clean = "".join(" " if unicodedata.category(c) in _UNSAFE or c in _BIDI else c for c in text)
-    return textwrap.shorten(clean, most, placeholder="…") or "…"
+    short = textwrap.shorten(clean, most, placeholder="…")
+    if short in {"", "…"} and (plain := " ".join(clean.split())):  # one long word, or a language without spaces
+        return f"{plain[: most - 1]}…" if len(plain) > most else plain
+    return short or "…"
 
 
 def to_safe_text(text: str) -> str:
