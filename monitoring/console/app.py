@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from features.state.database import Store
+from monitoring.console.context import ConsoleContext
+from monitoring.console.csrf import FormGuard
+from monitoring.console.home import Home
 from monitoring.console.letter_actions import LetterActions
+from monitoring.console.pages import PAGES
+from monitoring.console.problems import ProblemPages
 from monitoring.console.security_headers import SecurityHeaders
-from monitoring.letters.links import LinkSigner
+from monitoring.console.sign_in import SignIn
+from monitoring.console.visitors import Recognition
 
 _STATIC = Path(__file__).parent / "static"
 
 
-def create_app(store: Store, signer: LinkSigner) -> Starlette:
-    """Create the application.
-
-    Args:
-        store: The company's state database, open for as long as the application runs.
-        signer: Of the links in letters.
-    """
-    actions = LetterActions(store, signer)
+def create_app(context: ConsoleContext) -> Starlette:
+    """Create the application: the pages of `monitoring/console/pages`, sign-in, and the links of letters."""
+    problems = ProblemPages(context)
+    handlers: dict[Any, Any] = problems.handlers()
+    hosts = ["*"] if context.origin is None else [urlsplit(context.origin).hostname or "", "127.0.0.1", "localhost"]
     return Starlette(
-        routes=[
-            Route("/healthz", _say_healthy, methods=["GET"]),
-            Route("/act/{token}", actions.show, methods=["GET"]),
-            Route("/act/{token}", actions.act, methods=["POST"]),
-            Mount("/static", StaticFiles(directory=_STATIC)),
+        routes=list(_iterate_routes(context)),
+        # Those of handlers; the same again for what middleware raises.
+        exception_handlers={HTTPException: problems.show},
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(ExceptionMiddleware, handlers=handlers),
+            # A page that another site's name leads to is none of ours.
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+            Middleware(Recognition, context=context),
+            Middleware(FormGuard, origin=context.origin),
         ],
-        middleware=[Middleware(SecurityHeaders)],
     )
+
+
+def _iterate_routes(context: ConsoleContext) -> Iterator[BaseRoute]:
+    yield Route("/healthz", _say_healthy, methods=["GET"])
+    if context.signer is not None:
+        actions = LetterActions(context, context.signer)
+        yield Route("/act/{token}", actions.show, methods=["GET"])
+        yield Route("/act/{token}", actions.act, methods=["POST"])
+    yield from SignIn(context).routes()
+    yield from Home(context).routes()
+    for page in PAGES:
+        yield from page.routes(context)
+    yield Mount("/static", StaticFiles(directory=_STATIC))
 
 
 async def _say_healthy(_: Request) -> Response:

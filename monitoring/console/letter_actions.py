@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
-from features.core import html
 from features.core.errors import GarrisonError
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
-from features.state.database import Store
 from features.state.tables import EPISODES, OUTBOX
 from monitoring.alerts import acts
+from monitoring.console.context import ConsoleContext
 from monitoring.letters.links import LetterLink, LinkRefused, LinkSigner
 
-_TEMPLATE = Path(__file__).parent / "templates" / "action.html"
 _LARGEST = 8_192  # bytes of a form
 _DAYS = (3, 7, 14, 30)
 _DONE = {
@@ -56,20 +53,41 @@ class _Episode:
 
 
 @dataclass(frozen=True)
+class _Page:
+    """What a page says.
+
+    Args:
+        title: Its heading.
+        lines: Paragraphs.
+        status: Of the answer.
+        form: Values of its form; None for none.
+        note: Stands below.
+    """
+
+    title: str
+    lines: list[str]
+    status: int = 200
+    form: Mapping[str, Any] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class LetterActions:
     """The two handlers: GET shows, POST acts.
 
     Args:
-        store: The company's state database.
+        context: Of the process.
         signer: Of the links.
     """
 
-    store: Store
+    context: ConsoleContext
     signer: LinkSigner
 
     async def show(self, request: Request) -> Response:
         """Show what the link will do; it changes nothing, since mail scanners follow links too."""
-        return await run_in_threadpool(self._answer, self._show, request.path_params["token"], {})
+        return self._render(
+            request, await run_in_threadpool(self._answer, self._show, request.path_params["token"], {})
+        )
 
     async def act(self, request: Request) -> Response:
         """Do what the link says, if the button of its page was pressed."""
@@ -77,32 +95,32 @@ class LetterActions:
         async for chunk in request.stream():
             body += chunk
             if len(body) > _LARGEST:
-                return self._render("This is too long", ["Write at most 500 characters."], status=413)
+                return self._render(request, _Page("This is too long", ["Write at most 500 characters."], 413))
         try:
             form = {k: v[0] for k, v in parse_qs(body.decode("utf-8", "replace"), max_num_fields=10).items()}
         except ValueError:
-            return self._render("This is not our form", ["Open the link of the letter once more."], status=400)
-        return await run_in_threadpool(self._answer, self._act, request.path_params["token"], form)
+            page = _Page("This is not our form", ["Open the link of the letter once more."], 400)
+            return self._render(request, page)
+        page = await run_in_threadpool(self._answer, self._act, request.path_params["token"], form)
+        return self._render(request, page)
 
-    def _answer(
-        self, handle: Callable[[str, Mapping[str, str]], Response], token: str, form: Mapping[str, str]
-    ) -> Response:
+    def _answer(self, handle: Callable[[str, Mapping[str, str]], _Page], token: str, form: Mapping[str, str]) -> _Page:
         try:
             return handle(token, form)
         except LinkRefused as refusal:
-            return self._render("This link can't be used", [str(refusal)], status=403)
+            return _Page("This link can't be used", [str(refusal)], 403)
         except GarrisonError as error:  # somebody else was first, or it is closed
-            return self._render("Nothing was changed", [f"{error}"], status=409)
+            return _Page("Nothing was changed", [f"{error}"], 409)
 
-    def _show(self, token: str, _: Mapping[str, str]) -> Response:
+    def _show(self, token: str, _: Mapping[str, str]) -> _Page:
         link = self.signer.read(token)
         episode = self._read(link)
         if episode.state == "closed":
             said = f"It was closed already, as {str(episode.outcome).replace('_', ' ')}."
-            return self._render("This is over", [_name(episode), said])
+            return _Page("This is over", [_name(episode), said])
         if link.action == "acknowledge" and episode.acknowledged_at is not None:
             when = f"{from_micros(episode.acknowledged_at):%-d %B %Y %H:%M} UTC"
-            return self._render("Somebody is at it", [_name(episode), f"{episode.acknowledged_by} since {when}."])
+            return _Page("Somebody is at it", [_name(episode), f"{episode.acknowledged_by} since {when}."])
         title, says, words = _ASKED[link.action]
         form = {
             "button": self.signer.sign_button(token),
@@ -112,16 +130,16 @@ class LetterActions:
             "reason_needed": link.action in {"false-alarm", "snooze"},
             "reason_label": "Why" if link.action in {"false-alarm", "snooze"} else "A note, if you like",
         }
-        return self._render(title, [_name(episode), says], form=form, note=f"You act as {episode.reader}.")
+        return _Page(title, [_name(episode), says], form=form, note=f"You act as {episode.reader}.")
 
-    def _act(self, token: str, form: Mapping[str, str]) -> Response:
+    def _act(self, token: str, form: Mapping[str, str]) -> _Page:
         link = self.signer.read(token)
         self.signer.check_button(token, form.get("button", ""))
         episode = self._read(link)
         # A browser may post again; the same act once more is no error, whoever did it first.
         if not (link.action == "acknowledge" and episode.acknowledged_by == episode.reader):
             self._change(link, episode, form)
-        return self._render(_DONE[link.action], [_name(episode), "You can close this page."])
+        return _Page(_DONE[link.action], [_name(episode), "You can close this page."])
 
     def _change(self, link: LetterLink, episode: _Episode, form: Mapping[str, str]) -> None:
         version = form.get("version", "")
@@ -129,13 +147,15 @@ class LetterActions:
         given: dict[str, Any] = {"by": episode.reader, "version": seen}
         reason = to_safe_line(form.get("reason", ""), 500) if form.get("reason", "").strip() else ""
         if link.action == "acknowledge":
-            acts.acknowledge(self.store, episode.id, reason=reason, **given)
+            acts.acknowledge(self.context.store, episode.id, reason=reason, **given)
         elif link.action == "snooze":
             days = int(form["days"]) if form.get("days", "") in map(str, _DAYS) else 7
-            acts.snooze(self.store, episode.id, until=datetime.now(UTC) + timedelta(days=days), reason=reason, **given)
+            acts.snooze(
+                self.context.store, episode.id, until=datetime.now(UTC) + timedelta(days=days), reason=reason, **given
+            )
         else:
             outcome = "saved" if link.action == "saved" else "false_alarm"
-            acts.close(self.store, episode.id, outcome=outcome, reason=reason, **given)
+            acts.close(self.context.store, episode.id, outcome=outcome, reason=reason, **given)
 
     def _read(self, link: LetterLink) -> _Episode:
         """Read the episode of a link, and the recipient of its message.
@@ -150,15 +170,24 @@ class LetterActions:
             .join_from(EPISODES, OUTBOX, OUTBOX.c.id == link.message)
             .where(c.id == link.episode, OUTBOX.c.recipient.is_not(None))
         )
-        with self.store.reading() as connection:
+        with self.context.store.reading() as connection:
             row = connection.execute(query).first()
         if row is None:
             raise LinkRefused("What it is about is no longer stored.")
         return _Episode(*row)
 
-    def _render(self, title: str, lines: list[str], *, status: int = 200, **more: Any) -> Response:
-        page = html.render_template(_TEMPLATE, title=title, lines=lines, **{"form": None, "note": "", **more})
-        return HTMLResponse(page, status_code=status)
+    def _render(self, request: Request, page: _Page) -> Response:
+        # The link's host may have a path in front: addresses on this page are relative.
+        return self.context.render(
+            request,
+            "action.html",
+            status=page.status,
+            static="../static",
+            title=page.title,
+            lines=page.lines,
+            form=page.form,
+            note=page.note,
+        )
 
 
 def _name(episode: _Episode) -> str:

@@ -11,6 +11,7 @@ from features.settings.alerts import Links
 from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.alerts import acts
 from monitoring.console.app import create_app
+from monitoring.console.context import ConsoleContext
 from monitoring.letters.links import LetterLink, LinkSigner
 
 AT = "2024-06-01"
@@ -22,7 +23,7 @@ def pages(company):
     """An open episode on A, and a browser."""
     company.score(AT, {"A": 0.7})
     company.alert(AT)
-    with TestClient(create_app(company.state, SIGNER)) as client:
+    with TestClient(create_app(ConsoleContext(company.settings, company.state, SIGNER, None))) as client:
         yield client
 
 
@@ -141,8 +142,8 @@ def test_pages_load_nothing_but_their_stylesheet_and_tell_no_other_site(pages, l
     page = pages.get(link("acknowledge"))
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert (page.headers["referrer-policy"], page.headers["cache-control"]) == ("no-referrer", "no-store")
-    assert "<script" not in page.text
-    assert pages.get("/static/page.css").status_code == 200
+    assert re.findall(r"<script[^>]*>", page.text) == ['<script src="../static/console.js" defer>']
+    assert pages.get("/static/console.css").status_code == 200
     assert pages.get("/healthz").text == "ok\n"
 
 
@@ -151,7 +152,7 @@ def test_names_in_subjects_are_no_markup(company):
     company.score(AT, {"A": 0.7})
     company.alert(AT)
     [(message,)], [(episode,)] = company.rows(OUTBOX, "id"), company.rows(EPISODES, "id")
-    with TestClient(create_app(company.state, SIGNER)) as client:
+    with TestClient(create_app(ConsoleContext(company.settings, company.state, SIGNER, None))) as client:
         page = client.get(f"/act/{SIGNER.sign(LetterLink(message, episode, 'saved'))}")
     assert "<img" not in page.text
     assert "&lt;img" in page.text

@@ -1,0 +1,92 @@
+"""Hold what the console's process has one of, and render its pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from features.settings import Settings
+from features.state.database import Store
+from monitoring.console import rendering
+from monitoring.console.choices import Choices
+from monitoring.console.cookies import Cookie
+from monitoring.console.navigation import find_pages
+from monitoring.console.person import Person
+from monitoring.console.sessions import Sessions
+from monitoring.letters.links import LinkSigner
+
+if TYPE_CHECKING:
+    from monitoring.console.account_index import AccountIndex
+
+
+class Cookies(NamedTuple):
+    """The console's cookies with tokens: of a session, of a visitor's forms, of a sign-in under way."""
+
+    session: Cookie
+    visitor: Cookie
+    sign_in: Cookie
+
+
+@dataclass(frozen=True)
+class ConsoleContext:
+    """What the process has one of.
+
+    Args:
+        settings: The company's.
+        store: Its state database, open for as long as the application runs.
+        signer: Of the links in letters; None where letters have none.
+        accounts: The index of accounts; None before anything was scored.
+        origin: Where people reach the console, such as https://garrison.example.com; None, in tests, takes any host.
+    """
+
+    settings: Settings
+    store: Store
+    signer: LinkSigner | None
+    accounts: AccountIndex
+    origin: str | None = None
+    attempts: dict[str, list[float]] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def cookies(self) -> Cookies:
+        """Return the cookies, named after how the console is reached."""
+        is_secure = (self.origin or "").startswith("https:")
+        return Cookies(*(Cookie(purpose, is_secure) for purpose in ("session", "visitor", "sign-in")))
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Return what starts, finds and ends sessions."""
+        return Sessions(self.store, self.settings.console)
+
+    def render(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """Render a page for who asks: in their language, time zone and theme, with their navigation.
+
+        Args:
+            request: Asks for it.
+            template: File in `templates/`, which extends base.html.
+            status: Of the answer.
+            values: That the template uses.
+        """
+        state = request.state
+        person: Person | None = getattr(state, "person", None)
+        choices: Choices = getattr(state, "choices", None) or Choices()
+        reader = rendering.Reader(
+            (person.language if person else choices.language) or "en",
+            (person and person.timezone) or self.settings.company.timezone,
+            self.settings.company.currency,
+        )
+        shell = {
+            "company": self.settings.company.name,
+            "csrf": (token := getattr(state, "csrf", "")),
+            "csrf_field": Markup('<input type="hidden" name="csrf" value="{}">').format(token),
+            "navigation": find_pages(request, person),
+            "path": request.url.path,
+            "person": person,
+            "theme": choices.theme,
+            "static": "/static",
+        }
+        return HTMLResponse(rendering.render(template, reader, {**shell, **values}), status_code=status)

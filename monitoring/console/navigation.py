@@ -1,0 +1,49 @@
+"""Find the pages that a person may go to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.routing import Route
+
+from monitoring.console.access import get_roles
+from monitoring.console.person import Person
+
+# In the order of the bar; the first that a person may see is where they begin.
+_PAGES = {
+    "/inbox": "Inbox",
+    "/portfolio": "Portfolio",
+    "/report": "Report",
+    "/owners": "Owners",
+    "/models": "Models",
+    "/watch": "Watch",
+    "/experiments": "Experiments",
+    "/problems": "Problems",
+}
+
+
+class Page(NamedTuple):
+    """A page in the bar.
+
+    Args:
+        path: Where it is.
+        title: English, to be translated.
+        is_current: Whether the request is for it, or for one below it.
+    """
+
+    path: str
+    title: str
+    is_current: bool
+
+
+def find_pages(request: Request, person: Person | None) -> list[Page]:
+    """Find the pages that exist and that a person may see; none for nobody."""
+    if person is None or "app" not in request.scope:
+        return []
+    roles = {route.path: get_roles(route.endpoint) for route in request.app.routes if isinstance(route, Route)}
+    return [
+        Page(path, title, is_current=request.url.path == path or request.url.path.startswith(path + "/"))
+        for path, title in _PAGES.items()
+        if (allowed := roles.get(path)) is not None and person.has(*allowed)
+    ]

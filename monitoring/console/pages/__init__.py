@@ -1,0 +1,12 @@
+"""Pages of the console: each module answers its routes.
+
+In: a person, the index of accounts, the state database, reports.
+Out: HTML, and acts on episodes, accounts and runs.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+# Each has `routes(context) -> list[Route]`; in the order of the bar.
+PAGES: tuple[ModuleType, ...] = ()

@@ -1,0 +1,111 @@
+"""Keep who is signed in: sessions on the server, found by the hash of a random token in a cookie."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from features.core.timestamps import to_micros
+from features.settings.console import ConsoleSettings
+from features.state.console_tables import CONSOLE_SESSIONS
+from features.state.database import Store
+
+_MICROSECOND = timedelta(microseconds=1)
+# A session's last request is noted once in so many microseconds: reading pages writes little.
+_NOTED_EVERY = 60_000_000
+
+
+def hash_token(token: str) -> str:
+    """Return what is stored of a random token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def create_token() -> str:
+    """Return a new random token of 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session.
+
+    Args:
+        hash: Of its token.
+        address: Of the person, in lower case.
+        groups: Of the provider that the person signed in with.
+    """
+
+    hash: str
+    address: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Starts, finds and ends sessions.
+
+    Args:
+        store: The state database.
+        settings: How long sessions last.
+        clock: Returns the instant.
+    """
+
+    store: Store
+    settings: ConsoleSettings
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def start(self, connection: sa.Connection, address: str, groups: Collection[str], method: str) -> str:
+        """Start a session in the caller's transaction, and return its token: always a new one.
+
+        Args:
+            connection: Of the transaction that signs the person in.
+            address: Of the person.
+            groups: Of the provider.
+            method: link or oidc.
+        """
+        token, now = create_token(), self._now()
+        connection.execute(sa.delete(CONSOLE_SESSIONS).where(CONSOLE_SESSIONS.c.ends_at <= now))
+        row = {
+            "hash": hash_token(token),
+            "address": address.lower(),
+            "groups": sorted(groups),
+            "method": method,
+            "created_at": now,
+            "seen_at": now,
+            "ends_at": now + self.settings.longest // _MICROSECOND,
+        }
+        connection.execute(sa.insert(CONSOLE_SESSIONS), row)
+        return token
+
+    def find(self, token: str) -> Session | None:
+        """Find the session of a token; None if there is none, or it has ended."""
+        c, now = CONSOLE_SESSIONS.c, self._now()
+        idle = self.settings.idle // _MICROSECOND
+        query = sa.select(c.hash, c.address, c.groups, c.seen_at).where(
+            c.hash == hash_token(token), c.ends_at > now, c.seen_at > now - idle
+        )
+        with self.store.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        if now - row.seen_at > _NOTED_EVERY:
+            with self.store.writing() as connection:
+                connection.execute(sa.update(CONSOLE_SESSIONS).where(c.hash == row.hash).values(seen_at=now))
+        return Session(row.hash, row.address, tuple(row.groups))
+
+    def end(self, connection: sa.Connection, token: str) -> None:
+        """End the session of a token, in the caller's transaction."""
+        connection.execute(sa.delete(CONSOLE_SESSIONS).where(CONSOLE_SESSIONS.c.hash == hash_token(token)))
+
+    def end_all(self, connection: sa.Connection, address: str) -> int:
+        """End all sessions of a person, in the caller's transaction; return their number."""
+        ended = sa.delete(CONSOLE_SESSIONS).where(CONSOLE_SESSIONS.c.address == address.lower())
+        return connection.execute(ended).rowcount
+
+    def _now(self) -> int:
+        return to_micros(self.clock())
