@@ -336,19 +336,23 @@ ABSENCES = sa.Table(
     sa.Index("absences_address", "address"),
 )
 
-# The lots that decided who was alerted on: of each family of accounts its first draw, which counts whatever came later.
+# The lots that decided who was alerted on, or by which play: of each family of accounts and purpose (lottery, holdout,
+# plays:CAUSE) its first draw, which counts whatever came later. `arm` is the play drawn; `value` is in `currency`.
 EXPERIMENT_DRAWS = sa.Table(
     "experiment_draws",
     METADATA,
     sa.Column("experiment", sa.String, primary_key=True),
+    sa.Column("purpose", sa.String, primary_key=True),
     sa.Column("unit", sa.String, primary_key=True),
     sa.Column("account_id", sa.String, nullable=False),
     sa.Column("as_of", sa.BigInteger, nullable=False),
     sa.Column("treated", sa.Boolean, nullable=False),
+    sa.Column("arm", sa.String),
     sa.Column("probability", sa.Double, nullable=False),
     sa.Column("rank", sa.Integer, nullable=False),
     sa.Column("score", sa.Double),
     sa.Column("value", sa.Double),
+    sa.Column("currency", sa.String),
     sa.Column("tier", sa.String),
     sa.Column("owner", sa.String),
     sa.Column("drawn_at", sa.BigInteger, nullable=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from features.settings import Capacity
 from monitoring.alerts.signals import Signal
@@ -14,6 +14,7 @@ CHOSEN, IS_OPEN = "chosen", "its episode is open"
 NOT_WORTH_IT = "the contact costs more than it can save"
 FULL = "over what its owner has time for this week"
 NOT_DRAWN = "at the line of its owner's time, and not drawn by lot"
+WAITS = "another account of its family comes first, by lot"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Candidate:
         owner: Who would get the alert; None where nobody can be found.
         is_unlimited: Whether its owner takes any number, as the fallback owner does.
         obstacle: Why no episode may open; "" where none stands in the way.
-        lot: That decides at the line where its owner's time ends, 0 to 1; the same for a family of accounts.
+        unit: The topmost account of its family.
+        lot: That decides at the line where its owner's time ends, 0 to 1; None where its rank alone does.
+        has_lost: Whether its family was not drawn in an earlier run, so that it gets time only if it has risen above
+            all that lots decide on, or if time is left.
     """
 
     signal: Signal
@@ -36,7 +40,9 @@ class Candidate:
     owner: str | None
     is_unlimited: bool = False
     obstacle: str = ""
-    lot: float = 0.5
+    unit: str = ""
+    lot: float | None = None
+    has_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def choose(
     Returns:
         One for each candidate, the most expected first; equal ones by score, then by account.
     """
-    ranked = sorted(candidates, key=_rank_key)
+    ranked = _name_families_once(sorted(candidates, key=_rank_key))
     left = _measure_time_left(ranked, capacity, opened)
     by_owner = defaultdict[str, list[Candidate]](list)
     for candidate in ranked:
@@ -92,7 +98,8 @@ def choose(
         probability = None
         if reason == CHOSEN and is_limited and week is not None:
             probability = week.probabilities.get(id(candidate))
-            reason = CHOSEN if id(candidate) in week.taken else FULL if probability is None else NOT_DRAWN
+            has_lost = candidate.has_lost or probability is not None
+            reason = CHOSEN if id(candidate) in week.taken else NOT_DRAWN if has_lost else FULL
         limit = left[candidate.owner] if is_limited and candidate.owner else None
         threshold = week.threshold if is_limited and week else None
         choices.append(Choice(candidate, rank, threshold, limit, reason == CHOSEN, reason, probability))
@@ -110,14 +117,32 @@ class _Week:
 
 def _fill_week(candidates: Sequence[Candidate], minutes: float, capacity: Capacity, band: int) -> _Week:
     """Fill an owner's time with candidates, the most expected first, by lot around the line."""
-    count = _count_fitting(candidates, minutes, capacity)
-    drawn = draw_at_line([c.lot for c in candidates], taken=count, band=band)
-    ordered = [candidates[place] for place in drawn.order]
+    free, lost = ([c for c in candidates if c.has_lost is flag] for flag in (False, True))
+    if lost and free:
+        top = free[max(0, _count_fitting(free, minutes, capacity) - band)].expected
+        free = [c for c in candidates if not c.has_lost or c.expected > top]
+        lost = [c for c in lost if c.expected <= top]
+    drawn = draw_at_line([c.lot for c in free], taken=_count_fitting(free, minutes, capacity), band=band)
+    ordered = [*(free[place] for place in drawn.order), *lost]
     taken = ordered[: _count_fitting(ordered, minutes, capacity)]
     is_full = len(taken) < len(candidates)
     least = min((c.expected for c in taken), default=candidates[0].expected if candidates else None)
-    chances = {id(candidates[place]): drawn.probability for place in drawn.band}
+    chances = {id(free[place]): drawn.probability for place in drawn.band}
     return _Week(frozenset(map(id, taken)), least if is_full else None, chances)
+
+
+def _name_families_once(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """Let each family that a lot may decide on compete with its best account alone: no lot splits a family."""
+    first = dict[str, int]()
+    for place, candidate in enumerate(ranked):
+        if candidate.lot is not None and _find_obstacle(candidate) == CHOSEN:
+            first.setdefault(candidate.unit, place)
+    return [
+        replace(candidate, obstacle=WAITS)
+        if first.get(candidate.unit, place) != place and not candidate.obstacle
+        else candidate
+        for place, candidate in enumerate(ranked)
+    ]
 
 
 def _count_fitting(candidates: Sequence[Candidate], minutes: float, capacity: Capacity) -> int:

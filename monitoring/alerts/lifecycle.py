@@ -15,12 +15,12 @@ import sqlalchemy as sa
 
 from features.core.timestamps import from_micros
 from features.definitions import plays
-from features.settings import Settings
+from features.settings import Experiment, Settings
 from features.state.database import Store
 from monitoring.alerts import decisions, kinds, queries, run_store
 from monitoring.alerts.choice import IS_OPEN, Candidate, Choice, choose
 from monitoring.alerts.decisions import ClosedEpisode, ContinuedEpisode
-from monitoring.alerts.draws import find_draws
+from monitoring.alerts.draws import Lots
 from monitoring.alerts.episode_store import build_episode_id
 from monitoring.alerts.facts import AccountFacts, Departure
 from monitoring.alerts.letter_facts import Evidence, LetterFacts
@@ -30,7 +30,6 @@ from monitoring.alerts.queries import AlertState, ClosedKind, ScoreDetails
 from monitoring.alerts.signals import Signal, SignalInputs, find_signals
 from monitoring.alerts.spoken import Spoken
 from monitoring.binding.bindings import AccountBinding
-from monitoring.experiments.assignment import draw_lot
 from monitoring.letters.links import open_signer
 from training.decisions.expected_loss import compute_expected_loss_avoided
 
@@ -83,6 +82,7 @@ class AlertRun:
         owners: New owners of continued episodes, by episode.
         mailing: Its messages.
         draws: What lots decided, for the table of draws.
+        experiment: The experiment that the settings name.
         fresh: False if this `as_of` had been processed before, and so nothing was done.
         lead: Days that the target leaves before the horizon begins.
     """
@@ -100,6 +100,7 @@ class AlertRun:
     owners: Mapping[str, str] | None = None
     mailing: Mailing = field(default_factory=Mailing)
     draws: tuple[Mapping[str, Any], ...] = ()
+    experiment: Experiment = field(default_factory=Experiment)
     fresh: bool = True
     lead: int = 0
 
@@ -152,7 +153,8 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
             if queries.is_processed(connection, at):
                 return AlertRun(from_micros(at), horizon, limits, fresh=False)
             state = queries.read_alert_state(connection, at, horizon, thresholds=limits, sale=sale)
-            case = _Case(settings, limits, sale, facts or AccountFacts(), state)
+            lots = Lots.read(connection, settings, at)
+            case = _Case(settings, limits, sale, facts or AccountFacts(), state, lots)
             outcome, details = case.decide(connection, bindings, departures)
             spoken = Spoken.read(connection, at)
         letters = LetterFacts.prepare(
@@ -178,6 +180,7 @@ class _Case:
     sale: SaleLimits | None
     facts: AccountFacts
     state: AlertState
+    lots: Lots
 
     def decide(
         self, connection: sa.Connection, bindings: Bindings, departures: Departures
@@ -200,15 +203,17 @@ class _Case:
         obstacles = decisions.find_obstacles(state, entering, continued, rules)
         accounts = {account for account, _ in entering} | {c.episode.account_id for c in continued}
         details = queries.read_details(connection, accounts, state.at, horizon=self.settings.alert_horizon)
-        known = bindings(sorted(accounts)) if accounts else {}
+        known = bindings(sorted(accounts | self.lots.accounts)) if accounts else {}
+        lots = self.lots.recognise_families(known, self.facts.tiers) if accounts else self.lots
         standing = [c.signal for c in continued if c.signal and c.signal.enters]
         candidates = [
             self._build_candidate(signal, details, known, obstacles.get((signal.account_id, signal.kind), ""))
             for signal in entering.values()
         ]
         candidates += [self._build_candidate(signal, details, known, IS_OPEN) for signal in standing]
-        band = self.settings.experiment.band
-        choices = choose(candidates, self.settings.capacity, opened=state.opened, band=band)
+        units = {known[c.episode.account_id].unit for c in continued}
+        entered = lots.enter(candidates, alerted=units)
+        choices = lots.apply(choose(entered, self.settings.capacity, opened=state.opened, band=lots.band))
         chosen = [c for c in choices if c.chosen]
         merged = decisions.find_merged(
             continued, {(c.candidate.signal.account_id, c.candidate.signal.kind) for c in chosen}
@@ -216,7 +221,7 @@ class _Case:
         gone = {m.episode.id for m in merged}
         continued = [c for c in continued if c.episode.id not in gone]
         owners = dict(self._find_new_owners(continued, known))
-        opened, told_again = self._find_speakers(chosen, continued, owners, known)
+        opened, told_again = self._find_speakers(chosen, continued, owners, known, lots)
         outcome = AlertRun(
             as_of=from_micros(state.at),
             horizon=self.settings.alert_horizon,
@@ -229,7 +234,8 @@ class _Case:
             choices=choices,
             exited=tuple(decisions.find_exits(state, found)),
             owners=owners,
-            draws=tuple(find_draws(choices, known, self.settings.experiment.name)),
+            draws=tuple(lots.find_draws(choices, known, scores)),
+            experiment=self.settings.experiment,
             lead=self.settings.churn.lead_days,
         )
         return outcome, details
@@ -252,8 +258,8 @@ class _Case:
         )
         bound = known[signal.account_id]
         owner, is_unlimited = bound.owner, bound.owner is None or bound.owner.is_fallback
-        lot = draw_lot(bound.unit, experiment=self.settings.experiment.name, purpose="lottery")
-        return Candidate(signal, expected, play, owner.address if owner else None, is_unlimited, obstacle, lot)
+        address = owner.address if owner else None
+        return Candidate(signal, expected, play, address, is_unlimited, obstacle, bound.unit)
 
     def _find_new_owners(
         self, continued: Sequence[ContinuedEpisode], known: Mapping[str, AccountBinding]
@@ -274,6 +280,7 @@ class _Case:
         continued: Sequence[ContinuedEpisode],
         owners: Mapping[str, str],
         known: Mapping[str, AccountBinding],
+        lots: Lots,
     ) -> tuple[tuple[OpenedEpisode, ...], tuple[ToldAgain, ...]]:
         """Find the new episodes, and the open ones that speak once more."""
         company, at = self.settings.company.name, self.state.at
@@ -288,5 +295,6 @@ class _Case:
             if event is not None:
                 bound = known[before.account_id]
                 moved_to = before.owner if before.id in self.state.moved else None
-                told.append(ToldAgain(going, event, bound.hand_over(moved_to) if moved_to else bound))
+                same = replace(going, signal=lots.keep_play(going.signal, before.play))
+                told.append(ToldAgain(same, event, bound.hand_over(moved_to) if moved_to else bound))
         return tuple(opened), tuple(told)

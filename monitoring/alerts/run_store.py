@@ -18,6 +18,7 @@ from monitoring.alerts.decisions import ClosedEpisode, ContinuedEpisode
 from monitoring.alerts.draws import write_draws
 from monitoring.alerts.episode_store import change_episode, insert_episode
 from monitoring.alerts.queries import RUN, TARGET
+from monitoring.experiments.experiment_store import begin_experiment
 
 if TYPE_CHECKING:  # which itself calls this
     from monitoring.alerts.lifecycle import AlertRun, OpenedEpisode
@@ -58,6 +59,7 @@ def write(store: Store, outcome: AlertRun, instant: datetime) -> bool | None:
             insert_episode(connection, row, now=now, details=details)
         if outcome.choices:
             connection.execute(sa.insert(ALERT_CHOICES), [_build_choice_row(c, at) for c in outcome.choices])
+        begin_experiment(connection, outcome.experiment, at=at, now=now)
         write_draws(connection, outcome.draws, at=at, now=now)
         if outcome.mailing.rows:
             connection.execute(sa.insert(OUTBOX), list(outcome.mailing.rows))

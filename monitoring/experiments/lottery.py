@@ -29,19 +29,21 @@ class LotteryDraw:
     probability: float
 
 
-def draw_at_line(lots: Sequence[float], *, taken: int, band: int) -> LotteryDraw:
+def draw_at_line(lots: Sequence[float | None], *, taken: int, band: int) -> LotteryDraw:
     """Put candidates around the capacity line in the order of their lots.
 
     Args:
-        lots: Of one owner's candidates, the most valuable first.
+        lots: Of one owner's candidates, the most valuable first; None for one whose rank alone decides. A lot is drawn
+            once: one that has lost before would make the others' chances greater than a half.
         taken: So many fit into the owner's time, the first ones.
         band: Ranks on each side of the line that lots decide on.
     """
-    total = len(lots)
+    above = [place for place in range(max(0, taken - band), taken) if lots[place] is not None]
+    below = [place for place in range(taken, min(taken + band, len(lots))) if lots[place] is not None]
     # As many ranks above as below: a band that is all above would deny help without any to compare with.
-    half = min(band, taken, total - taken)
-    if half <= 0:
-        return LotteryDraw(tuple(range(total)), (), 1.0)
-    places = range(taken - half, taken + half)
-    drawn = sorted(places, key=lambda place: (lots[place], place))
-    return LotteryDraw((*range(taken - half), *drawn, *range(taken + half, total)), tuple(places), 0.5)
+    half = min(len(above), len(below))
+    if half == 0:
+        return LotteryDraw(tuple(range(len(lots))), (), 1.0)
+    places = (*above[-half:], *below[:half])
+    drawn = dict(zip(places, sorted(places, key=lambda place: (lots[place], place)), strict=True))
+    return LotteryDraw(tuple(drawn.get(place, place) for place in range(len(lots))), places, 0.5)
