@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -84,14 +84,19 @@ class ScoreTable:
             pq.write_table(table, part, compression="zstd", compression_level=1)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, columns: Collection[str] | None = None) -> Self:
         """Read a stored score table.
+
+        Args:
+            path: Its file.
+            columns: To read, as far as it has them; None for all.
 
         Raises:
             GarrisonError: The file is none, or can't be read.
         """
         try:
-            table = pq.read_table(path, partitioning=None)
+            names = None if columns is None else [c for c in pq.read_schema(path).names if c in columns]
+            table = pq.read_table(path, columns=names, partitioning=None)
             about = json.loads((table.schema.metadata or {})[_ABOUT])
             previous = about["before"]
             return cls(

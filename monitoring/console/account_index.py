@@ -1,0 +1,249 @@
+"""List, sum and find accounts at the newest scores, whatever their number: in any order, by any filter."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from features.core.errors import GarrisonError
+from features.core.timestamps import from_micros
+from features.settings import Settings
+from features.state.database import Store
+from monitoring.binding import assignments
+from monitoring.console.account_snapshot import AccountSnapshot, AccountSum
+from monitoring.console.account_table import AccountTable, build_table
+from serving.scoring import score_table
+
+if TYPE_CHECKING:
+    from monitoring.console.access import RowFilter
+
+DEFAULT_ORDER = "-value_at_risk"
+# Seconds between looks whether a run has landed.
+_PAUSE = 5.0
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AccountRow:
+    """One account at the newest scores; None is unknown.
+
+    Args:
+        account_id: Of the account.
+        name: As its record has it.
+        owner: Address in lower case, the assigned one where a person assigned one.
+        parent_id: Of its parent account.
+        region: As its record has it.
+        tier: A to E.
+        risk: Churn score over the index's horizon.
+        risk_low: Lower end of its 90 % interval.
+        risk_high: Upper end of it.
+        risk_before: The score of the run before.
+        change: Since then.
+        value: Money that the account brings in `value_days`.
+        value_at_risk: That times the risk.
+        upsell: Score of a sale.
+        upsell_gain: Expected money of it.
+        recommendation: act, sell or leave_alone.
+        withheld: Whether a sale is likely and not offered.
+        why: The recommendation's reason.
+        leaves_in_days: Mean days until the account leaves, if it does.
+        next_renewal: When the term under way ends.
+        last_touch: When it was last spoken to.
+        is_customer: Whether it is in the cohort of the scores.
+    """
+
+    account_id: str
+    name: str | None
+    owner: str | None
+    parent_id: str | None
+    region: str | None
+    tier: str | None
+    risk: float | None
+    risk_low: float | None
+    risk_high: float | None
+    risk_before: float | None
+    change: float | None
+    value: float | None
+    value_at_risk: float | None
+    upsell: float | None
+    upsell_gain: float | None
+    recommendation: str | None
+    withheld: bool | None
+    why: str | None
+    leaves_in_days: float | None
+    next_renewal: datetime | None
+    last_touch: datetime | None
+    is_customer: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return plain | {n: v.isoformat() for n, v in plain.items() if isinstance(v, datetime)}
+
+
+@dataclass(frozen=True)
+class AccountPage:
+    """Some accounts in an order.
+
+    Args:
+        rows: At most as many as asked for.
+        total: Accounts that the filters let pass, on all pages.
+        after: What the next page begins after; None on the last one.
+        as_of: Of their scores.
+    """
+
+    rows: tuple[AccountRow, ...]
+    total: int
+    after: str | None
+    as_of: datetime
+
+
+class AccountIndex:
+    """All accounts at the newest scores; may be used by several threads at once.
+
+    A run that lands, and an owner that a person assigns, are taken up without a restart: a new snapshot takes the place
+    of the old one at once, and requests under way end on the one that they began with.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self._lock = threading.Lock()
+        self._seen = (_find_newest(settings), assignments.count_assignments(store))
+        self._base = build_table(settings, self._seen[0][0])
+        self._current = AccountSnapshot(self._base, assignments.read_owners(store))
+        self._looked = monotonic()
+
+    @classmethod
+    def open(cls, settings: Settings, store: Store) -> Self:
+        """Read the newest scores and the company's accounts.
+
+        Args:
+            settings: The company's.
+            store: Its state database.
+
+        Raises:
+            GarrisonError: They can't be read.
+        """
+        return cls(settings, store)
+
+    @property
+    def as_of(self) -> datetime:
+        """Return the instant of the scores; that of opening where nothing is scored."""
+        return self._current.about.as_of
+
+    @property
+    def about(self) -> AccountTable:
+        """Return what is known of the run."""
+        return self._current.about
+
+    @property
+    def version(self) -> int:
+        """Return a number that changes whenever the snapshot does."""
+        return id(self._current)
+
+    def refresh(self) -> bool:
+        """Take up a newer run, and owners assigned since; returns whether there was anything to take up.
+
+        Raises:
+            GarrisonError: The new ones can't be read: the old ones stay in use.
+        """
+        with self._lock:
+            self._looked = monotonic()
+            seen = (_find_newest(self._settings), assignments.count_assignments(self._store))
+            if seen == self._seen:
+                return False
+            if seen[0] != self._seen[0]:
+                self._base = build_table(self._settings, seen[0][0])
+            self._current = AccountSnapshot(self._base, assignments.read_owners(self._store))
+            self._seen = seen
+            return True
+
+    def list_accounts(  # noqa: PLR0913  # each a choice of the reader's
+        self,
+        rows: RowFilter,
+        *,
+        order: str = DEFAULT_ORDER,
+        after: str | None = None,
+        limit: int = 50,
+        search: str = "",
+        filters: Mapping[str, Any] | None = None,
+    ) -> AccountPage:
+        """List the accounts of one page.
+
+        Args:
+            rows: What the reader may see.
+            order: A column of `account_order.COLUMNS`, with - in front for descending.
+            after: `AccountPage.after` of the page before; None for the first.
+            limit: Accounts of the page.
+            search: A part of name or id.
+            filters: As of `account_conditions.build_conditions`.
+
+        Raises:
+            GarrisonError: There is no such order, page or filter.
+        """
+        snapshot = self._take_up()
+        mask = snapshot.find_matches(rows, search, filters or {})
+        places, key = snapshot.select_page(mask, order, after, limit)
+        return AccountPage(_build_rows(snapshot, places), int(mask.sum()), key, snapshot.about.as_of)
+
+    def sum_accounts(
+        self,
+        rows: RowFilter,
+        by: Literal["tier", "owner"],
+        *,
+        search: str = "",
+        filters: Mapping[str, Any] | None = None,
+    ) -> list[AccountSum]:
+        """Sum the accounts that the filters let pass by tier, in their order, or by owner, the most at risk first."""
+        snapshot = self._take_up()
+        return snapshot.sum_by(snapshot.find_matches(rows, search, filters or {}), by)
+
+    def sum_all(self, rows: RowFilter, *, search: str = "", filters: Mapping[str, Any] | None = None) -> AccountSum:
+        """Sum all the accounts that the filters let pass."""
+        snapshot = self._take_up()
+        return snapshot.sum_by(snapshot.find_matches(rows, search, filters or {}), None)[0]
+
+    def find_account(self, rows: RowFilter, account_id: str) -> AccountRow | None:
+        """Find an account by its id; None where there is none that the reader may see."""
+        snapshot = self._take_up()
+        place = snapshot.find_place(account_id)
+        if place is None or not snapshot.find_visible(rows)[place]:
+            return None
+        return _build_rows(snapshot, [place])[0]
+
+    def list_values(self, column: Literal["owner", "region"]) -> list[str]:
+        """List the values of a column, ascending."""
+        return self._take_up().list_values(column)
+
+    def _take_up(self) -> AccountSnapshot:
+        """Return the snapshot to answer from; now and then looks, in the background, whether there is a newer one."""
+        if monotonic() - self._looked > _PAUSE:
+            self._looked = monotonic()
+            threading.Thread(target=self._refresh_quietly, name="account-index", daemon=True).start()
+        return self._current
+
+    def _refresh_quietly(self) -> None:
+        try:
+            self.refresh()
+        except GarrisonError as error:
+            _LOG.warning("the newest scores can't be read, keeping those before: %s", error)
+
+
+def _find_newest(settings: Settings) -> tuple[Path | None, int]:
+    """Find the newest score table, and when it was written (ns)."""
+    file = score_table.find_newest(settings)
+    return file, 0 if file is None else file.stat().st_mtime_ns
+
+
+def _build_rows(snapshot: AccountSnapshot, places: Sequence[int]) -> tuple[AccountRow, ...]:
+    names = [f.name for f in fields(AccountRow)]
+    columns = snapshot.table.select(names).take(places).to_pydict()
+    for name in ("next_renewal", "last_touch"):
+        columns[name] = [None if at is None else from_micros(at) for at in columns[name]]
+    return tuple(AccountRow(*values) for values in zip(*(columns[name] for name in names), strict=True))

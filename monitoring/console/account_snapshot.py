@@ -1,0 +1,182 @@
+"""Answer from the accounts of one run: which match, which page of them, and their sums. It never changes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.core.timestamps import DAY, to_micros
+from monitoring.console.account_conditions import RENEWAL_DAYS, Condition, build_conditions
+from monitoring.console.account_order import COLUMNS, ColumnOrder, Places, parse_order
+from monitoring.console.account_table import AccountTable, replace_owners
+
+if TYPE_CHECKING:
+    from monitoring.console.access import RowFilter
+
+Mask = npt.NDArray[np.bool_]
+# Answers to conditions that are kept: a byte an account each.
+_KEPT = 64
+# Places looked at before the next block of them, while a page fills.
+_BLOCK = 4_096
+# What conditions are asked of.
+_CREATE = """
+CREATE TABLE accounts AS SELECT
+    place, account_id, lower(name) AS name_lower, owner, parent_id, region, tier, recommendation, change, next_renewal,
+    last_touch, is_customer
+FROM given
+"""
+
+
+@dataclass(frozen=True)
+class AccountSum:
+    """Figures of some accounts.
+
+    Args:
+        key: Tier or owner; None for those without.
+        accounts: Their number.
+        value: Money that they bring in `value_days`.
+        value_at_risk: Money.
+        risk: Mean of those that have one; None where none has.
+        worse: Those whose risk rose by `account_conditions.WORSE` or more.
+        renewals: Those whose term ends in the next `RENEWAL_DAYS`.
+    """
+
+    key: str | None
+    accounts: int
+    value: float
+    value_at_risk: float
+    risk: float | None
+    worse: int
+    renewals: int
+
+
+class AccountSnapshot:
+    """The accounts of one run, with the owners that people assigned.
+
+    Args:
+        about: The run's.
+        owners: Assigned, by account.
+    """
+
+    def __init__(self, about: AccountTable, owners: Mapping[str, str]) -> None:
+        self.about = about
+        self.table = replace_owners(about.table, owners)
+        self._ids = self._read("account_id")
+        self._database = duckdb.connect(config={"memory_limit": "1GB"})
+        places = pa.array(np.arange(len(self.table), dtype=np.int32))
+        self._database.register("given", self.table.append_column("place", places))
+        self._database.execute(_CREATE)
+        self._database.unregister("given")
+        self._masks = OrderedDict[str, Mask]()
+        self.orders = {name: ColumnOrder(self._read(name), self._ids) for name in COLUMNS}
+        for order in self.orders.values():  # made now, so that nobody waits for it
+            _ = order.ascending
+
+    def find_visible(self, rows: RowFilter) -> Mask:
+        """Return which accounts a reader may see; shape (n,)."""
+        return self._ask(Condition(rows.sql, tuple(rows.parameters)))
+
+    def find_matches(self, rows: RowFilter, search: str, filters: Mapping[str, Any]) -> Mask:
+        """Return which accounts a reader may see and the filters let pass; shape (n,)."""
+        mask = self.find_visible(rows)
+        for condition in build_conditions(filters, search, self.about.as_of):
+            mask &= self._ask(condition)
+        return mask
+
+    def find_place(self, account_id: str) -> int | None:
+        """Return the place of an account by its id; None where there is none."""
+        place = pc.index(self._ids, pa.scalar(account_id, pa.string())).as_py()
+        return None if place < 0 else int(place)
+
+    def select_page(self, mask: Mask, order: str, after: str | None, limit: int) -> tuple[list[int], str | None]:
+        """Return the places of a page's accounts, and the key that the next page begins after, if there is one.
+
+        Raises:
+            GarrisonError: There is no such order, or the key is not one of it.
+        """
+        column, descending = parse_order(order)
+        chosen = self.orders[column]
+        places: Places = chosen.read(descending=descending)
+        start = chosen.find_start(after, descending=descending) if after else 0
+        page: list[int] = []
+        block = _BLOCK
+        while start < len(places) and len(page) <= limit:
+            part = places[start : start + block]
+            page += part[mask[part]].tolist()
+            start, block = start + block, block * 4
+        more = len(page) > limit
+        return page[:limit], chosen.build_key(page[limit - 1]) if more else None
+
+    def sum_by(self, mask: Mask, by: Literal["tier", "owner"] | None) -> list[AccountSum]:
+        """Sum the accounts of a mask: by tier in their order, by owner with the most at risk first, or as one."""
+        if by is None:
+            codes, keys = np.zeros(int(mask.sum()), dtype=np.int64), [None]
+        else:
+            column = self._read(by)
+            keys = [*column.dictionary.to_pylist(), None]
+            codes = pc.fill_null(column.indices, len(keys) - 1).to_numpy(zero_copy_only=False)[mask]
+        at = to_micros(self.about.as_of)
+        renewal, risk = self._floats("next_renewal")[mask], self._floats("risk")[mask]
+        weights = {
+            "accounts": None,
+            "value": np.nan_to_num(self._floats("value")[mask]),
+            "value_at_risk": np.nan_to_num(self._floats("value_at_risk")[mask]),
+            "risk": np.nan_to_num(risk),
+            "known": ~np.isnan(risk),
+            "worse": self._floats("change")[mask] >= 0.05,
+            "renewals": (renewal >= at) & (renewal <= at + RENEWAL_DAYS * DAY),
+        }
+        sums = {n: np.bincount(codes, w, minlength=len(keys)) for n, w in weights.items()}
+        groups = [
+            AccountSum(
+                key,
+                int(sums["accounts"][n]),
+                float(sums["value"][n]),
+                float(sums["value_at_risk"][n]),
+                float(sums["risk"][n] / sums["known"][n]) if sums["known"][n] else None,
+                int(sums["worse"][n]),
+                int(sums["renewals"][n]),
+            )
+            for n, key in enumerate(keys)
+            if by is None or sums["accounts"][n]
+        ]
+        return sorted(groups, key=lambda g: (g.key is None, g.key) if by == "tier" else (-g.value_at_risk, g.key or ""))
+
+    def list_values(self, column: Literal["owner", "region"]) -> list[str]:
+        """List the values of a column, ascending."""
+        return sorted(v for v in self._read(column).unique().dictionary.to_pylist() if v)
+
+    def _read(self, name: str) -> pa.Array:
+        column = self.table[name]
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+    def _floats(self, name: str) -> npt.NDArray[np.float64]:
+        values: npt.NDArray[np.float64] = self._read(name).to_numpy(zero_copy_only=False)
+        return values.astype(np.float64, copy=False)
+
+    def _ask(self, condition: Condition) -> Mask:
+        """Return which accounts a condition holds for; a copy that the caller may change."""
+        key = f"{condition.sql}\n{condition.parameters!r}"
+        kept = self._masks.get(key)
+        if kept is None:
+            with self._database.cursor() as cursor:
+                query = f"SELECT place FROM accounts WHERE {condition.sql}"  # noqa: S608  # our own conditions
+                places = cursor.execute(query, _as_parameters(condition.parameters)).fetchnumpy()["place"]
+            kept = np.zeros(len(self.table), dtype=np.bool_)
+            kept[places] = True
+            self._masks[key] = kept
+            while len(self._masks) > _KEPT:
+                self._masks.popitem(last=False)
+        return kept.copy()
+
+
+def _as_parameters(values: Sequence[Any]) -> list[Any]:
+    return [list(value) if isinstance(value, (tuple, set, frozenset)) else value for value in values]
