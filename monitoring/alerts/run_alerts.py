@@ -10,7 +10,6 @@ from features.sources.history import History
 from features.state.database import Store
 from monitoring.alerts import facts, lifecycle, limits
 from monitoring.alerts.lifecycle import AlertRun
-from monitoring.binding.absences import read_absences
 from monitoring.binding.account_records import read_records
 from monitoring.binding.bindings import AccountBinding, BindingRules
 from monitoring.letters import evidence
@@ -26,15 +25,26 @@ def run_alerts(  # noqa: PLR0913  # all but the first four named
     as_of: datetime,
     note: str = "",
     dry_run: bool = False,
+    now: datetime | None = None,
 ) -> AlertRun:
     """Open, continue and close episodes of every kind on the scores at `as_of`; arguments as of `lifecycle.run`.
+
+    Args:
+        settings: The company's.
+        store: Its state database.
+        history: Its history.
+        champions: The models that gave the scores, by target.
+        as_of: Of the scores.
+        note: What owners should know about the data behind these scores; "" where all is well.
+        dry_run: Write nothing.
+        now: When it is known who is away; by default the clock's instant.
 
     Raises:
         GarrisonError: There is no champion, or the scores can't be acted on.
     """
     about, rules = (
         facts.read_facts(settings, history, as_of),
-        BindingRules(settings, read_absences(store, datetime.now(UTC))),
+        BindingRules.load(settings, store, datetime.now(UTC)),
     )
 
     def bind(accounts: Collection[str]) -> Mapping[str, AccountBinding]:

@@ -126,7 +126,9 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
             if to is not None:
                 destinations.check_capacity(to, history.count_rows())
             as_of = as_of or settings.company.data_until or snapshots.find_latest_as_of(history)
-            scores = _score(settings, state, history, scorer=scorer, as_of=as_of, explain=explain, progress=progress)
+            scores = build_scores(
+                settings, state, history, scorer=scorer, as_of=as_of, explain=explain, progress=progress
+            )
             stored = _store(settings, state, history, scores, progress)
             progress("verdict")
             judged = _judge(settings, state, history, scorer=scorer, scores=scores, until=until)
@@ -168,7 +170,7 @@ def _judge(  # noqa: PLR0913  # all but the first three named
     return verdict_store.write_verdict(state, verdict)
 
 
-def _score(  # noqa: PLR0913  # all but the first three named
+def build_scores(  # noqa: PLR0913  # all but the first three named
     settings: Settings,
     state: Store,
     history: History,
@@ -178,7 +180,17 @@ def _score(  # noqa: PLR0913  # all but the first three named
     explain: Explain,
     progress: Progress,
 ) -> ScoreTable:
-    """Score every account, and store its snapshot on the way."""
+    """Score every account, and store its snapshot on the way.
+
+    Args:
+        settings: The company's; scores and snapshots lie in its folder.
+        state: Its state database, which keeps what tiers are cut by.
+        history: Its history.
+        scorer: The models.
+        as_of: The instant to look from.
+        explain: Whose scores get drivers.
+        progress: Called with the accounts scored so far.
+    """
     run, accounts = uuid.uuid4().hex, history.count_rows()
     previous = PreviousScores.load(score_table.scores_folder(settings), as_of)
     tables: list[pa.Table] = []

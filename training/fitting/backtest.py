@@ -17,6 +17,7 @@ from training.evaluation import holdout
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.holdout import HoldoutResult
 from training.fitting import fit
+from training.fitting.fit import FittedTarget
 from training.models import dataset
 from training.models.dataset import Dataset
 from training.targets import time_splits
@@ -142,12 +143,31 @@ def _fit_origin(  # noqa: PLR0913, PLR0917  # the whole of what a model is made 
     history: History, settings: Settings, name: str, data: Dataset, horizon: int, plan: time_splits.TimePlan
 ) -> HoldoutResult | str:
     """Return one origin's result, or the reason why there is none."""
-    is_used = data.frame["as_of"].isin([*plan.train, *plan.test])
-    own_data = replace(data, frame=data.frame[is_used].reset_index(drop=True), cutoffs=(*plan.train, *plan.test))
     try:
-        return fit.fit_target(history, settings, name, own_data, {horizon: plan}, progress=ignore).results[horizon]
+        return fit_origin(history, settings, name, data, horizon, plan).results[horizon]
     except LabelError as error:
         return str(error)
+
+
+def fit_origin(  # noqa: PLR0913, PLR0917  # the whole of what a model is made of
+    history: History, settings: Settings, name: str, data: Dataset, horizon: int, plan: time_splits.TimePlan
+) -> FittedTarget:
+    """Train the model of one origin, as one would have then.
+
+    Args:
+        history: Of the company.
+        settings: Of the company.
+        name: Of the target.
+        data: Of the target, at least at the cutoffs of the plan.
+        horizon: In days.
+        plan: Of `iterate_plans`.
+
+    Raises:
+        LabelError: The labels are of one class only, or the cohort is empty.
+    """
+    is_used = data.frame["as_of"].isin([*plan.train, *plan.test])
+    own_data = replace(data, frame=data.frame[is_used].reset_index(drop=True), cutoffs=(*plan.train, *plan.test))
+    return fit.fit_target(history, settings, name, own_data, {horizon: plan}, progress=ignore)
 
 
 def _pool(
