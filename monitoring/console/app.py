@@ -21,6 +21,7 @@ from monitoring.console.context import ConsoleContext
 from monitoring.console.csrf import FormGuard
 from monitoring.console.home import Home
 from monitoring.console.letter_actions import LetterActions
+from monitoring.console.oidc_sign_in import OidcSignIn
 from monitoring.console.pages import PAGES
 from monitoring.console.problems import ProblemPages
 from monitoring.console.security_headers import SecurityHeaders
@@ -56,7 +57,10 @@ def _iterate_routes(context: ConsoleContext) -> Iterator[BaseRoute]:
         actions = LetterActions(context, context.signer)
         yield Route("/act/{token}", actions.show, methods=["GET"])
         yield Route("/act/{token}", actions.act, methods=["POST"])
-    yield from SignIn(context).routes()
+    sign_in = SignIn(context)
+    yield from sign_in.routes()
+    if context.provider is not None:
+        yield from OidcSignIn(context, context.provider, sign_in).routes()
     yield from Home(context).routes()
     for page in PAGES:
         yield from page.routes(context)

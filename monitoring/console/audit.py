@@ -44,7 +44,7 @@ class Act:
         return asdict(self) | {"at": self.at.isoformat(), "details": dict(self.details)}
 
 
-def record_act(
+def record_act(  # noqa: PLR0913, PLR0917  # what is kept of it
     connection: sa.Connection, person: Person, act: str, table: str, row: str, details: Mapping[str, Any] | None = None
 ) -> None:
     """Record an act, in the transaction that does it: both are kept, or neither.

@@ -16,6 +16,7 @@ from monitoring.console import rendering
 from monitoring.console.choices import Choices
 from monitoring.console.cookies import Cookie
 from monitoring.console.navigation import find_pages
+from monitoring.console.oidc import Provider
 from monitoring.console.person import Person
 from monitoring.console.sessions import Sessions
 from monitoring.letters.links import LinkSigner
@@ -42,6 +43,8 @@ class ConsoleContext:
         signer: Of the links in letters; None where letters have none.
         accounts: The index of accounts; None before anything was scored.
         origin: Where people reach the console, such as https://garrison.example.com; None, in tests, takes any host.
+        provider: That people sign in with; None without one.
+        attempts: Instants of sign-in attempts in the last minute, by network address.
     """
 
     settings: Settings
@@ -49,6 +52,7 @@ class ConsoleContext:
     signer: LinkSigner | None
     accounts: AccountIndex
     origin: str | None = None
+    provider: Provider | None = None
     attempts: dict[str, list[float]] = field(default_factory=dict, compare=False)
 
     @cached_property

@@ -24,7 +24,7 @@ _LONGEST_PATH = 2_000
 KIND = "sign_in"
 
 
-class LinkUnusable(GarrisonError):
+class LinkUnusable(GarrisonError):  # noqa: N818  # an answer to the reader, not an error of ours
     """The link was used, is too old, or is not one of ours."""
 
 
@@ -42,12 +42,12 @@ class OneTimeLink:
 
 
 def choose_path(path: str | None) -> str:
-    """Return a path of this console to go on to; "/" for anything else, such as another site's address.
+    r"""Return a path of this console to go on to; "/" for anything else, such as another site's address.
 
     Examples:
         >>> choose_path("/inbox?state=open")
         '/inbox?state=open'
-        >>> choose_path("//evil.example/"), choose_path("https://evil.example"), choose_path("/\\\\evil.example")
+        >>> choose_path("//evil.example/"), choose_path("https://evil.example"), choose_path("/\\evil.example")
         ('/', '/', '/')
     """
     text = path or "/"

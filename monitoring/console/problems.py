@@ -25,15 +25,15 @@ class Problem(NamedTuple):
 
 _PROBLEMS = {
     400: Problem("This request can't be read", "Go back and try once more."),
-    401: Problem("Please sign in", "You have been signed out, or have not signed in yet. Nothing was changed."),
+    401: Problem("Please sign in", "You are not signed in, or no more. Nothing was changed."),
     403: Problem("This page is not for your role", "Ask whoever runs Garrison for access if you need it."),
-    404: Problem("There is nothing here", "The address is wrong, or it is about an account that you don't look after."),
+    404: Problem("There is nothing here", "The address is wrong, or it is about an account of others."),
     405: Problem("This can't be done here", "Go back and use the buttons of the page."),
-    409: Problem("Somebody else was faster", "It has changed since you saw it. Nothing of yours was lost or done twice."),
+    409: Problem("Somebody else was faster", "It changed since you saw it. Nothing was lost or done twice."),
     413: Problem("This is too long", "Shorten the text and send it again. Nothing was changed."),
-    422: Problem("Something in the form is not right", "Go back, correct it, and send it again. Nothing was changed."),
+    422: Problem("Something in the form is not right", "Go back, correct it, and send it again."),
     429: Problem("Too many attempts", "Wait a minute, then try again."),
-    500: Problem("Something went wrong here", "It is not your fault, and it is logged. Try again; if it stays, tell whoever runs Garrison."),
+    500: Problem("Something went wrong here", "It is not your fault, and it is logged. Try again later."),
     503: Problem("This can't be answered now", "Try again in a minute."),
 }  # fmt: skip
 _FORM = Problem("This form is too old", "Open its page again and repeat what you did. Nothing was changed.")

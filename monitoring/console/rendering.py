@@ -15,13 +15,12 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from features.core.language import Language
+from features.core.language import Language, say
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_LOCALES = {"en": "en_GB", "zh_Hans": "zh_Hans_CN"}
-_NONE = "–"
+_NONE = "–"  # noqa: RUF001  # the dash of a table
 _LONGEST_NAME = 80
 
 
@@ -42,7 +41,7 @@ class Reader:
     @property
     def locale(self) -> str:
         """Return the locale of numbers and dates."""
-        return _LOCALES.get(self.language, "en_GB")
+        return Language(self.language).locale
 
 
 # Filters and macros read it: macros see nothing of the page that calls them.
@@ -107,7 +106,7 @@ def format_money(amount: float | None, currency: str | None = None, digits: int 
     """Write an amount after the code of its currency, by default that of the company's reports."""
     if amount is None or amount != amount:  # noqa: PLR0124
         return _NONE
-    sign = "−" if round(amount, digits) < 0 else ""
+    sign = "−" if round(amount, digits) < 0 else ""  # noqa: RUF001  # the sign that is as wide as +
     return f"{sign}{currency or _READER.get().currency} {format_number(abs(amount), digits)}"
 
 
@@ -128,11 +127,11 @@ def format_day(value: date | datetime | int | None) -> str:
 def format_instant(value: datetime | int | None) -> Markup:
     """Write an instant in the reader's time zone, as an element that says it exactly too."""
     if value is None:
-        return Markup(_NONE)
+        return escape(_NONE)
     instant = from_micros(value) if isinstance(value, int) else value
     local = _to_local(instant)
     exact = f"{local.isoformat(timespec='minutes')} {local.tzname()}"
-    element = Markup('<time datetime="{}" title="{}">{} {}</time>')  # noqa: S704  # its values are escaped
+    element = Markup('<time datetime="{}" title="{}">{} {}</time>')
     return element.format(local.isoformat(timespec="seconds"), exact, format_day(instant), f"{local:%H:%M}")
 
 
@@ -154,7 +153,7 @@ def format_name(name: str | None) -> Markup:
 def link_account(account_id: str, name: str | None = None) -> Markup:
     """Link an account's page by its name, or by its id where it has none."""
     path = f"/accounts/{quote(account_id, safe='')}"
-    return Markup('<a href="{}">{}</a>').format(path, format_name(name or account_id))  # noqa: S704  # escaped
+    return Markup('<a href="{}">{}</a>').format(path, format_name(name or account_id))
 
 
 def _to_local(instant: datetime) -> datetime:
@@ -179,5 +178,6 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "name": format_name,
     "number": format_number,
     "percent": format_percent,
+    "say": lambda text: say(text, Language(_READER.get().language)),
     "text": escape,
 }

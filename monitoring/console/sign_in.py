@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,14 +33,12 @@ _LOG = logging.getLogger(__name__)
 _MOST_A_MINUTE = 20
 
 
-def is_known(context: ConsoleContext, address: str) -> bool:
-    """Return whether an address may sign in: it has a role, owns accounts, or is bound to some."""
-    if find_roles(context.settings, address):
+def is_known(context: ConsoleContext, address: str, groups: Collection[str] = ()) -> bool:
+    """Return whether an address may sign in: it or a group has a role, it owns accounts, or is bound to some."""
+    if find_roles(context.settings, address, groups):
         return True
     rows = build_row_filter(Person(address.lower(), frozenset({Role.OWNER})), context.settings, context.store)
-    return context.accounts is not None and bool(
-        context.accounts.list_accounts(rows, order="name", after=None, limit=1, search="", filters={}).rows
-    )
+    return bool(context.accounts.list_accounts(rows, limit=1).rows)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from features.core.language import LANGUAGES
+from features.core.language import LANGUAGES, find_accepted
 from monitoring.console.choices import THEMES, Choices, read_choices
 from monitoring.console.context import ConsoleContext
 from monitoring.console.csrf import derive_token
@@ -83,7 +83,5 @@ def read_browser_choices(request: HTTPConnection) -> Choices:
     language = request.cookies.get("garrison-language", "")
     theme = request.cookies.get("garrison-theme", "")
     if language not in LANGUAGES:
-        wanted = [part.split(";")[0].strip().lower() for part in request.headers.get("accept-language", "").split(",")]
-        first = next((w for w in wanted[:10] if w.startswith(("en", "zh"))), "en")
-        language = "zh_Hans" if first.startswith("zh") else "en"
+        language = find_accepted(request.headers.get("accept-language", "")).name
     return Choices(language, theme if theme in THEMES else None)
