@@ -44,7 +44,7 @@ def run_alerts(  # noqa: PLR0913  # all but the first four named
     """
     about, rules = (
         facts.read_facts(settings, history, as_of),
-        BindingRules.load(settings, store, datetime.now(UTC)),
+        BindingRules.load(settings, store, now or datetime.now(UTC)),
     )
 
     def bind(accounts: Collection[str]) -> Mapping[str, AccountBinding]:
