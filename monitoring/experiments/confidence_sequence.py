@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+# Observations at which a sequence is tightest, and before which it says nothing: it holds for large samples.
+TIGHTEST, FIRST = 200, 40
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class ConfidenceSequence:
     high: Floats
 
 
-def bound_mean(values: Floats, *, alpha: float = 0.05, tightest: int = 200, first: int = 40) -> ConfidenceSequence:
+def bound_mean(
+    values: Floats, *, alpha: float = 0.05, tightest: int = TIGHTEST, first: int = FIRST
+) -> ConfidenceSequence:
     """Bound the mean of a growing sample.
 
     Args:
@@ -46,10 +50,22 @@ def bound_mean(values: Floats, *, alpha: float = 0.05, tightest: int = 200, firs
     mean = np.cumsum(values) / n
     # The variance about the running mean; the first observation says nothing of it.
     variance = np.maximum(np.cumsum(values**2) / n - mean**2, 0.0) * n / np.maximum(n - 1, 1)
-    scaled = n * compute_rho(alpha, tightest) ** 2 + 1
-    width = np.sqrt(variance * 2 * scaled / (n * (scaled - 1)) * np.log(np.sqrt(scaled) / alpha))
-    width = np.where((n < first) | (variance <= 0), np.inf, width)
+    width = compute_width(n, variance, alpha=alpha, tightest=tightest)
+    width[(n < first) | (variance <= 0)] = np.inf
     return ConfidenceSequence(mean, mean - width, mean + width)
+
+
+def compute_width(n: Floats, variance: Floats, *, alpha: float = 0.05, tightest: int = TIGHTEST) -> Floats:
+    """Compute half the width of the interval after n observations.
+
+    Args:
+        n: (k,) numbers of observations.
+        variance: (k,) of an observation.
+        alpha: 1 - confidence.
+        tightest: As in `bound_mean`.
+    """
+    scaled = n * compute_rho(alpha, tightest) ** 2 + 1
+    return np.sqrt(variance * 2 * scaled / (n * (scaled - 1)) * np.log(np.sqrt(scaled) / alpha))
 
 
 def compute_rho(alpha: float, tightest: int) -> float:

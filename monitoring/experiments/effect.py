@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import chi2
 
-from monitoring.experiments.confidence_sequence import ConfidenceSequence, bound_mean
+from monitoring.experiments.confidence_sequence import FIRST, ConfidenceSequence, bound_mean
 
 Floats = npt.NDArray[np.float64]
 # Units of each arm that must have come before the outcomes are adjusted: a regression on fewer adds noise.
 _LEAST_FOR_FIT = 40
+# Units of each arm before which nothing is said: the variance of an arm is not known from fewer.
+LEAST_PER_ARM = 20
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class EffectEstimate:
         low: Lower end of the sequence's interval now; None before it says anything.
         high: Upper end.
         looks: Of each look (as_of, µs): effect, low, high; inf where it says nothing.
-        imbalance: p-value of the sizes of the two arms against the probabilities drawn with; small is suspicious.
+        variance: Of a unit's value; None before there are both arms.
     """
 
     treated: int
@@ -42,7 +42,7 @@ class EffectEstimate:
     low: float | None
     high: float | None
     looks: tuple[tuple[int, float, float, float], ...]
-    imbalance: float | None
+    variance: float | None
 
     @property
     def verdict(self) -> str:
@@ -74,7 +74,7 @@ def estimate_effect(draws: pd.DataFrame, *, alpha: float = 0.05) -> EffectEstima
     if not all(arms):
         return EffectEstimate(*arms, with_alert, without, None, None, None, (), None)
     values = compute_unit_values(build_covariates(ordered), treated, kept, chance, ordered["as_of"].to_numpy())
-    sequence = bound_mean(values, alpha=alpha)
+    sequence = bound_mean(values, alpha=alpha, first=max(FIRST, _find_first(treated)))
     looks = tuple(_iterate_looks(ordered["as_of"].to_numpy(), sequence))
     _, effect, low, high = looks[-1]
     is_bounded = math.isfinite(low)
@@ -87,7 +87,7 @@ def estimate_effect(draws: pd.DataFrame, *, alpha: float = 0.05) -> EffectEstima
         low=low if is_bounded else None,
         high=high if is_bounded else None,
         looks=looks,
-        imbalance=test_balance(treated, chance),
+        variance=float(values.var(ddof=1)),
     )
 
 
@@ -124,36 +124,10 @@ def build_covariates(draws: pd.DataFrame) -> Floats:
     return np.column_stack([np.log(score / (1 - score)), value, *tiers])
 
 
-def test_balance(treated: np.ndarray, chance: Floats) -> float:
-    """Return the p-value of the number of treated against the probabilities that were drawn with."""
-    expected, variance = chance.sum(), (chance * (1 - chance)).sum()
-    return float(chi2.sf((treated.sum() - expected) ** 2 / variance, 1)) if variance > 0 else 1.0
-
-
-def describe_effect(estimate: EffectEstimate, *, treated_value: float, currency: str) -> Mapping[str, str]:
-    """Return the sentence that may be quoted, and the one that may not.
-
-    Args:
-        estimate: At this look.
-        treated_value: Money a year of the accounts that were alerted on in the experiment.
-        currency: Of it.
-    """
-    if estimate.effect is None or estimate.low is None or estimate.high is None:
-        so_far = f"{estimate.treated:,} alerted on and {estimate.control:,} not have an outcome"
-        return {"say": f"Whether alerts save accounts can't be told yet: {so_far}.", "do_not_say": ""}
-    low, guess, high = (100 * x for x in (estimate.low, estimate.effect, estimate.high))
-    points = f"{guess:+.1f} points of retention, from {low:+.1f} to {high:+.1f}"
-    money = f"{currency} {estimate.low * treated_value:,.0f} to {estimate.high * treated_value:,.0f} a year"
-    if estimate.verdict == "open":
-        return {
-            "say": f"Whether alerts save accounts can't be told yet: {points}, which holds at every look.",
-            "do_not_say": f"Alerts save {guess:.1f} % of the accounts.",
-        }
-    did = "save" if estimate.verdict == "saves" else "lose"
-    return {
-        "say": f"Alerts {did} accounts: {points}, at 95 % confidence at every look; that is {money}.",
-        "do_not_say": f"Alerts {did} {currency} {estimate.effect * treated_value:,.0f}: a number without its interval.",
-    }
+def _find_first(treated: np.ndarray) -> int:
+    """Return the number of units after which both arms have enough; one more than there are if they never do."""
+    smaller = np.minimum(np.cumsum(treated), np.cumsum(~treated))
+    return int(np.searchsorted(smaller, LEAST_PER_ARM)) + 1
 
 
 def _iterate_looks(as_of: Floats, sequence: ConfidenceSequence) -> list[tuple[int, float, float, float]]:

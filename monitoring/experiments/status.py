@@ -1,145 +1,209 @@
-"""Report what the lots have shown: both arms, the effect with bounds, balance, contamination, and how long to go."""
+"""Read what the lots of an experiment have shown, from its draws and what became of the accounts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import pandas as pd
 import sqlalchemy as sa
 
+from features.core.errors import GarrisonError
 from features.core.timestamps import DAY, from_micros, to_datetimes, to_micros
-from features.settings import Settings
+from features.definitions.plays import PLAYS
+from features.settings import Experiment, Settings
 from features.sources.history import History
 from features.state.database import Store
-from features.state.tables import EPISODES, EXPERIMENT_DRAWS
-from monitoring.experiments.effect import EffectEstimate, describe_effect, estimate_effect
-from monitoring.experiments.plan import compute_power
+from features.state.tables import EXPERIMENT_DRAWS
+from monitoring.experiments import experiment_store
+from monitoring.experiments.balance import compare_arms
+from monitoring.experiments.contamination import find_contamination
+from monitoring.experiments.effect import EffectEstimate, estimate_effect
+from monitoring.experiments.experiment_status import Comparison, ExperimentStatus, PowerSoFar, State
+from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, ExperimentRecord
+from monitoring.experiments.plan import MOST_MONTHS, compute_power
+from monitoring.experiments.plays import PLAYS_OF
+from monitoring.experiments.statement import Wording, compute_saved_revenue, state_result
 from training.models.dataset import find_data_until
 from training.targets.labels import compute_labels, compute_mature_until
 
-# An effect worth finding, in share of accounts kept, where none has been seen yet.
+# Effects that power is told for, in share of accounts kept; the middle one is worth finding.
+EFFECTS = (0.02, 0.05, 0.1)
 _WORTH = 0.05
-_SUSPICIOUS = 0.001
+_MONTH = 30 * DAY
+# Retention of those not alerted on, where none has been seen yet.
+_RETENTION = 0.7
 
 
-@dataclass(frozen=True)
-class ExperimentStatus:
-    """One experiment at one look.
+def read_status(settings: Settings, store: Store, history: History, *, name: str | None = None) -> ExperimentStatus:
+    """Read what an experiment has shown, as of all outcomes that are known.
 
     Args:
-        name: Of the experiment.
-        drawn: Families drawn so far.
-        waiting: Of these, those whose outcome is not known yet.
-        estimate: From the others.
-        treated_value: Money a year of the accounts alerted on among them.
-        currency: Of the money.
-        crossed: Control families that were alerted on later all the same, within their outcome's days.
-        months_to_go: Until an effect of five points would show, at this rate; None where it would take five years.
+        settings: The company's.
+        store: Its state database.
+        history: Its history.
+        name: Of the experiment. Default: the one that the settings name.
+
+    Raises:
+        GarrisonError: There is no experiment of that name.
     """
-
-    name: str
-    drawn: int
-    waiting: int
-    estimate: EffectEstimate
-    treated_value: float
-    currency: str
-    crossed: int
-    months_to_go: int | None
-
-    def lines(self) -> Iterator[str]:
-        """Yield the status for people, line by line."""
-        found = self.estimate
-        yield f"Experiment {self.name}: {self.drawn:,} families drawn, {self.waiting:,} wait for their outcome"
-        for name, number, kept in (
-            ("alerted on", found.treated, found.kept_treated),
-            ("not drawn", found.control, found.kept_control),
-        ):
-            yield f"  {name:<11} {number:>6,}" + ("" if kept is None else f", {kept:.1%} of them kept")
-        said = describe_effect(found, treated_value=self.treated_value, currency=self.currency)
-        yield f"You may say: {said['say']}"
-        if said["do_not_say"]:
-            yield f"You may not say: {said['do_not_say']}"
-        if found.verdict == "open":
-            yield self._say_when()
-        if found.imbalance is not None and found.imbalance < _SUSPICIOUS:
-            yield f"Warning: the arms are not as the lots say (p = {found.imbalance:.1g}): something else chose too."
-        if self.crossed:
-            share = self.crossed / max(1, found.control)
-            yield f"Contaminated: {self.crossed:,} of those not drawn ({share:.0%}) were alerted on later all the same"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        said = describe_effect(self.estimate, treated_value=self.treated_value, currency=self.currency)
-        plain = {k: v for k, v in asdict(self).items() if k != "estimate"}
-        looks = [
-            {"as_of": from_micros(at).isoformat(), "effect": effect, "low": _finite(low), "high": _finite(high)}
-            for at, effect, low, high in self.estimate.looks
-        ]
-        return plain | asdict(self.estimate) | {"looks": looks, "verdict": self.estimate.verdict, **said}
-
-    def _say_when(self) -> str:
-        if self.months_to_go is None:
-            return f"At this rate an effect of {100 * _WORTH:.0f} points would not show within five years."
-        return (
-            f"At this rate an effect of {100 * _WORTH:.0f} points would show in some {self.months_to_go} months more."
-        )
-
-
-def report_status(settings: Settings, store: Store, history: History) -> ExperimentStatus:
-    """Report the experiment that the settings name, as of all outcomes that are known."""
-    draws = _read_draws(store, settings.experiment.name)
-    until, horizon = find_data_until(history, settings), settings.alert_horizon
-    pairs = draws[["account_id"]].assign(as_of=to_datetimes(draws["as_of"]))
-    last = to_micros(compute_mature_until(settings.churn, horizon, until))
-    labels = compute_labels(history, settings.churn, horizon, pairs, data_until=until) if len(draws) else draws["score"]
-    known = draws.assign(kept=1.0 - labels).loc[lambda rows: rows["kept"].notna() & (rows["as_of"] <= last)]
-    estimate = estimate_effect(known)
+    asked = settings.experiment
+    with store.reading() as connection:
+        record = experiment_store.read_experiment(connection, name or asked.name)
+        draws = _read_draws(connection, name or asked.name)
+    if record is None and name not in {None, asked.name}:
+        raise GarrisonError(f"there is no experiment {name!r}", hint="Its name is the one of the settings of then")
+    experiment = asked if record is None else Experiment(name=record.name, **record.design)
+    look = _Look(settings, store, history, record, find_data_until(history, settings))
+    wanted = dict(list_wordings(experiment))
+    comparisons = tuple(
+        look.compare(purpose, title, words, draws.loc[draws["purpose"] == purpose].reset_index(drop=True))
+        for purpose, (title, words) in wanted.items()
+    )
+    ended = record is not None and record.stopped_at is not None
+    state: State = "off" if not experiment.has_lots else "not begun" if record is None else "running"
+    started = None if record is None else from_micros(record.started_as_of)
     return ExperimentStatus(
-        name=settings.experiment.name,
-        drawn=len(draws),
-        waiting=len(draws) - len(known),
-        estimate=estimate,
-        treated_value=float(known.loc[known["treated"], "value"].sum()),
-        currency=settings.company.currency,
-        crossed=_count_crossed(store, known, timedelta(days=horizon)),
-        months_to_go=_find_months(draws, estimate),
+        company=settings.company.name,
+        name=experiment.name,
+        state="stopped" if ended else state,
+        as_of=look.until,
+        started=started,
+        planned_end=started and started + timedelta(days=round(365.25 / 12 * experiment.months)),
+        stopped_at=from_micros(record.stopped_at) if record and record.stopped_at is not None else None,
+        stopped_by=record.stopped_by if record else None,
+        stop_rule=record.stop_rule if record else None,
+        stop_reason=record.stop_reason if record else None,
+        days=look.days,
+        value_days=settings.churn.value_days,
+        comparisons=comparisons,
+        changed=_describe_changes(asked, record),
     )
 
 
-def _read_draws(store: Store, experiment: str) -> pd.DataFrame:
+def list_wordings(experiment: Experiment) -> Iterator[tuple[str, tuple[str, Wording]]]:
+    """Yield each purpose that the lots of an experiment have, with its title and words."""
+    alerts = ("Whether alerts save accounts", "Alerts save accounts", "Alerts lose accounts")
+    if experiment.band:
+        yield LOTTERY, ("Lottery at the line of owners' time", Wording(*alerts, ("alerted on", "not drawn")))
+    if experiment.holdout:
+        yield HOLDOUT, ("Global holdout", Wording(*alerts, ("alerted on", "held out")))
+    for pair in experiment.plays:
+        one, other = (f"“{PLAYS[key].title}”" if key in PLAYS else key for key in pair.plays)
+        words = Wording(
+            f"Whether {one} keeps more accounts than {other}",
+            f"{one} keeps more accounts than {other}",
+            f"{one} keeps fewer accounts than {other}",
+            (one, other),
+        )
+        yield f"{PLAYS_OF}{pair.cause}", (f"Plays against {pair.cause}", words)
+
+
+class _Look:
+    """What one look at an experiment reads."""
+
+    def __init__(
+        self, settings: Settings, store: Store, history: History, record: ExperimentRecord | None, until: datetime
+    ) -> None:
+        self.settings, self.store, self.history, self.record, self.until = settings, store, history, record, until
+        self.days = settings.churn.lead_days + settings.alert_horizon
+        self.last = to_micros(compute_mature_until(settings.churn, settings.alert_horizon, until))
+
+    def compare(self, purpose: str, title: str, words: Wording, draws: pd.DataFrame) -> Comparison:
+        """Compare the arms of one purpose."""
+        known = self._find_outcomes(draws)
+        estimate = estimate_effect(known)
+        power, months_to_go = self._find_power(draws, estimate)
+        currency = self.settings.company.currency
+        treated = known.loc[known["treated"]].assign(currency=known["currency"].fillna(currency))
+        saved = compute_saved_revenue(estimate, treated.groupby("currency")["value"].sum().to_dict())
+        has_alerts = purpose in {LOTTERY, HOLDOUT}
+        return Comparison(
+            purpose=purpose,
+            title=title,
+            words=words,
+            drawn=len(draws),
+            waiting=len(draws) - len(known),
+            estimate=estimate,
+            balance=compare_arms(draws),
+            contamination=find_contamination(self.store, self.history, known, days=self.days) if has_alerts else None,
+            power=power,
+            months_to_go=months_to_go,
+            saved=saved,
+            statement=state_result(
+                estimate,
+                words,
+                saved=saved,
+                span="a year" if self.settings.churn.value_days == 365 else f"in {self.settings.churn.value_days} days",
+                when=self._say_when(draws, months_to_go),
+            ),
+        )
+
+    def _find_outcomes(self, draws: pd.DataFrame) -> pd.DataFrame:
+        """Return the draws whose outcome is known, with `kept`: 1 or 0."""
+        if draws.empty:
+            return draws.assign(kept=draws["score"])
+        pairs = draws[["account_id"]].assign(as_of=to_datetimes(draws["as_of"]))
+        settings = self.settings
+        labels = compute_labels(self.history, settings.churn, settings.alert_horizon, pairs, data_until=self.until)
+        found = draws.assign(kept=1.0 - labels)
+        return found.loc[found["kept"].notna() & (found["as_of"] <= self.last)].reset_index(drop=True)
+
+    def _find_power(self, draws: pd.DataFrame, estimate: EffectEstimate) -> tuple[tuple[PowerSoFar, ...], int | None]:
+        """Find the power so far, and how many months more an effect worth finding needs, at the rate of the draws."""
+        if draws.empty:
+            return (), None
+        first, last = int(draws["as_of"].min()), int(draws["as_of"].max())
+        units = max(1, round(len(draws) / max(1.0, (last - first) / _MONTH)))
+        seen = math.floor((min(self.last, last) - first) / _MONTH) if self.last >= first else 0
+        planned = 24 if self.record is None else int(self.record.design.get("months", 24))
+        retention = _RETENTION if estimate.kept_control is None else estimate.kept_control
+        # Of a few, the variance is not known: that of the plan stands in.
+        variance = estimate.variance if estimate.low is not None else None
+        power, to_go = [], None
+        for effect in EFFECTS:
+            table = compute_power(
+                units,
+                retention=min(retention, 1 - effect),
+                effect=effect,
+                probability=float(draws["probability"].mean()),
+                months=MOST_MONTHS,
+                variance=variance,
+            )
+            now = table.power[min(seen, MOST_MONTHS) - 1] if seen >= 1 else 0.0
+            month = table.find_month()
+            power.append(PowerSoFar(effect, now, table.power[planned - 1], month))
+            if effect == _WORTH and month is not None:
+                to_go = max(1, math.ceil(month - (self.last - first) / _MONTH))
+        is_over = self.record is not None and self.record.stopped_at is not None
+        return tuple(power), None if is_over else to_go
+
+    def _say_when(self, draws: pd.DataFrame, months_to_go: int | None) -> str:
+        """Say when more can be told; "" where no more will be drawn, or nothing is known of the rate."""
+        if draws.empty or (self.record is not None and self.record.stopped_at is not None):
+            return ""
+        worth = f"{100 * _WORTH:.0f} points"
+        if months_to_go is None:
+            return f"At this rate an effect of {worth} would not show within five years."
+        return f"{months_to_go} month{'s' * (months_to_go > 1)} to go at this rate for an effect of {worth}."
+
+
+def _read_draws(connection: sa.Connection, experiment: str) -> pd.DataFrame:
     columns = [c for c in EXPERIMENT_DRAWS.c if c.name not in {"experiment", "drawn_at"}]
     query = sa.select(*columns).where(EXPERIMENT_DRAWS.c.experiment == experiment)
-    with store.reading() as connection:
-        rows = connection.execute(query.order_by(EXPERIMENT_DRAWS.c.as_of, EXPERIMENT_DRAWS.c.unit)).all()
+    rows = connection.execute(query.order_by(EXPERIMENT_DRAWS.c.as_of, EXPERIMENT_DRAWS.c.unit)).all()
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
-    return frame.astype({"treated": bool, "as_of": "int64", "score": float, "value": float, "probability": float})
+    kinds = {"treated": bool, "as_of": "int64", "score": float, "value": float, "probability": float}
+    return frame.astype(kinds)
 
 
-def _count_crossed(store: Store, draws: pd.DataFrame, span: timedelta) -> int:
-    """Count the control families whose account had an episode of risk within its outcome's days."""
-    control = draws.loc[~draws["treated"]]
-    e = EPISODES.c
-    with store.reading() as connection:
-        opened = connection.execute(sa.select(e.account_id, e.opened_as_of).where(e.kind == "churn")).all()
-    later = pd.DataFrame(opened, columns=["account_id", "opened"])
-    both = control.merge(later, on="account_id")
-    within = (both["opened"] > both["as_of"]) & (both["opened"] < both["as_of"] + span.days * DAY)
-    return int(both.loc[within, "unit"].nunique())
-
-
-def _find_months(draws: pd.DataFrame, estimate: EffectEstimate) -> int | None:
-    """Find how many months more an effect worth finding needs, at the rate of the draws so far."""
-    if draws.empty:
-        return None
-    months = max(1.0, (draws["as_of"].max() - draws["as_of"].min()) / (30 * DAY))
-    units = max(1, round(len(draws) / months))
-    retention = 0.7 if estimate.kept_control is None else estimate.kept_control
-    needed = compute_power(units, retention=min(retention, 1 - _WORTH), effect=_WORTH, months=60).find_month()
-    return None if needed is None else max(1, needed - round(months))
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) < float("inf") else None
+def _describe_changes(asked: Experiment, record: ExperimentRecord | None) -> str:
+    """Describe how the settings differ from the running experiment; "" where they agree or it does not run."""
+    if record is None or record.stopped_at is not None or record.name != asked.name:
+        return ""
+    try:
+        experiment_store.check_design(asked, record)
+    except GarrisonError as error:
+        return f"{error.problem}: {error.found}. The next run of the alerts is refused. {error.hint}"
+    return ""

@@ -58,24 +58,27 @@ def test_the_first_draw_of_a_family_counts(drawn):
 
 
 def test_the_status_tells_both_arms_and_what_may_be_said(drawn, finish):
-    status, out, _ = finish(drawn, "experiment", "status", "--json", drawn.folder / "status.json")
-    assert status == 0
-    assert "Experiment spring: 10 families drawn, 0 wait for their outcome" in out
+    page = drawn.folder / "experiment.html"
+    status, out, error = finish(drawn, "experiment", "status", "--json", drawn.folder / "status.json", "--page", page)
+    assert status == 0, error
+    assert "Experiment spring: runs since 2024-04-01, planned until 2026-04-01" in out
+    assert "Lottery at the line of owners' time: 10 families drawn, 0 wait for their outcome" in out
     assert "You may say: Whether alerts save accounts can't be told yet" in out
-    found = json.loads((drawn.folder / "status.json").read_text())
-    kept = set(ACCOUNTS[::2])
+    assert "At this rate an effect of 5 points would not show within five years." in out
+    (found,) = json.loads((drawn.folder / "status.json").read_text())["comparisons"]
+    kept, estimate = set(ACCOUNTS[::2]), found["estimate"]
     control = [unit for unit, treated in drawn.rows(EXPERIMENT_DRAWS, "unit", "treated") if not treated]
-    assert found["kept_control"] == pytest.approx(sum(unit in kept for unit in control) / 5)
-    assert (found["treated"], found["control"], found["verdict"]) == (5, 5, "open")
+    assert estimate["kept_control"] == pytest.approx(sum(unit in kept for unit in control) / 5)
+    assert (estimate["treated"], estimate["control"], estimate["verdict"]) == (5, 5, "open")
+    assert found["statement"]["say"].replace("'", "&#39;") in page.read_text()
 
 
 def test_without_lots_the_command_says_how_to_have_some(company, finish):
     status, out, _ = finish(company, "experiment", "status")
-    assert (status, "Set experiment.band" in out) == (0, True)
+    assert (status, "set experiment.band" in out) == (0, True)
 
 
-def test_the_plan_is_a_table_of_chances(company, monkeypatch):
-    monkeypatch.setattr("monitoring.experiments.plan._RUNS", 20)
+def test_the_plan_is_a_table_of_chances(company):
     done = run_command("monitoring", "experiment", "plan", "--units", "40", "--json", company.folder / "plan.json")
     assert (done.returncode, "+20 points" in done.stdout) == (0, True)
     plan = json.loads((company.folder / "plan.json").read_text())

@@ -3,8 +3,15 @@ import pandas as pd
 import pytest
 
 from monitoring.experiments.confidence_sequence import bound_mean
-from monitoring.experiments.effect import describe_effect, estimate_effect
-from monitoring.experiments.plan import compute_power
+from monitoring.experiments.effect import LEAST_PER_ARM, estimate_effect
+from monitoring.experiments.statement import Wording, compute_saved_revenue, state_result
+
+WORDS = Wording("Whether alerts save accounts", "Alerts save accounts", "Alerts lose accounts", ("told", "not told"))
+
+
+def state(found, value=1e6):
+    saved = compute_saved_revenue(found, {"EUR": value})
+    return state_result(found, WORDS, saved=saved, span="a year", when="14 months to go at this rate.")
 
 
 def draws(effect=0.0, *, months=24, units=30, seed=1, chance=0.5):
@@ -56,27 +63,39 @@ def test_adjusting_makes_the_interval_narrower():
 def test_few_units_say_nothing():
     found = estimate_effect(draws(0.3, months=1, units=30))
     assert (found.low, found.verdict) == (None, "open")
-    said = describe_effect(found, treated_value=1e6, currency="EUR")
-    assert "can't be told yet" in said["say"]
+    assert state(found).say.startswith("Whether alerts save accounts can't be told yet: the outcome is known of")
+    assert state(found).say.endswith("14 months to go at this rate.")
     one_arm = estimate_effect(draws(months=2).assign(treated=True))
     assert (one_arm.control, one_arm.effect) == (0, None)
 
 
+def test_nothing_is_said_before_both_arms_have_enough():
+    made = draws(months=30, units=40, chance=0.95)
+    found = estimate_effect(made)
+    ends = np.cumsum(made.groupby("as_of").size())
+    smaller = np.minimum(made["treated"].cumsum(), (~made["treated"]).cumsum())
+    for end, (_, _, low, _) in zip(ends, found.looks, strict=True):
+        assert np.isfinite(low) == (smaller[end - 1] >= LEAST_PER_ARM)
+
+
 def test_the_sentence_that_may_be_quoted_has_its_interval():
     found = estimate_effect(draws(0.25, units=60))
-    said = describe_effect(found, treated_value=1_000_000.0, currency="EUR")
-    assert said["say"].startswith("Alerts save accounts: +")
-    assert f"EUR {found.low * 1e6:,.0f} to {found.high * 1e6:,.0f} a year" in said["say"]
-    assert "without its interval" in said["do_not_say"]
-    still_open = describe_effect(estimate_effect(draws(0.02)), treated_value=1e6, currency="EUR")
-    assert "can't be told yet" in still_open["say"]
+    said = state(found)
+    assert said.say.startswith("Alerts save accounts: +")
+    assert f"EUR {found.low * 1e6:,.0f} to {found.high * 1e6:,.0f} a year" in said.say
+    assert "without its interval" in said.do_not_say
+    still_open = state(estimate_effect(draws(0.02)))
+    assert "can't be told yet" in still_open.say
+    assert "the interval holds zero too" in still_open.do_not_say
 
 
-def test_a_forced_imbalance_shows():
-    assert estimate_effect(draws()).imbalance > 0.01
-    forced = draws()
-    forced["treated"] |= forced.index % 5 == 0
-    assert estimate_effect(forced).imbalance < 0.001
+def test_saved_revenue_is_by_currency():
+    found = estimate_effect(draws(0.25, units=60))
+    euros, pounds = compute_saved_revenue(found, {"GBP": 500.0, "EUR": 1_000.0})
+    assert (euros.currency, pounds.currency) == ("EUR", "GBP")
+    assert (euros.low, euros.saved, euros.high) == (1_000 * found.low, 1_000 * found.effect, 1_000 * found.high)
+    few = estimate_effect(draws(months=1))
+    assert compute_saved_revenue(few, {"EUR": 9.0})[0].saved is None
 
 
 def test_unequal_chances_do_not_bias():
@@ -91,13 +110,3 @@ def test_a_sequence_is_tightest_where_it_shall_be():
     assert near.high[99] - near.low[99] < far.high[99] - far.low[99]
     assert near.high[-1] - near.low[-1] > far.high[-1] - far.low[-1]
     assert np.isinf(near.high[:39]).all()
-
-
-def test_power_grows_with_time_and_effect(monkeypatch):
-    monkeypatch.setattr("monitoring.experiments.plan._RUNS", 100)
-    large = compute_power(60, retention=0.7, effect=0.2, months=12)
-    small = compute_power(60, retention=0.7, effect=0.05, months=12)
-    assert list(large.power) == sorted(large.power)
-    assert large.power[-1] > 0.9 > small.power[-1]
-    assert large.find_month() < 12
-    assert small.find_month() is None
