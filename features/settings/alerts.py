@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from features.core.language import LanguageName
 from features.settings.channels import ChatChannel, Webhook
 from features.settings.values import SettingsSection
 
@@ -55,6 +56,8 @@ class Alerts(SettingsSection):
     in_working_time: bool = False
     # Where the letters' links lead.
     links: Links | None = None
+    # The language of letters to those of whom `[binding.people]` names none.
+    language: LanguageName = "en"
     # Gets the alerts of accounts without an owner.
     fallback_owner: str | None = None
     # Where letters are sent by.

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from features.core.addresses import parse_address
+from features.core.language import LanguageName
 from features.settings.tiers import TIER_NAMES
 from features.settings.values import SettingsSection, Zone
 
@@ -53,6 +54,8 @@ class Person(SettingsSection):
     # Where the person works: whose clock, and whose days off.
     timezone: Zone | None = None
     country: Country | None = None
+    # The language of letters to the person; by default `alerts.language`.
+    language: LanguageName | None = None
     # Stands in while the person is away.
     deputy: Address | None = None
     # Hears of what the person leaves unanswered.

@@ -12,6 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
+from features.core.language import Phrase
+from features.core.local_formats import Day
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
@@ -21,17 +23,18 @@ from features.state.message_states import PENDING
 from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.alerts import kinds
 from monitoring.alerts.episode_store import change_episode
-from monitoring.alerts.mailing import SHARED_KINDS
-from monitoring.binding.absences import read_absences
+from monitoring.alerts.mailing import SHARED_KINDS, name_role
 from monitoring.binding.account_records import AccountRecord, read_records
 from monitoring.binding.bindings import BindingRules, Recipient, parse_fallback_owner
+from monitoring.binding.reader_language import find_language
 from monitoring.letters.message import render_letters
-from monitoring.letters.wording import count, format_day
+from monitoring.letters.wording import KINDS, count, count_in_words
 from serving.scoring import score_table
 
 ESCALATED = kinds.ESCALATED
 _SPACE = uuid.UUID("0c8d1b7e-7a52-5a0f-9f57-2e6c3b9d4a11")
 _TOLD = (kinds.OPEN, kinds.NOTIFIED)
+_LEAD, _FALLBACK = "lead", "fallback"
 
 Records = Callable[[Collection[str]], Mapping[str, AccountRecord]]
 Tiers = Callable[[], Mapping[str, str | None]]
@@ -44,6 +47,7 @@ class UnansweredEpisode:
     Args:
         id: Of the episode.
         account_id: Of the account.
+        kind: Of the episode.
         version: Of the episode as it was read.
         state: Of the episode as it was read.
         recipient: Who was told.
@@ -54,6 +58,7 @@ class UnansweredEpisode:
 
     id: str
     account_id: str
+    kind: str
     version: int
     state: str
     recipient: str
@@ -119,7 +124,7 @@ def escalate(settings: Settings, store: Store, *, records: Records, tiers: Tiers
     waiting = _read_waiting(store)
     if not waiting or not settings.binding.escalation.after_hours:
         return Escalation()
-    rules, classes = BindingRules(settings, read_absences(store, now)), tiers()
+    rules, classes = BindingRules.load(settings, store, now), tiers()
     about = records([episode.account_id for episode in waiting])
     going, stranded = defaultdict[str, list[UnansweredEpisode]](list), 0
     recipients: dict[str, Recipient] = {}
@@ -134,7 +139,8 @@ def escalate(settings: Settings, store: Store, *, records: Records, tiers: Tiers
         else:
             stranded += 1
     for address, episodes in going.items():
-        _write(store, recipients[address], episodes, now)
+        writer = _Writer(settings, recipients[address], about)
+        _write(store, writer, episodes, now)
     return Escalation(sum(map(len, going.values())), stranded)
 
 
@@ -143,7 +149,7 @@ def _read_waiting(store: Store) -> list[UnansweredEpisode]:
     e, o, v = EPISODES.c, OUTBOX.c, EPISODE_EVENTS.c
     gone_up = sa.select(v.seq).where(v.episode_id == e.id, v.event == ESCALATED, v.at >= o.sent_at).exists()
     query = (
-        sa.select(e.id, e.account_id, e.version, e.state, o.recipient, o.subject, o.body, o.sent_at)
+        sa.select(e.id, e.account_id, e.kind, e.version, e.state, o.recipient, o.subject, o.body, o.sent_at)
         .join(OUTBOX, o.id == e.message_id)
         .where(e.state.in_(_TOLD), e.kind.in_(SHARED_KINDS), o.sent_at.is_not(None), ~gone_up)
         .order_by(o.sent_at, e.expected.desc(), e.id)
@@ -171,19 +177,19 @@ def _find_superior(
     told = episode.recipient.lower()
     lead = settings.binding.get_person(episode.recipient).lead
     if lead and lead.lower() not in {told, *rules.absences}:
-        return Recipient(lead, "sponsor", "", rules.build_calendar(lead, None), title="lead")
+        return Recipient(lead, "sponsor", "", rules.build_calendar(lead, None), title=_LEAD)
     sponsor = rules.find_sponsor(tier)
     if sponsor and sponsor.address.lower() != told:
         return sponsor
     fallback = parse_fallback_owner(settings)
     if fallback and fallback.lower() != told:
-        return Recipient(fallback, "sponsor", "", rules.build_calendar(fallback, None), title="fallback")
+        return Recipient(fallback, "sponsor", "", rules.build_calendar(fallback, None), title=_FALLBACK)
     return None
 
 
-def _write(store: Store, recipient: Recipient, episodes: Sequence[UnansweredEpisode], now: datetime) -> None:
+def _write(store: Store, writer: _Writer, episodes: Sequence[UnansweredEpisode], now: datetime) -> None:
     """Write one message about all of a recipient's, and the event of each, in one transaction."""
-    row = _build_row(recipient, episodes, now)
+    recipient, row = writer.recipient, writer.build_row(episodes, now)
     with store.writing() as connection:
         if connection.scalar(sa.select(OUTBOX.c.id).where(OUTBOX.c.id == row["id"])):
             return  # another process was first
@@ -198,33 +204,75 @@ def _write(store: Store, recipient: Recipient, episodes: Sequence[UnansweredEpis
             )
 
 
-def _build_row(recipient: Recipient, episodes: Sequence[UnansweredEpisode], now: datetime) -> dict[str, Any]:
-    about = [f"{e.recipient} got this on {format_day(from_micros(e.sent_at))} and has not answered" for e in episodes]
-    subject = f"Not answered: {count(len(episodes), 'account', 'accounts')} at risk"
-    told = f"You get this as the {recipient.title}: these letters have waited longer than their tier may."
-    parts = [f"{intro}:\n\n{episode.subject}\n\n{episode.body}" for intro, episode in zip(about, episodes, strict=True)]
-    lines = [f"{to_safe_line(e.subject, 200)}. {intro}." for intro, e in zip(about, episodes, strict=True)]
-    page = render_letters(
-        subject=subject,
-        preview=lines[0],
-        letters=[],
-        heading=subject,
-        introduction=[told],
-        rest=lines,
-        rest_title="Open",
-    )
-    key = "\x1f".join(f"{e.id} {e.sent_at}" for e in sorted(episodes, key=lambda e: e.id))
-    return {
-        "id": str(uuid.uuid5(_SPACE, f"{recipient.address} {key}")),
-        "episode_id": episodes[0].id if len(episodes) == 1 else None,
-        "kind": ESCALATED,
-        "recipient": recipient.address,
-        "subject": subject,
-        "body": f"{told}\n\n" + f"\n{'=' * 76}\n\n".join(parts),
-        "html": page,
-        "state": PENDING,
-        "attempts": 0,
-        "position": 0,
-        "created_at": to_micros(now),
-        "next_try_at": to_micros(now),
-    }
+@dataclass(frozen=True)
+class _Writer:
+    """Writes to one recipient, in that one's language.
+
+    Args:
+        settings: The company's.
+        recipient: Who hears of it.
+        records: What the accounts table holds, by account.
+    """
+
+    settings: Settings
+    recipient: Recipient
+    records: Mapping[str, AccountRecord]
+
+    def build_row(self, episodes: Sequence[UnansweredEpisode], now: datetime) -> dict[str, Any]:
+        """Build the outbox's row about some episodes."""
+        language = find_language(self.settings, self.recipient.address)
+        said = "{recipient} got this on {day} and has not answered"
+        about = [language.say(said, recipient=e.recipient, day=Day(from_micros(e.sent_at))) for e in episodes]
+        one, many = "Not answered: {n} account at risk", "Not answered: {n:,} accounts at risk"
+        subject = count_in_words(len(episodes), one, many).say(language)
+        told = language.say(
+            "You get this as the {role}: these letters have waited longer than their tier may.", role=self._name_role()
+        )
+        titles = [self._write_title(episode) for episode in episodes]
+        parts = [
+            f"{language.say('{label}:', label=intro)}\n\n{title}\n\n{episode.body}"
+            for intro, title, episode in zip(about, titles, episodes, strict=True)
+        ]
+        lines = [
+            language.say("{subject}. {sentence}.", subject=to_safe_line(title, 200), sentence=intro)
+            for title, intro in zip(titles, about, strict=True)
+        ]
+        page = render_letters(
+            language,
+            subject=subject,
+            preview=lines[0],
+            letters=[],
+            heading=subject,
+            introduction=[told],
+            rest=lines,
+            rest_title=language.say("Open"),
+        )
+        key = "\x1f".join(f"{e.id} {e.sent_at}" for e in sorted(episodes, key=lambda e: e.id))
+        return {
+            "id": str(uuid.uuid5(_SPACE, f"{self.recipient.address} {key}")),
+            "episode_id": episodes[0].id if len(episodes) == 1 else None,
+            "kind": ESCALATED,
+            "recipient": self.recipient.address,
+            "subject": subject,
+            "body": f"{told}\n\n" + f"\n{'=' * 76}\n\n".join(parts),
+            "html": page,
+            "state": PENDING,
+            "attempts": 0,
+            "position": 0,
+            "created_at": to_micros(now),
+            "next_try_at": to_micros(now),
+        }
+
+    def _write_title(self, episode: UnansweredEpisode) -> str:
+        """Return the subject of the owner's letter; said anew where the owner reads another language."""
+        language = find_language(self.settings, self.recipient.address)
+        if find_language(self.settings, episode.recipient) == language:
+            return episode.subject
+        record = self.records.get(episode.account_id, AccountRecord())
+        unnamed = Phrase("Account {id}", {"id": to_safe_line(episode.account_id)})
+        account = to_safe_line(record.name, 80) if record.name else unnamed
+        return language.say("{kind}: {account}", kind=Phrase(KINDS[episode.kind].name), account=account)
+
+    def _name_role(self) -> str | Phrase:
+        title = self.recipient.title
+        return Phrase(title) if title in {_LEAD, _FALLBACK} else name_role(self.recipient)

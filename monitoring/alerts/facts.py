@@ -9,6 +9,8 @@ from functools import partial
 
 import pandas as pd
 
+from features.core.language import Phrase
+from features.core.local_formats import Day
 from features.core.timestamps import DAY, from_micros, to_micros
 from features.settings import Settings
 from features.sources.history import History
@@ -47,11 +49,13 @@ class Promise:
     due: datetime
     days_left: float
 
-    def describe(self) -> str:
+    def describe(self) -> Phrase:
         """Return what is due and when, in a sentence."""
-        what = f"“{self.text}”" if self.text else "a promise"
-        state = "was due" if self.days_left < 0 else "is due"
-        return f"{what}{f', promised by {self.by},' if self.by else ''} {state} on {self.due:%-d %B %Y}"
+        what: Phrase = Phrase("“{text}”", {"text": self.text}) if self.text else Phrase("a promise")
+        if self.by:
+            what = Phrase("{promise}, promised by {person},", {"promise": what, "person": self.by})
+        state = "{promise} was due on {day}" if self.days_left < 0 else "{promise} is due on {day}"
+        return Phrase(state, {"promise": what, "day": Day(self.due)})
 
 
 @dataclass(frozen=True)

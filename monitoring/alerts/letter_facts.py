@@ -18,13 +18,13 @@ from monitoring.alerts.mailing import Notice
 from monitoring.alerts.queries import ScoreDetails
 from monitoring.alerts.signals import Signal
 from monitoring.binding.bindings import AccountBinding
-from monitoring.letters.message import AccountRisk, EarlierScore
+from monitoring.letters.account_risk import AccountRisk, EarlierScore, Text
 
 if TYPE_CHECKING:  # which itself calls this
     from monitoring.alerts.lifecycle import AlertRun, ToldAgain
 
 # Dated facts about accounts, seen at an instant.
-Evidence = Callable[[Collection[str], datetime], Mapping[str, Sequence[str]]]
+Evidence = Callable[[Collection[str], datetime], Mapping[str, Sequence[Text]]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class LetterFacts:
     facts: AccountFacts
     earlier: Mapping[str, EarlierScore]
     courses: Mapping[str, Sequence[tuple[datetime, float]]]
-    evidence: Mapping[str, Sequence[str]]
+    evidence: Mapping[str, Sequence[Text]]
     note: str
 
     @classmethod

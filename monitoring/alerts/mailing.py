@@ -7,18 +7,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
+from features.catalog import Catalog
+from features.core.language import ENGLISH, Language, Phrase, say
 from features.core.timestamps import to_micros
 from features.settings import Settings
+from features.settings.binding import Sponsor
 from features.state.message_states import PENDING, UNDELIVERABLE
 from monitoring.alerts.spoken import Spoken
 from monitoring.binding.bindings import AccountBinding, Recipient
-from monitoring.letters import message
-from monitoring.letters.digest import Digest
+from monitoring.binding.reader_language import find_language
+from monitoring.letters.account_risk import AccountRisk, Text
+from monitoring.letters.digest import About, Digest
+from monitoring.letters.driver_words import translate_drivers
 from monitoring.letters.links import LinkSigner
-from monitoring.letters.message import AccountRisk
+from monitoring.letters.message import write_page
 from monitoring.letters.packet import ReviewPacket
+from monitoring.letters.statements import describe_kind
 
 LETTER, DIGEST, TEAM, PACKET = "letter", "digest", "team", "packet"
 _SPACE = uuid.UUID("5f2e9a1c-30a7-5d0b-8c43-7e5f4b1d9a60")
@@ -46,7 +53,7 @@ class Notice:
     cause: str | None
     binding: AccountBinding
     course: Sequence[tuple[datetime, float]] = ()
-    promised: Sequence[str] = ()
+    promised: Sequence[Text] = ()
 
 
 @dataclass(frozen=True)
@@ -121,14 +128,18 @@ class MailingRules:
             yield _note(mailing, LETTER, [notice], self._build_letter(notice, owner))
         told = {notice.risk.episode for notice in letters}
         if rest := [n for n in notices if n.risk.episode not in told]:
-            why = list(dict.fromkeys(n.risk.why_you for n in rest if n.risk.why_you)) if owner.is_fallback else []
-            beyond = [] if is_one_mail else [f"Beyond the {alerts.per_owner} letters a day that you get in full."]
+            language = find_language(self.settings, owner.address)
+            whys = (say(n.risk.why_you, language) for n in rest if n.risk.why_you)
+            why = list(dict.fromkeys(whys)) if owner.is_fallback else []
+            beyond = Phrase("Beyond the {n} letters a day that you get in full.", {"n": alerts.per_owner})
             head = self._build_id(DIGEST, rest[0])
             digest = Digest(
-                [self._complete(n, head) for n in rest], [*why[:5], *beyond], alerts.per_owner if is_one_mail else 0
+                [self._complete(n, head, language) for n in rest],
+                why[:5] if is_one_mail else [*why[:5], beyond],
+                alerts.per_owner if is_one_mail else 0,
+                language=language,
             )
-            page = {"subject": digest.subject, "body": digest.write_body(), "html": digest.write_html()}
-            yield _note(mailing, DIGEST, rest, self._build_row(DIGEST, owner, rest, page))
+            yield _note(mailing, DIGEST, rest, self._build_row(DIGEST, owner, rest, digest.write_page()))
 
     def _write_teams(self, notices: Sequence[Notice]) -> Iterator[dict[str, Any]]:
         """Write one digest to each team: the accounts whose cause is theirs to act on."""
@@ -137,21 +148,16 @@ class MailingRules:
             team = self._find_team(notice)
             if team:
                 by_team[team.address.lower(), team.title].append((team, notice))
-        for (_, cause), entries in by_team.items():
+        for (_, title), entries in by_team.items():
             team = entries[0][0]
             theirs = [notice for _, notice in entries]
-            told = f"You get this as the team for {cause}: your part is the cause. Their owners have the same letters."
-            risks = [
-                replace(self._complete(n, self._build_id(TEAM, theirs[0])), others=(_name_owner(n),), why_you="")
-                for n in theirs
-            ]
-            digest = Digest(risks, [told], self.settings.alerts.per_owner, f"need you for {cause}")
-            yield self._build_row(
-                TEAM,
-                team,
-                theirs,
-                {"subject": digest.subject, "body": digest.write_body(), "html": digest.write_html()},
-            )
+            language, cause = find_language(self.settings, team.address), {"cause": Phrase(title)}
+            told = "You get this as the team for {cause}: your part is the cause. Their owners have the same letters."
+            head = self._build_id(TEAM, theirs[0])
+            risks = [replace(self._complete(n, head, language), others=(_name_owner(n),), why_you="") for n in theirs]
+            about = About("{n} account needs you for {cause}", "{n:,} accounts need you for {cause}", cause)
+            digest = Digest(risks, [Phrase(told, cause)], self.settings.alerts.per_owner, about, language)
+            yield self._build_row(TEAM, team, theirs, digest.write_page())
 
     def _write_sponsors(self, notices: Sequence[Notice]) -> Iterator[dict[str, Any]]:
         """Write a packet to the sponsor of each of the largest accounts, at once; a digest of what is over the cap."""
@@ -165,39 +171,49 @@ class MailingRules:
                 yield self._build_packet(notice, sponsor)
             if rest := [notice for _, notice in entries[cap:]]:
                 sponsor = entries[0][0]
-                told = [f"You get this as the {sponsor.title}, beyond the {cap} review packets a day."]
-                risks = [replace(self._complete(n, ""), actions=(), why_you="") for n in rest]
-                digest = Digest(risks, told, 0, "are at risk")
-                page = {"subject": digest.subject, "body": digest.write_body(), "html": digest.write_html()}
-                yield self._build_row(PACKET, sponsor, rest, page) | {"deliver_after": None, "kind": DIGEST}
+                language, role = find_language(self.settings, sponsor.address), name_role(sponsor)
+                told = "You get this as the {role}, beyond the {n} review packets a day."
+                risks = [replace(self._complete(n, "", language), actions=(), why_you="") for n in rest]
+                about = About("{n} account is at risk", "{n:,} accounts are at risk")
+                digest = Digest(risks, [Phrase(told, {"role": role, "n": cap})], 0, about, language)
+                row = self._build_row(PACKET, sponsor, rest, digest.write_page())
+                yield row | {"deliver_after": None, "kind": DIGEST}
 
     def _build_packet(self, notice: Notice, sponsor: Recipient) -> dict[str, Any]:
-        risk = replace(self._complete(notice, self._build_id(PACKET, notice)), why_you=sponsor.why, others=())
-        owner = notice.binding.owner.address if notice.binding.owner else None
-        packet = ReviewPacket(risk, sponsor.title, owner, notice.course, notice.promised, notice.expected)
-        page = {"subject": packet.subject, "body": packet.write_body(), "html": packet.write_html()}
-        return self._build_row(PACKET, sponsor, [notice], page) | {"deliver_after": None}
+        language = find_language(self.settings, sponsor.address)
+        risk = self._complete(notice, self._build_id(PACKET, notice), language)
+        packet = ReviewPacket(
+            replace(risk, why_you=sponsor.why, others=()),
+            name_role(sponsor),
+            notice.binding.owner.address if notice.binding.owner else None,
+            notice.course,
+            notice.promised,
+            notice.expected,
+            language,
+        )
+        return self._build_row(PACKET, sponsor, [notice], packet.write_page()) | {"deliver_after": None}
 
     def _build_letter(self, notice: Notice, owner: Recipient | None) -> dict[str, Any]:
-        risk = self._complete(notice, self._build_id(notice.kind, notice))
-        page = {
-            "subject": message.write_subject(risk),
-            "body": message.write_body(risk),
-            "html": message.write_html(risk),
-        }
-        return self._build_row(notice.kind, owner, [notice], page)
+        language = find_language(self.settings, owner.address if owner else None)
+        risk = self._complete(notice, self._build_id(notice.kind, notice), language)
+        return self._build_row(notice.kind, owner, [notice], write_page(risk, language))
 
-    def _complete(self, notice: Notice, message_id: str) -> AccountRisk:
-        """Return what is told of an account with who else was told, and with links where there are any."""
+    def _complete(self, notice: Notice, message_id: str, language: Language) -> AccountRisk:
+        """Return what is told of an account: drivers in a language, who else was told, and links if there are any."""
         others = [*notice.risk.others]
         if team := self._find_team(notice):
-            others.append(
-                f"The team for {team.title} ({team.address}) has this account in its list: the cause is theirs."
-            )
+            text = "The team for {cause} ({address}) has this account in its list: the cause is theirs."
+            others.append(Phrase(text, {"cause": Phrase(team.title), "address": team.address}))
         if sponsor := self._find_sponsor(notice):
-            others.append(f"The {sponsor.title} ({sponsor.address}) has a review packet: meet about it.")
+            text = "The {role} ({address}) has a review packet: meet about it."
+            others.append(Phrase(text, {"role": name_role(sponsor), "address": sponsor.address}))
         actions = self.signer.list_actions(message_id, notice.risk.episode) if self.signer else ()
-        return replace(notice.risk, others=tuple(others), actions=actions)
+        risk = notice.risk if language == ENGLISH else translate_drivers(notice.risk, self._catalog, language)
+        return replace(risk, others=tuple(others), actions=actions)
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return Catalog.for_company(self.settings)
 
     def _find_team(self, notice: Notice) -> Recipient | None:
         return notice.binding.teams.get(notice.cause or "") if notice.risk.kind in SHARED_KINDS else None
@@ -243,7 +259,7 @@ def _fold_accounts(notices: Sequence[Notice]) -> tuple[list[Notice], dict[str, s
         if whole is None:
             first[account] = notice
             continue
-        said = f"Also open on this account: {message.describe_kind(notice.risk)}."
+        said = Phrase("Also open on this account: {kind}.", {"kind": describe_kind(notice.risk)})
         first[account] = replace(whole, risk=replace(whole.risk, others=(*whole.risk.others, said)))
         parts[notice.risk.episode] = whole.risk.episode
     return list(first.values()), parts
@@ -257,6 +273,11 @@ def _note(mailing: Mailing, form: str, notices: Sequence[Notice], row: dict[str,
     return row
 
 
-def _name_owner(notice: Notice) -> str:
+def _name_owner(notice: Notice) -> Phrase:
     owner = notice.binding.owner
-    return f"Its owner is {owner.address}." if owner else "Its owner can't be reached."
+    return Phrase("Its owner is {owner}.", {"owner": owner.address}) if owner else Phrase("Its owner can't be reached.")
+
+
+def name_role(sponsor: Recipient) -> Text:
+    """Return a sponsor's role: the settings' own word, but for the one that stands there by default."""
+    return Phrase(sponsor.title) if sponsor.title == Sponsor.model_fields["role"].default else sponsor.title

@@ -16,7 +16,7 @@ from features.state.database import Store
 from features.state.tables import ALERT_RUNS, EPISODE_EVENTS, EPISODES, MUTES, SCORES
 from monitoring.alerts import kinds
 from monitoring.alerts.limits import SaleLimits, Thresholds
-from monitoring.letters.message import EarlierScore
+from monitoring.letters.account_risk import EarlierScore
 
 TARGET, UPSELL = kinds.CHURN, kinds.UPSELL
 # Who makes the events of a run.

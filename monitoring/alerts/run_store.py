@@ -140,8 +140,8 @@ def _build_episode_row(one: OpenedEpisode, outcome: AlertRun, at: int) -> tuple[
         "owner": choice.candidate.owner,
         "message_id": outcome.mailing.messages.get(one.episode),
     }
-    details = {"score": signal.score, "expected": choice.candidate.expected, "rank": choice.rank, "why": signal.text}
-    return row, details | {"told": outcome.mailing.forms.get(one.episode)}
+    details = {"score": signal.score, "expected": choice.candidate.expected, "rank": choice.rank}
+    return row, details | {"why": str(signal.text), "told": outcome.mailing.forms.get(one.episode)}
 
 
 def _build_choice_row(choice: Choice, at: int) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from features.core.language import Listing, Phrase
 from features.settings import Satisfied, Settings
 from monitoring.alerts import kinds
 from monitoring.alerts.facts import AccountFacts
 from monitoring.alerts.limits import SaleLimits, Thresholds
 from monitoring.alerts.queries import AccountScore
-from monitoring.letters.wording import count
+from monitoring.letters.wording import count_in_words
 from training.decisions.levels import multiply_odds
 from training.decisions.recommendation import SELL, recommend
 from training.decisions.value import Uplift
@@ -38,7 +39,7 @@ class Signal:
     enters: bool
     score: float | None
     value: float | None
-    text: str
+    text: Phrase | Listing
     play: str | None = None
 
 
@@ -84,7 +85,7 @@ def _find_churn(inputs: SignalInputs) -> Iterator[Signal]:
     limits = inputs.limits
     for account, row in inputs.scores.items():
         if row.score >= limits.leave:
-            text = f"risk of leaving {row.score:.1%}"
+            text = Phrase("risk of leaving {score:.1%}", {"score": row.score})
             yield Signal(account, kinds.CHURN, row.score >= limits.enter, row.score, row.value, text)
 
 
@@ -101,7 +102,10 @@ def _find_silent_decline(inputs: SignalInputs) -> Iterator[Signal] | None:
         kinds.SILENT_DECLINE,
         enters,
         usual < rules.recovered,
-        lambda i: f"usage fell {lost[i]:.0%} in 30 days, to {usual[i]:.0%} of the usual, and nobody complained",
+        lambda i: Phrase(
+            "usage fell {lost:.0%} in 30 days, to {left:.0%} of the usual, and nobody complained",
+            {"lost": float(lost[i]), "left": float(usual[i])},
+        ),
         play="break_silence",
     )
 
@@ -122,11 +126,15 @@ def _find_service_failure(inputs: SignalInputs) -> Iterator[Signal] | None:
     )
 
 
-def _describe_failure(urgent: int, escalated: int) -> str:
+def _describe_failure(urgent: int, escalated: int) -> Listing:
     """Describe what went wrong, without what did not."""
-    parts = [f"{count(urgent, 'urgent ticket stands', 'urgent tickets stand')} open"] if urgent else []
-    parts += [f"{count(escalated, 'ticket was', 'tickets were')} escalated in 90 days"] if escalated else []
-    return ", ".join(parts)
+    parts = []
+    if urgent:
+        parts.append(count_in_words(urgent, "{n} urgent ticket stands open", "{n:,} urgent tickets stand open"))
+    if escalated:
+        one, many = "{n} ticket was escalated in 90 days", "{n:,} tickets were escalated in 90 days"
+        parts.append(count_in_words(escalated, one, many))
+    return Listing(parts)
 
 
 def _find_renewal_near(inputs: SignalInputs) -> Iterator[Signal] | None:
@@ -141,7 +149,7 @@ def _find_renewal_near(inputs: SignalInputs) -> Iterator[Signal] | None:
         kinds.RENEWAL_NEAR,
         is_near,
         is_near,
-        lambda i: f"its term ends in {days[i]:.0f} days",
+        lambda i: Phrase("its term ends in {days:.0f} days", {"days": float(days[i])}),
         play="renew_early",
     )
 
@@ -158,7 +166,10 @@ def _find_visit_due(inputs: SignalInputs) -> Iterator[Signal] | None:
         kinds.VISIT_DUE,
         is_due,
         is_due,
-        lambda i: f"nobody has been in touch for {silent[i]:.0f} days; its tier asks for every {allowed[i]:.0f}",
+        lambda i: Phrase(
+            "nobody has been in touch for {days:.0f} days; its tier asks for every {allowed:.0f}",
+            {"days": float(silent[i]), "allowed": float(allowed[i])},
+        ),
         play="get_in_touch",
     )
 
@@ -207,7 +218,10 @@ def _find_upsell(inputs: SignalInputs) -> Iterator[Signal] | None:
             bool(is_opening),
             inputs.sales[account],
             _compute_gain(inputs.scores[account].value, limits.uplift),
-            f"chance of a sale {inputs.sales[account]:.1%}; satisfied, and no risk stands against it",
+            Phrase(
+                "chance of a sale {score:.1%}; satisfied, and no risk stands against it",
+                {"score": inputs.sales[account]},
+            ),
             play="show_more",
         )
         for account, is_opening, is_staying in zip(accounts, opening, staying, strict=True)
@@ -227,7 +241,7 @@ def _build(  # noqa: PLR0913  # what a signal is made of
     kind: str,
     enters: pd.Series,
     lasts: pd.Series,
-    describe: Callable[[str], str],
+    describe: Callable[[str], Phrase | Listing],
     *,
     play: str,
 ) -> Iterator[Signal]:

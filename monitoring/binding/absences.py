@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 from features.core.addresses import parse_address
 from features.core.errors import GarrisonError
+from features.core.language import Phrase
+from features.core.local_formats import Day
 from features.core.timestamps import from_micros, to_micros
 from features.core.user import name_user
 from features.state.database import Store
@@ -33,9 +35,11 @@ class Absence:
     until: int | None
     deputy: str | None
 
-    def describe(self) -> str:
-        """Return what others are told, to follow the person's address."""
-        return "has left" if self.until is None else f"is away until {from_micros(self.until).date()}"
+    def describe(self) -> Phrase:
+        """Return what others are told of the person."""
+        if self.until is None:
+            return Phrase("{person} has left", {"person": self.address})
+        return Phrase("{person} is away until {day}", {"person": self.address, "day": Day(from_micros(self.until))})
 
 
 def note_absence(

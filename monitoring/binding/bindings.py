@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 from zoneinfo import available_timezones
 
 from features.core.addresses import describe_fault, parse_address
 from features.core.errors import GarrisonError
+from features.core.language import Phrase
 from features.settings import Settings
 from features.settings.binding import Cause
-from monitoring.binding.absences import Absence
+from features.state.database import Store
+from monitoring.binding.absences import Absence, read_absences
 from monitoring.binding.account_records import AccountRecord, list_parents
+from monitoring.binding.assignments import read_owners
 from monitoring.binding.working_time import WorkCalendar
 
 Role = Literal["owner", "team", "sponsor"]
+_STAND_IN = "You get this because {away} and you stand in."
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Recipient:
 
     address: str
     role: Role
-    why: str
+    why: str | Phrase
     calendar: WorkCalendar
     is_fallback: bool = False
     title: str = ""
@@ -74,15 +79,22 @@ class AccountBinding:
 
 @dataclass(frozen=True)
 class BindingRules:
-    """Binds accounts by the settings and the absences of one instant.
+    """Binds accounts by the settings, the absences of one instant, and the owners that people assigned.
 
     Args:
         settings: The company's.
         absences: Who is away, by address in lower case.
+        assigned: Owners that people assigned, by account; they count in place of those that the accounts table names.
     """
 
     settings: Settings
     absences: Mapping[str, Absence]
+    assigned: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, settings: Settings, store: Store, now: datetime) -> Self:
+        """Load who is away at an instant, and which owners were assigned."""
+        return cls(settings, read_absences(store, now), read_owners(store))
 
     def bind(
         self,
@@ -114,40 +126,53 @@ class BindingRules:
     def _find_owner(
         self, records: Mapping[str, AccountRecord], account: str, fallback: str | None
     ) -> tuple[Recipient | None, str | None]:
-        record = records.get(account, AccountRecord())
-        found, fault = self._reach(record.owner, record.timezone)
+        found, fault = self._reach_owner(records, account)
         if found or fault is None:
             return found, None
         for parent in list_parents(records, account):
-            other, _ = self._reach(records[parent].owner, records[parent].timezone)
+            other, _ = self._reach_owner(records, parent)
             if other:
                 named = records[parent].name or parent
-                why = f"You get this because {fault}, and you own its parent account {named}."
-                return replace(other, why=why), fault
+                why = Phrase(
+                    "You get this because {fault}, and you own its parent account {parent}.",
+                    {"fault": fault, "parent": named},
+                )
+                return replace(other, why=why), str(fault)
         if fallback:
-            why = f"You get this because {fault}."
-            return Recipient(fallback, "owner", why, self.build_calendar(fallback, None), is_fallback=True), fault
-        return None, fault
+            why = Phrase("You get this because {fault}.", {"fault": fault})
+            return Recipient(fallback, "owner", why, self.build_calendar(fallback, None), is_fallback=True), str(fault)
+        return None, str(fault)
 
-    def _reach(self, exported: str | None, zone: str | None) -> tuple[Recipient | None, str | None]:
+    def _reach_owner(
+        self, records: Mapping[str, AccountRecord], account: str
+    ) -> tuple[Recipient | None, Phrase | None]:
+        """Return who gets the messages of an account's own owner: the one assigned, else the one of its record."""
+        if assigned := self.assigned.get(account):
+            return self._reach(assigned, None)
+        record = records.get(account, AccountRecord())
+        return self._reach(record.owner, record.timezone)
+
+    def _reach(self, exported: str | None, zone: str | None) -> tuple[Recipient | None, Phrase | None]:
         """Return who gets the messages of an exported owner, or why nobody does."""
         address = parse_address(exported)
         if address is None:
-            return None, describe_fault(exported)
+            return None, Phrase(describe_fault(exported) or "")
         absence = self.absences.get(address.lower())
         if absence is None:
             return Recipient(address, "owner", "", self.build_calendar(address, zone)), None
         for stand_in, why in self._iterate_stand_ins(address, absence):
             if stand_in.lower() not in self.absences:
                 return Recipient(stand_in, "owner", why, self.build_calendar(stand_in, None)), None
-        return None, f"its owner {address} {absence.describe()}, and nobody stands in"
+        away = replace(absence, address=address).describe()
+        return None, Phrase("its owner {away}, and nobody stands in", {"away": away})
 
-    def _iterate_stand_ins(self, address: str, absence: Absence) -> Iterator[tuple[str, str]]:
-        person, away = self.settings.binding.get_person(address), absence.describe()
+    def _iterate_stand_ins(self, address: str, absence: Absence) -> Iterator[tuple[str, Phrase]]:
+        person = self.settings.binding.get_person(address)
+        away = {"away": replace(absence, address=address).describe()}
         if deputy := absence.deputy or person.deputy:
-            yield deputy, f"You get this because {address} {away} and you stand in."
+            yield deputy, Phrase(_STAND_IN, away)
         if person.lead:
-            yield person.lead, f"You get this because {address} {away}, and no deputy is there."
+            yield person.lead, Phrase("You get this because {away}, and no deputy is there.", away)
 
     def _find_team(self, cause: Cause) -> Recipient | None:
         if not (address := self.settings.binding.teams.get(cause)):
@@ -162,7 +187,7 @@ class BindingRules:
         absence = self.absences.get(sponsor.address.lower())
         deputy = absence and (absence.deputy or sponsor.deputy)
         if absence and deputy:
-            why = f"You get this because {sponsor.address} {absence.describe()} and you stand in."
+            why = Phrase(_STAND_IN, {"away": replace(absence, address=sponsor.address).describe()})
             return Recipient(deputy, "sponsor", why, self.build_calendar(deputy, None), title=sponsor.role)
         # Nobody stands in: better read late than by nobody.
         calendar = self.build_calendar(sponsor.address, None)

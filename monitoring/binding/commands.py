@@ -39,6 +39,36 @@ def who(account: AccountId, config: Config = CONFIG, json: Json = None) -> None:
     write_json(json, answer.as_dict())
 
 
+def assign(
+    account: AccountId,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="ADDRESS", help="The person who owns it from now on.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with your name.")] = "",
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="Back to the owner that the accounts table names.")
+    ] = False,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Assign an account to an owner, whatever the accounts table names; letters and pages follow from then on."""
+    from features.core.user import name_user
+    from features.sources.history import History
+    from features.state import database
+    from monitoring.binding import account_records, assignments
+
+    if withdraw == (to is not None):
+        raise typer.BadParameter("say either --to ADDRESS or --withdraw", param_hint="--to")
+    settings = load_settings(config)
+    with closing(database.open(settings)) as state, History.open(settings) as history:
+        if account not in account_records.read_records(history, [account]):
+            raise GarrisonError(f"there is no account {account}", hint="Name it as the accounts table does")
+        with state.writing() as connection:
+            owner = assignments.assign_owner(connection, account, owner=to, by=name_user(), reason=reason)
+    print(f"{account} is owned by {owner}." if owner else f"{account} is owned by whom the accounts table names.")
+    write_json(json, {"account": account, "owner": owner})
+
+
 def away(
     address: Annotated[str | None, typer.Argument(help="The person's e-mail address; without it: who is away.")] = None,
     until: Until = None,
@@ -58,7 +88,7 @@ def away(
             absences.note_absence(state, address, until=until, deputy=deputy)
         noted = absences.read_absences(state, datetime.now(UTC))
     for absence in noted.values():
-        print(f"{absence.address} {absence.describe()}" + (f"; {absence.deputy} stands in" if absence.deputy else ""))
+        print(f"{absence.describe()}" + (f"; {absence.deputy} stands in" if absence.deputy else ""))
     if not noted:
         print("Nobody is noted as away.")
     write_json(json, {"away": [vars(absence) for absence in noted.values()]})
@@ -151,6 +181,6 @@ def recut(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the app of `python -m monitoring`."""
-    for command in (who, away, back):
+    for command in (who, assign, away, back):
         app.command()(command)
     app.add_typer(tiers_app, name="tiers")

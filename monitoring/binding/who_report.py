@@ -15,7 +15,6 @@ from features.settings import Settings
 from features.settings.cli import table
 from features.state.database import Store
 from monitoring.binding import tier_report
-from monitoring.binding.absences import read_absences
 from monitoring.binding.account_records import AccountRecord, list_parents
 from monitoring.binding.bindings import AccountBinding, BindingRules, Recipient
 from serving.scoring import score_table
@@ -50,12 +49,14 @@ class WhoAnswers:
         """Return a row for each recipient."""
         shown = table("role", "who", "now", "why")
         for role, recipient in self._iterate():
-            shown.add_row(role, recipient.address, _describe_now(recipient, self.at), recipient.why or "as recorded")
+            shown.add_row(
+                role, recipient.address, _describe_now(recipient, self.at), str(recipient.why) or "as recorded"
+            )
         return shown
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        people = [{"role": role, "address": r.address, "why": r.why or None} for role, r in self._iterate()]
+        people = [{"role": role, "address": r.address, "why": str(r.why) or None} for role, r in self._iterate()]
         return {"account_id": self.binding.account_id, "tier": self.binding.tier, "why": self.tier, "people": people}
 
     def _iterate(self) -> Iterator[tuple[str, Recipient]]:
@@ -80,7 +81,7 @@ def find_who(
             why = tier_report.explain_account(settings, store, account_id)
         except GarrisonError as error:  # scores of an earlier release, or none of this account
             why = f"No tier: {error}"
-    rules = BindingRules(settings, read_absences(store, now))
+    rules = BindingRules.load(settings, store, now)
     bound = rules.bind(records, [account_id], tiers)[account_id]
     parents = tuple(records[p].name or p for p in list_parents(records, account_id))
     return WhoAnswers(bound, parents, why, now)

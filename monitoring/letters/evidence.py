@@ -10,17 +10,20 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
+from features.core.language import Listing, Phrase
+from features.core.local_formats import Day
 from features.core.sql_text import SqlText
 from features.core.timestamps import DAY, from_micros, to_micros
 from features.definitions.visibility_rule import SQL, Opening, is_outcome_visible, is_visible
 from features.sources.history import History
-from monitoring.letters.wording import count, format_day
+from monitoring.letters.account_risk import Text
+from monitoring.letters.wording import count_in_words
 
 MONTHS, TICKETS = 6, 2
 _OPENING = Opening(SqlText("opened_at"), SqlText("known_at"), SqlText("first_known_at"))
 
 
-def find_evidence(history: History, account_ids: Iterable[str], as_of: datetime) -> Mapping[str, tuple[str, ...]]:
+def find_evidence(history: History, account_ids: Iterable[str], as_of: datetime) -> Mapping[str, tuple[Text, ...]]:
     """Find what happened at some accounts before `as_of`, in sentences that name days and numbers.
 
     Args:
@@ -33,7 +36,7 @@ def find_evidence(history: History, account_ids: Iterable[str], as_of: datetime)
         the terms in force the one that ends first and the largest.
     """
     wanted = pd.DataFrame({"account_id": sorted(set(account_ids))}, dtype="str")
-    lines: dict[str, list[str]] = {account: [] for account in wanted["account_id"]}
+    lines: dict[str, list[Text]] = {account: [] for account in wanted["account_id"]}
     finders = (("usage", _usage_by_month), ("tickets", _tickets), ("purchases", _last_purchase), ("purchases", _terms))
     for table, find in finders:
         if table in history.sources and len(wanted):
@@ -42,7 +45,7 @@ def find_evidence(history: History, account_ids: Iterable[str], as_of: datetime)
     return {account: tuple(found) for account, found in lines.items() if found}
 
 
-def _usage_by_month(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, str]]:
+def _usage_by_month(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, Phrase]]:
     """Yield each account's usage events in the last months of 30 days, where it had any."""
     sql = f"""
         SELECT account_id, ({to_micros(as_of)} - 1 - used_at) // {_MONTH} AS ago, sum(coalesce("count", 1)) AS events
@@ -52,12 +55,15 @@ def _usage_by_month(history: History, wanted: pd.DataFrame, as_of: datetime) -> 
     """  # noqa: S608  # the contract's own names
     for account, rows in history.query(sql, wanted=wanted).groupby("account_id"):
         events = dict(zip(rows["ago"], rows["events"], strict=True))
-        course = ", ".join(f"{int(events.get(ago, 0)):,}" for ago in reversed(range(MONTHS)))
-        since = as_of - timedelta(days=30 * MONTHS)
-        yield str(account), f"Usage events in each 30 days since {format_day(since)}: {course}"
+        course = Listing([f"{int(events.get(ago, 0)):,}" for ago in reversed(range(MONTHS))])
+        since = Day(as_of - timedelta(days=30 * MONTHS))
+        yield (
+            str(account),
+            Phrase("Usage events in each 30 days since {day}: {course}", {"day": since, "course": course}),
+        )
 
 
-def _tickets(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, str]]:
+def _tickets(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, Phrase]]:
     """Yield the tickets that wait longest, the urgent ones first, and the last rating."""
     at = to_micros(as_of)
     answered, resolved = (
@@ -74,19 +80,15 @@ def _tickets(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterato
         waiting = rows[~rows["is_resolved"].astype(bool)]
         waiting = waiting.assign(urgency=waiting["priority"].map(_URGENCY).fillna(len(_URGENCY)))
         for _, ticket in waiting.sort_values(["urgency", "opened_at"], kind="stable").head(TICKETS).iterrows():
-            state = "open" if ticket["is_answered"] else "without an answer"
-            yield (
-                str(account),
-                f"{_name_ticket(ticket)} {state} since {format_day(from_micros(int(ticket['opened_at'])))}",
-            )
+            yield str(account), _describe_ticket(ticket)
         rated = rows[rows["is_resolved"].astype(bool) & rows["csat"].notna()]
         if len(rated):
             last = rated.loc[rated["resolved_at"].idxmax()]
-            rating = f"Last rating: {float(last['csat']):g}, for a ticket resolved on"
-            yield str(account), f"{rating} {format_day(from_micros(int(last['resolved_at'])))}"
+            values = {"rating": float(last["csat"]), "day": _read_day(last["resolved_at"])}
+            yield str(account), Phrase("Last rating: {rating:g}, for a ticket resolved on {day}", values)
 
 
-def _last_purchase(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, str]]:
+def _last_purchase(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, Phrase]]:
     """Yield each account's last purchase."""
     sql = f"""
         SELECT account_id, max(purchased_at) AS last FROM purchases
@@ -94,14 +96,14 @@ def _last_purchase(history: History, wanted: pd.DataFrame, as_of: datetime) -> I
         GROUP BY account_id
     """  # noqa: S608  # the contract's own names
     for account, last in history.query(sql, wanted=wanted).itertuples(index=False):
-        yield str(account), f"Last invoice or order: {format_day(from_micros(int(last)))}"
+        yield str(account), Phrase("Last invoice or order: {day}", {"day": _read_day(last)})
 
 
-def _terms(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, str]]:
+def _terms(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[tuple[str, Phrase]]:
     """Yield the term in force that ends first, and the largest where that is another; rows of one end are one term."""
     at = to_micros(as_of)
     sql = f"""
-        SELECT account_id, term_ends_at, string_agg(DISTINCT product, ' and ' ORDER BY product) AS product,
+        SELECT account_id, term_ends_at, string_agg(DISTINCT product, '\x1f' ORDER BY product) AS products,
             sum(amount)::DOUBLE AS amount
         FROM purchases
         WHERE {_WANTED} AND {_is_seen("purchased_at", as_of)} AND term_starts_at < {at} AND term_ends_at >= {at}
@@ -110,29 +112,46 @@ def _terms(history: History, wanted: pd.DataFrame, as_of: datetime) -> Iterator[
     """  # noqa: S608  # the contract's own names
     for account, terms in history.query(sql, wanted=wanted).groupby("account_id"):
         soonest, largest = terms.iloc[0], terms.loc[terms["amount"].idxmax()]
-        yield str(account), f"The {'term' if len(terms) == 1 else 'next term to end'}{_describe_term(soonest, as_of)}"
+        first = "The term" if len(terms) == 1 else "The next term to end"
+        yield str(account), _describe_term(Phrase(first), soonest, as_of)
         if largest.name != soonest.name:
-            yield str(account), f"The largest term{_describe_term(largest, as_of)}"
+            yield str(account), _describe_term(Phrase("The largest term"), largest, as_of)
 
 
 _MONTH = 30 * DAY
 _WANTED = "account_id IN (SELECT account_id FROM wanted)"
-_URGENCY = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
+_PRIORITIES = {"urgent": "Urgent ticket", "high": "High ticket", "normal": "Normal ticket", "low": "Low ticket"}
+_URGENCY = {priority: n for n, priority in enumerate(_PRIORITIES)}
 
 
-def _describe_term(term: pd.Series, as_of: datetime) -> str:
-    ends = from_micros(int(term["term_ends_at"]))
-    product = f" ({term['product']})" if isinstance(term["product"], str) else ""
-    days = (ends - as_of).days
-    return (
-        f"{product} ends on {format_day(ends)}, in {count(days, 'day', 'days')}; {term['amount']:,.0f} invoiced for it"
+def _describe_term(term: Phrase, row: pd.Series, as_of: datetime) -> Phrase:
+    if isinstance(row["products"], str):
+        products = Listing(row["products"].split("\x1f"), " and ")
+        term = Phrase("{term} ({products})", {"term": term, "products": products})
+    days = (from_micros(int(row["term_ends_at"])) - as_of).days
+    values = {"term": term, "day": _read_day(row["term_ends_at"]), "amount": float(row["amount"])}
+    return Phrase(
+        "{term} ends on {day}, in {days}; {amount:,.0f} invoiced for it",
+        {**values, "days": count_in_words(days, "{n} day", "{n:,} days")},
     )
 
 
-def _name_ticket(ticket: pd.Series) -> str:
-    priority = ticket["priority"] if isinstance(ticket["priority"], str) else ""
-    topic = f" about {ticket['topic']}" if isinstance(ticket["topic"], str) else ""
-    return f"{priority} ticket{topic}".strip().capitalize()
+def _describe_ticket(ticket: pd.Series) -> Phrase:
+    """Describe a ticket that waits: High ticket about price open since 16 November 2025."""
+    words = _PRIORITIES.get(ticket["priority"]) if isinstance(ticket["priority"], str) else "Ticket"
+    name: Phrase = (
+        Phrase(words) if words else Phrase("{priority} ticket", {"priority": ticket["priority"].capitalize()})
+    )
+    if isinstance(ticket["topic"], str):
+        name = Phrase("{ticket} about {topic}", {"ticket": name, "topic": ticket["topic"]})
+    since = {"ticket": name, "day": _read_day(ticket["opened_at"])}
+    if ticket["is_answered"]:
+        return Phrase("{ticket} open since {day}", since)
+    return Phrase("{ticket} without an answer since {day}", since)
+
+
+def _read_day(instant: float) -> Day:
+    return Day(from_micros(int(instant)))
 
 
 def _is_seen(column: str, as_of: datetime) -> str:

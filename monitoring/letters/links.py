@@ -11,7 +11,7 @@ from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from features.core.errors import GarrisonError
 from features.settings.alerts import Links
-from monitoring.letters.message import Action
+from monitoring.letters.account_risk import Action
 
 ActionName = Literal["acknowledge", "snooze", "saved", "false-alarm"]
 WORDS: dict[str, str] = {

@@ -48,8 +48,8 @@ def test_the_first_promise_that_is_known_and_not_kept_counts(company, write):
         "A": ("a call", "Ben", 4.0),
         "B": (None, None, -12.0),
     }
-    assert found.promises["A"].describe() == "“a call”, promised by Ben, is due on 5 June 2024"
-    assert found.promises["B"].describe() == "a promise was due on 20 May 2024"
+    assert str(found.promises["A"].describe()) == "“a call”, promised by Ben, is due on 5 June 2024"
+    assert str(found.promises["B"].describe()) == "a promise was due on 20 May 2024"
     assert "tenure_days" in found.frame
     assert "days_since_touch" not in found.frame
 

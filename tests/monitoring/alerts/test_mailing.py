@@ -9,8 +9,8 @@ from monitoring.alerts.mailing import MailingRules, Notice
 from monitoring.alerts.spoken import Spoken
 from monitoring.binding.bindings import AccountBinding, Recipient
 from monitoring.binding.working_time import WorkCalendar
+from monitoring.letters.account_risk import AccountRisk
 from monitoring.letters.links import LinkSigner
-from monitoring.letters.message import AccountRisk
 
 NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)  # a Saturday
 CALENDAR = WorkCalendar(WorkingTime(), "UTC")

@@ -82,7 +82,7 @@ def test_silent_decline_is_a_fall_of_usage_without_complaints(find, facts, expec
     signal = find(facts, kind=kinds.SILENT_DECLINE)
     assert enters(signal) is expected
     if expected:
-        assert "and nobody complained" in signal.text
+        assert "and nobody complained" in str(signal.text)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_promise_is_due_some_days_ahead_and_while_it_is_overdue(find, days, ex
     promises = {"A": Promise("a patch", "Ana", day("2024-06-01"), days)}
     signal = find({}, kind=kinds.PROMISE_DUE, promises=promises)
     assert enters(signal) is expected
-    assert "“a patch”, promised by Ana," in signal.text
+    assert "“a patch”, promised by Ana," in str(signal.text)
 
 
 @pytest.mark.parametrize(

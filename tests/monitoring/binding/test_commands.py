@@ -49,11 +49,11 @@ def test_who_answers_for_an_account_and_why(bound, finish):
 def test_who_is_away_hands_over_and_comes_back(bound, finish):
     assert finish(bound, "away")[1] == "Nobody is noted as away.\n"
     finish(bound, "away", "a@owners.test", "--until", "2099-01-01")
-    assert "a@owners.test is away until 2099-01-01" in finish(bound, "away")[1]
+    assert "a@owners.test is away until 1 January 2099" in finish(bound, "away")[1]
     _, out, _ = finish(bound, "who", "A", "--json", bound.folder / "who.json")
     owner = json.loads((bound.folder / "who.json").read_text())["people"][0]
     assert owner["address"] == "dee@harbour.test"
-    assert owner["why"] == "You get this because a@owners.test is away until 2099-01-01 and you stand in."
+    assert owner["why"] == "You get this because a@owners.test is away until 1 January 2099 and you stand in."
     assert "No tier: it has not been scored." in out
     finish(bound, "back", "A <a@owners.test>")
     assert finish(bound, "away")[1] == "Nobody is noted as away.\n"

@@ -1,9 +1,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from monitoring.letters.account_risk import AccountRisk, Action, EarlierScore
 from monitoring.letters.digest import Digest, describe_in_line
-from monitoring.letters.message import AccountRisk, Action, EarlierScore, write_body, write_html, write_subject
+from monitoring.letters.message import write_body, write_html
 from monitoring.letters.packet import ReviewPacket
+from monitoring.letters.statements import write_subject
 
 USE = {"text": "35 usage events in 30 days (typical: 120)", "contribution": 0.9, "actionable": True}
 USE |= {"play": "revive_usage"}

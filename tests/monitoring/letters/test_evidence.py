@@ -58,8 +58,12 @@ def history(tmp_path: Path):
         yield opened
 
 
+def in_english(found):
+    return {account: tuple(map(str, lines)) for account, lines in found.items()}
+
+
 def test_a_letters_facts_are_dated_urgent_ones_first_and_none_is_of_later(history):
-    found = find_evidence(history, ["O'Neil", "quiet", "new"], NOW)
+    found = in_english(find_evidence(history, ["O'Neil", "quiet", "new"], NOW))
     assert found == {
         "O'Neil": (
             "Usage events in each 30 days since 4 December 2023: 0, 9, 0, 0, 0, 7",
@@ -77,7 +81,7 @@ def test_a_letters_facts_are_dated_urgent_ones_first_and_none_is_of_later(histor
 
 
 def test_a_day_later_what_came_meanwhile_is_seen(history):
-    lines = find_evidence(history, ["O'Neil"], datetime(2024, 6, 2, tzinfo=UTC))["O'Neil"]
+    lines = in_english(find_evidence(history, ["O'Neil"], datetime(2024, 6, 2, tzinfo=UTC)))["O'Neil"]
     assert "0, 9, 0, 0, 0, 57" in lines[0]
     assert lines[1:4] == (
         "Urgent ticket about later without an answer since 1 June 2024",

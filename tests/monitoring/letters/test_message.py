@@ -7,12 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.core.safe_line import to_safe_line
-from monitoring.letters.message import (
-    AccountRisk,
-    EarlierScore,
-    write_body,
-    write_subject,
-)
+from monitoring.letters.account_risk import AccountRisk, EarlierScore
+from monitoring.letters.message import write_body
+from monitoring.letters.statements import write_subject
 from monitoring.letters.wording import describe_probability
 
 DRIVERS = [
@@ -126,7 +123,7 @@ def test_a_trend_across_models_names_the_other_model():
     ],
 )
 def test_a_probability_is_said_as_people_count(score, words):
-    assert describe_probability(score) == words
+    assert str(describe_probability(score)) == words
 
 
 def test_a_name_can_forge_neither_a_header_nor_a_line_of_the_body():
