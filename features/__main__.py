@@ -48,6 +48,15 @@ def sample(
     accounts: Annotated[int, typer.Option(min=100, max=1_000_000, help="tidewater: how many accounts.")] = 3000,
     months: Annotated[int, typer.Option(min=9, max=60, help="tidewater: months of history.")] = 24,
     seed: Annotated[int, typer.Option(help="tidewater: the same seed gives the same company.")] = 7,
+    owners_differ: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="OWNERS",
+            help="tidewater: so many owners, whose known skill truly changes retention and whose accounts were not "
+            "equally sick to begin with; truth_owners/ tells.",
+        ),
+    ] = None,
 ) -> None:
     """Write a sample company's tables; a finished sample is left as it is."""
     folder = out or Path("var/samples") / name.value
@@ -55,7 +64,9 @@ def sample(
         if name is Sample.tidewater:
             from features.samples import tidewater
 
-            summary: Any = tidewater.write_sample(folder, accounts=accounts, months=months, seed=seed, progress=step)
+            summary: Any = tidewater.write_sample(
+                folder, accounts=accounts, months=months, seed=seed, owners_differ=owners_differ, progress=step
+            )
         else:
             from features.samples import completejourney
 

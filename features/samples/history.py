@@ -10,6 +10,7 @@ import numpy as np
 from features.core.timestamps import DAY
 from features.samples import causes, purchases, tickets, usage
 from features.samples.causes import CONTRACT, DECLINING, State, step_states
+from features.samples.contacts import Care
 from features.samples.parts import Rows, concatenate_blocks
 from features.samples.population import Population, Today
 from features.samples.purchases import CHARGE, KINDS
@@ -57,14 +58,21 @@ class _Life:
         self.bought.append(block)
 
 
-def simulate_lives(
-    people: Population, streams: dict[str, np.random.Generator], *, first: int, until: int, as_ofs: Collection[int]
+def simulate_lives(  # noqa: PLR0913  # all but the first two named
+    people: Population,
+    streams: dict[str, np.random.Generator],
+    *,
+    first: int,
+    until: int,
+    as_ofs: Collection[int],
+    care: Care | None = None,
 ) -> SimulatedHistory:
     """Run the days `[first, until)`, all counted since 1970, looking at the hidden states at each of `as_ofs`.
 
     Of each day, first a term that ends at its midnight lapses or is renewed, then what is due is charged, then
-    the state moves on, and then people use the product, open tickets, add or return seats. Each of `streams`
-    (chain, usage, tickets) is drawn from in the order of the days, so a shorter run is the start of a longer one.
+    owners contact accounts if there is `care`, then the state moves on, and then people use the product, open tickets,
+    add or return seats. Each of `streams` (chain, usage, tickets) is drawn from in the order of the days, so a shorter
+    run is the start of a longer one.
     """
     n = len(people.start)
     life = _Life(
@@ -86,6 +94,8 @@ def simulate_lives(
             break
         chance = streams["chain"].random((5, n))
         _renew(life, day, chance[0])
+        if care is not None:
+            life.state = care.act(day, life.state, life.in_force)
         failed = _move(life, day, chance[1])
         _resize(life, day, chance[2:])
         who = np.flatnonzero(life.in_force)

@@ -144,13 +144,12 @@ def build_table(people: Population, chunk: int, rng: np.random.Generator) -> pa.
     n = len(people.start)
     numbers = pc.utf8_slice_codeunits(people.ids, 1)
     words = [pa.array(w).take(pa.array(rng.integers(0, len(w), n))) for w in (_FIRST, _SECOND)]
-    email = pc.binary_join_element_wise(f"owner-{chunk:02d}-", pad_numbers(people.owner, 4), "@tidewater.example", "")
     return pa.table(
         {
             "account_id": people.ids,
             "created_at": pa.array(people.created, pa.timestamp("us", "UTC")),
             "name": pc.binary_join_element_wise(*words, pc.utf8_ltrim(numbers, "0"), " "),
-            "owner_email": email,
+            "owner_email": name_owners(people.owner, chunk),
             "owner_timezone": pa.array([z for zones in _ZONES for z in zones]).take(pa.array(region * 2 + city)),
             "region": pa.array(_REGIONS).take(pa.array(region)),
             "industry": pa.array(_INDUSTRIES).take(pa.array(rng.integers(0, len(_INDUSTRIES), n))),
@@ -159,6 +158,11 @@ def build_table(people: Population, chunk: int, rng: np.random.Generator) -> pa.
             "seats": people.seats,
         }
     )
+
+
+def name_owners(numbers: Ints, chunk: int) -> pa.Array:
+    """Return the addresses of the owners with these numbers in a chunk."""
+    return pc.binary_join_element_wise(f"owner-{chunk:02d}-", pad_numbers(numbers, 4), "@tidewater.example", "")
 
 
 def draw_columns(rng: np.random.Generator, weights: Floats) -> Ints:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import pyarrow.parquet as pq
 
 from features.core.errors import GarrisonError
 from features.core.progress import Progress
-from features.samples import parts, population, purchases, tickets, truth, usage
+from features.core.timestamps import DAY
+from features.samples import contacts, owners, parts, population, purchases, tickets, truth, usage
+from features.samples.contacts import Care, PlannedContact
 from features.samples.history import SimulatedHistory, simulate_lives
 from features.samples.population import Population
 from features.samples.terms import find_month_start
@@ -23,7 +26,9 @@ TABLES = ("accounts", "tickets", "usage", "purchases")
 CHUNK = 20_000  # accounts simulated, and held in memory, at a time
 _VERSION = 3  # of what is simulated: a sample of another version is written anew
 _FEWEST, _MOST = 100, 1_000_000
-_STREAMS = ("population", "accounts", "chain", "usage", "tickets")
+_STREAMS = ("population", "accounts", "chain", "usage", "tickets", "owners", "care")
+# What is written besides where owners act.
+CARE_TABLES = ("touches", "truth_owners", "truth_contacts")
 _RATES = {"churn_90d": "churned_90d", "upsell_90d": "expanded_90d"}
 
 
@@ -50,6 +55,9 @@ def write_sample(  # noqa: PLR0913  a sample has as many options as it has
     months: int = 24,
     seed: int = 7,
     end: date = date(2026, 1, 1),
+    until: date | None = None,
+    owners_differ: int | None = None,
+    planned: Sequence[PlannedContact] = (),
     progress: Progress | None = None,
 ) -> TidewaterSummary:
     """Write `months` of history that end before `end`, as Parquet parts in a folder a table.
@@ -58,12 +66,18 @@ def write_sample(  # noqa: PLR0913  a sample has as many options as it has
     for each account in force at each month's start what the future truly held. The same parameters always
     give the same sample, and where `out` has it already nothing is done.
 
+    Where owners act, `out/touches` has their contacts, `out/truth_contacts` what each did, and `out/truth_owners` how
+    able each owner is. The truth is then that of an account that nobody contacts from that day on.
+
     Args:
         out: Folder to make or, where an earlier sample is in it, to replace.
         accounts: 100 to 1,000,000.
         months: Calendar months of history, 3 to 120.
         seed: Any whole number from 0.
         end: First day without data.
+        until: The day that the company has lived to, at most `end`; a later one continues the same life.
+        owners_differ: So many owners, whose skill truly changes retention and who were given books of unlike risk.
+        planned: Contacts that owners make because they were alerted.
         progress: Called with accounts done and accounts in all.
 
     Raises:
@@ -73,15 +87,19 @@ def write_sample(  # noqa: PLR0913  a sample has as many options as it has
     out = Path(out)
     parameters = {"sample": "tidewater", "version": _VERSION, "accounts": accounts, "months": months}
     parameters |= {"seed": seed, "end": end.isoformat()}
+    is_cared_for = until is not None or owners_differ is not None or bool(planned)
+    if is_cared_for:
+        parameters |= _describe_care(accounts, until or end, owners_differ, planned)
     if finished := parts.read_finished(out, parameters):
         return TidewaterSummary(**finished)
-    span = _Span.ending(end, months)
+    span = _Span.ending(end, months).stopping(until or end)
+    company = _Company(span, seed, is_cared_for, owners_differ and owners_differ / accounts, planned)
     with parts.write_folder(out) as folder:
-        for name in (*TABLES, "truth"):
+        for name in (*TABLES, "truth", *(CARE_TABLES if is_cared_for else ())):
             (folder / name).mkdir()
         for chunk, start in enumerate(range(0, accounts, CHUNK)):
             numbers = range(start, min(start + CHUNK, accounts))
-            _write_chunk(folder, chunk, numbers, span, seed)
+            company.write_chunk(folder, chunk, numbers)
             if progress:
                 progress("accounts", numbers.stop, accounts)
         summary = _summary(folder)
@@ -104,21 +122,26 @@ def simulate_truth(
     """
     _check(accounts, months, seed)
     whole = _Span.ending(end, months)
-    span = _Span(whole.first, whole.until, tuple(int(np.datetime64(day, "D").astype(np.int64)) for day in as_ofs))
+    span = replace(whole, as_ofs=tuple(_number(day) for day in as_ofs))
     tables = []
+    company = _Company(span, seed)
     for chunk, start in enumerate(range(0, accounts, CHUNK)):
-        people, history = _simulate_chunk(range(start, min(start + CHUNK, accounts)), span, _streams(seed, chunk))
-        tables.append(_truth(people, history))
+        life = company.simulate_chunk(range(start, min(start + CHUNK, accounts)), _streams(seed, chunk))
+        tables.append(_truth(life.people, life.history))
     return pa.concat_tables(tables)
 
 
 @dataclass(frozen=True)
 class _Span:
-    """Days since 1970 of the history, `[first, until)`, and of the month starts looked at for truth."""
+    """Days since 1970 of the history, `[first, until)`, and of the month starts looked at for truth.
+
+    `days` is how long the whole life lasts, of which `until` may see a part: accounts join all along.
+    """
 
     first: int
     until: int
     as_ofs: tuple[int, ...]
+    days: int
 
     @classmethod
     def ending(cls, end: date, months: int) -> _Span:
@@ -127,7 +150,20 @@ class _Span:
         until = int(last.astype(np.int64))
         first = find_month_start(month - months) + until - find_month_start(month)
         starts = (find_month_start(m) for m in range(month - months + 2, month + 1))
-        return cls(first, until, tuple(starts))
+        return cls(first, until, tuple(starts), until - first)
+
+    def stopping(self, day: date) -> _Span:
+        """Return the span up to a day.
+
+        Raises:
+            GarrisonError: The day is not within it.
+        """
+        until = _number(day)
+        if not self.first + 60 < until <= self.until:
+            raise GarrisonError(
+                "the company can't have lived until then", found=f"{day}", hint="Name a day of its months of history"
+            )
+        return replace(self, until=until, as_ofs=tuple(a for a in self.as_ofs if a <= until))
 
 
 def _check(accounts: int, months: int, seed: int) -> None:
@@ -152,31 +188,87 @@ def _streams(seed: int, chunk: int) -> dict[str, np.random.Generator]:
     }
 
 
-def _write_chunk(folder: Path, chunk: int, numbers: range, span: _Span, seed: int) -> None:
-    streams = _streams(seed, chunk)
-    people, history = _simulate_chunk(numbers, span, streams)
-    part = f"part-{chunk:05d}.parquet"
-    ids, until = people.ids, span.until
-    company = population.build_table(people, chunk, streams["accounts"])
-    pq.write_table(company, folder / "accounts" / part, compression="zstd")
-    pq.write_table(_truth(people, history), folder / "truth" / part, compression="zstd")
-    parts.write_part(history.usage, folder / "usage" / part, lambda rows: usage.build_table(rows, ids))
-    parts.write_part(
-        history.tickets,
-        folder / "tickets" / part,
-        lambda rows: tickets.build_table(rows, ids, chunk=chunk, until=until),
-    )
-    parts.write_part(
-        history.purchases, folder / "purchases" / part, lambda rows: purchases.build_table(rows, ids, chunk=chunk)
-    )
+@dataclass(frozen=True)
+class _Life:
+    """The accounts of a chunk, their owners, and what they lived through."""
+
+    people: Population
+    history: SimulatedHistory
+    owners: owners.Owners | None = None
+    care: Care | None = None
 
 
-def _simulate_chunk(
-    numbers: range, span: _Span, streams: dict[str, np.random.Generator]
-) -> tuple[Population, SimulatedHistory]:
-    days = span.until - span.first
-    people = population.populate(streams["population"], numbers=numbers, first=span.first, days=days)
-    return people, simulate_lives(people, streams, first=span.first, until=span.until, as_ofs=span.as_ofs)
+@dataclass(frozen=True)
+class _Company:
+    """How every chunk is made: `owned` is the number of owners an account where they differ."""
+
+    span: _Span
+    seed: int
+    is_cared_for: bool = False
+    owned: float | None = None
+    planned: Sequence[PlannedContact] = ()
+
+    def simulate_chunk(self, numbers: range, streams: dict[str, np.random.Generator]) -> _Life:
+        """Simulate the accounts with these numbers."""
+        span = self.span
+        people = population.populate(streams["population"], numbers=numbers, first=span.first, days=span.days)
+        team, care = None, None
+        if self.is_cared_for:
+            count = int(people.owner.max()) + 1 if self.owned is None else max(2, round(self.owned * len(numbers)))
+            team = owners.draw_owners(streams["owners"], count, differ=self.owned is not None)
+            if self.owned is not None:
+                people = replace(people, owner=owners.give_books(streams["owners"], people, team))
+            care = Care.draw(streams["care"], people, team, self.planned)
+        history = simulate_lives(people, streams, first=span.first, until=span.until, as_ofs=span.as_ofs, care=care)
+        return _Life(people, history, team, care)
+
+    def write_chunk(self, folder: Path, chunk: int, numbers: range) -> None:
+        """Simulate the accounts with these numbers and write their part of each table."""
+        streams = _streams(self.seed, chunk)
+        life = self.simulate_chunk(numbers, streams)
+        people, history, part = life.people, life.history, f"part-{chunk:05d}.parquet"
+        ids, until = people.ids, self.span.until
+        tables = {"truth": _truth(people, history)}
+        company = population.build_table(people, chunk, streams["accounts"])
+        tables["accounts"] = company.filter(pa.array(people.created < until * DAY)) if self.is_cared_for else company
+        if life.owners is not None and life.care is not None:
+            made = life.care.list_made()
+            tables["truth_owners"] = owners.build_table(life.owners, people, chunk)
+            tables["touches"] = contacts.build_touches(made, ids)
+            tables["truth_contacts"] = contacts.build_truth(made, ids)
+        for name, table in tables.items():
+            pq.write_table(table, folder / name / part, compression="zstd")
+        parts.write_part(history.usage, folder / "usage" / part, lambda rows: usage.build_table(rows, ids))
+        parts.write_part(
+            history.tickets,
+            folder / "tickets" / part,
+            lambda rows: tickets.build_table(rows, ids, chunk=chunk, until=until),
+        )
+        parts.write_part(
+            history.purchases, folder / "purchases" / part, lambda rows: purchases.build_table(rows, ids, chunk=chunk)
+        )
+
+
+def _describe_care(
+    accounts: int, until: date, owners_differ: int | None, planned: Iterable[PlannedContact]
+) -> dict[str, object]:
+    """Return what tells samples apart whose owners act.
+
+    Raises:
+        GarrisonError: There are too few owners, or too many for the accounts.
+    """
+    if owners_differ is not None and not 2 <= owners_differ <= accounts // 20:
+        raise GarrisonError(
+            "a tidewater sample can't have so many owners who differ",
+            found=str(owners_differ),
+            hint=f"Choose 2 to {accounts // 20:,}: each needs 20 accounts",
+        )
+    digest = hashlib.sha256(repr(list(planned)).encode()).hexdigest()
+    return {"until": until.isoformat(), "owners_differ": owners_differ, "planned": digest}
+
+
+def _number(day: date) -> int:
+    return int(np.datetime64(day, "D").astype(np.int64))
 
 
 def _truth(people: Population, history: SimulatedHistory) -> pa.Table:
