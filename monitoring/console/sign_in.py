@@ -38,7 +38,7 @@ def is_known(context: ConsoleContext, address: str, groups: Collection[str] = ()
     if find_roles(context.settings, address, groups):
         return True
     rows = build_row_filter(Person(address.lower(), frozenset({Role.OWNER})), context.settings, context.store)
-    return bool(context.accounts.list_accounts(rows, limit=1).rows)
+    return context.accounts.sum_all(rows, filters={"show": "all"}).accounts > 0
 
 
 @dataclass(frozen=True)

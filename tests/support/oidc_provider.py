@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import uvicorn
 from joserfc import jwt
-from joserfc.jwk import KeySet, RSAKey
+from joserfc.jwk import ECKey, KeySet
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -59,12 +59,12 @@ class OidcProvider:
 
     def rotate(self) -> None:
         """Sign by a new key from now on."""
-        self._key = RSAKey.generate_key(2048, {"use": "sig", "kid": secrets.token_hex(4)}, private=True)
+        self._key = ECKey.generate_key("P-256", {"use": "sig", "kid": secrets.token_hex(4)}, private=True)
         self._signer = self._key
 
     def forge(self) -> None:
         """Sign by a key that nobody published, under the name of the right one."""
-        self._signer = RSAKey.generate_key(2048, {"use": "sig", "kid": self._key.kid}, private=True)
+        self._signer = ECKey.generate_key("P-256", {"use": "sig", "kid": self._key.kid}, private=True)
 
     async def _discover(self, _: Request) -> Response:
         self.requests.append("discover")
@@ -76,7 +76,7 @@ class OidcProvider:
                 "jwks_uri": f"{self.issuer}/keys",
                 "response_types_supported": ["code"],
                 "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": ["RS256"],
+                "id_token_signing_alg_values_supported": ["ES256"],
                 **self.metadata,
             }
         )
@@ -114,7 +114,7 @@ class OidcProvider:
             **self.person,
             **self.claims,
         }
-        token = jwt.encode({"alg": "RS256", "kid": self._key.kid}, claims, self._signer)
+        token = jwt.encode({"alg": "ES256", "kid": self._key.kid}, claims, self._signer)
         return JSONResponse({"access_token": "x", "token_type": "Bearer", "expires_in": 300, "id_token": token})
 
     async def _list_keys(self, _: Request) -> Response:
