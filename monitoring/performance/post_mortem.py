@@ -130,29 +130,56 @@ def run(settings: Settings, *, month: datetime | None = None) -> PostMortem:
         gone = find_departures(settings, history, period, data_until=until)
         days = timedelta(days=settings.churn.lead_days + settings.alert_horizon)
         since, end = to_micros(period.begin - days), to_micros(period.end)
-        messages = _read_messages(state, gone, since, end)
-        announced = {a for a, (status, _) in messages.items() if status == SENT}
+        announced = {a for a, (status, _) in _read_messages(state, gone, since, end).items() if status == SENT}
         missed = [a for a in gone if a not in announced]
-        reader = ScoreReader(settings, state, history, until)
-        scores = read_past_scores(settings, reader, missed, since=since, end=end)
-        again = _rescore(settings, history, reader, scores)
-        names = read_records(history, missed) if missed else {}
-        holds = {v.verdict.as_of: v.verdict.cause for v in verdict_store.read_history(state) if not v.is_accepted}
-        explained = [
-            _explain(
-                account,
-                names[account].name if account in names else None,
-                scores.get(account, ()),
-                again.get(account),
-                message=messages.get(account),
-                holds=holds,
-                sources=history.sources,
-            )
-            for account in missed
-        ]
+        explained = explain_departures(settings, state, history, missed, since=since, end=end, data_until=until)
+    return PostMortem(period.name, len(gone), len(announced), explained)
+
+
+def explain_departures(  # noqa: PLR0913  # all but the first three named
+    settings: Settings,
+    state: Store,
+    history: History,
+    accounts: Sequence[str],
+    *,
+    since: int,
+    end: int,
+    data_until: datetime,
+) -> tuple[UnannouncedDeparture, ...]:
+    """Explain why no message told of accounts that left, by what was known from an instant to another (µs).
+
+    Args:
+        settings: Of the company.
+        state: Its state database.
+        history: Of the company.
+        accounts: Their ids.
+        since: Scores and episodes count from here on.
+        end: Until here.
+        data_until: The instant the data are complete until.
+
+    Returns:
+        By cause and id.
+    """
+    messages = _read_messages(state, accounts, since, end)
+    reader = ScoreReader(settings, state, history, data_until)
+    scores = read_past_scores(settings, reader, accounts, since=since, end=end)
+    again = _rescore(settings, history, reader, scores)
+    names = read_records(history, accounts) if accounts else {}
+    holds = {v.verdict.as_of: v.verdict.cause for v in verdict_store.read_history(state) if not v.is_accepted}
+    explained = [
+        _explain(
+            account,
+            names[account].name if account in names else None,
+            scores.get(account, ()),
+            again.get(account),
+            message=messages.get(account),
+            holds=holds,
+            sources=history.sources,
+        )
+        for account in accounts
+    ]
     order = {cause: n for n, cause in enumerate(CAUSES)}
-    explained.sort(key=lambda d: (order[d.cause], d.account_id))
-    return PostMortem(period.name, len(gone), len(announced), tuple(explained))
+    return tuple(sorted(explained, key=lambda d: (order[d.cause], d.account_id)))
 
 
 def _read_messages(
