@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +58,15 @@ def sample(
             "equally sick to begin with; truth_owners/ tells.",
         ),
     ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=cli.parse_date,
+            metavar="DATE",
+            help="tidewater: the day in its months, which end with 2025, that it has lived to; "
+            "`python -m monitoring live-on` lets it live on under alerts.",
+        ),
+    ] = None,
 ) -> None:
     """Write a sample company's tables; a finished sample is left as it is."""
     folder = out or Path("var/samples") / name.value
@@ -65,7 +75,13 @@ def sample(
             from features.samples import tidewater
 
             summary: Any = tidewater.write_sample(
-                folder, accounts=accounts, months=months, seed=seed, owners_differ=owners_differ, progress=step
+                folder,
+                accounts=accounts,
+                months=months,
+                seed=seed,
+                until=until.date() if until else None,
+                owners_differ=owners_differ,
+                progress=step,
             )
         else:
             from features.samples import completejourney

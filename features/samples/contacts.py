@@ -6,7 +6,7 @@ A contact acts on the hidden state of its day alone, so a life stays a Markov ch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -134,6 +134,12 @@ class Care:
         harms = _CARELESS * (1 - self.skill[who]) + _PRICE_NAMED * is_price
         harms = np.where(self.sleeps[who] & ~is_service, _WOKEN, harms)
         return np.where(luck < saves, 1, np.where(luck > 1 - np.minimum(harms, 1 - saves), -1, 0))
+
+
+def build_planned(planned: Sequence[PlannedContact]) -> pa.Table:
+    """Build one row a planned contact."""
+    kinds = {"account_id": pa.string(), "day": pa.int64(), "cause": pa.string(), "episode_id": pa.string()}
+    return pa.Table.from_pylist([asdict(contact) for contact in planned], schema=pa.schema(kinds))
 
 
 def build_touches(made: Rows, ids: pa.Array) -> pa.Table:

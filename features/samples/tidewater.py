@@ -28,7 +28,7 @@ _VERSION = 3  # of what is simulated: a sample of another version is written ane
 _FEWEST, _MOST = 100, 1_000_000
 _STREAMS = ("population", "accounts", "chain", "usage", "tickets", "owners", "care")
 # What is written besides where owners act.
-CARE_TABLES = ("touches", "truth_owners", "truth_contacts")
+CARE_TABLES = ("touches", "truth_owners", "truth_contacts", "truth_planned")
 _RATES = {"churn_90d": "churned_90d", "upsell_90d": "expanded_90d"}
 
 
@@ -66,8 +66,9 @@ def write_sample(  # noqa: PLR0913  a sample has as many options as it has
     for each account in force at each month's start what the future truly held. The same parameters always
     give the same sample, and where `out` has it already nothing is done.
 
-    Where owners act, `out/touches` has their contacts, `out/truth_contacts` what each did, and `out/truth_owners` how
-    able each owner is. The truth is then that of an account that nobody contacts from that day on.
+    Where owners act, `out/touches` has their contacts, `out/truth_contacts` what each did, `out/truth_planned` those
+    that letters led to, and `out/truth_owners` how able each owner is. The truth is then that of an account that nobody
+    contacts from that day on.
 
     Args:
         out: Folder to make or, where an earlier sample is in it, to replace.
@@ -102,6 +103,8 @@ def write_sample(  # noqa: PLR0913  a sample has as many options as it has
             company.write_chunk(folder, chunk, numbers)
             if progress:
                 progress("accounts", numbers.stop, accounts)
+        if is_cared_for:
+            pq.write_table(contacts.build_planned(planned), folder / "truth_planned" / "part-00000.parquet")
         summary = _summary(folder)
         parts.record_summary(folder, parameters, asdict(summary))
     return summary
