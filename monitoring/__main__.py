@@ -15,7 +15,9 @@ from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
 from features.settings.load import load_settings
 from monitoring.alerts import commands as episodes
 from monitoring.binding import commands as binding
+from monitoring.console import account_commands as account_lists
 from monitoring.console import commands as console
+from monitoring.demo import commands as demos
 from monitoring.experiments import commands as experiments
 
 app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
@@ -342,7 +344,9 @@ def demo(
 episodes.register(app)
 binding.register(app)
 console.register(app)
+account_lists.register(app)
 experiments.register(app)
+demos.register(app)
 
 if __name__ == "__main__":
     cli.run(app)

@@ -11,6 +11,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import pyarrow as pa
+
 from features.core.errors import GarrisonError
 from features.core.timestamps import from_micros
 from features.settings import Settings
@@ -243,7 +245,7 @@ def _find_newest(settings: Settings) -> tuple[Path | None, int]:
 
 def _build_rows(snapshot: AccountSnapshot, places: Sequence[int]) -> tuple[AccountRow, ...]:
     names = [f.name for f in fields(AccountRow)]
-    columns = snapshot.table.select(names).take(places).to_pydict()
+    columns = snapshot.table.select(names).take(pa.array(places, pa.int32())).to_pydict()
     for name in ("next_renewal", "last_touch"):
         columns[name] = [None if at is None else from_micros(at) for at in columns[name]]
     return tuple(AccountRow(*values) for values in zip(*(columns[name] for name in names), strict=True))
