@@ -27,6 +27,7 @@ from monitoring.alerts.mailing import SHARED_KINDS, name_role
 from monitoring.binding.account_records import AccountRecord, read_records
 from monitoring.binding.bindings import BindingRules, Recipient, parse_fallback_owner
 from monitoring.binding.reader_language import find_language
+from monitoring.letters.account_risk import Text
 from monitoring.letters.message import render_letters
 from monitoring.letters.wording import KINDS, count, count_in_words
 from serving.scoring import score_table
@@ -273,6 +274,6 @@ class _Writer:
         account = to_safe_line(record.name, 80) if record.name else unnamed
         return language.say("{kind}: {account}", kind=Phrase(KINDS[episode.kind].name), account=account)
 
-    def _name_role(self) -> str | Phrase:
+    def _name_role(self) -> Text:
         title = self.recipient.title
         return Phrase(title) if title in {_LEAD, _FALLBACK} else name_role(self.recipient)
