@@ -137,7 +137,7 @@ def require(*roles: Role) -> Callable[[Handler], Handler]:
             request: Request = arguments[-1]
             person: Person | None = getattr(request.state, "person", None)
             if person is None:
-                if request.method not in {"GET", "HEAD"} or "text/html" not in request.headers.get("accept", "*/*"):
+                if request.method not in {"GET", "HEAD"} or wants_json(request):
                     raise HTTPException(401)
                 target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"/sign-in?next={quote(target, safe='')}", status_code=303)
@@ -149,6 +149,11 @@ def require(*roles: Role) -> Callable[[Handler], Handler]:
         return answer
 
     return guard
+
+
+def wants_json(request: Request) -> bool:
+    """Return whether a program asks, not a person."""
+    return request.url.path.startswith("/v1/") or "application/json" in request.headers.get("accept", "")
 
 
 def get_roles(endpoint: object) -> frozenset[Role] | None:

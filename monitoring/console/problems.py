@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from features.core.errors import GarrisonError
+from monitoring.console.access import wants_json
 from monitoring.console.context import ConsoleContext
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class ProblemPages:
         return self._answer(request, 500, _PROBLEMS[500])
 
     def _answer(self, request: Request, status: int, problem: Problem, says: str = "") -> Response:
-        if request.url.path.startswith("/v1/") or "application/json" in request.headers.get("accept", ""):
+        if wants_json(request):
             return JSONResponse({"error": problem.title, "advice": says or problem.advice}, status_code=status)
         return self.context.render(request, "problem.html", status=status, code=status, problem=problem, says=says)
 
