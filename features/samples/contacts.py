@@ -24,15 +24,15 @@ EFFECTS = ("harmed", "none", "saved")
 # Chance that a contact saves, by state and cause, for an owner of full skill and an account open to it.
 _SAVES = arrange_by_state(
     settling=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-    misfit=(0.55, 0.20, 0.20, 0.05, 0.15, 0.15, 0.15),
+    misfit=(0.65, 0.25, 0.20, 0.05, 0.15, 0.15, 0.20),
     steady=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     growing=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-    fading=(0.60, 0.50, 0.05, 0.10, 0.20, 0.20, 0.25),
-    faded=(0.50, 0.45, 0.05, 0.10, 0.20, 0.25, 0.25),
-    dormant=(0.25, 0.35, 0.05, 0.10, 0.10, 0.20, 0.15),
-    aggrieved=(0.05, 0.10, 0.65, 0.05, 0.05, 0.20, 0.20),
-    bitter=(0.05, 0.15, 0.55, 0.10, 0.05, 0.20, 0.20),
-    pinched=(0.05, 0.10, 0.05, 0.70, 0.05, 0.40, 0.20),
+    fading=(0.80, 0.65, 0.05, 0.10, 0.20, 0.30, 0.30),
+    faded=(0.70, 0.60, 0.05, 0.10, 0.20, 0.30, 0.30),
+    dormant=(0.50, 0.55, 0.05, 0.10, 0.10, 0.25, 0.20),
+    aggrieved=(0.10, 0.15, 0.80, 0.05, 0.05, 0.25, 0.25),
+    bitter=(0.10, 0.20, 0.70, 0.10, 0.05, 0.25, 0.25),
+    pinched=(0.10, 0.15, 0.10, 0.85, 0.05, 0.50, 0.25),
 )
 _PRICE_NAMED = 0.10  # chance that talk of price sets an account thinking that had no thought of it
 _WOKEN = 0.35  # chance that a sleeping dog is woken by being contacted

@@ -40,7 +40,7 @@ class Owners:
 
 def draw_owners(rng: np.random.Generator, count: int, *, differ: bool) -> Owners:
     """Draw owners; those who differ have skills spread evenly from 0 to 1, and act without alerts too."""
-    skill = rng.permutation(np.linspace(0.0, 1.0, count)) if differ else rng.uniform(0.2, 1.0, count)
+    skill = rng.permutation(np.linspace(0.0, 1.0, count)) if differ else rng.uniform(0.3, 1.0, count)
     return Owners(
         skill=skill,
         acts=rng.uniform(0.35, 0.95, count),
