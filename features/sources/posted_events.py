@@ -24,8 +24,9 @@ from features.sources import identity, money
 from features.sources.mapping import quote_identifier, quote_literal, summarize_error
 from features.state.tables import EVENT_LOG
 
-# The tables whose rows may be posted.
+# The tables whose rows may be posted over HTTP, and those of which the log holds rows at all: people record touches.
 SOURCES = ("tickets", "usage", "purchases")
+LOGGED = (*SOURCES, "touches")
 # The reason why a posted row is in no table yet.
 WAITING = "posted, and account_id is not in accounts yet"
 # Facts of a ticket after its opening: their times, and the values that come with a resolution.
@@ -119,12 +120,14 @@ def merge_rows(settings: Settings, table: str, own: str, posted: str) -> str:
 
     Args:
         settings: The company's, for the columns that its table has.
-        table: One of `SOURCES`.
+        table: One of `LOGGED`.
         own: SQL of the table's rows, assigned to survivors of merges.
         posted: SQL of the posted ones, likewise.
     """
     if table == "tickets":
         return _merge_tickets(own, posted)
+    if table == "touches":
+        return _merge_touches(own, posted)
     time = TABLES[table].time
     near = f"(account_id, {time}) IN (SELECT account_id, {time} FROM posted)"
     if _has_order_ids(settings, table):
@@ -180,6 +183,22 @@ def _merge_tickets(own: str, posted: str) -> str:
         FROM near o LEFT JOIN posted p ON p.ticket_id = o.ticket_id AND p.account_id = o.account_id
         UNION ALL BY NAME
         SELECT * FROM posted WHERE ticket_id NOT IN (SELECT ticket_id FROM near)"""
+
+
+def _merge_touches(own: str, posted: str) -> str:
+    """Return SQL of touches: one of the same account, instant and kind in both is the same touch."""
+    same = "o.account_id = p.account_id AND o.touched_at = p.touched_at AND lower(o.kind) = lower(p.kind)"
+    return f"""
+        WITH posted AS MATERIALIZED ({posted}),
+        own AS ({own}),
+        earliest AS (
+            SELECT account_id, touched_at, lower(kind) AS kind, min(known_at) AS k, min(first_known_at) AS f
+            FROM posted GROUP BY ALL
+        )
+        SELECT o.* REPLACE ({_EARLIER.format(own="o", k="p.k", f="p.f")})
+        FROM own o LEFT JOIN earliest p ON {same}
+        UNION ALL BY NAME
+        SELECT p.* FROM posted p WHERE NOT EXISTS (SELECT 1 FROM own o WHERE {same})"""
 
 
 def _has_order_ids(settings: Settings, table: str) -> bool:

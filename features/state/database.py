@@ -20,7 +20,12 @@ from features.core.errors import GarrisonError
 from features.core.redaction import hide_password
 from features.core.timestamps import to_micros
 from features.settings import Settings
-from features.state import console_tables, experiment_tables, portfolio_tables  # noqa: F401  # whose tables join METADATA
+from features.state import (  # noqa: F401  # whose tables join METADATA
+    account_tables,
+    console_tables,
+    experiment_tables,
+    portfolio_tables,
+)
 from features.state.locks import Lock, lock_transaction
 from features.state.tables import SCORES
 

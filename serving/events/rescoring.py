@@ -31,7 +31,7 @@ from features.settings import Settings
 from features.sources import posted_events
 from features.sources.history import History
 from features.sources.mapping import quote_literal
-from features.sources.posted_events import LATER, SOURCES
+from features.sources.posted_events import LATER, LOGGED
 from features.state.database import Store
 from features.state.tables import EVENT_LOG
 from serving.pacing import DueTimer
@@ -250,7 +250,7 @@ def read_account_rows(
             has_number = table == "accounts" or table in EVENTS
             columns = "* EXCLUDE (account_no)" if has_number else "*"
             sql = f"SELECT {columns} FROM main.{table} WHERE {of_accounts}"  # noqa: S608  # quoted
-            if table in SOURCES and posted_events.count_events(revisions, table):
+            if table in LOGGED and posted_events.count_events(revisions, table):
                 rows[table] = _read_joined(cursor, settings, table, revisions, condition=of_accounts, own=sql)
             else:
                 rows[table] = cursor.sql(sql).to_arrow_table().to_pylist()

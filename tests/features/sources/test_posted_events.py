@@ -220,3 +220,19 @@ def test_no_score_from_before_a_receipt_moves_when_the_event_comes(company, log,
         assert before.loc[past, mine].equals(after.loc[past, mine])
         moved += not before[mine].equals(after[mine])
     assert moved >= 3
+
+
+def test_touches_that_people_record_are_rows_and_one_that_the_table_has_too_counts_once(company, log):
+    company.table("touches", "account_id,touched_at,kind", "A,2024-01-02,call", "A,2024-01-02,visit")
+    log.add("touches", "k1", "2024-01-09", touched_at="2024-01-08", kind="visit")
+    log.add("touches", "k2", "2024-01-01T12:00", touched_at="2024-01-02", kind="Call")
+    rows = company.read("touches", "account_id, touched_at, kind, known_at")
+    assert rows == [
+        ("A", at("2024-01-02"), "call", at("2024-01-01T12:00")),
+        ("A", at("2024-01-02"), "visit", at("2024-01-02")),
+        ("A", at("2024-01-08"), "visit", at("2024-01-09")),
+    ]
+    with company.open() as history:
+        now = datetime(2024, 1, 10, tzinfo=UTC)
+        frame = snapshots.build(history, [now]).set_index("account_id")
+    assert (frame.loc["A", "touches_30d"], frame.loc["A", "days_since_touch"]) == (3, 2)
