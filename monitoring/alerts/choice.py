@@ -30,8 +30,7 @@ class Candidate:
         obstacle: Why no episode may open; "" where none stands in the way.
         unit: The topmost account of its family.
         lot: That decides at the line where its owner's time ends, 0 to 1; None where its rank alone does.
-        has_lost: Whether its family was not drawn in an earlier run, so that it gets time only if it has risen above
-            all that lots decide on, or if time is left.
+        has_lost: Whether its family was not drawn in an earlier run, so that it gets only time that is left.
     """
 
     signal: Signal
@@ -118,10 +117,6 @@ class _Week:
 def _fill_week(candidates: Sequence[Candidate], minutes: float, capacity: Capacity, band: int) -> _Week:
     """Fill an owner's time with candidates, the most expected first, by lot around the line."""
     free, lost = ([c for c in candidates if c.has_lost is flag] for flag in (False, True))
-    if lost and free:
-        top = free[max(0, _count_fitting(free, minutes, capacity) - band)].expected
-        free = [c for c in candidates if not c.has_lost or c.expected > top]
-        lost = [c for c in lost if c.expected <= top]
     drawn = draw_at_line([c.lot for c in free], taken=_count_fitting(free, minutes, capacity), band=band)
     ordered = [*(free[place] for place in drawn.order), *lost]
     taken = ordered[: _count_fitting(ordered, minutes, capacity)]

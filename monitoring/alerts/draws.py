@@ -21,7 +21,7 @@ from monitoring.alerts.signals import Signal
 from monitoring.binding.bindings import AccountBinding
 from monitoring.experiments import experiment_store
 from monitoring.experiments.assignment import draw_lot
-from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, PastDraw
+from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, NEITHER_ARM, PastDraw
 from monitoring.experiments.plays import PLAYS_OF, check_plays, find_pair, pick_play
 
 HELD_OUT = "held out by lot"
@@ -36,6 +36,7 @@ class Lots:
         is_drawing: Whether lots decide on anything: not without settings, nor after the experiment was stopped.
         at: The run's `as_of` (µs).
         days: From a draw to the end of its outcome: so long those not drawn wait.
+        worsened: A rise of the risk after which an account that was not drawn is alerted on by its rank all the same.
         currency: That values are in.
         drawn: Earlier draws, oldest first.
         past: The same by purpose and today's family.
@@ -46,6 +47,7 @@ class Lots:
     is_drawing: bool
     at: int
     days: int
+    worsened: float
     currency: str
     drawn: tuple[PastDraw, ...] = ()
     past: Mapping[tuple[str, str], PastDraw] = field(default_factory=dict)
@@ -62,12 +64,13 @@ class Lots:
         check_plays(experiment)
         record = experiment_store.read_experiment(connection, experiment.name)
         days = settings.churn.lead_days + settings.alert_horizon
+        rules = (days, settings.episodes.worsened, settings.company.currency)
         if record is not None and record.stopped_at is None:
             experiment_store.check_design(experiment, record)
         elif record is not None or not experiment.has_lots:
-            return cls(experiment, False, at, days, settings.company.currency)
+            return cls(experiment, False, at, *rules)
         drawn = experiment_store.read_draws(connection, experiment.name)
-        return cls(experiment, True, at, days, settings.company.currency, drawn)
+        return cls(experiment, True, at, *rules, drawn)
 
     @property
     def accounts(self) -> frozenset[str]:
@@ -173,9 +176,10 @@ class Lots:
         candidate, share = choice.candidate, self.experiment.holdout
         is_held_out = self.is_held_out(unit)
         is_lottery = choice.probability is not None and candidate.signal.kind == kinds.CHURN
-        # A family held out is in neither arm of the lottery: it is alerted on in none.
-        if is_lottery and not is_held_out:
-            yield LOTTERY, {"treated": choice.chosen, "probability": choice.probability, "arm": None}
+        if is_lottery:
+            # Its lot is drawn like any other, or those of the others would fall otherwise; but it is in neither arm.
+            drawn = {"treated": choice.chosen or choice.reason == HELD_OUT, "probability": choice.probability}
+            yield LOTTERY, drawn | {"arm": NEITHER_ARM if is_held_out else None}
         if share and unit not in self.exempt and (choice.chosen or choice.reason == HELD_OUT):
             yield HOLDOUT, {"treated": not is_held_out, "probability": 1 - share, "arm": None}
         pair = find_pair(self.experiment, candidate.play) if candidate.signal.kind == kinds.CHURN else None
@@ -193,10 +197,12 @@ class Lots:
         return None if not self.band or candidate.signal.kind != kinds.CHURN or is_old else self._draw(unit, LOTTERY)
 
     def _has_lost(self, candidate: Candidate) -> bool:
-        """Return whether a family was not drawn so lately that its outcome is still to come."""
+        """Return whether a family was not drawn so lately that its outcome is still to come, and is no worse since."""
         past = self.past.get((LOTTERY, candidate.unit)) if self.band else None
-        is_lost = past is not None and not past.treated and self.at < past.as_of + self.days * DAY
-        return is_lost and not _is_beyond_lots(candidate)
+        if past is None or past.treated or self.at >= past.as_of + self.days * DAY or _is_beyond_lots(candidate):
+            return False
+        now = candidate.signal.score
+        return now is None or past.score is None or now - past.score < self.worsened
 
     def _apply(self, choice: Choice) -> Choice:
         candidate = choice.candidate

@@ -13,7 +13,7 @@ from monitoring.experiments.confidence_sequence import FIRST, ConfidenceSequence
 
 Floats = npt.NDArray[np.float64]
 # Units of each arm that must have come before the outcomes are adjusted: a regression on fewer adds noise.
-_LEAST_FOR_FIT = 40
+LEAST_FOR_FIT = 40
 # Units of each arm before which nothing is said: the variance of an arm is not known from fewer.
 LEAST_PER_ARM = 20
 
@@ -107,7 +107,7 @@ def compute_unit_values(covariates: Floats, treated: np.ndarray, kept: Floats, c
         prior = kept[:start].mean() if start else 0.5
         for arm, guess in expected.items():
             mine = np.flatnonzero(treated[:start] == arm)
-            if len(mine) >= _LEAST_FOR_FIT:
+            if len(mine) >= LEAST_FOR_FIT:
                 weights = _fit_ridge(covariates[mine], kept[mine])
                 guess[start:end] = np.clip(_add_one(covariates[start:end]) @ weights, 0, 1)
             else:

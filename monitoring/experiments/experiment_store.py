@@ -15,6 +15,8 @@ from features.state.experiment_tables import EXPERIMENTS
 from features.state.tables import EXPERIMENT_DRAWS
 
 LOTTERY, HOLDOUT = "lottery", "holdout"
+# Arm of a family in the lottery that is held out: nobody is alerted on it, whatever its lot.
+NEITHER_ARM = "held out"
 _BY_GARRISON = "garrison"
 
 
@@ -43,12 +45,13 @@ class ExperimentRecord:
 
 @dataclass(frozen=True)
 class PastDraw:
-    """The first draw of a family for one purpose; `as_of` in µs."""
+    """The first draw of a family for one purpose, with its risk of leaving then; `as_of` in µs."""
 
     purpose: str
     unit: str
     treated: bool
     as_of: int
+    score: float | None = None
 
 
 def read_experiment(connection: sa.Connection, name: str) -> ExperimentRecord | None:
@@ -61,8 +64,8 @@ def read_experiment(connection: sa.Connection, name: str) -> ExperimentRecord | 
 def read_draws(connection: sa.Connection, name: str) -> tuple[PastDraw, ...]:
     """Read all draws of an experiment, oldest first."""
     c = EXPERIMENT_DRAWS.c
-    query = sa.select(c.purpose, c.unit, c.treated, c.as_of).where(c.experiment == name).order_by(c.as_of, c.unit)
-    return tuple(PastDraw(*row) for row in connection.execute(query))
+    query = sa.select(c.purpose, c.unit, c.treated, c.as_of, c.score).where(c.experiment == name)
+    return tuple(PastDraw(*row) for row in connection.execute(query.order_by(c.as_of, c.unit)))
 
 
 def check_design(experiment: Experiment, record: ExperimentRecord) -> None:
