@@ -31,6 +31,12 @@ ROLE_TITLES = {
     Role.DATA_SCIENTIST: "data scientist",
     Role.ADMIN: "administrator",
 }
+TABLE_TITLES = {
+    "console_sessions": "session",
+    "console_choices": "settings",
+    "episodes": "episode",
+    "accounts": "account",
+}
 ACT_TITLES = {"sign_in": "Signed in", "sign_out": "Signed out", "choose": "Chose a setting"}
 _YEAR = 365 * 86_400
 
@@ -67,7 +73,7 @@ class Home:
         acts = await run_in_threadpool(
             audit.read_acts, self.context.store, by=current_person(request).address, limit=20
         )
-        titles = {"role_titles": ROLE_TITLES, "act_titles": ACT_TITLES}
+        titles = {"role_titles": ROLE_TITLES, "act_titles": ACT_TITLES, "table_titles": TABLE_TITLES}
         return self.context.render(request, "me.html", zones=zones, acts=acts, **titles)
 
     @require()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.core.errors import GarrisonError
+from features.core.language import Phrase
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
 from features.state.tables import EPISODES, OUTBOX
@@ -57,18 +58,18 @@ class _Page:
     """What a page says.
 
     Args:
-        title: Its heading.
-        lines: Paragraphs.
+        title: Its heading, to be translated.
+        lines: Paragraphs; phrases are said in the reader's language.
         status: Of the answer.
         form: Values of its form; None for none.
         note: Stands below.
     """
 
     title: str
-    lines: list[str]
+    lines: Sequence[str | Phrase]
     status: int = 200
     form: Mapping[str, Any] | None = None
-    note: str = ""
+    note: str | Phrase = ""
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,11 @@ class LetterActions:
         async for chunk in request.stream():
             body += chunk
             if len(body) > _LARGEST:
-                return self._render(request, _Page("This is too long", ["Write at most 500 characters."], 413))
+                return self._render(request, _Page("This is too long", [Phrase("Write at most 500 characters.")], 413))
         try:
             form = {k: v[0] for k, v in parse_qs(body.decode("utf-8", "replace"), max_num_fields=10).items()}
         except ValueError:
-            page = _Page("This is not our form", ["Open the link of the letter once more."], 400)
+            page = _Page("This is not our form", [Phrase("Open the link of the letter once more.")], 400)
             return self._render(request, page)
         page = await run_in_threadpool(self._answer, self._act, request.path_params["token"], form)
         return self._render(request, page)
@@ -108,7 +109,7 @@ class LetterActions:
         try:
             return handle(token, form)
         except LinkRefused as refusal:
-            return _Page("This link can't be used", [str(refusal)], 403)
+            return _Page("This link can't be used", [Phrase(str(refusal))], 403)
         except GarrisonError as error:  # somebody else was first, or it is closed
             return _Page("Nothing was changed", [f"{error}"], 409)
 
@@ -116,11 +117,15 @@ class LetterActions:
         link = self.signer.read(token)
         episode = self._read(link)
         if episode.state == "closed":
-            said = f"It was closed already, as {str(episode.outcome).replace('_', ' ')}."
+            outcome = Phrase(str(episode.outcome).replace("_", " "))
+            said = Phrase("It was closed already, as {outcome}.", {"outcome": outcome})
             return _Page("This is over", [_name(episode), said])
         if link.action == "acknowledge" and episode.acknowledged_at is not None:
-            when = f"{from_micros(episode.acknowledged_at):%-d %B %Y %H:%M} UTC"
-            return _Page("Somebody is at it", [_name(episode), f"{episode.acknowledged_by} since {when}."])
+            at = from_micros(episode.acknowledged_at)
+            since = Phrase(
+                "{person} since {instant} UTC.", {"person": episode.acknowledged_by, "instant": f"{at:%Y-%m-%d %H:%M}"}
+            )
+            return _Page("Somebody is at it", [_name(episode), since])
         title, says, words = _ASKED[link.action]
         form = {
             "button": self.signer.sign_button(token),
@@ -130,7 +135,8 @@ class LetterActions:
             "reason_needed": link.action in {"false-alarm", "snooze"},
             "reason_label": "Why" if link.action in {"false-alarm", "snooze"} else "A note, if you like",
         }
-        return _Page(title, [_name(episode), says], form=form, note=f"You act as {episode.reader}.")
+        note = Phrase("You act as {address}.", {"address": episode.reader})
+        return _Page(title, [_name(episode), Phrase(says)], form=form, note=note)
 
     def _act(self, token: str, form: Mapping[str, str]) -> _Page:
         link = self.signer.read(token)
@@ -139,7 +145,7 @@ class LetterActions:
         # A browser may post again; the same act once more is no error, whoever did it first.
         if not (link.action == "acknowledge" and episode.acknowledged_by == episode.reader):
             self._change(link, episode, form)
-        return _Page(_DONE[link.action], [_name(episode), "You can close this page."])
+        return _Page(_DONE[link.action], [_name(episode), Phrase("You can close this page.")])
 
     def _change(self, link: LetterLink, episode: _Episode, form: Mapping[str, str]) -> None:
         version = form.get("version", "")
