@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -194,6 +194,27 @@ class AccountIndex:
         places, key = snapshot.select_page(mask, order, after, limit)
         return AccountPage(_build_rows(snapshot, places), int(mask.sum()), key, snapshot.about.as_of)
 
+    def iterate_accounts(
+        self,
+        rows: RowFilter,
+        *,
+        order: str = DEFAULT_ORDER,
+        search: str = "",
+        filters: Mapping[str, Any] | None = None,
+        chunk: int = 5_000,
+    ) -> Iterator[tuple[AccountRow, ...]]:
+        """Yield all accounts that the filters let pass, some at a time, of one run; arguments as of `list_accounts`.
+
+        There is at least one part, which may be empty.
+        """
+        snapshot, key = self._take_up(), None
+        mask = snapshot.find_matches(rows, search, filters or {})
+        while True:
+            places, key = snapshot.select_page(mask, order, key, chunk)
+            yield _build_rows(snapshot, places)
+            if key is None:
+                return
+
     def sum_accounts(
         self,
         rows: RowFilter,
@@ -218,6 +239,10 @@ class AccountIndex:
         if place is None or not snapshot.find_visible(rows)[place]:
             return None
         return _build_rows(snapshot, [place])[0]
+
+    def has_values(self, column: str) -> bool:
+        """Return whether any account has a value in a column that accounts can be ordered by."""
+        return self._current.orders[column].known > 0
 
     def list_values(self, column: Literal["owner", "region"]) -> list[str]:
         """List the values of a column, ascending."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.core.timestamps import DAY, to_micros
-from monitoring.console.account_conditions import RENEWAL_DAYS, Condition, build_conditions
-from monitoring.console.account_order import COLUMNS, ColumnOrder, Places, parse_order
+from monitoring.console.account_conditions import RENEWAL_DAYS, WORSE, Condition, build_conditions
 from monitoring.console.account_table import AccountTable, replace_owners
+from serving.scoring.account_order import COLUMNS, ColumnOrder, Places, parse_order
 
 if TYPE_CHECKING:
     from monitoring.console.access import RowFilter
@@ -93,8 +94,8 @@ class AccountSnapshot:
 
     def find_place(self, account_id: str) -> int | None:
         """Return the place of an account by its id; None where there is none."""
-        place = pc.index(self._ids, pa.scalar(account_id, pa.string())).as_py()
-        return None if place < 0 else int(place)
+        place = bisect_left(range(len(self._ids)), account_id, key=lambda n: self._ids[n].as_py())
+        return place if place < len(self._ids) and self._ids[place].as_py() == account_id else None
 
     def select_page(self, mask: Mask, order: str, after: str | None, limit: int) -> tuple[list[int], str | None]:
         """Return the places of a page's accounts, and the key that the next page begins after, if there is one.
@@ -131,7 +132,7 @@ class AccountSnapshot:
             "value_at_risk": np.nan_to_num(self._floats("value_at_risk")[mask]),
             "risk": np.nan_to_num(risk),
             "known": ~np.isnan(risk),
-            "worse": self._floats("change")[mask] >= 0.05,
+            "worse": self._floats("change")[mask] >= WORSE,
             "renewals": (renewal >= at) & (renewal <= at + RENEWAL_DAYS * DAY),
         }
         sums = {n: np.bincount(codes, w, minlength=len(keys)) for n, w in weights.items()}

@@ -12,7 +12,7 @@ from features.state import database
 from monitoring.binding import assignments
 from monitoring.console.access import EVERYTHING, NOTHING, RowFilter
 from monitoring.console.account_index import AccountIndex
-from monitoring.console.account_order import COLUMNS
+from serving.scoring.account_order import COLUMNS
 from tests.support.commands import run_command
 from tests.support.property_tests import examples
 from tests.support.scored_company import write_company, write_scores
