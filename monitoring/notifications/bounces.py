@@ -18,7 +18,7 @@ from features.core.safe_line import to_safe_line
 from features.settings import Settings
 from features.state.database import Store
 from features.state.tables import OUTBOX
-from monitoring.notifications.dead_letters import BOUNCED, SENT, find_fallbacks, tell_fallback
+from monitoring.notifications.dead_letters import BOUNCED, SENT, Fallback, find_fallbacks, tell_fallback
 from monitoring.notifications.email_message import parse_sender
 
 _LARGEST = 20_000_000  # bytes
@@ -101,7 +101,7 @@ def read_bounce(file: Path, domain: str) -> Bounce:
     return Bounce(_find_message(mail, domain), _list_recipients(told), bool(failed), reason, _find_date(mail))
 
 
-def _record(store: Store, bounce: Bounce, fallbacks: list[str], now: int) -> str:
+def _record(store: Store, bounce: Bounce, fallbacks: list[Fallback], now: int) -> str:
     with store.writing() as connection:
         query = sa.select(OUTBOX).where(OUTBOX.c.id == (bounce.message or ""))
         row = connection.execute(query).mappings().first()

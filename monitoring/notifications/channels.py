@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from features.core.errors import DeliveryError, GarrisonError
+from features.core.language import Language
 from features.settings import Alerts
 from features.settings.channels import WebChannel
 from monitoring.notifications import web_channels
@@ -92,7 +93,8 @@ def list_channels(alerts: Alerts, folder: Path) -> dict[str, ChannelPlan]:
         plans.append(ChannelPlan("folder", partial(FolderChannel, folder / alerts.folder)))
     for name, chat in (("slack", alerts.slack), ("teams", alerts.teams)):
         if chat is not None:
-            plans.append(ChannelPlan(name, partial(web_channels.open_chat, name, chat), chat.per_minute, chat))
+            opening = partial(web_channels.open_chat, name, chat, Language(alerts.language))
+            plans.append(ChannelPlan(name, opening, chat.per_minute, chat))
     if (hook := alerts.webhook) is not None:
         plans.append(ChannelPlan("webhook", partial(web_channels.open_webhook, hook), hook.per_minute, hook))
     if not plans:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from features.core.language import ENGLISH, Language
 from features.core.safe_line import to_safe_line, to_safe_text
 from monitoring.notifications.email_message import OutgoingMessage
 
@@ -18,10 +19,10 @@ _HEADER, _SECTION, _SECTIONS, _BYTES, _ROWS = 150, 2_900, 4, 10_000, 150
 _URL = re.compile(r"(?i)\b[a-z][a-z0-9+.-]*://\S+")
 
 
-def build_slack(message: OutgoingMessage) -> dict[str, Any]:
+def build_slack(message: OutgoingMessage, language: Language = ENGLISH) -> dict[str, Any]:
     """Return the JSON of an incoming webhook; `text` is what notifications show, so that it alone is escaped."""
     title = to_safe_line(message.subject, _HEADER)
-    sections = [_plain("section", part) for part in _split(_hide_links(to_safe_text(message.body)), _SECTION)]
+    sections = [_plain("section", part) for part in _split(_hide_links(to_safe_text(message.body), language), _SECTION)]
     return {
         "text": html.escape(title, quote=False),
         "mrkdwn": False,
@@ -31,10 +32,10 @@ def build_slack(message: OutgoingMessage) -> dict[str, Any]:
     }
 
 
-def build_teams(message: OutgoingMessage) -> dict[str, Any]:
+def build_teams(message: OutgoingMessage, language: Language = ENGLISH) -> dict[str, Any]:
     """Return the JSON of a webhook of Teams' Workflows: a card of text runs, which know no markup."""
     title = to_safe_line(message.subject, _HEADER)
-    text = _hide_links(to_safe_text(message.body)).encode()[:_BYTES].decode(errors="ignore")
+    text = _hide_links(to_safe_text(message.body), language).encode()[:_BYTES].decode(errors="ignore")
     rows = [_run(title, weight="Bolder", size="Medium"), *(_run(line or " ") for line in text.splitlines())]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -46,8 +47,8 @@ def build_teams(message: OutgoingMessage) -> dict[str, Any]:
     return {"type": "message", "attachments": [content]}
 
 
-def _hide_links(text: str) -> str:
-    return _URL.sub("(link in the e-mail)", text)
+def _hide_links(text: str, language: Language) -> str:
+    return _URL.sub(language.say("(link in the e-mail)"), text)
 
 
 def _plain(kind: str, text: str) -> dict[str, Any]:

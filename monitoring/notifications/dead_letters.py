@@ -12,17 +12,19 @@ import hashlib
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from features.core.addresses import parse_address
 from features.core.errors import GarrisonError
+from features.core.language import Language
 from features.core.safe_line import to_safe_line
 from features.settings import Settings
 from features.state.database import Store
 from features.state.message_states import PENDING, UNDELIVERABLE, WITHHELD
 from features.state.tables import OUTBOX
+from monitoring.binding.reader_language import find_language
 from monitoring.notifications.channel_choice import EXPIRED, UNDELIVERED
 from monitoring.notifications.claims import FAILED, MINUTE, SENDING, Claims
 from monitoring.notifications.email_message import AnswerUnknown, MessageRefused, OutgoingMessage
@@ -36,10 +38,17 @@ _DONE = {"claimed_by": None, "claimed_until": None, "phase": None}
 RESENDABLE = (FAILED, BOUNCED, EXPIRED, WITHHELD, UNDELIVERABLE)
 
 
-def find_fallbacks(settings: Settings) -> list[str]:
+class Fallback(NamedTuple):
+    """Who is told of dead letters, and in which language."""
+
+    address: str
+    language: Language
+
+
+def find_fallbacks(settings: Settings) -> list[Fallback]:
     """Return who is told of dead letters, the first of whom counts unless the letter was for that address."""
     named = (settings.alerts.fallback_owner, settings.monitoring.data_team)
-    return [address for address in map(parse_address, named) if address]
+    return [Fallback(address, find_language(settings, address)) for address in map(parse_address, named) if address]
 
 
 def compute_wait(message: str, attempts: int) -> int:
@@ -55,7 +64,7 @@ def compute_wait(message: str, attempts: int) -> int:
 
 
 def put_back(
-    claims: Claims, message: OutgoingMessage, answer: MessageRefused | AnswerUnknown, fallbacks: Sequence[str]
+    claims: Claims, message: OutgoingMessage, answer: MessageRefused | AnswerUnknown, fallbacks: Sequence[Fallback]
 ) -> str:
     """Put a message back that was refused or whose answer was lost, or end it as a dead letter; return its state."""
     is_doubtful = isinstance(answer, AnswerUnknown)
@@ -84,27 +93,31 @@ def pause(claims: Claims, channel: str, seconds: float) -> None:
         connection.execute(sa.update(OUTBOX).where(*waiting).values(next_try_at=until))
 
 
-def tell_fallback(connection: sa.Connection, row: Any, reason: str, fallbacks: Sequence[str], now: int) -> None:
+def tell_fallback(connection: sa.Connection, row: Any, reason: str, fallbacks: Sequence[Fallback], now: int) -> None:
     """Write a message with a dead letter's text to the first fallback that is not its recipient, once.
 
     A copy for a chat has its original, and a message about a dead letter is not followed by another.
     """
-    others = [address for address in fallbacks if address.lower() != str(row["recipient"]).lower()]
+    others = [one for one in fallbacks if one.address.lower() != str(row["recipient"]).lower()]
     if row["copy_of"] is not None or row["kind"] == UNDELIVERED or not others:
         return
     identity = str(uuid.uuid5(_SPACE, f"{row['id']} {row['recipient']}"))
     if connection.scalar(sa.select(OUTBOX.c.id).where(OUTBOX.c.id == identity)):
         return
+    say, recipient = others[0].language.say, row["recipient"]
+    failed = say(
+        "The message below did not reach {recipient}: {reason}.", recipient=recipient, reason=to_safe_line(reason, 300)
+    )
+    advice = say("It is not tried again by itself, so it comes to you. To send it again, or to another address:")
     told = {
         "id": identity,
         "copy_of": row["id"],
         "run": row["run"],
         "kind": UNDELIVERED,
-        "recipient": others[0],
-        "subject": to_safe_line(f"Not delivered: {row['subject']}", 200),
+        "recipient": others[0].address,
+        "subject": to_safe_line(say("Not delivered: {subject}", subject=row["subject"]), 200),
         "body": (
-            f"The message below did not reach {row['recipient']}: {to_safe_line(reason, 300)}.\n"
-            "It is not tried again by itself, so it comes to you. To send it again, or to another address:\n"
+            f"{failed}\n{advice}\n"
             f"  python -m monitoring deliver --resend {row['id']} --to ADDRESS\n\n"
             f"----\n\n{row['body']}"
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,12 +10,16 @@ import sqlalchemy as sa
 
 from features.core.addresses import parse_address
 from features.core.errors import GarrisonError
+from features.core.language import ENGLISH, Language
+from features.core.local_formats import Day, Minute
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.database import Store
 from features.state.message_states import PENDING
 from features.state.tables import OUTBOX
+from monitoring.binding.reader_language import find_language
+from monitoring.letters.text_lines import wrap
 from serving.gate.verdict import RunVerdict
 
 HELD = "held"
@@ -38,14 +41,14 @@ def write_held_message(settings: Settings, state: Store, verdict: RunVerdict) ->
     if recipient is None:
         return "Nobody is informed: the settings name no monitoring.data_team."
     message = _build_id(settings.company.name, verdict)
-    now = to_micros(datetime.now(UTC))
+    now, language = to_micros(datetime.now(UTC)), find_language(settings, recipient)
     row = {
         "id": message,
         "run": verdict.run,
         "kind": HELD,
         "recipient": recipient,
-        "subject": write_subject(settings.company.name, verdict),
-        "body": write_body(verdict),
+        "subject": write_subject(settings.company.name, verdict, language),
+        "body": write_body(verdict, language),
         "state": PENDING,
         "attempts": 0,
         "position": 0,
@@ -74,35 +77,41 @@ def parse_data_team(settings: Settings) -> str | None:
     return parse_address(team)
 
 
-def write_subject(company: str, verdict: RunVerdict) -> str:
+def write_subject(company: str, verdict: RunVerdict, language: Language = ENGLISH) -> str:
     """Write the subject: the company, the scores and what they are held for, on one line."""
-    return to_safe_line(f"Held: {company}'s scores as of {verdict.as_of:%Y-%m-%d}, for {verdict.cause}", 120)
+    text = "Held: {company}'s scores as of {day}, for {cause}"
+    return to_safe_line(language.say(text, company=company, day=Day(verdict.as_of), cause=verdict.cause), 120)
 
 
-def write_body(verdict: RunVerdict) -> str:
-    """Write the body: each reason with its figure, and what to do."""
+def write_body(verdict: RunVerdict, language: Language = ENGLISH) -> str:
+    """Write the body: each reason with its figure, in the check's own words, and what to do."""
+    say = language.say
+    text = (
+        "No alert goes out on the scores as of {day}, and they are not delivered: "
+        "something is wrong with what they were made from."
+    )
     lines = [
-        *textwrap.wrap(
-            f"No alert goes out on the scores as of {verdict.as_of:%Y-%m-%d}, and they are not delivered: "
-            "something is wrong with what they were made from.",
-            76,
-        ),
+        *wrap(say(text, day=Day(verdict.as_of))),
         "",
-        "Why:",
+        say("Why:"),
         *_list_reasons(verdict, "hold"),
         "",
     ]
     if watched := list(_list_reasons(verdict, "watch")):
-        lines += ["Also worth a look:", *watched, ""]
+        lines += [say("Also worth a look:"), *watched, ""]
+    advice = (
+        "What to do: repair the source, then score again. "
+        "If the data are right, or these scores will not be needed, decide and say why:"
+    )
+    models = to_safe_line(", ".join(verdict.models.values()))
     lines += [
-        "What to do: repair the source, then score again. If the data are right, or",
-        "these scores will not be needed, decide and say why:",
+        *wrap(say(advice)),
         f"  python -m monitoring release {verdict.name} --reason …",
         f"  python -m monitoring discard {verdict.name} --reason …",
         "",
         "--",
-        f"Run {verdict.run} by {to_safe_line(', '.join(verdict.models.values()))}",
-        f"Data should be up to date as of {verdict.judged_until:%Y-%m-%d %H:%M} UTC.",
+        say("Run {run} by {models}", run=verdict.run, models=models),
+        say("Data should be up to date as of {instant}.", instant=Minute(verdict.judged_until)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -110,8 +119,7 @@ def write_body(verdict: RunVerdict) -> str:
 def _list_reasons(verdict: RunVerdict, state: str) -> Iterator[str]:
     reasons = (reason for reason in verdict.reasons if reason.state == state)
     for number, reason in enumerate(reasons, 1):
-        text = to_safe_line(str(reason), 300)
-        yield from textwrap.wrap(text, 76, initial_indent=f"  {number}. ", subsequent_indent="     ")
+        yield from wrap(to_safe_line(str(reason), 300), f"  {number}. ")
 
 
 def _build_id(company: str, verdict: RunVerdict) -> str:

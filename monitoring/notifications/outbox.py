@@ -24,7 +24,7 @@ from monitoring.notifications import channels, dead_letters
 from monitoring.notifications.channel_choice import choose_channels
 from monitoring.notifications.channels import Channel, ChannelPlan
 from monitoring.notifications.claims import ANNOUNCED, FAILED, FINAL, SENDING, Claims, find_next_turn, take_seat
-from monitoring.notifications.dead_letters import BOUNCED, SENT
+from monitoring.notifications.dead_letters import BOUNCED, SENT, Fallback
 from monitoring.notifications.email_message import AnswerUnknown, MessageRefused, OutgoingMessage
 from monitoring.notifications.told_episodes import mark_told
 
@@ -143,7 +143,7 @@ def _send_all(
 class _Sender:
     """Sends the messages of one channel."""
 
-    def __init__(self, claims: Claims, plan: ChannelPlan, fallbacks: list[str]) -> None:
+    def __init__(self, claims: Claims, plan: ChannelPlan, fallbacks: list[Fallback]) -> None:
         self._claims, self._plan, self._fallbacks = claims, plan, fallbacks
 
     def send_due(self, end: float) -> Iterator[str]:

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from features.core.errors import DeliveryError, GarrisonError
+from features.core.language import ENGLISH, Language
 from features.core.safe_line import to_safe_line, to_safe_text
 from features.settings.channels import ChatChannel, WebChannel, Webhook, check_webhook_url
 from monitoring.notifications import chat_message, webhook_signature
@@ -78,20 +79,28 @@ class PostingChannel:
         self._request.close()
 
 
-class SlackChannel(PostingChannel):
+class ChatChannelOfMany(PostingChannel):
+    """A chat, whose many readers have the language of the company's letters."""
+
+    def __init__(self, name: str, settings: ChatChannel, url: str, language: Language) -> None:
+        super().__init__(name, settings, url)
+        self.language = language
+
+
+class SlackChannel(ChatChannelOfMany):
     """Messages to an incoming webhook of Slack."""
 
     def build(self, message: OutgoingMessage) -> dict[str, Any]:
         """Return the message in blocks of plain text."""
-        return chat_message.build_slack(message)
+        return chat_message.build_slack(message, self.language)
 
 
-class TeamsChannel(PostingChannel):
+class TeamsChannel(ChatChannelOfMany):
     """Messages to a webhook of Teams' Workflows."""
 
     def build(self, message: OutgoingMessage) -> dict[str, Any]:
         """Return the message as an Adaptive Card."""
-        return chat_message.build_teams(message)
+        return chat_message.build_teams(message, self.language)
 
 
 class WebhookChannel(PostingChannel):
@@ -122,14 +131,14 @@ class WebhookChannel(PostingChannel):
         return {**super().sign(message, body), **signature}
 
 
-def open_chat(name: str, settings: ChatChannel) -> PostingChannel:
-    """Open Slack or Teams.
+def open_chat(name: str, settings: ChatChannel, language: Language = ENGLISH) -> PostingChannel:
+    """Open Slack or Teams, whose readers have a language.
 
     Raises:
         GarrisonError: The environment lacks the URL, or it is none.
     """
     kind = SlackChannel if name == "slack" else TeamsChannel
-    return kind(name, settings, _read_url(settings.url_env, f"{name}.url_env"))
+    return kind(name, settings, _read_url(settings.url_env, f"{name}.url_env"), language)
 
 
 def open_webhook(settings: Webhook) -> PostingChannel:

@@ -59,7 +59,7 @@ def test_the_data_team_hears_of_a_hold_once_and_by_mail(company, alert, post, fi
     assert finish(company, "deliver")[0] == 0
     assert post.recipients == ["data@harbour.test"]
     [(_, content)] = post.received
-    assert b"Subject: Held: Harbour's scores as of 2025-02-01, for purchases" in content
+    assert b"Subject: Held: Harbour's scores as of 1 February 2025, for purchases" in content
     assert b"monitoring release " in content
     [(run, kind, body)] = company.rows(OUTBOX, "run", "kind", "body")
     assert (kind, company.rows(RUN_VERDICTS, "run")) == ("held", [(run,)])
