@@ -130,9 +130,9 @@ def escalate(settings: Settings, store: Store, *, records: Records, tiers: Tiers
     going, stranded = defaultdict[str, list[UnansweredEpisode]](list), 0
     recipients: dict[str, Recipient] = {}
     for episode in waiting:
-        tier = classes.get(episode.account_id)
-        hours = settings.binding.escalation.after_hours.get(tier) if tier else None  # type: ignore[call-overload]
-        if hours is None or not _is_overdue(rules, episode, about, hours, now):
+        tier, record = classes.get(episode.account_id), about.get(episode.account_id, AccountRecord())
+        due = find_due(rules, episode.recipient, record.timezone, from_micros(episode.sent_at), tier)
+        if due is None or due > now:
             continue
         if superior := _find_superior(settings, rules, episode, tier):
             going[superior.address.lower()].append(episode)
@@ -159,16 +159,23 @@ def _read_waiting(store: Store) -> list[UnansweredEpisode]:
         return [UnansweredEpisode(*row) for row in connection.execute(query)]
 
 
-def _is_overdue(
-    rules: BindingRules,
-    episode: UnansweredEpisode,
-    records: Mapping[str, AccountRecord],
-    hours: float,
-    now: datetime,
-) -> bool:
-    record = records.get(episode.account_id, AccountRecord())
-    calendar = rules.build_calendar(episode.recipient, record.timezone)
-    return calendar.add_hours(from_micros(episode.sent_at), hours) <= now
+def find_due(
+    rules: BindingRules, recipient: str, zone: str | None, told_at: datetime, tier: str | None
+) -> datetime | None:
+    """Find until when an episode must be answered before it goes up: so many working hours of who was told.
+
+    Args:
+        rules: Of the company.
+        recipient: Who was told.
+        zone: Of the account's owner, as exported.
+        told_at: When.
+        tier: Of the account.
+
+    Returns:
+        The instant; None where the tier never goes up.
+    """
+    hours = rules.settings.binding.escalation.after_hours.get(tier) if tier else None  # type: ignore[call-overload]
+    return None if hours is None else rules.build_calendar(recipient, zone).add_hours(told_at, hours)
 
 
 def _find_superior(
