@@ -13,8 +13,8 @@ from monitoring.experiments.lottery import draw_at_line
 CHOSEN, IS_OPEN = "chosen", "its episode is open"
 NOT_WORTH_IT = "the contact costs more than it can save"
 FULL = "over what its owner has time for this week"
-NOT_DRAWN = "at the line of its owner's time, and not drawn by lot"
-WAITS = "another account of its family comes first, by lot"
+NOT_DRAWN = "not drawn by lot at the line of its owner's time"
+WAITS = "another account of its family comes first"
 
 
 @dataclass(frozen=True)
