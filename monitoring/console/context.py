@@ -66,20 +66,23 @@ class ConsoleContext:
         """Return what starts, finds and ends sessions."""
         return Sessions(self.store, self.settings.console)
 
-    def render(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    def render(
+        self, request: Request, template: str, *, status: int = 200, language: str | None = None, **values: Any
+    ) -> HTMLResponse:
         """Render a page for who asks: in their language, time zone and theme, with their navigation.
 
         Args:
             request: Asks for it.
             template: File in `templates/`, which extends base.html.
             status: Of the answer.
+            language: Of the page, where it is not the one that who asks has.
             values: That the template uses.
         """
         state = request.state
         person: Person | None = getattr(state, "person", None)
         choices: Choices = getattr(state, "choices", None) or Choices()
         reader = rendering.Reader(
-            (person.language if person else choices.language) or "en",
+            language or (person.language if person else choices.language) or "en",
             (person and person.timezone) or self.settings.company.timezone,
             self.settings.company.currency,
         )

@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.core.errors import GarrisonError
-from features.core.language import Phrase
+from features.core.language import Phrase, find_accepted
+from features.core.local_formats import Minute
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
 from features.state.tables import EPISODES, OUTBOX
 from monitoring.alerts import acts
+from monitoring.binding.reader_language import find_language
 from monitoring.console.context import ConsoleContext
 from monitoring.letters.links import LetterLink, LinkRefused, LinkSigner
 
@@ -63,6 +65,7 @@ class _Page:
         status: Of the answer.
         form: Values of its form; None for none.
         note: Stands below.
+        reader: Address of the letter's recipient, whose language the page has; None where the link doesn't say.
     """
 
     title: str
@@ -70,6 +73,7 @@ class _Page:
     status: int = 200
     form: Mapping[str, Any] | None = None
     note: str | Phrase = ""
+    reader: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,6 @@ class LetterActions:
             return handle(token, form)
         except LinkRefused as refusal:
             return _Page("This link can't be used", [Phrase(str(refusal))], 403)
-        except GarrisonError as error:  # somebody else was first, or it is closed
-            return _Page("Nothing was changed", [f"{error}"], 409)
 
     def _show(self, token: str, _: Mapping[str, str]) -> _Page:
         link = self.signer.read(token)
@@ -119,13 +121,13 @@ class LetterActions:
         if episode.state == "closed":
             outcome = Phrase(str(episode.outcome).replace("_", " "))
             said = Phrase("It was closed already, as {outcome}.", {"outcome": outcome})
-            return _Page("This is over", [_name(episode), said])
+            return _Page("This is over", [_name(episode), said], reader=episode.reader)
         if link.action == "acknowledge" and episode.acknowledged_at is not None:
-            at = from_micros(episode.acknowledged_at)
             since = Phrase(
-                "{person} since {instant} UTC.", {"person": episode.acknowledged_by, "instant": f"{at:%Y-%m-%d %H:%M}"}
+                "{person} since {instant}.",
+                {"person": episode.acknowledged_by, "instant": Minute(from_micros(episode.acknowledged_at))},
             )
-            return _Page("Somebody is at it", [_name(episode), since])
+            return _Page("Somebody is at it", [_name(episode), since], reader=episode.reader)
         title, says, words = _ASKED[link.action]
         form = {
             "button": self.signer.sign_button(token),
@@ -136,7 +138,7 @@ class LetterActions:
             "reason_label": "Why" if link.action in {"false-alarm", "snooze"} else "A note, if you like",
         }
         note = Phrase("You act as {address}.", {"address": episode.reader})
-        return _Page(title, [_name(episode), Phrase(says)], form=form, note=note)
+        return _Page(title, [_name(episode), Phrase(says)], form=form, note=note, reader=episode.reader)
 
     def _act(self, token: str, form: Mapping[str, str]) -> _Page:
         link = self.signer.read(token)
@@ -144,8 +146,16 @@ class LetterActions:
         episode = self._read(link)
         # A browser may post again; the same act once more is no error, whoever did it first.
         if not (link.action == "acknowledge" and episode.acknowledged_by == episode.reader):
-            self._change(link, episode, form)
-        return _Page(_DONE[link.action], [_name(episode), Phrase("You can close this page.")])
+            if link.action == "false-alarm" and not form.get("reason", "").strip():
+                why = "A false alarm needs a reason. Open the link of the letter once more, and say what was wrong."
+                return _Page("Nothing was changed", [_name(episode), Phrase(why)], 409, reader=episode.reader)
+            try:
+                self._change(link, episode, form)
+            except GarrisonError:  # somebody else was first, or it is closed
+                why = "It has changed since you saw it. Open the link of the letter once more, and decide anew."
+                return _Page("Nothing was changed", [_name(episode), Phrase(why)], 409, reader=episode.reader)
+        said = Phrase("You can close this page.")
+        return _Page(_DONE[link.action], [_name(episode), said], reader=episode.reader)
 
     def _change(self, link: LetterLink, episode: _Episode, form: Mapping[str, str]) -> None:
         version = form.get("version", "")
@@ -183,11 +193,14 @@ class LetterActions:
         return _Episode(*row)
 
     def _render(self, request: Request, page: _Page) -> Response:
+        settings, accepted = self.context.settings, request.headers.get("accept-language", "")
+        language = find_language(settings, page.reader) if page.reader else find_accepted(accepted)
         # The link's host may have a path in front: addresses on this page are relative.
         return self.context.render(
             request,
             "action.html",
             status=page.status,
+            language=language.name,
             static="../static",
             title=page.title,
             lines=page.lines,
@@ -196,5 +209,6 @@ class LetterActions:
         )
 
 
-def _name(episode: _Episode) -> str:
-    return f"Account {to_safe_line(episode.account_id, 60)}: {to_safe_line(episode.subject, 200)}"
+def _name(episode: _Episode) -> Phrase:
+    values = {"id": to_safe_line(episode.account_id, 60), "subject": to_safe_line(episode.subject, 200)}
+    return Phrase("Account {id}: {subject}", values)

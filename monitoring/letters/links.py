@@ -20,12 +20,16 @@ WORDS: dict[str, str] = {
     "saved": "Saved",
     "false-alarm": "False alarm",
 }
+_TOO_OLD = {
+    "button": "This page is too old. Open the link once more.",
+    "letter": "This link is too old. Ask for the account to be looked at again.",
+}
 _LEAST_SECRET = 32  # characters
 _BUTTON_SECONDS = 3600
 
 
 class LinkRefused(Exception):  # noqa: N818  # an answer to the reader, not an error of ours
-    """The link or its button can't be used; the text says why, to the reader."""
+    """The link or its button can't be used; the text says why, to the reader, in English."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,7 @@ class LinkSigner:
         try:
             return self._get_serializer(purpose).loads(token, max_age=seconds)
         except SignatureExpired:
-            again = "Open the link once more." if purpose == "button" else "Ask for the account to be looked at again."
-            raise LinkRefused(f"This {'page' if purpose == 'button' else 'link'} is too old. {again}") from None
+            raise LinkRefused(_TOO_OLD[purpose]) from None
         except BadSignature:
             raise LinkRefused("This link is not one of ours, or not whole: copy all of it.") from None
 
