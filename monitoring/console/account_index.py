@@ -240,6 +240,17 @@ class AccountIndex:
             return None
         return _build_rows(snapshot, [place])[0]
 
+    def find_accounts(self, rows: RowFilter, account_ids: Sequence[str]) -> dict[str, AccountRow]:
+        """Find several accounts by their ids; those that the reader may not see, or that are none, are left out."""
+        snapshot = self._take_up()
+        visible = snapshot.find_visible(rows)
+        places = [p for a in dict.fromkeys(account_ids) if (p := snapshot.find_place(a)) is not None and visible[p]]
+        return {row.account_id: row for row in _build_rows(snapshot, places)}
+
+    def list_visible(self, rows: RowFilter, *, most: int) -> list[str] | None:
+        """List the ids of the accounts that a reader may see; None where they are more than `most`."""
+        return self._take_up().list_visible(rows, most)
+
     def has_values(self, column: str) -> bool:
         """Return whether any account has a value in a column that accounts can be ordered by."""
         return self._current.orders[column].known > 0

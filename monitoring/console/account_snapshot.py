@@ -85,6 +85,11 @@ class AccountSnapshot:
         """Return which accounts a reader may see; shape (n,)."""
         return self._ask(Condition(rows.sql, tuple(rows.parameters)))
 
+    def list_visible(self, rows: RowFilter, most: int) -> list[str] | None:
+        """List the ids of the accounts that a reader may see; None where they are more than `most`."""
+        places = np.flatnonzero(self.find_visible(rows))
+        return self._ids.take(pa.array(places)).to_pylist() if len(places) <= most else None
+
     def find_matches(self, rows: RowFilter, search: str, filters: Mapping[str, Any]) -> Mask:
         """Return which accounts a reader may see and the filters let pass; shape (n,)."""
         mask = self.find_visible(rows)

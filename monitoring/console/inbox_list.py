@@ -1,0 +1,258 @@
+"""List open episodes by the expected loss that an hour of work avoids, each with why, what to do, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from features.core.timestamps import from_micros
+from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
+from monitoring.alerts import kinds, queries
+from monitoring.alerts.escalation import find_due
+from monitoring.binding.bindings import BindingRules
+from monitoring.console.access import EVERYTHING
+from monitoring.letters.driver_words import rank_drivers
+
+if TYPE_CHECKING:
+    from features.settings import Settings
+    from features.state.database import Store
+    from monitoring.console.access import RowFilter
+    from monitoring.console.account_index import AccountIndex, AccountRow
+
+# Accounts of a reader that one statement names; with more, episodes are read in their order and looked at one by one.
+_NAMED = 2_000
+_BLOCK = 60
+_REASONS = 3
+_TABLE = EPISODES.outerjoin(OUTBOX, OUTBOX.c.id == EPISODES.c.message_id)
+
+
+@dataclass(frozen=True)
+class InboxItem:
+    """An episode as its reader decides on it.
+
+    Args:
+        id: Of the episode.
+        account_id: Of the account.
+        kind: Such as churn.
+        state: Such as notified.
+        version: That an act on it names.
+        opened_as_of: The run that opened it (µs).
+        last_as_of: The last run that saw it (µs).
+        opened_score: The score then.
+        last_score: The newest score.
+        value: Money a year at stake.
+        expected: Loss that acting avoids, less what acting costs.
+        an_hour: The same for an hour of work, by the minutes that the kind takes.
+        cause: What the play works against.
+        play: Key of the play.
+        owner: Address.
+        acknowledged_by: Who is at it.
+        acknowledged_at: Since when (µs).
+        snoozed_until: Rests until then (µs).
+        closed_at: When it was closed (µs).
+        outcome: What became of it.
+        outcome_reason: Why that is so.
+        told_at: When its letter was sent (µs).
+        recipient: Who got that.
+        account: As the index has it.
+        why: The condition that opened it, in English.
+        drivers: That raised the score, the strongest first, as it stores them.
+        due: Until when it must be answered; None where it never goes up, or is answered.
+    """
+
+    id: str
+    account_id: str
+    kind: str
+    state: str
+    version: int
+    opened_as_of: int
+    last_as_of: int
+    opened_score: float | None
+    last_score: float | None
+    value: float | None
+    expected: float | None
+    an_hour: float | None
+    cause: str | None
+    play: str | None
+    owner: str | None
+    acknowledged_by: str | None
+    acknowledged_at: int | None
+    snoozed_until: int | None
+    closed_at: int | None
+    outcome: str | None
+    outcome_reason: str | None
+    told_at: int | None
+    recipient: str | None
+    account: AccountRow | None = None
+    why: str = ""
+    drivers: Sequence[Mapping[str, Any]] = ()
+    due: datetime | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)} | {"drivers": [dict(d) for d in self.drivers]}
+        times = [name for name in plain if name.endswith(("_at", "_as_of", "_until"))]
+        plain |= {name: plain[name] and from_micros(plain[name]).isoformat() for name in times}
+        return plain | {"due": self.due and self.due.isoformat(), "account": self.account and self.account.as_dict()}
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """A page of open episodes.
+
+    Args:
+        items: The most an hour first.
+        after: What the next page begins after; None on the last one.
+    """
+
+    items: tuple[InboxItem, ...]
+    after: str | None
+
+
+@dataclass(frozen=True)
+class InboxReader:
+    """Reads episodes of accounts that a reader may see.
+
+    Args:
+        settings: The company's.
+        store: Its state database.
+        accounts: Its index of accounts.
+        rows: What the reader may see.
+    """
+
+    settings: Settings
+    store: Store
+    accounts: AccountIndex
+    rows: RowFilter
+
+    def read_open(self, *, owner: str | None = None, resting: bool = False, after: str = "", limit: int = 20) -> Inbox:
+        """Read open episodes, the most an hour first.
+
+        Args:
+            owner: Only those that this person owns, or whose cause is this person's team's; None for all.
+            resting: Those that rest, in place of those that don't.
+            after: `Inbox.after` of the page before; "" for the first.
+            limit: Episodes of the page.
+        """
+        conditions = [EPISODES.c.closed_as_of.is_(None), (EPISODES.c.state == kinds.SNOOZED) == resting]
+        if owner is not None:
+            conditions.append(self._is_of(owner))
+        rate, key = self._build_rate(), _read_key(after)
+        if key is not None:
+            is_later = (rate < key[0]) | ((rate == key[0]) & (EPISODES.c.id > key[1]))
+            conditions.append(is_later)
+        query = self._select().where(*conditions).order_by(rate.desc(), EPISODES.c.id)
+        items: list[InboxItem] = []
+        for item in self._iterate_visible(query):
+            items.append(item)
+            if len(items) > limit:
+                break
+        page = items[:limit]
+        following = f"{page[-1].an_hour or 0.0!r} {page[-1].id}" if len(items) > limit else None
+        return Inbox(self._complete(page), following)
+
+    def read_closed(self, *, owner: str | None = None, limit: int = 10) -> tuple[InboxItem, ...]:
+        """Read the episodes that were closed last, newest first."""
+        conditions = [EPISODES.c.closed_at.is_not(None)]
+        if owner is not None:
+            conditions.append(self._is_of(owner))
+        query = self._select().where(*conditions).order_by(EPISODES.c.closed_at.desc(), EPISODES.c.id)
+        items: list[InboxItem] = []
+        for item in self._iterate_visible(query):
+            items.append(item)
+            if len(items) == limit:
+                break
+        return tuple(items)
+
+    def count_open(self, *, owner: str | None = None, resting: bool = False) -> int | None:
+        """Count open episodes; arguments as of `read_open`. None where the reader sees some of too many accounts."""
+        c = EPISODES.c
+        conditions = [c.closed_as_of.is_(None), (c.state == kinds.SNOOZED) == resting]
+        if owner is not None:
+            conditions.append(self._is_of(owner))
+        if self.rows != EVERYTHING:
+            own = self.accounts.list_visible(self.rows, most=_NAMED)
+            if own is None:
+                return None
+            conditions.append(c.account_id.in_(own))
+        with self.store.reading() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(EPISODES).where(*conditions)) or 0
+
+    def find_visible(self, episode_id: str) -> InboxItem | None:
+        """Find an episode by its whole id; None where there is none on an account that the reader may see."""
+        query = self._select().where(EPISODES.c.id == episode_id)
+        return next(iter(self._iterate_visible(query)), None)
+
+    def _is_of(self, owner: str) -> sa.ColumnElement[bool]:
+        teams = [c for c, team in self.settings.binding.teams.items() if team.lower() == owner.lower()]
+        return (sa.func.lower(EPISODES.c.owner) == owner.lower()) | EPISODES.c.cause.in_(teams)
+
+    def _build_rate(self) -> sa.ColumnElement[float]:
+        """Build what an episode is ordered by: money an hour, 0 where nothing is expected."""
+        get_minutes = self.settings.capacity.get_minutes
+        minutes = sa.case({kind: get_minutes(kind) / 60 for kind in kinds.KINDS}, value=EPISODES.c.kind, else_=0.5)
+        return sa.func.coalesce(EPISODES.c.expected, 0.0) / sa.cast(minutes, sa.Double)
+
+    def _select(self) -> sa.Select[Any]:
+        made = {"an_hour": self._build_rate(), "told_at": OUTBOX.c.sent_at, "recipient": OUTBOX.c.recipient}
+        names = [f.name for f in fields(InboxItem)][: -len(_COMPLETED)]
+        return sa.select(*((made[n] if n in made else EPISODES.c[n]).label(n) for n in names)).select_from(_TABLE)
+
+    def _iterate_visible(self, query: sa.Select[Any]) -> Iterator[InboxItem]:
+        """Yield a query's episodes on accounts that the reader may see, in its order."""
+        own = self.accounts.list_visible(self.rows, most=_NAMED)
+        if own is not None:
+            query = query.where(EPISODES.c.account_id.in_(own))
+        with (
+            self.store.reading() as connection,
+            connection.execute(query.execution_options(yield_per=_BLOCK)) as result,
+        ):
+            for block in result.partitions(_BLOCK):
+                accounts = self.accounts.find_accounts(self.rows, [row.account_id for row in block])
+                for row in block:
+                    if account := accounts.get(row.account_id):
+                        yield replace(InboxItem(*row), account=account)
+
+    def _complete(self, items: Sequence[InboxItem]) -> tuple[InboxItem, ...]:
+        """Add why each was opened, what raised its score, and until when it must be answered."""
+        if not items:
+            return ()
+        rules, whys = BindingRules.load(self.settings, self.store, datetime.now(UTC)), self._read_whys(items)
+        details: dict[tuple[str, int], Any] = {}
+        with self.store.reading() as connection:
+            for at in {item.last_as_of for item in items}:
+                own = {item.account_id for item in items if item.last_as_of == at}
+                found = queries.read_details(connection, own, at, horizon=self.settings.alert_horizon)
+                details |= {(account, at): one for account, one in found.items()}
+        completed = []
+        for item in items:
+            known = details.get((item.account_id, item.last_as_of))
+            due = None
+            if item.told_at and item.recipient and item.state in {kinds.OPEN, kinds.NOTIFIED} and item.account:
+                due = find_due(rules, item.recipient, None, from_micros(item.told_at), item.account.tier)
+            drivers = rank_drivers(known.drivers)[:_REASONS] if known else ()
+            completed.append(replace(item, why=whys.get(item.id, ""), drivers=drivers, due=due))
+        return tuple(completed)
+
+    def _read_whys(self, items: Sequence[InboxItem]) -> dict[str, str]:
+        c = EPISODE_EVENTS.c
+        query = sa.select(c.episode_id, c.details).where(
+            c.episode_id.in_([item.id for item in items]), c.event == kinds.OPENED
+        )
+        with self.store.reading() as connection:
+            return {episode: str(details.get("why") or "") for episode, details in connection.execute(query)}
+
+
+_COMPLETED = ("account", "why", "drivers", "due")
+
+
+def _read_key(after: str) -> tuple[float, str] | None:
+    rate, _, episode = after.partition(" ")
+    try:
+        return (float(rate), episode) if episode else None
+    except ValueError:
+        return None
