@@ -68,11 +68,17 @@ def sign_in_page(page: Page, origin: str, store: Store, address: str, *, leads_t
     return page
 
 
-def find_violations(page: Page) -> list[str]:
-    """Run axe-core on a page; returns each finding with the elements that it is about."""
+def find_violations(page: Page, *, only_colours: bool = False) -> list[str]:
+    """Run axe-core on a page; returns each finding with the elements that it is about.
+
+    Args:
+        page: That is open.
+        only_colours: Look at the contrast alone: nothing else depends on the theme.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
-    results = Axe().run(page, options=_RULES)
+    rules = _RULES | {"runOnly": {"type": "rule", "values": ["color-contrast"]}} if only_colours else _RULES
+    results = Axe().run(page, options=rules)
     return [
         f"{found['id']}: {found['help']} at {', '.join(str(node['target']) for node in found['nodes'][:5])}"
         for found in results.response["violations"]

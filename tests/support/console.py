@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,10 @@ from features.state.database import Store
 from features.state.tables import ABSENCES, EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.console import mail_links
 from monitoring.console.account_index import AccountIndex
+from monitoring.console.app import create_app
 from monitoring.console.context import ConsoleContext
+from tests.support.oidc_provider import serve_app
+from tests.support.ports import find_free_port
 from tests.support.scored_company import write_company, write_scores
 
 if TYPE_CHECKING:
@@ -135,3 +140,12 @@ class ConsoleCompany:
     def close(self) -> None:
         """Close the state database."""
         self.state.close()
+
+
+@contextmanager
+def serve_console(context: ConsoleContext) -> Iterator[str]:
+    """Serve a console on a free port; yields its address."""
+    port = find_free_port()
+    origin = f"http://127.0.0.1:{port}"
+    with serve_app(create_app(replace(context, origin=origin, attempts={})), port):
+        yield origin

@@ -1,18 +1,14 @@
 """A company with an index of its accounts, its console, and browsers: real ones, and quick ones without script."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
 
 from monitoring.console.app import create_app
-from monitoring.console.context import ConsoleContext
 from tests.support.browser import find_chromium, open_browser
-from tests.support.console import ConsoleCompany, sign_in
-from tests.support.oidc_provider import serve_app
-from tests.support.ports import find_free_port
+from tests.support.console import ConsoleCompany, serve_console, sign_in
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +39,10 @@ def enter(client, house):
     return lambda address: sign_in(client, house.state, address)
 
 
-@contextmanager
-def serve(context: ConsoleContext) -> Iterator[str]:
-    """Serve a console on a free port; yields its address."""
-    port = find_free_port()
-    origin = f"http://127.0.0.1:{port}"
-    with serve_app(create_app(replace(context, origin=origin, attempts={})), port):
-        yield origin
-
-
 @pytest.fixture(scope="module")
 def origin(shared_house):
     """The address of the shared company's console."""
-    with serve(shared_house.context) as address:
+    with serve_console(shared_house.context) as address:
         yield address
 
 
