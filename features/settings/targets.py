@@ -153,5 +153,8 @@ class Training(SettingsSection):
     trusted: tuple[str, ...] = ()
     # Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
     monotone: bool = True
+    # What becomes of rows whose owner an alert told to act before the label was known, so that a save is not taken for
+    # an account that would have stayed anyway: they are left out, or learned from as if nobody had been told.
+    treated: Literal["leave_out", "ignore"] = "leave_out"
     # The same seed gives the same model.
     seed: int = 7

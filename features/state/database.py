@@ -108,6 +108,12 @@ class Store:
         self.close()
 
 
+def exists(settings: Settings) -> bool:
+    """Return whether the company has a state database: of a file, without making one."""
+    address = sa.make_url(settings.state)
+    return address.get_backend_name() != "sqlite" or bool(address.database and Path(address.database).exists())
+
+
 def open(settings: Settings) -> Store:  # noqa: A001  # read as store.open, as the file modules of Python do
     """Open the company's state database; create it or bring it to the newest revision if needed.
 

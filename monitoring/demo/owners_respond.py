@@ -109,7 +109,7 @@ def live_on(settings: Settings, store: Store, *, until: date, progress: Progress
 
 def _read_sample(settings: Settings) -> tuple[Path, dict[str, Any]]:
     source = settings.sources.get("accounts")
-    folder = Path(source.path).parent if source is not None and source.path else Path()
+    folder = (settings.folder / source.path).parent if source is not None and source.path else settings.folder
     try:
         parameters = json.loads((folder / parts.NOTE).read_text(encoding="utf-8"))["parameters"]
         if parameters["sample"] == "tidewater" and parameters["until"]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.catalog import usage_mix
 from features.core.errors import LabelError, RegistryError
 from features.core.progress import Progress
 from features.core.timestamps import DAY, to_micros_column
@@ -21,7 +22,8 @@ from training.evaluation.evaluate import Evaluation
 from training.evaluation.holdout import HoldoutResult, evaluate_holdout, is_comparable, list_columns
 from training.evaluation.interval_coverage import measure_coverage
 from training.fitting import upsell_statistics
-from training.fitting.training_rows import find_training_rows
+from training.fitting.training_rows import TrainingLabels, compute_training_labels, find_training_rows
+from training.fitting.treatment import read_treatments
 from training.models import hyperparameters as recipes
 from training.models.dataset import (
     Dataset,
@@ -37,7 +39,7 @@ from training.models.model import Model
 from training.models.offsets import TERM_COLUMNS, find_columns
 from training.models.trainer import Cutoffs, Trainer
 from training.targets import time_splits
-from training.targets.labels import compute_days_needed, compute_labels, find_order
+from training.targets.labels import compute_days_needed, find_order
 
 _REFERENCE_ROWS = 20_000
 # Days in which the first accounts of a company's data have too short a past for their base rate to be believed.
@@ -53,12 +55,14 @@ class FittedTarget:
         results: Of the horizons that were trained.
         insufficient: The other horizons, by what they lack.
         hyperparameters: Those it was trained with.
+        treated: By horizon, what alerts had to do with its rows, in a sentence; none where they had nothing.
     """
 
     model: Model
     results: dict[int, HoldoutResult]
     insufficient: dict[int, InsufficientData] = field(default_factory=dict)
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    treated: dict[int, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         verdicts = [f"{h} days {o.evaluation.verdict}" for h, o in self.results.items()]
@@ -132,9 +136,8 @@ def _fit_and_diagnose(  # noqa: PLR0913  # the arguments of fit_target
     """Fit the horizons that have enough data, and add all doubts to their verdicts."""
     target, frame = settings.targets[name], data.frame
     checks = {
-        h: sample_size.check_sample_size(f"{name}_{h}d", labels.to_numpy(), frame["as_of"], plan)
-        for h, plan in plans.items()
-        for labels in [compute_labels(history, target, h, frame, data_until=data.data_until)]
+        h: sample_size.check_sample_size(f"{name}_{h}d", labels.known, frame["as_of"], plans[h])
+        for h, labels in _label_rows(history, settings, name, data, plans).items()
     }
     insufficient = {h: c.impossible for h, c in checks.items() if c.impossible}
     for h in insufficient:
@@ -224,9 +227,8 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         raise LabelError(
             f"the cohort of {name} is empty at every cutoff of the training", hint=f"Look at [{name}] cohort"
         )
-    features, categories = select_features(
-        data.iterate_columns(learned), undated_attributes.list_unused(history, settings)
-    )
+    unused = [*undated_attributes.list_unused(history, settings), *_list_shares_of_few(history, frame, learned)]
+    features, categories = select_features(data.iterate_columns(learned), unused)
     model = _build_untrained_model(
         history,
         settings,
@@ -237,9 +239,9 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         learned_until=max(p.train[-1] + timedelta(days=p.days) for p in plans.values()),
     )
     matrix = data.build_matrix(model)
-    labels_by_horizon = {
-        h: compute_labels(history, target, h, frame, data_until=data.data_until).to_numpy() for h in plans
-    }
+    training_labels = _label_rows(history, settings, name, data, plans)
+    labels_by_horizon = {h: labels.known for h, labels in training_labels.items()}
+    treated = {h: labels.describe() for h, labels in training_labels.items() if labels.treated}
     plans_and_labels = {h: (plan, labels_by_horizon[h]) for h, plan in plans.items()}
     hyperparameters = recipes.build_target_hyperparameters(settings, target, model)
     if choose:
@@ -255,6 +257,8 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     terms = find_columns(model.features, TERM_COLUMNS)
     for horizon, (plan, labels) in plans_and_labels.items():
         progress(f"{name}, {horizon} days: {plan.describe()}")
+        if horizon in treated:
+            progress(f"{name}, {horizon} days: {treated[horizon]}")
         rows = find_training_rows(history, target, horizon, frame[["account_id", "as_of"]], labels, plan)
         trainer = Trainer(
             matrix,
@@ -264,7 +268,8 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
             cutoffs=Cutoffs(days, since=began + _WARMING_UP, span=plan.days),
             terms=terms,
         )
-        horizon_models.append(trainer.train_horizon(horizon, rows, reach=target.lead_days + horizon))
+        weighed = training_labels[horizon].weigh(rows, seed=settings.training.seed)
+        horizon_models.append(trainer.train_horizon(horizon, weighed, reach=target.lead_days + horizon))
         training_rows[horizon] = rows.train
     model = replace(model, horizon_models=tuple(horizon_models))
     sold = {"history": history, "frame": frame, "data_until": data.data_until}
@@ -275,7 +280,26 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         model,
         _evaluate_horizons(model, settings, data, plans_and_labels, champion),
         hyperparameters=hyperparameters,
+        treated=treated,
     )
+
+
+def _label_rows(
+    history: History, settings: Settings, name: str, data: Dataset, plans: Mapping[int, time_splits.TimePlan]
+) -> dict[int, TrainingLabels]:
+    """Return the labels of each horizon, those of rows that an alert had a hand in left out."""
+    is_heeded = settings.training.treated == "leave_out"
+    treatments = read_treatments(settings, name, data.data_until) if is_heeded else None
+    return {
+        h: compute_training_labels(history, settings, name, horizon=h, data=data, plan=plan, treatments=treatments)
+        for h, plan in plans.items()
+    }
+
+
+def _list_shares_of_few(history: History, frame: pd.DataFrame, learned: np.ndarray) -> tuple[str, ...]:
+    """Return the shares of use by product feature where there are too few accounts to learn so many columns from."""
+    accounts = frame["account_id"].iloc[learned].nunique()
+    return history.catalog.list_shares_of_use() if accounts < usage_mix.FEWEST_ACCOUNTS else ()
 
 
 def _evaluate_horizons(

@@ -2,20 +2,95 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
 
 from features.core.errors import LabelError
-from features.settings import Churn, Upsell
+from features.core.timestamps import DAY, to_micros
+from features.settings import Churn, Settings, Upsell
 from features.sources.history import History
+from training.fitting.treatment import Treatments, repeat_rows, to_span
+from training.models.dataset import Dataset
 from training.models.trainer import HorizonRows
-from training.targets.labels import compute_labels
+from training.targets.labels import compute_labels, find_order
 from training.targets.time_splits import TimePlan
 
 _FEWEST = 30  # rows of either class, of a second fold
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class TrainingLabels:
+    """The labels that one horizon is learned from and tested on.
+
+    Args:
+        known: (n,) of 1, 0 and NaN; NaN too where the row was treated, see `treatment`.
+        weights: (n,) of the rows that are left; None where all count the same.
+        treated: Number of rows whose label was left out.
+    """
+
+    known: np.ndarray
+    weights: np.ndarray | None = None
+    treated: int = 0
+
+    def weigh(self, rows: HorizonRows, *, seed: int) -> HorizonRows:
+        """Return the rows to learn from, each as often as its weight says."""
+        if self.weights is None:
+            return rows
+        folds = tuple(
+            (repeat_rows(early, self.weights, seed=seed), repeat_rows(late, self.weights, seed=seed))
+            for early, late in rows.folds
+        )
+        return HorizonRows(folds, repeat_rows(rows.train, self.weights, seed=seed), rows.recent)
+
+    def describe(self) -> str:
+        """Say in a sentence what was left out."""
+        return (
+            f"{self.treated:,} rows are left out: alerts told owners to act before the label was known, so what the "
+            f"account would have done by itself nobody knows; rows like them that nobody was told of count for them"
+        )
+
+
+def compute_training_labels(  # noqa: PLR0913  # all but the first three named
+    history: History,
+    settings: Settings,
+    name: str,
+    *,
+    horizon: int,
+    data: Dataset,
+    plan: TimePlan,
+    treatments: Treatments | None,
+) -> TrainingLabels:
+    """Return the labels of one horizon, those of treated rows left out.
+
+    Args:
+        history: Of the company.
+        settings: Of the company.
+        name: Of the target.
+        horizon: In days.
+        data: Of the target.
+        plan: Of the horizon: weights know no more than what was known at the end of its training.
+        treatments: What owners were told; None where nothing was, or it is not to matter.
+    """
+    target, frame = settings.targets[name], data.frame
+    labels = compute_labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
+    if treatments is None:
+        return TrainingLabels(labels)
+    starts, ends = to_span(frame["as_of"], target.lead_days, horizon)
+    is_treated = treatments.find_treated(frame["account_id"], starts, ends) & ~np.isnan(labels)
+    if not is_treated.any():
+        return TrainingLabels(labels)
+    if find_order(target) > 0:
+        # Who left early could not be told of later: the third of the horizon in which it came true ends its time.
+        for days in (2 * horizon // 3, horizon // 3):
+            earlier = compute_labels(history, target, days, frame, data_until=data.data_until).to_numpy()
+            ends = np.where(earlier == 1, starts + (target.lead_days + days) * DAY, ends)
+    known_by = to_micros(plan.train[-1] + timedelta(days=plan.days))
+    weights = treatments.compute_weights(frame["account_id"], starts, ends, known_by=known_by)
+    return TrainingLabels(np.where(is_treated, np.nan, labels), weights, int(is_treated.sum()))
 
 
 def find_training_rows(  # noqa: PLR0913, PLR0917  # a horizon, and all that its rows follow from

@@ -192,6 +192,8 @@ def _iterate_limits(fitted: FittedTarget) -> Iterator[tuple[str, str]]:
     for horizon, reasons in sorted({**results, **lacking}.items()):
         for reason in reasons:
             horizons_by_reason.setdefault(card_text.spell_out(reason), []).append(horizon)
+    for horizon, sentence in fitted.treated.items():
+        horizons_by_reason.setdefault(sentence, []).append(horizon)
     for horizon_model in fitted.model.horizon_models:
         if horizon_model.level:
             horizons_by_reason.setdefault(horizon_model.level.describe(), []).append(horizon_model.horizon)
