@@ -26,6 +26,7 @@ from features.catalog import (
     tickets,
     touches,
     usage,
+    usage_mix,
     usage_trends,
 )
 from features.catalog.custom import FeatureFile
@@ -61,10 +62,12 @@ class Catalog:
     Args:
         features: By column name, the built-in ones first.
         files: The files that define the company's own.
+        shares: The product features whose shares of use are features.
     """
 
     features: Mapping[str, Feature]
     files: tuple[FeatureFile, ...] = ()
+    shares: tuple[str, ...] = ()
 
     @staticmethod
     def for_company(settings: Settings, files: tuple[FeatureFile, ...] | None = None) -> Catalog:
@@ -81,7 +84,8 @@ class Catalog:
         _refuse_taken_names(settings)
         if files is None:
             files = tuple(custom.read_file(settings.folder / name) for name in settings.catalog.features)
-        return _extend(files, account.list_attributes(settings)) if files else BUILT_IN
+        shares = settings.catalog.shares_of_use
+        return _extend(files, shares, account.list_attributes(settings)) if files or shares else BUILT_IN
 
     def select_account_features(self, sources: Iterable[str]) -> tuple[Feature, ...]:
         """Return the features of single accounts whose sources are all mapped: those that models learn from."""
@@ -101,13 +105,23 @@ class Catalog:
 
     @property
     def custom_features(self) -> tuple[Feature, ...]:
-        """Return the company's own features."""
-        return tuple(f for name, f in self.features.items() if FEATURES.get(name) is not f)
+        """Return the features that the company's own files define."""
+        return tuple(
+            f for name, f in self.features.items() if FEATURES.get(name) is not f and f.family != usage_mix.FAMILY
+        )
+
+    def list_shares_of_use(self) -> tuple[str, ...]:
+        """Return the columns of the shares of use by product feature."""
+        return tuple(name for name, f in self.features.items() if f.family == usage_mix.FAMILY)
 
     @cached_property
     def version(self) -> str:
         """Return a fingerprint of all that defines the features: 12 hexadecimal digits."""
-        texts = [fingerprint_packages("features.catalog", "features.definitions"), *(f.text for f in self.files)]
+        texts = [
+            fingerprint_packages("features.catalog", "features.definitions"),
+            *(f.text for f in self.files),
+            *self.shares,
+        ]
         return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
 
@@ -117,7 +131,8 @@ _TAKEN = frozenset({"account_id", "as_of", "account_no", "gone", *EVENTS})
 
 
 def _refuse_taken_names(settings: Settings) -> None:
-    names = {name.casefold() for name in FEATURES} | _TAKEN
+    shares = usage_mix.create_features(settings.catalog.shares_of_use)
+    names = {name.casefold() for name in (*FEATURES, *shares)} | _TAKEN
     taken = [name for name in settings.attributes() if name.casefold() in names]
     if taken:
         keys = ", ".join(f"tables.accounts.columns.{name}" for name in taken)
@@ -129,8 +144,10 @@ def _refuse_taken_names(settings: Settings) -> None:
 
 
 @lru_cache(maxsize=8)
-def _extend(files: tuple[FeatureFile, ...], attributes: tuple[tuple[str, str], ...]) -> Catalog:
-    features = dict(FEATURES)
+def _extend(
+    files: tuple[FeatureFile, ...], shares: tuple[str, ...], attributes: tuple[tuple[str, str], ...]
+) -> Catalog:
+    features = {**FEATURES, **usage_mix.create_features(shares)}
     for file in files:
         features |= custom.load_features(file, features, dict(attributes))
-    return Catalog(MappingProxyType(features), files)
+    return Catalog(MappingProxyType(features), files, shares)

@@ -17,6 +17,7 @@ from features.diagnostics.concerns import list_concerns
 from features.diagnostics.identity_report import IdentityReport as Identity
 from features.diagnostics.label_report import LabelReport
 from features.diagnostics.leak_tests import LeakTestResult
+from features.diagnostics.product_features import list_product_feature_remarks
 from features.diagnostics.source_findings import SourceFinding
 from features.diagnostics.source_health import check_sources
 from features.diagnostics.table_times import TimeConflict
@@ -253,6 +254,7 @@ def _build_table_report(history: History, settings: Settings, checked: Validated
             *table_remarks.list_remarks(checked, settings),
             *(owner_addresses.list_owner_remarks(history, settings) if checked.table == "accounts" else ()),
             *(table_times.describe_versions(history, checked) if checked.table == "accounts" else ()),
+            *(list_product_feature_remarks(history, settings) if checked.table == "usage" else ()),
         ),
     )
 

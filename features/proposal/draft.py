@@ -21,6 +21,7 @@ _LINKED = ("purchases", "tickets", "usage", "touches", "lifetimes")
 _PRECEDENCE = ("salesforce", "hubspot", "chargebee", "stripe", "shopify", "intercom", "zendesk", "freshdesk")
 _HARDLY = 0.05  # share of rows with an account below which a table says nothing
 _TRIED = 12  # columns of a table that may name its account
+_MOST_SHARES = 12  # product features whose shares of use are learned from
 
 
 def fill_proposal(proposal: Proposal, workspace: Workspace, recipes: Sequence[str]) -> None:
@@ -53,6 +54,7 @@ def fill_proposal(proposal: Proposal, workspace: Workspace, recipes: Sequence[st
     _use_tickets(proposal)
     _settle_money(proposal, workspace)
     _settle_times(proposal, workspace)
+    proposal.shares_of_use = _list_product_features(proposal, workspace)
 
 
 def _precedence(recipe: str) -> int:
@@ -184,3 +186,15 @@ def _settle_times(proposal: Proposal, workspace: Workspace) -> None:
                 naive.append(f"{table.name}.{canonical}")
     if naive:
         proposal.confirm["company.timezone"] = f"times without an offset: {', '.join(naive[:4])}"
+
+
+def _list_product_features(proposal: Proposal, workspace: Workspace) -> tuple[str, ...]:
+    """Return the commonest values of usage.feature; none where all use is of one."""
+    usage = proposal.tables.get("usage")
+    column = usage.columns.get("feature") if usage else None
+    raw = column.origin.get("column") if column and set(column.origin) == {"column"} else None
+    if usage is None or not raw:
+        return ()
+    values = workspace.read(usage.rows).column(str(raw)).values
+    common = [value for value, _ in values.most_common(_MOST_SHARES) if 0 < len(value) <= 100]
+    return tuple(common) if len(common) > 1 else ()

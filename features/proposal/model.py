@@ -111,6 +111,7 @@ class Proposal:
         confirm: Key of the settings to what a person must confirm, beside that of tables and columns.
         source_notes: Source to what was found about its form.
         bad_share: Table to the share of rows that the check would put into quarantine, where above the limit.
+        shares_of_use: The commonest product features, values of usage.feature.
     """
 
     company: dict[str, Any]
@@ -122,6 +123,7 @@ class Proposal:
     confirm: dict[str, str] = field(default_factory=dict)
     source_notes: dict[str, str] = field(default_factory=dict)
     bad_share: dict[str, float] = field(default_factory=dict)
+    shares_of_use: tuple[str, ...] = ()
 
     def list_confirmations(self) -> list[tuple[str, str]]:
         """Return each key that a person must confirm, and why."""

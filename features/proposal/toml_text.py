@@ -29,7 +29,7 @@ def write_toml(proposal: Proposal, file: str) -> str:
     order = [t for t in TABLES if t in proposal.tables]
     for name in order:
         lines += ["", *_table(proposal.tables[name])]
-    lines += ["", *_churn(proposal), *_quality(proposal)]
+    lines += ["", *_churn(proposal), *_catalog(proposal), *_quality(proposal)]
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
 
 
@@ -91,6 +91,14 @@ def _describe(choice: TargetChoice) -> str:
     recent = list(choice.months.items())[-4:]
     shown = ", ".join(f"{month} {gone / n:.1%} of {n:,}" for month, (n, gone) in recent)
     return f"{choice.name}: {choice.rate:.1%} leave within {choice.horizon} days; {shown}"
+
+
+def _catalog(proposal: Proposal) -> Iterator[str]:
+    if proposal.shares_of_use:
+        yield ""
+        yield "# The commonest product features: how use is shared among them tells who is about to leave."
+        yield "[catalog]"
+        yield f"shares_of_use = {_value(list(proposal.shares_of_use))}"
 
 
 def _quality(proposal: Proposal) -> Iterator[str]:

@@ -149,11 +149,22 @@ class TableMap(SettingsSection):
         return self
 
 
+def _differ(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        message = "each product feature is named once"
+        raise ValueError(message)
+    return values
+
+
 class OwnFeatures(SettingsSection):
     """Features of the company's own, beside the built-in ones."""
 
     # Python files, from this file's folder, such as "own_features.py". Every command runs the code in them.
     features: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    # Values of usage.feature whose shares of all use are features, the commonest of the company; `init` names them.
+    shares_of_use: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=12), AfterValidator(_differ)
+    ] = ()
 
 
 class Quality(SettingsSection):

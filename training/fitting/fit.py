@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from features.catalog import usage_mix
+from features.catalog import usage_mix
 from features.core.errors import LabelError, RegistryError
 from features.core.progress import Progress
 from features.core.timestamps import DAY, to_micros_column
@@ -294,6 +295,12 @@ def _label_rows(
         h: compute_training_labels(history, settings, name, horizon=h, data=data, plan=plan, treatments=treatments)
         for h, plan in plans.items()
     }
+
+
+def _list_shares_of_few(history: History, frame: pd.DataFrame, learned: np.ndarray) -> tuple[str, ...]:
+    """Return the shares of use by product feature where there are too few accounts to learn so many columns from."""
+    accounts = frame["account_id"].iloc[learned].nunique()
+    return history.catalog.list_shares_of_use() if accounts < usage_mix.FEWEST_ACCOUNTS else ()
 
 
 def _list_shares_of_few(history: History, frame: pd.DataFrame, learned: np.ndarray) -> tuple[str, ...]:

@@ -259,3 +259,15 @@ def test_tables_of_postgresql_are_read_and_its_password_is_not_written(exports, 
     monkeypatch.setenv("DB_PASSWORD", urlsplit(postgres_url).password or "")
     with History.open(load_settings(out)) as history:
         assert history.count_rows("purchases") == 200
+
+
+def test_the_commonest_product_features_are_named_for_shares_of_use(exports):
+    write_accounts(exports)
+    rows = [
+        (f"K{n % 30}", START + timedelta(60 + n // 4), ["Berichte", "API", "Export"][n % 7 % 3]) for n in range(900)
+    ]
+    write(exports, "usage.csv", ["Kundennr", "used_at", "feature"], rows)
+    assert init(exports).returncode == 0
+    toml = tomllib.loads((exports.parent / "company.toml").read_text(encoding="utf-8"))
+    assert toml["tables"]["usage"]["columns"]["feature"] == "feature"
+    assert set(toml["catalog"]["shares_of_use"]) == {"Berichte", "API", "Export"}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.catalog import usage_mix
 from features.core.errors import LabelError
 from features.engine import snapshots
 from features.settings import Churn, ChurnLabel, Cohort
@@ -140,6 +141,19 @@ def test_a_constant_column_is_no_feature(fitted):
         assert all(len(seen[f].unique()) > 1 for f in target.model.features)
         unread = set(seen) - set(target.model.features) - dataset._PEER_FEATURES - {"as_of"}
         assert all(len(seen[c].unique()) == 1 for c in unread)
+
+
+@pytest.mark.usefixtures("unprobed")
+def test_shares_of_use_are_learned_from_by_enough_accounts_alone(slim, tmp_path, monkeypatch):
+    usage = slim.tables["usage"]
+    usage = usage.assign(feature=np.where(np.arange(len(usage)) % 3, "reports", "api"))
+    plain = 'columns = {{ account_id = "account_id", used_at = "used_at" }}'
+    mapped = (plain, plain.replace(" }}", ', feature = "feature" }}'))
+    named = ("[training]", '[catalog]\nshares_of_use = ["reports", "api"]\n\n[training]')
+    shared = slim.vary(tmp_path / "shared", mapped, named, usage=usage)
+    assert not [f for f in shared.fit()["churn"].model.features if f.startswith("share_of_")]
+    monkeypatch.setattr(usage_mix, "FEWEST_ACCOUNTS", 100)
+    assert "share_of_reports_30d" in shared.fit()["churn"].model.features
 
 
 def test_the_reference_is_what_the_model_saw_and_names_no_account(fitted):
