@@ -19,6 +19,7 @@ from monitoring.console import account_commands as account_lists
 from monitoring.console import commands as console
 from monitoring.demo import commands as demos
 from monitoring.experiments import commands as experiments
+from monitoring.lifetime import commands as lifetime
 from monitoring.replay import commands as replay
 
 app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
@@ -349,6 +350,7 @@ account_lists.register(app)
 experiments.register(app)
 replay.register(app)
 demos.register(app)
+lifetime.register(app)
 
 if __name__ == "__main__":
     cli.run(app)

@@ -246,7 +246,8 @@ def read_account_rows(
     of_accounts = f"account_id IN ({', '.join(map(quote_literal, account_ids))})"
     rows: dict[str, list[dict[str, Any]]] = {}
     with history.open_cursor() as cursor:
-        for table in (t for t in history.tables if t != "identities"):
+        # Identities name accounts by other ids, and rates are nobody's.
+        for table in (t for t in history.tables if t not in {"identities", "rates"}):
             has_number = table == "accounts" or table in EVENTS
             columns = "* EXCLUDE (account_no)" if has_number else "*"
             sql = f"SELECT {columns} FROM main.{table} WHERE {of_accounts}"  # noqa: S608  # quoted

@@ -1,0 +1,160 @@
+"""Open the rows of one account: those of the company's tables, joined with what was recorded since these were read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from features.catalog import Catalog
+from features.core.errors import GarrisonError
+from features.settings import Settings
+from features.sources import posted_events
+from features.sources.history import History
+from features.state.database import Store
+from serving.events import rescoring
+from serving.scoring import score_table, snapshot_store
+from serving.scoring.snapshot_store import StoredSnapshot
+
+# A chain of merges is followed so far: a longer one, or one that bites its tail, is a fault of the data.
+_LONGEST = 20
+
+
+@dataclass(frozen=True)
+class AccountTables:
+    """What the tables hold of one account.
+
+    Args:
+        account_id: Of the account.
+        number: Its place in the tables, `account_no`.
+        record: Its row of the accounts table.
+        tables: Names of the canonical tables that there are.
+        cursor: To these tables; `events` may be to the account's rows alone, with what was recorded since.
+        events: Of tickets, usage, purchases, touches and promises.
+        event_number: `account_no` there.
+    """
+
+    account_id: str
+    number: int
+    record: dict[str, Any]
+    tables: frozenset[str]
+    cursor: duckdb.DuckDBPyConnection
+    events: duckdb.DuckDBPyConnection
+    event_number: int
+
+    def query(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Run SQL over the account's events; `$no` is its number. Returns rows by column."""
+        return _read_rows(self.events, sql, {"no": self.event_number, **parameters})
+
+    def query_company(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Run SQL over all accounts' rows. Returns rows by column."""
+        return _read_rows(self.cursor, sql, parameters)
+
+
+class CompanyTables:
+    """The tables that the newest scores were made from; several threads may read them at once.
+
+    Args:
+        settings: The company's.
+        store: Its state database.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings, self.store = settings, store
+        self._lock = threading.Lock()
+        self._history: History | None = None
+        self._newest: tuple[Path | None, int] = (None, -1)
+
+    @property
+    def history(self) -> History:
+        """Return the history of the newest scores, or before there are any, of the tables as they are.
+
+        Raises:
+            GarrisonError: The tables can't be read.
+        """
+        file = score_table.find_newest(self.settings)
+        newest = (file, 0 if file is None else file.stat().st_mtime_ns)
+        with self._lock:
+            if self._history is None or newest != self._newest:
+                # The old one stays open for those who read from it: it ends with the last of them.
+                self._history, self._newest = _open_history(self.settings, file), newest
+            return self._history
+
+    @property
+    def catalog(self) -> Catalog:
+        """Return the definitions of the company's features."""
+        return self.history.catalog
+
+    @contextmanager
+    def open_account(self, account_id: str) -> Iterator[AccountTables]:
+        """Open the rows of an account.
+
+        Raises:
+            GarrisonError: There is no such account, or the tables can't be read.
+        """
+        history = self.history
+        with history.open_cursor() as cursor:
+            found = _read_rows(cursor, "SELECT * FROM accounts WHERE account_id = $account", {"account": account_id})
+            if not found:
+                raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
+            record = found[0]
+            number = int(record.pop("account_no"))
+            names = frozenset(history.tables)
+            recorded = self._read_recorded(history, account_id)
+            if recorded is None:
+                yield AccountTables(account_id, number, record, names, cursor, cursor, number)
+                return
+            with recorded, recorded.open_cursor() as events:
+                yield AccountTables(account_id, number, record, names, cursor, events, 0)
+
+    def _read_recorded(self, history: History, account_id: str) -> History | None:
+        """Read an account's rows with what was posted or recorded since; None where nothing was."""
+        with self.store.reading() as connection:
+            until = posted_events.query_log_position(connection)
+            if history.cache is None or until <= history.cache.position:
+                return None
+            revisions = rescoring.read_revisions(connection, history, [account_id], until=until)
+        if not revisions.num_rows:
+            return None
+        rows = rescoring.read_account_rows(self.settings, history, [account_id], revisions)
+        return History.from_rows(self.settings, rows, history.catalog)
+
+    def find_survivor(self, account_id: str) -> str:
+        """Return the account that another one became a part of, or else the account itself.
+
+        Raises:
+            GarrisonError: There is no such account, or the tables can't be read.
+        """
+        with self.history.open_cursor() as cursor:
+            sql, seen = "SELECT merged_into FROM accounts WHERE account_id = ?", [account_id]
+            while row := cursor.execute(sql, [seen[-1]]).fetchone():
+                if row[0] is None or row[0] in seen or len(seen) > _LONGEST:
+                    break
+                seen.append(str(row[0]))
+            else:
+                if len(seen) == 1:
+                    raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
+                return seen[-2]
+        return seen[-1]
+
+
+def _open_history(settings: Settings, file: Path | None) -> History:
+    if file is not None:
+        snapshot_file = snapshot_store.snapshots_folder(settings) / file.name
+        if snapshot_file.exists():
+            key = StoredSnapshot.read(snapshot_file, ()).history
+            history = History.reopen(settings, key) if key else None
+            if history is not None:
+                return history
+    return History.open(settings)
+
+
+def _read_rows(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = cursor.execute(sql, parameters)
+    names = [column[0] for column in rows.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]

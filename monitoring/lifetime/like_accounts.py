@@ -1,0 +1,156 @@
+"""Find accounts that are like one: by tier, by what describes them, and by their size and use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from features.settings import Settings
+from serving.scoring import score_table, snapshot_store
+from serving.scoring.snapshot_store import StoredSnapshot
+
+# Of a snapshot: what accounts are compared by, as far as it has them, and in which words.
+TEXTS: Mapping[str, str] = {"industry": "industry", "size": "size", "plan": "plan"}
+NUMBERS: Mapping[str, str] = {
+    "seats": "seats",
+    "recurring_revenue_year": "revenue",
+    "spend_365d": "spend",
+    "usage_events_90d": "usage",
+    "users_90d": "people",
+    "tenure_days": "time with us",
+}
+NEAREST = 50
+
+
+@dataclass(frozen=True)
+class LikeAccounts:
+    """The accounts that are most like one.
+
+    Args:
+        account_ids: The nearest first, at most fifty.
+        among: Customers that they were chosen from.
+        compared_by: English words for what was compared.
+    """
+
+    account_ids: tuple[str, ...]
+    among: int
+    compared_by: tuple[str, ...]
+
+
+class LikeAccountFinder:
+    """Finds like accounts among the customers of the newest scores; several threads may ask at once.
+
+    Args:
+        settings: The company's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._lock = settings, threading.Lock()
+        self._newest: tuple[Path | None, int] = (None, -1)
+        self._space: _Space | None = None
+
+    def find(self, account_id: str) -> LikeAccounts | None:
+        """Find the accounts that are most like one; None where it is in no snapshot, or nothing describes accounts.
+
+        Raises:
+            GarrisonError: The newest snapshot can't be read.
+        """
+        file = score_table.find_newest(self._settings)
+        newest = (file, 0 if file is None else file.stat().st_mtime_ns)
+        with self._lock:
+            if newest != self._newest:
+                self._space = None if file is None else _Space.read(self._settings, file)
+                self._newest = newest
+            space = self._space
+        return space.find(account_id) if space else None
+
+
+@dataclass(frozen=True)
+class _Space:
+    """All accounts as points: distances count a standard deviation of a number as 1, and so a text that differs.
+
+    Args:
+        account_ids: (n,) text.
+        places: By id.
+        numbers: (n, k) float32, standardised logarithms; 0 where not known.
+        codes: (n, c) int32.
+        customers: (n,) bool.
+        compared_by: English words.
+    """
+
+    account_ids: npt.NDArray[np.object_]
+    places: Mapping[str, int]
+    numbers: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.int32]
+    customers: npt.NDArray[np.bool_]
+    compared_by: tuple[str, ...]
+
+    @classmethod
+    def read(cls, settings: Settings, file: Path) -> _Space | None:
+        """Read the snapshot and the tiers of one run; None where its snapshot is gone."""
+        snapshot_file = snapshot_store.snapshots_folder(settings) / file.name
+        if not snapshot_file.exists():
+            return None
+        snapshot = StoredSnapshot.read(snapshot_file, {*TEXTS, *NUMBERS})
+        frame, ids = snapshot.frame, snapshot.frame["account_id"].to_numpy(dtype=object)
+        numbers, texts, words = list[npt.NDArray[np.float32]](), list[npt.NDArray[np.int32]](), list[str]()
+        tiers = _read_tiers(file, ids)
+        if tiers is not None:
+            texts.append(tiers)
+            words.append("tier")
+        for name, word in TEXTS.items():
+            if name in frame:
+                texts.append(np.unique(frame[name].astype(str), return_inverse=True)[1].astype(np.int32))
+                words.append(word)
+        for name, word in NUMBERS.items():
+            if name in frame and frame[name].notna().any():
+                numbers.append(_standardise(frame[name].to_numpy(dtype="float64", na_value=np.nan)))
+                words.append(word)
+        if not numbers and not texts:
+            return None
+        n = len(ids)
+        return cls(
+            ids,
+            {str(account): i for i, account in enumerate(ids)},
+            np.column_stack(numbers) if numbers else np.zeros((n, 0), np.float32),
+            np.column_stack(texts) if texts else np.zeros((n, 0), np.int32),
+            snapshot.in_cohort.get("churn", np.ones(n, bool)),
+            tuple(words),
+        )
+
+    def find(self, account_id: str) -> LikeAccounts | None:
+        own = self.places.get(account_id)
+        if own is None:
+            return None
+        distances = ((self.numbers - self.numbers[own]) ** 2).sum(axis=1) + (self.codes != self.codes[own]).sum(axis=1)
+        distances[~self.customers] = np.inf
+        distances[own] = np.inf
+        among = int(np.isfinite(distances).sum())
+        most = min(NEAREST, among)
+        # Ties are broken by place, so that the same accounts are found each time.
+        nearest = np.argpartition(distances, most - 1)[:most] if most else np.array([], int)
+        order = nearest[np.lexsort((nearest, distances[nearest]))]
+        return LikeAccounts(tuple(str(a) for a in self.account_ids[order]), among, self.compared_by)
+
+
+def _standardise(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    logarithms = np.log1p(np.clip(values, 0, None))
+    spread = np.nanstd(logarithms) or 1.0
+    scaled: npt.NDArray[np.float32] = np.nan_to_num((logarithms - np.nanmean(logarithms)) / spread).astype(np.float32)
+    return scaled
+
+
+def _read_tiers(file: Path, account_ids: npt.NDArray[np.object_]) -> npt.NDArray[np.int32] | None:
+    """Return each account's tier as a number; None where the run has no tiers."""
+    if "tier" not in pq.read_schema(file).names:
+        return None
+    rows = pq.read_table(file, columns=["account_id", "tier"], partitioning=None).to_pandas()
+    tiers = rows.set_index("account_id")["tier"].reindex(account_ids).astype(str)
+    codes: npt.NDArray[np.int32] = np.unique(tiers, return_inverse=True)[1].astype(np.int32)
+    return codes

@@ -1,0 +1,133 @@
+"""Read the entries of a timeline that the state database holds: scores, alerts, acts, notes and promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from features.core.language import Phrase
+from features.core.local_formats import Day, Percent
+from features.core.safe_line import to_safe_line
+from features.core.timestamps import from_micros
+from features.state.database import Store
+from features.state.portfolio_tables import ASSIGNMENTS
+from features.state.tables import EPISODE_EVENTS, EPISODES, MUTES, SCORES, TIER_OVERRIDES
+from monitoring.alerts.kinds import KINDS
+from monitoring.letters.account_risk import Text
+from monitoring.lifetime.account_tables import AccountTables
+from monitoring.lifetime.entry import Entry
+from monitoring.lifetime.notes import read_notes
+from monitoring.lifetime.promises import read_promises
+
+# A score is an entry where it is the first of a month, or has moved by so much.
+_MOVED = 0.05
+_RUNS = frozenset({"run", "deliver"})
+_EVENTS = {
+    "opened": "Alert: {kind}",
+    "notified": "Its owner was told",
+    "eased": "The condition eased",
+    "returned": "The condition is back",
+    "unseen": "No score any more",
+    "worsened": "It got worse",
+    "woken": "It rested until now",
+    "exited": "The condition ended",
+    "acknowledged": "Taken on",
+    "snoozed": "Put to rest",
+    "handed_over": "Handed over",
+    "closed": "Closed",
+    "escalated": "Passed upward: nobody answered in time",
+}
+
+
+def read_entries(tables: AccountTables, store: Store, *, horizon: int) -> list[Entry]:
+    """Read all entries of an account: they are few.
+
+    Args:
+        tables: The account's rows.
+        store: The state database.
+        horizon: Of the scores, in days.
+    """
+    account = tables.account_id
+    with store.reading() as connection:
+        entries = [
+            *_read_scores(connection, account, horizon),
+            *_read_episodes(connection, account),
+            *_read_decisions(connection, account),
+        ]
+    entries += [
+        Entry(note.at, "note", note.id, Phrase("Note by {person}", {"person": _name(note.by)}), note.text)
+        for note in read_notes(store, account)
+    ]
+    for promise in read_promises(tables, store):
+        values = {"due": Day(from_micros(promise.due))}
+        kept = promise.kept_at and Phrase("kept on {day}", {"day": Day(from_micros(promise.kept_at))})
+        state = {"state": kept or Phrase("not kept yet")}
+        body = Phrase("Due {due}, {state}", {**values, **state})
+        title = Phrase("Promised: {text}", {"text": to_safe_line(promise.text or "–", 200)})  # noqa: RUF001  # a dash
+        entries.append(Entry(promise.made_at, "promise", promise.key, title, body, promise.known_at))
+    return entries
+
+
+def _read_scores(connection: sa.Connection, account: str, horizon: int) -> Iterator[Entry]:
+    c = SCORES.c
+    query = sa.select(c.as_of, c.score, c.scored_at).where(
+        c.account_id == account, c.target == "churn", c.horizon == horizon
+    )
+    before: tuple[float, str] | None = None
+    for as_of, score, scored_at in connection.execute(query.order_by(c.as_of)):
+        month = f"{from_micros(as_of):%Y-%m}"
+        if before is None or month != before[1] or abs(score - before[0]) >= _MOVED:
+            title = Phrase("Risk {score}", {"score": Percent(score)})
+            body: Text = Phrase("before: {score}", {"score": Percent(before[0])}) if before else ""
+            yield Entry(as_of, "score", str(horizon), title, body, scored_at)
+            before = (score, month)
+
+
+def _read_episodes(connection: sa.Connection, account: str) -> Iterator[Entry]:
+    e, own = EPISODE_EVENTS.c, EPISODES.c
+    columns = (own.kind, e.episode_id, e.seq, e.at, e.as_of, e.event, e.by, e.details)
+    query = sa.select(*columns).join(EPISODES, own.id == e.episode_id).where(own.account_id == account)
+    for row in connection.execute(query.order_by(e.episode_id, e.seq)):
+        is_run = row.by in _RUNS
+        kind = {"kind": Phrase(KINDS.get(row.kind, row.kind).capitalize())}
+        title: Text = Phrase(_EVENTS.get(row.event, row.event), kind if row.event == "opened" else {})
+        if not is_run:
+            title = Phrase("{event} by {person}", {"event": title, "person": _name(row.by)})
+        at = row.as_of if row.as_of is not None else row.at
+        key = f"{row.episode_id} {row.seq:06}"
+        yield Entry(at, "alert" if is_run else "act", key, title, _describe_details(row.details), row.at)
+
+
+def _describe_details(details: Mapping[str, Any]) -> Text:
+    words = str(details.get("reason") or "")
+    if outcome := details.get("outcome"):
+        named = Phrase(str(outcome).replace("_", " "))
+        return Phrase("{outcome}: {reason}", {"outcome": named, "reason": words}) if words else named
+    if (to := details.get("to")) and "@" in str(to):
+        return Phrase("to {person}", {"person": _name(str(to))})
+    if isinstance(score := details.get("score"), float) and 0 <= score <= 1:
+        return Phrase("risk {score}", {"score": Percent(score)})
+    return words
+
+
+def _read_decisions(connection: sa.Connection, account: str) -> Iterator[Entry]:
+    """Yield owners assigned, mutes, and tiers that people set."""
+    a, m, t = ASSIGNMENTS.c, MUTES.c, TIER_OVERRIDES.c
+    for row in connection.execute(sa.select(ASSIGNMENTS).where(a.account_id == account)):
+        values = {"owner": _name(row.owner or ""), "person": _name(row.by)}
+        title = Phrase("Assigned to {owner} by {person}", values)
+        if row.owner is None:
+            title = Phrase("Assignment ended by {person}", {"person": _name(row.by)})
+        yield Entry(row.at, "act", f"assignment {row.seq:06}", title, row.reason)
+    for row in connection.execute(sa.select(MUTES).where(m.account_id == account)):
+        values = {"day": Day(from_micros(row.until)), "person": _name(row.by)}
+        yield Entry(row.at, "act", f"mute {row.id}", Phrase("Muted until {day} by {person}", values), row.reason)
+    for row in connection.execute(sa.select(TIER_OVERRIDES).where(t.account_id == account)):
+        values = {"tier": row.tier, "person": _name(row.by)}
+        yield Entry(row.set_at, "act", f"tier {row.id}", Phrase("Tier {tier} set by {person}", values), row.reason)
+
+
+def _name(address: str) -> str:
+    return to_safe_line(address.partition("@")[0], 60) if address else "–"  # noqa: RUF001  # a dash
