@@ -21,6 +21,7 @@ from monitoring.demo import commands as demos
 from monitoring.experiments import commands as experiments
 from monitoring.lifetime import commands as lifetime
 from monitoring.replay import commands as replay
+from monitoring.reports import outcome_commands as outcomes
 
 app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
@@ -350,6 +351,7 @@ account_lists.register(app)
 experiments.register(app)
 replay.register(app)
 demos.register(app)
+outcomes.register(app)
 lifetime.register(app)
 
 if __name__ == "__main__":

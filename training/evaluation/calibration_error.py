@@ -119,7 +119,7 @@ def compute_share_interval(labels: np.ndarray, accounts: np.ndarray) -> tuple[fl
         accounts: (n,) account ids.
     """
     share = float(labels.mean())
-    return share, *_wilson(share, _effective_rows(labels - share, accounts))
+    return share, *compute_wilson_interval(share, _effective_rows(labels - share, accounts))
 
 
 def _effective_rows(residuals: np.ndarray, accounts: np.ndarray) -> float:
@@ -130,7 +130,7 @@ def _effective_rows(residuals: np.ndarray, accounts: np.ndarray) -> float:
     return rows * min(1.0, float((residuals**2).sum()) / clustered) if clustered else float(len(names))
 
 
-def _wilson(share: float, rows: float) -> tuple[float, float]:
+def compute_wilson_interval(share: float, rows: float) -> tuple[float, float]:
     """Return the ends of Wilson's 95 % interval of a share."""
     middle = share + _Z**2 / (2 * rows)
     half = _Z * np.sqrt(share * (1 - share) / rows + _Z**2 / (4 * rows**2))
