@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import Error
 from starlette.routing import Mount
 
+from features.state.console_tables import CONSOLE_ACTS
+from features.state.tables import EPISODE_EVENTS, EPISODES
 from monitoring.console.access import get_roles
 from monitoring.console.app import create_app
 from monitoring.console.person import Role
@@ -22,7 +24,7 @@ def paths(shared_house):
     routes = [r for r in create_app(shared_house.context).routes if not isinstance(r, Mount) and "GET" in r.methods]
     episode = shared_house.open_episode("A", owner="a@owners.test", cause="service")
     shared_house.open_episode("B", owner="b@owners.test", cause="usage")
-    known = {"account_id": "A", "episode_id": episode}
+    known = {"account_id": "A", "episode": episode}
     found = ["/sign-in", "/nothing-here"]
     for route in routes:
         roles = get_roles(route.endpoint)
@@ -49,7 +51,7 @@ def is_page(page, address):
     return "text/html" in answer.headers["content-type"] and page.url.split("?")[0] == address
 
 
-def test_every_page_is_accessible_in_both_languages_and_themes(admin, origin, paths, shared_house):
+def test_every_page_is_accessible_in_both_languages_and_themes(admin, origin, paths):
     found, looked = [], 0
     for language in ("zh_Hans", "en"):
         admin.goto(f"{origin}/me")
@@ -109,6 +111,36 @@ def test_keys_walk_open_find_and_explain(browser, origin, shared_house):
     page.wait_for_url("**/accounts/*")
     assert page.troubles == []
     page.context.close()
+
+
+def test_of_two_browsers_on_one_episode_the_second_is_told(browser, origin, shared_house):
+    shared_house.clear()
+    shared_house.open_episode("D", owner="d@owners.test", cause="service")
+    pages = [open_page(browser), open_page(browser)]
+    for page, address in zip(pages, ("d@owners.test", MANAGER), strict=True):
+        sign_in_page(page, origin, shared_house.state, address, leads_to="/inbox?show=all")
+    first, second = pages
+    first.keyboard.press("j")
+    first.keyboard.press("a")
+    first.wait_for_url("**/inbox?*done=acknowledge*")
+    second.keyboard.press("j")
+    second.keyboard.press("s")
+    second.locator("#inbox select[name='days']").first.press("Tab")
+    second.keyboard.type("on holiday")
+    second.keyboard.press("Enter")
+    second.wait_for_url("**/snooze")
+    said = second.locator("main").inner_text()
+    assert "Nothing was changed" in said
+    assert shared_house.rows(EPISODES, "state", "acknowledged_by") == [("acknowledged", "d@owners.test")]
+    assert len(shared_house.rows(EPISODE_EVENTS)) == 1
+    acts = [
+        (act, by)
+        for act, by, table in shared_house.rows(CONSOLE_ACTS, "act", "by", "table_name")
+        if table == "episodes"
+    ]
+    assert acts == [("acknowledge", "d@owners.test")]
+    for page in pages:
+        page.context.close()
 
 
 HOSTILE = (
