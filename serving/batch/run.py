@@ -35,7 +35,8 @@ from serving.scoring.advice import CHURN
 from serving.scoring.score_table import Explain, PreviousScores, ScoreTable, build_table
 from serving.scoring.scorer import Scorer, load_champions
 from serving.scoring.snapshot_store import SnapshotWriter, StoredSnapshot
-from serving.tiers import course, sides, tier_store
+from serving.tiers import course, tier_store
+from training.decisions import tier_sides
 
 # Rows that go to a destination at a time.
 CHUNK = 50_000
@@ -202,7 +203,7 @@ def build_scores(  # noqa: PLR0913  # all but the first three named
             writer.add(part)
             tables.append(table)
             progress("scores", sum(table.num_rows for table in tables), accounts)
-            tier_inputs.append(part.frame[["account_id", *(c for c in sides.WANTED if c in part.frame)]])
+            tier_inputs.append(part.frame[["account_id", *(c for c in tier_sides.WANTED if c in part.frame)]])
     tiers = tier_store.build_tiers(
         settings,
         state,

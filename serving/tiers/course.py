@@ -10,7 +10,7 @@ import pandas as pd
 
 from features.core.timestamps import from_micros
 from features.settings.tiers import SIDES, TIER_NAMES, Tiers
-from serving.tiers.cuts import Cuts
+from training.decisions.tier_cuts import Cuts
 
 COLUMNS = ("tier", "tier_worth", "tier_runs_beyond", *(f"rank_{side}" for side in SIDES))
 _NAMES = {"return_on_effort": "revenue for the effort"}
@@ -85,12 +85,12 @@ def assign_tiers(  # noqa: PLR0913  # what the tiers of a run follow from
 
     Args:
         account_ids: Of n accounts.
-        sides: (n, sides), as `sides.measure_sides` measures them.
+        sides: (n, sides), as `tier_sides.measure_sides` measures them.
         cuts: Of the quarter.
         settings: Weights, margin and runs.
         before: The run before, by account id: `tier` and `tier_runs_beyond`; None without one.
         overrides: Those in force, by account.
-        left_out: As `sides.measure_sides` gives it.
+        left_out: As `tier_sides.measure_sides` gives it.
     """
     ranks = cuts.rank(sides)
     worth = cuts.compute_worth(ranks)

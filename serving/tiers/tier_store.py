@@ -16,8 +16,8 @@ from features.settings.tiers import TIER_NAMES
 from features.state.database import Store
 from features.state.tables import TIER_CUTS, TIER_OVERRIDES
 from serving.tiers.course import Override, TierTable, assign_tiers
-from serving.tiers.cuts import Cuts
-from serving.tiers.sides import measure_sides
+from training.decisions.tier_cuts import Cuts
+from training.decisions.tier_sides import measure_sides
 
 
 def name_quarter(as_of: datetime) -> str:
@@ -33,7 +33,7 @@ def build_tiers(
     Args:
         settings: The company's.
         store: Its state database.
-        frame: account_id and the columns `sides.WANTED` as far as they are there, a row an account.
+        frame: account_id and the columns `tier_sides.WANTED` as far as they are there, a row an account.
         as_of: Of the run.
         before: As `course.assign_tiers` takes it.
     """

@@ -10,6 +10,9 @@ import pandas as pd
 
 from features.core.errors import LabelError
 from features.settings.stakes import Stakes
+from features.settings.tiers import Tiers
+from training.decisions import tier_sides
+from training.decisions.tier_cuts import class_accounts
 from training.evaluation import baselines, evaluate
 from training.evaluation.evaluate import Evaluation
 from training.evaluation.profit import select_stakes
@@ -58,6 +61,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
     lags: Mapping[str, float] | None = None,
     champion: np.ndarray | None = None,
     stakes: Stakes | None = None,
+    tiers: Tiers | None = None,
 ) -> HoldoutResult:
     """Evaluate a model and the baselines on the test of its plan.
 
@@ -71,6 +75,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
         lags: Days by which a table's events become known later, by table.
         champion: (n,) scores of the model that serves now, to stand beside the baselines.
         stakes: The company's, for the profit; by default those of the measure as published.
+        tiers: The company's, to class the accounts of each cutoff by.
 
     Raises:
         LabelError: The test's labels are of one class only.
@@ -96,7 +101,7 @@ def evaluate_holdout(  # noqa: PLR0913  # all but the first three named
         plan,
         test[[*_KEYS, "label", "score"]],
         pd.DataFrame(baseline_scores),
-        describe_accounts(test),
+        describe_accounts(test, tiers),
         seed=seed,
         stakes=stakes,
     )
@@ -130,14 +135,19 @@ def evaluate_scores(  # noqa: PLR0913  # all that a test is made of
 
 def list_columns(frame: pd.DataFrame) -> list[str]:
     """Return the columns of snapshots that an evaluation needs."""
-    wanted = {*_KEYS, *_VALUES, *baselines.COLUMNS, "tier"}
+    wanted = {*_KEYS, *_VALUES, *baselines.COLUMNS, *tier_sides.WANTED, "tier"}
     return [c for c in frame if c in wanted or not pd.api.types.is_numeric_dtype(frame[c])]
 
 
-def describe_accounts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what snapshots say of the accounts beside the features: as_of, text attributes, `tier`, `value`."""
+def describe_accounts(rows: pd.DataFrame, tiers: Tiers | None = None) -> pd.DataFrame:
+    """Return what snapshots say of the accounts beside the features: as_of, text attributes, `tier`, `value`.
+
+    Accounts without a tier of the company's own have that of the 5A rule, if `tiers` are given.
+    """
     texts = [c for c in rows if c not in _KEYS and (c == "tier" or not pd.api.types.is_numeric_dtype(rows[c]))]
     attributes = rows[["as_of", *texts]]
+    if tiers is not None and "tier" not in rows:
+        attributes = attributes.assign(tier=class_accounts(rows, tiers))
     value_column = next((c for c in _VALUES if c in rows and (rows[c] > 0).any()), None)
     return attributes.assign(value=rows[value_column]) if value_column else attributes
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from features.catalog import usage_mix
-from features.catalog import usage_mix
 from features.core.errors import LabelError, RegistryError
 from features.core.progress import Progress
 from features.core.timestamps import DAY, to_micros_column
@@ -303,12 +302,6 @@ def _list_shares_of_few(history: History, frame: pd.DataFrame, learned: np.ndarr
     return history.catalog.list_shares_of_use() if accounts < usage_mix.FEWEST_ACCOUNTS else ()
 
 
-def _list_shares_of_few(history: History, frame: pd.DataFrame, learned: np.ndarray) -> tuple[str, ...]:
-    """Return the shares of use by product feature where there are too few accounts to learn so many columns from."""
-    accounts = frame["account_id"].iloc[learned].nunique()
-    return history.catalog.list_shares_of_use() if accounts < usage_mix.FEWEST_ACCOUNTS else ()
-
-
 def _evaluate_horizons(
     model: Model,
     settings: Settings,
@@ -333,6 +326,7 @@ def _evaluate_horizons(
             lags={name: table.lag / timedelta(days=1) for name, table in settings.tables.items()},
             champion=champion_scores,
             stakes=settings.stakes,
+            tiers=settings.tiers,
         )
         coverage = measure_coverage(model.horizon_model(h), result.test)
         results[h] = replace(result, evaluation=replace(result.evaluation, coverage=coverage))

@@ -30,8 +30,9 @@ from serving.scoring import score_table
 from serving.scoring.score_table import Explain, PreviousScores
 from serving.scoring.scorer import WANTED, load_champions
 from serving.scoring.snapshot_store import StoredSnapshot
-from serving.tiers import course, sides
+from serving.tiers import course
 from tests.support.small_catalog import build_small_catalog
+from training.decisions import tier_sides
 from training.models.model import Model
 
 java = pytest.mark.skipif(
@@ -99,7 +100,7 @@ def elsewhere(harbour: Any, folder: Path) -> Path:
 def _small_catalog() -> Iterator[None]:
     """Some 20 features and those that scoring reads itself; all of them on Spark are tested with the engines."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "BUILT_IN", build_small_catalog("usage_events_30d", *WANTED, *sides.WANTED))
+        patch.setattr(catalog, "BUILT_IN", build_small_catalog("usage_events_30d", *WANTED, *tier_sides.WANTED))
         yield
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from features.settings.tiers import SIDES, TIER_NAMES, Tiers
 from serving.tiers.course import Override, assign_tiers, explain_tier
-from serving.tiers.cuts import Cuts
+from training.decisions.tier_cuts import Cuts
 
 IDS = [f"a{i:02d}" for i in range(100)]
 SETTINGS = Tiers()

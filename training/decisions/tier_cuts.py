@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from features.settings.tiers import TIER_NAMES, Tiers
+from training.decisions.tier_sides import measure_sides
 
 _POINTS = np.linspace(0, 1, 101)
 
@@ -32,7 +33,7 @@ class Cuts:
 
     @classmethod
     def freeze(cls, quarter: str, sides: pd.DataFrame, settings: Tiers) -> Self:
-        """Freeze the scales and cuts of accounts measured by `sides.measure_sides`."""
+        """Freeze the scales and cuts of accounts measured by `tier_sides.measure_sides`."""
         scales = {
             str(side): tuple(np.quantile(values.dropna(), _POINTS, method="inverted_cdf").tolist())
             for side, values in sides.items()
@@ -89,3 +90,19 @@ class Cuts:
         """Return what `as_dict` returned."""
         scales = {side: tuple(scale) for side, scale in plain["scales"].items()}
         return cls(plain["quarter"], scales, plain["weights"], tuple(plain["cuts"]))
+
+
+def class_accounts(frame: pd.DataFrame, settings: Tiers) -> pd.Series:
+    """Return the tier of each row, (n,), cut among the rows of its own `as_of`; None where nothing is known.
+
+    Args:
+        frame: n snapshots with `as_of` and the columns `tier_sides.WANTED` as far as they are there.
+        settings: The company's.
+    """
+    tiers = pd.Series(None, index=frame.index, dtype=object)
+    for as_of, rows in frame.groupby("as_of"):
+        sides, _ = measure_sides(rows)
+        if len(sides.columns):
+            cuts = Cuts.freeze(f"{as_of:%Y-%m-%d}", sides, settings)
+            tiers[rows.index] = cuts.find_tier(cuts.compute_worth(cuts.rank(sides)))
+    return tiers

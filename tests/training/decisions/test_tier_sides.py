@@ -4,8 +4,8 @@ import pytest
 
 from features.settings.tiers import SIDES, TIER_NAMES, Tiers
 from serving.tiers.course import assign_tiers
-from serving.tiers.cuts import Cuts
-from serving.tiers.sides import measure_sides
+from training.decisions.tier_cuts import Cuts
+from training.decisions.tier_sides import measure_sides
 
 N = 100
 
