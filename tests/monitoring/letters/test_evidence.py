@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from features.core.language import PSEUDO, Language
 from features.settings.load import load_settings
 from features.sources.history import History
 from monitoring.letters.evidence import find_evidence
+from tests.support.pseudo_text import find_raw_words
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 TOML = """
@@ -89,3 +91,10 @@ def test_a_day_later_what_came_meanwhile_is_seen(history):
         "Last rating: 1, for a ticket resolved on 1 June 2024",
     )
     assert find_evidence(history, [], NOW) == {}
+
+
+@pytest.mark.parametrize("language", [PSEUDO, "zh_Hans"])
+def test_facts_have_no_raw_text_in_other_languages(history, language):
+    found = find_evidence(history, ["O'Neil", "quiet"], NOW)
+    said = [fact.say(Language(language)) for facts in found.values() for fact in facts]
+    assert find_raw_words(" ".join(said), ("outage", "price", "Seats", "Mail")) == []
