@@ -138,7 +138,10 @@ class InboxReader:
             after: `Inbox.after` of the page before; "" for the first.
             limit: Episodes of the page.
         """
-        conditions = [EPISODES.c.closed_as_of.is_(None), (EPISODES.c.state == kinds.SNOOZED) == resting]
+        conditions: list[sa.ColumnElement[bool]] = [
+            EPISODES.c.closed_as_of.is_(None),
+            (EPISODES.c.state == kinds.SNOOZED) == resting,
+        ]
         if owner is not None:
             conditions.append(self._is_of(owner))
         rate, key = self._build_rate(), _read_key(after)
@@ -157,7 +160,7 @@ class InboxReader:
 
     def read_closed(self, *, owner: str | None = None, limit: int = 10) -> tuple[InboxItem, ...]:
         """Read the episodes that were closed last, newest first."""
-        conditions = [EPISODES.c.closed_at.is_not(None)]
+        conditions: list[sa.ColumnElement[bool]] = [EPISODES.c.closed_at.is_not(None)]
         if owner is not None:
             conditions.append(self._is_of(owner))
         query = self._select().where(*conditions).order_by(EPISODES.c.closed_at.desc(), EPISODES.c.id)
@@ -171,7 +174,7 @@ class InboxReader:
     def count_open(self, *, owner: str | None = None, resting: bool = False) -> int | None:
         """Count open episodes; arguments as of `read_open`. None where the reader sees some of too many accounts."""
         c = EPISODES.c
-        conditions = [c.closed_as_of.is_(None), (c.state == kinds.SNOOZED) == resting]
+        conditions: list[sa.ColumnElement[bool]] = [c.closed_as_of.is_(None), (c.state == kinds.SNOOZED) == resting]
         if owner is not None:
             conditions.append(self._is_of(owner))
         if self.rows != EVERYTHING:
@@ -191,7 +194,7 @@ class InboxReader:
         teams = [c for c, team in self.settings.binding.teams.items() if team.lower() == owner.lower()]
         return (sa.func.lower(EPISODES.c.owner) == owner.lower()) | EPISODES.c.cause.in_(teams)
 
-    def _build_rate(self) -> sa.ColumnElement[float]:
+    def _build_rate(self) -> sa.ColumnElement[Any]:
         """Build what an episode is ordered by: money an hour, 0 where nothing is expected."""
         get_minutes = self.settings.capacity.get_minutes
         minutes = sa.case({kind: get_minutes(kind) / 60 for kind in kinds.KINDS}, value=EPISODES.c.kind, else_=0.5)

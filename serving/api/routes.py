@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from features.core.errors import GarrisonError
 from serving.api import metrics
 from serving.api.request import Request, not_ready_error
 from serving.api.state import ScoringContext
 from serving.api.worker import Worker
 from serving.events import log
-from serving.schemas import event_requests
+from serving.schemas import event_requests, list_requests
 from serving.schemas.errors import ApiError
 from serving.schemas.routes import ENDPOINTS, HEALTH_NAME, Endpoint
 from serving.schemas.score_requests import ScoreRequest
@@ -48,6 +49,23 @@ async def get_account(request: Request) -> bytes:
     scoring, account_id = request.scoring, request.scope["path"][len(_ACCOUNT_PREFIX) :]
     request.accounts = [account_id]
     return to_json(await request.worker.run_in_thread(scoring.get_account, account_id))
+
+
+async def list_accounts(request: Request) -> bytes:
+    """List customers at the newest scores."""
+    asked, listed = (
+        list_requests.read_list_request(request.scope.get("query_string", b"")),
+        request.scoring.account_list,
+    )
+    if listed is None:
+        message = "no scores are stored yet: run `python -m serving score`"
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", message)
+    try:
+        page = await request.worker.run_in_thread(listed.list_accounts, asked.order, asked.after, asked.limit)
+    except GarrisonError as error:
+        raise list_requests.build_parameter_error("after", error.problem) from None
+    request.accounts = [row["account_id"] for row in page["accounts"]]
+    return to_json(page)
 
 
 async def describe_models(request: Request) -> bytes:
@@ -123,6 +141,7 @@ class Route:
 _HANDLERS: Mapping[str, Handler] = {
     "score": score,
     "events": store_events,
+    "accounts": list_accounts,
     "account": get_account,
     "model": describe_models,
     "openapi": get_document,

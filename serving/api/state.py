@@ -28,6 +28,7 @@ from serving.schemas import event_requests
 from serving.schemas.responses import StoredScore
 from serving.schemas.score_requests import ScoreRequest, ScoreRequestReader
 from serving.scoring import score_table
+from serving.scoring.account_list import AccountList
 from serving.scoring.scorer import Scorer
 from training.models.model import Model
 from training.registry import promotion_log
@@ -58,6 +59,12 @@ class ScoringContext:
             for row in self.store.account_scores(account_id)
         ]
         return item | {"history": history}
+
+    @cached_property
+    def account_list(self) -> AccountList | None:
+        """Return the customers of the newest scores, for lists; None before there are stored scores."""
+        scores = self.score_service.snapshot.scores
+        return None if scores is None else AccountList(self.score_service.settings, scores)
 
     def describe_models(self, fallbacks: Mapping[str, str]) -> dict[str, Any]:
         """Return the models that score, each with the reason if it stands in for the champion.

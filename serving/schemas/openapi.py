@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core.core_schema import DecimalSchema
 
 from features.settings import Settings
-from serving.schemas import openapi_examples
+from serving.schemas import list_requests, openapi_examples
 from serving.schemas.errors import ErrorResponse
 from serving.schemas.event_requests import EventRequestReader
 from serving.schemas.openapi_examples import OpenApiExamples
@@ -24,6 +24,30 @@ _SCHEMAS = "#/components/schemas/"
 _MEDIA_SCHEMAS: Mapping[str, dict[str, str]] = {"text/plain": {"type": "string"}, _JSON: {"type": "object"}}
 _KEY_TEXT = "As `python -m serving key create` prints it."
 _ACCOUNT_ID = {"name": "account_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+_LIST_PARAMETERS = [
+    {
+        "name": "order",
+        "in": "query",
+        "description": f"One of {', '.join(list_requests.ORDERS)}; with - in front for descending.",
+        "schema": {"type": "string", "default": list_requests.DEFAULT_ORDER},
+    },
+    {
+        "name": "after",
+        "in": "query",
+        "description": "`after` of the page before.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "limit",
+        "in": "query",
+        "schema": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": list_requests.MOST,
+            "default": list_requests.DEFAULT_LIMIT,
+        },
+    },
+]
 _DESCRIPTION = """\
 Churn and upsell scores of one company's accounts, with their reasons.
 
@@ -59,6 +83,8 @@ def build_document(settings: Settings) -> dict[str, Any]:
         path[endpoint.method.lower()] = _build_operation(endpoint, bodies.get(endpoint.operation), examples)
         if "{account_id}" in endpoint.path:
             path["parameters"] = [_ACCOUNT_ID]
+        if endpoint.operation == "accounts":
+            path["parameters"] = _LIST_PARAMETERS
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Garrison: {settings.company.name}", "version": VERSION, "description": _DESCRIPTION},

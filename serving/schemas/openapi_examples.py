@@ -15,10 +15,12 @@ from serving.schemas.errors import ErrorBody, ErrorDetail, ErrorResponse
 from serving.schemas.responses import (
     AccountResponse,
     AccountScores,
+    AccountsResponse,
     EventsResponse,
     EventStatus,
     ExpectedSale,
     FailedAccount,
+    ListedAccount,
     ModelCard,
     ModelsResponse,
     Recommendation,
@@ -67,10 +69,18 @@ def build_examples(settings: Settings) -> OpenApiExamples:
                 "scores_alone": _to_json(ScoreResponse(results=(brief,))),
             },
             "events": {"fates": _to_json(_example_events_response())},
+            "accounts": {"most_at_risk": _to_json(_example_list(horizons))},
             "account": {"account": _to_json(_example_account(whole, horizons))},
             "model": {"models": _to_json(_example_models(horizons))},
         },
     )
+
+
+def _example_list(horizons: Mapping[str, int]) -> AccountsResponse:
+    figures = {"risk": 0.31, "change": 0.12, "value": 24_000.0, "value_at_risk": 7_440.0}
+    row = ListedAccount(account_id="A-1001", **figures, tier="A", recommendation="act")
+    score = f"churn_{horizons['churn']}d"
+    return AccountsResponse(as_of=_AS_OF, score=score, total=812, accounts=(row,), after="Wzc0NDAuMCwgIkEtMTAwMSJd")
 
 
 _POSTED = {

@@ -122,6 +122,33 @@ class AccountResponse(AccountScores):
     history: tuple[StoredScore, ...]
 
 
+class ListedAccount(_ResponseModel):
+    """One account in a list."""
+
+    account_id: str
+    # The newest score, and how it has moved since the run before.
+    risk: FiniteFloat | None
+    change: FiniteFloat | None
+    # The company's currency: revenue a year, and that times the risk.
+    value: FiniteFloat | None
+    value_at_risk: FiniteFloat | None
+    tier: Literal["A", "B", "C", "D", "E"] | None
+    recommendation: Literal["act", "sell", "leave_alone"] | None
+
+
+class AccountsResponse(_ResponseModel):
+    """Customers at the newest scores, in the order that was asked for."""
+
+    as_of: datetime
+    # What `risk` is, such as churn_90d.
+    score: str | None
+    # Of all pages.
+    total: int
+    accounts: tuple[ListedAccount, ...]
+    # What the next page begins after; None on the last one.
+    after: str | None
+
+
 class ModelCard(_ResponseModel):
     """One target's model."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from serving.schemas.responses import AccountResponse, EventsResponse, ModelsResponse, ScoreResponse
+from serving.schemas.responses import AccountResponse, AccountsResponse, EventsResponse, ModelsResponse, ScoreResponse
 
 READY_PATH = "/readyz"
 HEALTH_NAME = "health"
@@ -93,6 +93,17 @@ ENDPOINTS = (
         "it is sent; a ticket may be sent again with its later course. What is accepted is on disk before the answer, "
         "and known from `received_at`. Each row has its status (`fate`), in the order of the request: a bad one never "
         "fails the others.",
+    ),
+    Endpoint(
+        "accounts",
+        "/v1/accounts",
+        "GET",
+        "read",
+        AccountsResponse,
+        (*_KEYED, HTTPStatus.UNPROCESSABLE_ENTITY),
+        "List customers at the newest scores, the most value at risk first.",
+        "Ask for the next page with `after`, as the answer gives it: pages begin after an account, so none is missed "
+        "or listed twice while no new run lands.",
     ),
     Endpoint(
         "account",

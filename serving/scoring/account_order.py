@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -102,14 +103,18 @@ class ColumnOrder:
         return value, account_id
 
 
-def parse_order(order: str) -> tuple[str, bool]:
+def parse_order(order: str, columns: Sequence[str] = COLUMNS) -> tuple[str, bool]:
     """Return the column of an order, and whether it is descending: `-risk` is.
+
+    Args:
+        order: A column, with - in front for descending.
+        columns: That accounts can be put in the order of.
 
     Raises:
         GarrisonError: There is no such column.
     """
     column = order.removeprefix("-")
-    if column not in COLUMNS:
-        hint = f"One of {', '.join(COLUMNS)}; with - in front for descending"
-        raise GarrisonError(f"accounts have no order {order!r}", hint=hint)
+    if column not in columns:
+        hint = f"One of {', '.join(columns)}; with - in front for descending"
+        raise GarrisonError(f"accounts have no order {order[:40]!r}", hint=hint)
     return column, order.startswith("-")

@@ -113,7 +113,7 @@ class _Portfolio:
     def _read(self, person: Person, view: PortfolioView) -> dict[str, Any]:
         index, store, rows = self.context.accounts, self.context.store, self._filter(person)
         filters = self._build_filters(view)
-        asked = {"search": view.search, "filters": filters}
+        asked: dict[str, Any] = {"search": view.search, "filters": filters}
         page = index.list_accounts(rows, order=view.order, after=view.after or None, limit=_PAGE, **asked)
         needing = {"show": "all", "accounts": list_accounts_with_episodes(store)}
         tiers, owners = index.sum_accounts(rows, "tier", **asked), index.sum_accounts(rows, "owner", **asked)

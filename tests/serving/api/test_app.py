@@ -16,7 +16,8 @@ from serving.api.app import HttpApp
 from serving.api.state import ScoringContext
 from serving.api.worker import Worker
 from serving.batch import run
-from serving.scoring.score_table import Explain
+from serving.scoring import score_table
+from serving.scoring.score_table import Explain, ScoreTable
 from training.registry import promotion_log
 from training.registry.promotion_log import Promotion
 
@@ -24,11 +25,19 @@ SECURE = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 ASKED = {
     "score": ("POST", "/v1/score", {"accounts": ["A-003"]}),
     "events": ("POST", "/v1/events", {}),
+    "accounts": ("GET", "/v1/accounts", None),
     "account": ("GET", "/v1/accounts/A-003", None),
     "model": ("GET", "/v1/model", None),
     "metrics": ("GET", "/metrics", None),
 }
-NEEDED = {"score": "score", "events": "ingest", "account": "read", "model": "read", "metrics": "read"}
+NEEDED = {
+    "score": "score",
+    "events": "ingest",
+    "accounts": "read",
+    "account": "read",
+    "model": "read",
+    "metrics": "read",
+}
 
 
 async def healthy(_scope: Any, _receive: Any, send: Any) -> None:
@@ -330,3 +339,26 @@ def test_a_worker_looks_for_what_is_new_by_itself(own_harbour: Any, monkeypatch:
         await found.close()
 
     asyncio.run(seen())
+
+
+@pytest.mark.usefixtures("worker_")
+def test_accounts_are_listed_by_the_page(made: Any, keys: dict[str, str]) -> None:
+    scores = ScoreTable.read(score_table.find_newest(made.settings)).table.to_pandas()
+    name = f"churn_{made.settings.alert_horizon}d"
+    customers = scores[scores["in_cohort_churn"]]
+    for order, key, ascending in (("-value_at_risk", f"{name}_value", False), ("risk", name, True)):
+        known = customers.dropna(subset=[key]).sort_values([key, "account_id"], ascending=ascending)
+        missing = customers[customers[key].isna()].sort_values("account_id")
+        after, listed = "", []
+        while after is not None:
+            page = send("GET", f"/v1/accounts?order={order}&limit=7&after={after}", keys["read"]).json()
+            assert page["total"] == len(customers)
+            assert page["score"] == name
+            listed += [row["account_id"] for row in page["accounts"]]
+            after = page["after"]
+        assert listed == [*known["account_id"], *missing["account_id"]]
+    wrongs = ("order=luck", "order=name", "limit=0", "limit=201", "limit=x", "limit=1e2", "top=5", "after=Zm9v")
+    for wrong in wrongs:
+        response = send("GET", f"/v1/accounts?{wrong}", keys["read"])
+        assert read_error(response) == (422, "invalid"), wrong
+        assert response.json()["error"]["details"][0]["at"] == wrong.partition("=")[0]

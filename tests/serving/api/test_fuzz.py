@@ -310,7 +310,7 @@ def another_path(draw: random.Random, _: str) -> Asked:
             "/v1/%73core/",
             "/v1/score%00",
         ),
-        *("/", "/v2/score", "/docs", "/schema.json", "/v1", "/v1/accounts", "/v1/accounts/", f"/v1/accounts/{rubbish}"),
+        *("/", "/v2/score", "/docs", "/schema.json", "/v1", "/v1/accounts/", f"/v1/accounts/{rubbish}"),
         *(f"/{rubbish}", "/%2e%2e/%2e%2e/etc/passwd", "/v1/model/", "/static_content/index.html", "/" + "a" * 8_000),
     ]
     return Asked(json.dumps(GOOD["/v1/score"]).encode(), draw.choice(mutated), draw.choice(["GET", "POST"]))

@@ -109,6 +109,7 @@ def test_the_document_has_the_routes_of_the_service_with_their_scopes_and_no_oth
     routes = {
         ("/v1/score", "POST", "score"),
         ("/v1/events", "POST", "ingest"),
+        ("/v1/accounts", "GET", "read"),
         ("/v1/accounts/{account_id}", "GET", "read"),
         ("/v1/model", "GET", "read"),
         ("/metrics", "GET", "read"),
