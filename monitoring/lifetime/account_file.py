@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from features.catalog import Catalog
 from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.database import Store
+from features.state.tables import EPISODES
 from monitoring.lifetime.account_tables import CompanyTables
 from monitoring.lifetime.champions import Champions
 from monitoring.lifetime.entry import KINDS
@@ -118,13 +121,11 @@ class AccountFiles:
                 self.tables.catalog,
             )
 
-    def read_timeline(
-        self, account_id: str, *, kinds: Collection[str] = KINDS, after: str | None = None, limit: int = _PAGE
-    ) -> TimelinePage:
-        """Read a page of the timeline alone; arguments as `read`."""
-        with self.tables.open_account(account_id) as tables:
-            horizon = self.settings.alert_horizon
-            return read_timeline(tables, self.store, horizon=horizon, kinds=kinds, after=after, limit=limit)
+    def has_episode(self, account_id: str, episode_id: str) -> bool:
+        """Return whether an episode, open or closed, is of an account."""
+        own = sa.select(EPISODES.c.id).where(EPISODES.c.id == episode_id, EPISODES.c.account_id == account_id)
+        with self.store.reading() as connection:
+            return connection.scalar(own) is not None
 
     def export(self, account_id: str, *, now: datetime | None = None) -> dict[str, Any]:
         """Read the whole file of an account, with its whole timeline, as plain data for JSON."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from monitoring.console.pages import inbox, portfolio
+from monitoring.console.pages import account, inbox, portfolio
 
 # Each has `routes(context) -> list[Route]`; in the order of the bar.
-PAGES: tuple[ModuleType, ...] = (inbox, portfolio)
+PAGES: tuple[ModuleType, ...] = (inbox, portfolio, account)
