@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from features.core.language import Listing, Phrase
+from features.core.language import Phrase
 from features.settings import Satisfied, Settings
 from monitoring.alerts import kinds
 from monitoring.alerts.facts import AccountFacts
@@ -39,7 +39,7 @@ class Signal:
     enters: bool
     score: float | None
     value: float | None
-    text: Phrase | Listing
+    text: Phrase
     play: str | None = None
 
 
@@ -126,7 +126,7 @@ def _find_service_failure(inputs: SignalInputs) -> Iterator[Signal] | None:
     )
 
 
-def _describe_failure(urgent: int, escalated: int) -> Listing:
+def _describe_failure(urgent: int, escalated: int) -> Phrase:
     """Describe what went wrong, without what did not."""
     parts = []
     if urgent:
@@ -134,7 +134,9 @@ def _describe_failure(urgent: int, escalated: int) -> Listing:
     if escalated:
         one, many = "{n} ticket was escalated in 90 days", "{n:,} tickets were escalated in 90 days"
         parts.append(count_in_words(escalated, one, many))
-    return Listing(parts)
+    return (
+        parts[0] if len(parts) == 1 else Phrase("{first}, {second}", dict(zip(("first", "second"), parts, strict=True)))
+    )
 
 
 def _find_renewal_near(inputs: SignalInputs) -> Iterator[Signal] | None:
@@ -241,7 +243,7 @@ def _build(  # noqa: PLR0913  # what a signal is made of
     kind: str,
     enters: pd.Series,
     lasts: pd.Series,
-    describe: Callable[[str], Phrase | Listing],
+    describe: Callable[[str], Phrase],
     *,
     play: str,
 ) -> Iterator[Signal]:
