@@ -62,7 +62,7 @@ serve: setup  ## the HTTP endpoint on port 3000 (CONFIG=garrison.toml)
 	$(PY) -m serving serve --config $(CONFIG)
 
 .PHONY: console
-console: setup  ## the pages behind the links of letters, on port 3001 (CONFIG=garrison.toml)
+console: setup  ## the web console, on port 3001 (CONFIG=garrison.toml)
 	$(PY) -m monitoring console --config $(CONFIG)
 
 .PHONY: bench-features
