@@ -17,8 +17,10 @@ from training.registry import promotion_log
 
 FIRST = datetime(2025, 7, 21, tzinfo=UTC)
 MONDAYS = [FIRST + timedelta(weeks=n) for n in range(8)]
-# Every third account buys nothing from such a day on: half of them after, half of them within the eight weeks.
-LEAVING = {f"A-{i:03}": datetime(2025, 8, 4, tzinfo=UTC) + timedelta(days=i) for i in range(0, 60, 3)}
+# These buy nothing from such a day on: of accounts that use less and less, every other one; and as many of the others.
+LEAVING = {
+    f"A-{i:03}": datetime(2025, 8, 4, tzinfo=UTC) + timedelta(days=i // 2) for i in (*range(0, 60, 8), *range(1, 60, 8))
+}
 
 
 def write_past_company(folder):
