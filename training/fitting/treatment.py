@@ -36,7 +36,7 @@ class Treatments:
 
     Args:
         accounts: Ids, ascending.
-        told: (m,) of each telling: code of the account * `_SPAN` + instant (µs), ascending.
+        told: (m,) of each telling: code of the account * `_SPAN` + instant (s), ascending.
         exposed: (r,) of each account at each run of the alerts: the same key, ascending.
         scores: (r,) of the accounts at these runs.
     """
@@ -73,7 +73,7 @@ class Treatments:
         Returns:
             (r + 1,), from 0 on, of not being told.
         """
-        is_known = self.exposed % _SPAN < known_by
+        is_known = self.exposed % _SPAN < known_by // _SECOND
         if not is_known.any():
             return np.zeros(len(self.exposed) + 1)
         is_told = np.isin(self.exposed, self.told)
@@ -86,13 +86,14 @@ class Treatments:
 
     def _find_range(
         self, keys: np.ndarray, account_ids: pd.Series, starts: np.ndarray, ends: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, ...]:
         codes = self.accounts.get_indexer(account_ids)
         offset = np.where(codes < 0, len(self.accounts), codes).astype(np.int64) * _SPAN
-        return np.searchsorted(keys, offset + starts), np.searchsorted(keys, offset + ends)
+        return tuple(np.searchsorted(keys, offset + instants // _SECOND) for instants in (starts, ends))
 
 
-_SPAN = 10**16  # µs; longer than any time since 1970 that data tell of
+_SPAN = 10**10  # s; longer than any time since 1970 that data tell of, and so short that 900 million accounts fit
+_SECOND = 1_000_000  # µs
 
 
 def read_treatments(settings: Settings, target: str, until: datetime) -> Treatments | None:
@@ -122,7 +123,7 @@ def _read_told(connection: sa.Connection, target: str, until: int) -> pd.DataFra
     e = EPISODES.c
     heard = sa.select(EPISODE_EVENTS.c.episode_id).where(EPISODE_EVENTS.c.event.in_(_TOLD))
     is_of_target = (e.kind == UPSELL) if target == UPSELL else (e.kind != UPSELL)
-    columns = (e.account_id, e.opened_as_of, sa.func.coalesce(e.closed_as_of, _SPAN))
+    columns = (e.account_id, e.opened_as_of, sa.func.coalesce(e.closed_as_of, _SPAN * _SECOND - 1))
     query = sa.select(*columns).where(is_of_target, e.opened_as_of < until, e.id.in_(heard))
     return pd.DataFrame(connection.execute(query).all(), columns=["account_id", "at", "closed"])
 
@@ -143,7 +144,7 @@ def _is_under_way(exposed: np.ndarray, accounts: pd.Index, told: pd.DataFrame) -
     """Return whether an earlier telling is still open at each run: then the account is not told of anew."""
     begun = _build_keys(accounts, told["account_id"], told["at"])
     order = np.argsort(begun, kind="stable")
-    ended = begun + np.minimum(told["closed"] - told["at"], _SPAN - 1 - told["at"]).to_numpy(dtype=np.int64)
+    ended = _build_keys(accounts, told["account_id"], told["closed"])
     # The latest end of all tellings of the account that began before the run.
     latest = np.maximum.accumulate(ended[order])
     last = np.searchsorted(begun[order], exposed) - 1
@@ -151,7 +152,8 @@ def _is_under_way(exposed: np.ndarray, accounts: pd.Index, told: pd.DataFrame) -
 
 
 def _build_keys(accounts: pd.Index, account_ids: pd.Series, instants: pd.Series) -> np.ndarray:
-    return accounts.get_indexer(account_ids).astype(np.int64) * _SPAN + instants.to_numpy(dtype=np.int64)
+    codes = accounts.get_indexer(account_ids).astype(np.int64)
+    return codes * _SPAN + instants.to_numpy(dtype=np.int64) // _SECOND
 
 
 def repeat_rows(rows: np.ndarray, weights: np.ndarray, *, seed: int) -> np.ndarray:
