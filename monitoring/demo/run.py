@@ -45,6 +45,7 @@ class DemoStory:
         now: The `as_of` of the newest snapshot.
         truth: Churn score to compare with the sample's truth, such as churn_90d; None if it has no truth.
         harmed: The event table whose last six weeks are taken away, to show that nobody is alerted then; None for none.
+        replayed: Begin and end of a past time to replay, after all that the models learned; None for none.
     """
 
     sample: tuple[str, ...]
@@ -53,6 +54,7 @@ class DemoStory:
     now: str
     truth: str | None
     harmed: str | None = None
+    replayed: tuple[str, str] | None = None
 
 
 STORIES = {
@@ -63,6 +65,7 @@ STORIES = {
         "2026-01-01",
         "churn_90d",
         "usage",
+        ("2025-07-01", "2025-10-01"),
     ),
     "completejourney": DemoStory(
         ("completejourney",), "docs/examples/completejourney.toml", "2017-12-01", "2018-01-01", None
@@ -103,6 +106,8 @@ def run(name: str, *, accounts: int | None = None) -> None:
         demo.alert(story, port)
         if story.harmed:
             demo.hold(story, story.harmed)
+        if story.replayed:
+            demo.replay(*story.replayed)
     else:
         demo.title("No alerts: no churn model beats the baselines, and alerts need one that does")
     demo.photograph()
@@ -212,6 +217,14 @@ class _Demo:
             raise GarrisonError("the demo's harmed run was not held", hint="Report this: a harmed source must be named")
         self._call("monitoring", "overview", "--config", str(harmed.config))
         self.places.append(("the overview of all verdicts", str(harmed.var / self.company / "monitoring.html")))
+
+    def replay(self, since: str, until: str) -> None:
+        """Show what the alerts of a past time would have done, whose outcomes are known."""
+        self.title("Replay: what would the alerts of last summer have done? How many right, and how early?")
+        page = str(_FOLDER / "replay.html")
+        rhythm = ("--every", "month", "--no-curve")
+        self._call("monitoring", "replay", "--from", since, "--to", until, *rhythm, "--page", page, with_config=True)
+        self.places.append(("the replay, a page", page))
 
     def photograph(self) -> None:
         """Take a screenshot of each page that the demo made, if a Chromium is installed."""
