@@ -55,7 +55,7 @@ def describe_verdicts(figures: ReplayFigures) -> str:
     right = f"{figures.right:,} of the {judged:,} judged were right ({figures.share_right or 0:.0%})" if judged else ""
     rest = [f"{figures.open:,} are still open: their time is not over"] if figures.open else []
     rest += [f"{figures.unjudged:,} are reminders, or ask nothing that comes true"] if figures.unjudged else []
-    return "; ".join(filter(None, [right or "None can be judged yet", *rest])) + "."
+    return "; ".join(filter(None, [right or "No alert can be judged yet", *rest])) + "."
 
 
 def describe_value(replay: Replay) -> str:
