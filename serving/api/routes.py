@@ -62,8 +62,8 @@ async def list_accounts(request: Request) -> bytes:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", message)
     try:
         page = await request.worker.run_in_thread(listed.list_accounts, asked.order, asked.after, asked.limit)
-    except GarrisonError as error:
-        raise list_requests.build_parameter_error("after", error.problem) from None
+    except GarrisonError:
+        raise ApiError(HTTPStatus.NOT_FOUND, "unknown_page", "no page of this order begins after this") from None
     request.accounts = [row["account_id"] for row in page["accounts"]]
     return to_json(page)
 

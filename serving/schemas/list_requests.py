@@ -35,17 +35,16 @@ def read_list_request(query: bytes) -> ListRequest:
     """
     given = parse_qs(query.decode("utf-8", "replace"))
     if unknown := sorted(set(given) - {"order", "after", "limit"}):
-        raise build_parameter_error(unknown[0][:40], "this parameter is unknown")
+        raise _build_error(unknown[0][:40], "this parameter is unknown")
     last = {name: values[-1] for name, values in given.items()}
     order, limit = last.get("order", DEFAULT_ORDER), last.get("limit", str(DEFAULT_LIMIT))
     if order.removeprefix("-") not in ORDERS:
-        raise build_parameter_error("order", f"give one of {', '.join(ORDERS)}, with - in front for descending")
+        raise _build_error("order", f"give one of {', '.join(ORDERS)}, with - in front for descending")
     if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= MOST):
-        raise build_parameter_error("limit", f"give a whole number from 1 to {MOST}")
+        raise _build_error("limit", f"give a whole number from 1 to {MOST}")
     return ListRequest(order, last.get("after"), int(limit))
 
 
-def build_parameter_error(name: str, message: str) -> ApiError:
-    """Build the error of one parameter."""
+def _build_error(name: str, message: str) -> ApiError:
     details = [ErrorDetail(at=name, message=message)]
     return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"{name}: {message}", details=details)

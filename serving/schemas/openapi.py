@@ -29,7 +29,10 @@ _LIST_PARAMETERS = [
         "name": "order",
         "in": "query",
         "description": f"One of {', '.join(list_requests.ORDERS)}; with - in front for descending.",
-        "schema": {"type": "string", "default": list_requests.DEFAULT_ORDER},
+        "schema": {
+            "enum": [f"{way}{o}" for o in list_requests.ORDERS for way in ("", "-")],
+            "default": list_requests.DEFAULT_ORDER,
+        },
     },
     {
         "name": "after",

@@ -100,7 +100,7 @@ ENDPOINTS = (
         "GET",
         "read",
         AccountsResponse,
-        (*_KEYED, HTTPStatus.UNPROCESSABLE_ENTITY),
+        (*_KEYED, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
         "List customers at the newest scores, the most value at risk first.",
         "Ask for the next page with `after`, as the answer gives it: pages begin after an account, so none is missed "
         "or listed twice while no new run lands.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from monitoring.console.pages import account, inbox, portfolio
+from monitoring.console.pages import account, episodes_api, inbox, portfolio
 
 # Each has `routes(context) -> list[Route]`; in the order of the bar.
-PAGES: tuple[ModuleType, ...] = (inbox, portfolio, account)
+PAGES: tuple[ModuleType, ...] = (inbox, portfolio, account, episodes_api)
