@@ -113,6 +113,10 @@ bench-delivery: setup  ## faults at every write, sync and send of a delivery, 20
 bench-alerts: setup  ## half a year of alerts on tidewater against its hidden truth: value caught, lead, flaps, silence
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_alerts.py $(COMPANY)
 
+.PHONY: bench-replay
+bench-replay: setup  ## three months of nights on tidewater, then their replay: the same messages? (ACCOUNTS=400)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_replay.py $(ACCOUNTS)
+
 .PHONY: bench-drift
 bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_drift.py
