@@ -50,7 +50,7 @@ class Episodes(SettingsSection):
         kinds: That may open; those that lack their tables open nothing.
         at_risk: Times the odds of the average account from which on an account is at risk.
         recovered: Times these odds below which the risk is over; from 1 to `at_risk`.
-        worsened: Rise of the score since its owner was last told that makes an episode speak once more.
+        worsened: Rise of the score since its owner was last told that makes an episode speak again.
         exit_days: Days for which a condition must be gone before its episode closes, unless runs are as far apart.
         reopen_days: Days after which an episode that a person closed may open anew although its condition never ended.
         absent_runs: Runs in a row without an account after which it counts as left.

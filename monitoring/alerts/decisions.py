@@ -133,7 +133,7 @@ def _list_events(state: AlertState, episode: OpenEpisode, signal: Signal, rules:
     told = episode.spoken_score
     is_worse = told is not None and signal.score is not None and signal.score - told >= rules.worsened
     has_slept = episode.state == kinds.SNOOZED and (episode.snoozed_until or 0) <= state.at
-    if is_worse and episode.id not in state.spoken:
+    if is_worse:
         yield kinds.WORSENED
         has_slept |= episode.state == kinds.SNOOZED
     if has_slept:

@@ -102,7 +102,6 @@ class AlertState:
         opened: Owner and kind of the episodes opened in the seven days before.
         missed: Number of runs after each `as_of` (µs) that an open episode was last seen at.
         previous: The `as_of` of the run before (µs); None before the first.
-        spoken: Ids of the open episodes that have told of worsening already.
         moved: Ids of those that a person handed over.
     """
 
@@ -115,7 +114,6 @@ class AlertState:
     opened: Sequence[tuple[str | None, str]]
     missed: Mapping[int, int]
     previous: int | None
-    spoken: frozenset[str]
     moved: frozenset[str]
 
     @property
@@ -192,7 +190,6 @@ def read_alert_state(
     opened = sa.select(EPISODES.c.owner, EPISODES.c.kind).where(EPISODES.c.opened_as_of > at - 7 * DAY)
     runs = [*connection.scalars(sa.select(ALERT_RUNS.c.as_of).where(ALERT_RUNS.c.target == TARGET))]
     ids = sa.select(EPISODE_EVENTS.c.episode_id).join(EPISODES, EPISODES.c.id == EPISODE_EVENTS.c.episode_id)
-    worsened = ids.where(is_open, EPISODE_EVENTS.c.event == kinds.WORSENED)
     moved = ids.where(is_open, EPISODE_EVENTS.c.event == kinds.HANDED_OVER, EPISODE_EVENTS.c.by != RUN)
     return AlertState(
         at=at,
@@ -204,7 +201,6 @@ def read_alert_state(
         opened=[(owner, kind) for owner, kind in connection.execute(opened)],
         missed={seen: sum(run > seen for run in runs) for seen in {e.last_as_of for e in episodes}},
         previous=max(runs, default=None),
-        spoken=frozenset(connection.scalars(worsened)),
         moved=frozenset(connection.scalars(moved)),
     )
 

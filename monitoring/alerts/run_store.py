@@ -94,13 +94,14 @@ def _write_continued(connection: sa.Connection, outcome: AlertRun, going: Contin
         values |= {"last_as_of": at, "last_score": score}
         if score is not None:
             values["peak_score"] = max(episode.peak_score or 0.0, score)
-    if going.speaks:
+    owner = (outcome.owners or {}).get(episode.id)
+    if going.speaks or owner:  # from now on "worse" is against what was told now, also to another owner
         values["spoken_score"] = score
     if message := outcome.mailing.messages.get(episode.id):
         values["message_id"] = message
     if kinds.WOKEN in going.events:
         values["snoozed_until"] = None
-    if owner := (outcome.owners or {}).get(episode.id):
+    if owner:
         events.append((kinds.HANDED_OVER, {"from": episode.owner, "to": owner}))
         values |= {"owner": owner, "acknowledged_at": None, "acknowledged_by": None}
     change_episode(connection, episode, events=events, by=RUN, now=now, as_of=at, values=values)

@@ -178,9 +178,25 @@ def test_an_account_missing_from_three_runs_has_left_and_one_gone_for_certain_at
     }
 
 
-def test_an_episode_that_worsens_by_the_set_step_speaks_once_more(company):
+def test_an_episode_speaks_again_at_each_set_step_from_what_was_last_told(company):
     events = []
-    for n, score in enumerate([0.65, 0.7, 0.81, 0.95, 0.99]):
+    for n, score in enumerate([0.62, 0.7, 0.78, 0.9, 0.6, 0.92, 0.94, 0.99]):
         company.score(f"2024-06-{n + 1:02}", {"A": score})
         events += [(n, told.event) for told in company.alert(f"2024-06-{n + 1:02}").told_again]
-    assert events == [(2, "worsened")]
+    # 0.78 is a step above 0.62, and 0.94 above 0.78; what eases and comes back is no news.
+    assert events == [(2, "worsened"), (6, "worsened")]
+    letters = [" ".join(body.split()) for (body,) in company.rows(OUTBOX, "body")]
+    assert sorted(body.partition("the risk was ")[2][:4] for body in letters) == ["", "62 %", "78 %"]
+
+
+def test_an_account_that_worsens_all_the_week_is_in_full_letters_as_often_as_the_cap_lets_it(company):
+    company.configure(per_account_week=2)
+    kinds_of_message = []
+    for n, score in enumerate([0.61, 0.7, 0.8, 0.9]):
+        company.settings = company.settings.model_copy(
+            update={"episodes": company.settings.episodes.model_copy(update={"worsened": 0.05})}
+        )
+        company.score(f"2024-06-{n + 1:02}", {"A": score})
+        rows = company.alert(f"2024-06-{n + 1:02}").mailing.rows
+        kinds_of_message += [row["kind"] for row in rows]
+    assert kinds_of_message == ["opened", "worsened", "digest", "digest"]
