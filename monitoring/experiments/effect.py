@@ -101,17 +101,26 @@ def compute_unit_values(covariates: Floats, treated: np.ndarray, kept: Floats, c
         chance: (n,) probability of being treated.
         as_of: (n,) ascending; units of one instant are predicted from those before it.
     """
+    rows = np.column_stack([np.ones(len(kept)), covariates])
+    # A little shrinkage, so that a column that never varies does no harm.
+    penalty = np.eye(rows.shape[1])
+    penalty[0, 0] = 0.0
     expected = {arm: np.full(len(kept), np.nan) for arm in (True, False)}
+    squares = {arm: np.zeros_like(penalty) for arm in expected}
+    products = {arm: np.zeros(rows.shape[1]) for arm in expected}
     starts = np.flatnonzero(np.diff(as_of, prepend=as_of[0] - 1))
     for start, end in zip(starts, [*starts[1:], len(kept)], strict=True):
         prior = kept[:start].mean() if start else 0.5
         for arm, guess in expected.items():
-            mine = np.flatnonzero(treated[:start] == arm)
-            if len(mine) >= LEAST_FOR_FIT:
-                weights = _fit_ridge(covariates[mine], kept[mine])
-                guess[start:end] = np.clip(_add_one(covariates[start:end]) @ weights, 0, 1)
+            # The first column is of ones, so that their square is the number of units.
+            if squares[arm][0, 0] >= LEAST_FOR_FIT:
+                weights = np.linalg.solve(squares[arm] + penalty, products[arm])
+                guess[start:end] = np.clip(rows[start:end] @ weights, 0, 1)
             else:
                 guess[start:end] = prior
+            mine = start + np.flatnonzero(treated[start:end] == arm)
+            squares[arm] += rows[mine].T @ rows[mine]
+            products[arm] += rows[mine].T @ kept[mine]
     correction = np.where(treated, (kept - expected[True]) / chance, -(kept - expected[False]) / (1 - chance))
     return expected[True] - expected[False] + correction
 
@@ -133,15 +142,3 @@ def _find_first(treated: np.ndarray) -> int:
 def _iterate_looks(as_of: Floats, sequence: ConfidenceSequence) -> list[tuple[int, float, float, float]]:
     ends = np.flatnonzero(np.diff(as_of, append=as_of[-1] + 1))
     return [(int(as_of[i]), float(sequence.mean[i]), float(sequence.low[i]), float(sequence.high[i])) for i in ends]
-
-
-def _fit_ridge(covariates: Floats, outcomes: Floats) -> Floats:
-    """Fit a linear regression with a little shrinkage, so that a column that never varies does no harm."""
-    rows = _add_one(covariates)
-    penalty = np.eye(rows.shape[1])
-    penalty[0, 0] = 0.0
-    return np.asarray(np.linalg.solve(rows.T @ rows + penalty, rows.T @ outcomes), dtype=np.float64)
-
-
-def _add_one(covariates: Floats) -> Floats:
-    return np.column_stack([np.ones(len(covariates)), covariates])

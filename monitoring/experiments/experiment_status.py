@@ -47,8 +47,9 @@ class Comparison:
         balance: Of all drawn.
         contamination: Of those whose outcome is known; None where both arms are alerted on.
         power: By size of an effect.
-        months_to_go: Until an effect worth finding would show, at this rate; None where that takes more than five
-            years, or no more will be drawn.
+        months_to_go: Until an effect worth finding would show, at this rate, or the smallest larger one that would
+            within five years; None where none would, or no more will be drawn.
+        effect_to_go: That effect, in share of accounts kept.
         saved: Revenue kept, by currency.
         statement: What may be said, and what may not.
     """
@@ -63,6 +64,7 @@ class Comparison:
     contamination: Contamination | None
     power: tuple[PowerSoFar, ...]
     months_to_go: int | None
+    effect_to_go: float | None
     saved: tuple[SavedRevenue, ...]
     statement: Statement
 

@@ -81,9 +81,9 @@ def compute_power(  # noqa: PLR0913  # all but the first named
         sizes = [effect + shrunk * (size - effect) for size in sizes]
     total = np.cumsum(sum(n * size for n, size in zip(numbers, sizes, strict=True)), axis=1)
     squares = np.cumsum(sum(n * size**2 for n, size in zip(numbers, sizes, strict=True)), axis=1)
-    spread = (squares / looks - (total / looks) ** 2) * looks / np.maximum(looks - 1, 1)
+    spread = np.maximum(squares / looks - (total / looks) ** 2, 0.0) * looks / np.maximum(looks - 1, 1)
     smaller = np.minimum(np.cumsum(treated, axis=1), np.cumsum(units - treated, axis=1))
-    says = (np.abs(total / looks) > compute_width(looks, spread, alpha=alpha)) & (looks >= FIRST)
+    says = (np.abs(total / looks) > compute_width(looks, spread, alpha=alpha)) & (looks >= FIRST) & (spread > 0)
     crossed = np.maximum.accumulate(says & (smaller >= LEAST_PER_ARM), axis=1)
     return PowerTable(units, effect, tuple(crossed.mean(axis=0).tolist()))
 

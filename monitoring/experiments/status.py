@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -28,8 +28,8 @@ from monitoring.experiments.statement import Wording, compute_saved_revenue, sta
 from training.models.dataset import find_data_until
 from training.targets.labels import compute_labels, compute_mature_until
 
-# Effects that power is told for, in share of accounts kept; the middle one is worth finding.
-EFFECTS = (0.02, 0.05, 0.1)
+# Effects that power is told for, in share of accounts kept, and the one worth finding.
+EFFECTS = (0.02, 0.05, 0.1, 0.2)
 _WORTH = 0.05
 _MONTH = 30 * DAY
 # Retention of those not alerted on, where none has been seen yet.
@@ -97,7 +97,7 @@ def list_wordings(experiment: Experiment) -> Iterator[tuple[str, tuple[str, Word
             f"Whether {one} keeps more accounts than {other}",
             f"{one} keeps more accounts than {other}",
             f"{one} keeps fewer accounts than {other}",
-            (one, other),
+            (f"with {one}", f"with {other}"),
         )
         yield f"{PLAYS_OF}{pair.cause}", (f"Plays against {pair.cause}", words)
 
@@ -116,7 +116,8 @@ class _Look:
         """Compare the arms of one purpose."""
         known = self._find_outcomes(draws)
         estimate = estimate_effect(known)
-        power, months_to_go = self._find_power(draws, estimate)
+        power = self._find_power(draws, estimate)
+        months_to_go, effect_to_go = self._find_months_to_go(draws, power)
         currency = self.settings.company.currency
         treated = known.loc[known["treated"]].assign(currency=known["currency"].fillna(currency))
         saved = compute_saved_revenue(estimate, treated.groupby("currency")["value"].sum().to_dict())
@@ -132,13 +133,14 @@ class _Look:
             contamination=find_contamination(self.store, self.history, known, days=self.days) if has_alerts else None,
             power=power,
             months_to_go=months_to_go,
+            effect_to_go=effect_to_go,
             saved=saved,
             statement=state_result(
                 estimate,
                 words,
                 saved=saved,
                 span="a year" if self.settings.churn.value_days == 365 else f"in {self.settings.churn.value_days} days",
-                when=self._say_when(draws, months_to_go),
+                when=self._say_when(draws, months_to_go, effect_to_go),
             ),
         )
 
@@ -152,18 +154,17 @@ class _Look:
         found = draws.assign(kept=1.0 - labels)
         return found.loc[found["kept"].notna() & (found["as_of"] <= self.last)].reset_index(drop=True)
 
-    def _find_power(self, draws: pd.DataFrame, estimate: EffectEstimate) -> tuple[tuple[PowerSoFar, ...], int | None]:
-        """Find the power so far, and how many months more an effect worth finding needs, at the rate of the draws."""
+    def _find_power(self, draws: pd.DataFrame, estimate: EffectEstimate) -> tuple[PowerSoFar, ...]:
+        """Find the power so far, by size of the effect, at the rate of the draws."""
         if draws.empty:
-            return (), None
+            return ()
         first, last = int(draws["as_of"].min()), int(draws["as_of"].max())
-        units = max(1, round(len(draws) / max(1.0, (last - first) / _MONTH)))
+        ended = self.record.stopped_at if self.record and self.record.stopped_at is not None else to_micros(self.until)
+        units = max(1, round(len(draws) / max(1.0, (max(last, ended) - first) / _MONTH)))
         seen = math.floor((min(self.last, last) - first) / _MONTH) if self.last >= first else 0
-        planned = 24 if self.record is None else int(self.record.design.get("months", 24))
+        planned = self.settings.experiment.months if self.record is None else int(self.record.design["months"])
         retention = _RETENTION if estimate.kept_control is None else estimate.kept_control
-        # Of a few, the variance is not known: that of the plan stands in.
-        variance = estimate.variance if estimate.low is not None else None
-        power, to_go = [], None
+        power = []
         for effect in EFFECTS:
             table = compute_power(
                 units,
@@ -171,25 +172,36 @@ class _Look:
                 effect=effect,
                 probability=float(draws["probability"].mean()),
                 months=MOST_MONTHS,
-                variance=variance,
+                # Of a few, the variance is not known: that of the plan stands in.
+                variance=estimate.variance if estimate.low is not None else None,
                 runs=_RUNS,
             )
             now = table.power[min(seen, MOST_MONTHS) - 1] if seen >= 1 else 0.0
-            month = table.find_month()
-            power.append(PowerSoFar(effect, now, table.power[planned - 1], month))
-            if effect == _WORTH and month is not None:
-                to_go = max(1, math.ceil(month - (self.last - first) / _MONTH))
-        is_over = self.record is not None and self.record.stopped_at is not None
-        return tuple(power), None if is_over else to_go
+            power.append(PowerSoFar(effect, now, table.power[planned - 1], table.find_month()))
+        return tuple(power)
 
-    def _say_when(self, draws: pd.DataFrame, months_to_go: int | None) -> str:
+    def _find_months_to_go(self, draws: pd.DataFrame, power: Sequence[PowerSoFar]) -> tuple[int | None, float | None]:
+        """Find the months to go until an effect worth finding would show, or the smallest larger one that would."""
+        if draws.empty or (self.record is not None and self.record.stopped_at is not None):
+            return None, None
+        shows = next((p for p in power if p.effect >= _WORTH and p.month is not None), None)
+        if shows is None or shows.month is None:
+            return None, None
+        known = (self.last - int(draws["as_of"].min())) / _MONTH
+        return max(1, math.ceil(shows.month - known)), shows.effect
+
+    def _say_when(self, draws: pd.DataFrame, months_to_go: int | None, effect: float | None) -> str:
         """Say when more can be told; "" where no more will be drawn, or nothing is known of the rate."""
         if draws.empty or (self.record is not None and self.record.stopped_at is not None):
             return ""
-        worth = f"{100 * _WORTH:.0f} points"
-        if months_to_go is None:
-            return f"At this rate an effect of {worth} would not show within five years."
-        return f"{months_to_go} month{'s' * (months_to_go > 1)} to go at this rate for an effect of {worth}."
+        if months_to_go is None or effect is None:
+            return f"At this rate not even an effect of {100 * EFFECTS[-1]:.0f} points would show within five years."
+        months = (
+            f"{months_to_go} month{'s' * (months_to_go > 1)} to go at this rate for an effect of {100 * effect:.0f}"
+        )
+        if effect == _WORTH:
+            return f"{months} points."
+        return f"{months} points; one of {100 * _WORTH:.0f} would not show within five years."
 
 
 def _read_draws(connection: sa.Connection, experiment: str) -> pd.DataFrame:

@@ -26,7 +26,7 @@ COMPANIES, LOOKS = 1_000, 24
 # By kind of lot: share treated, and families a month.
 KINDS = {"lottery": (0.5, 30), "holdout": (0.95, 100), "plays": (0.5, 20)}
 EFFECT = 0.1
-LOTTERIES, WEEKS = 400, 52
+LOTTERIES, WEEKS = 300, 52
 POWER_RUNS = 6_000
 POWER = {"lottery": (30, 0.2, 0.5), "slow": (30, 0.1, 0.5), "holdout": (100, 0.2, 0.95)}
 ASSIGNED = 100_000

@@ -1,17 +1,22 @@
 """Simulated experiments with a known truth: units drawn by lot, and a company whose owners have too little time."""
 
+import json
+
 import numpy as np
 import pandas as pd
+import sqlalchemy as sa
 
 from features.core.timestamps import DAY
 from features.settings import Capacity, Experiment
+from features.state.tables import EXPERIMENT_DRAWS
 from monitoring.alerts.choice import Candidate, choose
 from monitoring.alerts.draws import Lots
 from monitoring.alerts.queries import AccountScore
 from monitoring.alerts.signals import Signal
 from monitoring.binding.bindings import AccountBinding
-from monitoring.experiments.effect import estimate_effect
-from monitoring.experiments.experiment_store import NEITHER_ARM, PastDraw
+from monitoring.experiments.confidence_sequence import FIRST, bound_mean
+from monitoring.experiments.effect import LEAST_PER_ARM, compute_unit_values
+from monitoring.experiments.experiment_store import NEITHER_ARM, PastDraw, begin_experiment
 
 WEEK = 7
 
@@ -51,14 +56,16 @@ def compute_truth(effect):
 def simulate_power(units, *, effect, chance, months, runs, retention=0.7, seed=3):  # noqa: PLR0913  # all named
     """The share of simulated experiments whose sequence has excluded 0 by each month, nothing being known of units."""
     random, crossed = np.random.default_rng(seed), np.zeros(months)
-    n = units * months
-    same = {"unit": np.arange(n), "as_of": np.repeat(np.arange(months), units), "score": 0.3, "value": 1.0, "tier": "A"}
+    n, blind = units * months, np.empty((units * months, 0))
+    month = np.repeat(np.arange(months), units)
     for _ in range(runs):
         treated = random.random(n) < chance
         kept = (random.random(n) < retention + effect * treated).astype(float)
-        made = pd.DataFrame(same | {"treated": treated, "probability": chance, "kept": kept})
-        excludes = [low > 0 or high < 0 for _, _, low, high in estimate_effect(made).looks]
-        crossed += np.maximum.accumulate(excludes)
+        values = compute_unit_values(blind, treated, kept, np.full(n, chance), month)
+        smaller = np.minimum(np.cumsum(treated), np.cumsum(~treated))
+        sequence = bound_mean(values, first=max(FIRST, int(np.searchsorted(smaller, LEAST_PER_ARM)) + 1))
+        looks = np.arange(units, n + 1, units) - 1
+        crossed += np.maximum.accumulate((sequence.low[looks] > 0) | (sequence.high[looks] < 0))
     return crossed / runs
 
 
@@ -131,3 +138,45 @@ def simulate_company(  # noqa: PLR0913  # all named
 def design(**settings):
     """An experiment's settings."""
     return Experiment(name="simulated", **settings)
+
+
+def write_experiment(company, made, *, purpose="lottery", start="2023-01-02", **settings):
+    """Write draws into a company's state database, with purchases that make of each account what `kept` says.
+
+    Args:
+        company: Of the monitoring tests.
+        made: Of `simulate_draws`.
+        purpose: Of the draws.
+        start: The day of the first.
+        settings: Of the experiment.
+    """
+    begin = pd.Timestamp(start, tz="UTC")
+    at = [begin + pd.Timedelta(days=int(us) // DAY) for us in made["as_of"]]
+    rows = []
+    for unit, day, kept in zip(made["unit"], at, made["kept"], strict=True):
+        rows.append(f"{unit},{day - pd.Timedelta(days=30):%Y-%m-%d},10")
+        rows += [f"{unit},{day + pd.Timedelta(days=40):%Y-%m-%d},10"] * int(kept)
+    company.accounts(dict.fromkeys(made["unit"], "one@owners.test"))
+    end = at[-1] + pd.Timedelta(days=200)
+    company.purchases([*rows, f"{made['unit'].iloc[0]},{end:%Y-%m-%d},10"])
+    experiment = design(**settings)
+    text = company.file.read_text().split("[experiment]")[0]
+    lines = [f"{key} = {json.dumps(value)}" for key, value in experiment.design.items() if key != "plays"]
+    pairs = [f"[[experiment.plays]]\ncause = '{p.cause}'\nplays = {list(p.plays)}" for p in experiment.plays]
+    company.file.write_text("\n".join([text, f'[experiment]\nname = "{experiment.name}"', *lines, *pairs, ""]))
+    drawn = made.assign(
+        experiment=experiment.name,
+        purpose=purpose,
+        account_id=made["unit"],
+        as_of=[int(day.timestamp()) * 1_000_000 for day in at],
+        arm=None,
+        rank=1,
+        currency="EUR",
+        owner="one@owners.test",
+        drawn_at=0,
+    )
+    columns = [c.name for c in EXPERIMENT_DRAWS.c]
+    with company.state.writing() as connection:
+        begin_experiment(connection, experiment, at=int(drawn["as_of"].min()), now=0)
+        connection.execute(sa.insert(EXPERIMENT_DRAWS), drawn[columns].astype(object).to_dict("records"))
+    return drawn

@@ -120,7 +120,7 @@ def test_a_family_is_never_split_and_is_recognised_under_a_new_parent(make):
         assert not held & opened
         lost = {parents[a] for a, reason in reasons(company, at).items() if reason == NOT_DRAWN}
         assert not lost & opened
-    known = {unit for unit in draws(company, "holdout")}
+    known = set(draws(company, "holdout"))
     assert "holding" not in known
 
 
@@ -156,7 +156,7 @@ def test_lots_choose_between_two_plays_and_the_letter_carries_the_one_drawn(make
     assert dict(company.rows(EPISODES, "account_id", "play")) == drawn
     assert draws(company, "plays:usage") == {a: (p == "train_users", 0.5, p) for a, p in drawn.items()}
     titles = {"train_users": "Train more of their people", "revive_usage": "Bring usage back"}
-    accounts = {episode: account for episode, account in company.rows(EPISODES, "id", "account_id")}
+    accounts = dict(company.rows(EPISODES, "id", "account_id"))
     letters = [(accounts[e], body) for e, body in company.rows(OUTBOX, "episode_id", "body") if e in accounts]
     assert letters
     for account, body in letters:
@@ -180,7 +180,7 @@ def test_settings_may_not_change_while_an_experiment_runs(make):
         company.alert(LATER)
     company = make('name = "second"\nholdout = 0.2')
     company.alert(LATER)
-    stopped = {name: rule for name, rule in company.rows(EXPERIMENTS, "name", "stop_rule")}
+    stopped = dict(company.rows(EXPERIMENTS, "name", "stop_rule"))
     assert stopped == {"standing": "renamed", "second": None}
 
 
