@@ -27,7 +27,7 @@ from monitoring.lifetime.risk_course import RiskCourse, read_course
 from monitoring.lifetime.timeline import TimelinePage, read_timeline
 
 # Entries of a page, and of an export: more than any account has.
-_PAGE, _ALL = 30, 10_000_000
+_PAGE, _ALL = 20, 10_000_000
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,10 @@ class AccountFiles:
                 moment,
                 self.tables.catalog,
             )
+
+    def close(self) -> None:
+        """Close the tables."""
+        self.tables.close()
 
     def has_episode(self, account_id: str, episode_id: str) -> bool:
         """Return whether an episode, open or closed, is of an account."""

@@ -37,6 +37,7 @@ class AccountTables:
         cursor: To these tables; `events` may be to the account's rows alone, with what was recorded since.
         events: Of tickets, usage, purchases, touches and promises.
         event_number: `account_no` there.
+        currency: Of all money.
     """
 
     account_id: str
@@ -46,6 +47,7 @@ class AccountTables:
     cursor: duckdb.DuckDBPyConnection
     events: duckdb.DuckDBPyConnection
     event_number: int
+    currency: str
 
     def query(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """Run SQL over the account's events; `$no` is its number. Returns rows by column."""
@@ -83,7 +85,17 @@ class CompanyTables:
             if self._history is None or newest != self._newest:
                 # The old one stays open for those who read from it: it ends with the last of them.
                 self._history, self._newest = _open_history(self.settings, file), newest
+                with self._history.open_cursor() as cursor:
+                    # One account's rows are few: sharing them out among threads costs more than it saves.
+                    cursor.execute("SET threads = 1")
             return self._history
+
+    def close(self) -> None:
+        """Close the history, if it is open."""
+        with self._lock:
+            if self._history is not None:
+                self._history.close()
+            self._history, self._newest = None, (None, -1)
 
     @property
     def catalog(self) -> Catalog:
@@ -104,13 +116,13 @@ class CompanyTables:
                 raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
             record = found[0]
             number = int(record.pop("account_no"))
-            names = frozenset(history.tables)
+            names, currency = frozenset(history.tables), self.settings.company.currency
             recorded = self._read_recorded(history, account_id)
             if recorded is None:
-                yield AccountTables(account_id, number, record, names, cursor, cursor, number)
+                yield AccountTables(account_id, number, record, names, cursor, cursor, number, currency)
                 return
             with recorded, recorded.open_cursor() as events:
-                yield AccountTables(account_id, number, record, names, cursor, events, 0)
+                yield AccountTables(account_id, number, record, names, cursor, events, 0, currency)
 
     def _read_recorded(self, history: History, account_id: str) -> History | None:
         """Read an account's rows with what was posted or recorded since; None where nothing was."""

@@ -41,7 +41,7 @@ class Contract:
         ends_at: µs.
         products: Names, in order.
         amount: In the company's currency; that of the whole term.
-        quantity: None where not recorded.
+        quantity: The largest of a purchase, such as seats; None where not recorded.
         state: `in force`, `coming` or `ended`, as of the newest scores.
     """
 
@@ -239,7 +239,7 @@ def _read_contracts(tables: AccountTables, as_of: datetime) -> tuple[Contract, .
     at = to_micros(as_of)
     sql = f"""
         SELECT term_starts_at AS starts_at, term_ends_at AS ends_at, sum(amount)::DOUBLE AS amount,
-            string_agg(DISTINCT product, '{_SEPARATOR}' ORDER BY product) AS products, sum(quantity)::DOUBLE AS quantity
+            string_agg(DISTINCT product, '{_SEPARATOR}' ORDER BY product) AS products, max(quantity)::DOUBLE AS quantity
         FROM purchases WHERE account_no = $no AND term_ends_at IS NOT NULL
         GROUP BY term_starts_at, term_ends_at ORDER BY ends_at DESC, starts_at DESC LIMIT 30
     """  # noqa: S608  # a constant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
 from features.state.database import Store
 from features.state.portfolio_tables import ASSIGNMENTS
-from features.state.tables import EPISODE_EVENTS, EPISODES, MUTES, SCORES, TIER_OVERRIDES
+from features.state.tables import EPISODE_EVENTS, EPISODES, EVENT_LOG, MUTES, SCORES, TIER_OVERRIDES
 from monitoring.alerts.kinds import KINDS
 from monitoring.letters.account_risk import Text
 from monitoring.lifetime.account_tables import AccountTables
@@ -56,6 +57,8 @@ def read_entries(tables: AccountTables, store: Store, *, horizon: int) -> list[E
             *_read_episodes(connection, account),
             *_read_decisions(connection, account),
         ]
+        if "touches" not in tables.tables:  # otherwise they are rows of that table
+            entries += _read_touches(connection, account)
     entries += [
         Entry(note.at, "note", note.id, Phrase("Note by {person}", {"person": _name(note.by)}), note.text)
         for note in read_notes(store, account)
@@ -127,6 +130,15 @@ def _read_decisions(connection: sa.Connection, account: str) -> Iterator[Entry]:
     for row in connection.execute(sa.select(TIER_OVERRIDES).where(t.account_id == account)):
         values = {"tier": row.tier, "person": _name(row.by)}
         yield Entry(row.set_at, "act", f"tier {row.id}", Phrase("Tier {tier} set by {person}", values), row.reason)
+
+
+def _read_touches(connection: sa.Connection, account: str) -> Iterator[Entry]:
+    """Yield the touches that people recorded."""
+    c = EVENT_LOG.c
+    query = sa.select(c.event_id, c.at, c.known_at, c.content).where(c.account_id == account, c.source == "touches")
+    for row in connection.execute(query.order_by(c.seq)):
+        kind = to_safe_line(str(json.loads(row.content)["kind"]), 80)
+        yield Entry(row.at, "touch", row.event_id, Phrase(kind.capitalize()), "", row.known_at)
 
 
 def _name(address: str) -> str:

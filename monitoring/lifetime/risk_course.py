@@ -109,7 +109,9 @@ class RiskCourse:
             was = describe_driver(before, catalog, language, is_bare=True) if before else ""
             raises, is_new = float(driver["contribution"]) > 0, bool(earlier) and before is None
             is_same = before is not None and before["text"] == driver["text"]
-            reasons.append(Reason(text, raises, is_new, "" if is_same else was, bool(driver["actionable"])))
+            reasons.append(
+                Reason(text[:1].upper() + text[1:], raises, is_new, "" if is_same else was, bool(driver["actionable"]))
+            )
         return reasons
 
     def list_changes(self, catalog: Catalog, language: Language = ENGLISH) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from features.core.language import Listing, Phrase
-from features.core.local_formats import Day
+from features.core.local_formats import Day, Money
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import DAY, from_micros
 from monitoring.letters.account_risk import Text
@@ -75,7 +75,7 @@ def read_entries(tables: AccountTables, kind: str, after: Place | None, limit: i
         sql += f" WHERE {_build_condition(kind, after)}"
         parameters |= {"at": -after.before} | ({"key": after.key} if kind == after.kind else {})
     rows = tables.query(f"{sql} ORDER BY t DESC, key LIMIT $most", **parameters)
-    return [_ENTRIES[kind](row) for row in rows]
+    return [_ENTRIES[kind](row | {"currency": tables.currency}) for row in rows]
 
 
 def _build_condition(kind: str, after: Place) -> str:
@@ -135,7 +135,7 @@ def _describe_purchase(row: Mapping[str, Any]) -> Entry:
         facts.append(Phrase("{n:,g} units", {"n": row["quantity"]}))
     if row["term_ends_at"] is not None:
         facts.append(Phrase("term until {day}", {"day": Day(from_micros(row["term_ends_at"]))}))
-    values = {"kind": Phrase(_KINDS.get(row["kind"], "Purchase")), "amount": f"{row['amount']:,.0f}"}
+    values = {"kind": Phrase(_KINDS.get(row["kind"], "Purchase")), "amount": Money(row["amount"], row["currency"])}
     title = Phrase("{kind}: {amount}", values)
     return Entry(row["t"], "purchase", row["key"], title, Listing(facts) if facts else "", row["known_at"])
 
