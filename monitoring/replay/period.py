@@ -48,8 +48,9 @@ class Period:
         since: Its begin.
         until: Its end.
         data_until: The instant the data are complete until.
-        modelled: Instants before the first run that took place, ascending.
-        runs: Those that took place before `until`, ascending; also those before `since`, whose episodes went on.
+        modelled: Instants before the first run that took place, ascending; all of them where none did in this time.
+        runs: Those that took place before `until`, ascending; also those before `since`, whose episodes went on. None
+            where no run took place in this time.
     """
 
     since: datetime
@@ -97,9 +98,9 @@ def divide_period(  # noqa: PLR0913  # all but the first three named
             hint=f"Give a --to of {data_until:%Y-%m-%d} or earlier",
         )
     runs = read_past_runs(state, settings, until)
-    first = from_micros(runs[0].as_of) if runs else until
-    modelled = tuple(_list_instants(since, min(first, until), every))
-    return Period(since, until, data_until, modelled, runs if runs and until > first else ())
+    is_within = any(run.as_of >= to_micros(since) for run in runs)
+    first = from_micros(runs[0].as_of) if is_within else until
+    return Period(since, until, data_until, tuple(_list_instants(since, first, every)), runs if is_within else ())
 
 
 def find_mature_until(settings: Settings, data_until: datetime) -> datetime:

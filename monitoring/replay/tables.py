@@ -30,6 +30,8 @@ def format_summary(replay: Replay) -> Iterator[str]:
     yield f"{figures.alerts:,} alerts would have been sent{f' ({by_kind})' if by_kind else ''}."
     yield describe_verdicts(figures)
     yield describe_value(replay)
+    if replay.period.until > replay.mature_until:
+        yield f"Who left is known of accounts as they were scored until {replay.mature_until:%Y-%m-%d}, not later."
     if replay.equality is not None:
         yield replay.equality.describe()
         yield from (f"  {line}" for line in replay.equality.differences)

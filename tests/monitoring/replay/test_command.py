@@ -119,6 +119,44 @@ def test_hours_are_written_only_when_asked_and_the_change_is_shown(past, tmp_pat
     assert f"+{line}" in done.stdout
 
 
+def learn_until(config, day):
+    """Let the champion have learned until a day."""
+    bundle = config.with_name("mlruns") / "model" / "bundle.json"
+    manifest = json.loads(bundle.read_text(encoding="utf-8")) | {"learned_until": f"{day}T00:00:00+00:00"}
+    bundle.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_before_the_first_run_a_model_scores_only_what_lies_after_all_that_it_learned(past, tmp_path):
+    config, out = copy_past_company(past, tmp_path / "company"), tmp_path / "replay.json"
+    words = ("replay", "--from", "2025-07-01", "--to", "2025-07-15", "--no-curve", "--json", out, "--config", config)
+    learn_until(config, "2025-07-02")
+    assert "no model could have been trained by 2025-07-01" in " ".join(
+        run_command("monitoring", *words).stderr.split()
+    )
+    learn_until(config, "2025-07-01")
+    said = run_command("monitoring", *words).stdout
+    data = json.loads(out.read_text(encoding="utf-8"))
+    assert "2 looks by models of that time (churn-1)" in said
+    assert data["instants_by_model_of_then"] == {"churn-1": 2}
+    assert (data["runs_that_took_place"], data["equality"]) == (0, None)
+    assert {alert["day"] for alert in data["alerts"]} <= {"2025-07-01", "2025-07-08"} != set()
+
+
+def test_what_is_not_known_yet_is_open_and_counts_neither_way(past, tmp_path):
+    config, out = copy_past_company(past, tmp_path / "company"), tmp_path / "replay.json"
+    learn_until(config, "2025-09-01")
+    words = ("--from", "2025-10-02", "--to", "2025-10-17", "--no-curve", "--json", out, "--config", config)
+    said = run_command("monitoring", "replay", *words).stdout
+    data = json.loads(out.read_text(encoding="utf-8"))
+    days = {
+        verdict: {a["day"] for a in data["alerts"] if a["verdict"] == verdict} for verdict in ("right", "wrong", "open")
+    }
+    assert days["open"] == {"2025-10-09", "2025-10-16"}
+    assert days["right"] | days["wrong"] == {"2025-10-02"}
+    assert f"{data['figures']['open']} are still open" in said
+    assert "scored until 2025-10-03, not later" in said
+
+
 @pytest.mark.parametrize(
     ("since", "until", "problem"),
     [
