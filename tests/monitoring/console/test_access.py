@@ -81,7 +81,8 @@ def list_routes(app):
 
 def fill(route, episodes, account):
     """Fill a route's path with what belongs to an account."""
-    values = {"account_id": account, "episode": episodes[account], "act": "acknowledge", "file_format": "csv"}
+    values = {"account_id": account, "act": "acknowledge", "file_format": "csv"}
+    values |= dict.fromkeys(("episode", "episode_id"), episodes[account])
     path = route.path
     for name in route.param_convertors:
         convertor = "" if f"{{{name}}}" in path else ":path"
@@ -124,7 +125,9 @@ def test_accounts_of_others_are_not_there(stage):
     app, browsers, episodes = stage
     wrong = []
     for route, method in list_routes(app):
-        if get_roles(route.endpoint) is None or not {"account_id", "episode"} & set(route.param_convertors):
+        if get_roles(route.endpoint) is None or not {"account_id", "episode", "episode_id"} & set(
+            route.param_convertors
+        ):
             continue
         if Role.OWNER not in get_roles(route.endpoint):
             continue
