@@ -22,6 +22,7 @@ from monitoring.experiments import commands as experiments
 from monitoring.lifetime import commands as lifetime
 from monitoring.replay import commands as replay
 from monitoring.reports import outcome_commands as outcomes
+from monitoring.reports import owner_commands as owners
 
 app = cli.create_app("Scores to drift verdicts, alerts at the account's owner, and reports.")
 
@@ -352,6 +353,7 @@ experiments.register(app)
 replay.register(app)
 demos.register(app)
 outcomes.register(app)
+owners.register(app)
 lifetime.register(app)
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from features.settings.episodes import Cadence, Episodes
 from features.settings.experiment import Experiment
 from features.settings.loading import LoadedSystem, LoadedTable, Name
 from features.settings.monitoring import Monitoring
+from features.settings.reports import Reports
 from features.settings.serving import Serving
 from features.settings.stakes import Capacity, Stakes
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
@@ -112,6 +113,7 @@ class Settings(SettingsSection):
     serving: Serving = Serving()
     crm: Crm = Crm()
     monitoring: Monitoring = Monitoring()
+    reports: Reports = Reports()
     tiers: Tiers = Tiers()
     binding: Binding = Binding()
     experiment: Experiment = Experiment()
