@@ -106,6 +106,7 @@ def run(name: str, *, accounts: int | None = None) -> None:
         demo.alert(story, port)
         if story.harmed:
             demo.hold(story, story.harmed)
+        demo.show_experiment()
         if story.replayed:
             demo.replay(*story.replayed)
     else:
@@ -225,6 +226,13 @@ class _Demo:
         rhythm = ("--every", "month", "--no-curve")
         self._call("monitoring", "replay", "--from", since, "--to", until, *rhythm, "--page", page, with_config=True)
         self.places.append(("the replay, a page", page))
+
+    def show_experiment(self) -> None:
+        """Say what the lots of the alerts have shown so far, and when more can be told."""
+        self.title("The experiment: lots held a few families out, so that it will be known whether alerts save accounts")
+        page = str(_FOLDER / "experiment.html")
+        self._call("monitoring", "experiment", "status", "--page", page, with_config=True)
+        self.places.append(("the experiment, a page", page))
 
     def photograph(self) -> None:
         """Take a screenshot of each page that the demo made, if a Chromium is installed."""
