@@ -117,6 +117,10 @@ bench-alerts: setup  ## half a year of alerts on tidewater against its hidden tr
 bench-replay: setup  ## three months of nights on tidewater, then their replay: the same messages? (ACCOUNTS=400)
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_replay.py $(ACCOUNTS)
 
+.PHONY: bench-experiments
+bench-experiments: setup  ## what experiments claim of simulated companies: false claims, coverage, bias, power
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_experiments.py
+
 .PHONY: bench-drift
 bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_drift.py
