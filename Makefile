@@ -121,6 +121,14 @@ bench-replay: setup  ## three months of nights on tidewater, then their replay: 
 bench-experiments: setup  ## what experiments claim of simulated companies: false claims, coverage, bias, power
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_experiments.py
 
+.PHONY: bench-loop
+bench-loop: setup  ## five rounds of alert, save, retrain on tidewater: AUC on accounts never alerted on, by remedy
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop.py $(ACCOUNTS)
+
+.PHONY: bench-loop-product
+bench-loop-product: setup  ## the same rounds through scoring, alerts, letters and training as companies run them; hours
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop_product.py $(ACCOUNTS)
+
 .PHONY: bench-drift
 bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_drift.py
