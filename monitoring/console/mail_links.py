@@ -76,7 +76,7 @@ def create_link(store: Store, address: str, leads_to: str, *, minutes: int, limi
     recent = sa.select(sa.func.count()).where(c.address == row["address"], c.created_at > now - _HOUR)
     with store.writing() as connection:
         connection.execute(sa.delete(CONSOLE_LINKS).where(c.ends_at < now - 24 * _HOUR))
-        if limited and connection.scalar(recent) >= MOST_AN_HOUR:
+        if limited and (connection.scalar(recent) or 0) >= MOST_AN_HOUR:
             return None
         connection.execute(sa.insert(CONSOLE_LINKS), row)
     return token
