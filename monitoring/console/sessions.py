@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
+from features.core.errors import GarrisonError
 from features.core.timestamps import to_micros
 from features.settings.console import ConsoleSettings
 from features.state.console_tables import CONSOLE_SESSIONS
@@ -94,7 +96,8 @@ class Sessions:
         if row is None:
             return None
         if now - row.seen_at > _NOTED_EVERY:
-            with self.store.writing() as connection:
+            # Where another process writes for long, the next request notes it.
+            with suppress(GarrisonError), self.store.writing() as connection:
                 connection.execute(sa.update(CONSOLE_SESSIONS).where(c.hash == row.hash).values(seen_at=now))
         return Session(row.hash, row.address, tuple(row.groups))
 
