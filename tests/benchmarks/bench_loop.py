@@ -23,7 +23,7 @@ import pyarrow as pa
 from features.core.auc import auc
 from features.core.timestamps import DAY
 from features.samples import owners, population, responder, tickets, tidewater, usage
-from features.samples.contacts import CAUSES, Care, PlannedContact
+from features.samples.contacts import CAUSES, Care
 from features.samples.history import simulate_lives
 from features.samples.responder import Letter
 from features.samples.truth import compute_chances
@@ -92,8 +92,7 @@ class Diary:
     def _find_causes(self, sums):
         """What a letter would say is wrong: by the plainest signs."""
         service = (sums["urgent", 30] + sums["escalated", 30] > 0) | (sums["errors", 30] > 0.05 * sums["uses", 30] + 2)
-        names = np.where(sums["price", 30] > 0, "price", np.where(service, "service", "usage"))
-        return names
+        return np.where(sums["price", 30] > 0, "price", np.where(service, "service", "usage"))
 
 
 class Model:
@@ -120,8 +119,8 @@ class Model:
 class LivingCompany(Care):
     """A company that is alerted on and retrains while it lives: `act` is called on each of its days."""
 
-    def prepare(self, people, team, diary, control, remedy, seed):
-        self.people, self.diary, self.control, self.remedy, self.seed = people, diary, control, remedy, seed
+    def prepare(self, people, team, *, diary, control, remedy):
+        self.people, self.diary, self.control, self.remedy = people, diary, control, remedy
         names = population.name_owners(np.arange(len(team.skill)), 0)
         self.team = pa.table({"owner_email": names, "acts": team.acts, "load": team.load})
         self.addresses = population.name_owners(people.owner, 0).to_pylist()
@@ -216,7 +215,7 @@ def live(accounts, seed, remedy, control, *, acts=True):
     diary = Diary(span.first, span.days, accounts)
     team = owners.draw_owners(streams["owners"], int(people.owner.max()) + 1, differ=False)
     care = LivingCompany.draw(streams["care"], people, team, [])
-    care = care.prepare(people, team, diary, control, remedy, seed) if acts else None
+    care = care.prepare(people, team, diary=diary, control=control, remedy=remedy) if acts else None
     emit = usage.emit, tickets.emit
 
     def keep(original, write):

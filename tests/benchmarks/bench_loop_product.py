@@ -1,9 +1,9 @@
-"""`make bench-loop-product [ACCOUNTS=3000]`: five rounds of alert, save, retrain through the product, as `bench_loop.py`.
+"""`make bench-loop-product [ACCOUNTS=3000]`: five rounds of alert, save, retrain through the product's own parts.
 
-The company begins without alerts, trains, and lives on: each month it scores, alerts and sends; its owners act or don't,
-and some accounts are saved. Twice a year it trains anew on what came of all that. Each round's model scores the same
-rows of another company of the same kind that nobody ever alerted on, held against its true chances: no luck of labels
-is in the figures but for the training's own.
+As `bench_loop.py`, but scored, alerted, sent and trained as companies are, which takes hours. The company begins
+without alerts, trains, and lives on: each month it scores, alerts and sends; its owners act or don't, and some accounts
+are saved. Each round's model scores the same rows of another company of the same kind that nobody ever alerted on, held
+against its true chances: no luck of labels is in the figures but for the training's own.
 """
 
 import os
