@@ -52,6 +52,8 @@ def console(
             return
         options = choose_server_options(settings, host)
         print(f"Pages for {settings.company.name} on {origin} (health: /healthz)", flush=True)
+        if settings.console.mail_links and not (settings.alerts.email or settings.alerts.folder):
+            print("No mail leaves this machine: [alerts.email] is not set, so nobody gets a link by asking for one.")
         print("To sign in without mail: python -m monitoring console --link ADDRESS", flush=True)
         _serve(context, host, port, options)
 
