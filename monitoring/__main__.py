@@ -263,19 +263,22 @@ def retrain_check(
     json: Json = None,
 ) -> None:
     """Propose to train again, with the reasons: drift, performance, calibration, new labels."""
-    from monitoring.performance import challenger, retraining
+    from features.state import database
+    from monitoring.performance import challenger, proposals, retraining
 
     settings = load_settings(config)
     with cli.show_spinner("reading") as say:
         say("drift, performance and labels")
         proposal = retraining.run(settings)
-    print(*proposal.lines(), sep="\n", flush=True)
+    with closing(database.open(settings)) as state:
+        proposed = [str(one) for one in proposals.read_proposals(state)]
+    print(*proposal.lines(), *(f"Proposed on {text}" for text in proposed), sep="\n", flush=True)
     trained = challenger.train_challenger(settings) if act and proposal.is_proposed else None
     if trained:
         print(*trained.lines(), sep="\n")
     elif act:
         print("Nothing speaks for it, so no challenger was trained. To train one: python -m training fit")
-    write_json(json, proposal.as_dict() | {"challenger": trained.as_dict() if trained else None})
+    write_json(json, proposal.as_dict() | {"proposed": proposed, "challenger": trained.as_dict() if trained else None})
 
 
 @app.command()
@@ -293,17 +296,26 @@ def report(
             metavar="PERIOD", help="In place of the dates: 2026-04, or 2026-Q1 or 2026 of the company's fiscal year."
         ),
     ] = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="With --period: to the readers that the settings name, each once.")
+    ] = False,
     config: Config = CONFIG,
     json: Json = None,
 ) -> None:
-    """Write a manager's report: accounts whose risk rose or fell, new and lost accounts."""
-    from monitoring.reports import manager
+    """Write a manager's report: who rose, fell, came and left by tier, NRR and GRR, cohorts, upsell, promises."""
+    from features.state import database
+    from monitoring.reports import manager, report_letter
 
+    if send and not period:
+        raise typer.BadParameter("it goes with --period", param_hint="--send")
     settings = load_settings(config)
     since, until = cli.choose_period(since, until, period, starts=settings.company.fiscal_year_starts)
-    result, page = manager.run(settings, since=since, until=until)
+    result, page = manager.run(settings, since=since, until=until, period=period or "", is_whole=True)
     print(*result.lines(settings.company.currency), sep="\n")
     print(f"The page: {page}")
+    if send:
+        with closing(database.open(settings)) as state:
+            print(report_letter.send_report(settings, state, str(period)).describe())
     write_json(json, result.as_dict())
 
 

@@ -35,6 +35,22 @@ def find_period(text: str, *, starts: int) -> tuple[datetime, datetime]:
     return _begin(year, first), _begin(year, first + (3 if quarter else 12))
 
 
+def find_fiscal_quarter(day: datetime, *, starts: int) -> str:
+    """Return the quarter of the fiscal year that a day is in, as `find_period` takes it.
+
+    Args:
+        day: Of it.
+        starts: The fiscal year's first month, 1 to 12.
+
+    Example:
+        >>> find_fiscal_quarter(datetime(2025, 4, 30), starts=4), find_fiscal_quarter(datetime(2025, 4, 30), starts=1)
+        ('2026-Q1', '2025-Q2')
+    """
+    months = day.year * 12 + day.month - starts + 12 * (starts > 1)
+    year, month = divmod(months, 12)
+    return f"{year}-Q{month // 3 + 1}"
+
+
 def _begin(year: int, month: int) -> datetime:
     """Return the begin of a month; those before 1 and after 12 are of the years beside."""
     years, month = divmod(month - 1, 12)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from features.core.html import render_template, write_page
 from features.settings import Settings
+from features.settings.cli import write_json
 from monitoring.performance import tables
 from monitoring.performance.charts import Chart, ExpectedAndMeasured, lay_out
 from monitoring.performance.evaluation import AccountGroup, PerformanceReport, ScoredCohort
@@ -36,8 +37,14 @@ class ScoreSection:
     groups: tuple[AccountGroup, ...]
 
 
+def locate_figures(settings: Settings) -> Path:
+    """Return the file with the figures of the last look at performance, which the console shows."""
+    return settings.var / "reports" / "performance.json"
+
+
 def write_performance_page(settings: Settings, report: PerformanceReport) -> Path:
-    """Write the page into the company's folder; it needs no network, and names are escaped."""
+    """Write the page into the company's folder, and its figures; it needs no network, and names are escaped."""
+    write_json(locate_figures(settings), report.as_dict())
     sections = [_build_section(settings, report, target, horizon) for target, horizon in report.kinds]
     heading = f"{settings.company.name}: do the scores keep their promise?"
     text = render_template(_TEMPLATE, heading=heading, sections=sections, shown=tables)

@@ -16,6 +16,7 @@ from features.core.html import render_template, write_page
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
 from features.settings import Settings
+from features.settings.periods import find_fiscal_quarter
 from features.sources.history import History
 from features.state import database
 from features.state.database import Store
@@ -24,6 +25,9 @@ from monitoring.alerts.kinds import LEFT, RECOVERED
 from monitoring.alerts.queries import TARGET
 from monitoring.binding.account_records import AccountRecord, read_records
 from monitoring.reports.breakdown import Breakdown, divide_by_owner, read_course
+from monitoring.reports.period_parts import PeriodParts, read_parts
+from monitoring.reports.stored_reports import locate_reports, write_report
+from training.models.dataset import find_data_until
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 # A change of risk by so much (5 percentage points) is a rise or a fall; less is noise.
@@ -83,6 +87,9 @@ class ManagerReport:
         episodes: Of risk.
         note: What the reader should know about the data behind the scores; "" where all is well.
         breakdown: By owner, and from scores to scores.
+        period: That was asked for, such as 2026-04; "" for a span between two dates.
+        fiscal: The fiscal year and quarter that it is of, such as "2026-Q1"; "" likewise.
+        parts: Tiers, revenue, cohorts, upsell and promises; None in the report of a night.
     """
 
     since: datetime
@@ -95,6 +102,9 @@ class ManagerReport:
     episodes: EpisodeCounts
     note: str = ""
     breakdown: Breakdown = field(default_factory=Breakdown)
+    period: str = ""
+    fiscal: str = ""
+    parts: PeriodParts | None = None
 
     @property
     def days(self) -> int:
@@ -115,6 +125,8 @@ class ManagerReport:
         for move in self.groups["rose"].top[:5]:
             money = "" if move.value is None else f", {currency} {move.value:,.0f} a year"
             yield f"  {move.shown} ({to_safe_line(move.account_id)}): risk {move.before:.0%} -> {move.now:.0%}{money}"
+        if self.parts:
+            yield from self.parts.lines(currency)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -122,8 +134,14 @@ class ManagerReport:
         return asdict(self) | ends | {"breakdown": self.breakdown.as_dict()}
 
 
-def run(
-    settings: Settings, *, since: datetime, until: datetime | None = None, note: str = ""
+def run(  # noqa: PLR0913  # all but the first named
+    settings: Settings,
+    *,
+    since: datetime,
+    until: datetime | None = None,
+    note: str = "",
+    period: str = "",
+    is_whole: bool = False,
 ) -> tuple[ManagerReport, Path]:
     """Report on the period between the newest scores at `since` and those at `until`, and write its page.
 
@@ -132,6 +150,8 @@ def run(
         since: Beginning; the newest scores that are not after it are taken.
         until: End, likewise; by default the newest scores there are.
         note: What the reader should know about the data behind the scores; "" where all is well.
+        period: That these are the ends of, such as 2026-04: then the console shows the report under this name.
+        is_whole: Whether to tell of tiers, revenue, cohorts, upsell and promises too.
 
     Raises:
         GarrisonError: There are no scores at the beginning, or none since then.
@@ -152,11 +172,17 @@ def run(
     lead = settings.churn.lead_days
     scores = pd.DataFrame(before), pd.DataFrame(now)
     report = compare_scores(*scores, episodes=episodes, horizon=horizon, lead=lead)
-    with History.open(settings) as history:
+    with database.open(settings) as state, History.open(settings) as history:
+        if is_whole:
+            span = {"since": since, "until": min(until or report.until, find_data_until(history, settings))}
+            parts = read_parts(settings, state, history, **span, moves=split_moves(*scores)[0])
+            report = replace(report, parts=parts, period=period, fiscal=period and name_fiscal_period(settings, since))
         owners, others = divide_by_owner(*scores, history, moved=MOVED)
         report = replace(report, breakdown=Breakdown(owners, others, course))
         report = add_names(replace(report, note=note), lambda accounts: read_records(history, accounts))
-    file = settings.var / "reports" / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
+    file = locate_reports(settings) / f"{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.html"
+    if period:
+        write_report(locate_reports(settings) / f"{period}.json", report.as_dict())
     return report, write_report_page(report, file, company=settings.company.name, currency=settings.company.currency)
 
 
@@ -172,6 +198,27 @@ def compare_scores(
         horizon: Of the scores, in days.
         lead: Of their target, in days.
     """
+    moves, ends = split_moves(before, now)
+    at_stake = [float((end["score"] * end["value"].fillna(0)).sum()) for end in ends]
+    return ManagerReport(
+        since=from_micros(before["as_of"].iloc[0]),
+        until=from_micros(now["as_of"].iloc[0]),
+        horizon=horizon,
+        lead=lead,
+        accounts=(len(ends[0]), len(ends[1])),
+        at_stake=(at_stake[0], at_stake[1]),
+        groups={way: _group(rows) for way, rows in moves.items()},
+        episodes=episodes,
+    )
+
+
+def split_moves(before: pd.DataFrame, now: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[pd.DataFrame]]:
+    """Split the accounts of two sets of scores by the way that they moved.
+
+    Returns:
+        By way (rose, fell, came, left) score and value, each `_before` and `_now`, by account id; and the customers of
+        both sets, by account id.
+    """
     ends = [frame[frame["in_cohort"].ne(False)].set_index("account_id") for frame in (before, now)]
     both = ends[0][["score", "value"]].join(ends[1][["score", "value"]], how="outer", lsuffix="_before", rsuffix="_now")
     change = both["score_now"] - both["score_before"]
@@ -181,17 +228,15 @@ def compare_scores(
         "came": both["score_before"].isna(),
         "left": both["score_now"].isna(),
     }
-    at_stake = [float((end["score"] * end["value"].fillna(0)).sum()) for end in ends]
-    return ManagerReport(
-        since=from_micros(before["as_of"].iloc[0]),
-        until=from_micros(now["as_of"].iloc[0]),
-        horizon=horizon,
-        lead=lead,
-        accounts=(len(ends[0]), len(ends[1])),
-        at_stake=(at_stake[0], at_stake[1]),
-        groups={way: _group(both[mask], change[mask]) for way, mask in masks.items()},
-        episodes=episodes,
-    )
+    moves = {way: both[mask] for way, mask in masks.items()}
+    for rows in moves.values():
+        rows.attrs["as_ofs"] = [int(frame["as_of"].iloc[0]) for frame in (before, now)]
+    return moves, ends
+
+
+def name_fiscal_period(settings: Settings, begin: datetime) -> str:
+    """Name the quarter of the fiscal year that a day is in, such as 2026-Q1."""
+    return find_fiscal_quarter(begin, starts=settings.company.fiscal_year_starts)
 
 
 def add_names(report: ManagerReport, names: Names) -> ManagerReport:
@@ -211,8 +256,9 @@ def write_report_page(report: ManagerReport, file: Path, *, company: str, curren
     return write_page(file, render_template(_TEMPLATE, report=report, heading=heading, currency=currency))
 
 
-def _group(rows: pd.DataFrame, change: pd.Series) -> MoveGroup:
+def _group(rows: pd.DataFrame) -> MoveGroup:
     """Group accounts, the most money first: value times change of risk, or times risk if there is no change."""
+    change = rows["score_now"] - rows["score_before"]
     value = rows["value_now"].fillna(rows["value_before"]).astype("float64")
     risk = change.abs().fillna(rows["score_now"]).fillna(rows["score_before"])
     order = (value.fillna(0) * risk).sort_values(ascending=False, kind="stable").index[:_SHOWN]

@@ -157,8 +157,17 @@ def find_run(state: Store, name: str) -> RunVerdict:
     return _read_verdict(rows[0])
 
 
-def write_decision(state: Store, verdict: RunVerdict, decision: Choice, *, reason: str) -> Decision:
-    """Store what the user of this machine decided about a run.
+def write_decision(
+    state: Store, verdict: RunVerdict, decision: Choice, *, reason: str, by: str | None = None
+) -> Decision:
+    """Store what a person decided about a run.
+
+    Args:
+        state: The state database.
+        verdict: On the run.
+        decision: What.
+        reason: Why.
+        by: Who decided; by default the user of this machine.
 
     Raises:
         GarrisonError: No reason is given.
@@ -166,7 +175,7 @@ def write_decision(state: Store, verdict: RunVerdict, decision: Choice, *, reaso
     if not reason.strip():
         raise GarrisonError("a decision needs a reason", hint="Say in --reason what you found")
     covers = frozenset((held.kind, held.subject) for held in verdict.reasons if held.state == "hold")
-    made = Decision(verdict.run, datetime.now(UTC), decision, covers, reason.strip(), name_user())
+    made = Decision(verdict.run, datetime.now(UTC), decision, covers, reason.strip(), by or name_user())
     row = {
         "run": made.run,
         "decided_at": to_micros(made.decided_at),
