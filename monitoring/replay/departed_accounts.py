@@ -78,6 +78,13 @@ def match_alerts(departed: pd.DataFrame, alerts: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def find_ended(departed: pd.DataFrame, alerts: pd.DataFrame) -> pd.Series:
+    """Return when the last sent alert on each account ended before the account was leaving (µs), by account."""
+    risks = alerts[alerts["kind"].isin(SHARED_KINDS) & (alerts["message"] == SENT)]
+    both = departed[["account_id", "at"]].merge(risks[["account_id", "closed_as_of"]])
+    return both[both["closed_as_of"] <= both["at"]].groupby("account_id")["closed_as_of"].max()
+
+
 def _find_lost(settings: Settings, history: History, gone: pd.DataFrame, data_until: datetime) -> pd.Series:
     """Return when each account was lost (µs).
 

@@ -15,8 +15,9 @@ from features.state.tables import ALERT_CHOICES
 from monitoring.alerts.kinds import CHURN
 from monitoring.replay.figures import ReplayFigures
 
-# Alerts of risk a week that an owner is given time for, of the points that are tried.
+# Alerts of risk a week that an owner, or one person for all accounts, is given time for at the points that are tried.
 _ALERTS_A_WEEK = (1, 2, 4, 8, 16, 32)
+_ALERTS_OF_ALL = (4, 16, 32, 64, 128, 256)
 # The chosen point is the least load that catches so much of what the heaviest catches.
 SHARE_OF_MOST = 0.9
 # Stands in for owners where no account has one.
@@ -51,14 +52,17 @@ class LoadCurve:
     Args:
         points: By hours, ascending.
         chosen: The point that owners' hours should be at.
-        current: The point of the settings.
-        is_of_one: Whether no account has an owner whose time is limited, so that the curve is of one person for all.
+        current: The point of the settings; None where these limit nobody.
     """
 
     points: tuple[LoadPoint, ...]
     chosen: LoadPoint
-    current: LoadPoint
-    is_of_one: bool
+    current: LoadPoint | None
+
+    @property
+    def is_of_one(self) -> bool:
+        """Return whether no account has an owner whose time is limited, so that the curve is of one person for all."""
+        return self.current is None
 
     def describe(self) -> str:
         """Return why the point is chosen, in a sentence."""
@@ -67,29 +71,32 @@ class LoadCurve:
         if not most:
             return "No load catches any value that left in this time, so there is nothing to choose by."
         now = self.current
-        return (
+        whose = "the one person who gets all" if now is None else "each owner"
+        said = (
             f"{self.chosen.hours:g} hours a week is the least that catches {SHARE_OF_MOST:.0%} of what the heaviest "
             f"load catches: {figures.share_caught or 0:.0%} of the value that left, at "
-            f"{self.chosen.alerts_a_week:.1f} alerts a week for each owner. Now it is {now.hours:g} hours, which catch "
-            f"{now.figures.share_caught or 0:.0%}."
+            f"{self.chosen.alerts_a_week:.1f} alerts a week for {whose}. "
         )
+        if now is None:
+            return f"{said}No account has an owner whose time is limited, so hours limit nobody yet."
+        return f"{said}Now it is {now.hours:g} hours, which catch {now.figures.share_caught or 0:.0%}."
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {
             "points": [p.as_dict() for p in self.points],
             "chosen_hours": self.chosen.hours,
-            "current_hours": self.current.hours,
+            "current_hours": self.current.hours if self.current else None,
             "is_of_one": self.is_of_one,
             "sentence": self.describe(),
         }
 
 
-def list_hours(settings: Settings) -> tuple[float, ...]:
-    """Return the hours a week to try: for 1 to 32 alerts of risk, and those of the settings."""
-    minutes = settings.capacity.get_minutes(CHURN)
-    tried = {min(168.0, round(n * minutes / 60, 2)) for n in _ALERTS_A_WEEK}
-    return tuple(sorted({*tried, settings.capacity.hours}))
+def list_hours(settings: Settings, *, of_one: bool) -> tuple[float, ...]:
+    """Return the hours a week to try: for each owner, with those of the settings; or for one person who gets all."""
+    minutes, alerts = settings.capacity.get_minutes(CHURN), _ALERTS_OF_ALL if of_one else _ALERTS_A_WEEK
+    tried = {min(168.0, round(n * minutes / 60, 2)) for n in alerts}
+    return tuple(sorted(tried if of_one else {*tried, settings.capacity.hours}))
 
 
 def give_hours(settings: Settings, hours: float) -> Settings:

@@ -53,18 +53,19 @@ def draw_curve(curve: LoadCurve) -> Plot:
         shares = [p.figures.share_caught or 0.0 for p in curve.points]
         axes.plot(loads, shares, color=SERIES, marker="o", markersize=3.5, linewidth=1.6)
         is_same = curve.chosen is curve.current
-        marked = [(curve.chosen, "chosen, and now" if is_same else "chosen", 7, SERIES)]
-        marked += [] if is_same else [(curve.current, "now", -14, "none")]
+        marked = [(curve.chosen, "chosen, and now" if is_same else "chosen", 8, SERIES)]
+        marked += [] if is_same or curve.current is None else [(curve.current, "now", -15, "none")]
         for point, words, above, fill in marked:
             at = (point.alerts_a_week, point.figures.share_caught or 0.0)
+            is_right = at[0] > 0.6 * max(loads)
             axes.plot(*at, marker="o", markersize=8, color=SERIES, markerfacecolor=fill)
-            place = {"xytext": (8, above), "textcoords": "offset points", "color": TEXT}
-            axes.annotate(f"{words}: {point.hours:g} h", at, **place)
+            place = {"xytext": (-6 if is_right else 8, above), "textcoords": "offset points", "color": TEXT}
+            axes.annotate(f"{words}: {point.hours:g} h", at, ha="right" if is_right else "left", **place)
         axes.axhline(shares[-1] if shares else 0, color=REFERENCE, linestyle=DASHED, linewidth=1)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.05 * max([*loads, 0.1]))
         axes.set_ylim(0, min(1.08, max([*shares, 0.1]) * 1.25))
-        axes.set_xlabel("alerts a week for each owner")
+        axes.set_xlabel("alerts a week for one person" if curve.is_of_one else "alerts a week for each owner")
         axes.set_ylabel("value that left, told of before")
         mark_percent(axes.yaxis)
 
-    return draw_plot("replay-load", "How much value does more of owners' time catch?", draw, (5.2, 3.2))
+    return draw_plot("replay-load", "How much value does more of owners' time catch?", draw, (4.2, 3.0))

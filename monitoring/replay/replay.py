@@ -171,7 +171,7 @@ def run(  # noqa: PLR0913  # all but the first named
         parts = replayer.rerun(settings, progress=progress)
         alerts, departed = replayer.read_outcomes(parts)
         progress("causes")
-        unannounced = tuple(replayer.explain(parts, departed))
+        unannounced = tuple(replayer.explain(parts, alerts, departed))
         equality = next((_compare(real, part, since) for part in parts if part.is_stored), None)
         curve = replayer.draw_curve(parts, progress) if with_curve else None
         messages = replayer.count_messages(parts)
@@ -253,23 +253,27 @@ class _Replayer:
             name=[records[a].name if a in records else None for a in accounts],
         )
 
-    def explain(self, parts: Sequence[ReplayedPart], departed: pd.DataFrame) -> Iterator[UnannouncedDeparture]:
-        """Yield who left unannounced, and why."""
+    def explain(
+        self, parts: Sequence[ReplayedPart], alerts: pd.DataFrame, departed: pd.DataFrame
+    ) -> Iterator[UnannouncedDeparture]:
+        """Yield who left unannounced, and why: by what came after the last alert that ended before."""
         missed = departed[~departed["told"].astype(bool)]
         days = timedelta(days=self.settings.churn.lead_days + self.settings.alert_horizon)
+        ended = departed_accounts.find_ended(missed, alerts) + 1
+        since = missed["account_id"].map(ended).fillna(to_micros(self.period.since - days)).astype("int64")
         for part in parts:
             if not part.instants:
                 continue
             first, last = to_micros(part.instants[0]), to_micros(part.instants[-1])
-            theirs = missed[missed["at"].between(first, last)]["account_id"].tolist()
-            if theirs:
-                with part.open_state() as state:
+            theirs = missed[missed["at"].between(first, last)]
+            with part.open_state() as state:
+                for begin, accounts in theirs.groupby(since):
                     yield from explain_departures(
                         part.settings,
                         state,
                         self.history,
-                        theirs,
-                        since=to_micros(self.period.since - days),
+                        accounts["account_id"].tolist(),
+                        since=int(begin),
                         end=last,
                         data_until=self.period.data_until,
                     )
@@ -292,7 +296,7 @@ class _Replayer:
                 limited |= load_curve.has_limited_owners(state)
         everyone = () if limited else self._list_accounts(parts)
         outcomes = []
-        tried = load_curve.list_hours(self.settings)
+        tried = load_curve.list_hours(self.settings, of_one=not limited)
         for number, hours in enumerate(tried):
             progress("loads", number, len(tried))
             settings = load_curve.give_hours(self.settings, hours)
@@ -315,8 +319,8 @@ class _Replayer:
         )
         if not any(point.figures.alerts for point in points):
             return None
-        current = next(p for p in points if p.hours == self.settings.capacity.hours)
-        return LoadCurve(points, load_curve.choose_point(points), current, is_of_one=not limited)
+        current = next(p for p in points if p.hours == self.settings.capacity.hours) if limited else None
+        return LoadCurve(points, load_curve.choose_point(points), current)
 
     def _list_accounts(self, parts: Sequence[ReplayedPart]) -> tuple[str, ...]:
         accounts = set[str]()

@@ -127,7 +127,12 @@ def tabulate_unannounced(replay: Replay) -> Table:
 def tabulate_curve(curve: LoadCurve) -> Table:
     """Build the table of loads: the chosen point and that of the settings are marked."""
     numbers = ("hours", "alerts a week", "hours they take", "alerts", "right", "value caught", "of what left")
-    rows = table(*numbers, "", title="Load of one owner a week, against value caught", right=numbers)
+    rows = table(
+        *numbers,
+        "",
+        title=f"Load of {'one person for all' if curve.is_of_one else 'one owner'} a week, against value caught",
+        right=numbers,
+    )
     for point in curve.points:
         marks = ["chosen"] if point is curve.chosen else []
         marks += ["now"] if point is curve.current else []
