@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
 from features.state.database import Store
@@ -253,7 +254,7 @@ def _read_contracts(tables: AccountTables, as_of: datetime) -> tuple[Contract, .
         Contract(
             row["starts_at"],
             row["ends_at"],
-            tuple((row["products"] or "").split(_SEPARATOR)) if row["products"] else (),
+            tuple(to_safe_line(p, 60) for p in (row["products"] or "").split(_SEPARATOR) if p),
             row["amount"],
             row["quantity"],
             name_state(row),

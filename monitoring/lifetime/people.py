@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from features.core.safe_line import to_safe_line
 from features.core.timestamps import DAY, from_micros
 from monitoring.lifetime.account_tables import AccountTables
 
@@ -88,5 +89,7 @@ def read_people(tables: AccountTables, at: int) -> People | None:
     if not rows:
         return None
     names = ("user_id", "first_seen", "last_seen", "days", "feature")
+    for row in rows:
+        row["feature"] = row["feature"] and to_safe_line(row["feature"], 60)
     people = tuple(Person(**{name: row[name] for name in names}) for row in rows)
     return People(people, rows[0]["total"], rows[0]["lately"], rows[0]["gone"])

@@ -18,6 +18,8 @@ from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.notes import tidy_text
 
 State = Literal["open", "overdue", "kept", "kept late"]
+# Characters that are shown of a text of the company's table.
+_LONGEST = 500
 _FIELDS = ("made_at", "due", "by", "text", "kept_at")
 
 
@@ -65,7 +67,9 @@ def read_promises(tables: AccountTables, store: Store) -> list[Promise]:
     if "promises" in tables.tables:
         sql = 'SELECT made_at, due, "by", "text", kept_at, known_at FROM promises WHERE account_id = $account'
         found = tables.query_company(f"{sql} ORDER BY ALL", account=tables.account_id)
-        rows += [Promise(f"table {n:06}", **row) for n, row in enumerate(found)]
+        for n, row in enumerate(found):
+            words = {name: row[name] and to_safe_line(row[name], _LONGEST) for name in ("by", "text")}
+            rows.append(Promise(f"table {n:06}", **{**row, **words}))
     c = ACCOUNT_PROMISES.c
     query = sa.select(c.id, *(c[name] for name in _FIELDS)).where(c.account_id == tables.account_id)
     with store.reading() as connection:
