@@ -21,7 +21,7 @@ from monitoring.alerts.signals import Signal
 from monitoring.binding.bindings import AccountBinding
 from monitoring.experiments import experiment_store
 from monitoring.experiments.assignment import draw_lot
-from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, NEITHER_ARM, PastDraw
+from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, LOTTERY_OF_HELD_OUT, PastDraw
 from monitoring.experiments.plays import PLAYS_OF, check_plays, find_pair, pick_play
 
 HELD_OUT = "held out by lot"
@@ -93,7 +93,7 @@ class Lots:
             return self
         past = dict[tuple[str, str], PastDraw]()
         for draw in self.drawn:
-            past.setdefault((draw.purpose, bindings[draw.unit].unit), draw)
+            past.setdefault((_name_lot(draw.purpose), bindings[draw.unit].unit), draw)
         wanted = set(self.experiment.exempt_tiers)
         exempt = {b.unit for b in bindings.values() if {b.tier, tiers.get(b.unit)} & wanted}
         return replace(self, past=past, exempt=frozenset(exempt))
@@ -156,9 +156,10 @@ class Lots:
             account = choice.candidate.signal.account_id
             bound, about = bindings[account], scores.get(account)
             for purpose, row in self._list_draws(choice, bound.unit):
-                if (purpose, bound.unit) in seen:
+                key = (_name_lot(purpose), bound.unit)
+                if key in seen:
                     continue
-                seen.add((purpose, bound.unit))
+                seen.add(key)
                 yield row | {
                     "experiment": self.experiment.name,
                     "purpose": purpose,
@@ -177,9 +178,8 @@ class Lots:
         is_held_out = self.is_held_out(unit)
         is_lottery = choice.probability is not None and candidate.signal.kind == kinds.CHURN
         if is_lottery:
-            # Its lot is drawn like any other, or those of the others would fall otherwise; but it is in neither arm.
             drawn = {"treated": choice.chosen or choice.reason == HELD_OUT, "probability": choice.probability}
-            yield LOTTERY, drawn | {"arm": NEITHER_ARM if is_held_out else None}
+            yield LOTTERY_OF_HELD_OUT if is_held_out else LOTTERY, drawn | {"arm": None}
         if share and unit not in self.exempt and (choice.chosen or choice.reason == HELD_OUT):
             yield HOLDOUT, {"treated": not is_held_out, "probability": 1 - share, "arm": None}
         pair = find_pair(self.experiment, candidate.play) if candidate.signal.kind == kinds.CHURN else None
@@ -227,6 +227,11 @@ def write_draws(connection: sa.Connection, draws: Sequence[Mapping[str, Any]], *
         same = (c.experiment == draw["experiment"], c.purpose == draw["purpose"], c.unit == draw["unit"])
         if connection.scalar(sa.select(c.unit).where(*same)) is None:
             connection.execute(sa.insert(EXPERIMENT_DRAWS), {**draw, "as_of": at, "drawn_at": now})
+
+
+def _name_lot(purpose: str) -> str:
+    """Return the purpose whose lot was drawn: those held out have the same one."""
+    return LOTTERY if purpose == LOTTERY_OF_HELD_OUT else purpose
 
 
 def _is_beyond_lots(candidate: Candidate) -> bool:

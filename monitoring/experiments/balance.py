@@ -70,11 +70,11 @@ def compare_arms(draws: pd.DataFrame) -> Balance:
         tiers = [tier for tier in "ABCDE" if (draws["tier"] == tier).any()]
         named += [(f"tier {tier}", (draws["tier"] == tier).astype(float), True) for tier in tiers]
         rows = [_compare(name, column, treated, is_share=is_share) for name, column, is_share in named]
-    p_value = test_sizes(treated, chance, draws["as_of"].to_numpy())
+    p_value = compute_size_p_value(treated, chance, draws["as_of"].to_numpy())
     return Balance(float(chance.sum()), int(treated.sum()), p_value, tuple(r for r in rows if r is not None))
 
 
-def test_sizes(treated: npt.NDArray[np.bool_], chance: Floats, as_of: npt.NDArray[np.int64]) -> float:
+def compute_size_p_value(treated: npt.NDArray[np.bool_], chance: Floats, as_of: npt.NDArray[np.int64]) -> float:
     """Test the sizes of the arms against the probabilities drawn with, at all looks together.
 
     The likelihood of the draws under other odds, averaged over how far off these may be, over that under the odds drawn

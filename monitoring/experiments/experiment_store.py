@@ -14,9 +14,9 @@ from features.settings import Experiment
 from features.state.experiment_tables import EXPERIMENTS
 from features.state.tables import EXPERIMENT_DRAWS
 
-LOTTERY, HOLDOUT = "lottery", "holdout"
-# Arm of a family in the lottery that is held out: nobody is alerted on it, whatever its lot.
-NEITHER_ARM = "held out"
+# What lots are drawn for. Those held out have lots at the line like any other, or the others' chances would not be a
+# half; but nobody is alerted on them, whatever their lot, so they are in neither arm.
+LOTTERY, HOLDOUT, LOTTERY_OF_HELD_OUT = "lottery", "holdout", "lottery of those held out"
 _BY_GARRISON = "garrison"
 
 

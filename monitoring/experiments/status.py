@@ -21,7 +21,7 @@ from monitoring.experiments.balance import compare_arms
 from monitoring.experiments.contamination import find_contamination
 from monitoring.experiments.effect import EffectEstimate, estimate_effect
 from monitoring.experiments.experiment_status import Comparison, ExperimentStatus, PowerSoFar, State
-from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, NEITHER_ARM, ExperimentRecord
+from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, ExperimentRecord
 from monitoring.experiments.plan import MOST_MONTHS, compute_power
 from monitoring.experiments.plays import PLAYS_OF
 from monitoring.experiments.statement import Wording, compute_saved_revenue, state_result
@@ -210,7 +210,7 @@ def _read_draws(connection: sa.Connection, experiment: str) -> pd.DataFrame:
     rows = connection.execute(query.order_by(EXPERIMENT_DRAWS.c.as_of, EXPERIMENT_DRAWS.c.unit)).all()
     frame = pd.DataFrame(rows, columns=[c.name for c in columns])
     kinds = {"treated": bool, "as_of": "int64", "score": float, "value": float, "probability": float}
-    return frame.loc[frame["arm"] != NEITHER_ARM].astype(kinds)
+    return frame.astype(kinds)
 
 
 def _describe_changes(asked: Experiment, record: ExperimentRecord | None) -> str:

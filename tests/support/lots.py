@@ -16,7 +16,7 @@ from monitoring.alerts.signals import Signal
 from monitoring.binding.bindings import AccountBinding
 from monitoring.experiments.confidence_sequence import FIRST, bound_mean
 from monitoring.experiments.effect import LEAST_PER_ARM, compute_unit_values
-from monitoring.experiments.experiment_store import NEITHER_ARM, PastDraw, begin_experiment
+from monitoring.experiments.experiment_store import PastDraw, begin_experiment
 
 WEEK = 7
 
@@ -123,7 +123,6 @@ def simulate_company(  # noqa: PLR0913  # all named
             rows.append(row | {"as_of": at})
             drawn.append(PastDraw(row["purpose"], row["unit"], row["treated"], at, row["score"]))
     frame = pd.DataFrame(rows).sort_values(["as_of", "unit"], kind="stable").reset_index(drop=True)
-    frame = frame.loc[frame["arm"] != NEITHER_ARM].reset_index(drop=True)
     span = 90 * DAY
     frame["reached"] = [
         any(at <= then < at + span for then in alerted.get(unit, ()))

@@ -140,9 +140,10 @@ def test_who_lost_a_lot_waits_until_the_risk_has_worsened(make):
 def test_a_family_held_out_is_in_neither_arm_of_the_lottery(make):
     company = make("band = 10\nholdout = 0.4", hours=10)
     company.alert(AT)
-    arms = {unit: arm for unit, (_, _, arm) in draws(company, "lottery").items()}
-    assert {unit for unit, arm in arms.items() if arm} == {a for a in ACCOUNTS[10:30] if is_drawn(a, 0.4)}
-    assert len(arms) == 20
+    held, drawn = draws(company, "lottery of those held out"), draws(company, "lottery")
+    assert set(held) == {a for a in ACCOUNTS[10:30] if is_drawn(a, 0.4)}
+    assert set(drawn) == set(ACCOUNTS[10:30]) - set(held)
+    assert held
 
 
 PLAYS = '[[experiment.plays]]\ncause = "usage"\nplays = ["train_users", "revive_usage"]'
