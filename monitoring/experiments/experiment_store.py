@@ -74,7 +74,8 @@ def check_design(experiment: Experiment, record: ExperimentRecord) -> None:
     Raises:
         GarrisonError: They have changed: families drawn before and after would not be comparable.
     """
-    now, then = json.loads(json.dumps(experiment.design)), dict(record.design)
+    # A setting that came with a later version was at its default.
+    now, then = json.loads(json.dumps(experiment.design)), Experiment().design | dict(record.design)
     changed = sorted(key for key in {*now, *then} if now.get(key) != then.get(key))
     if not changed:
         return

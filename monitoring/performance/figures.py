@@ -150,7 +150,7 @@ def measure_performance(
     """Measure the performance of scores against their labels.
 
     Accounts that owners acted on after an alert are included: if alerts save accounts, the model looks worse than it
-    is. Only a holdout separates the two (`monitoring.experiments.holdout`).
+    is. Only a holdout separates the two (`monitoring.experiments`).
 
     Args:
         scores: (n,) probabilities, n > 0.
