@@ -123,6 +123,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
     sale: SaleLimits | None = None,
     note: str = "",
     dry_run: bool = False,
+    with_text: bool = True,
 ) -> AlertRun:
     """Open, continue and close episodes from the scores at `as_of`, and put new messages into the outbox.
 
@@ -141,6 +142,7 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
         sale: Of the model that gave the upsell scores; None without one.
         note: What owners should know about the data behind these scores; "" where all is well.
         dry_run: Write nothing.
+        with_text: Whether messages say anything; a replay asks only who would have got them.
 
     Raises:
         GarrisonError: There are no scores at `as_of`, they are of another model, or a later `as_of` has been
@@ -158,10 +160,18 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
             outcome, details = case.decide(connection, bindings, departures)
             spoken = Spoken.read(connection, at)
         letters = LetterFacts.prepare(
-            store, settings, outcome, sale, details, evidence=evidence, facts=case.facts, note=note
+            store,
+            settings,
+            outcome,
+            sale,
+            details,
+            evidence=evidence if with_text else _find_nothing,
+            facts=case.facts,
+            note=note,
         )
         now, signer = datetime.now(UTC), open_signer(settings.alerts.links)
-        mailing = MailingRules(settings, outcome.as_of, now, signer).compose(letters.write(), spoken)
+        rules = MailingRules(settings, outcome.as_of, now, signer, is_blank=not with_text)
+        mailing = rules.compose(letters.write(), spoken)
         outcome = replace(outcome, mailing=mailing)
         if dry_run:
             return outcome
@@ -169,6 +179,11 @@ def run(  # noqa: PLR0913  # all named: what it works on, and what it is allowed
         if written is not None:
             return outcome if written else AlertRun(outcome.as_of, horizon, limits, fresh=False)
     return run_store.refuse(outcome)
+
+
+def _find_nothing(_accounts: Collection[str], _as_of: datetime) -> Mapping[str, Sequence[str]]:
+    """Find no dated fact, for messages without text."""
+    return {}
 
 
 @dataclass(frozen=True)

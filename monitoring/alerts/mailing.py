@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -71,6 +71,9 @@ class Mailing:
     messages: Mapping[str, str] = field(default_factory=dict)
 
 
+_BLANK: Mapping[str, str] = {"subject": "", "body": "", "html": ""}
+
+
 @dataclass(frozen=True)
 class MailingRules:
     """Makes messages by the settings.
@@ -80,12 +83,14 @@ class MailingRules:
         as_of: Of the run: the same run makes the same ids again.
         now: The clock's.
         signer: Signs links; None where letters have none.
+        is_blank: Whether messages have no text: a replay asks who would have got them, not what they would have said.
     """
 
     settings: Settings
     as_of: datetime
     now: datetime
     signer: LinkSigner | None = None
+    is_blank: bool = False
 
     def compose(self, notices: Iterable[Notice], spoken: Spoken) -> Mailing:
         """Compose the messages of a run, the most valuable first."""
@@ -139,7 +144,7 @@ class MailingRules:
                 alerts.per_owner if is_one_mail else 0,
                 language=language,
             )
-            yield _note(mailing, DIGEST, rest, self._build_row(DIGEST, owner, rest, digest.write_page()))
+            yield _note(mailing, DIGEST, rest, self._build_row(DIGEST, owner, rest, digest.write_page))
 
     def _write_teams(self, notices: Sequence[Notice]) -> Iterator[dict[str, Any]]:
         """Write one digest to each team: the accounts whose cause is theirs to act on."""
@@ -157,7 +162,7 @@ class MailingRules:
             risks = [replace(self._complete(n, head, language), others=(_name_owner(n),), why_you="") for n in theirs]
             about = About("{n} account needs you for {cause}", "{n:,} accounts need you for {cause}", cause)
             digest = Digest(risks, [Phrase(told, cause)], self.settings.alerts.per_owner, about, language)
-            yield self._build_row(TEAM, team, theirs, digest.write_page())
+            yield self._build_row(TEAM, team, theirs, digest.write_page)
 
     def _write_sponsors(self, notices: Sequence[Notice]) -> Iterator[dict[str, Any]]:
         """Write a packet to the sponsor of each of the largest accounts, at once; a digest of what is over the cap."""
@@ -176,7 +181,7 @@ class MailingRules:
                 risks = [replace(self._complete(n, "", language), actions=(), why_you="") for n in rest]
                 about = About("{n} account is at risk", "{n:,} accounts are at risk")
                 digest = Digest(risks, [Phrase(told, {"role": role, "n": cap})], 0, about, language)
-                row = self._build_row(PACKET, sponsor, rest, digest.write_page())
+                row = self._build_row(PACKET, sponsor, rest, digest.write_page)
                 yield row | {"deliver_after": None, "kind": DIGEST}
 
     def _build_packet(self, notice: Notice, sponsor: Recipient) -> dict[str, Any]:
@@ -191,12 +196,12 @@ class MailingRules:
             notice.expected,
             language,
         )
-        return self._build_row(PACKET, sponsor, [notice], packet.write_page()) | {"deliver_after": None}
+        return self._build_row(PACKET, sponsor, [notice], packet.write_page) | {"deliver_after": None}
 
     def _build_letter(self, notice: Notice, owner: Recipient | None) -> dict[str, Any]:
         language = find_language(self.settings, owner.address if owner else None)
         risk = self._complete(notice, self._build_id(notice.kind, notice), language)
-        return self._build_row(notice.kind, owner, [notice], write_page(risk, language))
+        return self._build_row(notice.kind, owner, [notice], lambda: write_page(risk, language))
 
     def _complete(self, notice: Notice, message_id: str, language: Language) -> AccountRisk:
         """Return what is told of an account: drivers in a language, who else was told, and links if there are any."""
@@ -224,7 +229,7 @@ class MailingRules:
         return notice.binding.sponsor if is_shared else None
 
     def _build_row(
-        self, kind: str, recipient: Recipient | None, notices: Sequence[Notice], page: Mapping[str, str]
+        self, kind: str, recipient: Recipient | None, notices: Sequence[Notice], write: Callable[[], Mapping[str, str]]
     ) -> dict[str, Any]:
         wait = self.settings.alerts.in_working_time and recipient is not None
         after = recipient.calendar.find_next(self.now) if wait and recipient else None
@@ -234,7 +239,7 @@ class MailingRules:
             "episode_id": notices[0].risk.episode if len(notices) == 1 else None,
             "kind": kind,
             "recipient": recipient and recipient.address,
-            **page,
+            **(_BLANK if self.is_blank else write()),
             "state": PENDING,
             "reason": None,
             "attempts": 0,

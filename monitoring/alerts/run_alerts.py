@@ -26,6 +26,7 @@ def run_alerts(  # noqa: PLR0913  # all but the first four named
     note: str = "",
     dry_run: bool = False,
     now: datetime | None = None,
+    with_text: bool = True,
 ) -> AlertRun:
     """Open, continue and close episodes of every kind on the scores at `as_of`; arguments as of `lifecycle.run`.
 
@@ -38,6 +39,7 @@ def run_alerts(  # noqa: PLR0913  # all but the first four named
         note: What owners should know about the data behind these scores; "" where all is well.
         dry_run: Write nothing.
         now: When it is known who is away; by default the clock's instant.
+        with_text: Whether messages say anything; a replay asks only who would have got them.
 
     Raises:
         GarrisonError: There is no champion, or the scores can't be acted on.
@@ -62,4 +64,5 @@ def run_alerts(  # noqa: PLR0913  # all but the first four named
         as_of=as_of,
         note=note,
         dry_run=dry_run,
+        with_text=with_text,
     )

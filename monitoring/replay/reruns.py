@@ -124,7 +124,15 @@ class ScoredPast:
                     if assigned:
                         assign_to_one(store, assigned)
                     now = from_micros(run.run_at) if run else at
-                    run_alerts(scratch, store, self.history, self.models[at], as_of=at, now=now)
+                    run_alerts(
+                        scratch,
+                        store,
+                        self.history,
+                        self.models[at],
+                        as_of=at,
+                        now=now,
+                        with_text=run is not None and with_acts,
+                    )
                     _mark_sent(store, at)
                 progress("alerts", number + 1, len(instants))
         return ReplayedPart(scratch, instants, self.is_stored, failed, self.left_out)
