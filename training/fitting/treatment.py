@@ -10,7 +10,6 @@ Source: Robins and Finkelstein, "Correcting for noncompliance and dependent cens
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,6 +26,7 @@ UPSELL = "upsell"
 _TOLD = ("notified", "acknowledged")  # events that only happen to an episode whose owner has heard of it
 _STILL_ACTS = 14 * DAY  # after being told, owners may act for so long (µs)
 _BINS = 20  # of the scores, by which the chance of being told is counted
+_APART = 7 * DAY  # of nightly runs those so far apart (µs) are enough to count who was told of
 _MOST = 5.0  # the largest weight: beyond, a few rows would decide
 
 
@@ -76,13 +76,19 @@ class Treatments:
         is_known = self.exposed % _SPAN < known_by // _SECOND
         if not is_known.any():
             return np.zeros(len(self.exposed) + 1)
-        is_told = np.isin(self.exposed, self.told)
+        ends = self.exposed + self._find_gaps()
+        is_told = np.searchsorted(self.told, ends) > np.searchsorted(self.told, self.exposed)
         edges = np.unique(np.quantile(self.scores[is_known], np.linspace(0, 1, _BINS + 1)[1:-1]))
         cell = np.searchsorted(edges, self.scores, side="right")
         number = np.bincount(cell[is_known], minlength=len(edges) + 1)
         told = np.bincount(cell[is_known], is_told[is_known], minlength=len(edges) + 1)
         chance = (told + 0.5) / (number + 1)
         return np.concatenate([[0.0], np.cumsum(np.log1p(-chance[cell]))])
+
+    def _find_gaps(self) -> np.ndarray:
+        """Return the time (s) from each run to the next one; after the last as much as runs lie apart at least."""
+        instants, places = np.unique(self.exposed % _SPAN, return_inverse=True)
+        return np.diff(instants, append=instants[-1:] + _APART // _SECOND)[places]
 
     def _find_range(
         self, keys: np.ndarray, account_ids: pd.Series, starts: np.ndarray, ends: np.ndarray
@@ -129,11 +135,14 @@ def _read_told(connection: sa.Connection, target: str, until: int) -> pd.DataFra
 
 
 def _read_scores(connection: sa.Connection, target: str, until: int) -> pd.DataFrame:
-    """Read account_id, as_of (µs) and score of the cohort at every run of the alerts."""
+    """Read account_id, as_of (µs) and score of the cohort at runs of the alerts, a week apart."""
     s, r = SCORES.c, ALERT_RUNS.c
-    runs = sa.select(r.as_of, r.horizon).where(r.as_of < until).order_by(r.as_of)
+    runs = sa.select(r.as_of).where(r.as_of < until).order_by(r.as_of)
     longest = sa.select(sa.func.max(s.horizon)).where(s.target == target).scalar_subquery()
-    instants: Collection[int] = [row.as_of for row in connection.execute(runs)]
+    instants: list[int] = []
+    for row in connection.execute(runs):
+        if not instants or row.as_of >= instants[-1] + _APART:
+            instants.append(row.as_of)
     query = sa.select(s.account_id, s.as_of, s.score).where(
         s.target == target, s.horizon == longest, s.as_of.in_(instants), s.in_cohort.is_not(False)
     )
