@@ -224,13 +224,11 @@ class AccountIndex:
         filters: Mapping[str, Any] | None = None,
     ) -> list[AccountSum]:
         """Sum the accounts that the filters let pass by tier, in their order, or by owner, the most at risk first."""
-        snapshot = self._take_up()
-        return snapshot.sum_by(snapshot.find_matches(rows, search, filters or {}), by)
+        return list(self._take_up().sum_matches(rows, search, filters or {}, by))
 
     def sum_all(self, rows: RowFilter, *, search: str = "", filters: Mapping[str, Any] | None = None) -> AccountSum:
         """Sum all the accounts that the filters let pass."""
-        snapshot = self._take_up()
-        return snapshot.sum_by(snapshot.find_matches(rows, search, filters or {}), None)[0]
+        return AccountSum.add(self._take_up().sum_matches(rows, search, filters or {}, "tier"))
 
     def find_account(self, rows: RowFilter, account_id: str) -> AccountRow | None:
         """Find an account by its id; None where there is none that the reader may see."""

@@ -46,6 +46,7 @@ class AccountSum:
         value: Money that they bring in `value_days`.
         value_at_risk: Money.
         risk: Mean of those that have one; None where none has.
+        scored: Number of those.
         worse: Those whose risk rose by `account_conditions.WORSE` or more.
         renewals: Those whose term ends in the next `RENEWAL_DAYS`.
     """
@@ -55,8 +56,18 @@ class AccountSum:
     value: float
     value_at_risk: float
     risk: float | None
+    scored: int
     worse: int
     renewals: int
+
+    @classmethod
+    def add(cls, groups: Sequence[AccountSum]) -> AccountSum:
+        """Add groups that share no account up."""
+        scored = sum(g.scored for g in groups)
+        risk = sum((g.risk or 0.0) * g.scored for g in groups) / scored if scored else None
+        value, at_risk = sum(g.value for g in groups), sum(g.value_at_risk for g in groups)
+        numbers = (sum(g.worse for g in groups), sum(g.renewals for g in groups))
+        return cls(None, sum(g.accounts for g in groups), value, at_risk, risk, scored, *numbers)
 
 
 class AccountSnapshot:
@@ -76,7 +87,9 @@ class AccountSnapshot:
         self._database.register("given", self.table.append_column("place", places))
         self._database.execute(_CREATE)
         self._database.unregister("given")
-        self._masks = OrderedDict[str, Mask]()
+        self._masks, self._sums = OrderedDict[str, Mask](), OrderedDict[str, list[AccountSum]]()
+        self._weights = self._build_weights()
+        self._codes = {name: self._build_codes(name) for name in ("tier", "owner")}
         self.orders = {name: ColumnOrder(self._read(name), self._ids) for name in COLUMNS}
         for order in self.orders.values():  # made now, so that nobody waits for it
             _ = order.ascending
@@ -121,40 +134,62 @@ class AccountSnapshot:
         more = len(page) > limit
         return page[:limit], chosen.build_key(page[limit - 1]) if more else None
 
-    def sum_by(self, mask: Mask, by: Literal["tier", "owner"] | None) -> list[AccountSum]:
-        """Sum the accounts of a mask: by tier in their order, by owner with the most at risk first, or as one."""
-        if by is None:
-            codes, keys = np.zeros(int(mask.sum()), dtype=np.int64), [None]
-        else:
-            column = self._read(by)
-            keys = [*column.dictionary.to_pylist(), None]
-            codes = pc.fill_null(column.indices, len(keys) - 1).to_numpy(zero_copy_only=False)[mask]
-        at = to_micros(self.about.as_of)
-        renewal, risk = self._floats("next_renewal")[mask], self._floats("risk")[mask]
-        weights = {
-            "accounts": None,
-            "value": np.nan_to_num(self._floats("value")[mask]),
-            "value_at_risk": np.nan_to_num(self._floats("value_at_risk")[mask]),
-            "risk": np.nan_to_num(risk),
-            "known": ~np.isnan(risk),
-            "worse": self._floats("change")[mask] >= WORSE,
-            "renewals": (renewal >= at) & (renewal <= at + RENEWAL_DAYS * DAY),
-        }
-        sums = {n: np.bincount(codes, w, minlength=len(keys)) for n, w in weights.items()}
+    def sum_matches(
+        self, rows: RowFilter, search: str, filters: Mapping[str, Any], by: Literal["tier", "owner"]
+    ) -> list[AccountSum]:
+        """Sum the matching accounts: by tier in their order, or by owner with the most at risk first."""
+        key = f"{by}\n{self._build_key(rows, search, filters)}"
+        groups = self._sums.get(key)
+        if groups is None:
+            groups = self._sum_places(np.flatnonzero(self.find_matches(rows, search, filters)), by)
+            self._sums[key] = groups
+            while len(self._sums) > _KEPT:
+                self._sums.popitem(last=False)
+        return groups
+
+    def _build_key(self, rows: RowFilter, search: str, filters: Mapping[str, Any]) -> str:
+        return "\n".join(map(repr, (rows, *build_conditions(filters, search, self.about.as_of))))
+
+    def _sum_places(self, places: npt.NDArray[np.int64], by: Literal["tier", "owner"]) -> list[AccountSum]:
+        column = self._read(by)
+        keys = [*column.dictionary.to_pylist(), None]
+        codes = self._codes[by][places]
+        sums = {name: np.bincount(codes, w[places], minlength=len(keys)) for name, w in self._weights.items()}
+        numbers = np.bincount(codes, minlength=len(keys))
         groups = [
             AccountSum(
                 key,
-                int(sums["accounts"][n]),
+                int(numbers[n]),
                 float(sums["value"][n]),
                 float(sums["value_at_risk"][n]),
-                float(sums["risk"][n] / sums["known"][n]) if sums["known"][n] else None,
+                float(sums["risk"][n] / sums["scored"][n]) if sums["scored"][n] else None,
+                int(sums["scored"][n]),
                 int(sums["worse"][n]),
                 int(sums["renewals"][n]),
             )
             for n, key in enumerate(keys)
-            if by is None or sums["accounts"][n]
+            if numbers[n]
         ]
         return sorted(groups, key=lambda g: (g.key is None, g.key) if by == "tier" else (-g.value_at_risk, g.key or ""))
+
+    def _build_weights(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Build what sums add up, by name; shape (n,)."""
+        risk, renewal, at = self._floats("risk"), self._floats("next_renewal"), to_micros(self.about.as_of)
+        weights = {
+            "value": np.nan_to_num(self._floats("value")),
+            "value_at_risk": np.nan_to_num(self._floats("value_at_risk")),
+            "risk": np.nan_to_num(risk),
+            "scored": ~np.isnan(risk),
+            "worse": self._floats("change") >= WORSE,
+            "renewals": (renewal >= at) & (renewal <= at + RENEWAL_DAYS * DAY),
+        }
+        return {name: values.astype(np.float64) for name, values in weights.items()}
+
+    def _build_codes(self, name: str) -> npt.NDArray[np.int32]:
+        """Build each account's place in a column's dictionary, and the place after the last for those without."""
+        column = self._read(name)
+        codes: npt.NDArray[np.int32] = pc.fill_null(column.indices, len(column.dictionary)).to_numpy()
+        return codes
 
     def list_values(self, column: Literal["owner", "region"]) -> list[str]:
         """List the values of a column, ascending."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,8 @@ from features.core.timestamps import from_micros
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"  # noqa: RUF001  # the dash of a table
 _LONGEST_NAME = 80
+# Numbers, days, names and sentences that are kept as they were written last.
+_REMEMBERED = 16_384
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,30 @@ def get_environment() -> Environment:
 
 def translate(sentence: str, /, **values: Any) -> str:
     """Say a sentence in the reader's language, filled with values."""
-    return Language(_READER.get().language).say(sentence, **values)
+    return (
+        Language(_READER.get().language).say(sentence, **values) if values else _say(_READER.get().language, sentence)
+    )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _say(language: str, sentence: str) -> str:
+    return Language(language).say(sentence)
 
 
 def format_number(number: float | None, digits: int = 0) -> str:
     """Write a number as the reader does; a dash for none."""
-    from babel.numbers import format_decimal
-
     if number is None or number != number:  # noqa: PLR0124  # NaN
         return _NONE
+    return _write_number(round(float(number), digits), digits, _READER.get().locale)
+
+
+# Babel takes as long for one number as a template for a row of a table.
+@lru_cache(maxsize=_REMEMBERED)
+def _write_number(number: float, digits: int, locale: str) -> str:
+    from babel.numbers import format_decimal
+
     pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return format_decimal(number, format=pattern, locale=_READER.get().locale)
+    return format_decimal(number or 0.0, format=pattern, locale=locale)
 
 
 def format_percent(share: float | None, digits: int = 0) -> str:
@@ -112,8 +127,6 @@ def format_money(amount: float | None, currency: str | None = None, digits: int 
 
 def format_day(value: date | datetime | int | None) -> str:
     """Write a day; that of an instant in the reader's time zone."""
-    from babel.dates import format_date
-
     if value is None:
         return _NONE
     if isinstance(value, int):
@@ -121,7 +134,14 @@ def format_day(value: date | datetime | int | None) -> str:
     if isinstance(value, datetime):
         value = _to_local(value).date()
     pattern = "y年M月d日" if _READER.get().language == "zh_Hans" else "d MMM y"
-    return format_date(value, format=pattern, locale=_READER.get().locale)
+    return _write_day(value, pattern, _READER.get().locale)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _write_day(day: date, pattern: str, locale: str) -> str:
+    from babel.dates import format_date
+
+    return format_date(day, format=pattern, locale=locale)
 
 
 def format_instant(value: datetime | int | None) -> Markup:
@@ -147,7 +167,12 @@ def format_ago(days: float | None) -> str:
 
 def format_name(name: str | None) -> Markup:
     """Write a name that strangers chose: on one line, cut, and kept from turning the text around it."""
-    return Markup("<bdi>{}</bdi>").format(to_safe_line(name or _NONE, _LONGEST_NAME))
+    return _write_name(name or _NONE)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _write_name(name: str) -> Markup:
+    return Markup("<bdi>{}</bdi>").format(to_safe_line(name, _LONGEST_NAME))
 
 
 def link_account(account_id: str, name: str | None = None) -> Markup:

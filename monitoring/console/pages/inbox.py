@@ -27,7 +27,7 @@ from monitoring.letters.wording import KINDS
 
 PATH = "/inbox"
 _ACTS_ON = (Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)
-_PAGE = 15
+_PAGE = 10
 _LISTS = ("mine", "all", "resting")
 
 

@@ -32,7 +32,7 @@ from monitoring.console.portfolio_view import COLUMNS, FILTERS, NEEDS_ME, Portfo
 PATH = "/portfolio"
 _SEES = (Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)
 _ASSIGNS = (Role.LEAD, Role.MANAGER, Role.ADMIN)
-_PAGE, _OWNERS_NAMED, _MOST_CHOSEN = 50, 10, 100
+_PAGE, _OWNERS_NAMED, _MOST_CHOSEN = 30, 10, 100
 _MUTE_DAYS = (7, 14, 30, 90)
 _EXPORTS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
@@ -104,18 +104,21 @@ class _Portfolio:
     def _filter(self, person: Person) -> RowFilter:
         return build_row_filter(person, self.context.settings, self.context.store)
 
-    def _build_filters(self, view: PortfolioView) -> dict[str, Any]:
+    def _build_filters(self, view: PortfolioView, needing: list[str] | None = None) -> dict[str, Any]:
         """Return the filters of the index; who needs somebody is known to the state database alone."""
         if view.show != NEEDS_ME:
             return {**view.filters, "show": view.show}
-        return {**view.filters, "show": "all", "accounts": list_accounts_with_episodes(self.context.store)}
+        if needing is None:
+            needing = list_accounts_with_episodes(self.context.store)
+        return {**view.filters, "show": "all", "accounts": needing}
 
     def _read(self, person: Person, view: PortfolioView) -> dict[str, Any]:
         index, store, rows = self.context.accounts, self.context.store, self._filter(person)
-        filters = self._build_filters(view)
+        waiting = list_accounts_with_episodes(store)
+        filters = self._build_filters(view, waiting)
         asked: dict[str, Any] = {"search": view.search, "filters": filters}
         page = index.list_accounts(rows, order=view.order, after=view.after or None, limit=_PAGE, **asked)
-        needing = {"show": "all", "accounts": list_accounts_with_episodes(store)}
+        needing = {"show": "all", "accounts": waiting}
         tiers, owners = index.sum_accounts(rows, "tier", **asked), index.sum_accounts(rows, "owner", **asked)
         visible = index.sum_accounts(rows, "owner", filters={"show": "all"})
         known = [name for name in COLUMNS if index.has_values(name)]
