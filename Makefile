@@ -129,6 +129,10 @@ bench-loop: setup  ## five rounds of alert, save, retrain on tidewater: AUC on a
 bench-loop-product: setup  ## the same rounds through scoring, alerts, letters and training as companies run them; hours
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop_product.py $(ACCOUNTS)
 
+.PHONY: bench-console
+bench-console: setup  ## every page of the console over 1,000,000 accounts at 8 connections (ACCOUNTS=N for fewer)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_console.py
+
 .PHONY: bench-drift
 bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_drift.py
@@ -143,7 +147,15 @@ lock: setup  ## renew the lock file from pyproject.toml
 	  found = re.findall(r'^(?:pyspark|py4j)==.*?(?=^\S|\Z)', lock.read_text(), re.M | re.S); lock.write_text(''.join(found))"
 
 .PHONY: clean
-clean:  ## remove the environment and all that runs produced
-	rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find mlruns -mindepth 1 ! -name README.md -delete
+clean:  ## remove caches: nothing that a run produced
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: clean-all
+clean-all:  ## remove the environment, and all data of runs: state, messages, keys, models; asks first (YES=1: does not)
+	@if [ "$(YES)" != 1 ]; then \
+	  printf 'Remove .venv, var/ and mlruns/: scores, episodes, undelivered messages, keys and models of every company? [yes/no] '; \
+	  read answer; [ "$$answer" = yes ] || { echo; echo "Nothing was removed."; exit 1; }; fi
+	rm -rf .venv var
+	find mlruns -mindepth 1 ! -name README.md -delete
+	@$(MAKE) --no-print-directory clean
