@@ -16,11 +16,13 @@ from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import httpx
 
 from features.core.errors import GarrisonError
 from features.settings.load import load_settings
+from monitoring.demo import console_pages
 from monitoring.demo.harmed_copy import HarmedCopy
 from monitoring.demo.processes import find_free_port, run_in_background, wait_until_listening, wait_until_ready
 from monitoring.demo.screenshots import find_browser, take_screenshot
@@ -32,6 +34,11 @@ if TYPE_CHECKING:  # pandas is slow to import
 _FOLDER = Path("var/demo")
 # The letter that is shown, and the width of the telephone that it is photographed on.
 _LETTER, _PHONE = "letter", 420
+# What stands in place of a secret that a command prints.
+_HIDDEN = {
+    "serving": "(an API key; it is shown only once, and the demo hides it)",
+    "monitoring": "(a link; the demo uses it up itself)",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class DemoStory:
         truth: Churn score to compare with the sample's truth, such as churn_90d; None if it has no truth.
         harmed: The event table whose last six weeks are taken away, to show that nobody is alerted then; None for none.
         replayed: Begin and end of a past time to replay, after all that the models learned; None for none.
+        manager: Who looks at the console.
     """
 
     sample: tuple[str, ...]
@@ -55,6 +63,7 @@ class DemoStory:
     truth: str | None
     harmed: str | None = None
     replayed: tuple[str, str] | None = None
+    manager: str = "manager@tidewater.example"
 
 
 STORIES = {
@@ -68,7 +77,12 @@ STORIES = {
         ("2025-07-01", "2025-10-01"),
     ),
     "completejourney": DemoStory(
-        ("completejourney",), "docs/examples/completejourney.toml", "2017-12-01", "2018-01-01", None
+        ("completejourney",),
+        "docs/examples/completejourney.toml",
+        "2017-12-01",
+        "2018-01-01",
+        None,
+        manager="manager@completejourney.example",
     ),
 }
 
@@ -109,6 +123,7 @@ def run(name: str, *, accounts: int | None = None) -> None:
         demo.show_experiment()
         if story.replayed:
             demo.replay(*story.replayed)
+        demo.show_console(story)
     else:
         demo.title("No alerts: no churn model beats the baselines, and alerts need one that does")
     demo.photograph()
@@ -202,6 +217,30 @@ class _Demo:
         self.places.append(("the messages as they arrived", f"{mail}/"))
         self._add_pages("the manager's report, a page", f"reports/{story.before}-{story.now}.html")
 
+    def show_console(self, story: DemoStory) -> None:
+        """Start the web console, look at its pages as a manager, and stop it."""
+        self.title("The console: accounts, alerts and reports as pages that people sign in to")
+        port, log = find_free_port(), _FOLDER / "console.log"
+        url = f"http://127.0.0.1:{port}"
+        command = self._command("monitoring", "console", "--port", str(port), "--config", self._config)
+        link = ("monitoring", "console", "--link", story.manager)
+        with run_in_background(command, self._environment, log), httpx.Client(base_url=url, timeout=60) as http:
+            console_pages.wait_until_healthy(http, log)
+            print(f"It answers at {url}. A manager signs in by a one-time link, printed by this command:\n")
+            console_pages.sign_in(http, self._call(*link, with_config=True, secret=True))
+            paths = {
+                "portfolio": "/portfolio",
+                "inbox": "/inbox",
+                "account": f"/accounts/{quote(str(self._riskiest()['account_id']), safe='')}",
+            }
+            if "/report" in console_pages.list_pages(http):
+                paths["report"] = "/report"
+            for page in console_pages.keep_pages(http, paths, _FOLDER / "console"):
+                self.places.append((f"the console: {page.stem}", str(page)))
+        print(f"The console is stopped again. To start it for yourself: make console CONFIG={self._config}")
+        print("Then sign in by this link; it works once, for 15 minutes:\n")
+        self._call(*link, with_config=True)
+
     def hold(self, story: DemoStory, table: str) -> None:
         """Take six weeks of one source away: the run is held, nobody is alerted, and the overview says why."""
         self.title(f"Harm on purpose: {table} stops six weeks before. The run is held, and nobody is woken")
@@ -229,7 +268,9 @@ class _Demo:
 
     def show_experiment(self) -> None:
         """Say what the lots of the alerts have shown so far, and when more can be told."""
-        self.title("The experiment: lots held a few families out, so that it will be known whether alerts save accounts")
+        self.title(
+            "The experiment: lots held a few families out, so that it will be known whether alerts save accounts"
+        )
         page = str(_FOLDER / "experiment.html")
         self._call("monitoring", "experiment", "status", "--page", page, with_config=True)
         self.places.append(("the experiment, a page", page))
@@ -271,7 +312,7 @@ class _Demo:
         process = self._run(typed, secret=secret)
         if process.returncode:
             raise GarrisonError(f"the demo stopped at: python -m {shlex.join(typed)}", found="its error stands above")
-        print("(an API key; it is shown only once, and the demo hides it)" if secret else "", flush=True)
+        print(_HIDDEN.get(arguments[0], "") if secret else "", flush=True)
         return process.stdout if secret else ""
 
     def _try(self, *arguments: str) -> bool:
