@@ -51,7 +51,8 @@ class _Inbox:
     async def show(self, request: Request) -> Response:
         shown, after = request.query_params.get("show", ""), request.query_params.get("after", "")
         values = await run_in_threadpool(self._read, current_person(request), shown, after)
-        return self.context.render(request, "inbox.html", **values)
+        done = request.query_params.get("done", "")
+        return self.context.render(request, "inbox.html", done=done if done in ACTS else "", **values)
 
     @require(*_ACTS_ON)
     async def act(self, request: Request) -> Response:
