@@ -37,7 +37,15 @@ TABLE_TITLES = {
     "episodes": "episode",
     "accounts": "account",
 }
-ACT_TITLES = {"sign_in": "Signed in", "sign_out": "Signed out", "choose": "Chose a setting"}
+ACT_TITLES = {
+    "sign_in": "Signed in",
+    "sign_out": "Signed out",
+    "choose": "Chose a setting",
+    "note": "Wrote a note",
+    "promise": "Recorded a promise",
+    "keep": "Marked a promise as kept",
+    "touch": "Recorded a contact",
+}
 _YEAR = 365 * 86_400
 
 

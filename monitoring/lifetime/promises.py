@@ -73,7 +73,7 @@ def read_promises(tables: AccountTables, store: Store) -> list[Promise]:
     c = ACCOUNT_PROMISES.c
     query = sa.select(c.id, *(c[name] for name in _FIELDS)).where(c.account_id == tables.account_id)
     with store.reading() as connection:
-        rows += [Promise(row.id, *row[1:], id=row.id) for row in connection.execute(query)]
+        rows += [Promise(key, *rest, None, key) for key, *rest in connection.execute(query)]
     return sort_promises(rows)
 
 
@@ -115,10 +115,11 @@ def make_promise(  # noqa: PLR0913  # what a promise is
         raise GarrisonError(
             "a promise can't be due before it is made", found=f"{due:%Y-%m-%d}", hint="Name a day ahead"
         )
-    row = {"made_at": at, "due": to_micros(due), "by": to_safe_line(by, 200), "text": words}
-    own = {"id": key, "account_id": account_id, "recorded_by": to_safe_line(recorded_by, 200)}
+    promise = Promise(key, at, to_micros(due), to_safe_line(by, 200), words, None, id=key)
+    row = {name: getattr(promise, name) for name in ("id", "made_at", "due", "by", "text")}
+    own = {"account_id": account_id, "recorded_by": to_safe_line(recorded_by, 200)}
     connection.execute(sa.insert(ACCOUNT_PROMISES), row | own)
-    return Promise(key, at, row["due"], row["by"], words, None, id=key)
+    return promise
 
 
 def keep_promise(

@@ -64,10 +64,9 @@ def read_entries(tables: AccountTables, store: Store, *, horizon: int) -> list[E
         for note in read_notes(store, account)
     ]
     for promise in read_promises(tables, store):
-        values = {"due": Day(from_micros(promise.due))}
         kept = promise.kept_at and Phrase("kept on {day}", {"day": Day(from_micros(promise.kept_at))})
-        state = {"state": kept or Phrase("not kept yet")}
-        body = Phrase("Due {due}, {state}", {**values, **state})
+        state = {"due": Day(from_micros(promise.due)), "state": kept or Phrase("not kept yet")}
+        body = Phrase("Due {due}, {state}", state)
         title = Phrase("Promised: {text}", {"text": to_safe_line(promise.text or "–", 200)})  # noqa: RUF001  # a dash
         entries.append(Entry(promise.made_at, "promise", promise.key, title, body, promise.known_at))
     return entries
@@ -125,8 +124,8 @@ def _read_decisions(connection: sa.Connection, account: str) -> Iterator[Entry]:
             title = Phrase("Assignment ended by {person}", {"person": _name(row.by)})
         yield Entry(row.at, "act", f"assignment {row.seq:06}", title, row.reason)
     for row in connection.execute(sa.select(MUTES).where(m.account_id == account)):
-        values = {"day": Day(from_micros(row.until)), "person": _name(row.by)}
-        yield Entry(row.at, "act", f"mute {row.id}", Phrase("Muted until {day} by {person}", values), row.reason)
+        muted = {"day": Day(from_micros(row.until)), "person": _name(row.by)}
+        yield Entry(row.at, "act", f"mute {row.id}", Phrase("Muted until {day} by {person}", muted), row.reason)
     for row in connection.execute(sa.select(TIER_OVERRIDES).where(t.account_id == account)):
         values = {"tier": row.tier, "person": _name(row.by)}
         yield Entry(row.set_at, "act", f"tier {row.id}", Phrase("Tier {tier} set by {person}", values), row.reason)

@@ -99,7 +99,8 @@ class RiskCourse:
 
     def list_reasons(self, catalog: Catalog, language: Language = ENGLISH) -> list[Reason]:
         """Return the causes of the newest score in a language, the strongest first."""
-        earlier = {(d["family"] or d["feature"]): d for d in self.earlier.drivers} if self._is_comparable() else {}
+        before_drivers = self.earlier.drivers if self.earlier and self._is_comparable() else ()
+        earlier = {(d["family"] or d["feature"]): d for d in before_drivers}
         reasons = []
         for driver in rank_drivers(self.drivers) or sorted(self.drivers, key=lambda d: float(d["contribution"])):
             text, before = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -169,9 +170,10 @@ def _compare(scorer: Scorer, now: PreparedSnapshots, then: PreparedSnapshots) ->
         lows, highs = model.find_ends(would_scores[target], then.as_of)
         for h, horizon in enumerate(model.horizons):
             (drivers,) = find_drivers(model, then, would_scores[target], horizon)
-            ends = [None if end != end else float(end) for end in (lows[0, h], highs[0, h])]  # noqa: PLR0124  # NaN
-            scores = float(is_scores[target][0, h]), float(would_scores[target][0, h])
-            compared.append(WhatIfScore(target, horizon, *scores, *ends, [d.as_dict() for d in drivers]))
+            low, high = (None if math.isnan(end) else float(end) for end in (lows[0, h], highs[0, h]))
+            is_now, would_be = float(is_scores[target][0, h]), float(would_scores[target][0, h])
+            plain = [driver.as_dict() for driver in drivers]
+            compared.append(WhatIfScore(target, horizon, is_now, would_be, low, high, plain))
     return compared
 
 

@@ -117,9 +117,15 @@ class _AccountPage:
         language, horizon = Language(person.language), self.context.settings.alert_horizon
         main = found.find_score("churn", horizon) if found else None
         reasons = found.list_reasons(main, self.files.tables.history, language) if found and main else []
-        values = {"row": row, "account": account_id, "path": find_path(account_id), "asked": asked, "found": found}
-        more = {"main": main, "reasons": reasons, "problem": problem, "horizon": horizon}
-        return self.context.render(request, "what_if.html", status=422 if problem else 200, **values, **more)
+        values: dict[str, Any] = {
+            "row": row,
+            "account": account_id,
+            "path": find_path(account_id),
+            "asked": asked,
+            "found": found,
+        }
+        values |= {"main": main, "reasons": reasons, "problem": problem, "horizon": horizon}
+        return self.context.render(request, "what_if.html", status=422 if problem else 200, **values)
 
     @require(*_SEES)
     async def act(self, request: Request) -> Response:
