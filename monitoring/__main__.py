@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from features.core.errors import GarrisonError
-from features.settings import cli
+from features.settings import Settings, cli
 from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
 from features.settings.load import load_settings
 from monitoring.alerts import commands as episodes
@@ -64,6 +64,13 @@ def alert(
     if run.opened:
         cli.print_table(cli_output.tabulate_alerts(run, currency=settings.company.currency))
     write_json(json, cli_output.build_alerts_json(run, dry_run=dry_run) | {"verdict": judged.as_dict()})
+
+
+def _keep_for_console(settings: Settings, name: str, figures: dict[str, Any]) -> None:
+    """Keep the figures of a command that reads for long: the console shows those of the last time."""
+    from monitoring.reports import stored_reports
+
+    stored_reports.write_report(stored_reports.locate_reports(settings) / f"{name}.json", figures)
 
 
 RunName = Annotated[str, typer.Argument(help="The run's id, the beginning of it, or latest.")]
@@ -221,12 +228,14 @@ def post_mortem(
     """Explain every account that left in a month without its owner being warned: what was known, and the cause."""
     from monitoring.performance import post_mortem as explanations
 
+    settings = load_settings(config)
     with cli.show_spinner("reading") as say:
         say("who left, and what was known")
-        result = explanations.run(load_settings(config), month=month)
+        result = explanations.run(settings, month=month)
     print(*result.lines(), sep="\n")
     if result.unannounced:
         cli.print_table(result.tabulate())
+    _keep_for_console(settings, "missed", {**result.as_dict(), "unannounced": len(result.unannounced)})
     write_json(json, result.as_dict())
 
 
@@ -251,6 +260,7 @@ def stability(
         say("the scores of each run")
         result = measures.run(settings, as_of=as_of, runs=runs, reseeded=reseeded)
     print(*result.lines(), sep="\n")
+    _keep_for_console(settings, "stability", result.as_dict())
     write_json(json, result.as_dict())
 
 
@@ -276,6 +286,7 @@ def retrain_check(
     trained = challenger.train_challenger(settings) if act and proposal.is_proposed else None
     if trained:
         print(*trained.lines(), sep="\n")
+        _keep_for_console(settings, "challenger", trained.as_dict())
     elif act:
         print("Nothing speaks for it, so no challenger was trained. To train one: python -m training fit")
     write_json(json, proposal.as_dict() | {"proposed": proposed, "challenger": trained.as_dict() if trained else None})

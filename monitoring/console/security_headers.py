@@ -21,6 +21,15 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+# Of pages that other parts of Garrison wrote, with their style and pictures inside: nothing runs, nothing is loaded.
+STILL_PAGE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
+# Of pages with scripts of others inside, such as Evidently's: they run in an origin of their own, which no cookie and
+# no answer of ours belongs to, and load nothing.
+SANDBOXED_PAGE = (
+    "default-src 'none'; style-src 'unsafe-inline' data:; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "img-src data: blob:; font-src data:; frame-src data: blob: 'self'; worker-src blob:; connect-src data: blob:; "
+    "frame-ancestors 'none'; form-action 'none'; base-uri 'none'; sandbox allow-scripts"
+)
 
 
 class SecurityHeaders:

@@ -59,7 +59,9 @@ def check(night: NightContext, _: Steps) -> StepResult:
     faults = [str(finding) for finding in report.findings]
     rows, bad = sum(c.rows for c in history.checked), sum(c.bad for c in history.checked)
     summary = f"{rows:,} rows in {len(history.checked)} tables, {bad:,} in quarantine; "
+    volumes = {c.table: c.rows for c in history.checked}
     figures = {"rows": rows, "quarantined": bad, "faults": faults, "ages": dict(_measure_ages(night))}
+    figures |= {"volumes": volumes}
     return StepResult("done", summary + (_join(faults) or "no source at fault"), figures | {"page": str(page)})
 
 
@@ -169,7 +171,7 @@ def deliver(night: NightContext, steps: Steps) -> StepResult:
 
 def report(night: NightContext, steps: Steps) -> StepResult:
     """Write the page of all verdicts, and the manager's report since the last night whose alerts were raised."""
-    from monitoring.reports import manager, overview
+    from monitoring.reports import manager, month_report, overview
 
     pages = {"overview": str(overview.write_overview(night.settings))}
     since = night_log.find_previous(night.store, night.as_of, done="alert") or _find_earlier_scores(night)
@@ -177,6 +179,7 @@ def report(night: NightContext, steps: Steps) -> StepResult:
         return StepResult("done", f"{pages['overview']}; no earlier scores to report on", {"pages": pages})
     note = _write_note(steps["gate"].figures)
     pages["report"] = str(manager.run(night.settings, since=since, until=night.as_of, note=note)[1])
+    pages |= month_report.write_month(night.settings, night.store, night.as_of, note=note)
     figures = {"since": since.isoformat(), "pages": pages}
     return StepResult("done", f"since {since:%Y-%m-%d}: {pages['report']}; {pages['overview']}", figures)
 

@@ -142,5 +142,5 @@ def _compile_terms() -> str:
 
 _SPEND = f"""
 SELECT account_id, "end", greatest(sum(amount), 0)::DOUBLE AS level FROM purchases, instants
-WHERE purchased_at < at AND purchased_at >= at - {_YEAR} GROUP BY ALL
+WHERE purchased_at < instants.at AND purchased_at >= instants.at - {_YEAR} GROUP BY ALL
 """  # noqa: S608  # a number of our own

@@ -8,7 +8,29 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from monitoring.console.pages import account, episodes_api, inbox, portfolio
+from monitoring.console.pages import (
+    account,
+    episodes_api,
+    experiments,
+    inbox,
+    models,
+    owners,
+    portfolio,
+    problem_library,
+    report,
+    watch,
+)
 
 # Each has `routes(context) -> list[Route]`; in the order of the bar.
-PAGES: tuple[ModuleType, ...] = (inbox, portfolio, account, episodes_api)
+PAGES: tuple[ModuleType, ...] = (
+    inbox,
+    portfolio,
+    account,
+    episodes_api,
+    report,
+    owners,
+    models,
+    watch,
+    experiments,
+    problem_library,
+)
