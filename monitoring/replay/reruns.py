@@ -24,7 +24,7 @@ from monitoring.replay import past_runs
 from monitoring.replay.load_curve import assign_to_one
 from monitoring.replay.past_models import PastModels
 from monitoring.replay.period import PastRun
-from monitoring.replay.scratch_company import make_scratch, name_decisions
+from monitoring.replay.scratch_company import make_scratch, name_decisions, share_snapshots
 from serving.batch import run as batch
 from serving.scoring.score_table import Explain, scores_folder
 from serving.scoring.scorer import Scorer
@@ -159,6 +159,7 @@ def score_past(
 ) -> ScoredPast:
     """Score every account at past instants by the models of then; instants that are scored are not scored again."""
     scratch = make_scratch(settings, folder, SCORED, with_experiment=False)
+    share_snapshots(settings, scratch)
     with database.open(scratch) as store:
         done = _read_scored(store)
         for number, at in enumerate(sorted(models)):

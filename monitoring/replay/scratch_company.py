@@ -64,6 +64,14 @@ def make_scratch(settings: Settings, folder: Path, name: str, *, with_experiment
     return settings.model_copy(update=changes)
 
 
+def share_snapshots(settings: Settings, scratch: Settings) -> None:
+    """Let the scratch company read the snapshots that training has cached."""
+    link, cached = scratch.var / "features", settings.var / "features"
+    if cached.exists() and not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(cached.absolute(), target_is_directory=True)
+
+
 def name_decisions(settings: Settings, *choices: Any) -> str:
     """Return the name of the state database in which these settings and this code decide."""
     decided = settings.model_dump(mode="json", exclude={"paths", "state_url"})
