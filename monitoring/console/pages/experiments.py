@@ -98,4 +98,4 @@ class _Experiments:
             }
             for found in status.comparisons
         ]
-        return {"status": status, "sections": sections, "rule": find_rule(status)}
+        return {"experiment": status, "sections": sections, "rule": find_rule(status)}
