@@ -73,7 +73,7 @@ def read_promises(tables: AccountTables, store: Store) -> list[Promise]:
     c = ACCOUNT_PROMISES.c
     query = sa.select(c.id, *(c[name] for name in _FIELDS)).where(c.account_id == tables.account_id)
     with store.reading() as connection:
-        rows += [Promise(key, *rest, None, key) for key, *rest in connection.execute(query)]
+        rows += [Promise(r.id, r.made_at, r.due, r.by, r.text, r.kept_at, id=r.id) for r in connection.execute(query)]
     return sort_promises(rows)
 
 

@@ -5,12 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from starlette.testclient import TestClient
 
 from features.core.errors import GarrisonError
 from features.core.timestamps import DAY, to_micros
 from features.engine import snapshots
 from features.sources.history import History
 from features.state.tables import EVENT_LOG, SCORES
+from monitoring.console.account_index import AccountIndex
+from monitoring.console.app import create_app
+from monitoring.console.context import ConsoleContext
 from monitoring.lifetime.entry import KINDS
 from monitoring.lifetime.notes import write_note
 from monitoring.lifetime.promises import keep_promise, make_promise
@@ -18,6 +22,7 @@ from monitoring.lifetime.touches import record_touch
 from monitoring.lifetime.what_if import Change, change_rows, score_what_if
 from tests.support.account_company import CHILD, EMPTY, FULL, GONE, MERGED, YOUNG, AccountCompany
 from tests.support.commands import run_command
+from tests.support.console import sign_in
 
 END = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -209,6 +214,28 @@ def test_usage_is_scaled_as_exactly_as_whole_counts_allow_and_only_what_can_be_s
     total = sum(rows[i]["count"] or 1 for i in inside)
     assert sum(changed["usage"][i]["count"] for i in inside) == round(total * (1 + share))
     assert all(changed["usage"][i] is row for i, row in enumerate(rows) if i not in inside)
+
+
+def test_the_pages_show_the_file_lead_from_merged_accounts_and_ask_what_if(company):
+    context = ConsoleContext(company.settings, company.state, None, AccountIndex.open(company.settings, company.state))
+    with TestClient(create_app(context), follow_redirects=False) as client:
+        sign_in(client, company.state, "boss@harbour.test")
+        merged = client.get(f"/accounts/{MERGED}")
+        assert (merged.status_code, merged.headers["location"]) == (303, f"/accounts/{FULL}?merged={MERGED}")
+        for account, words in (
+            (f"{FULL}?merged={MERGED}", f"The account {MERGED} became a part of this one."),
+            (FULL, "Of a hundred accounts like this"),
+            (FULL, "used by"),
+            (f"{FULL}?kind=ticket", "Urgent ticket: export"),
+            (GONE, "This account has left"),
+            (EMPTY, "The scores do not ask about this account"),
+            (YOUNG, "Nothing has happened yet"),
+        ):
+            page = client.get(f"/accounts/{account}")
+            assert (page.status_code, words in page.text) == (200, True), account
+        asked = client.get(f"/accounts/{FULL}/what-if?usage=-50&answered=1")
+        assert (asked.status_code, "What if, not a score" in asked.text) == (200, True)
+        assert client.get(f"/accounts/{EMPTY}/what-if?answered=1").status_code == 422
 
 
 def test_the_command_prints_the_file_and_exports_all_of_it(written, tmp_path):
