@@ -49,7 +49,7 @@ def replay(
     with cli.show_spinner("replay:") as progress:
         result = run(settings, since=since, until=until, every=every, refit=refit, with_curve=curve, progress=progress)
     print(*tables.format_summary(result), sep="\n")
-    for rows in tables.tabulate_groups(result):
+    for rows in (tables.tabulate_kinds(result), *tables.tabulate_groups(result)):
         print()
         cli.print_table(rows)
     if result.unannounced:

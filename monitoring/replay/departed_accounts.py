@@ -21,6 +21,7 @@ from training.targets.labels import compute_labels
 # Labels that say that an account did nothing: it is lost when it has been silent for long enough.
 _SILENCE = frozenset({"no_purchase", "no_usage"})
 _LONGEST_LOOK_BACK = 366
+_FOREVER = 2**62  # µs
 
 
 def find_departed(
@@ -78,11 +79,25 @@ def match_alerts(departed: pd.DataFrame, alerts: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def find_ended(departed: pd.DataFrame, alerts: pd.DataFrame) -> pd.Series:
-    """Return when the last sent alert on each account ended before the account was leaving (µs), by account."""
+def find_unalerted_span(missed: pd.DataFrame, alerts: pd.DataFrame, *, since: int) -> pd.DataFrame:
+    """Find the time in which no alert spoke of accounts that left unannounced.
+
+    Args:
+        missed: The accounts, of `match_alerts`.
+        alerts: Of `read_alerts`.
+        since: When the time begins (µs) for those of whom no alert had spoken before.
+
+    Returns:
+        since: after the last alert that ended before the account was leaving; end: the day on which it was lost, for
+        those of whom an alert spoke afterwards, or else the end of all time. Both µs, on the index of `missed`.
+    """
     risks = alerts[alerts["kind"].isin(SHARED_KINDS) & (alerts["message"] == SENT)]
-    both = departed[["account_id", "at"]].merge(risks[["account_id", "closed_as_of"]])
-    return both[both["closed_as_of"] <= both["at"]].groupby("account_id")["closed_as_of"].max()
+    both = missed[["account_id", "at", "lost"]].merge(risks[["account_id", "opened_as_of", "closed_as_of"]])
+    before = both[both["closed_as_of"] <= both["at"]].groupby("account_id")["closed_as_of"].max() + 1
+    after = both[both["opened_as_of"] > both["lost"]].groupby("account_id")["lost"].first()
+    accounts = missed["account_id"]
+    begin, end = accounts.map(before).fillna(since), accounts.map(after).fillna(_FOREVER)
+    return pd.DataFrame({"since": begin.astype("int64"), "end": end.astype("int64")}, index=missed.index)
 
 
 def _find_lost(settings: Settings, history: History, gone: pd.DataFrame, data_until: datetime) -> pd.Series:

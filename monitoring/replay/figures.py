@@ -62,7 +62,7 @@ class ReplayGroup:
     """The figures of one owner, tier or week.
 
     Args:
-        by: owner, tier or week.
+        by: owner, tier, week, or kind of alert.
         value: Which one; a week by its Monday.
         figures: Of it.
     """
@@ -93,7 +93,7 @@ def count_figures(alerts: pd.DataFrame, departed: pd.DataFrame) -> ReplayFigures
 
 
 def divide(alerts: pd.DataFrame, departed: pd.DataFrame) -> Iterator[ReplayGroup]:
-    """Yield the figures by owner and tier, the most value first, and by week."""
+    """Yield the figures by owner and tier, the most value first, by week, and of alerts alone by kind."""
     weeks = alerts.assign(week=_find_weeks(alerts["opened_as_of"])), departed.assign(week=_find_weeks(departed["at"]))
     for by in ("owner", "tier", "week"):
         ours, gone = ({str(k): rows for k, rows in frame.groupby(by)} for frame in weeks)
@@ -105,6 +105,8 @@ def divide(alerts: pd.DataFrame, departed: pd.DataFrame) -> Iterator[ReplayGroup
         if by == "owner":
             groups.sort(key=lambda g: (-(g.figures.caught + g.figures.missed), g.value))
         yield from groups
+    for kind, rows in alerts.groupby("kind"):
+        yield ReplayGroup("kind", str(kind), count_figures(rows, departed.iloc[:0]))
 
 
 _VERDICTS = {"right": RIGHT, "wrong": WRONG, "open": OPEN, "unjudged": UNJUDGED}

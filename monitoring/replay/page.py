@@ -32,6 +32,7 @@ def write_replay_page(replay: Replay, file: Path) -> Path:
         summary=tables,
         by_group={by: [g for g in replay.groups if g.by == by] for by in ("owner", "tier", "week")},
         titles={"owner": "By owner", "tier": "By tier", "week": "By week"},
+        by_kind=[g for g in replay.groups if g.by == "kind"],
         causes=[
             (c, CAUSES[c], len(gone), sum(worth.get(g.account_id, 0.0) for g in gone)) for c, gone in counts.items()
         ],

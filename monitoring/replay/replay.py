@@ -256,25 +256,24 @@ class _Replayer:
     def explain(
         self, parts: Sequence[ReplayedPart], alerts: pd.DataFrame, departed: pd.DataFrame
     ) -> Iterator[UnannouncedDeparture]:
-        """Yield who left unannounced, and why: by what came after the last alert that ended before."""
+        """Yield who left unannounced, and why: by the time in which no alert spoke of them."""
         missed = departed[~departed["told"].astype(bool)]
         days = timedelta(days=self.settings.churn.lead_days + self.settings.alert_horizon)
-        ended = departed_accounts.find_ended(missed, alerts) + 1
-        since = missed["account_id"].map(ended).fillna(to_micros(self.period.since - days)).astype("int64")
+        span = departed_accounts.find_unalerted_span(missed, alerts, since=to_micros(self.period.since - days))
         for part in parts:
             if not part.instants:
                 continue
             first, last = to_micros(part.instants[0]), to_micros(part.instants[-1])
             theirs = missed[missed["at"].between(first, last)]
             with part.open_state() as state:
-                for begin, accounts in theirs.groupby(since):
+                for (since, end), accounts in theirs.groupby([span["since"], span["end"].clip(upper=last)]):
                     yield from explain_departures(
                         part.settings,
                         state,
                         self.history,
                         accounts["account_id"].tolist(),
-                        since=int(begin),
-                        end=last,
+                        since=int(since),
+                        end=int(end),
                         data_until=self.period.data_until,
                     )
 

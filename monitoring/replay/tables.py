@@ -86,6 +86,18 @@ def tabulate_groups(replay: Replay) -> Iterator[Table]:
         yield rows
 
 
+def tabulate_kinds(replay: Replay) -> Table:
+    """Build the table of the alerts by kind: how many of each came true."""
+    numbers = ("alerts", "judged", "right", "of those judged")
+    rows = table("kind", *numbers, title="By kind of alert", right=numbers)
+    for group in (g for g in replay.groups if g.by == "kind"):
+        figures = group.figures
+        share = "" if figures.share_right is None else f"{figures.share_right:.0%}"
+        judged = f"{figures.right + figures.wrong:,}"
+        rows.add_row(KINDS[group.value], f"{figures.alerts:,}", judged, f"{figures.right:,}", share)
+    return rows
+
+
 def format_cells(figures: ReplayFigures) -> tuple[str, ...]:
     """Return the cells of one row, in the order of the headings."""
     return (

@@ -73,6 +73,8 @@ def test_groups_add_up_to_all_and_everybody_unannounced_has_a_cause(replayed):
         groups = [g for g in data["groups"] if g["by"] == by]
         for key in ("alerts", "right", "left", "told"):
             assert sum(g[key] for g in groups) == data["figures"][key], (by, key)
+    kinds = [g for g in data["groups"] if g["by"] == "kind"]
+    assert sum(g["alerts"] for g in kinds) == data["figures"]["alerts"]
     missed = sorted(g["account_id"] for g in data["departed"] if not g["told"])
     assert sorted(u["account_id"] for u in data["unannounced"]) == missed != []
     assert {u["cause"] for u in data["unannounced"]} <= {"capacity", "threshold", "no signal"}
