@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,17 +12,20 @@ from features.core.errors import GarrisonError
 from features.core.timestamps import to_micros
 from features.definitions import plays
 from features.state.database import Store
-from features.state.tables import ALERT_CHOICES, ALERT_RUNS, EPISODES, OUTBOX
+from features.state.tables import ALERT_CHOICES, ALERT_RUNS, EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.alerts import kinds, queries
 from monitoring.alerts.choice import Choice
 from monitoring.alerts.decisions import ClosedEpisode, ContinuedEpisode
 from monitoring.alerts.draws import write_draws
 from monitoring.alerts.episode_store import change_episode, insert_episode
-from monitoring.alerts.queries import RUN, TARGET
+from monitoring.alerts.queries import RUN, TARGET, OpenEpisode
 from monitoring.experiments.experiment_store import begin_experiment
 
 if TYPE_CHECKING:  # which itself calls this
     from monitoring.alerts.lifecycle import AlertRun, OpenedEpisode
+
+# Episodes named in one statement.
+_CHUNK = 500
 
 
 def write(store: Store, outcome: AlertRun, instant: datetime) -> bool | None:
@@ -42,8 +46,10 @@ def write(store: Store, outcome: AlertRun, instant: datetime) -> bool | None:
             connection.execute(sa.text("LOCK TABLE alert_runs IN SHARE ROW EXCLUSIVE MODE"))
         if queries.is_processed(connection, at):
             return False
-        if not _is_unchanged(connection, outcome):
+        refreshed = _refresh(connection, outcome)
+        if refreshed is None:
             return None
+        outcome = refreshed
         limits = outcome.thresholds
         ran = {"target": TARGET, "as_of": at, "horizon": outcome.horizon, "model": limits.model}
         connection.execute(sa.insert(ALERT_RUNS), ran | {"enter": limits.enter, "leave": limits.leave, "run_at": now})
@@ -75,15 +81,37 @@ def refuse(outcome: AlertRun) -> NoReturn:
     )
 
 
-def _is_unchanged(connection: sa.Connection, outcome: AlertRun) -> bool:
-    """Return whether no episode that the run changes has changed since it was read; locks them."""
-    seen = {c.episode.id: c.episode.version for c in outcome.continued}
-    seen |= {c.episode.id: c.episode.version for c in outcome.closed}
+def _refresh(connection: sa.Connection, outcome: AlertRun) -> AlertRun | None:
+    """Return the run with the episodes that it changes as they are now, and lock them; None if it must begin anew.
+
+    That an owner was told meanwhile, by a delivery, changes nothing of what the run decides.
+    """
+    seen = {one.episode.id: one.episode.version for one in outcome.continued}
+    seen |= {one.episode.id: one.episode.version for one in outcome.closed}
     seen |= {gone.id: gone.version for gone in outcome.exited}
-    is_open = EPISODES.c.closed_as_of.is_(None)
-    query = sa.select(EPISODES.c.id, EPISODES.c.version).where(is_open | EPISODES.c.exited_as_of.is_(None))
-    present = {row.id: row.version for row in connection.execute(query.with_for_update())}
-    return all(present.get(episode) == version for episode, version in seen.items())
+    c, v = EPISODES.c, EPISODE_EVENTS.c
+    query = sa.select(c.id, c.version, c.state).where(c.closed_as_of.is_(None) | c.exited_as_of.is_(None))
+    present = {row.id: row for row in connection.execute(query.with_for_update())}
+    if not seen.keys() <= present.keys():
+        return None
+    moved = [episode for episode, version in seen.items() if present[episode].version != version]
+    if not moved:
+        return outcome
+    for start in range(0, len(moved), _CHUNK):
+        own = v.episode_id.in_(moved[start : start + _CHUNK])
+        decided = sa.select(v.episode_id, v.seq).where(own, v.event != kinds.NOTIFIED)
+        if any(seq > seen[episode] for episode, seq in connection.execute(decided)):
+            return None
+
+    def update(episode: OpenEpisode) -> OpenEpisode:
+        now = present[episode.id]
+        return replace(episode, version=now.version, state=now.state)
+
+    return replace(
+        outcome,
+        continued=tuple(replace(one, episode=update(one.episode)) for one in outcome.continued),
+        closed=tuple(replace(one, episode=update(one.episode)) for one in outcome.closed),
+    )
 
 
 def _write_continued(connection: sa.Connection, outcome: AlertRun, going: ContinuedEpisode, at: int, now: int) -> None:

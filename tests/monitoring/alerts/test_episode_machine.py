@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from features.core.errors import GarrisonError
 from features.core.timestamps import DAY, to_micros
-from features.state.tables import METADATA, OUTBOX, SCORES
+from features.state.tables import EPISODES, METADATA, OUTBOX, SCORES
 from monitoring.alerts import acts, kinds, mutes
 from tests.monitoring.conftest import LIMITS, day
 from tests.support.episodes import find_illegal, read_course
@@ -200,3 +200,27 @@ def test_an_account_that_worsens_all_the_week_is_in_full_letters_as_often_as_the
         rows = company.alert(f"2024-06-{n + 1:02}").mailing.rows
         kinds_of_message += [row["kind"] for row in rows]
     assert kinds_of_message == ["opened", "worsened", "digest", "digest"]
+
+
+@pytest.mark.parametrize(("is_decision", "tries"), [(False, 1), (True, 2)])
+def test_a_run_begins_anew_if_somebody_decided_meanwhile_and_not_if_an_owner_was_told(company, is_decision, tries):
+    company.score("2024-06-01", {"A": 0.65})
+    company.alert("2024-06-01")
+    [(episode,)] = company.rows(EPISODES, "id")
+    calls = []
+
+    def bind(accounts):
+        calls.append(accounts)
+        if len(calls) == 1 and is_decision:
+            acts.acknowledge(company.state, episode, by="ana")
+        elif len(calls) == 1:
+            with company.state.writing() as connection:
+                acts.mark_notified(connection, episode, now=1, message="m")
+        return company.bindings(accounts)
+
+    company.score("2024-06-02", {"A": 0.9})
+    company.alert("2024-06-02", bindings=bind)
+    assert len(calls) == tries
+    events = [e["event"] for e in read_course(company.state)[episode]]
+    assert events == ["opened", "acknowledged" if is_decision else "notified", "worsened"]
+    assert find_illegal(company.state) == []
