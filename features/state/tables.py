@@ -174,6 +174,15 @@ sa.Index(
     postgresql_where=EPISODES.c.closed_as_of.is_(None),
 )
 
+# What the inbox counts and orders, without a look at the rows.
+sa.Index(
+    "episodes_waiting",
+    *(EPISODES.c[name] for name in ("state", "kind", "expected", "owner", "cause", "account_id", "id")),
+    sqlite_where=EPISODES.c.closed_as_of.is_(None),
+    postgresql_where=EPISODES.c.closed_as_of.is_(None),
+)
+sa.Index("episodes_closed", EPISODES.c.closed_at)
+
 # Every change of an episode; rows are only added.
 EPISODE_EVENTS = sa.Table(
     "episode_events",

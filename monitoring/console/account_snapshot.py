@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from monitoring.console.access import RowFilter
 
 Mask = npt.NDArray[np.bool_]
+Key = tuple[Any, ...]
 # Answers to conditions that are kept: a byte an account each.
 _KEPT = 64
 # Places looked at before the next block of them, while a page fills.
@@ -87,7 +88,7 @@ class AccountSnapshot:
         self._database.register("given", self.table.append_column("place", places))
         self._database.execute(_CREATE)
         self._database.unregister("given")
-        self._masks, self._sums = OrderedDict[str, Mask](), OrderedDict[str, list[AccountSum]]()
+        self._masks, self._sums = OrderedDict[Key, Mask](), OrderedDict[Key, list[AccountSum]]()
         self._weights = self._build_weights()
         self._codes = {name: self._build_codes(name) for name in ("tier", "owner")}
         self.orders = {name: ColumnOrder(self._read(name), self._ids) for name in COLUMNS}
@@ -138,7 +139,8 @@ class AccountSnapshot:
         self, rows: RowFilter, search: str, filters: Mapping[str, Any], by: Literal["tier", "owner"]
     ) -> list[AccountSum]:
         """Sum the matching accounts: by tier in their order, or by owner with the most at risk first."""
-        key = f"{by}\n{self._build_key(rows, search, filters)}"
+        parts = build_conditions(filters, search, self.about.as_of)
+        key = (by, _build_key(Condition(rows.sql, rows.parameters)), *map(_build_key, parts))
         groups = self._sums.get(key)
         if groups is None:
             groups = self._sum_places(np.flatnonzero(self.find_matches(rows, search, filters)), by)
@@ -146,9 +148,6 @@ class AccountSnapshot:
             while len(self._sums) > _KEPT:
                 self._sums.popitem(last=False)
         return groups
-
-    def _build_key(self, rows: RowFilter, search: str, filters: Mapping[str, Any]) -> str:
-        return "\n".join(map(repr, (rows, *build_conditions(filters, search, self.about.as_of))))
 
     def _sum_places(self, places: npt.NDArray[np.int64], by: Literal["tier", "owner"]) -> list[AccountSum]:
         column = self._read(by)
@@ -205,7 +204,7 @@ class AccountSnapshot:
 
     def _ask(self, condition: Condition) -> Mask:
         """Return which accounts a condition holds for; a copy that the caller may change."""
-        key = f"{condition.sql}\n{condition.parameters!r}"
+        key = _build_key(condition)
         kept = self._masks.get(key)
         if kept is None:
             with self._database.cursor() as cursor:
@@ -221,3 +220,8 @@ class AccountSnapshot:
 
 def _as_parameters(values: Sequence[Any]) -> list[Any]:
     return [list(value) if isinstance(value, (tuple, set, frozenset)) else value for value in values]
+
+
+def _build_key(condition: Condition) -> Key:
+    """Build what a condition's answer is kept under: equal for equal conditions."""
+    return condition.sql, *(tuple(p) if isinstance(p, list) else p for p in condition.parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -146,30 +146,21 @@ class InboxReader:
             conditions.append(self._is_of(owner))
         rate, key = self._build_rate(), _read_key(after)
         if key is not None:
-            is_later = (rate < key[0]) | ((rate == key[0]) & (EPISODES.c.id > key[1]))
-            conditions.append(is_later)
-        query = self._select().where(*conditions).order_by(rate.desc(), EPISODES.c.id)
-        items: list[InboxItem] = []
-        for item in self._iterate_visible(query):
-            items.append(item)
-            if len(items) > limit:
-                break
-        page = items[:limit]
-        following = f"{page[-1].an_hour or 0.0!r} {page[-1].id}" if len(items) > limit else None
-        return Inbox(self._complete(page), following)
+            conditions.append((rate < key[0]) | ((rate == key[0]) & (EPISODES.c.id > key[1])))
+        query = sa.select(EPISODES.c.id, EPISODES.c.account_id).where(*conditions).order_by(rate.desc(), EPISODES.c.id)
+        found = self._find_visible(query, limit + 1)
+        items = self._read_items(found[:limit])
+        following = f"{items[-1].an_hour or 0.0!r} {items[-1].id}" if items and len(found) > limit else None
+        return Inbox(self._complete(items), following)
 
     def read_closed(self, *, owner: str | None = None, limit: int = 10) -> tuple[InboxItem, ...]:
         """Read the episodes that were closed last, newest first."""
         conditions: list[sa.ColumnElement[bool]] = [EPISODES.c.closed_at.is_not(None)]
         if owner is not None:
             conditions.append(self._is_of(owner))
-        query = self._select().where(*conditions).order_by(EPISODES.c.closed_at.desc(), EPISODES.c.id)
-        items: list[InboxItem] = []
-        for item in self._iterate_visible(query):
-            items.append(item)
-            if len(items) == limit:
-                break
-        return tuple(items)
+        query = sa.select(EPISODES.c.id, EPISODES.c.account_id).where(*conditions)
+        found = self._find_visible(query.order_by(EPISODES.c.closed_at.desc(), EPISODES.c.id), limit)
+        return tuple(self._read_items(found))
 
     def count_open(self, *, owner: str | None = None, resting: bool = False) -> int | None:
         """Count open episodes; arguments as of `read_open`. None where the reader sees some of too many accounts."""
@@ -187,8 +178,7 @@ class InboxReader:
 
     def find_visible(self, episode_id: str) -> InboxItem | None:
         """Find an episode by its whole id; None where there is none on an account that the reader may see."""
-        query = self._select().where(EPISODES.c.id == episode_id)
-        return next(iter(self._iterate_visible(query)), None)
+        return next(iter(self._read_items([episode_id])), None)
 
     def _is_of(self, owner: str) -> sa.ColumnElement[bool]:
         teams = [c for c, team in self.settings.binding.teams.items() if team.lower() == owner.lower()]
@@ -205,20 +195,31 @@ class InboxReader:
         names = [f.name for f in fields(InboxItem)][: -len(_COMPLETED)]
         return sa.select(*((made[n] if n in made else EPISODES.c[n]).label(n) for n in names)).select_from(_TABLE)
 
-    def _iterate_visible(self, query: sa.Select[Any]) -> Iterator[InboxItem]:
-        """Yield a query's episodes on accounts that the reader may see, in its order."""
-        own = self.accounts.list_visible(self.rows, most=_NAMED)
-        if own is not None:
-            query = query.where(EPISODES.c.account_id.in_(own))
+    def _find_visible(self, query: sa.Select[Any], limit: int) -> list[str]:
+        """Find the first episodes of a query of id and account whose accounts the reader may see."""
+        if self.rows != EVERYTHING:
+            own = self.accounts.list_visible(self.rows, most=_NAMED)
+            query = query if own is None else query.where(EPISODES.c.account_id.in_(own))
+        found: list[str] = []
         with (
             self.store.reading() as connection,
             connection.execute(query.execution_options(yield_per=_BLOCK)) as result,
         ):
             for block in result.partitions(_BLOCK):
-                accounts = self.accounts.find_accounts(self.rows, [row.account_id for row in block])
-                for row in block:
-                    if account := accounts.get(row.account_id):
-                        yield replace(InboxItem(*row), account=account)
+                visible = self.accounts.find_accounts(self.rows, [row.account_id for row in block])
+                found += [row.id for row in block if row.account_id in visible]
+                if len(found) >= limit:
+                    break
+        return found[:limit]
+
+    def _read_items(self, ids: Sequence[str]) -> list[InboxItem]:
+        """Read episodes by their ids, in the order of the ids."""
+        query = self._select().where(EPISODES.c.id.in_(ids))
+        with self.store.reading() as connection:
+            items = {row.id: InboxItem(*row) for row in connection.execute(query)}
+        accounts = self.accounts.find_accounts(self.rows, [item.account_id for item in items.values()])
+        known = (items[i] for i in ids if i in items)
+        return [replace(item, account=accounts[item.account_id]) for item in known if item.account_id in accounts]
 
     def _complete(self, items: Sequence[InboxItem]) -> tuple[InboxItem, ...]:
         """Add why each was opened, what raised its score, and until when it must be answered."""

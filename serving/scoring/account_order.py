@@ -59,11 +59,14 @@ class ColumnOrder:
             values = ranks.take(values.indices)
         return pc.sort_indices(values).to_numpy().astype(np.int32)
 
+    @cached_property
+    def descending(self) -> Places:
+        """Return the places of the accounts in descending order; shape (n,)."""
+        return np.concatenate([self.ascending[: self.known][::-1], self.ascending[self.known :]])
+
     def read(self, *, descending: bool) -> Places:
         """Return the places of the accounts in one direction; shape (n,)."""
-        if not descending:
-            return self.ascending
-        return np.concatenate([self.ascending[: self.known][::-1], self.ascending[self.known :]])
+        return self.descending if descending else self.ascending
 
     def build_key(self, place: int) -> str:
         """Return the key of the account at a place: its value and its id, as text for an address."""
