@@ -18,8 +18,9 @@ from monitoring.lifetime.account_tables import CompanyTables
 from monitoring.lifetime.champions import Champions
 from monitoring.lifetime.entry import KINDS
 from monitoring.lifetime.head import AccountHead, read_head
-from monitoring.lifetime.like_accounts import LikeAccountFinder
+from monitoring.lifetime.like_use import LikeAccountUse
 from monitoring.lifetime.needs import Needs, find_needs
+from monitoring.lifetime.newest_scores import NewestScores
 from monitoring.lifetime.open_episodes import OpenEpisode, read_open_episodes
 from monitoring.lifetime.people import People, read_people
 from monitoring.lifetime.promises import Promise, read_promises
@@ -81,7 +82,7 @@ class AccountFiles:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
         self.tables, self.champions = CompanyTables(settings, store), Champions(settings)
-        self._like = LikeAccountFinder(settings)
+        self._like, self._scores = LikeAccountUse(settings), NewestScores(settings)
 
     def read(
         self,
@@ -107,12 +108,12 @@ class AccountFiles:
         moment, horizon = now or datetime.now(UTC), self.settings.alert_horizon
         with self.tables.open_account(account_id) as tables:
             timeline = read_timeline(tables, self.store, horizon=horizon, kinds=kinds, after=after, limit=limit)
-            head = read_head(self.settings, self.store, tables, now=moment)
+            head = read_head(self.settings, self.store, tables, self._scores, now=moment)
             at = to_micros(head.as_of)
             return AccountFile(
                 head,
                 read_course(self.store, self.champions.load(), account_id, horizon=horizon),
-                find_needs(tables, self.store, self._like.find(account_id), at),
+                find_needs(tables, self.store, self._like.measure(tables, at), at),
                 tuple(read_promises(tables, self.store)),
                 read_people(tables, at),
                 read_open_episodes(self.store, account_id),

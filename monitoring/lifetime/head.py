@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros, to_micros
 from features.settings import Settings
@@ -16,7 +14,7 @@ from features.state.database import Store
 from monitoring.binding.account_records import AccountRecord
 from monitoring.binding.bindings import AccountBinding, BindingRules
 from monitoring.lifetime.account_tables import AccountTables
-from serving.scoring import score_table
+from monitoring.lifetime.newest_scores import NewestScores
 from serving.tiers import course, tier_store
 
 _DESCRIBING = ("industry", "size", "plan", "seats", "region")
@@ -136,20 +134,23 @@ class AccountHead:
         }
 
 
-def read_head(settings: Settings, store: Store, tables: AccountTables, *, now: datetime | None = None) -> AccountHead:
+def read_head(
+    settings: Settings, store: Store, tables: AccountTables, scores: NewestScores, *, now: datetime | None = None
+) -> AccountHead:
     """Read the head of an account.
 
     Args:
         settings: The company's.
         store: Its state database.
         tables: The account's rows.
+        scores: The newest.
         now: The instant; by default the clock's.
 
     Raises:
         GarrisonError: The newest scores can't be read.
     """
     moment = now or datetime.now(UTC)
-    scored, as_of = _read_score(settings, tables.account_id)
+    scored, as_of = scores.find(tables.account_id)
     looked_from = as_of or moment
     tier = scored.get("tier")
     family = _read_family(tables)
@@ -178,17 +179,6 @@ def read_head(settings: Settings, store: Store, tables: AccountTables, *, now: d
         children=_read_children(tables),
         cost_to_serve=None if cost is None else float(cost),
     )
-
-
-def _read_score(settings: Settings, account_id: str) -> tuple[dict[str, Any], datetime | None]:
-    """Read the newest scores' row of an account, {} where it has none; and their `as_of`."""
-    file = score_table.find_newest(settings)
-    if file is None:
-        return {}, None
-    wanted = {"value", "recommendation", "why", "in_cohort_churn", *course.COLUMNS}
-    columns = [name for name in pq.read_schema(file).names if name in wanted]
-    rows = pq.read_table(file, columns=columns, partitioning=None, filters=[("account_id", "=", account_id)])
-    return (rows.to_pylist() or [{}])[0], score_table.parse_instant(file)
 
 
 def _explain_tier(

@@ -10,9 +10,9 @@ from features.core.timestamps import DAY
 from features.state.database import Store
 from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.like_accounts import LikeAccounts
+from monitoring.lifetime.like_use import BOUGHT_DAYS, USED_DAYS, LikeUse
 from monitoring.lifetime.notes import Note, read_notes
 
-USED_DAYS, BOUGHT_DAYS = 90, 365
 _MOST_OWN, _MOST_HIDDEN, _NOTES = 5, 6, 3
 # What fewer of the like accounts have says little about this one.
 _LEAST_SHARE, _LEAST_ACCOUNTS = 0.3, 5
@@ -105,34 +105,31 @@ class Needs:
         }
 
 
-def find_needs(tables: AccountTables, store: Store, like: LikeAccounts | None, at: int) -> Needs:
+def find_needs(tables: AccountTables, store: Store, use: LikeUse, at: int) -> Needs:
     """Find an account's needs.
 
     Args:
         tables: The account's rows.
         store: The state database, which holds the notes.
-        like: The accounts that are most like it; None where nothing is known of that.
+        use: What the accounts that are most like it use and buy.
         at: The instant to look back from (µs).
     """
     notes = tuple(read_notes(store, tables.account_id, limit=_NOTES))
-    numbers = _find_numbers(tables, like)
     used = _count_own(tables, at) if "usage" in tables.tables else {}
     bought = _list_own_products(tables, at) if "purchases" in tables.tables else ()
-    shares, has_feature = _measure_like_use(tables, numbers, at) if "usage" in tables.tables else ({}, {})
     hidden: list[HiddenNeed] = []
-    if len(numbers) >= _FEWEST:
-        has_product = _count_like_products(tables, numbers, at) if "purchases" in tables.tables else {}
-        hidden += _select_hidden("feature", has_feature, used, len(numbers))
-        hidden += _select_hidden("product", has_product, bought, len(numbers))
+    if use.of >= _FEWEST:
+        hidden += _select_hidden("feature", use.features, used, use.of)
+        hidden += _select_hidden("product", use.products, bought, use.of)
     total = sum(used.values()) or 1.0
-    uses = [OwnUse(f, n / total, shares.get(f, 0.0) if shares else None) for f, n in used.items()]
+    uses = [OwnUse(f, n / total, use.shares.get(f, 0.0) if use.shares else None) for f, n in used.items()]
     return Needs(
         notes,
         _list_topics(tables, at) if "tickets" in tables.tables else (),
-        tuple(sorted(uses, key=lambda use: (-use.share, use.feature))[:_MOST_OWN]),
+        tuple(sorted(uses, key=lambda one: (-one.share, one.feature))[:_MOST_OWN]),
         bought,
         tuple(sorted(hidden, key=lambda need: (-need.accounts, need.name))[:_MOST_HIDDEN]),
-        like,
+        use.like,
     )
 
 
@@ -141,14 +138,6 @@ def _select_hidden(
 ) -> list[HiddenNeed]:
     least = max(_LEAST_ACCOUNTS, _LEAST_SHARE * of)
     return [HiddenNeed(kind, name, n, of) for name, n in counts.items() if n >= least and name not in own]
-
-
-def _find_numbers(tables: AccountTables, like: LikeAccounts | None) -> list[int]:
-    """Find the places of the like accounts in the tables."""
-    if like is None or not like.account_ids:
-        return []
-    sql = "SELECT account_no FROM accounts WHERE account_id IN (SELECT unnest($accounts)) ORDER BY account_no"
-    return [int(row["account_no"]) for row in tables.query_company(sql, accounts=list(like.account_ids))]
 
 
 def _list_topics(tables: AccountTables, at: int) -> tuple[Topic, ...]:
@@ -175,31 +164,3 @@ def _list_own_products(tables: AccountTables, at: int) -> tuple[str, ...]:
             AND (purchased_at >= $at - {BOUGHT_DAYS * DAY} OR term_ends_at >= $at) ORDER BY product
     """  # noqa: S608  # a number
     return tuple(row["product"] for row in tables.query(sql, at=at))
-
-
-def _measure_like_use(
-    tables: AccountTables, numbers: Sequence[int], at: int
-) -> tuple[dict[str, float], dict[str, int]]:
-    """Measure which share of like accounts' use each feature is, and how many of them use it."""
-    sql = f"""
-        SELECT feature, sum(coalesce("count", 1))::DOUBLE AS n, count(DISTINCT account_no) AS accounts FROM usage
-        WHERE account_no IN ({_list(numbers)}) AND feature IS NOT NULL AND used_at < $at
-            AND used_at >= $at - {USED_DAYS * DAY} GROUP BY feature ORDER BY feature
-    """  # noqa: S608  # numbers
-    rows = tables.query_company(sql, at=at) if numbers else []
-    total = sum(row["n"] for row in rows) or 1.0
-    return {row["feature"]: row["n"] / total for row in rows}, {row["feature"]: row["accounts"] for row in rows}
-
-
-def _count_like_products(tables: AccountTables, numbers: Sequence[int], at: int) -> dict[str, int]:
-    """Count how many of the like accounts bought each product in a year, or have a term of it in force."""
-    sql = f"""
-        SELECT product, count(DISTINCT account_no) AS accounts FROM purchases
-        WHERE account_no IN ({_list(numbers)}) AND product IS NOT NULL AND amount > 0 AND purchased_at < $at
-            AND (purchased_at >= $at - {BOUGHT_DAYS * DAY} OR term_ends_at >= $at) GROUP BY product ORDER BY product
-    """  # noqa: S608  # numbers
-    return {row["product"]: row["accounts"] for row in tables.query_company(sql, at=at)}
-
-
-def _list(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) or "NULL"
