@@ -12,9 +12,8 @@ import pandas as pd
 
 from features.core.atomic_write import write_atomically
 from features.core.errors import DeliveryError
+from features.core.spreadsheet_text import escape_text
 
-# A spreadsheet runs a cell that begins with one of these as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 # Limits of a sheet of Excel: rows below the header, and characters in a cell.
 EXCEL_ROWS, _EXCEL_CELL = 1_048_575, 32_767
 
@@ -148,6 +147,5 @@ def _escaped(chunk: pd.DataFrame) -> pd.DataFrame:
     """Return the chunk with an apostrophe before each text that a spreadsheet would run."""
     shown = chunk.copy()
     for column in (c for c in chunk.columns if pd.api.types.is_string_dtype(chunk[c])):
-        dangerous = shown[column].str.startswith(_FORMULA, na=False)
-        shown[column] = shown[column].where(~dangerous, "'" + shown[column])
+        shown[column] = shown[column].map(escape_text, na_action="ignore")
     return shown

@@ -13,6 +13,7 @@ from typing import Any
 from features.core.atomic_write import write_atomically
 from features.core.errors import DeliveryError
 from features.core.progress import Progress
+from features.core.spreadsheet_text import escape_text
 
 SENT, UNCHANGED, FAILED, QUARANTINED = "sent", "unchanged", "failed", "quarantined"
 # Of a dry run.
@@ -103,7 +104,7 @@ class StatusTally:
     def add(self, status: str, accounts: Iterable[str], reason: str = "", tries: int = 0) -> None:
         """Add the records of some accounts."""
         for account in accounts:
-            self.write_row((account, status, reason, tries))
+            self.write_row((escape_text(account), status, escape_text(reason), tries))
             self.counts[status] += 1
         self.progress("destination", self.counts.total())
 

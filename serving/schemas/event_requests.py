@@ -15,9 +15,11 @@ from features.core.contract import TABLES
 from features.settings import Settings
 from features.sources.posted_events import LATER, SOURCES
 from features.sources.staging import ORDERED
+from serving.schemas.body_limits import check_body
 from serving.schemas.errors import ApiError, ErrorBody, ErrorDetail
 from serving.schemas.score_requests import (
     MAX_DETAILS,
+    check_number_of_faults,
     find_foreign_money,
     make_row_type,
     make_strict_dict,
@@ -95,10 +97,12 @@ class EventRequestReader:
         Raises:
             ApiError: It is no JSON (400), or wrong as a whole (422).
         """
+        check_body(body, rows=MAX_EVENTS)
         details: dict[tuple[str, int], list[ErrorDetail]] = {}
         try:
             valid = self._whole.validate_json(body)
         except ValidationError as error:
+            check_number_of_faults(error)
             details = _group_by_row(error)
             # Numbers become text, from which decimals are read exactly. Rows with text for other numbers are rejected
             # already.

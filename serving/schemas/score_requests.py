@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import (
     AfterValidator,
     ConfigDict,
+    FailFast,
     Field,
     TypeAdapter,
     ValidationError,
@@ -25,11 +26,14 @@ from typing_extensions import TypedDict
 from features.core.contract import EVENTS, TABLES, Column
 from features.core.timestamps import to_micros
 from features.settings import Settings, parse_instant
+from serving.schemas.body_limits import check_body
 from serving.schemas.errors import ApiError, ErrorBody, ErrorDetail
 from serving.schemas.responses import Detail
 
 MAX_ACCOUNTS = 100
 MAX_EVENT_ROWS = 10_000  # in one table of one account
+MAX_ROWS = 30_000  # of all tables and accounts of a request
+_MAX_FAULTS = 20_000  # that are looked at one by one
 MAX_DETAILS = 10  # listed for one item; more would only repeat them
 
 _POSTED = "PostedAccount"
@@ -97,7 +101,8 @@ class ScoreRequestReader:
         for table in EVENTS:
             columns = {c: x for c, x in TABLES[table].columns.items() if c != "account_id"}
             row: Any = make_row_type(table.title(), columns)
-            parts[table] = NotRequired[Annotated[list[row], Field(max_length=MAX_EVENT_ROWS)]]
+            # A table is wrong by its first wrong row: thousands more would only repeat it.
+            parts[table] = NotRequired[Annotated[list[row], FailFast(), Field(max_length=MAX_EVENT_ROWS)]]
         posted: Any = make_strict_dict(_POSTED, parts)
         item: Any = Annotated[AccountId | posted, Field(union_mode="left_to_right")]
         request = {
@@ -118,10 +123,12 @@ class ScoreRequestReader:
         Raises:
             ApiError: It is no JSON (400), or wrong as a whole (422).
         """
+        check_body(body, rows=MAX_ROWS)
         rejected: dict[int, RejectedAccount] = {}
         try:
             request = self._whole.validate_json(body)
         except ValidationError as error:
+            check_number_of_faults(error)
             rejected = _reject_items(error, body)
             request = self._read_valid_items(body, rejected)
         valid = iter(request["accounts"])
@@ -138,6 +145,18 @@ class ScoreRequestReader:
         request = self._whole.validate_json(to_json(raw | {"accounts": [*valid, "-"]}))
         request["accounts"].pop()
         return request
+
+
+def check_number_of_faults(error: ValidationError) -> None:
+    """Check that a request does not have more faults than anybody would read.
+
+    Raises:
+        ApiError: It has (422).
+    """
+    count = error.error_count()
+    if count > _MAX_FAULTS:
+        message = f"there are {count:,} faults: see what a request looks like at /openapi.json"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", message)
 
 
 def make_strict_dict(name: str, fields: Mapping[str, Any]) -> Any:

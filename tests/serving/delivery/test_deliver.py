@@ -181,6 +181,13 @@ def test_a_row_that_a_database_refuses_does_not_keep_the_others_out(
         delivered.raise_for_failures()
 
 
+def test_no_text_of_the_result_is_a_formula(settings: Any, opened: database.Store, tmp_path: Path) -> None:
+    rows = frame(account_id=["=cmd|' /C calc'!A0", "\uff1d1+1"])
+    deliver(settings, opened, [rows], str(tmp_path / "s.parquet"), result=tmp_path / "fates.csv")
+    with (tmp_path / "fates.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["account_id"] for row in csv.DictReader(file)] == ["'=cmd|' /C calc'!A0", "'\uff1d1+1"]
+
+
 def test_chunks_are_read_one_at_a_time(settings: Any, opened: database.Store, tmp_path: Path) -> None:
     held = 0
 

@@ -56,7 +56,7 @@ def write(settings: Any) -> Callable[..., None]:
     return written
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\uff1d", " \u200b=", "|"])
 @pytest.mark.parametrize("kind", ["csv", "xlsx"])
 def test_no_text_of_a_file_is_a_formula(kind: str, start: str, write: Callable[..., None], tmp_path: Path) -> None:
     written = tmp_path / f"s.{kind}"

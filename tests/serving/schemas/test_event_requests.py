@@ -179,7 +179,7 @@ def test_a_decimal_beside_a_bad_row_keeps_every_digit(settings: Settings) -> Non
     [
         (b"", HTTPStatus.BAD_REQUEST, "no_json"),
         (b"{", HTTPStatus.BAD_REQUEST, "no_json"),
-        (b"[" * 10_000, HTTPStatus.BAD_REQUEST, "no_json"),
+        (b"[" * 300, HTTPStatus.BAD_REQUEST, "no_json"),
         (b'{"usage": [{"count": 1' + b"0" * 5_000 + b"}]}", HTTPStatus.BAD_REQUEST, "no_json"),
         (b"[]", HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
         (b'{"events": []}', HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
