@@ -153,8 +153,9 @@ class Training(SettingsSection):
     trusted: tuple[str, ...] = ()
     # Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
     monotone: bool = True
-    # What becomes of rows whose owner an alert told to act before the label was known, so that a save is not taken for
-    # an account that would have stayed anyway: they are left out, or learned from as if nobody had been told.
-    treated: Literal["leave_out", "ignore"] = "leave_out"
+    # What becomes of rows whose owner an alert told to act before the label was known. "keep" learns from them as they
+    # came out; "leave_out" leaves them out, and lets like rows that nobody was told of count for them: for a company
+    # whose owners save most of what they are told of, and leave many alone by lot. See docs/proof.md.
+    treated: Literal["keep", "leave_out"] = "keep"
     # The same seed gives the same model.
     seed: int = 7

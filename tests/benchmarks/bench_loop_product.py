@@ -43,7 +43,7 @@ MONTHS, END = 42, date(2026, 1, 1)
 ROUNDS = [date(2024, 1, 1), date(2024, 7, 1), date(2025, 1, 1), date(2025, 7, 1), date(2026, 1, 1)]
 CONTROL_AS_OFS = [date(2025, month, 1) for month in (1, 4, 7, 10)]
 CONTROL_SEED = 11
-ARMS = {"with": "leave_out", "without": "ignore"}
+ARMS = {"left_out": "leave_out", "kept": "keep"}
 BINS = 10
 
 
@@ -63,7 +63,7 @@ def write_toml(folder, treated):
 def make_control(folder, accounts):
     """Make the company that nobody is alerted on; returns its snapshots with their true chances."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = write_toml(folder, "ignore")
+    settings = write_toml(folder, "keep")
     tidewater.write_sample(folder / "tidewater", accounts=accounts, months=24, seed=CONTROL_SEED)
     as_ofs = [datetime(d.year, d.month, d.day, tzinfo=UTC) for d in CONTROL_AS_OFS]
     with History.open(settings) as history:

@@ -287,9 +287,8 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
 def _label_rows(
     history: History, settings: Settings, name: str, data: Dataset, plans: Mapping[int, time_splits.TimePlan]
 ) -> dict[int, TrainingLabels]:
-    """Return the labels of each horizon, those of rows that an alert had a hand in left out."""
-    is_heeded = settings.training.treated == "leave_out"
-    treatments = read_treatments(settings, name, data.data_until) if is_heeded else None
+    """Return the labels of each horizon, and which rows an alert had a hand in."""
+    treatments = read_treatments(settings, name, data.data_until)
     return {
         h: compute_training_labels(history, settings, name, horizon=h, data=data, plan=plan, treatments=treatments)
         for h, plan in plans.items()

@@ -27,9 +27,9 @@ class TrainingLabels:
     """The labels that one horizon is learned from and tested on.
 
     Args:
-        known: (n,) of 1, 0 and NaN; NaN too where the row was treated, see `treatment`.
-        weights: (n,) of the rows that are left; None where all count the same.
-        treated: Number of rows whose label was left out.
+        known: (n,) of 1, 0 and NaN; NaN too where a treated row is left out, see `treatment`.
+        weights: (n,) of the rows that are left; None where all count the same, and none is left out.
+        treated: Number of treated rows with a label.
     """
 
     known: np.ndarray
@@ -47,10 +47,13 @@ class TrainingLabels:
         return HorizonRows(folds, repeat_rows(rows.train, self.weights, seed=seed), rows.recent)
 
     def describe(self) -> str:
-        """Say in a sentence what was left out."""
+        """Say in a sentence how many rows were treated, and what became of them."""
+        told = "alerts told owners to act before the label was known"
+        if self.weights is None:
+            return f"{self.treated:,} rows are treated: {told}; they are learned from as they came out"
         return (
-            f"{self.treated:,} rows are left out: alerts told owners to act before the label was known, so what the "
-            f"account would have done by itself nobody knows; rows like them that nobody was told of count for them"
+            f"{self.treated:,} rows are left out: {told}, so what the account would have done by itself nobody knows; "
+            f"rows like them that nobody was told of count for them"
         )
 
 
@@ -64,7 +67,7 @@ def compute_training_labels(  # noqa: PLR0913  # all but the first three named
     plan: TimePlan,
     treatments: Treatments | None,
 ) -> TrainingLabels:
-    """Return the labels of one horizon, those of treated rows left out.
+    """Return the labels of one horizon and which rows were treated; these left out where the settings say so.
 
     Args:
         history: Of the company.
@@ -73,7 +76,7 @@ def compute_training_labels(  # noqa: PLR0913  # all but the first three named
         horizon: In days.
         data: Of the target.
         plan: Of the horizon: weights know no more than what was known at the end of its training.
-        treatments: What owners were told; None where nothing was, or it is not to matter.
+        treatments: What owners were told; None where nothing was.
     """
     target, frame = settings.targets[name], data.frame
     labels = compute_labels(history, target, horizon, frame, data_until=data.data_until).to_numpy()
@@ -81,8 +84,8 @@ def compute_training_labels(  # noqa: PLR0913  # all but the first three named
         return TrainingLabels(labels)
     starts, ends = to_span(frame["as_of"], target.lead_days, horizon)
     is_treated = treatments.find_treated(frame["account_id"], starts, ends) & ~np.isnan(labels)
-    if not is_treated.any():
-        return TrainingLabels(labels)
+    if not is_treated.any() or settings.training.treated != "leave_out":
+        return TrainingLabels(labels, treated=int(is_treated.sum()))
     if find_order(target) > 0:
         # Who left early could not be told of later: the third of the horizon in which it came true ends its time.
         for days in (2 * horizon // 3, horizon // 3):

@@ -128,23 +128,14 @@ def test_five_rounds_of_saves_poison_what_counts_them_and_not_what_weighs():
     assert np.mean(honest) == pytest.approx(np.mean(true), abs=0.02)
 
 
-def test_the_command_and_the_card_say_what_was_left_out(slim, tmp_path):
-    company = slim.vary(tmp_path / "command")
+@pytest.mark.parametrize(("choice", "said"), [("keep", "are treated"), ("leave_out", "are left out")])
+def test_the_command_and_the_card_say_who_was_treated(slim, tmp_path, choice, said):
+    company = slim.vary(tmp_path / choice, ("[training]\n", f'[training]\ntreated = "{choice}"\n'))
     opened, told = (datetime(2023, 6, 5, tzinfo=UTC) - START).days, company.tables["accounts"]["account_id"][::5]
     write_episodes(company.settings, [(account, "churn", opened, "notified") for account in told])
     done = run_command("training", "fit", "--config", company.file, cwd=company.folder)
     assert done.returncode == 0, done.stderr
-    number = re.search(r"30 days: ([\d,]+) rows are left out: alerts told owners to act", done.stderr)
+    number = re.search(rf"30 days: ([\d,]+) rows {said}: alerts told owners to act", done.stderr)
     assert 10 < int(number[1].replace(",", "")) <= 2 * len(told)
     (card,) = company.folder.rglob("card.html")
-    assert f"{number[1]} rows are left out: alerts told owners to act" in card.read_text()
-
-
-@pytest.mark.usefixtures("unprobed")
-def test_a_company_may_ignore_what_owners_were_told(slim, tmp_path):
-    company = slim.vary(tmp_path / "ignored", ("[training]\n", '[training]\ntreated = "ignore"\n'))
-    opened = (datetime(2023, 6, 5, tzinfo=UTC) - START).days
-    write_episodes(
-        company.settings, [(a, "churn", opened, "notified") for a in company.tables["accounts"]["account_id"]]
-    )
-    assert company.fit()["churn"].treated == {}
+    assert f"{number[1]} rows {said}: alerts told owners to act" in card.read_text()
