@@ -86,7 +86,7 @@ def state_result(
             f"{number:,} {arm}" for number, arm in zip((estimate.treated, estimate.control), words.arms, strict=True)
         )
         say = f"{words.question} can't be told yet: the outcome is known of {known}."
-        return Statement(_join(say, when), f"{words.saves}, or that they don't: so few say neither.")
+        return Statement(_join(say, when), f"{words.saves}. Nor the contrary: so few tell neither.")
     low, guess, high = (100 * x for x in (estimate.low, estimate.effect, estimate.high))
     points = f"{guess:+.1f} points of retention, from {low:+.1f} to {high:+.1f}"
     if estimate.verdict == "open":
