@@ -1,9 +1,9 @@
-"""Knows whose owner an alert told to act, so that a save is not learned as an account that would have stayed anyway.
+"""Knows whose owner an alert told to act, so that a save is not taken for an account that would have stayed anyway.
 
 A row is treated if its account's owner was told between `as_of` and the end of the label, or so shortly before that
-the act came after. What the account would have done untreated nobody knows, so its label is left out. That takes away
-the riskiest rows, which are told of most, so like ones that nobody was told of count for them: each row that is left
-has the weight of 1 over its chance of not having been told, as the runs of the alerts treated scores like its own.
+the act came after. What the account would have done untreated nobody knows, so its label may be left out. That takes
+away the riskiest rows, which are told of most, so like ones that nobody was told of count for them: each row that is
+left has the weight of 1 over its chance of not having been told, as the alerts treated scores like its own.
 
 Source: Robins and Finkelstein, "Correcting for noncompliance and dependent censoring", Biometrics 56 (2000).
 """
