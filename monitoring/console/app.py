@@ -35,7 +35,8 @@ def create_app(context: ConsoleContext) -> Starlette:
     """Create the application: the pages of `monitoring/console/pages`, sign-in, and the links of letters."""
     problems = ProblemPages(context)
     handlers: dict[Any, Any] = problems.handlers()
-    hosts = ["*"] if context.origin is None else [urlsplit(context.origin).hostname or "", "127.0.0.1", "localhost"]
+    names = {urlsplit(origin).hostname or "" for origin in context.origins}
+    hosts = sorted(names | {"127.0.0.1", "localhost"}) if names else ["*"]
     return Starlette(
         routes=list(_iterate_routes(context)),
         # Those of handlers; the same again for what middleware raises.
@@ -46,7 +47,7 @@ def create_app(context: ConsoleContext) -> Starlette:
             # A page that another site's name leads to is none of ours.
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
             Middleware(Recognition, context=context),
-            Middleware(FormGuard, origin=context.origin),
+            Middleware(FormGuard, origins=context.origins),
         ],
     )
 

@@ -6,6 +6,7 @@ import ipaddress
 from contextlib import closing
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -99,7 +100,10 @@ def create_link(context: Any, address: str) -> str:
 
 
 def find_origin(settings: Settings, host: str, port: int) -> str:
-    """Return where people reach the console: the address of the settings, or the one that it listens on."""
+    """Return where people reach the console: by its settings, by those of letters' links, or where it listens."""
+    links = settings.alerts.links
+    if settings.console.url is None and links and links.url.startswith("https://"):
+        return "https://" + urlsplit(links.url).netloc
     scheme = "https" if settings.console.certificate else "http"
     shown = f"[{host}]" if ":" in host else host
     return settings.console.url or f"{scheme}://{shown}:{port}"

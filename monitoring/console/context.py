@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from markupsafe import Markup
 from starlette.requests import Request
@@ -23,6 +24,12 @@ from monitoring.letters.links import LinkSigner
 
 if TYPE_CHECKING:
     from monitoring.console.account_index import AccountIndex
+
+
+def find_origin(url: str) -> str:
+    """Return the scheme and host of an address, without its path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 class Cookies(NamedTuple):
@@ -54,6 +61,13 @@ class ConsoleContext:
     origin: str | None = None
     provider: Provider | None = None
     attempts: dict[str, list[float]] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def origins(self) -> tuple[str, ...]:
+        """Return the addresses that pages are reached at: the console's, and that of the links in letters."""
+        links = self.settings.alerts.links
+        named = (self.origin, find_origin(links.url) if links else None)
+        return () if self.origin is None else tuple(dict.fromkeys(origin for origin in named if origin))
 
     @cached_property
     def cookies(self) -> Cookies:

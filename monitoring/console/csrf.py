@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -25,21 +26,21 @@ def derive_token(secret: str) -> str:
     return hmac.new(secret.encode(), b"garrison csrf", hashlib.sha256).hexdigest()
 
 
-def is_same_origin(headers: Headers, origin: str) -> bool:
+def is_same_origin(headers: Headers, origins: Collection[str]) -> bool:
     """Return whether a request comes from our own pages, as far as the browser says.
 
     Browsers say `Origin: null` on pages that send no referrer, as ours do; then Sec-Fetch-Site must say it.
 
     Args:
         headers: Of the request.
-        origin: Of the console, such as https://garrison.example.com.
+        origins: Of the console, such as https://garrison.example.com.
     """
     site, claimed = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site != "same-origin":
         return False
     if claimed is None:
         return True
-    return site is not None if claimed == "null" else claimed == origin
+    return site is not None if claimed == "null" else claimed in origins
 
 
 class FormGuard:
@@ -47,11 +48,11 @@ class FormGuard:
 
     Args:
         app: The application behind it.
-        origin: Of the console; None takes the host that the request names, in tests.
+        origins: Of the console; none take the host that the request names, in tests.
     """
 
-    def __init__(self, app: ASGIApp, origin: str | None = None) -> None:
-        self._app, self._origin = app, origin
+    def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:
+        self._app, self._origins = app, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -60,8 +61,7 @@ class FormGuard:
             return
         headers = Headers(scope=scope)
         body = await _read_body(headers, receive)
-        origin = self._origin or f"{scope['scheme']}://{headers.get('host', '')}"
-        if not is_same_origin(headers, origin):
+        if not is_same_origin(headers, self._origins or {f"{scope['scheme']}://{headers.get('host', '')}"}):
             raise HTTPException(403, "form")
         if not scope["path"].startswith(_SIGNED):
             self._check_token(scope, headers, body)

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from features.core.errors import GarrisonError
-from features.settings.alerts import Alerts, Email
+from features.settings.alerts import Alerts, Email, Links
 from features.settings.console import ConsoleSettings
 from features.state.console_tables import CONSOLE_ACTS, CONSOLE_CHOICES, CONSOLE_LINKS, CONSOLE_SESSIONS
 from features.state.tables import OUTBOX
 from monitoring.console import commands, mail_links
 from monitoring.console.app import create_app
 from monitoring.console.sessions import Sessions, hash_token
+from monitoring.letters.links import LetterLink, LinkSigner
 from tests.support.commands import run_command
 from tests.support.console import ConsoleCompany, read_token, sign_in
 
@@ -220,6 +221,20 @@ def test_hosts_of_others_lead_nowhere(house):
     app = create_app(replace(house.context, origin="https://garrison.test"))
     assert TestClient(app, base_url="https://evil.example").get("/sign-in").status_code == 400
     assert TestClient(app, base_url="https://garrison.test").get("/sign-in").status_code == 200
+
+
+def test_letters_links_lead_here_at_their_own_address(house):
+    links = Links(url="https://letters.harbour.test/garrison")
+    settings = house.settings.model_copy(update={"alerts": Alerts(links=links)})
+    assert commands.find_origin(settings, "127.0.0.1", 3001) == "https://letters.harbour.test"
+    signer = LinkSigner(links, "s" * 32)
+    app = create_app(replace(house.context, settings=settings, signer=signer, origin="https://garrison.test"))
+    client = TestClient(app, base_url="https://letters.harbour.test")
+    token = signer.sign(LetterLink("m", "e", "saved"))
+    assert client.get(f"/act/{token}").status_code == 403  # the letter is gone, the host is right
+    own = client.post(f"/act/{token}", headers={"origin": "https://letters.harbour.test"})
+    other = client.post(f"/act/{token}", headers={"origin": "https://evil.example"})
+    assert ("This link" in own.text or "button" in own.text, "This form is too old" in other.text) == (True, True)
 
 
 def test_cookies_are_bound_to_the_host_where_there_is_tls(house):
