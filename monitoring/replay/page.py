@@ -58,7 +58,7 @@ def draw_curve(curve: LoadCurve) -> Plot:
         marked += [] if is_same or curve.current is None else [(curve.current, "now", -15, "none")]
         for point, words, above, fill in marked:
             at = (point.alerts_a_week, point.figures.share_caught or 0.0)
-            is_right = at[0] > 0.6 * max(loads)
+            is_right = at[0] > (0.6 if point is curve.current and not is_same else 0.3) * max(loads)
             axes.plot(*at, marker="o", markersize=8, color=SERIES, markerfacecolor=fill)
             place = {"xytext": (-6 if is_right else 8, above), "textcoords": "offset points", "color": TEXT}
             axes.annotate(f"{words}: {point.hours:g} h", at, ha="right" if is_right else "left", **place)

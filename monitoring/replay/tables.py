@@ -47,7 +47,8 @@ def describe_scores(replay: Replay) -> str:
     parts = [f"{runs:,} runs that took place, on their stored scores"] if runs else []
     if replay.period.modelled:
         models = ", ".join(sorted(v for v in replay.origins if v))
-        parts.append(f"{len(replay.period.modelled):,} looks by models of that time ({models})")
+        looks = len(replay.period.modelled)
+        parts.append(f"{looks:,} {'look' if looks == 1 else 'looks'} by models of that time ({models})")
     return "; ".join(parts)
 
 
