@@ -6,14 +6,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import pandas as pd
+import sqlalchemy as sa
 
 from features.core.language import Phrase
 from features.core.local_formats import Day
 from features.core.timestamps import DAY, from_micros, to_micros
 from features.settings import Settings
 from features.sources.history import History
+from features.state.account_tables import ACCOUNT_PROMISES
+from features.state.database import Store
 from monitoring.alerts import kinds
 from serving.scoring import score_table, snapshot_store
 from serving.scoring.snapshot_store import StoredSnapshot
@@ -81,13 +85,14 @@ class Departure:
     reason: str
 
 
-def read_facts(settings: Settings, history: History, as_of: datetime) -> AccountFacts:
+def read_facts(settings: Settings, history: History, as_of: datetime, store: Store | None = None) -> AccountFacts:
     """Read the facts of all accounts as of a scored instant.
 
     Args:
         settings: The company's.
         history: Its history.
         as_of: Of the scores; their stored snapshot is read, or else built anew.
+        store: The state database, which holds the promises that people recorded; None for those of the table alone.
 
     Raises:
         GarrisonError: The stored snapshot can't be read.
@@ -99,25 +104,38 @@ def read_facts(settings: Settings, history: History, as_of: datetime) -> Account
     frame.index = frame.index.astype(object)
     tiers = score_table.read_tiers(settings, as_of)
     by_account = {} if tiers is None else {str(a): str(t) for a, t in tiers.dropna().items()}
-    return AccountFacts(frame, by_account, _read_promises(history, as_of))
+    return AccountFacts(frame, by_account, _read_promises(history, as_of, store))
 
 
-def _read_promises(history: History, as_of: datetime) -> dict[str, Promise] | None:
-    """Return each account's first promise that is known at `as_of` and not kept by then."""
-    if "promises" not in history.tables:
+def _read_promises(history: History, as_of: datetime, store: Store | None) -> dict[str, Promise] | None:
+    """Return each account's first promise that is known at `as_of` and not kept by then; None where none ever was."""
+    at, rows = to_micros(as_of), list[tuple[Any, ...]]()
+    recorded = _read_recorded(store, at) if store else None
+    if "promises" in history.tables:
+        sql = f"""
+            SELECT account_id, due, made_at, "text", "by" FROM promises
+            WHERE made_at < {at} AND known_at <= {at} AND (kept_at IS NULL OR kept_at >= {at})
+        """  # noqa: S608  # the contract's own names
+        found = history.query(sql)
+        rows += found.astype(object).where(found.notna(), None).itertuples(index=False, name=None)
+    elif recorded is None:
         return None
-    at = to_micros(as_of)
-    sql = f"""
-        SELECT account_id, "text", "by", due FROM promises
-        WHERE made_at < {at} AND known_at <= {at} AND (kept_at IS NULL OR kept_at >= {at})
-        QUALIFY row_number() OVER (PARTITION BY account_id ORDER BY due, made_at, "text") = 1
-    """  # noqa: S608  # the contract's own names
-    rows = history.query(sql)
-    plain = rows.astype(object).where(rows.notna(), None).itertuples(index=False, name=None)
-    return {
-        str(account): Promise(text, by, from_micros(int(due)), (int(due) - at) / DAY)
-        for account, text, by, due in plain
-    }
+    first: dict[str, Promise] = {}
+    for account, due, _, text, by in sorted([*rows, *(recorded or ())], key=lambda row: (*row[:3], row[3] or "")):
+        promise = Promise(text, by, from_micros(int(due)), (int(due) - at) / DAY)
+        first.setdefault(str(account), promise)
+    return first
+
+
+def _read_recorded(store: Store, at: int) -> list[tuple[Any, ...]] | None:
+    """Read the promises that people recorded and that are not kept at an instant (µs); None where none ever was."""
+    c = ACCOUNT_PROMISES.c
+    is_open = (c.made_at < at) & (c.kept_at.is_(None) | (c.kept_at >= at))
+    query = sa.select(c.account_id, c.due, c.made_at, c.text, c.by)
+    with store.reading() as connection:
+        if connection.scalar(sa.select(c.id).limit(1)) is None:
+            return None
+        return [tuple(row) for row in connection.execute(query.where(is_open))]
 
 
 def find_departures(history: History, accounts: Collection[str], as_of: datetime) -> dict[str, Departure]:

@@ -45,7 +45,7 @@ def run_alerts(  # noqa: PLR0913  # all but the first four named
         GarrisonError: There is no champion, or the scores can't be acted on.
     """
     about, rules = (
-        facts.read_facts(settings, history, as_of),
+        facts.read_facts(settings, history, as_of, store),
         BindingRules.load(settings, store, now or datetime.now(UTC)),
     )
 

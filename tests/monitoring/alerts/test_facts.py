@@ -4,6 +4,7 @@ import pytest
 
 from features.sources.history import History
 from monitoring.alerts import facts
+from monitoring.lifetime.promises import keep_promise, make_promise
 from tests.monitoring.conftest import day
 
 AT = "2024-06-01"
@@ -52,6 +53,22 @@ def test_the_first_promise_that_is_known_and_not_kept_counts(company, write):
     assert str(found.promises["B"].describe()) == "a promise was due on 20 May 2024"
     assert "tenure_days" in found.frame
     assert "days_since_touch" not in found.frame
+
+
+def test_promises_that_people_recorded_count_like_those_of_the_table_until_they_are_kept(company):
+    def read(as_of):
+        with History.open(company.settings) as history:
+            return facts.read_facts(company.settings, history, day(as_of), company.state).promises
+
+    assert read(AT) is None
+    with company.state.writing() as connection:
+        given = {"by": "Ann", "recorded_by": "ann@owners.test", "now": day("2024-05-20")}
+        make_promise(connection, "A", "a call", due=day("2024-06-03"), key="1", **given)
+        make_promise(connection, "A", "a patch", due=day("2024-06-20"), key="2", **given)
+        keep_promise(connection, "A", "1", by="ann@owners.test", now=day("2024-06-02"))
+    assert {a: (p.text, p.by, p.days_left) for a, p in read(AT).items()} == {"A": ("a call", "Ann", 2.0)}
+    assert read("2024-06-05")["A"].text == "a patch"
+    assert read("2024-05-20") == {}  # made at that instant, so not known before it
 
 
 def test_without_the_table_promises_are_not_judged(company):
