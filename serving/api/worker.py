@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -51,6 +52,7 @@ class Worker:
         # More threads than processors would only make everyone wait; whoever waits too long gets the error `busy`.
         self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
         self._task: asyncio.Task[None] | None = None
+        self._supervisor = os.getppid()
 
     async def start(self) -> None:
         """Begin to look for what has changed, every second."""
@@ -97,6 +99,11 @@ class Worker:
         is_warm, timer = False, DueTimer(REFRESH_SECONDS)
         while True:
             timer.restart()
+            if os.getppid() != self._supervisor:
+                # Nobody would stop this process any more, and it would keep the port from the service's next start.
+                _log.warning("the supervisor is gone: this worker ends too")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             try:
                 if self.state.scoring is not None and not is_warm:
                     # Beside the first requests, so that none of them waits for it.

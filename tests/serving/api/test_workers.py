@@ -19,6 +19,7 @@ import pytest
 
 from features.state import database
 from serving.api import access_log, auth
+from serving.api.launch import check_port_free
 from serving.api.state import REFRESH_SECONDS
 from serving.batch import run
 from serving.scoring.score_table import Explain
@@ -140,6 +141,14 @@ def test_a_worker_that_dies_is_replaced_and_what_it_counted_is_not_lost(two: Any
     text = asked(two, path="/metrics").text
     (line,) = [x for x in text.splitlines() if x.startswith('garrison_requests_total{route="model",status="200"}')]
     assert float(line.split()[-1]) >= 20
+
+
+def test_workers_end_with_their_supervisor_and_the_port_is_free(two: Any) -> None:
+    left = workers(two)
+    assert left
+    two.process.kill()
+    wait_until(lambda: not any(worker.is_running() for worker in left))
+    check_port_free("127.0.0.1", httpx.URL(two.url).port)
 
 
 def test_some_thousand_requests_leave_no_memory_behind(one: Any) -> None:
