@@ -45,6 +45,10 @@ ACT_TITLES = {
     "promise": "Recorded a promise",
     "keep": "Marked a promise as kept",
     "touch": "Recorded a contact",
+    "send_report": "Sent a report",
+    "propose_retraining": "Proposed to train again",
+    "decide_run": "Decided on a run",
+    "stop_experiment": "Stopped an experiment",
 }
 _YEAR = 365 * 86_400
 

@@ -51,7 +51,7 @@ def propose_retraining(settings: Settings, store: Store, *, by: str, reason: str
         GarrisonError: There is no reason, or nobody to send it to.
     """
     words, at = to_safe_line(reason, 500), now or datetime.now(UTC)
-    if not words:
+    if not reason.strip():
         raise GarrisonError("a proposal needs a reason", hint="Say what you saw")
     recipient = parse_data_team(settings)
     if recipient is None:
