@@ -85,7 +85,7 @@ class Home:
         acts = await run_in_threadpool(
             audit.read_acts, self.context.store, by=current_person(request).address, limit=20
         )
-        titles = {"role_titles": ROLE_TITLES, "act_titles": ACT_TITLES, "table_titles": TABLE_TITLES}
+        titles: dict[str, Any] = {"role_titles": ROLE_TITLES, "act_titles": ACT_TITLES, "table_titles": TABLE_TITLES}
         return self.context.render(request, "me.html", zones=zones, acts=acts, **titles)
 
     @require()
