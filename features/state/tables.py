@@ -177,7 +177,7 @@ sa.Index(
 # What the inbox counts and orders, without a look at the rows.
 sa.Index(
     "episodes_waiting",
-    *(EPISODES.c[name] for name in ("state", "kind", "expected", "owner", "cause", "account_id", "id")),
+    *(EPISODES.c[name] for name in ("state", "kind", "expected", "owner", "cause", "account_id", "id", "closed_as_of")),
     sqlite_where=EPISODES.c.closed_as_of.is_(None),
     postgresql_where=EPISODES.c.closed_as_of.is_(None),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from features.core.timestamps import from_micros
+from features.core.timestamps import DAY, from_micros, to_micros
 from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.alerts import kinds, queries
 from monitoring.alerts.escalation import find_due
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _NAMED = 2_000
 _BLOCK = 60
 _REASONS = 3
+_RECENT_DAYS = 90
 _TABLE = EPISODES.outerjoin(OUTBOX, OUTBOX.c.id == EPISODES.c.message_id)
 
 
@@ -140,7 +141,7 @@ class InboxReader:
         """
         conditions: list[sa.ColumnElement[bool]] = [
             EPISODES.c.closed_as_of.is_(None),
-            (EPISODES.c.state == kinds.SNOOZED) == resting,
+            _is_resting(flag=resting),
         ]
         if owner is not None:
             conditions.append(self._is_of(owner))
@@ -154,8 +155,9 @@ class InboxReader:
         return Inbox(self._complete(items), following)
 
     def read_closed(self, *, owner: str | None = None, limit: int = 10) -> tuple[InboxItem, ...]:
-        """Read the episodes that were closed last, newest first."""
-        conditions: list[sa.ColumnElement[bool]] = [EPISODES.c.closed_at.is_not(None)]
+        """Read the episodes that were closed last, in the last 90 days, newest first."""
+        since = to_micros(datetime.now(UTC)) - _RECENT_DAYS * DAY
+        conditions: list[sa.ColumnElement[bool]] = [EPISODES.c.closed_at > since]
         if owner is not None:
             conditions.append(self._is_of(owner))
         query = sa.select(EPISODES.c.id, EPISODES.c.account_id).where(*conditions)
@@ -165,7 +167,7 @@ class InboxReader:
     def count_open(self, *, owner: str | None = None, resting: bool = False) -> int | None:
         """Count open episodes; arguments as of `read_open`. None where the reader sees some of too many accounts."""
         c = EPISODES.c
-        conditions: list[sa.ColumnElement[bool]] = [c.closed_as_of.is_(None), (c.state == kinds.SNOOZED) == resting]
+        conditions: list[sa.ColumnElement[bool]] = [c.closed_as_of.is_(None), _is_resting(flag=resting)]
         if owner is not None:
             conditions.append(self._is_of(owner))
         if self.rows != EVERYTHING:
@@ -252,6 +254,10 @@ class InboxReader:
 
 
 _COMPLETED = ("account", "why", "drivers", "due")
+
+
+def _is_resting(*, flag: bool) -> sa.ColumnElement[bool]:
+    return EPISODES.c.state == kinds.SNOOZED if flag else EPISODES.c.state != kinds.SNOOZED
 
 
 def _read_key(after: str) -> tuple[float, str] | None:

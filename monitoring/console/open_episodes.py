@@ -34,9 +34,24 @@ class OpenEpisodeMark:
 def list_accounts_with_episodes(store: Store) -> list[str]:
     """List the accounts with an open episode that does not rest, by id."""
     c = EPISODES.c
-    query = sa.select(c.account_id).distinct().where(c.closed_as_of.is_(None), c.state != SNOOZED)
+    query = sa.select(c.account_id).where(c.closed_as_of.is_(None), c.state != SNOOZED)
     with store.reading() as connection:
-        return list(connection.scalars(query.order_by(c.account_id)))
+        return sorted(set(connection.scalars(query)))
+
+
+def count_accounts_with_episodes(store: Store, among: Sequence[str] | None) -> int:
+    """Count the accounts with an open episode that does not rest.
+
+    Args:
+        store: The state database.
+        among: Only these; None for all.
+    """
+    c = EPISODES.c
+    query = sa.select(sa.func.count(c.account_id.distinct())).where(c.closed_as_of.is_(None), c.state != SNOOZED)
+    if among is not None:
+        query = query.where(c.account_id.in_(among))
+    with store.reading() as connection:
+        return connection.scalar(query) or 0
 
 
 def find_by_account(store: Store, accounts: Sequence[str]) -> dict[str, OpenEpisodeMark]:

@@ -25,7 +25,7 @@ from monitoring.console.account_export import remove_export, write_accounts
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
 from monitoring.console.context import ConsoleContext
-from monitoring.console.open_episodes import find_by_account, list_accounts_with_episodes
+from monitoring.console.open_episodes import count_accounts_with_episodes, find_by_account, list_accounts_with_episodes
 from monitoring.console.person import Person, Role
 from monitoring.console.portfolio_view import COLUMNS, FILTERS, NEEDS_ME, PortfolioView
 
@@ -33,6 +33,8 @@ PATH = "/portfolio"
 _SEES = (Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)
 _ASSIGNS = (Role.LEAD, Role.MANAGER, Role.ADMIN)
 _PAGE, _OWNERS_NAMED, _MOST_CHOSEN = 30, 10, 100
+# Accounts that one statement names.
+_NAMED = 2_000
 _MUTE_DAYS = (7, 14, 30, 90)
 _EXPORTS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
@@ -104,21 +106,26 @@ class _Portfolio:
     def _filter(self, person: Person) -> RowFilter:
         return build_row_filter(person, self.context.settings, self.context.store)
 
-    def _build_filters(self, view: PortfolioView, needing: list[str] | None = None) -> dict[str, Any]:
+    def _build_filters(self, view: PortfolioView) -> dict[str, Any]:
         """Return the filters of the index; who needs somebody is known to the state database alone."""
         if view.show != NEEDS_ME:
             return {**view.filters, "show": view.show}
-        if needing is None:
-            needing = list_accounts_with_episodes(self.context.store)
-        return {**view.filters, "show": "all", "accounts": needing}
+        return {**view.filters, "show": "all", "accounts": list_accounts_with_episodes(self.context.store)}
+
+    def _count_needing(self, rows: RowFilter) -> int:
+        """Count the accounts that a reader sees and that need somebody."""
+        index, store = self.context.accounts, self.context.store
+        own = None if rows == EVERYTHING else index.list_visible(rows, most=_NAMED)
+        if rows == EVERYTHING or own is not None:
+            return count_accounts_with_episodes(store, own)
+        needing = {"show": "all", "accounts": list_accounts_with_episodes(store)}
+        return index.sum_all(rows, filters=needing).accounts
 
     def _read(self, person: Person, view: PortfolioView) -> dict[str, Any]:
         index, store, rows = self.context.accounts, self.context.store, self._filter(person)
-        waiting = list_accounts_with_episodes(store)
-        filters = self._build_filters(view, waiting)
+        filters = self._build_filters(view)
         asked: dict[str, Any] = {"search": view.search, "filters": filters}
         page = index.list_accounts(rows, order=view.order, after=view.after or None, limit=_PAGE, **asked)
-        needing = {"show": "all", "accounts": waiting}
         tiers, owners = index.sum_accounts(rows, "tier", **asked), index.sum_accounts(rows, "owner", **asked)
         visible = index.sum_accounts(rows, "owner", filters={"show": "all"})
         known = [name for name in COLUMNS if index.has_values(name)]
@@ -130,7 +137,7 @@ class _Portfolio:
             "following": f"{PATH}?{view.write(after=page.after)}" if page.after else "",
             "first": f"{PATH}?{view.write()}" if view.after else "",
             "episodes": find_by_account(store, [row.account_id for row in page.rows]),
-            "needing": index.sum_all(rows, filters=needing).accounts,
+            "needing": self._count_needing(rows),
             "mine": index.sum_all(rows),
             "shown": index.sum_all(rows, **asked),
             "average": index.sum_all(EVERYTHING).risk,

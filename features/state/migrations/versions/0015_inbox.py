@@ -7,7 +7,7 @@ revision = "0015"
 down_revision = "0014"
 
 _IS_OPEN = sa.text("closed_as_of IS NULL")
-_COLUMNS = ["state", "kind", "expected", "owner", "cause", "account_id", "id"]
+_COLUMNS = ["state", "kind", "expected", "owner", "cause", "account_id", "id", "closed_as_of"]
 
 
 def upgrade() -> None:
