@@ -192,7 +192,7 @@ class AccountSnapshot:
 
     def list_values(self, column: Literal["owner", "region"]) -> list[str]:
         """List the values of a column, ascending."""
-        return sorted(v for v in self._read(column).unique().dictionary.to_pylist() if v)
+        return sorted(v for v in self._read(column).dictionary.to_pylist() if v)
 
     def _read(self, name: str) -> pa.Array:
         column = self.table[name]
