@@ -11,7 +11,8 @@ from features.core.timestamps import from_micros
 from monitoring.lifetime.account_file import AccountFile
 from monitoring.lifetime.entry import Entry
 from monitoring.lifetime.head import AccountHead
-from monitoring.lifetime.needs import BOUGHT_DAYS, USED_DAYS, Needs
+from monitoring.lifetime.like_use import BOUGHT_DAYS, USED_DAYS
+from monitoring.lifetime.needs import Needs
 from monitoring.lifetime.risk_course import RiskCourse
 
 _STATES = {
