@@ -69,8 +69,11 @@ def find_past_models(  # noqa: PLR0913  # all but the first three named
         if "churn" not in models:
             origin = _find_origin(at, refit)
             if origin not in trained:
-                fitted = {name: _fit(history, settings, scratch, name, origin) for name in settings.targets}
-                trained[origin] = {name: model for name, model in fitted.items() if model is not None}
+                trained[origin] = _fit_all(history, settings, scratch, origin)
+            if "churn" not in trained[origin]:  # the first model that a young company could have
+                origin = _find_origin(at, "month")
+                if origin not in trained:
+                    trained[origin] = _fit_all(history, settings, scratch, origin)
             models = trained[origin]
         if "churn" not in models:
             raise GarrisonError(
@@ -128,6 +131,12 @@ def _find_origin(at: datetime, refit: Refit) -> datetime:
     """Return the first day of the month or quarter of an instant."""
     month = at.month if refit == "month" else 3 * ((at.month - 1) // 3) + 1
     return at.replace(month=month, day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _fit_all(history: History, settings: Settings, scratch: Settings, origin: datetime) -> dict[str, Model]:
+    """Return the backtest's models of an origin, by target; without those that too little was known for."""
+    fitted = {name: _fit(history, settings, scratch, name, origin) for name in settings.targets}
+    return {name: model for name, model in fitted.items() if model is not None}
 
 
 def _fit(history: History, settings: Settings, scratch: Settings, name: str, origin: datetime) -> Model | None:
