@@ -121,5 +121,5 @@ def _build_promise(row: Mapping[str, object]) -> BrokenPromise:
     def say_day(at: object) -> str | None:
         return None if pd.isna(at) else f"{from_micros(int(at)):%Y-%m-%d}"  # type: ignore[call-overload]  # µs
 
-    by, text = (None if pd.isna(row[key]) else to_safe_line(str(row[key]), 200) for key in ("by", "text"))  # type: ignore[call-overload]
+    by, text = (None if pd.isna(row[key]) else to_safe_line(str(row[key]), 200) for key in ("by", "text"))
     return BrokenPromise(str(row["account_id"]), by, text, say_day(row["due"]) or "", say_day(row["kept_at"]))

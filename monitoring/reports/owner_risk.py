@@ -108,7 +108,7 @@ def compare_groups(spells: pd.DataFrame, groups: pd.Series) -> dict[str, GivenRi
     rows = spells.assign(group=groups, at_risk=spells["score"] * spells["value"], gone=spells["left"] * spells["value"])
     named = {"spells": ("left", "size"), "accounts": ("account_id", "nunique"), "left": ("left", "sum")}
     sums = {name: (name, "sum") for name in ("score", "at_risk", "gone")}
-    table = rows.groupby("group").agg(**named, **sums)  # type: ignore[call-overload]  # names of columns
+    table = rows.groupby("group").agg(**named, **sums)
     scale = _divide(table["left"].sum(), table["score"].sum())
     scale_of_value = _divide(table["gone"].sum(), table["at_risk"].sum())
     told = table.loc[(table["accounts"] >= LEAST) & (table["score"] * scale > 0)]

@@ -128,7 +128,7 @@ def read_alerts(
         due = find_due(rules, owner or "", None, from_micros(told_at), tiers.get(account))
         answer = min((at for at in (acknowledged, closed) if at is not None), default=None)
         is_over = due is not None and due <= now
-        is_answered = is_over and answer is not None and from_micros(answer) <= due
+        is_answered = due is not None and is_over and answer is not None and from_micros(answer) <= due
         found.append((account, (owner or "").lower(), is_over, is_answered, outcome or ""))
     names = ["account_id", "owner", "is_due", "is_answered", "outcome"]
     return pd.DataFrame(found, columns=names).astype({"is_due": bool, "is_answered": bool})

@@ -89,8 +89,8 @@ class PeriodParts:
             yield f"Upsell: {sold.accounts:,} accounts bought more for {currency} {sold.amount:,.0f}"
             yield f"  offered {sold.offered:,}, of these {sold.bought:,} bought"
         if self.promises:
-            told = self.promises
-            yield f"Promises due: {told.due:,}; kept in time {told.kept:,}, late {told.late:,}, not yet {told.broken:,}"
+            due = self.promises
+            yield f"Promises due: {due.due:,}; kept in time {due.kept:,}, late {due.late:,}, not yet {due.broken:,}"
 
 
 def read_parts(  # noqa: PLR0913  # all named: what is compared
@@ -146,7 +146,15 @@ def _divide_by_tier(rows: pd.DataFrame, tiers: Mapping[str, str]) -> Iterator[Ti
     for tier in sorted(set(names), key=lambda name: (name == UNKNOWN, name)):
         mine = value[names == tier]
         order = mine.fillna(-1.0).sort_values(ascending=False, kind="stable").index[:_SHOWN]
-        top = tuple(TierMove(str(a), *map(_to_float, (*risks.loc[a], mine[a]))) for a in order)
+        top = tuple(
+            TierMove(
+                str(a),
+                before=_to_float(risks.loc[a, "score_before"]),
+                now=_to_float(risks.loc[a, "score_now"]),
+                value=_to_float(mine[a]),
+            )
+            for a in order
+        )
         yield TierMoves(tier, len(mine), float(mine.sum()), top)
 
 

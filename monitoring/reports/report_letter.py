@@ -83,7 +83,7 @@ def send_report(settings: Settings, store: Store, period: str) -> SentReport:
         ]
         if rows:
             connection.execute(sa.insert(OUTBOX), rows)
-    return SentReport(tuple(row["recipient"] for row in rows), tuple(ids[key] for key in ids if key in there))
+    return SentReport(tuple(str(row["recipient"]) for row in rows), tuple(ids[key] for key in ids if key in there))
 
 
 def write_letter(settings: Settings, report: Mapping[str, Any], period: str, language: Language) -> dict[str, str]:

@@ -117,7 +117,7 @@ def _lay_out(cohorts: list[dict[str, Any]], name: str) -> CourseChart | None:
     return lay_out_course(
         [(c["as_of"], m.get(name)) for c, m in zip(cohorts, measured, strict=True)],
         intervals=[(m.get(f"{name}_low"), m.get(f"{name}_high")) for m in measured],
-        expected=expected,  # type: ignore[arg-type]  # triples
+        expected=expected,
         from_zero=False,
     )
 
@@ -127,4 +127,4 @@ def _lay_out_shares(cohorts: list[dict[str, Any]]) -> CourseChart | None:
     rows = [(c, c["estimate"]["accounts"]) for c in cohorts]
     expected = [tuple(c["estimate"][key] / n for key in ("positives", "low", "high")) for c, n in rows]
     points = [(c["as_of"], c["realised"]["positives"] / n if c["realised"] else None) for c, n in rows]
-    return lay_out_course(points, expected=expected)  # type: ignore[arg-type]  # triples
+    return lay_out_course(points, expected=expected)
