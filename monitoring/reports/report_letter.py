@@ -37,8 +37,8 @@ class SentReport:
         """Say it in one line."""
         if self.sent:
             before = f"; {len(self.had)} had it already" if self.had else ""
-            return f"The report is in the outbox for: {", ".join(self.sent)}{before}."
-        return f"All of its readers had this report already: {", ".join(self.had)}."
+            return f"The report is in the outbox for: {', '.join(self.sent)}{before}."
+        return f"All of its readers had this report already: {', '.join(self.had)}."
 
 
 def send_report(settings: Settings, store: Store, period: str) -> SentReport:
