@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -24,19 +24,6 @@ Refit = Literal["month", "quarter"]
 _FRESH = timedelta(days=200)
 
 
-@dataclass(frozen=True)
-class PastModels:
-    """The models that score one past instant, by target, and where the risk's came from.
-
-    Args:
-        models: By target.
-        origin: Version of the risk's model, and until when it had learned.
-    """
-
-    models: Mapping[str, Model]
-    origin: str
-
-
 def find_past_models(  # noqa: PLR0913  # all but the first three named
     history: History,
     settings: Settings,
@@ -45,7 +32,7 @@ def find_past_models(  # noqa: PLR0913  # all but the first three named
     *,
     refit: Refit,
     progress: Progress,
-) -> dict[datetime, PastModels]:
+) -> dict[datetime, Mapping[str, Model]]:
     """Find the models for past instants: none has learned from a label that was not mature then.
 
     Args:
@@ -56,12 +43,15 @@ def find_past_models(  # noqa: PLR0913  # all but the first three named
         refit: How often a model is trained anew where no champion serves.
         progress: Called after each model.
 
+    Returns:
+        By instant and target.
+
     Raises:
         GarrisonError: No model of the risk of leaving could have been trained by the first instant.
     """
     champions = list(_load_champions(settings))
     trained: dict[datetime, dict[str, Model]] = {}
-    found: dict[datetime, PastModels] = {}
+    found: dict[datetime, Mapping[str, Model]] = {}
     for number, at in enumerate(instants):
         progress("models of then", number, len(instants))
         served = {name: _find_champion(champions, name, at, _find_horizon(settings, name)) for name in settings.targets}
@@ -81,9 +71,8 @@ def find_past_models(  # noqa: PLR0913  # all but the first three named
                 found="too few labels were mature by then",
                 hint="Give a later --from",
             )
-        learned = models["churn"].learned_until
-        found[at] = PastModels(models, f"{models['churn'].version}, learned until {learned:%Y-%m-%d}")
-    _log_models(settings, scratch, {m.version: m for past in found.values() for m in past.models.values()})
+        found[at] = models
+    _log_models(settings, scratch, {m.version: m for past in found.values() for m in past.values()})
     return found
 
 

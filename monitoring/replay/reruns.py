@@ -22,7 +22,6 @@ from monitoring.alerts.run_alerts import run_alerts
 from monitoring.notifications.dead_letters import SENT
 from monitoring.replay import past_runs
 from monitoring.replay.load_curve import assign_to_one
-from monitoring.replay.past_models import PastModels
 from monitoring.replay.period import PastRun
 from monitoring.replay.scratch_company import make_scratch, name_decisions, share_snapshots
 from serving.batch import run as batch
@@ -153,7 +152,7 @@ def score_past(
     settings: Settings,
     history: History,
     folder: Path,
-    models: Mapping[datetime, PastModels],
+    models: Mapping[datetime, Mapping[str, Model]],
     *,
     progress: Progress,
 ) -> ScoredPast:
@@ -164,14 +163,14 @@ def score_past(
         done = _read_scored(store)
         for number, at in enumerate(sorted(models)):
             if to_micros(at) not in done:
-                scorer = Scorer(dict(models[at].models), history.catalog)
+                scorer = Scorer(dict(models[at]), history.catalog)
                 table = batch.build_scores(
                     scratch, store, history, scorer=scorer, as_of=at, explain=Explain.ABOVE, progress=ignore
                 )
                 table.write(scores_folder(scratch))
                 store.write_scores(batch.build_records(table), replacing=at)
             progress("scores", number + 1, len(models))
-    return ScoredPast(settings, history, folder, {at: past.models for at, past in models.items()}, {})
+    return ScoredPast(settings, history, folder, models, {})
 
 
 def read_past(  # noqa: PLR0913  # all but the first named

@@ -14,6 +14,7 @@ from monitoring.performance.causes import CAUSES
 from monitoring.replay.figures import ReplayFigures
 from monitoring.replay.load_curve import LoadCurve
 from monitoring.replay.replay import Replay
+from monitoring.replay.sent_alerts import NOBODY
 
 _TITLES = {"owner": "By owner", "tier": "By tier", "week": "By week, from its Monday"}
 _NUMBERS = ("alerts", "right", "of those judged", "left", "told", "days before", "value caught", "value missed")
@@ -28,6 +29,8 @@ def format_summary(replay: Replay) -> Iterator[str]:
     by_kind = ", ".join(f"{n:,} {KINDS[kind]}" for kind, n in kinds.most_common())
     yield f"Replay of {period.since:%Y-%m-%d} to {period.until:%Y-%m-%d}: {describe_scores(replay)}."
     yield f"{figures.alerts:,} alerts would have been sent{f' ({by_kind})' if by_kind else ''}."
+    if nobody := int((replay.alerts["owner"] == NOBODY).sum()):
+        yield f"{nobody:,} of them reach nobody: no owner can be found, and there is no alerts.fallback_owner."
     yield describe_verdicts(figures)
     yield describe_value(replay)
     if replay.period.until > replay.mature_until:
