@@ -41,6 +41,8 @@ from tests.support.rude_smtp import RudeServer
 
 FAR = 4_000_000_000_000_000  # µs: later than any message is created
 MINUTE, DAY = 60_000_000, 86_400_000_000
+# Seconds: a deliverer holds its messages for 15 minutes, which pass in 15 seconds, by the clock of its beginning.
+_LONGEST_OF_SENDERS = 8.0
 _LIMITS = Thresholds("churn-1", enter=0.6, leave=0.4)
 _FIRST = datetime(2024, 6, 3, tzinfo=UTC)
 TOML = """
@@ -208,7 +210,7 @@ class _Crowd:
 
     def send(self, number: int) -> None:
         """Deliver until no alerter is left, and nothing is to be sent."""
-        lives = self._draw_lives(number)
+        lives = (min(life, _LONGEST_OF_SENDERS) for life in self._draw_lives(number))
         while True:
             is_last = self.has_ended.is_set()
             was_killed = self._live("killed", partial(deliver, self.settings, self.now()), next(lives))
@@ -228,7 +230,7 @@ class _Crowd:
         draw, longest = random.Random(self.seed * 1_000 + number), self.longest  # noqa: S311  # nothing secret here
         while True:
             yield draw.uniform(0.1 * longest, longest)
-            longest *= 1.05
+            longest *= 1.25
 
     def _live(self, name: str, do: Callable[[], object], seconds: float) -> bool:
         was_killed = run_killed(do, seconds)
