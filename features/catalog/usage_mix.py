@@ -37,8 +37,8 @@ def _create_shares(value: str, column: str) -> tuple[Feature, ...]:
     def say(number: float, w: int) -> Phrase:
         return Phrase("{value:.0%} of the use in {w} days was of {name}", {"value": number, "w": w, "name": value})
 
-    words = {"unit": "share of rows", "family": FAMILY, "missing": "no usage in the window"}
-    return feature(windows=_WINDOWS, says=say, **words)(share)
+    defined = feature(windows=_WINDOWS, unit="share of rows", family=FAMILY, says=say, missing="no usage in the window")
+    return defined(share)
 
 
 def _name_columns(values: Sequence[str]) -> dict[str, str]:
