@@ -62,8 +62,8 @@ class Oidc(SettingsSection):
 class ConsoleSettings(SettingsSection):
     """The console: where it is reached, who signs in how, and in which role."""
 
-    # Where people reach it, such as "https://garrison.example.com". Default: the host of `[alerts.links] url` if that is
-    # https, else the address that it listens on.
+    # Where people reach it, such as "https://garrison.example.com". Default: the host of `[alerts.links] url` if that
+    # is https, else the address that it listens on.
     url: Annotated[str, AfterValidator(_check_origin)] | None = None
     # Addresses of proxies in front of it: only their X-Forwarded-For and X-Forwarded-Proto are believed.
     proxies: tuple[str, ...] = ()

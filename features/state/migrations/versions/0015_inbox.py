@@ -12,8 +12,7 @@ _COLUMNS = ["state", "kind", "expected", "owner", "cause", "account_id", "id", "
 
 def upgrade() -> None:
     """Make the indexes."""
-    where = {"sqlite_where": _IS_OPEN, "postgresql_where": _IS_OPEN}
-    op.create_index("episodes_waiting", "episodes", _COLUMNS, **where)
+    op.create_index("episodes_waiting", "episodes", _COLUMNS, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN)
     op.create_index("episodes_closed", "episodes", ["closed_at"])
 
 
