@@ -25,20 +25,21 @@ def get_cause(driver: Mapping[str, Any]) -> str | None:
 
 
 def translate_drivers(risk: AccountRisk, catalog: Catalog, language: Language) -> AccountRisk:
-    """Return the facts with drivers whose `text` is in a language, and its `bare` the same without what is typical."""
+    """Return the facts with drivers in a language."""
+    earlier = risk.earlier and replace(risk.earlier, drivers=say_drivers(risk.earlier.drivers, catalog, language))
+    return replace(risk, drivers=say_drivers(risk.drivers, catalog, language), earlier=earlier)
 
-    def say(drivers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        return [
-            {
-                **driver,
-                "text": describe_driver(driver, catalog, language),
-                "bare": describe_driver(driver, catalog, language, is_bare=True),
-            }
-            for driver in drivers
-        ]
 
-    earlier = risk.earlier and replace(risk.earlier, drivers=say(risk.earlier.drivers))
-    return replace(risk, drivers=say(risk.drivers), earlier=earlier)
+def say_drivers(drivers: Sequence[Mapping[str, Any]], catalog: Catalog, language: Language) -> list[Mapping[str, Any]]:
+    """Return drivers whose `text` is in a language, and their `bare` the same without what is typical."""
+    return [
+        {
+            **driver,
+            "text": describe_driver(driver, catalog, language),
+            "bare": describe_driver(driver, catalog, language, is_bare=True),
+        }
+        for driver in drivers
+    ]
 
 
 def describe_driver(driver: Mapping[str, Any], catalog: Catalog, language: Language, *, is_bare: bool = False) -> str:

@@ -19,7 +19,7 @@ from features.state.database import Store
 from features.state.tables import SCORES
 from monitoring.letters.account_risk import EarlierScore
 from monitoring.letters.changes import find_changes
-from monitoring.letters.driver_words import describe_driver, get_cause, rank_drivers
+from monitoring.letters.driver_words import describe_driver, get_cause, rank_drivers, say_drivers
 from serving.scoring.scorer import Scorer
 
 _CHURN = "churn"
@@ -117,18 +117,11 @@ class RiskCourse:
 
     def list_changes(self, catalog: Catalog, language: Language = ENGLISH) -> list[str]:
         """Return what raised the risk most since the score before, in a language; [] where nothing stands out."""
-        spoken = [{**d, "text": describe_driver(d, catalog, language)} for d in self.drivers]
         earlier = self.earlier
         if earlier and self._is_comparable():
-            told = [
-                {
-                    **d,
-                    "text": describe_driver(d, catalog, language),
-                    "bare": describe_driver(d, catalog, language, is_bare=True),
-                }
-                for d in earlier.drivers
-            ]
+            told = say_drivers(earlier.drivers, catalog, language)
             earlier = EarlierScore(earlier.score, earlier.as_of, earlier.model, told)
+        spoken = say_drivers(self.drivers, catalog, language)
         return [str(say(text, language)) for text in find_changes(spoken, earlier)]
 
     def find_play(self) -> plays.Play | None:
