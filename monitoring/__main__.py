@@ -289,7 +289,9 @@ def retrain_check(
         _keep_for_console(settings, "challenger", trained.as_dict())
     elif act:
         print("Nothing speaks for it, so no challenger was trained. To train one: python -m training fit")
-    write_json(json, proposal.as_dict() | {"proposed": proposed, "challenger": trained.as_dict() if trained else None})
+    write_json(
+        json, proposal.as_dict() | {"people_proposed": proposed, "challenger": trained.as_dict() if trained else None}
+    )
 
 
 @app.command()

@@ -4,6 +4,7 @@ Five alerts a week an owner. COMPANY is a folder left in var/bench/alerts: its c
 """
 
 import contextlib
+import json
 import re
 import shutil
 import sys
@@ -16,6 +17,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from features.core.timestamps import DAY
+from features.definitions.plays import PLAYS
 from features.samples.tidewater import simulate_truth
 from features.settings.load import load_settings
 from features.sources.history import History
@@ -37,6 +39,17 @@ HORIZON = 90
 # A decline is to be flagged within so many days; it counts if it lasts as long as the second.
 WITHIN, LASTS = 120, 60
 FLAP_DAYS = 30
+# Hidden states that drive accounts away, each with the causes that a reason may name; what is pinched by a price gives
+# seats back.
+TROUBLES = {
+    "misfit": {"usage"},
+    "fading": {"usage"},
+    "faded": {"usage"},
+    "dormant": {"usage"},
+    "aggrieved": {"service"},
+    "bitter": {"service"},
+    "pinched": {"price", "purchases"},
+}
 
 
 def prepare(folder):
@@ -166,6 +179,45 @@ def measure_silence(choices, truth):
     }
 
 
+def measure_reasons(episodes, truth, folder):
+    """Measure how often the reasons of alerts name what truly troubles the account.
+
+    Only accounts in trouble have a cause to be named. The first cause is right if the chance of leaving falls once it
+    is taken away, that is, once the account is as it was before this trouble; where another cause is named, taking
+    that one away changes nothing.
+    """
+    opened = episodes[episodes["kind"] == "churn"].rename(columns={"opened_as_of": "at"})
+    states = opened[["account_id", "at"]].merge(truth[["account_id", "at", "state"]], on=["account_id", "at"])
+    troubled = states[states["state"].isin(TROUBLES)]
+    named = pd.concat(
+        pd.read_parquet(f, columns=["account_id", "churn_90d_drivers"]).assign(
+            at=int(datetime.strptime(f.stem, "%Y-%m-%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()) * 10**6
+        )
+        for f in (folder / "var/tidewater/scores").glob("*.parquet")
+    )
+    told = troubled.merge(named, on=["account_id", "at"]).dropna(subset="churn_90d_drivers")
+    causes = [
+        [PLAYS[d["play"]].cause for d in json.loads(text) if d["actionable"] and d["contribution"] > 0]
+        for text in told["churn_90d_drivers"]
+    ]
+    causes = [[cause for cause in found if cause != "renewal"] for found in causes]
+    truly = [TROUBLES[state] for state in told["state"]]
+    first = pd.Series([bool(found) and found[0] in true for found, true in zip(causes, truly, strict=True)])
+    some = pd.Series([bool(set(found) & true) for found, true in zip(causes, truly, strict=True)])
+    has_cause = pd.Series([bool(found) for found in causes])
+    return {
+        "alerts_in_trouble": len(told),
+        "alerts_in_trouble_share": float(len(troubled) / len(states)),
+        "without_a_cause_named": float(1 - has_cause.mean()),
+        "planted_cause_named": float(some.mean()),
+        "first_cause_right": float(first[has_cause].mean()),
+        "first_cause_right_by_state": {
+            state: [int(n), float(share)]
+            for state, (n, share) in first.groupby(told["state"].to_numpy()).agg(["size", "mean"]).iterrows()
+        },
+    }
+
+
 def main():
     """Measure, print the table and write it for machines."""
     company = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER / "company"
@@ -180,6 +232,7 @@ def main():
     }
     figures |= measure_value(episodes, truth) | measure_lead(episodes, company) | measure_flaps(episodes)
     figures |= measure_silence(choices, truth)
+    figures |= measure_reasons(episodes, truth, company)
     figures["by_kind"] = {k: int(n) for k, n in episodes["kind"].value_counts().items()}
     figures["by_outcome"] = {str(k): int(n) for k, n in episodes["outcome"].fillna("open").value_counts().items()}
     measure.write("alerts", figures, ("lightgbm", "duckdb"))

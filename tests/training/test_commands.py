@@ -51,7 +51,7 @@ def test_fit_writes_the_contracts_figures_for_each_target_and_horizon(trained, f
         }
         assert figures["baselines"].keys() == {"base_rate", "recency", "tenure", "rfm_logistic", "bg_nbd"}
         assert {"auc", "brier_skill", "capture_20", "value_captured_10", "profit"} <= set(figures["intervals"])
-        assert {p["by"] for p in figures["by_segment"]} == {"plan"}
+        assert {p["by"] for p in figures["by_segment"]} == {"plan", "tier"}
         assert sum(p["rows"] for p in figures["by_cutoff"]) == figures["rows"]
         assert figures["verdict"] == "signal"
     # The same as in this process: training does not depend on where it runs.

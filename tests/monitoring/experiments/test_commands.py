@@ -64,7 +64,8 @@ def test_the_status_tells_both_arms_and_what_may_be_said(drawn, finish):
     assert "Experiment spring: runs since 2024-04-01, planned until 2026-04-01" in out
     assert "Lottery at the line of owners' time: 10 families drawn, 0 wait for their outcome" in out
     assert "You may say: Whether alerts save accounts can't be told yet" in out
-    assert "months to go at this rate for an effect of 20 points; one of 5 would not show within five years" in out
+    # Five families a month are few.
+    assert "At this rate not even an effect of 20 points would show within five years" in out
     (found,) = json.loads((drawn.folder / "status.json").read_text())["comparisons"]
     kept, estimate = set(ACCOUNTS[::2]), found["estimate"]
     control = [unit for unit, treated in drawn.rows(EXPERIMENT_DRAWS, "unit", "treated") if not treated]
