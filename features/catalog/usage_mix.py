@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from features.core.language import Phrase
@@ -38,7 +39,12 @@ def _create_shares(value: str, column: str) -> tuple[Feature, ...]:
         return Phrase("{value:.0%} of the use in {w} days was of {name}", {"value": number, "w": w, "name": value})
 
     defined = feature(windows=_WINDOWS, unit="share of rows", family=FAMILY, says=say, missing="no usage in the window")
-    return defined(share)
+    # Beside what is typical: by itself such a share says neither high nor low.
+    return tuple(replace(one, number=_format_share) for one in defined(share))
+
+
+def _format_share(number: float) -> str:
+    return f"{number:.0%}"
 
 
 def _name_columns(values: Sequence[str]) -> dict[str, str]:

@@ -51,6 +51,7 @@ def test_names_that_look_alike_are_columns_apart():
 def test_it_says_the_companys_word_as_it_is_and_the_rest_in_the_readers_language():
     one = create_features(["{w} reports"])["share_of_w_reports_30d"]
     assert one.describe(0.314) == "31% of the use in 30 days was of {w} reports"
+    assert one.describe(0.314, 0.17) == "31% of the use in 30 days was of {w} reports (typical: 17%)"
     assert "{w} reports" in one.describe(0.314, None, Language(PSEUDO))
     assert not one.actionable
 
