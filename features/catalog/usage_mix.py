@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from features.core.language import Phrase
@@ -18,10 +20,11 @@ _WINDOWS = (14, 30)
 _ROWS = USAGE.count()
 
 
-def create_features(product_features: Sequence[str]) -> dict[str, Feature]:
+@lru_cache(maxsize=8)
+def create_features(product_features: tuple[str, ...]) -> Mapping[str, Feature]:
     """Create the features of these product features, values of `usage.feature`, by column name."""
     columns = _name_columns(product_features)
-    return {f.name: f for value in product_features for f in _create_shares(value, columns[value])}
+    return MappingProxyType({f.name: f for value in product_features for f in _create_shares(value, columns[value])})
 
 
 def _create_shares(value: str, column: str) -> tuple[Feature, ...]:

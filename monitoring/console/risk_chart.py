@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -58,7 +57,7 @@ class RiskChart:
         if len(known) > 1:
             upper = [f"{place(p)} {height(p.high or 0)}" for p in known]
             lower = [f"{place(p)} {height(p.low or 0)}" for p in reversed(known)]
-            band = f"M{'L'.join(_join(upper, lower))}Z"
+            band = f"M{'L'.join([*upper, *lower])}Z"
         return cls(
             f"M{line}",
             band,
@@ -68,7 +67,3 @@ class RiskChart:
             first,
             points[-1].as_of,
         )
-
-
-def _join(upper: Sequence[str], lower: Sequence[str]) -> list[str]:
-    return [*upper, *lower]

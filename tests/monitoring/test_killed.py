@@ -1,11 +1,11 @@
 """A run of the alerts in a process that is really killed; `notifications/test_faults.py` has those of deliveries."""
 
-import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
 from features.state.tables import ALERT_RUNS, EPISODES, OUTBOX
+from tests.support.stalled_writes import stall_sqlite
 from tests.support.waiting import wait_until
 
 AT = "2024-06-01"
@@ -27,8 +27,8 @@ def test_an_alert_run_killed_in_the_midst_of_its_writing_leaves_nothing_and_run_
         one.score("2024-05-01", {"A": 0.2})
         one.score(AT, ACCOUNTS)
     assert finish(twin, "alert", "--as-of", AT)[0] == 0
-    stalled = stalled_postgres if any_company.url else stalled_sqlite
-    with stalled(any_company) as is_writing:
+    stalled = stalled_postgres(any_company) if any_company.url else stall_sqlite(any_company, "outbox")
+    with stalled as is_writing:
         process = start(any_company, "alert", "--as-of", AT)
         wait_until(is_writing)
         kill(process)
@@ -39,28 +39,6 @@ def test_an_alert_run_killed_in_the_midst_of_its_writing_leaves_nothing_and_run_
         columns = [c.name for c in table.c if c.name not in {"created_at", "next_try_at"}]
         assert any_company.rows(table, *columns) == twin.rows(table, *columns)
     twin.state.close()
-
-
-@contextmanager
-def stalled_sqlite(company):
-    """The first row in the outbox takes forever; gives whether a process is writing."""
-    file = company.settings.state.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as database:
-        counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
-        database.execute("CREATE VIEW forever AS " + counting)
-        database.execute("CREATE TRIGGER stall BEFORE INSERT ON outbox BEGIN SELECT count(*) FROM forever; END")
-
-        def is_writing():
-            try:
-                database.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return True
-            database.execute("ROLLBACK")
-            return False
-
-        yield is_writing
-        database.execute("DROP TRIGGER stall")
-        database.execute("DROP VIEW forever")
 
 
 @contextmanager

@@ -135,9 +135,10 @@ def _fit_and_diagnose(  # noqa: PLR0913  # the arguments of fit_target
 ) -> FittedTarget:
     """Fit the horizons that have enough data, and add all doubts to their verdicts."""
     target, frame = settings.targets[name], data.frame
+    labels = _label_rows(history, settings, name, data, plans)
     checks = {
-        h: sample_size.check_sample_size(f"{name}_{h}d", labels.known, frame["as_of"], plans[h])
-        for h, labels in _label_rows(history, settings, name, data, plans).items()
+        h: sample_size.check_sample_size(f"{name}_{h}d", found.known, frame["as_of"], plans[h])
+        for h, found in labels.items()
     }
     insufficient = {h: c.impossible for h, c in checks.items() if c.impossible}
     for h in insufficient:
@@ -148,7 +149,17 @@ def _fit_and_diagnose(  # noqa: PLR0913  # the arguments of fit_target
             history, settings, name, features=(), categories={}, reference=pd.DataFrame()
         )
         return FittedTarget(untrained, {}, insufficient)
-    fitted = fit_target(history, settings, name, data, trainable, champion=champion, choose=choose, progress=progress)
+    fitted = fit_target(
+        history,
+        settings,
+        name,
+        data,
+        trainable,
+        training_labels={h: labels[h] for h in trainable},
+        champion=champion,
+        choose=choose,
+        progress=progress,
+    )
     progress(f"{name}: looking for leaks")
     keys = frame[["account_id", "as_of"]]
     probe = leakage.LeakProbe(history, target, fitted.model, keys=keys, rows=data.read_rows, data_until=data.data_until)
@@ -202,6 +213,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     data: Dataset,
     plans: dict[int, time_splits.TimePlan],
     *,
+    training_labels: Mapping[int, TrainingLabels] | None = None,
     champion: Model | None = None,
     choose: HyperparameterChooser | None = None,
     progress: Progress = print,
@@ -214,6 +226,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         name: Of the target.
         data: Of the target; rows at cutoffs outside the plans are left alone.
         plans: By horizon, ascending; the tests of all begin later than any label of any train ends.
+        training_labels: Of each plan, if they are known already.
         champion: The model that serves now.
         choose: Finds better hyperparameters than the default; it sees the rows to learn from, and no others.
         progress: Called as each step begins.
@@ -239,7 +252,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
         learned_until=max(p.train[-1] + timedelta(days=p.days) for p in plans.values()),
     )
     matrix = data.build_matrix(model)
-    training_labels = _label_rows(history, settings, name, data, plans)
+    training_labels = training_labels or _label_rows(history, settings, name, data, plans)
     labels_by_horizon = {h: labels.known for h, labels in training_labels.items()}
     treated = {h: labels.describe() for h, labels in training_labels.items() if labels.treated}
     plans_and_labels = {h: (plan, labels_by_horizon[h]) for h, plan in plans.items()}

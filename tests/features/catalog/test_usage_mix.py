@@ -43,13 +43,13 @@ def test_they_are_part_of_the_catalogs_version_and_no_file_of_the_companys_own(c
 
 
 def test_names_that_look_alike_are_columns_apart():
-    names = list(create_features(["Data Export", "data-export", "导出", "报表"]))
+    names = list(create_features(("Data Export", "data-export", "导出", "报表")))
     assert len(set(names)) == len(names) == 8
     assert all(name.isidentifier() and name.isascii() for name in names)
 
 
 def test_it_says_the_companys_word_as_it_is_and_the_rest_in_the_readers_language():
-    one = create_features(["{w} reports"])["share_of_w_reports_30d"]
+    one = create_features(("{w} reports",))["share_of_w_reports_30d"]
     assert one.describe(0.314) == "31% of the use in 30 days was of {w} reports"
     assert one.describe(0.314, 0.17) == "31% of the use in 30 days was of {w} reports (typical: 17%)"
     assert "{w} reports" in one.describe(0.314, None, Language(PSEUDO))

@@ -13,24 +13,11 @@ from monitoring.alerts.limits import SaleLimits, Thresholds
 from monitoring.alerts.queries import AccountScore
 from monitoring.alerts.signals import SignalInputs, find_signals
 from tests.monitoring.conftest import day
+from tests.support.quiet_account import QUIET
 from training.decisions.value import Uplift
 
 LIMITS = Thresholds("churn-1", enter=0.6, leave=0.4, base_rate=0.3)
 SALE = SaleLimits("upsell-1", 90, 0.5, 0.3, Uplift(0.2, 50.0))
-QUIET = {
-    "usage_trend_30d": 0.0,
-    "usage_against_usual_30d": 1.0,
-    "usage_events_90d": 300.0,
-    "urgent_tickets_90d": 0.0,
-    "escalated_tickets_90d": 0.0,
-    "open_urgent_tickets": 0.0,
-    "days_to_renewal": 200.0,
-    "term_days": 365.0,
-    "days_since_touch": 10.0,
-    "tenure_days": 900.0,
-    "csat_90d": float("nan"),
-    "paid_share_365d": 1.0,
-}
 
 # Usage of the last 30 days against the 30 before, and against the usual.
 FELL = {"usage_trend_30d": -0.3, "usage_against_usual_30d": 0.6}

@@ -2,11 +2,10 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -17,6 +16,7 @@ from features.state.tables import EPISODE_EVENTS, EPISODES
 from monitoring.console import mail_links
 from tests.support.console import ConsoleCompany, read_token
 from tests.support.ports import find_free_port
+from tests.support.stalled_writes import stall_sqlite
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -50,28 +50,6 @@ def is_healthy(client):
     return False
 
 
-@contextmanager
-def stalled(company):
-    """Writing the record of an act takes forever; gives whether a process is writing."""
-    file = company.settings.state.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as database:
-        counting = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
-        database.execute("CREATE VIEW forever AS " + counting)
-        database.execute("CREATE TRIGGER stall BEFORE INSERT ON console_acts BEGIN SELECT count(*) FROM forever; END")
-
-        def is_writing():
-            try:
-                database.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return True
-            database.execute("ROLLBACK")
-            return False
-
-        yield is_writing
-        database.execute("DROP TRIGGER stall")
-        database.execute("DROP VIEW forever")
-
-
 def read_act(company):
     episodes = company.rows(EPISODES, "state", "version", "acknowledged_by")
     acts = [by for act, by in company.rows(CONSOLE_ACTS, "act", "by") if act == "acknowledge"]
@@ -89,7 +67,7 @@ def test_an_act_killed_in_its_midst_is_not_done_and_repeated_it_is(tmp_path):
             with suppress(httpx.TransportError):
                 client.post(address, data=form)
 
-        with stalled(company) as is_writing:
+        with stall_sqlite(company, "console_acts") as is_writing:
             acting = threading.Thread(target=act)
             acting.start()
             wait_until(is_writing)

@@ -1,6 +1,5 @@
 """A company whose alerts are of every kind, with readers of one language."""
 
-import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,24 +16,10 @@ from monitoring.binding.absences import Absence
 from monitoring.binding.account_records import AccountRecord
 from monitoring.binding.bindings import BindingRules
 from tests.monitoring.conftest import LIMITS
+from tests.support.quiet_account import QUIET
 from training.decisions.value import Uplift
 
 NOW, BEFORE = datetime(2024, 6, 3, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC)
-# Of an account about which there is nothing to say.
-QUIET = {
-    "usage_trend_30d": 0.0,
-    "usage_against_usual_30d": 1.0,
-    "usage_events_90d": 300.0,
-    "urgent_tickets_90d": 0.0,
-    "escalated_tickets_90d": 0.0,
-    "open_urgent_tickets": 0.0,
-    "days_to_renewal": 200.0,
-    "term_days": 365.0,
-    "days_since_touch": 10.0,
-    "tenure_days": 900.0,
-    "csat_90d": math.nan,
-    "paid_share_365d": 1.0,
-}
 # By account, named after its kind: what differs.
 FACTS = {
     "CH1": {},
