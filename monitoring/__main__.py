@@ -15,8 +15,8 @@ from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
 from features.settings.load import load_settings
 from monitoring.alerts import commands as episodes
 from monitoring.binding import commands as binding
-from monitoring.console import account_commands as account_lists
 from monitoring.console import commands as console
+from monitoring.console.accounts import account_commands as account_lists
 from monitoring.demo import commands as demos
 from monitoring.experiments import commands as experiments
 from monitoring.lifetime import commands as lifetime

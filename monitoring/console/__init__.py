@@ -1,5 +1,5 @@
-"""Serves web pages: for now those behind the links of letters.
+"""Serves the web pages of owners, managers and the data team, and those behind the links of letters.
 
-In: signed links, the state database.
-Out: acts on episodes, each by the recipient of the letter that the link came with.
+In: the newest score table, the state database, what other rooms report.
+Out: pages; acts on accounts and episodes, each recorded with who did it.
 """

@@ -18,15 +18,15 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from monitoring.console.context import ConsoleContext
-from monitoring.console.csrf import FormGuard
 from monitoring.console.home import Home
-from monitoring.console.letter_actions import LetterActions
-from monitoring.console.oidc_sign_in import OidcSignIn
+from monitoring.console.inbox.letter_actions import LetterActions
 from monitoring.console.pages import PAGES
 from monitoring.console.problems import ProblemPages
 from monitoring.console.security_headers import SecurityHeaders
-from monitoring.console.sign_in import SignIn
-from monitoring.console.visitors import Recognition
+from monitoring.console.sign_in.csrf import FormGuard
+from monitoring.console.sign_in.mail_sign_in import SignIn
+from monitoring.console.sign_in.oidc_sign_in import OidcSignIn
+from monitoring.console.sign_in.visitors import Recognition
 
 _STATIC = Path(__file__).parent / "static"
 

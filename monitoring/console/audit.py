@@ -14,7 +14,7 @@ from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros, to_micros
 from features.state.console_tables import CONSOLE_ACTS
 from features.state.database import Store
-from monitoring.console.person import Person
+from monitoring.console.sign_in.person import Person
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ def console(
 ) -> None:
     """Serve the web console, and the pages behind the links of letters."""
     from features.state import database
-    from monitoring.console.account_index import AccountIndex
+    from monitoring.console.accounts.account_index import AccountIndex
     from monitoring.console.context import ConsoleContext
-    from monitoring.console.oidc import open_provider
+    from monitoring.console.sign_in.oidc import open_provider
     from monitoring.letters.links import open_signer
 
     settings = load_settings(config)
@@ -85,8 +85,8 @@ def create_link(context: Any, address: str) -> str:
     Raises:
         GarrisonError: It is no address, or nobody of that address has a role or accounts.
     """
-    from monitoring.console import mail_links
-    from monitoring.console.sign_in import is_known
+    from monitoring.console.sign_in import mail_links
+    from monitoring.console.sign_in.mail_sign_in import is_known
 
     plain = parse_address(address)
     if plain is None:

@@ -15,15 +15,15 @@ from features.settings import Settings
 from features.state.database import Store
 from monitoring.console import rendering
 from monitoring.console.choices import Choices
-from monitoring.console.cookies import Cookie
 from monitoring.console.navigation import find_pages
-from monitoring.console.oidc import Provider
-from monitoring.console.person import Person
-from monitoring.console.sessions import Sessions
+from monitoring.console.sign_in.cookies import Cookie
+from monitoring.console.sign_in.oidc import Provider
+from monitoring.console.sign_in.person import Person
+from monitoring.console.sign_in.sessions import Sessions
 from monitoring.letters.links import LinkSigner
 
 if TYPE_CHECKING:
-    from monitoring.console.account_index import AccountIndex
+    from monitoring.console.accounts.account_index import AccountIndex
 
 
 def find_origin(url: str) -> str:

@@ -16,12 +16,12 @@ from features.core.errors import GarrisonError
 from features.core.language import LANGUAGES
 from features.state.console_tables import CONSOLE_CHOICES, CONSOLE_SESSIONS
 from monitoring.console import audit
-from monitoring.console.access import current_person, require
 from monitoring.console.choices import THEMES, change_choices
 from monitoring.console.context import ConsoleContext
-from monitoring.console.mail_links import choose_path
 from monitoring.console.navigation import find_pages
-from monitoring.console.person import Person, Role
+from monitoring.console.sign_in.access import current_person, require
+from monitoring.console.sign_in.mail_links import choose_path
+from monitoring.console.sign_in.person import Person, Role
 
 # English, to be translated.
 ROLE_TITLES = {

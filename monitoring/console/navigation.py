@@ -7,8 +7,8 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.routing import Route
 
-from monitoring.console.access import get_roles
-from monitoring.console.person import Person
+from monitoring.console.sign_in.access import get_roles
+from monitoring.console.sign_in.person import Person
 
 # In the order of the bar; the first that a person may see is where they begin.
 _PAGES = {

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from features.core.errors import GarrisonError
-from monitoring.console.access import wants_json
 from monitoring.console.context import ConsoleContext
+from monitoring.console.sign_in.access import wants_json
 
 _LOG = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from features.settings.load import load_settings
 from features.state import database
 from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX, SCORES
 from monitoring.alerts import kinds
-from monitoring.console.account_conditions import SHOWN
+from monitoring.console.accounts.account_conditions import SHOWN
 from serving.scoring.account_order import COLUMNS as ORDERS
 from serving.scoring.score_table import ScoreTable, scores_folder
 from serving.scoring.snapshot_store import StoredSnapshot, snapshots_folder
@@ -223,8 +223,8 @@ def write_state(settings, rng, ids, owners, value, course):  # noqa: PLR0913, PL
 
 def sign_in(settings):
     """Sign everybody in; returns the cookies by role."""
-    from monitoring.console.cookies import Cookie
-    from monitoring.console.sessions import Sessions
+    from monitoring.console.sign_in.cookies import Cookie
+    from monitoring.console.sign_in.sessions import Sessions
 
     with database.open(settings) as store, store.writing() as connection:
         sessions = Sessions(store, settings.console)
@@ -238,9 +238,9 @@ def list_pages(settings):
     """List every page without a parameter that somebody may see."""
     from starlette.routing import Route
 
-    from monitoring.console.access import get_roles
     from monitoring.console.context import ConsoleContext
     from monitoring.console.pages import PAGES
+    from monitoring.console.sign_in.access import get_roles
 
     with database.open(settings) as store:
         context = ConsoleContext(settings, store, None, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from features.state.database import Store
-from monitoring.console import mail_links
+from monitoring.console.sign_in import mail_links
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -16,10 +16,10 @@ from features.core.timestamps import to_micros
 from features.state import console_tables, database
 from features.state.database import Store
 from features.state.tables import ABSENCES, EPISODE_EVENTS, EPISODES, OUTBOX
-from monitoring.console import mail_links
-from monitoring.console.account_index import AccountIndex
+from monitoring.console.accounts.account_index import AccountIndex
 from monitoring.console.app import create_app
 from monitoring.console.context import ConsoleContext
+from monitoring.console.sign_in import mail_links
 from tests.support.oidc_provider import serve_app
 from tests.support.ports import find_free_port
 from tests.support.scored_company import write_company, write_scores

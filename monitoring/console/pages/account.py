@@ -19,14 +19,14 @@ from starlette.routing import Route
 from features.core.errors import GarrisonError
 from features.core.language import Language, say
 from features.definitions.plays import DEFAULT, PLAYS
-from monitoring.console.access import build_row_filter, current_person, require
-from monitoring.console.account_acts import ACTS, act_on_account, act_on_open_episode
-from monitoring.console.account_index import AccountRow
+from monitoring.console.accounts.account_acts import ACTS, act_on_account, act_on_open_episode
+from monitoring.console.accounts.account_index import AccountRow
+from monitoring.console.charts.risk_chart import RiskChart
 from monitoring.console.context import ConsoleContext
-from monitoring.console.inbox_acts import ACTS as EPISODE_ACTS
-from monitoring.console.inbox_acts import OUTCOMES, SNOOZE_DAYS
-from monitoring.console.person import Person, Role
-from monitoring.console.risk_chart import RiskChart
+from monitoring.console.inbox.inbox_acts import ACTS as EPISODE_ACTS
+from monitoring.console.inbox.inbox_acts import OUTCOMES, SNOOZE_DAYS
+from monitoring.console.sign_in.access import build_row_filter, current_person, require
+from monitoring.console.sign_in.person import Person, Role
 from monitoring.letters.wording import KINDS as EPISODE_KINDS
 from monitoring.lifetime.account_file import AccountFile, AccountFiles
 from monitoring.lifetime.entry import KINDS

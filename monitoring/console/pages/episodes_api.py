@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from monitoring.console.access import EVERYTHING, RowFilter, build_row_filter, require
 from monitoring.console.context import ConsoleContext
-from monitoring.console.inbox_list import InboxReader
-from monitoring.console.person import Person, Role
+from monitoring.console.inbox.inbox_list import InboxReader
+from monitoring.console.sign_in.access import EVERYTHING, RowFilter, build_row_filter, require
+from monitoring.console.sign_in.person import Person, Role
 from serving.api.auth import Keyring
 from serving.api.rate_limit import RateLimiter
 from serving.schemas.openapi import build_document

@@ -14,11 +14,11 @@ from starlette.routing import Route
 
 from features.sources.history import History
 from features.state.experiment_tables import EXPERIMENTS
-from monitoring.console.access import current_person, require
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
 from monitoring.console.context import ConsoleContext
-from monitoring.console.person import Person, Role
+from monitoring.console.sign_in.access import current_person, require
+from monitoring.console.sign_in.person import Person, Role
 from monitoring.experiments.chart import lay_out_sequence, thin_out
 from monitoring.experiments.experiment_status import ExperimentStatus
 from monitoring.experiments.status import read_status

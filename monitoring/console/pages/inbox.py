@@ -17,11 +17,11 @@ from features.catalog import Catalog
 from features.core.language import Language
 from features.definitions.plays import DEFAULT, PLAYS
 from monitoring.alerts.kinds import CHURN
-from monitoring.console.access import EVERYTHING, build_row_filter, current_person, require
 from monitoring.console.context import ConsoleContext
-from monitoring.console.inbox_acts import ACTS, OUTCOMES, SNOOZE_DAYS, act_on_episode
-from monitoring.console.inbox_list import InboxItem, InboxReader
-from monitoring.console.person import Person, Role
+from monitoring.console.inbox.inbox_acts import ACTS, OUTCOMES, SNOOZE_DAYS, act_on_episode
+from monitoring.console.inbox.inbox_list import InboxItem, InboxReader
+from monitoring.console.sign_in.access import EVERYTHING, build_row_filter, current_person, require
+from monitoring.console.sign_in.person import Person, Role
 from monitoring.letters.driver_words import describe_driver
 from monitoring.letters.wording import KINDS
 

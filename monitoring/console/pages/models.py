@@ -12,13 +12,13 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from features.state.tables import OUTBOX
-from monitoring.console.access import current_person, require
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
+from monitoring.console.charts.course_chart import CourseChart, lay_out_course
 from monitoring.console.context import ConsoleContext
-from monitoring.console.course_chart import CourseChart, lay_out_course
-from monitoring.console.person import Person, Role
 from monitoring.console.security_headers import STILL_PAGE
+from monitoring.console.sign_in.access import current_person, require
+from monitoring.console.sign_in.person import Person, Role
 from monitoring.performance.page import locate_figures
 from monitoring.performance.proposals import propose_retraining, read_proposals
 from monitoring.reports.stored_reports import locate_reports, read_report

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from monitoring.console.access import current_person, require
+from monitoring.console.charts.interval_chart import lay_out_intervals
 from monitoring.console.context import ConsoleContext
-from monitoring.console.interval_chart import lay_out_intervals
-from monitoring.console.person import Person, Role
+from monitoring.console.sign_in.access import current_person, require
+from monitoring.console.sign_in.person import Person, Role
 from monitoring.reports.owner_sheet import locate_sheet
 from monitoring.reports.stored_reports import read_report
 

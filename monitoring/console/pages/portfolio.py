@@ -19,15 +19,19 @@ from features.state.portfolio_tables import ASSIGNMENTS, CONSOLE_VIEWS
 from features.state.tables import MUTES
 from monitoring.alerts import mutes
 from monitoring.binding import assignments
-from monitoring.console import saved_views
-from monitoring.console.access import EVERYTHING, RowFilter, build_row_filter, current_person, require
-from monitoring.console.account_export import remove_export, write_accounts
+from monitoring.console.accounts import saved_views
+from monitoring.console.accounts.account_export import remove_export, write_accounts
+from monitoring.console.accounts.open_episodes import (
+    count_accounts_with_episodes,
+    find_by_account,
+    list_accounts_with_episodes,
+)
+from monitoring.console.accounts.portfolio_view import COLUMNS, FILTERS, NEEDS_ME, PortfolioView
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
 from monitoring.console.context import ConsoleContext
-from monitoring.console.open_episodes import count_accounts_with_episodes, find_by_account, list_accounts_with_episodes
-from monitoring.console.person import Person, Role
-from monitoring.console.portfolio_view import COLUMNS, FILTERS, NEEDS_ME, PortfolioView
+from monitoring.console.sign_in.access import EVERYTHING, RowFilter, build_row_filter, current_person, require
+from monitoring.console.sign_in.person import Person, Role
 
 PATH = "/portfolio"
 _SEES = (Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)

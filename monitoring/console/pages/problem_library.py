@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from monitoring.console.access import require
 from monitoring.console.context import ConsoleContext
-from monitoring.console.person import Role
+from monitoring.console.sign_in.access import require
+from monitoring.console.sign_in.person import Role
 
 
 def routes(context: ConsoleContext) -> list[Route]:

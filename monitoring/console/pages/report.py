@@ -14,12 +14,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from features.state.tables import OUTBOX
-from monitoring.console.access import EVERYTHING, RowFilter, build_row_filter, current_person, require
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
+from monitoring.console.charts.course_chart import lay_out_course
 from monitoring.console.context import ConsoleContext
-from monitoring.console.course_chart import lay_out_course
-from monitoring.console.person import Person, Role
+from monitoring.console.sign_in.access import EVERYTHING, RowFilter, build_row_filter, current_person, require
+from monitoring.console.sign_in.person import Person, Role
 from monitoring.reports import report_letter
 from monitoring.reports.stored_reports import PERIOD, list_periods, locate_reports, read_report
 

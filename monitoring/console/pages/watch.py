@@ -14,13 +14,13 @@ from starlette.routing import Route
 
 from features.core.errors import GarrisonError
 from features.state.tables import RUN_DECISIONS
-from monitoring.console.access import current_person, require
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
+from monitoring.console.charts.course_chart import lay_out_course
 from monitoring.console.context import ConsoleContext
-from monitoring.console.course_chart import lay_out_course
-from monitoring.console.person import Person, Role
 from monitoring.console.security_headers import SANDBOXED_PAGE
+from monitoring.console.sign_in.access import current_person, require
+from monitoring.console.sign_in.person import Person, Role
 from monitoring.drift.drift_page import find_drift_pages
 from monitoring.drift.drift_report import drift_folder
 from monitoring.night import night_log

@@ -17,10 +17,10 @@ from features.settings.binding import Binding, Person, Sponsor
 from features.settings.console import ConsoleSettings
 from features.state.tables import ABSENCES, EPISODES
 from monitoring.binding.absences import note_absence
-from monitoring.console.access import build_row_filter, get_roles
 from monitoring.console.app import create_app
-from monitoring.console.person import Person as Reader
-from monitoring.console.person import Role, find_roles
+from monitoring.console.sign_in.access import build_row_filter, get_roles
+from monitoring.console.sign_in.person import Person as Reader
+from monitoring.console.sign_in.person import Role, find_roles
 from tests.support.console import sign_in
 
 PEOPLE = {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from features.core.errors import GarrisonError
 from features.state import database
 from monitoring.binding import assignments
-from monitoring.console.access import EVERYTHING, NOTHING, RowFilter
-from monitoring.console.account_index import AccountIndex
+from monitoring.console.accounts.account_index import AccountIndex
+from monitoring.console.sign_in.access import EVERYTHING, NOTHING, RowFilter
 from serving.scoring.account_order import COLUMNS
 from tests.support.commands import run_command
 from tests.support.property_tests import examples

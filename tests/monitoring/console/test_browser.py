@@ -8,9 +8,9 @@ from starlette.routing import Mount
 
 from features.state.console_tables import CONSOLE_ACTS
 from features.state.tables import EPISODE_EVENTS, EPISODES
-from monitoring.console.access import get_roles
 from monitoring.console.app import create_app
-from monitoring.console.person import Role
+from monitoring.console.sign_in.access import get_roles
+from monitoring.console.sign_in.person import Role
 from tests.support.browser import find_violations, is_too_wide, open_page, sign_in_page
 from tests.support.console import ConsoleCompany, serve_console
 

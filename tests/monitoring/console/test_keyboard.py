@@ -4,7 +4,7 @@ import pytest
 
 from features.state.console_tables import CONSOLE_CHOICES, CONSOLE_SESSIONS
 from features.state.tables import EPISODES
-from monitoring.console import mail_links
+from monitoring.console.sign_in import mail_links
 from tests.support.browser import open_page, sign_in_page
 
 

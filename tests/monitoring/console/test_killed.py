@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from features.state.console_tables import CONSOLE_ACTS
 from features.state.tables import EPISODE_EVENTS, EPISODES
-from monitoring.console import mail_links
+from monitoring.console.sign_in import mail_links
 from tests.support.console import ConsoleCompany, read_token
 from tests.support.ports import find_free_port
 from tests.support.stalled_writes import stall_sqlite

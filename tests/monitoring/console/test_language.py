@@ -7,7 +7,8 @@ import pytest
 from jinja2.ext import extract_from_ast
 
 from features.core.language import LANGUAGES, Language
-from monitoring.console import home, letter_actions, navigation, problems, rendering
+from monitoring.console import home, navigation, problems, rendering
+from monitoring.console.inbox import letter_actions
 
 # Names that read the same.
 NAMES = {"CSV", "Excel", "PSI"}

@@ -11,7 +11,7 @@ from features.core.errors import GarrisonError
 from features.settings.console import ConsoleSettings, Oidc
 from features.state.console_tables import CONSOLE_ACTS, CONSOLE_SESSIONS, CONSOLE_SIGN_INS
 from monitoring.console.app import create_app
-from monitoring.console.oidc import Provider, open_provider
+from monitoring.console.sign_in.oidc import Provider, open_provider
 from tests.support.oidc_provider import CLIENT, SECRET, run_provider
 
 ORIGIN = "https://garrison.test"

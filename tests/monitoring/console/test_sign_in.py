@@ -15,9 +15,10 @@ from features.settings.alerts import Alerts, Email, Links
 from features.settings.console import ConsoleSettings
 from features.state.console_tables import CONSOLE_ACTS, CONSOLE_CHOICES, CONSOLE_LINKS, CONSOLE_SESSIONS
 from features.state.tables import OUTBOX
-from monitoring.console import commands, mail_links
+from monitoring.console import commands
 from monitoring.console.app import create_app
-from monitoring.console.sessions import Sessions, hash_token
+from monitoring.console.sign_in import mail_links
+from monitoring.console.sign_in.sessions import Sessions, hash_token
 from monitoring.letters.links import LetterLink, LinkSigner
 from tests.support.commands import run_command
 from tests.support.console import ConsoleCompany, read_token, sign_in

@@ -12,7 +12,7 @@ from features.core.timestamps import DAY, to_micros
 from features.engine import snapshots
 from features.sources.history import History
 from features.state.tables import EVENT_LOG, SCORES
-from monitoring.console.account_index import AccountIndex
+from monitoring.console.accounts.account_index import AccountIndex
 from monitoring.console.app import create_app
 from monitoring.console.context import ConsoleContext
 from monitoring.lifetime.entry import KINDS

@@ -16,10 +16,10 @@ from starlette.routing import Route
 from features.core.timestamps import to_micros
 from features.state.console_tables import CONSOLE_SIGN_INS
 from monitoring.console.context import ConsoleContext
-from monitoring.console.mail_links import choose_path
-from monitoring.console.oidc import Identity, Provider, SignInRefused
-from monitoring.console.sessions import create_token, hash_token
-from monitoring.console.sign_in import SignIn, is_known
+from monitoring.console.sign_in.mail_links import choose_path
+from monitoring.console.sign_in.mail_sign_in import SignIn, is_known
+from monitoring.console.sign_in.oidc import Identity, Provider, SignInRefused
+from monitoring.console.sign_in.sessions import create_token, hash_token
 
 _LOG = logging.getLogger(__name__)
 _MINUTES = 10

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from features.core.language import LANGUAGES, find_accepted
 from monitoring.console.choices import THEMES, Choices, read_choices
 from monitoring.console.context import ConsoleContext
-from monitoring.console.csrf import derive_token
-from monitoring.console.person import Person, Role, find_roles
-from monitoring.console.sessions import create_token
+from monitoring.console.sign_in.csrf import derive_token
+from monitoring.console.sign_in.person import Person, Role, find_roles
+from monitoring.console.sign_in.sessions import create_token
 
 # Paths that know nobody.
 _OPEN = ("/static/", "/healthz", "/act/")

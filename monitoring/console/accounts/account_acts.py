@@ -13,8 +13,8 @@ from features.state.database import Store
 from features.state.tables import EVENT_LOG
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
-from monitoring.console.inbox_acts import act_on_episode
-from monitoring.console.person import Person
+from monitoring.console.inbox.inbox_acts import act_on_episode
+from monitoring.console.sign_in.person import Person
 from monitoring.lifetime.notes import write_note
 from monitoring.lifetime.promises import keep_promise, make_promise
 from monitoring.lifetime.submitted_forms import claim_form

@@ -13,7 +13,7 @@ from features.state.console_tables import CONSOLE_LINKS
 from features.state.database import Store
 from features.state.message_states import PENDING
 from features.state.tables import OUTBOX
-from monitoring.console.sessions import create_token, hash_token
+from monitoring.console.sign_in.sessions import create_token, hash_token
 
 PATH = "/sign-in/link/"
 # Links for one address in an hour.

@@ -16,7 +16,7 @@ from features.settings.load import load_settings
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from monitoring.console.account_index import AccountPage
+    from monitoring.console.accounts.account_index import AccountPage
 
 _NONE = "-"
 Filter = Annotated[str | None, typer.Option(metavar="VALUE", help="Only these; none for those without.")]
@@ -39,8 +39,8 @@ def accounts(  # noqa: PLR0913, PLR0917  # one for each option
 ) -> None:
     """List accounts by the newest scores, the most value at risk first, with sums by tier."""
     from features.state import database
-    from monitoring.console.access import EVERYTHING
-    from monitoring.console.account_index import AccountIndex
+    from monitoring.console.accounts.account_index import AccountIndex
+    from monitoring.console.sign_in.access import EVERYTHING
 
     settings = load_settings(config)
     filters = {"show": show, "tier": tier, "owner": owner, "region": region, "recommendation": recommendation}

@@ -20,7 +20,7 @@ from features.state.tables import EPISODES
 from monitoring.binding.absences import read_absences
 from monitoring.binding.account_records import AccountRecord
 from monitoring.binding.bindings import BindingRules
-from monitoring.console.person import Person, Role
+from monitoring.console.sign_in.person import Person, Role
 
 Handler = Callable[..., Awaitable[Response]]
 _SEES_ALL = (Role.MANAGER, Role.ADMIN)

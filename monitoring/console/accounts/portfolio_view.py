@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from features.core.errors import GarrisonError
-from monitoring.console.account_conditions import SHOWN
-from monitoring.console.account_index import DEFAULT_ORDER
+from monitoring.console.accounts.account_conditions import SHOWN
+from monitoring.console.accounts.account_index import DEFAULT_ORDER
 from serving.scoring.account_order import parse_order
 
 # Shown only where an episode is open: the index knows nothing of episodes.

@@ -12,7 +12,7 @@ from monitoring.alerts import acts, kinds
 from monitoring.alerts.acts import EpisodeView
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
-from monitoring.console.person import Person
+from monitoring.console.sign_in.person import Person
 
 SNOOZE_DAYS = (3, 7, 14, 30)
 ACTS = ("acknowledge", "snooze", "verdict", "hand-over", "close")

@@ -20,12 +20,13 @@ from features.core.addresses import parse_address
 from features.core.errors import GarrisonError
 from features.core.language import Language
 from features.state.console_tables import CONSOLE_SESSIONS
-from monitoring.console import audit, mail_links
-from monitoring.console.access import build_row_filter
+from monitoring.console import audit
 from monitoring.console.context import ConsoleContext
-from monitoring.console.mail_links import LinkUnusable, choose_path
-from monitoring.console.person import Person, Role, find_roles
-from monitoring.console.sessions import hash_token
+from monitoring.console.sign_in import mail_links
+from monitoring.console.sign_in.access import build_row_filter
+from monitoring.console.sign_in.mail_links import LinkUnusable, choose_path
+from monitoring.console.sign_in.person import Person, Role, find_roles
+from monitoring.console.sign_in.sessions import hash_token
 from monitoring.notifications import outbox
 
 _LOG = logging.getLogger(__name__)

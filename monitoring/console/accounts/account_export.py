@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from monitoring.console.account_index import AccountIndex, AccountRow
+from monitoring.console.accounts.account_index import AccountIndex, AccountRow
 from serving.delivery import files
 
 if TYPE_CHECKING:
-    from monitoring.console.access import RowFilter
+    from monitoring.console.sign_in.access import RowFilter
 
 FORMATS = ("csv", "xlsx")
 _CHUNK = 5_000

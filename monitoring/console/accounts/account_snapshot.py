@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.core.timestamps import DAY, to_micros
-from monitoring.console.account_conditions import RENEWAL_DAYS, WORSE, Condition, build_conditions
-from monitoring.console.account_table import AccountTable, replace_owners
+from monitoring.console.accounts.account_conditions import RENEWAL_DAYS, WORSE, Condition, build_conditions
+from monitoring.console.accounts.account_table import AccountTable, replace_owners
 from serving.scoring.account_order import COLUMNS, ColumnOrder, Places, parse_order
 
 if TYPE_CHECKING:
-    from monitoring.console.access import RowFilter
+    from monitoring.console.sign_in.access import RowFilter
 
 Mask = npt.NDArray[np.bool_]
 Key = tuple[Any, ...]

@@ -18,12 +18,12 @@ from features.core.timestamps import from_micros
 from features.settings import Settings
 from features.state.database import Store
 from monitoring.binding import assignments
-from monitoring.console.account_snapshot import AccountSnapshot, AccountSum
-from monitoring.console.account_table import AccountTable, build_table
+from monitoring.console.accounts.account_snapshot import AccountSnapshot, AccountSum
+from monitoring.console.accounts.account_table import AccountTable, build_table
 from serving.scoring import score_table
 
 if TYPE_CHECKING:
-    from monitoring.console.access import RowFilter
+    from monitoring.console.sign_in.access import RowFilter
 
 DEFAULT_ORDER = "-value_at_risk"
 # Seconds between looks whether a run has landed.

@@ -14,14 +14,14 @@ from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.alerts import kinds, queries
 from monitoring.alerts.escalation import find_due
 from monitoring.binding.bindings import BindingRules
-from monitoring.console.access import EVERYTHING
+from monitoring.console.sign_in.access import EVERYTHING
 from monitoring.letters.driver_words import rank_drivers
 
 if TYPE_CHECKING:
     from features.settings import Settings
     from features.state.database import Store
-    from monitoring.console.access import RowFilter
-    from monitoring.console.account_index import AccountIndex, AccountRow
+    from monitoring.console.accounts.account_index import AccountIndex, AccountRow
+    from monitoring.console.sign_in.access import RowFilter
 
 # Accounts of a reader that one statement names; with more, episodes are read in their order and looked at one by one.
 _NAMED = 2_000
