@@ -14,6 +14,7 @@ from features.settings.console import ConsoleSettings
 from features.settings.crm import Crm, HubSpot, Salesforce
 from features.settings.episodes import Cadence, Episodes
 from features.settings.experiment import Experiment
+from features.settings.journey import Journey
 from features.settings.loading import LoadedSystem, LoadedTable, Name
 from features.settings.monitoring import Monitoring
 from features.settings.reports import Reports
@@ -40,6 +41,7 @@ __all__ = [
     "Episodes",
     "Experiment",
     "HubSpot",
+    "Journey",
     "LoadedSystem",
     "LoadedTable",
     "LoadingSettings",
@@ -118,6 +120,7 @@ class Settings(SettingsSection):
     binding: Binding = Binding()
     experiment: Experiment = Experiment()
     console: ConsoleSettings = ConsoleSettings()
+    journey: Journey = Journey()
     load: dict[Name, LoadedSystem] = {}
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.

@@ -24,6 +24,7 @@ from features.state import (  # noqa: F401  # whose tables join METADATA
     account_tables,
     console_tables,
     experiment_tables,
+    journey_tables,
     portfolio_tables,
 )
 from features.state.locks import Lock, lock_transaction
