@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.core.code_fingerprint import fingerprint_packages
+from features.core.harmed_files import is_parquet_whole, set_aside
 from features.core.progress import Progress
 from features.engine import snapshots
 from features.settings import Settings
@@ -23,6 +24,7 @@ from features.sources.history import History
 
 # What computes snapshots, whichever the engine; the catalog has a fingerprint of its own.
 _CODE = ("features.engine", "features.arrays", "features.definitions")
+_REMEDY = "its snapshots are built again"
 _BUILT, _READ, _PART = 1_000_000, 100_000, 10_000  # rows in memory at once
 
 
@@ -56,6 +58,9 @@ def build_files(
 ) -> dict[datetime, Path]:
     """Return the Parquet files of the snapshots of midnights, for other processes; arguments as of `table`."""
     files = _files(settings, history, as_ofs)
+    for file in files.values():
+        if file.exists() and not is_parquet_whole(file):  # other processes can't build it again
+            set_aside(file, _REMEDY)
     _built(history, files, [as_of for as_of, file in files.items() if not file.exists()], progress)
     return files
 
@@ -110,15 +115,24 @@ def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> 
 
 
 def _read(history: History, as_of: datetime, file: Path, rows: int = _READ) -> Iterator[pa.Table]:
+    """Yield the snapshots of a file; where it is gone or harmed, build them again and yield those still missing."""
+    yielded = 0
     try:
-        parquet = pq.ParquetFile(file)
+        with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            if not parquet.metadata.num_rows:
+                yield parquet.read()
+            for batch in parquet.iter_batches(rows):
+                yield pa.Table.from_batches([batch])
+                yielded += batch.num_rows
     except FileNotFoundError:  # tidied away by another process just now
-        yield snapshots.build_table(history, [as_of])
-        return
-    with parquet:
-        if not parquet.metadata.num_rows:
-            yield parquet.read()
-        yield from (pa.Table.from_batches([batch]) for batch in parquet.iter_batches(rows))
+        yield snapshots.build_table(history, [as_of]).slice(yielded)
+    except PermissionError:
+        raise
+    except (pa.ArrowException, OSError, ValueError):
+        set_aside(file, _REMEDY)
+        whole = snapshots.build_table(history, [as_of])
+        snapshots.write_snapshots(whole, file)
+        yield whole.slice(yielded)
 
 
 def _tidy(newest: Path) -> None:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from features.arrays.formulas import Program
 from features.core.atomic_write import write_atomically
+from features.core.harmed_files import CHECKSUMS
 from features.core.progress import Progress
 from features.core.timestamps import NEVER, from_micros, sort_unique_micros, to_micros
 from features.definitions.feature import DAY, Feature, FeatureContext, Stream, WindowedMeasure
@@ -226,7 +227,7 @@ def split_by_as_of(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime
 def write_snapshots(table: pa.Table, file: Path) -> None:
     """Write snapshots to a Parquet file, whole or not at all."""
     with write_atomically(file) as part:
-        pq.write_table(table, part, compression="zstd", compression_level=1, use_dictionary=False)
+        pq.write_table(table, part, compression="zstd", compression_level=1, use_dictionary=False, **CHECKSUMS)
 
 
 def find_latest_as_of(history: History) -> datetime:

@@ -20,10 +20,11 @@ from features.core.atomic_write import write_atomically
 from features.core.code_fingerprint import fingerprint_packages
 from features.core.contract import TABLES
 from features.core.errors import SourceError
+from features.core.harmed_files import set_aside
 from features.core.progress import Progress
 from features.settings import Settings
 from features.settings.key_lines import add_places
-from features.sources import fingerprints, posted_events, source_views, validation
+from features.sources import file_seal, fingerprints, posted_events, source_views, validation
 from features.sources.files import list_files
 from features.sources.validated_table import ValidatedTable, refuse_bad
 
@@ -74,6 +75,7 @@ def open_cache(settings: Settings, progress: Progress | None = None, *, refuse: 
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with write_atomically(file) as part:
             tables = _build(part, settings, position, progress)
+            file_seal.seal(part)
         _remove_old_caches(folder, file)
     if refuse:
         refuse_bad(tables, settings)
@@ -81,7 +83,7 @@ def open_cache(settings: Settings, progress: Progress | None = None, *, refuse: 
 
 
 def reopen_cache(settings: Settings, key: str) -> CachedTables | None:
-    """Return the file with that key, even if sources have changed since; None where it was removed."""
+    """Return the file with that key, even if sources have changed since; None where it was removed or is harmed."""
     file = settings.var / "history" / f"{key}.duckdb"
     tables = _read_tables(file)
     if tables is None:
@@ -145,21 +147,29 @@ def _raise_all(errors: list[SourceError]) -> None:
 
 
 def _read_tables(file: Path) -> tuple[ValidatedTable, ...] | None:
-    """Return the validation results stored in the file; None where there is no file."""
+    """Return the validation results stored in the file; None where there is no file, or a harmed one."""
     try:
         os.utime(file)  # so that no other process tidies it away
     except FileNotFoundError:
         return None
-    with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
-        (plain,) = connection.execute("SELECT plain FROM checked").fetchall()[0]
-    return tuple(ValidatedTable.of(c) for c in json.loads(plain))
+    try:
+        if file_seal.is_seal_intact(file):
+            with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
+                (plain,) = connection.execute("SELECT plain FROM checked").fetchall()[0]
+            return tuple(ValidatedTable.of(c) for c in json.loads(plain))
+    except FileNotFoundError:
+        return None
+    except (duckdb.IOException, duckdb.CatalogException, duckdb.SerializationException):
+        pass  # the checksum of a large file is of some of its blocks
+    set_aside(file, "the tables are read from their sources again")
+    return None
 
 
 def _remove_old_caches(folder: Path, newest: Path) -> None:
     """Remove older files, but not the pinned one, nor one that another process may have just opened."""
     pinned = ""
     with contextlib.suppress(FileNotFoundError):
-        pinned = (folder / _PIN_FILE).read_text(encoding="utf-8")
+        pinned = (folder / _PIN_FILE).read_text(encoding="utf-8", errors="replace")
     spared = {newest.name, _PIN_FILE, f"{pinned}.duckdb"}
     for file in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):

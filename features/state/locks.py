@@ -7,8 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import Enum
+from pathlib import Path
 
 import sqlalchemy as sa
+
+from features.core.errors import GarrisonError
 
 
 class Lock(Enum):
@@ -70,6 +73,27 @@ def _try_sqlite(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+@contextmanager
+def lock_file(file: Path, *, patience_s: float) -> Iterator[None]:
+    """Wait for the lock that a small database beside the locked thing stands for, and hold it.
+
+    Args:
+        file: The lock's own file, such as NAME.lock; it is made, and stays.
+        patience_s: How long to wait.
+
+    Raises:
+        GarrisonError: Another process still holds it then, or the file can't be written.
+    """
+    try:
+        with closing(sqlite3.connect(file, timeout=patience_s, isolation_level=None)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
+    except sqlite3.OperationalError as error:
+        raise GarrisonError(
+            f"{file} can't be locked", found=str(error), hint="Wait until the process that holds it is done, or end it"
+        ) from error
 
 
 def _digest(of: str, lock: Lock) -> bytes:

@@ -97,8 +97,8 @@ def read_facts(settings: Settings, history: History, as_of: datetime, store: Sto
     Raises:
         GarrisonError: The stored snapshot can't be read.
     """
-    file = score_table.file_at(snapshot_store.snapshots_folder(settings), as_of)
-    snapshot = StoredSnapshot.read(file, WANTED) if file.exists() else StoredSnapshot.build(settings, history, as_of)
+    file = snapshot_store.find_stored(settings, as_of)
+    snapshot = StoredSnapshot.read(file, WANTED) if file else StoredSnapshot.build(settings, history, as_of)
     columns = [c for c in WANTED if c in snapshot.frame]
     frame = snapshot.frame.set_index("account_id")[columns].astype("float64")
     frame.index = frame.index.astype(object)

@@ -116,7 +116,7 @@ def explain_account(settings: Settings, store: Store, account_id: str) -> str:
 def read_course(settings: Settings, account_id: str) -> list[tuple[datetime, str]]:
     """Return the runs at which an account's tier changed, oldest first, with its tier from there on."""
     seen: list[tuple[datetime, str]] = []
-    for file in sorted(score_table.scores_folder(settings).glob("*.parquet")):
+    for file in score_table.list_stored(settings):
         rows = pq.read_table(
             file, columns=["account_id", "tier"], partitioning=None, filters=[("account_id", "=", account_id)]
         )

@@ -157,8 +157,8 @@ class CompanyTables:
 
 def _open_history(settings: Settings, file: Path | None) -> History:
     if file is not None:
-        snapshot_file = snapshot_store.snapshots_folder(settings) / file.name
-        if snapshot_file.exists():
+        snapshot_file = snapshot_store.find_stored(settings, score_table.parse_instant(file))
+        if snapshot_file:
             key = StoredSnapshot.read(snapshot_file, ()).history
             history = History.reopen(settings, key) if key else None
             if history is not None:

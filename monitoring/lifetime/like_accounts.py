@@ -94,8 +94,8 @@ class _Space:
     @classmethod
     def read(cls, settings: Settings, file: Path) -> _Space | None:
         """Read the snapshot and the tiers of one run; None where its snapshot is gone."""
-        snapshot_file = snapshot_store.snapshots_folder(settings) / file.name
-        if not snapshot_file.exists():
+        snapshot_file = snapshot_store.find_stored(settings, score_table.parse_instant(file))
+        if snapshot_file is None:
             return None
         snapshot = StoredSnapshot.read(snapshot_file, {*TEXTS, *NUMBERS})
         frame, ids = snapshot.frame, snapshot.frame["account_id"].to_numpy(dtype=object)

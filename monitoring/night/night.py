@@ -96,7 +96,8 @@ def _run_steps(context: NightContext, say: Say, spans: SpanRecorder | None) -> N
     for position, step in enumerate(NIGHT):
         logged = before.steps.get(step.name)
         is_final = logged is not None and logged.state in _FINAL and logged.figures.get("decision") != HELD
-        if logged is not None and is_final and not repeated & set(step.after) and _has_same_inputs(logged, context):
+        is_usable = is_final and not repeated & set(step.after) and step.has_results(context)
+        if logged is not None and is_usable and _has_same_inputs(logged, context):
             say(_format_line(logged, "as before"))
         else:
             repeated.add(step.name)

@@ -37,12 +37,14 @@ class NightStep:
         run: Does it; called with the steps before it.
         needs: Steps without which it can't run.
         after: Steps whose repetition repeats it.
+        has_results: Whether the files that it wrote are still there and whole; if not it is repeated.
     """
 
     name: str
     run: Callable[[NightContext, Steps], StepResult]
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    has_results: Callable[[NightContext], bool] = lambda _: True
 
 
 def check(night: NightContext, _: Steps) -> StepResult:
@@ -79,7 +81,7 @@ def score(night: NightContext, _: Steps) -> StepResult:
     """Score every account; once alerts have gone out on a run, that run stays the night's."""
     from serving.batch import run
 
-    if _is_alerted(night) and _locate_scores(night).exists():
+    if _is_alerted(night) and _has_scores(night):
         scores, note = _read_scores(night), ", kept: its alerts have been raised"
     else:
         scores, note = run.score_accounts(night.settings, None, as_of=night.as_of, progress=night.progress).scores, ""
@@ -184,10 +186,14 @@ def report(night: NightContext, steps: Steps) -> StepResult:
     return StepResult("done", f"since {since:%Y-%m-%d}: {pages['report']}; {pages['overview']}", figures)
 
 
+def _has_scores(night: NightContext) -> bool:
+    return score_table.find_stored(night.settings, night.as_of) is not None
+
+
 NIGHT = (
     NightStep("check", check),
     NightStep("build", build, needs=("check",), after=("check",)),
-    NightStep("score", score, needs=("build",), after=("build",)),
+    NightStep("score", score, needs=("build",), after=("build",), has_results=_has_scores),
     NightStep("drift", drift, needs=("score",), after=("score",)),
     NightStep("gate", gate, needs=("score",), after=("score",)),
     NightStep("alert", alert, needs=("gate",), after=("gate",)),

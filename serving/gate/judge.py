@@ -77,10 +77,9 @@ def judge_run(  # noqa: PLR0913  # all but the first two named
 
 def find_last_accepted(settings: Settings, state: Store, before: datetime) -> ScoredRun | None:
     """Find the newest accepted run of an earlier `as_of` whose scores are still stored; None before the first."""
-    folder = score_table.scores_folder(settings)
     for judged in verdict_store.read_history(state, before=before, limit=_RUNS):
-        file = score_table.file_at(folder, judged.verdict.as_of)
-        if judged.is_accepted and file.exists():
+        file = score_table.find_stored(settings, judged.verdict.as_of) if judged.is_accepted else None
+        if file is not None:
             table = ScoreTable.read(file)
             if table.run == judged.verdict.run:
                 return ScoredRun.from_table(table)
@@ -106,8 +105,8 @@ def _judge_columns(snapshot: StoredSnapshot, models: Mapping[str, Model]) -> Ite
 
 def load_snapshot(settings: Settings, history: History, run: ScoredRun, models: Mapping[str, Model]) -> StoredSnapshot:
     """Load the snapshot behind a run's scores; if it is not stored here, build it again."""
-    file = score_table.file_at(snapshot_store.snapshots_folder(settings), run.as_of)
+    file = snapshot_store.find_stored(settings, run.as_of)
     wanted = {name for model in models.values() for name in model.features}
-    if file.exists():
+    if file is not None:
         return StoredSnapshot.read(file, wanted, most=_ROWS)
     return StoredSnapshot.build(settings, history, run.as_of)

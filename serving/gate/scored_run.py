@@ -62,13 +62,13 @@ class ScoredRun:
 
     @classmethod
     def read(cls, settings: Settings, state: Store, as_of: datetime) -> Self:
-        """Read a run from its score table, or from the state database where the table was stored on another machine.
+        """Read a run from its score table, or from the state database where that is on another machine or harmed.
 
         Raises:
             GarrisonError: There are no scores of that instant, or the table can't be read.
         """
-        file = score_table.file_at(score_table.scores_folder(settings), as_of)
-        return cls.from_table(ScoreTable.read(file)) if file.exists() else cls._read_stored(settings, state, as_of)
+        file = score_table.find_stored(settings, as_of)
+        return cls.from_table(ScoreTable.read(file)) if file else cls._read_stored(settings, state, as_of)
 
     @classmethod
     def _read_stored(cls, settings: Settings, state: Store, as_of: datetime) -> Self:

@@ -18,6 +18,7 @@ from pydantic_core import to_json
 
 from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
+from features.core.harmed_files import CHECKSUMS, find_whole
 from features.settings import Settings
 from serving.scoring.advice import Advice, advise, clear_outside_cohort
 from serving.scoring.drivers import ScoreDriver, find_drivers
@@ -25,6 +26,8 @@ from serving.scoring.scorer import PreparedSnapshots, Scorer
 from training.decisions.value import Floats
 
 DriversByScore = Mapping[tuple[str, int], Sequence[tuple[ScoreDriver, ...] | None]]
+# What to do about a harmed file of results.
+REMEDY = "score that day again: python -m serving score --as-of DAY"
 _ABOUT = b"garrison"
 _INSTANT = "%Y-%m-%dT%H%M%SZ"
 
@@ -81,7 +84,7 @@ class ScoreTable:
         about["before"] = self.previous and [self.previous.as_of.isoformat(), self.previous.model_versions]
         table = self.table.replace_schema_metadata({_ABOUT: json.dumps(about).encode()})
         with write_atomically(file_at(folder, self.as_of)) as part:
-            pq.write_table(table, part, compression="zstd", compression_level=1)
+            pq.write_table(table, part, compression="zstd", compression_level=1, **CHECKSUMS)
 
     @classmethod
     def read(cls, path: Path, columns: Collection[str] | None = None) -> Self:
@@ -136,11 +139,11 @@ class PreviousScores:
 
     @classmethod
     def load(cls, folder: Path, as_of: datetime) -> Self | None:
-        """Load the scores of the newest run before `as_of`; None where there is none."""
-        files = [path for path in folder.glob("*.parquet") if path < file_at(folder, as_of)]
-        if not files:
+        """Load the scores of the newest run before `as_of` whose file is whole; None where there is none."""
+        file = find_whole(_list_newest_first(folder, before=file_at(folder, as_of)), REMEDY)
+        if file is None:
             return None
-        newest = ScoreTable.read(max(files))
+        newest = ScoreTable.read(file)
         scores = {name: newest.table[name].to_numpy() for name in newest.score_names}
         accounts = pd.Index(newest.table["account_id"].to_pylist())
         course = [name for name in ("tier", "tier_runs_beyond") if name in newest.table.column_names]
@@ -159,8 +162,27 @@ def scores_folder(settings: Settings) -> Path:
 
 
 def find_newest(settings: Settings) -> Path | None:
-    """Return the newest score table's file; the snapshot it was made from has the same name. None before the first."""
-    return max(scores_folder(settings).glob("*.parquet"), default=None)
+    """Return the newest score table's file that is whole; a harmed one is put aside. None before the first.
+
+    The snapshot that it was made from has the same name.
+    """
+    return find_whole(_list_newest_first(scores_folder(settings)), REMEDY)
+
+
+def find_stored(settings: Settings, as_of: datetime) -> Path | None:
+    """Return the file of one instant's score table; None where there is none, or it was harmed and is put aside."""
+    return find_whole([file_at(scores_folder(settings), as_of)], REMEDY)
+
+
+def list_stored(settings: Settings) -> list[Path]:
+    """Return the files of all score tables that are whole, the oldest first; harmed ones are put aside."""
+    files = sorted(scores_folder(settings).glob("*.parquet"))
+    return [file for file in files if find_whole([file], REMEDY)]
+
+
+def _list_newest_first(folder: Path, before: Path | None = None) -> list[Path]:
+    files = [path for path in folder.glob("*.parquet") if before is None or path < before]
+    return sorted(files, reverse=True)
 
 
 def file_at(folder: Path, as_of: datetime) -> Path:
@@ -175,8 +197,8 @@ def parse_instant(file: Path) -> datetime:
 
 def read_tiers(settings: Settings, as_of: datetime) -> pd.Series | None:
     """Read the tiers (text, by account id) of the run at one instant; None where its score table is not stored."""
-    file = file_at(scores_folder(settings), as_of)
-    if not file.exists():
+    file = find_stored(settings, as_of)
+    if file is None:
         return None
     return (
         pq.read_table(file, columns=["account_id", "tier"], partitioning=None)

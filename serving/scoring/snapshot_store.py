@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from features.core.atomic_write import write_atomically
 from features.core.contract import EVENTS, TABLES
 from features.core.errors import GarrisonError
+from features.core.harmed_files import CHECKSUMS, find_whole
 from features.engine import snapshots
 from features.settings import Settings
 from features.sources.history import History
@@ -29,6 +30,8 @@ from training.targets import cohorts
 COHORT = "in_cohort."
 _ALWAYS = frozenset({"account_id", "as_of"})
 _ABOUT = b"garrison"
+# Runs among which the newest with both its files is looked for.
+_LOOKED_AT = 10
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,14 @@ class StoredSnapshot:
 
     @classmethod
     def load_newest(cls, settings: Settings, wanted: Collection[str] | None = None) -> Self | None:
-        """Load the stored snapshot of the newest scores, None before the first; only the columns wanted, if given.
+        """Load the stored snapshot of the newest scores, or only the columns wanted; None where it is not stored.
 
         Raises:
             GarrisonError: The file is not one.
         """
         newest = score_table.find_newest(settings)
-        return cls.read(snapshots_folder(settings) / newest.name, wanted) if newest else None
+        file = find_stored(settings, score_table.parse_instant(newest)) if newest else None
+        return cls.read(file, wanted) if file else None
 
     @classmethod
     def read(cls, file: Path, wanted: Collection[str] | None = None, *, most: int | None = None) -> Self:
@@ -179,7 +183,7 @@ class SnapshotWriter:
             # A text column that is empty in the first part has no type of its own.
             schema = pa.schema([f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in table.schema])
             schema = schema.with_metadata({**(table.schema.metadata or {}), _ABOUT: json.dumps(about).encode()})
-            options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
+            options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, **CHECKSUMS}
             self._writer = pq.ParquetWriter(self._part, schema, **options)
         self._writer.write_table(table.cast(self._writer.schema))
 
@@ -216,7 +220,7 @@ class SnapshotStore:
         Raises:
             GarrisonError: They can't be read, or lack a column that a model reads.
         """
-        newest = score_table.find_newest(settings)
+        newest = _find_newest_pair(settings)
         if newest is None:
             return cls(None, None, {})
         wanted = {*WANTED, *(name for model in scorer.models.values() for name in model.features)}
@@ -231,6 +235,19 @@ class SnapshotStore:
 def snapshots_folder(settings: Settings) -> Path:
     """Return the folder of the company's stored snapshots."""
     return settings.var / "snapshots"
+
+
+def find_stored(settings: Settings, as_of: datetime) -> Path | None:
+    """Return the file of one instant's stored snapshot; None where there is none, or it was harmed and is put aside."""
+    return find_whole([score_table.file_at(snapshots_folder(settings), as_of)], score_table.REMEDY)
+
+
+def _find_newest_pair(settings: Settings) -> Path | None:
+    """Return the newest score table whose snapshot is stored too: the service needs both."""
+    for file in reversed(score_table.list_stored(settings)[-_LOOKED_AT:]):
+        if find_stored(settings, score_table.parse_instant(file)):
+            return file
+    return None
 
 
 def _find_members(settings: Settings, history: History, as_of: datetime) -> dict[str, np.ndarray]:

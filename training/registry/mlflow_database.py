@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from features.core.errors import RegistryError
+from features.core.harmed_files import set_aside
 from features.settings import Settings
 
 _LOCK_S = 300.0  # making the tables takes seconds
@@ -82,10 +83,24 @@ def _lock_folder(folder: Path) -> Iterator[None]:
         yield
 
 
+def _is_half_made(file: Path) -> bool:
+    """Return whether MLflow was killed while it made its tables there, as it did before they were made beside it."""
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            is_whole = {"experiments", "runs", "registered_models"} <= names
+            is_cut_off = not is_whole or any(name.startswith("_alembic_tmp_") for name in names)
+            return is_cut_off and not ("runs" in names and connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone())
+        except sqlite3.DatabaseError:  # no database, or locked: MLflow's own error says it
+            return False
+
+
 def _make_database(mlflow: Any, file: Path) -> None:
     """Make MLflow's tables beside the file and move them there whole: a process killed half-way leaves nothing."""
     if file.exists():
-        return
+        if not _is_half_made(file):
+            return
+        set_aside(file, "it was half made and held no run, so it is made anew")
     part = file.with_suffix(".new")
     part.unlink(missing_ok=True)
     mlflow.set_tracking_uri(f"sqlite:///{part}")

@@ -61,13 +61,14 @@ def _promote(  # noqa: PLR0913  # all but the first four named
     reason: str,
     checks: tuple[PromotionCheck, ...],
 ) -> Promotion:
-    _move_champion_alias(client, settings, target, version.version)
     outcomes = {c.name: f"{'passed' if c.passed else 'refused, and forced'}: {c.explanation}" for c in checks}
     folder = str(version.folder.relative_to(settings.paths.mlruns))
     promotion = Promotion(
         promotion_log.format_now(), "promote", target, version.version, version.run_id, folder, reason, outcomes
     )
-    promotion_log.append_promotion(settings, promotion)
+    with promotion_log.hold_log(settings) as append:
+        _move_champion_alias(client, settings, target, version.version)
+        append(promotion)
     return promotion
 
 
@@ -139,10 +140,10 @@ def rollback(settings: Settings, target: str, *, reason: str) -> Promotion:
     earlier = promotion_log.find_previous(settings, target)
     # It must load before it may serve.
     promotion_log.load_model(settings, earlier)
-    with open_mlflow(settings) as mlflow:
-        _move_champion_alias(mlflow.MlflowClient(), settings, target, earlier.version)
     promotion = replace(earlier, at=promotion_log.format_now(), action="rollback", reason=reason, checks={})
-    promotion_log.append_promotion(settings, promotion)
+    with open_mlflow(settings) as mlflow, promotion_log.hold_log(settings) as append:
+        _move_champion_alias(mlflow.MlflowClient(), settings, target, earlier.version)
+        append(promotion)
     return promotion
 
 

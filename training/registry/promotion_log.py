@@ -7,14 +7,20 @@ it needs no MLflow, so that a service starts fast and runs where MLflow isn't.
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from features.core.atomic_write import write_atomically
 from features.core.errors import RegistryError
 from features.settings import Settings
+from features.state.locks import lock_file
 from training.models.model import Model
+
+# A promotion holds the log while it moves an alias in MLflow.
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,29 @@ def read_promotions(settings: Settings) -> list[Promotion]:
 
 
 def append_promotion(settings: Settings, promotion: Promotion) -> None:
-    """Append a line, and have it on disk before returning."""
+    """Append a line, and have it on disk before returning; another process that appends waits."""
+    with hold_log(settings) as append:
+        append(promotion)
+
+
+@contextmanager
+def hold_log(settings: Settings) -> Iterator[Callable[[Promotion], None]]:
+    """Keep other processes from appending, and yield the function that appends.
+
+    Raises:
+        GarrisonError: Another process holds the log for too long.
+    """
     path = locate_log(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    whole = text.rpartition("\n")[0] + "\n" if "\n" in text else ""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as lines:
-        lines.write(whole + json.dumps(asdict(promotion)) + "\n")
-        lines.flush()
-        os.fsync(lines.fileno())
-    part.replace(path)
+
+    def append(promotion: Promotion) -> None:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole = text.rpartition("\n")[0] + "\n" if "\n" in text else ""
+        with write_atomically(path) as part:
+            part.write_text(whole + json.dumps(asdict(promotion)) + "\n", encoding="utf-8")
+
+    with lock_file(path.with_suffix(".lock"), patience_s=_PATIENCE_S):
+        yield append
 
 
 def read_current(settings: Settings) -> dict[str, Promotion]:

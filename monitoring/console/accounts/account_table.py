@@ -149,8 +149,8 @@ def _read_accounts(settings: Settings, file: Path | None, stored: ScoreTable | N
     )
     history = None
     if file is not None and stored is not None:
-        snapshot_file = snapshot_store.snapshots_folder(settings) / file.name
-        if snapshot_file.exists():
+        snapshot_file = snapshot_store.find_stored(settings, stored.as_of)
+        if snapshot_file:
             snapshot = StoredSnapshot.read(snapshot_file, _FACTS)
             frame = snapshot.frame.reindex(columns=["account_id", *_FACTS])
             facts = pa.Table.from_pandas(frame.astype(dict.fromkeys(_FACTS, "float64")), preserve_index=False)

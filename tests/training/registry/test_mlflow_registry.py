@@ -440,13 +440,21 @@ def test_who_comes_while_another_makes_the_database_waits_and_then_finds_it(regi
 def test_a_database_half_made_by_a_killed_process_is_made_anew(registered, tmp_path):
     paths = registered.settings.paths.model_copy(update={"mlruns": tmp_path / "killed"})
     paths.mlruns.mkdir()
-    with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.new")) as half:
-        half.execute("CREATE TABLE _alembic_tmp_tags (key TEXT)")
+    for name in ("mlflow.new", "mlflow.db"):
+        with contextlib.closing(sqlite3.connect(paths.mlruns / name)) as half:
+            half.execute("CREATE TABLE _alembic_tmp_tags (key TEXT)")
     mlflow_database.prepare(registered.settings.model_copy(update={"paths": paths}))
     with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as made:
         tables = {name for (name,) in made.execute("SELECT name FROM sqlite_master")}
     assert "experiments" in tables
     assert "_alembic_tmp_tags" not in tables
+    assert (paths.mlruns / "mlflow.db.harmed").exists()
+    # One that holds runs is never put aside, whatever else is in it.
+    with contextlib.closing(sqlite3.connect(paths.mlruns / "mlflow.db")) as made:
+        made.execute("CREATE TABLE _alembic_tmp_tags (key TEXT)")
+        made.execute("INSERT INTO runs (run_uuid) VALUES ('a')")
+        made.commit()
+    assert not mlflow_database._is_half_made(paths.mlruns / "mlflow.db")
 
 
 def test_champions_are_found_where_the_whole_folder_was_moved(registered, tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
 
-from features.core.errors import RegistryError
+from features.core.errors import GarrisonError, RegistryError
 from features.settings.load import load_settings
 from training.models.model import Model
 from training.registry import promotion_log
@@ -59,7 +60,32 @@ def test_the_log_is_a_json_object_a_line_and_nothing_else_is_left(settings):
     file = promotion_log.locate_log(settings)
     assert file.name == "small-quay-promotions.jsonl"
     assert [json.loads(line)["version"] for line in file.read_text().splitlines()] == ["churn-1", "churn-2"]
-    assert [f.name for f in file.parent.iterdir()] == [file.name]
+    assert sorted(f.name for f in file.parent.iterdir()) == [file.name, "small-quay-promotions.lock"]
+
+
+def _append_many(settings, writer):
+    for n in range(20):
+        promotion_log.append_promotion(settings, replace(FIRST, reason=f"{writer} {n}"))
+
+
+def test_two_processes_that_promote_at_once_lose_nothing(settings):
+    writers = [multiprocessing.get_context("fork").Process(target=_append_many, args=(settings, w)) for w in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    reasons = [p.reason for p in promotion_log.read_promotions(settings)]
+    assert sorted(reasons) == sorted(f"{w} {n}" for w in range(3) for n in range(20))
+
+
+def test_a_log_that_another_process_holds_for_too_long_is_a_clear_error(settings, monkeypatch):
+    monkeypatch.setattr(promotion_log, "_PATIENCE_S", 0.0)
+    with (
+        promotion_log.hold_log(settings),
+        pytest.raises(GarrisonError, match=r"promotions\.lock can't be locked.*locked"),
+    ):
+        promotion_log.append_promotion(settings, FIRST)
 
 
 def test_a_reason_of_many_lines_is_kept_as_it_is(settings):
