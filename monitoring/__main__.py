@@ -20,6 +20,7 @@ from monitoring.console.accounts import account_commands as account_lists
 from monitoring.demo import commands as demos
 from monitoring.experiments import commands as experiments
 from monitoring.lifetime import commands as lifetime
+from monitoring.problems import commands as problems
 from monitoring.replay import commands as replay
 from monitoring.reports import outcome_commands as outcomes
 from monitoring.reports import owner_commands as owners
@@ -380,6 +381,7 @@ demos.register(app)
 outcomes.register(app)
 owners.register(app)
 lifetime.register(app)
+problems.register(app)
 
 if __name__ == "__main__":
     cli.run(app)

@@ -18,6 +18,7 @@ from features.settings.journey import Journey
 from features.settings.loading import LoadedSystem, LoadedTable, Name
 from features.settings.monitoring import Monitoring
 from features.settings.reports import Reports
+from features.settings.service import CostToServe, Problems
 from features.settings.serving import Serving
 from features.settings.stakes import Capacity, Stakes
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
@@ -35,6 +36,7 @@ __all__ = [
     "Cohort",
     "Company",
     "ConsoleSettings",
+    "CostToServe",
     "Crm",
     "Email",
     "Engine",
@@ -48,6 +50,7 @@ __all__ = [
     "Monitoring",
     "OwnFeatures",
     "Paths",
+    "Problems",
     "Quality",
     "Salesforce",
     "Satisfied",
@@ -121,6 +124,8 @@ class Settings(SettingsSection):
     experiment: Experiment = Experiment()
     console: ConsoleSettings = ConsoleSettings()
     journey: Journey = Journey()
+    problems: Problems = Problems()
+    cost_to_serve: CostToServe = CostToServe()
     load: dict[Name, LoadedSystem] = {}
     paths: Paths = Paths()
     # Scores, episodes and messages; SQLite in var/ unless another SQLAlchemy URL is given.

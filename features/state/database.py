@@ -26,6 +26,7 @@ from features.state import (  # noqa: F401  # whose tables join METADATA
     experiment_tables,
     journey_tables,
     portfolio_tables,
+    problem_tables,
 )
 from features.state.locks import Lock, lock_transaction
 from features.state.tables import SCORES
