@@ -5,7 +5,6 @@ from __future__ import annotations
 import gettext
 import io
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -66,8 +65,7 @@ class Language:
             >>> Language("zh_Hans").say("Why")
             '原因'
         """
-        said = {name: say(value, self) for name, value in values.items()}
-        return string.Formatter().vformat(self.translate(template), (), said)
+        return self.translate(template).format_map({name: say(value, self) for name, value in values.items()})
 
 
 ENGLISH = Language()
@@ -116,6 +114,9 @@ class Listing:
 
 def say(text: Any, language: Language) -> Any:
     """Return what reads otherwise in each language in this one, and anything else as it is."""
+    # Asking whether something is `Sayable` takes as long as saying it: pages say thousands of plain values.
+    if isinstance(text, (str, int, float)) or text is None:
+        return text
     return text.say(language) if isinstance(text, Sayable) else text
 
 

@@ -5,7 +5,8 @@ Opening it brings it to the newest revision in `features/state/migrations`; two 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -193,6 +194,14 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[st
         connection.execute(statement, chunk)
         written += len(chunk)
     return written
+
+
+def is_among(store: Store, column: sa.ColumnElement[str], values: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Build the condition that a text is one of many: one parameter, where `in_` takes one for each of them."""
+    texts = sa.bindparam(None, json.dumps(list(values)), type_=sa.String)
+    if store.engine.dialect.name == "postgresql":
+        return column.in_(sa.select(sa.func.jsonb_array_elements_text(sa.cast(texts, postgresql.JSONB))))
+    return column.in_(sa.select(sa.func.json_each(texts).table_valued("value").c.value))
 
 
 def _upsert_values(connection: sa.Connection, table: sa.Table, rows: Iterable[tuple[Any, ...]]) -> int:

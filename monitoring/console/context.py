@@ -14,8 +14,11 @@ from starlette.responses import HTMLResponse
 from features.settings import Settings
 from features.state.database import Store
 from monitoring.console import rendering
+from monitoring.console.accounts.open_episodes import OpenEpisodes
 from monitoring.console.choices import Choices
+from monitoring.console.kept_reads import KeptReads
 from monitoring.console.navigation import find_pages
+from monitoring.console.sign_in.access import RowFilter, build_row_filter
 from monitoring.console.sign_in.cookies import Cookie
 from monitoring.console.sign_in.oidc import Provider
 from monitoring.console.sign_in.person import Person
@@ -79,6 +82,20 @@ class ConsoleContext:
     def sessions(self) -> Sessions:
         """Return what starts, finds and ends sessions."""
         return Sessions(self.store, self.settings.console)
+
+    @cached_property
+    def kept(self) -> KeptReads:
+        """Return what is kept of the state database until it changes."""
+        return KeptReads(self.store)
+
+    def find_rows(self, person: Person) -> RowFilter:
+        """Find the condition that every read of accounts for a person takes."""
+        key = ("rows", person.address, person.roles)
+        return self.kept.get(key, lambda: build_row_filter(person, self.settings, self.store))
+
+    def read_open_episodes(self) -> OpenEpisodes:
+        """Read all open episodes."""
+        return self.kept.get("open episodes", lambda: OpenEpisodes.read(self.settings, self.store))
 
     def render(
         self, request: Request, template: str, *, status: int = 200, language: str | None = None, **values: Any

@@ -86,9 +86,8 @@ def get_environment() -> Environment:
 
 def translate(sentence: str, /, **values: Any) -> str:
     """Say a sentence in the reader's language, filled with values."""
-    return (
-        Language(_READER.get().language).say(sentence, **values) if values else _say(_READER.get().language, sentence)
-    )
+    name = _READER.get().language
+    return Language(name).say(sentence, **values) if values else _say(name, sentence)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -100,16 +99,19 @@ def format_number(number: float | None, digits: int = 0) -> str:
     """Write a number as the reader does; a dash for none."""
     if number is None or number != number:  # noqa: PLR0124  # NaN
         return _NONE
-    return _write_number(round(float(number), digits), digits, _READER.get().locale)
+    written = f"{round(float(number), digits) or 0.0:,.{digits}f}"
+    marks = _find_marks(_READER.get().locale)
+    return written if marks is None else written.translate(marks)
 
 
-# Babel takes as long for one number as a template for a row of a table.
-@lru_cache(maxsize=_REMEMBERED)
-def _write_number(number: float, digits: int, locale: str) -> str:
-    from babel.numbers import format_decimal
+# Babel takes as long for one number as a template for a row of a table: it is asked for the marks alone.
+@cache
+def _find_marks(locale: str) -> dict[int, str] | None:
+    """Find what a locale writes in place of a comma, a point and a minus; None where it writes these."""
+    from babel.numbers import get_decimal_symbol, get_group_symbol, get_minus_sign_symbol
 
-    pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return format_decimal(number or 0.0, format=pattern, locale=locale)
+    marks = (get_group_symbol(locale), get_decimal_symbol(locale), get_minus_sign_symbol(locale))
+    return None if marks == (",", ".", "-") else dict(zip(map(ord, ",.-"), marks, strict=True))
 
 
 def format_percent(share: float | None, digits: int = 0) -> str:

@@ -39,8 +39,8 @@ def build_conditions(filters: Mapping[str, Any], search: str, as_of: datetime) -
     """Build the conditions that must all hold.
 
     Args:
-        filters: By name: `show` (one of `SHOWN`, by default customers), the columns of `BY_VALUE`, and `accounts`,
-            the ids that alone are wanted. Empty values count as none.
+        filters: By name: `show` (one of `SHOWN`, by default customers) and the columns of `BY_VALUE`. Empty values
+            count as none. `accounts`, the ids that alone are wanted, are no condition: the snapshot looks them up.
         search: A part of the name or of the id, in any case; "" for all.
         as_of: Of the scores.
 
@@ -52,10 +52,7 @@ def build_conditions(filters: Mapping[str, Any], search: str, as_of: datetime) -
         raise GarrisonError(f"accounts can't be shown by {shown!r}", hint=nearest(shown, SHOWN))
     conditions = [Condition(_SHOWN[shown].replace("$at", str(to_micros(as_of))))]
     for name, value in filters.items():
-        if name == "show" or value is None or value == "":
-            continue
-        if name == "accounts":
-            conditions.append(Condition("account_id IN (SELECT unnest(?))", (list(value),)))
+        if name in {"show", "accounts"} or value is None or value == "":
             continue
         if name not in BY_VALUE:
             raise GarrisonError(f"accounts can't be filtered by {name!r}", hint=nearest(name, BY_VALUE))

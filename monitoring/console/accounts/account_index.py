@@ -234,20 +234,24 @@ class AccountIndex:
         """Find an account by its id; None where there is none that the reader may see."""
         snapshot = self._take_up()
         place = snapshot.find_place(account_id)
-        if place is None or not snapshot.find_visible(rows)[place]:
+        if place is None or not snapshot.read_visible(rows)[place]:
             return None
         return _build_rows(snapshot, [place])[0]
 
     def find_accounts(self, rows: RowFilter, account_ids: Sequence[str]) -> dict[str, AccountRow]:
         """Find several accounts by their ids; those that the reader may not see, or that are none, are left out."""
         snapshot = self._take_up()
-        visible = snapshot.find_visible(rows)
+        visible = snapshot.read_visible(rows)
         places = [p for a in dict.fromkeys(account_ids) if (p := snapshot.find_place(a)) is not None and visible[p]]
         return {row.account_id: row for row in _build_rows(snapshot, places)}
 
     def list_visible(self, rows: RowFilter, *, most: int) -> list[str] | None:
         """List the ids of the accounts that a reader may see; None where they are more than `most`."""
         return self._take_up().list_visible(rows, most)
+
+    def take_snapshot(self) -> AccountSnapshot:
+        """Return the accounts of one run, which never change: for what must look at the same ones twice."""
+        return self._take_up()
 
     def has_values(self, column: str) -> bool:
         """Return whether any account has a value in a column that accounts can be ordered by."""
@@ -278,8 +282,13 @@ def _find_newest(settings: Settings) -> tuple[Path | None, int]:
 
 
 def _build_rows(snapshot: AccountSnapshot, places: Sequence[int]) -> tuple[AccountRow, ...]:
-    names = [f.name for f in fields(AccountRow)]
-    columns = snapshot.table.select(names).take(pa.array(places, pa.int32())).to_pydict()
+    if not places:
+        return ()
+    wanted = pa.array(places, pa.int32())
+    columns = {name: snapshot.read_column(name).take(wanted).to_pylist() for name in _ROW}
     for name in ("next_renewal", "last_touch"):
         columns[name] = [None if at is None else from_micros(at) for at in columns[name]]
-    return tuple(AccountRow(*values) for values in zip(*(columns[name] for name in names), strict=True))
+    return tuple(map(AccountRow, *columns.values()))
+
+
+_ROW = tuple(f.name for f in fields(AccountRow))

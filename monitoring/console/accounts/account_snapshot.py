@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.core.sorted_ids import SortedIds
 from features.core.timestamps import DAY, to_micros
 from monitoring.console.accounts.account_conditions import RENEWAL_DAYS, WORSE, Condition, build_conditions
 from monitoring.console.accounts.account_table import AccountTable, replace_owners
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 Key = tuple[Any, ...]
-# Answers to conditions that are kept: a byte an account each.
-_KEPT = 64
+# Answers to conditions that are kept: a byte an account each; and sums.
+_KEPT, _KEPT_SUMS = 64, 256
+# The same of long lists of accounts, and how long one is before all accounts are looked through for it.
+_KEPT_PLACES, _LOOKED_UP = 8, 1_000
 # Places looked at before the next block of them, while a page fills.
 _BLOCK = 4_096
 # What conditions are asked of.
@@ -82,39 +84,62 @@ class AccountSnapshot:
     def __init__(self, about: AccountTable, owners: Mapping[str, str]) -> None:
         self.about = about
         self.table = replace_owners(about.table, owners)
-        self._ids = self._read("account_id")
-        self._database = duckdb.connect(config={"memory_limit": "1GB"})
+        self._ids = self.read_column("account_id")
+        self._sorted = SortedIds(self._ids)
+        # Several requests ask at once: each in its own thread, which is all that it takes.
+        self._database = duckdb.connect(config={"memory_limit": "1GB", "threads": 1})
         places = pa.array(np.arange(len(self.table), dtype=np.int32))
         self._database.register("given", self.table.append_column("place", places))
         self._database.execute(_CREATE)
         self._database.unregister("given")
-        self._masks, self._sums = OrderedDict[Key, Mask](), OrderedDict[Key, list[AccountSum]]()
+        self._places = OrderedDict[tuple[str, ...], Places]()
+        self._masks, self._sums = OrderedDict[Key, Mask](), OrderedDict[Key, dict[str, list[AccountSum]]]()
         self._weights = self._build_weights()
         self._codes = {name: self._build_codes(name) for name in ("tier", "owner")}
-        self.orders = {name: ColumnOrder(self._read(name), self._ids) for name in COLUMNS}
+        self._cells = (
+            self._codes["owner"] * np.int32(len(self.read_column("tier").dictionary) + 1) + self._codes["tier"]
+        )
+        self.orders = {name: ColumnOrder(self.read_column(name), self._ids) for name in COLUMNS}
         for order in self.orders.values():  # made now, so that nobody waits for it
             _ = order.ascending
 
-    def find_visible(self, rows: RowFilter) -> Mask:
-        """Return which accounts a reader may see; shape (n,)."""
+    def read_visible(self, rows: RowFilter) -> Mask:
+        """Return which accounts a reader may see; shape (n,). Don't change it."""
         return self._ask(Condition(rows.sql, tuple(rows.parameters)))
 
     def list_visible(self, rows: RowFilter, most: int) -> list[str] | None:
         """List the ids of the accounts that a reader may see; None where they are more than `most`."""
-        places = np.flatnonzero(self.find_visible(rows))
+        places = np.flatnonzero(self.read_visible(rows))
         return self._ids.take(pa.array(places)).to_pylist() if len(places) <= most else None
 
     def find_matches(self, rows: RowFilter, search: str, filters: Mapping[str, Any]) -> Mask:
         """Return which accounts a reader may see and the filters let pass; shape (n,)."""
-        mask = self.find_visible(rows)
+        mask = self.read_visible(rows).copy()
         for condition in build_conditions(filters, search, self.about.as_of):
             mask &= self._ask(condition)
+        if filters.get("accounts") is not None:
+            named, places = np.zeros(len(mask), np.bool_), self.find_places(tuple(filters["accounts"]))
+            named[places[places >= 0]] = True
+            mask &= named
         return mask
 
     def find_place(self, account_id: str) -> int | None:
         """Return the place of an account by its id; None where there is none."""
-        place = bisect_left(range(len(self._ids)), account_id, key=lambda n: self._ids[n].as_py())
-        return place if place < len(self._ids) and self._ids[place].as_py() == account_id else None
+        return self._sorted.find(account_id)
+
+    def find_places(self, account_ids: tuple[str, ...]) -> Places:
+        """Return the place of each account, -1 where there is none; the last few answers are kept. Don't change it."""
+        kept = self._places.get(account_ids)
+        if kept is None:
+            if len(account_ids) > _LOOKED_UP:
+                kept = self._sorted.find_all(list(account_ids))
+            else:
+                found = (self._sorted.find(account) for account in account_ids)
+                kept = np.array([-1 if place is None else place for place in found], np.int32)
+            self._places[account_ids] = kept
+            while len(self._places) > _KEPT_PLACES:
+                self._places.popitem(last=False)
+        return kept
 
     def select_page(self, mask: Mask, order: str, after: str | None, limit: int) -> tuple[list[int], str | None]:
         """Return the places of a page's accounts, and the key that the next page begins after, if there is one.
@@ -140,36 +165,27 @@ class AccountSnapshot:
     ) -> list[AccountSum]:
         """Sum the matching accounts: by tier in their order, or by owner with the most at risk first."""
         parts = build_conditions(filters, search, self.about.as_of)
-        key = (by, _build_key(Condition(rows.sql, rows.parameters)), *map(_build_key, parts))
+        named = None if filters.get("accounts") is None else tuple(filters["accounts"])
+        key = (_build_key(Condition(rows.sql, rows.parameters)), *map(_build_key, parts), named)
         groups = self._sums.get(key)
         if groups is None:
-            groups = self._sum_places(np.flatnonzero(self.find_matches(rows, search, filters)), by)
+            groups = self._sum_places(np.flatnonzero(self.find_matches(rows, search, filters)))
             self._sums[key] = groups
-            while len(self._sums) > _KEPT:
+            while len(self._sums) > _KEPT_SUMS:
                 self._sums.popitem(last=False)
-        return groups
+        return groups[by]
 
-    def _sum_places(self, places: npt.NDArray[np.int64], by: Literal["tier", "owner"]) -> list[AccountSum]:
-        column = self._read(by)
-        keys = [*column.dictionary.to_pylist(), None]
-        codes = self._codes[by][places]
-        sums = {name: np.bincount(codes, w[places], minlength=len(keys)) for name, w in self._weights.items()}
-        numbers = np.bincount(codes, minlength=len(keys))
-        groups = [
-            AccountSum(
-                key,
-                int(numbers[n]),
-                float(sums["value"][n]),
-                float(sums["value_at_risk"][n]),
-                float(sums["risk"][n] / sums["scored"][n]) if sums["scored"][n] else None,
-                int(sums["scored"][n]),
-                int(sums["worse"][n]),
-                int(sums["renewals"][n]),
-            )
-            for n, key in enumerate(keys)
-            if numbers[n]
-        ]
-        return sorted(groups, key=lambda g: (g.key is None, g.key) if by == "tier" else (-g.value_at_risk, g.key or ""))
+    def _sum_places(self, places: npt.NDArray[np.int64]) -> dict[str, list[AccountSum]]:
+        """Sum some accounts by tier and by owner in one pass over them."""
+        keys = {by: [*self.read_column(by).dictionary.to_pylist(), None] for by in self._codes}
+        shape = len(keys["owner"]), len(keys["tier"])
+        codes = self._cells[places]
+        cells = {name: np.bincount(codes, w[places], shape[0] * shape[1]) for name, w in self._weights.items()}
+        cells["accounts"] = np.bincount(codes, minlength=shape[0] * shape[1]).astype(np.float64)
+        return {
+            by: _build_sums(by, keys[by], {name: c.reshape(shape).sum(axis=axis) for name, c in cells.items()})
+            for axis, by in enumerate(("tier", "owner"))
+        }
 
     def _build_weights(self) -> dict[str, npt.NDArray[np.float64]]:
         """Build what sums add up, by name; shape (n,)."""
@@ -186,24 +202,25 @@ class AccountSnapshot:
 
     def _build_codes(self, name: str) -> npt.NDArray[np.int32]:
         """Build each account's place in a column's dictionary, and the place after the last for those without."""
-        column = self._read(name)
+        column = self.read_column(name)
         codes: npt.NDArray[np.int32] = pc.fill_null(column.indices, len(column.dictionary)).to_numpy()
         return codes
 
     def list_values(self, column: Literal["owner", "region"]) -> list[str]:
         """List the values of a column, ascending."""
-        return sorted(v for v in self._read(column).dictionary.to_pylist() if v)
+        return sorted(v for v in self.read_column(column).dictionary.to_pylist() if v)
 
-    def _read(self, name: str) -> pa.Array:
+    def read_column(self, name: str) -> pa.Array:
+        """Return a column of the table in one piece; shape (n,)."""
         column = self.table[name]
         return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
     def _floats(self, name: str) -> npt.NDArray[np.float64]:
-        values: npt.NDArray[np.float64] = self._read(name).to_numpy(zero_copy_only=False)
+        values: npt.NDArray[np.float64] = self.read_column(name).to_numpy(zero_copy_only=False)
         return values.astype(np.float64, copy=False)
 
     def _ask(self, condition: Condition) -> Mask:
-        """Return which accounts a condition holds for; a copy that the caller may change."""
+        """Return which accounts a condition holds for; the caller must not change it."""
         key = _build_key(condition)
         kept = self._masks.get(key)
         if kept is None:
@@ -215,7 +232,25 @@ class AccountSnapshot:
             self._masks[key] = kept
             while len(self._masks) > _KEPT:
                 self._masks.popitem(last=False)
-        return kept.copy()
+        return kept
+
+
+def _build_sums(by: str, keys: Sequence[str | None], sums: Mapping[str, npt.NDArray[np.float64]]) -> list[AccountSum]:
+    groups = [
+        AccountSum(
+            key,
+            int(sums["accounts"][n]),
+            float(sums["value"][n]),
+            float(sums["value_at_risk"][n]),
+            float(sums["risk"][n] / sums["scored"][n]) if sums["scored"][n] else None,
+            int(sums["scored"][n]),
+            int(sums["worse"][n]),
+            int(sums["renewals"][n]),
+        )
+        for n, key in enumerate(keys)
+        if sums["accounts"][n]
+    ]
+    return sorted(groups, key=lambda g: (g.key is None, g.key) if by == "tier" else (-g.value_at_risk, g.key or ""))
 
 
 def _as_parameters(values: Sequence[Any]) -> list[Any]:

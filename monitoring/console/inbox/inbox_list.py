@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from features.core.timestamps import DAY, from_micros, to_micros
+from features.state.database import is_among
 from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.alerts import kinds, queries
 from monitoring.alerts.escalation import find_due
@@ -21,10 +24,12 @@ if TYPE_CHECKING:
     from features.settings import Settings
     from features.state.database import Store
     from monitoring.console.accounts.account_index import AccountIndex, AccountRow
+    from monitoring.console.accounts.open_episodes import OpenEpisodes
+    from monitoring.console.context import ConsoleContext
     from monitoring.console.sign_in.access import RowFilter
 
 # Accounts of a reader that one statement names; with more, episodes are read in their order and looked at one by one.
-_NAMED = 2_000
+_NAMED = 20_000
 _BLOCK = 60
 _REASONS = 3
 _RECENT_DAYS = 90
@@ -123,12 +128,19 @@ class InboxReader:
         store: Its state database.
         accounts: Its index of accounts.
         rows: What the reader may see.
+        waiting: All open episodes.
     """
 
     settings: Settings
     store: Store
     accounts: AccountIndex
     rows: RowFilter
+    waiting: OpenEpisodes
+
+    @classmethod
+    def of(cls, context: ConsoleContext, rows: RowFilter) -> Self:
+        """Build the reader of a console."""
+        return cls(context.settings, context.store, context.accounts, rows, context.read_open_episodes())
 
     def read_open(self, *, owner: str | None = None, resting: bool = False, after: str = "", limit: int = 20) -> Inbox:
         """Read open episodes, the most an hour first.
@@ -139,19 +151,9 @@ class InboxReader:
             after: `Inbox.after` of the page before; "" for the first.
             limit: Episodes of the page.
         """
-        conditions: list[sa.ColumnElement[bool]] = [
-            EPISODES.c.closed_as_of.is_(None),
-            _is_resting(flag=resting),
-        ]
-        if owner is not None:
-            conditions.append(self._is_of(owner))
-        rate, key = self._build_rate(), _read_key(after)
-        if key is not None:
-            conditions.append((rate < key[0]) | ((rate == key[0]) & (EPISODES.c.id > key[1])))
-        query = sa.select(EPISODES.c.id, EPISODES.c.account_id).where(*conditions).order_by(rate.desc(), EPISODES.c.id)
-        found = self._find_visible(query, limit + 1)
-        items = self._read_items(found[:limit])
-        following = f"{items[-1].an_hour or 0.0!r} {items[-1].id}" if items and len(found) > limit else None
+        found = self.waiting.find_first(self._select_open(owner, resting=resting), _read_key(after), limit + 1)
+        items = self._read_items([episode for _, episode in found[:limit]])
+        following = f"{found[limit - 1][0]!r} {found[limit - 1][1]}" if len(found) > limit else None
         return Inbox(self._complete(items), following)
 
     def read_closed(self, *, owner: str | None = None, limit: int = 10) -> tuple[InboxItem, ...]:
@@ -164,27 +166,27 @@ class InboxReader:
         found = self._find_visible(query.order_by(EPISODES.c.closed_at.desc(), EPISODES.c.id), limit)
         return tuple(self._read_items(found))
 
-    def count_open(self, *, owner: str | None = None, resting: bool = False) -> int | None:
-        """Count open episodes; arguments as of `read_open`. None where the reader sees some of too many accounts."""
-        c = EPISODES.c
-        conditions: list[sa.ColumnElement[bool]] = [c.closed_as_of.is_(None), _is_resting(flag=resting)]
-        if owner is not None:
-            conditions.append(self._is_of(owner))
-        if self.rows != EVERYTHING:
-            own = self.accounts.list_visible(self.rows, most=_NAMED)
-            if own is None:
-                return None
-            conditions.append(c.account_id.in_(own))
-        with self.store.reading() as connection:
-            return connection.scalar(sa.select(sa.func.count()).select_from(EPISODES).where(*conditions)) or 0
+    def count_open(self, *, owner: str | None = None, resting: bool = False) -> int:
+        """Count open episodes; arguments as of `read_open`."""
+        return int(self._select_open(owner, resting=resting).sum())
 
     def find_visible(self, episode_id: str) -> InboxItem | None:
         """Find an episode by its whole id; None where there is none on an account that the reader may see."""
         return next(iter(self._read_items([episode_id])), None)
 
     def _is_of(self, owner: str) -> sa.ColumnElement[bool]:
-        teams = [c for c, team in self.settings.binding.teams.items() if team.lower() == owner.lower()]
+        teams = self._list_teams(owner)
         return (sa.func.lower(EPISODES.c.owner) == owner.lower()) | EPISODES.c.cause.in_(teams)
+
+    def _list_teams(self, person: str) -> list[str]:
+        return [cause for cause, team in self.settings.binding.teams.items() if team.lower() == person.lower()]
+
+    def _select_open(self, owner: str | None, *, resting: bool) -> npt.NDArray[np.bool_]:
+        """Return which open episodes are asked for, of those that the reader sees; shape (n,)."""
+        snapshot, teams = self.accounts.take_snapshot(), self._list_teams(owner) if owner else []
+        visible = None if self.rows == EVERYTHING else snapshot.read_visible(self.rows)
+        seen = self.waiting.select(snapshot, visible, owner=owner and owner.lower(), teams=teams)
+        return seen & (self.waiting.is_resting == resting)
 
     def _build_rate(self) -> sa.ColumnElement[Any]:
         """Build what an episode is ordered by: money an hour, 0 where nothing is expected."""
@@ -201,7 +203,7 @@ class InboxReader:
         """Find the first episodes of a query of id and account whose accounts the reader may see."""
         if self.rows != EVERYTHING:
             own = self.accounts.list_visible(self.rows, most=_NAMED)
-            query = query if own is None else query.where(EPISODES.c.account_id.in_(own))
+            query = query if own is None else query.where(is_among(self.store, EPISODES.c.account_id, own))
         found: list[str] = []
         with (
             self.store.reading() as connection,
@@ -254,10 +256,6 @@ class InboxReader:
 
 
 _COMPLETED = ("account", "why", "drivers", "due")
-
-
-def _is_resting(*, flag: bool) -> sa.ColumnElement[bool]:
-    return EPISODES.c.state == kinds.SNOOZED if flag else EPISODES.c.state != kinds.SNOOZED
 
 
 def _read_key(after: str) -> tuple[float, str] | None:

@@ -25,7 +25,7 @@ from monitoring.console.charts.risk_chart import RiskChart
 from monitoring.console.context import ConsoleContext
 from monitoring.console.inbox.inbox_acts import ACTS as EPISODE_ACTS
 from monitoring.console.inbox.inbox_acts import OUTCOMES, SNOOZE_DAYS
-from monitoring.console.sign_in.access import build_row_filter, current_person, require
+from monitoring.console.sign_in.access import current_person, require
 from monitoring.console.sign_in.person import Person, Role
 from monitoring.letters.wording import KINDS as EPISODE_KINDS
 from monitoring.lifetime.account_file import AccountFile, AccountFiles
@@ -181,7 +181,7 @@ class _AccountPage:
             return account_id
 
     def _find_visible(self, person: Person, account_id: str) -> AccountRow:
-        rows = build_row_filter(person, self.context.settings, self.context.store)
+        rows = self.context.find_rows(person)
         row = self.context.accounts.find_account(rows, account_id)
         if row is None:
             raise HTTPException(404)

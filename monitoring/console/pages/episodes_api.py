@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from monitoring.console.context import ConsoleContext
 from monitoring.console.inbox.inbox_list import InboxReader
-from monitoring.console.sign_in.access import EVERYTHING, RowFilter, build_row_filter, require
+from monitoring.console.sign_in.access import EVERYTHING, require
 from monitoring.console.sign_in.person import Person, Role
 from serving.api.auth import Keyring
 from serving.api.rate_limit import RateLimiter
@@ -88,11 +88,8 @@ class _EpisodesApi:
         return self.context.render(request, "api.html", operations=operations)
 
     def _read(self, person: Person | None, **asked: Any) -> dict[str, Any]:
-        context = self.context
-        rows: RowFilter = EVERYTHING
-        if person is not None:
-            rows = build_row_filter(person, context.settings, context.store)
-        inbox = InboxReader(context.settings, context.store, context.accounts, rows).read_open(**asked)
+        rows = EVERYTHING if person is None else self.context.find_rows(person)
+        inbox = InboxReader.of(self.context, rows).read_open(**asked)
         return {"episodes": [item.as_dict() for item in inbox.items], "after": inbox.after}
 
     def _check_key(self, header: str | None) -> None:

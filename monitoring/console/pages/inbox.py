@@ -20,7 +20,7 @@ from monitoring.alerts.kinds import CHURN
 from monitoring.console.context import ConsoleContext
 from monitoring.console.inbox.inbox_acts import ACTS, OUTCOMES, SNOOZE_DAYS, act_on_episode
 from monitoring.console.inbox.inbox_list import InboxItem, InboxReader
-from monitoring.console.sign_in.access import EVERYTHING, build_row_filter, current_person, require
+from monitoring.console.sign_in.access import EVERYTHING, current_person, require
 from monitoring.console.sign_in.person import Person, Role
 from monitoring.letters.driver_words import describe_driver
 from monitoring.letters.wording import KINDS
@@ -72,9 +72,7 @@ class _Inbox:
         return act_on_episode(self.context.store, person, episode, act, form)
 
     def _reader(self, person: Person) -> InboxReader:
-        context = self.context
-        rows = build_row_filter(person, context.settings, context.store)
-        return InboxReader(context.settings, context.store, context.accounts, rows)
+        return InboxReader.of(self.context, self.context.find_rows(person))
 
     def _read(self, person: Person, shown: str, after: str) -> dict[str, Any]:
         reader = self._reader(person)
@@ -94,7 +92,9 @@ class _Inbox:
             "reasons": {item.id: self._describe(item, language) for item in inbox.items},
             "following": f"{PATH}?{urlencode({'show': shown, 'after': inbox.after})}" if inbox.after else "",
             "first": f"{PATH}?{urlencode({'show': shown})}" if after else "",
-            "closed": reader.read_closed(owner=owner, limit=10),
+            "closed": self.context.kept.get(
+                ("closed", person.address, person.roles, owner), lambda: reader.read_closed(owner=owner, limit=10)
+            ),
             "average": self.context.accounts.sum_all(EVERYTHING).risk,
             "horizon": self.context.accounts.about.horizon,
             "plays": PLAYS,

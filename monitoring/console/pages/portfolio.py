@@ -21,24 +21,17 @@ from monitoring.alerts import mutes
 from monitoring.binding import assignments
 from monitoring.console.accounts import saved_views
 from monitoring.console.accounts.account_export import remove_export, write_accounts
-from monitoring.console.accounts.open_episodes import (
-    count_accounts_with_episodes,
-    find_by_account,
-    list_accounts_with_episodes,
-)
 from monitoring.console.accounts.portfolio_view import COLUMNS, FILTERS, NEEDS_ME, PortfolioView
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
 from monitoring.console.context import ConsoleContext
-from monitoring.console.sign_in.access import EVERYTHING, RowFilter, build_row_filter, current_person, require
+from monitoring.console.sign_in.access import EVERYTHING, RowFilter, current_person, require
 from monitoring.console.sign_in.person import Person, Role
 
 PATH = "/portfolio"
 _SEES = (Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)
 _ASSIGNS = (Role.LEAD, Role.MANAGER, Role.ADMIN)
 _PAGE, _OWNERS_NAMED, _MOST_CHOSEN = 30, 10, 100
-# Accounts that one statement names.
-_NAMED = 2_000
 _MUTE_DAYS = (7, 14, 30, 90)
 _EXPORTS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
@@ -108,25 +101,22 @@ class _Portfolio:
         return _go_back(PortfolioView.read(QueryParams(_text(form, "query"))).write())
 
     def _filter(self, person: Person) -> RowFilter:
-        return build_row_filter(person, self.context.settings, self.context.store)
+        return self.context.find_rows(person)
 
     def _build_filters(self, view: PortfolioView) -> dict[str, Any]:
         """Return the filters of the index; who needs somebody is known to the state database alone."""
         if view.show != NEEDS_ME:
             return {**view.filters, "show": view.show}
-        return {**view.filters, "show": "all", "accounts": list_accounts_with_episodes(self.context.store)}
+        return {**view.filters, "show": "all", "accounts": self.context.read_open_episodes().needing}
 
     def _count_needing(self, rows: RowFilter) -> int:
         """Count the accounts that a reader sees and that need somebody."""
-        index, store = self.context.accounts, self.context.store
-        own = None if rows == EVERYTHING else index.list_visible(rows, most=_NAMED)
-        if rows == EVERYTHING or own is not None:
-            return count_accounts_with_episodes(store, own)
-        needing = {"show": "all", "accounts": list_accounts_with_episodes(store)}
-        return index.sum_all(rows, filters=needing).accounts
+        needing = {"show": "all", "accounts": self.context.read_open_episodes().needing}
+        return self.context.accounts.sum_all(rows, filters=needing).accounts
 
     def _read(self, person: Person, view: PortfolioView) -> dict[str, Any]:
-        index, store, rows = self.context.accounts, self.context.store, self._filter(person)
+        context, rows = self.context, self._filter(person)
+        index = context.accounts
         filters = self._build_filters(view)
         asked: dict[str, Any] = {"search": view.search, "filters": filters}
         page = index.list_accounts(rows, order=view.order, after=view.after or None, limit=_PAGE, **asked)
@@ -140,7 +130,7 @@ class _Portfolio:
             "about": index.about,
             "following": f"{PATH}?{view.write(after=page.after)}" if page.after else "",
             "first": f"{PATH}?{view.write()}" if view.after else "",
-            "episodes": find_by_account(store, [row.account_id for row in page.rows]),
+            "episodes": context.read_open_episodes().find_by_account([row.account_id for row in page.rows]),
             "needing": self._count_needing(rows),
             "mine": index.sum_all(rows),
             "shown": index.sum_all(rows, **asked),
@@ -152,7 +142,9 @@ class _Portfolio:
             "regions": index.list_values("region"),
             "columns": [name for name in view.columns if name in known],
             "known": known,
-            "views": saved_views.read_views(store, person.address),
+            "views": context.kept.get(
+                ("views", person.address), lambda: saved_views.read_views(context.store, person.address)
+            ),
             "may_assign": person.has(*_ASSIGNS),
             "sees_all": rows == EVERYTHING,
             "mute_days": _MUTE_DAYS,

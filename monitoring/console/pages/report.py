@@ -18,7 +18,7 @@ from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
 from monitoring.console.charts.course_chart import lay_out_course
 from monitoring.console.context import ConsoleContext
-from monitoring.console.sign_in.access import EVERYTHING, RowFilter, build_row_filter, current_person, require
+from monitoring.console.sign_in.access import EVERYTHING, RowFilter, current_person, require
 from monitoring.console.sign_in.person import Person, Role
 from monitoring.reports import report_letter
 from monitoring.reports.stored_reports import PERIOD, list_periods, locate_reports, read_report
@@ -71,7 +71,7 @@ class _Report:
             raise HTTPException(404)
         period = asked or (periods[0] if periods else "")
         report = read_report(locate_reports(settings) / f"{period}.json") if period else None
-        rows = build_row_filter(person, settings, self.context.store)
+        rows = self.context.find_rows(person)
         if report is not None and rows != EVERYTHING:
             self._leave_visible(report, rows)
         course = report["breakdown"]["course"] if report else []

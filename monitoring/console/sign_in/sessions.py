@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,10 +17,12 @@ from features.core.timestamps import to_micros
 from features.settings.console import ConsoleSettings
 from features.state.console_tables import CONSOLE_SESSIONS
 from features.state.database import Store
+from monitoring.console.kept_reads import KeptReads
 
 _MICROSECOND = timedelta(microseconds=1)
-# A session's last request is noted once in so many microseconds: reading pages writes little.
-_NOTED_EVERY = 60_000_000
+# A session's last request is noted once in so many microseconds, and at least so often before it ends for want of one:
+# reading pages writes little, since each write lets all that is kept of the state database be read anew.
+_NOTED_EVERY, _NOTES = 300_000_000, 60
 
 
 def hash_token(token: str) -> str:
@@ -84,22 +87,31 @@ class Sessions:
         connection.execute(sa.insert(CONSOLE_SESSIONS), row)
         return token
 
-    def find(self, token: str) -> Session | None:
-        """Find the session of a token; None if there is none, or it has ended."""
-        c, now = CONSOLE_SESSIONS.c, self._now()
+    def find(self, token: str, kept: KeptReads | None = None) -> Session | None:
+        """Find the session of a token; None if there is none, or it has ended.
+
+        Args:
+            token: Of the browser's cookie.
+            kept: What is kept of the state database; None reads anew.
+        """
+        hashed, now = hash_token(token), self._now()
+        row = kept.get(("session", hashed), lambda: self._read(hashed)) if kept else self._read(hashed)
         idle = self.settings.idle // _MICROSECOND
-        query = sa.select(c.hash, c.address, c.groups, c.seen_at).where(
-            c.hash == hash_token(token), c.ends_at > now, c.seen_at > now - idle
-        )
-        with self.store.reading() as connection:
-            row = connection.execute(query).first()
-        if row is None:
+        if row is None or row.ends_at <= now or row.seen_at <= now - idle:
             return None
-        if now - row.seen_at > _NOTED_EVERY:
+        if now - row.seen_at > min(_NOTED_EVERY, idle // _NOTES):
             # Where another process writes for long, the next request notes it.
             with suppress(GarrisonError), self.store.writing() as connection:
-                connection.execute(sa.update(CONSOLE_SESSIONS).where(c.hash == row.hash).values(seen_at=now))
+                connection.execute(
+                    sa.update(CONSOLE_SESSIONS).where(CONSOLE_SESSIONS.c.hash == row.hash).values(seen_at=now)
+                )
         return Session(row.hash, row.address, tuple(row.groups))
+
+    def _read(self, hashed: str) -> Any:
+        c = CONSOLE_SESSIONS.c
+        query = sa.select(c.hash, c.address, c.groups, c.seen_at, c.ends_at).where(c.hash == hashed)
+        with self.store.reading() as connection:
+            return connection.execute(query).first()
 
     def end(self, connection: sa.Connection, token: str) -> None:
         """End the session of a token, in the caller's transaction."""

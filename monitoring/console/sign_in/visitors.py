@@ -61,11 +61,12 @@ class Recognition:
         await self.app(scope, receive, send_with_cookie)
 
     def _recognise(self, token: str, state: dict[str, object]) -> None:
-        session = self.context.sessions.find(token)
+        context = self.context
+        session = context.sessions.find(token, context.kept)
         if session is None:
             return
-        settings = self.context.settings
-        stored, browser = read_choices(self.context.store, session.address), state["choices"]
+        settings, browser = context.settings, state["choices"]
+        stored = context.kept.get(("choices", session.address), lambda: read_choices(context.store, session.address))
         assert isinstance(browser, Choices)
         known = settings.binding.get_person(session.address)
         choices = Choices(

@@ -1,0 +1,62 @@
+"""Keep what was read of the state database until anything in it changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+from features.state.database import Store
+from features.state.state_version import StateVersion
+
+T = TypeVar("T")
+# Seconds: some answers follow from the clock too, such as who is away.
+_LONGEST = 5.0
+_MOST = 4_096
+
+
+class KeptReads:
+    """Answers of the state database by key; several threads may ask at once.
+
+    Every read first asks whether anything was written since: what a person did is seen by the next request, whichever
+    process did it.
+
+    Args:
+        store: The open state database.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._version, self._lock = StateVersion(store), threading.Lock()
+        self._seen: Hashable = None
+        self._since = 0.0
+        self._kept: dict[Hashable, Any] = {}
+        self._making: dict[Hashable, threading.Lock] = {}
+
+    def get(self, key: Hashable, read: Callable[[], T]) -> T:
+        """Return what is kept under a key; read it where nothing is, or where something was written since.
+
+        Args:
+            key: Names the answer and all that it depends on, beside the state database.
+            read: Returns it; the caller must not change what it gets.
+        """
+        mark, now = self._version.read(), monotonic()
+        with self._lock:
+            if mark != self._seen or now - self._since > _LONGEST:
+                self._seen, self._since = mark, now
+                self._kept, self._making = {}, {}
+            if key in self._kept:
+                return cast("T", self._kept[key])
+            kept, making = self._kept, self._making.setdefault(key, threading.Lock())
+        with making:  # those who ask for the same at once wait for the first
+            if key in kept:
+                return cast("T", kept[key])
+            # A write that comes in between changes the mark: the next one who asks reads anew.
+            answer = read()
+            if len(kept) < _MOST:
+                kept[key] = answer
+            return answer
+
+    def close(self) -> None:
+        """Close its connection to the database."""
+        self._version.close()
