@@ -31,6 +31,9 @@ _TYPES: MappingProxyType[Kind | Literal["rate"], tuple[str, str, str]] = Mapping
     }
 )
 
+# What was done first about a ticket, from the cheapest on.
+FIRST_ACTIONS = ("self_service", "answer", "call", "escalation", "visit")
+SURVEYS = ("nps", "csat", "ces")
 PRIORITIES = ("low", "normal", "high", "urgent")
 KINDS = ("new", "renewal", "expansion", "contraction", "refund")
 
@@ -48,6 +51,8 @@ class Column:
         names: Whether it is the id of something, so that 100000.0 is the same as 100000.
         vital: Whether a value that can't be read costs the row, as in a needed column, and not its cell alone.
         mappable: Whether a company may map it although Garrison fills it.
+        prose: Whether people wrote it in words of their own: it is redacted before it is stored, and no feature reads
+            it.
     """
 
     kind: Kind | Literal["rate"]
@@ -58,6 +63,7 @@ class Column:
     names: bool = False
     vital: bool = False
     mappable: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ _EVENT = Column(TEXT, made=True, names=True, mappable=True)
 _VERSION = Column(TIME, vital=True, made=True, mappable=True)
 # Without it an event would count as known too early.
 _KNOWN = Column(TIME, vital=True)
+_PROSE = Column(TEXT, prose=True)
 
 TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {
@@ -104,6 +111,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "owner_email": Column(TEXT),
                 "owner_timezone": Column(TEXT),
                 "parent_id": _REFERENCE,
+                "partner_id": _REFERENCE,  # the company's partner through whom the account is served
                 "merged_into": _REFERENCE,  # the account that it became a part of
                 "merged_at": Column(TIME, vital=True),
                 "region": Column(TEXT),
@@ -154,6 +162,13 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "csat": Column(DECIMAL),
                 "reopened": Column(FLAG),
                 "escalated": Column(FLAG),
+                "subject": _PROSE,
+                "body": _PROSE,
+                "language": Column(TEXT),  # of the two: a code such as en or zh
+                "handled_by": Column(TEXT),  # the address in `staff` of who worked on it most
+                "minutes": Column(DECIMAL, least=0),  # of work on it, by everyone; known with its resolution
+                "first_contact_resolved": Column(FLAG),
+                "first_action": Column(TEXT, among=FIRST_ACTIONS),
             },
             time="opened_at",
             key=("ticket_id",),
@@ -199,7 +214,65 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             {"account_id": _ID, "touched_at": _WHEN, "kind": _WORD, "known_at": _KNOWN, "first_known_at": _FIRST},
             time="touched_at",
         ),
-        # What was promised to an account: for alerts alone, and no feature.
+        # Who speaks for an account: each from `since` on, until they left.
+        "people": _table(
+            {
+                "person_id": _ID,
+                "account_id": _ID,
+                "since": _WHEN,
+                "known_at": _KNOWN,
+                "name": Column(TEXT),
+                "email": Column(TEXT),
+                "role": Column(TEXT),
+                "until": Column(TIME, vital=True),
+            },
+            time="since",
+            key=("person_id", "account_id", "since"),
+        ),
+        # The company's own people who serve accounts, known by their address, which `tickets.handled_by` names.
+        "staff": _table(
+            {
+                "email": Column(TEXT, needed=True),
+                "team": Column(TEXT),
+                "role": Column(TEXT),
+                "manager": Column(TEXT),
+                "timezone": Column(TEXT),
+                "country": Column(TEXT),
+                "rate_per_hour": Column(DECIMAL, least=0),
+                "currency": Column(TEXT),  # of the rate
+                "until": Column(TIME, vital=True),
+            },
+            key=("email",),
+        ),
+        "contracts": _table(
+            {
+                "contract_id": _ID,
+                "account_id": _ID,
+                "starts": _WHEN,
+                "known_at": _KNOWN,
+                "ends": Column(TIME, vital=True),
+                "notice_until": Column(TIME, vital=True),  # until when notice may be given that it ends
+                "auto_renew": Column(FLAG),
+                "value": Column(DECIMAL),  # of the whole contract
+                "currency": Column(TEXT),
+                "replaces": _REFERENCE,  # the contract that it follows
+            },
+            time="starts",
+            key=("contract_id",),
+        ),
+        "surveys": _table(
+            {
+                "account_id": _ID,
+                "at": _WHEN,
+                "kind": Column(TEXT, needed=True, among=SURVEYS),
+                "known_at": _KNOWN,
+                "person_id": _REFERENCE,
+                "score": Column(DECIMAL),
+                "text": _PROSE,
+            },
+            time="at",
+        ),
+        # What was promised to an account, and until when.
         "promises": _table(
             {
                 "account_id": _ID,
@@ -207,7 +280,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "due": _WHEN,
                 "known_at": _KNOWN,
                 "by": Column(TEXT),
-                "text": Column(TEXT),
+                "text": _PROSE,
                 "kept_at": Column(TIME, vital=True),
             },
             time="made_at",
@@ -222,6 +295,8 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
 )
 
 EVENTS = ("tickets", "usage", "purchases", "touches")
+# Dated records of accounts that are no sign of life: where they begin and end says nothing of how far the data reach.
+RECORDS = ("people", "contracts", "surveys", "promises")
 # Columns of accounts that say who to speak to and when it holds, not what the account is like.
 CONTACT = (
     "account_id",
@@ -230,6 +305,7 @@ CONTACT = (
     "owner_email",
     "owner_timezone",
     "parent_id",
+    "partner_id",
     "merged_into",
     "merged_at",
     "valid_from",

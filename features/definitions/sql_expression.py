@@ -150,11 +150,14 @@ def _aggregate(facts: ir.Table, windowed: WindowedMeasure) -> ir.Scalar:
 
 
 def declare_table(table: str) -> ir.Table:
-    """Declare a canonical table, unbound, with all columns of the contract."""
-    return ibis.table({name: ibis_type(column) for name, column in TABLES[table].columns.items()}, name=table)
+    """Declare a canonical table, unbound, with all columns of the contract but those of prose: no feature reads one."""
+    return ibis.table(_list_types(table), name=table)
 
 
 def declare_numbered_table(table: str) -> ir.Table:
     """Declare the table `numbered_…`: a canonical table with numbers for its account ids."""
-    columns = {name: ibis_type(column) for name, column in TABLES[table].columns.items()}
-    return ibis.table(columns | {"account_id": "int32"}, name=f"numbered_{table}")
+    return ibis.table(_list_types(table) | {"account_id": "int32"}, name=f"numbered_{table}")
+
+
+def _list_types(table: str) -> dict[str, str]:
+    return {name: ibis_type(column) for name, column in TABLES[table].columns.items() if not column.prose}

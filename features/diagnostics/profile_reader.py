@@ -49,7 +49,11 @@ class _ProfileReader:
         self._day, self._today = f"{self._time} // {DAY}", as_of // DAY
         self._system = settings.tables[table].system if history.checked else None
         mapped = settings.tables[table].columns if table in settings.tables else {}
-        kinds = {c: k.kind for c, k in TABLES[table].columns.items() if c in mapped and c not in _NEVER_PROFILED}
+        kinds = {
+            c: k.kind
+            for c, k in TABLES[table].columns.items()
+            if c in mapped and c not in _NEVER_PROFILED and not k.prose
+        }
         self._columns = [c for c in kinds if c not in _FILLED_LATER and c != self._time]
         self._numbers = [c for c in self._columns if kinds[c] in {DECIMAL, WHOLE}]
         self._texts = [c for c in self._columns if kinds[c] == TEXT and c not in _NAMES]

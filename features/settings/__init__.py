@@ -23,6 +23,7 @@ from features.settings.serving import Serving
 from features.settings.stakes import Capacity, Stakes
 from features.settings.tables import Engine, OwnFeatures, Quality, Source, TableMap, Value
 from features.settings.targets import Churn, ChurnLabel, Cohort, Satisfied, Training, Upsell, UpsellLabel
+from features.settings.texts import Texts
 from features.settings.tiers import Tiers
 from features.settings.values import Instant, SettingsSection, Zone, parse_instant, slugify
 
@@ -59,6 +60,7 @@ __all__ = [
     "Source",
     "Stakes",
     "TableMap",
+    "Texts",
     "Tiers",
     "Training",
     "Upsell",
@@ -108,6 +110,7 @@ class Settings(SettingsSection):
     catalog: OwnFeatures = OwnFeatures()
     training: Training = Training()
     quality: Quality = Quality()
+    texts: Texts = Texts()
     alerts: Alerts = Alerts()
     episodes: Episodes = Episodes()
     stakes: Stakes = Stakes()

@@ -89,7 +89,7 @@ def _columns(name: str, table: TableMap) -> Iterator[str]:
             yield f"tables.{name}.columns.{column} is missing: the contract needs it"
 
 
-_ENDS = frozenset({"term_ends_at", "ended_at", "valid_until"})
+_ENDS = frozenset({"term_ends_at", "ended_at", "valid_until", "ends", "notice_until", "until"})
 
 
 def _values(key: str, column: Column, value: Value) -> Iterator[str]:

@@ -12,8 +12,8 @@ from features.definitions.visibility_rule import SQL, Opening, outcome_event_tim
 # account_no changes when an account with a smaller id arrives; no snapshot contains the other columns.
 _UNSEEN = {
     # An older version ends when a newer one comes: only then is that to be seen.
-    VERSIONS: "account_no, until, created_at, name, owner_email, owner_timezone, merged_into, merged_at",
-    "accounts": "account_no, name, owner_email, owner_timezone, merged_into, merged_at",
+    VERSIONS: "account_no, until, created_at, name, owner_email, owner_timezone, partner_id, merged_into, merged_at",
+    "accounts": "account_no, name, owner_email, owner_timezone, partner_id, merged_into, merged_at",
     "usage": "account_no, event_id",
     "purchases": "account_no, event_id",
 }

@@ -21,6 +21,8 @@ from features.settings.tables import EPOCHS
 
 # The raw rows' name in a mapping's SQL; no column of a source will be called so.
 ROWS = '"=raw"'
+# The function in DuckDB that redacts a text.
+REDACT = "redact_prose"
 # Columns in which loaders say when and how they delivered a row: Airbyte, Fivetran, dlt, Stitch and Singer taps.
 _OF_LOADERS = re.compile(r"_(airbyte|fivetran|dlt|sdc)_")
 # ISO only: DuckDB ignores whatever follows a time, such as an offset after a space, UTC or PM.
@@ -51,16 +53,36 @@ class TableMapping:
     own: tuple[str, ...] = ()
 
 
-def map_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> TableMapping:
+def select_source_rows(settings: Settings, table: str) -> str:
+    """Return SQL of the raw rows of a table."""
+    spec = settings.tables[table]
+    return f"source.{quote_identifier(spec.source)}" if spec.source else f"({spec.query})"
+
+
+def redact(value: str, settings: Settings) -> str:
+    """Return SQL of a text redacted, or of nothing where no text is kept; the function is registered by `prose`."""
+    return f"main.{REDACT}(CAST({value} AS VARCHAR))" if settings.texts.keep else "CAST(NULL AS VARCHAR)"
+
+
+def map_table(backend: ibis.BaseBackend, settings: Settings, table: str, rows: str) -> TableMapping:
     """Build the SQL that maps one table, and check it against the columns of its source.
+
+    Args:
+        backend: DuckDB, with the sources attached.
+        settings: The company's.
+        table: A canonical table.
+        rows: SQL of its raw rows, redacted.
 
     Raises:
         SourceError: A mapped column does not exist, or a query or SQL expression is wrong.
     """
-    spec = settings.tables[table]
-    rows = f"source.{quote_identifier(spec.source)}" if spec.source else f"({spec.query})"
+    spec, contract = settings.tables[table], TABLES[table].columns
     written = find_value_form(settings, spec)
-    expressions = {c: v.sql for c, v in spec.columns.items() if v.sql}
+    expressions = {
+        c: redact(v.sql, settings) if c in contract and contract[c].prose else v.sql
+        for c, v in spec.columns.items()
+        if v.sql
+    }
     added = "".join(f", ({sql}) AS {quote_identifier('=' + c)}" for c, sql in expressions.items())
     origin = f"(SELECT *{added} FROM {rows}) AS {ROWS}"
     try:

@@ -31,7 +31,7 @@ LOGGED = (*SOURCES, "touches")
 WAITING = "posted, and account_id is not in accounts yet"
 # Facts of a ticket after its opening: their times, and the values that come with a resolution.
 LATER = ("first_response_at", "resolved_at")
-OUTCOME = ("csat", "reopened", "escalated")
+OUTCOME = ("csat", "reopened", "escalated", "handled_by", "minutes", "first_contact_resolved", "first_action")
 # A view of revisions in a DuckDB connection.
 _VIEW = "posted_events"
 _COLUMNS = ("seq", "source", "event_id", "revision", "account_id", "known_at", "content")

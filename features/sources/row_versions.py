@@ -44,7 +44,7 @@ def flag_versions(staged: str, settings: Settings, table: str) -> str:
     quoted = [quote_identifier(column) for column in columns]
     same_key = f"PARTITION BY {', '.join(map(quote_identifier, key))}, why_one IS NULL"
     newest = [f"{VERSION} DESC NULLS LAST"] if spec.version else []
-    in_time = [str(TABLES[table].time)] if TABLES[table].time else []
+    in_time = [quote_identifier(str(TABLES[table].time))] if TABLES[table].time else []
     order = ", ".join([*newest, *in_time, *quoted])
     ordered = f"OVER ({same_key} ORDER BY {order})"
     content = f"hash({', '.join(quoted)})"

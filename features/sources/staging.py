@@ -23,6 +23,8 @@ ORDERED = (
     ("first_response_at", "opened_at"),
     ("term_ends_at", "term_starts_at"),
     ("ended_at", "started_at"),
+    ("ends", "starts"),
+    ("until", "since"),
     ("valid_until", "valid_from"),
 )
 # Dates that systems write where there is none: the zeros of Unix, Excel, Windows and SQL Server, the ends of calendars.
@@ -54,7 +56,7 @@ def stage_rows(settings: Settings, table: str, mapping: TableMapping) -> str:
         typed[name] = sql if costs_row(column) or name not in values else _limit(sql, column, table)
     if table == "identities":
         typed["external_id"] = identity.fold_domain(typed["external_id"], typed["system"], settings)
-    if table == "rates":
+    if table in {"rates", "contracts", "staff"}:
         typed["currency"] = f"upper({typed['currency']})"
     inner = ", ".join(f"{sql} AS {quote_identifier('.' + c)}" for c, sql in typed.items())
     presence = ", ".join(f"({sql}) IS NOT NULL AS {quote_identifier('?' + c)}" for c, sql in mapping.raw_values.items())
@@ -123,9 +125,10 @@ def _list_row_faults(settings: Settings, table: str, mapping: TableMapping) -> I
     if system:
         # The columns that the look-up needs come first, so that the report can count the ids looked up.
         kinds = {c: kinds[c] for c in (str(TABLES[table].time), "account_id", *kinds)}
-    if table == "purchases":
+    if table in money.MONEY:
         rate = f"'there is no rate of ' || upper({quote_identifier('.currency')}) || ' at its day'"
-        yield f"WHEN {money.UNRATED} AND {quote_identifier('.purchased_at')} IS NOT NULL THEN {rate}"
+        dated = f"AND {quote_identifier(f'.{TABLES[table].time}')} IS NOT NULL " if TABLES[table].time else ""
+        yield f"WHEN {money.UNRATED} {dated}THEN {rate}"
     for name, column in kinds.items():
         typed, is_present = quote_identifier("." + name), quote_identifier("?" + name)
         is_mapped = name in mapping.raw_values

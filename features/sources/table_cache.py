@@ -24,7 +24,7 @@ from features.core.harmed_files import set_aside
 from features.core.progress import Progress
 from features.settings import Settings
 from features.settings.key_lines import add_places
-from features.sources import file_seal, fingerprints, posted_events, source_views, validation
+from features.sources import file_seal, fingerprints, posted_events, prose, source_views, validation
 from features.sources.files import list_files
 from features.sources.validated_table import ValidatedTable, refuse_bad
 
@@ -127,14 +127,17 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
             for query in fingerprints.build_day_queries(table):
                 backend.con.execute(f"INSERT INTO main.days {query}")
         _raise_all(errors)
+        is_unredacted = prose.find_unredacted(backend.con, settings)
         backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE")
         backend.raw_sql("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
         plain = json.dumps([c.as_dict() for c in checked])
         backend.con.execute("INSERT INTO checked VALUES (?, ?)", [plain, position])
-        return tuple(checked)
     finally:
         backend.disconnect()
         shutil.rmtree(scratch, ignore_errors=True)
+    if is_unredacted:
+        prose.rewrite_file(part)
+    return tuple(checked)
 
 
 def _raise_all(errors: list[SourceError]) -> None:
@@ -194,7 +197,7 @@ def _key(settings: Settings, position: int) -> str | None:
         if files is None:
             return None
         stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
-    mapped_settings = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality"})
+    mapped_settings = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality", "texts"})
     code = [fingerprint_packages("features.sources", "features.core", "features.definitions"), duckdb.__version__]
     today = datetime.now(UTC).date().isoformat()
     return hashlib.sha256(json.dumps([stamps, mapped_settings, code, today, position]).encode()).hexdigest()[:16]

@@ -162,4 +162,4 @@ def _find_mixed_currencies(checked: ValidatedTable, settings: Settings) -> list[
         hint = f'Set company.currency = "{others[0]}", or map [tables.rates] (currency, day, per_unit)'
     else:
         hint = f"Map [tables.rates] (currency, day, per_unit in {settings.company.currency}), or choose rows in a query"
-    return [(f"money of purchases is not all in company.currency {settings.company.currency}", found, hint)]
+    return [(f"money of {checked.table} is not all in company.currency {settings.company.currency}", found, hint)]

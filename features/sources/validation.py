@@ -13,14 +13,14 @@ import ibis
 import pyarrow as pa
 
 from features.core.atomic_write import write_atomically
-from features.core.contract import EVENTS, TABLES, VERSIONS
+from features.core.contract import EVENTS, RECORDS, TABLES, VERSIONS
 from features.core.errors import SourceError
 from features.core.sql_text import SqlText
 from features.core.timestamps import NEVER, from_micros, to_micros
 from features.definitions.feature import DAY
 from features.definitions.visibility_rule import SQL, visible_from
 from features.settings import Settings
-from features.sources import identity, money, posted_events, row_versions, table_faults
+from features.sources import identity, money, posted_events, prose, row_versions, table_faults
 from features.sources.mapping import (
     TableMapping,
     list_sources,
@@ -47,7 +47,7 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     Raises:
         SourceError: The source can't be read, or has no rows.
     """
-    mapping = map_table(backend, settings, table)
+    mapping = map_table(backend, settings, table, prose.redact_rows(backend, settings, table))
     staged = stage_rows(settings, table, mapping)
     lines = _select_bad_lines(settings, table)
     try:
@@ -73,7 +73,7 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
     else:
         file.unlink(missing_ok=True)  # left by an earlier run
     first, last = _read_time_range(backend, table)
-    currencies = money.list_currencies(settings) if table == "purchases" else None
+    currencies = money.list_currencies(settings, table)
     checked = ValidatedTable(
         table,
         rows,
@@ -89,9 +89,9 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
         unread=unread,
         currencies=dict(backend.con.execute(currencies).fetchall()) if currencies else {},
     )
-    return table_faults.judge_table(
-        backend, table_faults.add_values(backend, settings, checked, mapping, staged), settings
-    )
+    checked = table_faults.add_values(backend, settings, checked, mapping, staged)
+    prose.drop_redacted(backend.con, table)
+    return table_faults.judge_table(backend, checked, settings)
 
 
 def _find_culprit(settings: Settings, table: str, error: str) -> str:
@@ -242,9 +242,9 @@ def _sort_rows(table: str, good: str) -> str:
     if table == "accounts":
         number = "CAST(row_number() OVER (ORDER BY account_id) - 1 AS INTEGER)"
         return f"SELECT *, {number} AS account_no FROM ({good}) ORDER BY account_no"
-    if table in EVENTS:
+    if table in {*EVENTS, *RECORDS}:
         numbers = "SELECT account_id, account_no FROM main.accounts"
-        time = TABLES[table].time
+        time = quote_identifier(str(TABLES[table].time))
         return f"SELECT * FROM ({good}) JOIN ({numbers}) USING (account_id) ORDER BY account_no, {time}"
     return good
 
@@ -252,13 +252,14 @@ def _sort_rows(table: str, good: str) -> str:
 def _select_bad_lines(settings: Settings, table: str) -> str:
     """Return SQL of the lines of a table's sources that can't be read."""
     names = ", ".join(quote_literal(name) for name in list_sources(settings, settings.tables[table]))
-    return f"SELECT why, file, line, text FROM {BAD_LINES} WHERE source IN ({names or 'NULL'})"
+    text = prose.redact_lines(settings, table, "text")
+    return f"SELECT why, file, line, {text} AS text FROM {BAD_LINES} WHERE source IN ({names or 'NULL'})"
 
 
 def _select_bad_rows(table: str, staged: str, lines: str) -> str:
     """Return SQL of raw, why, day, file, line, text: the bad rows, and the lines that are no rows."""
     time = TABLES[table].time
-    day = f"{time} // {DAY}" if time else "NULL::BIGINT"
+    day = f"{quote_identifier(time)} // {DAY}" if time else "NULL::BIGINT"
     is_bad = f"why NOT IN ('{row_versions.REPEATED}', '{row_versions.SUPERSEDED}')"
     rows = f"SELECT raw, why, {day} AS day FROM ({staged}) WHERE {is_bad}"
     return f"{rows} UNION ALL BY NAME SELECT * FROM ({lines})"
@@ -287,6 +288,7 @@ def _read_time_range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | 
     column = TABLES[table].time or ("created_at" if table == "accounts" else None)
     if column is None:
         return None, None
+    column = quote_identifier(column)
     first, last = backend.con.execute(f"SELECT min({column}), max({column}) FROM main.{table}").fetchone()
     # A time zone can move a date before year 1 or after 9999: show the nearest valid one.
     return (None, None) if first is None else (from_micros(max(first, _LEAST)), from_micros(min(last, _MOST)))

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 
 from features.core.contract import TABLES
+from features.core.redaction import make_redaction
 from features.settings import Settings
 from features.sources.posted_events import LATER, SOURCES
 from features.sources.staging import ORDERED
@@ -76,6 +77,7 @@ class EventRequestReader:
 
     def __init__(self, settings: Settings) -> None:
         self._mapped, self._currency = frozenset(settings.tables), settings.company.currency
+        self._texts, self._redact = settings.texts, make_redaction(settings.texts.hide)
         parts: dict[str, Any] = {}
         for table in SOURCES:
             columns = TABLES[table].columns
@@ -131,12 +133,21 @@ class EventRequestReader:
                 yield reject_event(_read_event_id(table, sent), details[table, i])
                 continue
             row = next(rest)
-            event = _to_event(table, row)
+            event = _to_event(table, self._redact_prose(table, row))
             row_details = [*_find_contradictions(event), *find_foreign_money(event.content, self._currency)]
             if table not in self._mapped:
                 message = f"the settings map no table of {table}: there is nothing to add it to"
                 row_details = [ErrorDetail(at="", message=message)]
             yield reject_event(event.event_id, row_details) if row_details else event
+
+    def _redact_prose(self, table: str, row: Content) -> Content:
+        """Return a row with its prose redacted, or left out where no text is kept: nothing else sees it as it came."""
+        prose = {c for c, column in TABLES[table].columns.items() if column.prose and row.get(c) is not None}
+        if not prose:
+            return row
+        if not self._texts.keep:
+            return {c: value for c, value in row.items() if c not in prose}
+        return {c: self._redact(value) if c in prose else value for c, value in row.items()}
 
 
 def reject_event(event_id: str | None, details: Sequence[ErrorDetail]) -> RejectedEvent:

@@ -177,7 +177,7 @@ def _cell(column: Column) -> Any:
     least = None if column.least is None else int(column.least)
     match column.kind:
         case "text":
-            return Annotated[str, Field(min_length=1, max_length=1_000)]
+            return Annotated[str, Field(min_length=1, max_length=20_000 if column.prose else 1_000)]
         case "time":
             return Micros
         case "decimal":

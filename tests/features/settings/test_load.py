@@ -153,7 +153,7 @@ def test_a_company_without_accounts_is_refused(company):
     company.toml["tables"]["acounts"] = company.toml["tables"].pop("accounts")
     said = refused(company)
     assert "tables.accounts is missing" in said
-    assert "tables.acounts is not a table of the contract. Did you mean accounts?" in said
+    assert "tables.acounts is not a table of the contract. Did you mean accounts or contracts?" in said
 
 
 def test_a_column_that_the_contract_needs_must_be_mapped(company):

@@ -37,12 +37,14 @@ def test_every_key_is_on_it_with_a_meaning():
 
 
 def test_types_limits_values_and_defaults_are_those_of_the_settings():
-    rows = dict(re.findall(r"(?m)^\| `(\w+)` \| (.+) \|$", reference.replace_reference("")))
+    keys, _, columns = reference.replace_reference("").partition("## Columns of the tables")
+    rows = dict(re.findall(r"(?m)^\| `(\w+)` \| (.+) \|$", keys))
     assert rows["lag"].startswith("span of time, such as `30m`, `6h` or `1d` | `0m` | How long after")
     assert rows["max_quarantine"].startswith("number (at least 0, at most 1) | `0.05` | A share")
     assert rows["repeats"].startswith('`"auto"`, `"drop"`, `"keep"` | `"auto"` | ')
     assert rows["port"].startswith("whole number (at least 1, at most 65535) | `587` | ")
     assert rows["starts"] == "time of day | `09:00` | By their own clock."
+    rows = dict(re.findall(r"(?m)^\| `(\w+)` \| (.+) \|$", columns))
     assert rows["priority"] == "`low`, `normal`, `high`, `urgent` | "
 
 

@@ -128,6 +128,14 @@ READERS = {
     "currency": "the conversion of money",
     "event_id": "repeats and versions",
     **dict.fromkeys(("made_at", "due", "by", "text", "kept_at"), "alerts on promises"),
+    **dict.fromkeys(
+        (
+            *("partner_id", "subject", "body", "language", "handled_by", "minutes", "first_contact_resolved"),
+            *("first_action", "person_id", "email", "role", "team", "manager", "timezone", "country", "contract_id"),
+            *("auto_renew", "replaces"),
+        ),
+        "the service organisation",
+    ),
     "first_known_at": "merges",
     "first_response_known_at": "the visibility rule",
     "resolved_known_at": "the visibility rule",
