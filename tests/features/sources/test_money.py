@@ -132,7 +132,7 @@ READERS = {
         (
             *("partner_id", "subject", "body", "language", "handled_by", "minutes", "first_contact_resolved"),
             *("first_action", "person_id", "email", "role", "team", "manager", "timezone", "country", "contract_id"),
-            *("auto_renew", "replaces"),
+            *("auto_renew", "replaces", "notice_until", "score", "at"),
         ),
         "the service organisation",
     ),
