@@ -64,7 +64,7 @@ class VectorCache:
         if file.exists():
             with np.load(file, allow_pickle=False) as arrays:
                 self._vectors = arrays["vectors"]
-                self._known = {bytes(key): i for i, key in enumerate(arrays["keys"].view("V16").tolist())}
+                self._known = {key.tobytes(): i for i, key in enumerate(arrays["keys"])}
 
     def find(self, keys: Sequence[bytes]) -> npt.NDArray[np.int64]:
         """Return the row of each text's vector; -1 where it has none."""
@@ -82,7 +82,7 @@ class VectorCache:
         self._vectors = np.concatenate([self._vectors, added]) if first else added
         ordered = sorted(self._known, key=self._known.__getitem__)
         with write_atomically(self.file) as part, part.open("wb") as stream:
-            keys_array = np.frombuffer(b"".join(ordered), dtype="V16").view(np.uint8).reshape(-1, 16)
+            keys_array = np.frombuffer(b"".join(ordered), dtype=np.uint8).reshape(-1, 16)
             np.savez(stream, keys=keys_array, vectors=self._vectors)
 
 

@@ -30,7 +30,7 @@ class WordModel:
     """Weights of hashed words and parts of words, and the directions that texts differ in most.
 
     Args:
-        weights: (hashes,) inverse document frequency.
+        weights: (hashes,) squared logarithm of the inverse document frequency: greetings weigh next to nothing.
         axes: (hashes, dimensions) to multiply weighted counts with.
     """
 
@@ -48,7 +48,7 @@ class WordModel:
         counts = count_hashes(few)
         seen = np.bincount(counts.indices, minlength=counts.shape[1])
         least = 2 if counts.shape[0] >= _FEW else 1
-        weights = np.where(seen >= least, np.log((1 + counts.shape[0]) / (1 + seen)) + 1, 0.0).astype(np.float32)
+        weights = np.where(seen >= least, np.log((1 + counts.shape[0]) / (1 + seen)) ** 2, 0.0).astype(np.float32)
         weighted = _weigh(counts, weights)
         dimensions = min(_DIMENSIONS, max(1, weighted.shape[0] - 1))
         return cls(weights, _find_axes(weighted, dimensions, rng))
@@ -87,7 +87,7 @@ def count_hashes(texts: Sequence[str]) -> sparse.csr_matrix:
 
     spaced = space_words(texts)
     common = {"n_features": 2**_BITS, "norm": None, "alternate_sign": False, "dtype": np.float32}
-    words = HashingVectorizer(analyzer="word", ngram_range=(1, 2), **common, **{"token_pattern": r"\S+"})
+    words = HashingVectorizer(tokenizer=str.split, token_pattern=None, ngram_range=(1, 2), **common)
     # Parts of words bear typing errors and endings.
     parts = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 4), **common)
     counts = sparse.csr_matrix(words.transform(spaced) * 2.0 + parts.transform(spaced) * 0.5)
