@@ -47,6 +47,7 @@ def vectorize_texts(  # noqa: PLR0913  # all but the first two named
     ticket_ids: Sequence[str] | None = None,
     most: int | None = None,
     source: str | None = None,
+    words: Vectors | None = None,
     progress: Progress = ignore,
 ) -> TextVectors:
     """Turn texts into unit vectors whose products are similarities, across languages where there are embeddings.
@@ -61,6 +62,7 @@ def vectorize_texts(  # noqa: PLR0913  # all but the first two named
         ticket_ids: (n,) for the source `file`; without them a text has no vector there.
         most: Embed at most so many texts that have no vector yet; the rest get zeros.
         source: In place of that of the settings.
+        words: (n, dimensions) vectors by words, where they are known already.
         progress: Called as it goes on.
 
     Raises:
@@ -69,8 +71,9 @@ def vectorize_texts(  # noqa: PLR0913  # all but the first two named
     source = source or embeddings.find_source(settings.journey.embeddings)
     cleaned = [clean_text(text) for text in texts]
     if source == embeddings.WORDS:
-        vectors = WordModel.learn(cleaned).apply(cleaned) if cleaned else np.zeros((0, 1), np.float32)
-        return TextVectors(vectors, source, COARSE)
+        if words is None:
+            words = WordModel.learn(cleaned).apply(cleaned) if cleaned else np.zeros((0, 1), np.float32)
+        return TextVectors(words, source, COARSE)
     if source == embeddings.FILE:
         known = embeddings.read_vector_file(settings)
         rows = [known.get(ticket) for ticket in ticket_ids or [""] * len(texts)]
