@@ -19,6 +19,7 @@ from monitoring.console import commands as console
 from monitoring.console.accounts import account_commands as account_lists
 from monitoring.demo import commands as demos
 from monitoring.experiments import commands as experiments
+from monitoring.journey import commands as journey
 from monitoring.lifetime import commands as lifetime
 from monitoring.problems import commands as problems
 from monitoring.replay import commands as replay
@@ -381,6 +382,7 @@ demos.register(app)
 outcomes.register(app)
 owners.register(app)
 lifetime.register(app)
+journey.register(app)
 problems.register(app)
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from features.core.sql_text import SqlText
 from features.core.timestamps import from_micros, to_datetimes, to_micros
 from features.definitions.feature import DAY
-from features.definitions.visibility_rule import SQL, is_visible
+from features.definitions.visibility_rule import is_visible
 from features.settings import Settings
 from features.sources.history import History
-from features.core.sql_text import SqlText
 from monitoring.experiments.effect import build_covariates
 from monitoring.journey.past_scores import find_horizon
 from serving.scoring import score_table

@@ -12,21 +12,22 @@ from monitoring.journey.topics import Tab
 
 # The rule as people read it.
 RULE = (
-    "A wish: most of its tickets ask for something that is not there. A doubt: most come before the first purchase or "
-    "ask for a quote, a trial or terms. A complaint: tickets that are urgent, escalated, rated low or angry are half as "
-    "many again as usual. All else is friction in use. People may move a topic to another tab."
+    "A wish: most of its tickets ask for something that is not there. A doubt: most come before the first purchase "
+    "or ask for a quote, a trial or terms. A complaint: tickets that are urgent, escalated, rated low or angry are "
+    "half as many again as usual. All else is friction in use. People may move a topic to another tab."
 )
 _WISHES = re.compile(
     r"\bwish|feature request|would be (?:great|nice|helpful|good)|suggest|\bidea\b|could you (?:please )?add|please add"
-    r"|would love|would like to (?:see|have)|looking forward to|希望|建议|要是|能不能增加|能否增加|增加.{0,6}功能|想要|期待"
+    r"|would love|would like to (?:see|have)|looking forward to|希望|建议|要是|能不能增加|能否增加"
+    r"|增加.{0,6}功能|想要|期待"
 )
 _DOUBTS = re.compile(
     r"\bquote\b|\btrial\b|before (?:we|i) (?:buy|sign|decide)|evaluat\w+|demo\b|compare\w* (?:to|with)|proof of concept"
     r"|报价|试用|购买前|签约前|演示|评估"
 )
 _ANGER = re.compile(
-    r"unacceptable|not acceptable|disappoint\w+|complain\w*|refund|fed up|third time|still (?:no|not|waiting)|ridiculous"
-    r"|cancel\w*|angry|worst|投诉|不满|退款|失望|无法接受|太差|第三次|还没有?人|取消合同|生气|忍"
+    r"unacceptable|not acceptable|disappoint\w+|complain\w*|refund|fed up|third time|still (?:no|not|waiting)"
+    r"|ridiculous|cancel\w*|angry|worst|投诉|不满|退款|失望|无法接受|太差|第三次|还没有?人|取消合同|生气|忍"
 )
 _WISH_TAGS = re.compile(r"idea|wish|feature.?request|suggestion|建议|需求")
 _DOUBT_TAGS = re.compile(r"pre.?sales|sales|quote|trial|售前")

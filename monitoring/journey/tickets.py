@@ -81,7 +81,8 @@ def _build_stage_query(history: History, settings: Settings) -> str:
             FROM tickets k JOIN purchases p ON p.account_id = k.account_id AND {known} GROUP BY ALL)""")  # noqa: S608
     else:
         parts.append(
-            "bought AS (SELECT NULL::VARCHAR AS ticket_id, 0 AS first, 0 AS ends, 0 AS began, 0 AS expanded WHERE false)"
+            "bought AS (SELECT NULL::VARCHAR AS ticket_id, 0 AS first, 0 AS ends, 0 AS began, 0 AS expanded "
+            "WHERE false)"
         )
     opening = _opening("b")
     resolved_known = outcome_known_at(opening, SqlText("b.resolved_at"), SqlText("b.resolved_known_at"), SQL)

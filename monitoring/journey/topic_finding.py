@@ -1,4 +1,4 @@
-"""Find topics in tickets: the company's own tags, or groups of like texts; ids stay over rebuilds, pinned topics too."""
+"""Find topics in tickets: the company's own tags, or groups of like texts; ids and pinned topics outlast rebuilds."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def has_texts(tickets: pd.DataFrame) -> bool:
     return bool(tickets["subject"].notna().any() or tickets["body"].notna().any())
 
 
-def find_topics(
+def find_topics(  # noqa: PLR0913  # all but the first two named
     settings: Settings,
     tickets: pd.DataFrame,
     *,
@@ -237,7 +237,7 @@ def _keep_ids(
     sizes, earlier = np.bincount(of_ticket[of_ticket >= 0], minlength=count), table.sum(axis=0)
     pairs = [
         (int(n) / (sizes[group] + earlier[topic] - n), group, str(topic))
-        for (group, topic), n in table.stack().items()
+        for (group, topic), n in table.stack().items()  # noqa: PD013  # a series by group and topic
         if group >= first and topic != NEW and n
     ]
     ids, taken = dict[int, str](), set[str]()

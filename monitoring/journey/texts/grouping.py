@@ -1,4 +1,4 @@
-"""Group like texts: agglomerative clustering with average linkage, cut where the graph of nearest texts is divided best.
+"""Group like texts: agglomerative clustering, average linkage, cut where the graph of nearest texts is divided best.
 
 Chosen by measurement on bilingual texts of known problems (adjusted Rand index): average linkage 0.52 on embeddings and
 0.38 on words; Ward's 0.46 and 0.28; HDBSCAN 0.20 and 0.28, with a fifth of the texts in no group.

@@ -15,9 +15,12 @@ _READ, _WORDS = 300, 3
 _FEWEST = 3
 # Words of form and politeness, which are apart from each other by chance alone.
 _EMPTY = frozenset(
-    "the and for with you your our are can not this that have has was were from please help hello dear team thanks thank"
-    " regards support good morning hi we my it is to of in on at be do does what how when where why who any all get got"
-    " 你好 您好 请问 谢谢 我们 你们 怎么 什么 如何 可以 没有 这个 一个 已经 还是 但是 请帮忙 麻烦 各位".split()
+    word
+    for word in (
+        "the and for with you your our are can not this that have has was were from please help hello dear "
+        "team thanks thank regards support good morning hi we my it is to of in on at be do does what how "
+        "when where why who any all get got 你好 您好 请问 谢谢 我们 你们 怎么 什么 如何 可以 没有 这个 一个 已经 还是 但是 请帮忙 麻烦 各位 "
+    ).split()
 )
 
 
