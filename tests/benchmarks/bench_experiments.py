@@ -30,6 +30,7 @@ LOTTERIES, WEEKS = 300, 52
 POWER_RUNS = 6_000
 POWER = {"lottery": (30, 0.2, 0.5), "slow": (30, 0.1, 0.5), "holdout": (100, 0.2, 0.95)}
 ASSIGNED = 100_000
+MOVED = (0.1, 0.2, 0.3)  # of those not drawn, logged as drawn
 
 
 def look(kind, effect, truth, seed):
@@ -52,11 +53,11 @@ def run_lottery(effect, seed):
     return estimate.effect, drawn["truth"].mean(), drawn["treated"].mean(), control["reached"].mean()
 
 
-def force_imbalance(seed):
-    """A company in which somebody alerts on a tenth of those not drawn, and logs them as drawn: whether it is named."""
+def force_imbalance(moved, seed):
+    """A company in which somebody alerts on a share of those not drawn and logs them as drawn: whether it is named."""
     made = simulate_draws(0.0, months=LOOKS, units=30, seed=seed)
     random = np.random.default_rng(seed)
-    made["treated"] |= random.random(len(made)) < 0.2
+    made["treated"] |= random.random(len(made)) < moved
     return compare_arms(made).is_suspicious
 
 
@@ -113,8 +114,10 @@ def main():
         }
         gaps = dict(zip(POWER, pool.map(power_gap, POWER), strict=True))
         figures |= {f"power_gap_points_{kind}": 100 * gap for kind, gap in gaps.items()}
-        named = [*pool.map(force_imbalance, range(first, first + 200), chunksize=25)]
-    figures["imbalance_named"] = float(np.mean(named))
+        for moved in MOVED:
+            named = [*pool.map(partial(force_imbalance, moved), range(first, first + COMPANIES), chunksize=25)]
+            figures[f"imbalance_named_{moved:.0%}".rstrip("%")] = float(np.mean(named))
+    figures["imbalance_named"] = figures["imbalance_named_20"]
     figures["suspicious_below"] = SUSPICIOUS
     figures |= {f"assignment_p_{purpose}": p for purpose, p in balance_assignments().items()}
     figures["seconds"] = time.perf_counter() - began

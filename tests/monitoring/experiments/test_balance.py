@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chisquare
 
-from monitoring.experiments.balance import compare_arms, compute_size_p_value
+from monitoring.experiments.balance import SUSPICIOUS, compare_arms, compute_size_p_value
 from tests.support.lots import simulate_draws
 
 
@@ -47,3 +47,16 @@ def test_what_was_known_at_the_draw_is_shown_of_both_arms():
 def test_without_draws_nothing_is_suspected():
     none = pd.DataFrame({"as_of": [], "treated": [], "probability": [], "score": [], "value": [], "tier": []})
     assert (compare_arms(none).p_value, compare_arms(none).rows) == (1.0, ())
+
+
+def test_a_fifth_of_the_control_counted_as_drawn_is_named_and_sound_lots_are_not():
+    named = {0.0: 0, 0.2: 0}
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        for moved in named:
+            made = simulate_draws(0.0, months=24, units=30, seed=seed)[["as_of", "treated", "probability"]]
+            treated = made["treated"].to_numpy() | (random.random(len(made)) < moved)
+            p_value = compute_size_p_value(treated, made["probability"].to_numpy(), made["as_of"].to_numpy())
+            named[moved] += p_value < SUSPICIOUS
+    assert named[0.2] >= 57
+    assert named[0.0] <= 2
