@@ -76,6 +76,8 @@ def build_map(  # noqa: PLR0913  # all but the first three named
     topics = _describe_topics(settings, tickets, found, pinned)
     partners = _divide_by_partner(history, tickets, {e.topic_id: e for e in effects}, values, to_micros(until))
     plain = _write_down(settings, until, tickets, found, costs, rows, partners)
+    earlier = read_map(settings) if is_new_only else None
+    plain["found_at"] = (earlier or {}).get("found_at") or until.isoformat()
     plain["notes"] = [n for n in (found.note, "" if len(scores) else NO_SCORES, "" if len(values) else NO_VALUES) if n]
     folder = locate_journey(settings)
     folder.mkdir(parents=True, exist_ok=True)

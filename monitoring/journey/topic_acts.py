@@ -76,7 +76,7 @@ def move_to_tab(settings: Settings, store: Store, topic: str, tab: str, *, by: s
     return write_decision(store, chosen.topic_id, decisions.TAB, {"tab": tab}, by=by)
 
 
-def split_topic(  # noqa: PLR0913, PLR0917  # what an act needs
+def split_topic(  # noqa: PLR0913  # what an act needs
     settings: Settings, history: History, store: Store, topic: str, parts: int, *, by: str
 ) -> Decision:
     """Split a topic into parts by its texts; the next build assigns all its tickets to them.

@@ -15,7 +15,7 @@ from features.state.database import Store, upsert
 from features.state.tables import NIGHT_STEPS
 
 # The steps in their order.
-STEPS = ("check", "build", "score", "drift", "gate", "alert", "deliver", "report")
+STEPS = ("check", "build", "score", "drift", "gate", "alert", "journey", "deliver", "report")
 # The gate's decision on a run: act on it, wait for a person's decision, or forget it.
 ACCEPTED, HELD, DISCARDED = "accepted", "held", "discarded"
 StepState = Literal["running", "done", "failed", "skipped"]

@@ -139,6 +139,14 @@ def alert(night: NightContext, steps: Steps) -> StepResult:
     return StepResult("done", text, counts)
 
 
+def journey(night: NightContext, _: Steps) -> StepResult:
+    """Let new tickets join topics, or find these anew once they are old; tell teams of topics that rise."""
+    from monitoring.journey import nightly
+
+    done = nightly.run(night.settings, night.history, night.store, night.as_of, night.progress)
+    return StepResult("done", done.describe() if done else nightly.NO_MAP)
+
+
 def deliver(night: NightContext, steps: Steps) -> StepResult:
     """Send what is due in the outbox, and an accepted run's scores to each destination."""
     from monitoring.alerts import escalation
@@ -197,6 +205,7 @@ NIGHT = (
     NightStep("drift", drift, needs=("score",), after=("score",)),
     NightStep("gate", gate, needs=("score",), after=("score",)),
     NightStep("alert", alert, needs=("gate",), after=("gate",)),
+    NightStep("journey", journey, needs=("check",), after=("check",)),
     # It runs even if steps before it failed: a message to the data team is due then most of all.
     NightStep("deliver", deliver, after=("gate", "alert")),
     NightStep("report", report, needs=("score",), after=("gate", "alert")),
