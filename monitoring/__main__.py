@@ -17,6 +17,7 @@ from monitoring.alerts import commands as episodes
 from monitoring.binding import commands as binding
 from monitoring.console import commands as console
 from monitoring.console.accounts import account_commands as account_lists
+from monitoring.cost_to_serve import commands as costs
 from monitoring.demo import commands as demos
 from monitoring.experiments import commands as experiments
 from monitoring.journey import commands as journey
@@ -384,6 +385,7 @@ owners.register(app)
 lifetime.register(app)
 journey.register(app)
 problems.register(app)
+costs.register(app)
 
 if __name__ == "__main__":
     cli.run(app)

@@ -14,7 +14,7 @@ from features.sources.history import History
 
 # Known with the opening, and known with the resolution.
 _AT_OPENING = ("topic", "priority", "channel", "language")
-_OUTCOMES = ("csat", "escalated", "reopened", "minutes", "handled_by", "first_action", "resolved_at")
+_OUTCOMES = ("csat", "escalated", "reopened", "minutes", "handled_by", "resolved_at")
 # What is not mapped, in words.
 _UNMAPPED = {
     "minutes": "No ticket has minutes: hours can't be measured.",
@@ -27,8 +27,8 @@ def read_service_tickets(history: History, as_of: datetime, *, days: int) -> pd.
 
     Returns:
         ticket_id, account_id, opened_at (µs), topic, priority, channel, language; of resolved ones csat, escalated,
-        reopened, minutes, handled_by (lower case), first_action and resolved_at (µs); first_response_at (µs); by
-        opened_at.
+        reopened, minutes, handled_by (lower case) and resolved_at (µs); of answered ones first_response_at (µs) and
+        first_action; by opened_at.
 
     Raises:
         GarrisonError: The company has no tickets.
@@ -41,6 +41,7 @@ def read_service_tickets(history: History, as_of: datetime, *, days: int) -> pd.
     visible = is_visible(opening.opened_at, opening.known_at, SqlText(at))
     resolved, answered = (
         is_outcome_visible(opening, SqlText(f"{name}_at"), SqlText(f"{name}_known_at"), SqlText(at), SQL)
+        & SqlText(f"({name}_at IS NOT NULL)")
         for name in ("resolved", "first_response")
     )
     opened = ", ".join(c if c in columns else f"NULL::VARCHAR AS {c}" for c in _AT_OPENING)
@@ -48,7 +49,8 @@ def read_service_tickets(history: History, as_of: datetime, *, days: int) -> pd.
         f"CASE WHEN {resolved} THEN {c} END AS {c}" if c in columns else f"NULL AS {c}" for c in _OUTCOMES
     )
     sql = f"""SELECT ticket_id, account_id, opened_at, {opened}, {outcomes},
-        CASE WHEN {answered} THEN first_response_at END AS first_response_at
+        CASE WHEN {answered} THEN first_response_at END AS first_response_at,
+        CASE WHEN {answered} OR {resolved} THEN first_action END AS first_action
         FROM tickets WHERE {visible} AND opened_at >= {at - days * DAY} ORDER BY opened_at, ticket_id"""  # noqa: S608  # our own names and numbers
     frame = history.query(sql)
     for column in ("csat", "minutes", "resolved_at", "first_response_at"):

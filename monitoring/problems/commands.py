@@ -29,14 +29,13 @@ By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who. Defau
 @app.command()
 def update(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> None:
     """Take in new tickets and topics, count anew, and reopen problems whose fix did not hold. The night does it too."""
-    from features.core.timestamps import from_micros
     from features.sources.history import History
     from monitoring.problems.library_update import update_library
+    from training.models.dataset import find_data_until
 
     with _open(config) as (settings, store), History.open(settings) as history, cli.show_spinner("reading") as say:
         say("tickets and topics")
-        until = as_of or from_micros(history.last_event + 1)
-        found = update_library(settings, store, history, until)
+        found = update_library(settings, store, history, find_data_until(history, settings, as_of))
     print(*found.lines(), sep="\n")
     write_json(json, found.as_dict())
 
@@ -54,7 +53,7 @@ def list_problems(
     with _open(config) as (settings, store):
         with store.reading() as connection:
             problems = library.read_problems(connection)
-        money = problem_money.read_money(settings, store)
+        money = problem_money.read_money(settings)
     chosen = [problem for problem in problems if state in {None, problem.state}]
     amounts = f"{settings.company.currency} a quarter"
     right = ("tickets", "accounts", "repeats", amounts)

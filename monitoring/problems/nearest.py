@@ -21,6 +21,8 @@ from monitoring.problems.tokens import AskedToken, is_unspaced, tokenize, tokeni
 _SMOOTHING = 0.4
 # How often a word of a problem's own name, cause and fixes counts as being in its tickets, at least.
 _OWN = 0.25
+# Tickets without any of the words that are counted beside those that there are: a library may be young.
+_UNSEEN = 10
 # A problem whose words fit the text less than this, in nats, is no match.
 _LEAST = 0.7
 # Beyond any character: the end of a range of tokens with one beginning.
@@ -95,7 +97,7 @@ def _measure_fits(
     for token in asked:
         script = UNSPACED if is_unspaced(token.text) else SPACED
         by_problem, all_of = counts.get(token.text, {}), totals.get(script, {})
-        everywhere = max(by_problem.get(ALL, 0), 0.5) / max(all_of.get(ALL, 0), 1)
+        everywhere = (by_problem.get(ALL, 0) + 0.5) / (all_of.get(ALL, 0) + _UNSEEN)
         sharers = {p for p, words in own.items() if any(map(token.matches, words))}
         for problem in sorted((set(by_problem) | sharers) - {ALL}):
             share = min(1.0, by_problem.get(problem, 0) / max(all_of.get(problem, 0), 1))

@@ -96,7 +96,7 @@ def read_problem_file(
         problem = find_problem(connection, name)
         fixes = read_fixes(connection, [problem.id])[problem.id]
         tickets = read_linked(connection, problem.id, accounts=accounts)
-    money = read_money(settings, store).get(problem.topic_id or "")
+    money = read_money(settings).get(problem.topic_id or "")
     return ProblemFile(problem, tuple(fixes), tuple(tickets), tuple(read_events(store, problem.id)), money)
 
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from features.settings import Settings
-from features.state.database import Store
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,11 @@ class ProblemMoney:
         return asdict(self)
 
 
-def read_money(settings: Settings, store: Store) -> dict[str, ProblemMoney]:
+def read_money(settings: Settings) -> dict[str, ProblemMoney]:
     """Read the money of problems by the id of their topic; {} before the map was made."""
-    from monitoring.journey.topics import read_topics
+    from monitoring.journey.journey_map import read_map
 
-    found = {}
-    for topic in read_topics(settings, store):
-        money = topic.facts.get("money") if topic.facts else None
-        if isinstance(money, dict) and money.get("amount") is not None:
-            ends = (money.get("low"), money.get("high"))
-            found[topic.topic_id] = ProblemMoney(money["amount"], *ends, settings.company.currency)
-    return found
+    plain = read_map(settings)
+    lost = {row["topic_id"]: row["lost"] for row in plain["topics"] if row.get("lost")} if plain else {}
+    currency = plain["currency"] if plain else settings.company.currency
+    return {topic: ProblemMoney(m["amount"], m["low"], m["high"], currency) for topic, m in lost.items()}

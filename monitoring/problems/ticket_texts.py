@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from features.core.safe_line import to_safe_line
+from features.core.sql_text import SqlText
 from features.core.timestamps import to_micros
+from features.definitions.visibility_rule import SQL, Opening, is_outcome_visible, is_visible
 from features.sources.history import History
 
 _LONGEST_SUBJECT = 160
@@ -55,24 +57,26 @@ def read_tickets(history: History, until: datetime) -> Iterator[TicketText]:
         return
     columns, at = _list_columns(history), to_micros(until)
     wanted = ", ".join(name if name in columns else f"NULL AS {name}" for name in _OPTIONAL)
-    sql = f"SELECT ticket_id, account_id, opened_at, {wanted} FROM tickets "  # noqa: S608  # names of the contract
-    sql += "WHERE opened_at < $at AND coalesce(known_at, opened_at) <= $at ORDER BY opened_at, ticket_id"
-    for batch in history.query_arrow(sql, at=at).to_batches(max_chunksize=20_000):
+    opening = Opening(SqlText("opened_at"), SqlText("known_at"), SqlText("first_known_at"))
+    resolved = is_outcome_visible(opening, SqlText("resolved_at"), SqlText("resolved_known_at"), SqlText(at), SQL)
+    visible = is_visible(opening.opened_at, opening.known_at, SqlText(at))
+    sql = f"SELECT ticket_id, account_id, opened_at, coalesce({resolved}, false) AS is_resolved, {wanted} FROM tickets "  # noqa: S608  # names of the contract
+    sql += f"WHERE {visible} ORDER BY opened_at, ticket_id"
+    for batch in history.query_arrow(sql).to_batches(max_chunksize=20_000):
         for row in batch.to_pylist():
-            yield _build_ticket(row, at)
+            yield _build_ticket(row)
 
 
-def _build_ticket(row: dict[str, object], at: int) -> TicketText:
+def _build_ticket(row: dict[str, object]) -> TicketText:
     written = [str(row[name]) for name in ("subject", "body") if row[name]]
     text = "\n".join(written) or str(row["topic"] or "")
-    resolved = row["resolved_at"]
-    is_resolved = isinstance(resolved, int) and resolved < at
+    is_resolved = bool(row["is_resolved"]) and row["resolved_at"] is not None
     first = to_safe_line(written[0].split("\n", 1)[0], _LONGEST_SUBJECT) if written else str(row["topic"] or "")
     return TicketText(
         str(row["ticket_id"]),
         str(row["account_id"]),
         int(str(row["opened_at"])),
-        int(str(resolved)) if is_resolved else None,
+        int(str(row["resolved_at"])) if is_resolved else None,
         bool(row["reopened"]) and is_resolved,
         first,
         text,

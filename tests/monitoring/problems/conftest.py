@@ -74,7 +74,7 @@ class TicketCompany:
         self.settings = load_settings(self.file)
         self.state = database.open(self.settings)
 
-    def add(self, topic, account, day, *, done=1.0, wording=0, chinese=False):
+    def add(self, topic, account, day, *, done=1.0, wording=0, chinese=False):  # noqa: PLR0913  # what a ticket is
         """Add a ticket that is opened so many days after the begin; returns its id."""
         ticket, at = f"T{len(self.rows)}", to_micros(BEGIN) + int(day * DAY)
         opened, closed = (_format(t) for t in (at, at + int((done or 0) * DAY)))
