@@ -33,6 +33,9 @@ class State(IntEnum):
 
 # The states of a decline. It is silent where it began with FADING: who reaches FADED otherwise has complained before.
 DECLINING = (State.FADING, State.FADED, State.DORMANT)
+# What a failure or a price rise brings about, and the states in which it lasts.
+STARTS_TROUBLE = (State.AGGRIEVED, State.PINCHED)
+TROUBLED = (State.AGGRIEVED, State.BITTER, State.PINCHED)
 PLANS = ("basic", "team", "enterprise")
 PLAN_LEAVES: Floats = np.array([1.25, 1.0, 0.65])  # factor on the odds of leaving at a term's end
 PLAN_EXPANDS: Floats = np.array([0.8, 1.1, 1.3])  # factor on the chance of buying more on a day

@@ -9,7 +9,7 @@ import numpy as np
 
 from features.core.timestamps import DAY
 from features.samples import causes, purchases, tickets, usage
-from features.samples.causes import CONTRACT, DECLINING, State, step_states
+from features.samples.causes import CONTRACT, DECLINING, STARTS_TROUBLE, TROUBLED, State, step_states
 from features.samples.contacts import Care
 from features.samples.parts import Rows, concatenate_blocks
 from features.samples.population import Population, Today
@@ -35,7 +35,8 @@ class SimulatedHistory:
 class _Life:
     """The current condition of each account.
 
-    `rise` is the factor of all price rises so far; `silent` the day on which its silent decline began, -1 without one.
+    `rise` is the factor of all price rises so far; `silent` the day on which its silent decline began, -1 without one;
+    `trouble` the day on which it became aggrieved or pinched, -1 where it is neither, and `before` its state then.
     """
 
     people: Population
@@ -45,6 +46,8 @@ class _Life:
     rise: causes.Floats
     lapse: Ints
     silent: Ints
+    trouble: Ints
+    before: causes.Codes
     bought: list[Rows] = field(default_factory=list)
     expansions: list[Ints] = field(default_factory=list)
 
@@ -83,6 +86,8 @@ def simulate_lives(  # noqa: PLR0913  # all but the first two named
         rise=np.ones(n),
         lapse=np.full(n, -1),
         silent=np.where(np.isin(people.state, DECLINING), first, -1),
+        trouble=np.full(n, -1),
+        before=people.state.copy(),
     )
     _past(life, first)
     used, opened, moments = [], [], []
@@ -99,7 +104,7 @@ def simulate_lives(  # noqa: PLR0913  # all but the first two named
         failed = _move(life, day, chance[1])
         _resize(life, day, chance[2:])
         who = np.flatnonzero(life.in_force)
-        today = Today(day, who, life.state[who], failed[who])
+        today = Today(day, who, life.state[who], failed[who], life.before[who], life.trouble[who])
         used.append(usage.emit(streams["usage"], people, today))
         opened.append(tickets.emit(streams["tickets"], people, today))
     expansions = np.concatenate([*life.expansions, np.empty((0, 2), dtype=np.int64)])
@@ -145,6 +150,9 @@ def _move(life: _Life, day: int, chance: causes.Floats) -> Ints:
     failed = (moved == State.AGGRIEVED) & (life.state != State.AGGRIEVED)
     begins = (moved == State.FADING) & (life.silent < 0)
     life.silent = np.where(begins, day, np.where(np.isin(moved, DECLINING), life.silent, -1))
+    starts = np.isin(moved, STARTS_TROUBLE) & (moved != life.state)
+    life.before = np.where(starts, life.state, life.before)
+    life.trouble = np.where(starts, day, np.where(np.isin(moved, TROUBLED), life.trouble, -1))
     life.state = moved
     return failed.astype(np.int64)
 

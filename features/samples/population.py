@@ -91,12 +91,16 @@ class Today:
         who: Numbers in the chunk.
         state: Their hidden states on this day.
         failed: 1 where the service failed the account this day, which made it aggrieved; else 0.
+        before: The state that each would be in without its present trouble: before it became aggrieved or pinched.
+        since: The day on which that trouble began; -1 without one.
     """
 
     day: int
     who: Ints
     state: Codes
     failed: Ints
+    before: Codes
+    since: Ints
 
     @property
     def weekday(self) -> int:

@@ -107,12 +107,14 @@ _ESCALATED = arrange_by_state(
 def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
     """Simulate the tickets opened on a day; a failure of the service causes one or more at once.
 
-    How a ticket will be answered is drawn as it is opened, from the state of that day alone.
+    How a ticket will be answered is drawn as it is opened, from the state of that day alone. What `samples.service`
+    makes of the tickets needs the hidden state, and what brought it about.
     """
     who, state = today.who, today.state
     week = WEEK[people.rhythm[who], today.weekday]
     opened = rng.poisson(people.tickets[who] * _OPENED[state] * week)
     opened += today.failed * (1 + rng.poisson(0.6, len(who)))
+    failed, before, since = (np.repeat(values, opened) for values in (today.failed, today.before, today.since))
     who, state = np.repeat(who, opened), np.repeat(state, opened)
     n = len(who)
     priority = draw_columns(rng, _PRIORITY[state])
@@ -130,6 +132,10 @@ def emit(rng: np.random.Generator, people: Population, today: Today) -> Rows:
         "csat": np.where(rng.random(n) < _ANSWERED, csat, 0).astype(np.int8),
         "reopened": rng.random(n) < _REOPENED[state],
         "escalated": rng.random(n) < _ESCALATED[state],
+        "state": state,
+        "failed": failed.astype(bool),
+        "before": before,
+        "since": since,
     }
 
 

@@ -20,13 +20,21 @@ from features.samples import contacts, owners, parts, population, purchases, tic
 from features.samples.contacts import Care, PlannedContact
 from features.samples.history import SimulatedHistory, simulate_lives
 from features.samples.population import Population
+from features.samples.service import truth_summary
+from features.samples.service.organisation import run_organisation
 from features.samples.terms import find_month_start
 
 TABLES = ("accounts", "tickets", "usage", "purchases")
+# Of its service organisation, and the hidden truth about that.
+SERVICE_TABLES = ("people", "staff", "contracts", "promises", "surveys")
+SERVICE_TRUTH = ("truth_tickets", "truth_payroll", "truth_problems", "truth_actions")
 CHUNK = 20_000  # accounts simulated, and held in memory, at a time
-_VERSION = 3  # of what is simulated: a sample of another version is written anew
+_VERSION = 4  # of what is simulated: a sample of another version is written anew
 _FEWEST, _MOST = 100, 1_000_000
-_STREAMS = ("population", "accounts", "chain", "usage", "tickets", "owners", "care")
+_STREAMS = (
+    *("population", "accounts", "chain", "usage", "tickets", "owners", "care"),
+    *("service_accounts", "service_tickets", "service_relations"),
+)
 # What is written besides where owners act.
 CARE_TABLES = ("touches", "truth_owners", "truth_contacts", "truth_planned")
 _RATES = {"churn_90d": "churned_90d", "upsell_90d": "expanded_90d"}
@@ -96,13 +104,15 @@ def write_sample(  # noqa: PLR0913  a sample has as many options as it has
     span = _Span.ending(end, months).stopping(until or end)
     company = _Company(span, seed, is_cared_for, owners_differ and owners_differ / accounts, planned)
     with parts.write_folder(out) as folder:
-        for name in (*TABLES, "truth", *(CARE_TABLES if is_cared_for else ())):
+        made = (*TABLES, *SERVICE_TABLES, "truth", "truth_tickets", "truth_payroll")
+        for name in (*made, *(CARE_TABLES if is_cared_for else ())):
             (folder / name).mkdir()
         for chunk, start in enumerate(range(0, accounts, CHUNK)):
             numbers = range(start, min(start + CHUNK, accounts))
             company.write_chunk(folder, chunk, numbers)
             if progress:
                 progress("accounts", numbers.stop, accounts)
+        truth_summary.summarise_truth(folder)
         if is_cared_for:
             pq.write_table(contacts.build_planned(planned), folder / "truth_planned" / "part-00000.parquet")
         summary = _summary(folder)
@@ -231,8 +241,10 @@ class _Company:
         life = self.simulate_chunk(numbers, streams)
         people, history, part = life.people, life.history, f"part-{chunk:05d}.parquet"
         ids, until = people.ids, self.span.until
-        tables = {"truth": _truth(people, history)}
         company = population.build_table(people, chunk, streams["accounts"])
+        served = run_organisation(streams, people, history, company["region"], chunk=chunk, until=until)
+        tables = {"truth": _truth(people, history), **served.tables, **served.truth}
+        company = company.append_column("partner_id", served.partner)
         tables["accounts"] = company.filter(pa.array(people.created < until * DAY)) if self.is_cared_for else company
         if life.owners is not None and life.care is not None:
             made = life.care.list_made()
@@ -242,11 +254,10 @@ class _Company:
         for name, table in tables.items():
             pq.write_table(table, folder / name / part, compression="zstd")
         parts.write_part(history.usage, folder / "usage" / part, lambda rows: usage.build_table(rows, ids))
-        parts.write_part(
-            history.tickets,
-            folder / "tickets" / part,
-            lambda rows: tickets.build_table(rows, ids, chunk=chunk, until=until),
-        )
+        opened = tickets.build_table(history.tickets, ids, chunk=chunk, until=until)
+        for name, column in served.tickets.items():
+            opened = opened.append_column(name, column)
+        pq.write_table(opened, folder / "tickets" / part, compression="zstd")
         parts.write_part(
             history.purchases, folder / "purchases" / part, lambda rows: purchases.build_table(rows, ids, chunk=chunk)
         )
