@@ -24,7 +24,7 @@ strict where data are undated and lenient where they are point in time:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -37,8 +37,8 @@ from features.core.timestamps import from_micros, to_datetimes, to_micros_column
 from features.definitions.feature import DAY, Feature
 from features.definitions.visibility_rule import SQL, is_visible, visible_from
 from features.diagnostics.target_leakage import measure_alone, measure_separation, read_attributes
-from features.engine import snapshots
-from features.settings import Churn, Upsell
+from features.engine import snapshot_cache
+from features.settings import Churn, Settings, Upsell
 from features.sources.history import History
 from training.diagnostics import lifespans
 from training.diagnostics.known_ends import find_known_ends
@@ -68,8 +68,10 @@ class LeakProbe:
 
     Args:
         history: Of the company.
+        settings: The company's: the cache of snapshots is in its folder.
         target: Its definition.
         model: Its model.
+        plans: The cutoffs of each horizon that will be examined: what all need is built at once.
         keys: account_id, as_of of its cohort at all cutoffs.
         rows: Returns the snapshots at some indices of `keys`, with all their features.
         data_until: The instant the data are complete until.
@@ -81,6 +83,8 @@ class LeakProbe:
         target: Churn | Upsell,
         model: Model,
         *,
+        settings: Settings,
+        plans: Iterable[tuple[int, TimePlan]],
         keys: pd.DataFrame,
         rows: Callable[[np.ndarray], pd.DataFrame],
         data_until: datetime,
@@ -88,6 +92,7 @@ class LeakProbe:
         self._history, self._target, self._bundle, self._keys, self._rows = history, target, model, keys, rows
         self._until, self._catalog = data_until, history.catalog
         self._attributes = read_attributes(history)
+        self._settings, self._plans = settings, tuple(plans)
 
     def examine(self, horizon: int, plan: TimePlan, test: pd.DataFrame) -> LeakFindings:
         """Return everything suspicious about one horizon.
@@ -221,7 +226,7 @@ class LeakProbe:
     ) -> tuple[dict[str, str], tuple[str, ...]]:
         """Compare the AUC with and without the newest days before `as_of` on the same rows, cross-validated."""
         days = min(_HIDDEN_DAYS, horizon)
-        earlier = self._earlier(frame, [c - timedelta(days=days) for c in plan.test[-_CUTOFFS:]])
+        earlier = self._earlier(frame, _list_earlier(horizon, plan))
         keys = earlier[["account_id"]].assign(as_of=earlier["as_of"] + timedelta(days=days), then=range(len(earlier)))
         pairs = frame[["account_id", "as_of"]].assign(now=range(len(frame))).merge(keys, on=["account_id", "as_of"])
         labels = labels[pairs["now"]]
@@ -245,7 +250,9 @@ class LeakProbe:
         """Build the snapshots of the frame's accounts at other instants."""
         ids = frame["account_id"].unique()
         wanted = pd.concat([pd.DataFrame({"account_id": ids}).assign(as_of=pd.Timestamp(a)) for a in as_ofs])
-        return join_snapshots((part for a in as_ofs for part in snapshots.build_parts(self._history, a)), wanted)
+        every = {a for horizon, plan in self._plans for a in _list_earlier(horizon, plan)}
+        snapshot_cache.build_files(self._settings, self._history, sorted(every.union(as_ofs)))
+        return join_snapshots(snapshot_cache.load_parts(self._settings, self._history, as_ofs), wanted)
 
     def _newest(self, now: np.ndarray, then: np.ndarray, labels: np.ndarray, ids: pd.Series) -> str:
         """Return the source whose newest days restore most of the AUC that hiding all of them cost."""
@@ -291,6 +298,12 @@ class LeakProbe:
         )
         top = ", ".join(gain.sort_values(ascending=False, kind="stable").index[:3])
         return (f"the newest snapshot differs from the training's (AUC {drift_auc:.2f}), most of all by {top}",)
+
+
+def _list_earlier(horizon: int, plan: TimePlan) -> list[datetime]:
+    """Return the last test cutoffs, so many days earlier as are hidden."""
+    days = min(_HIDDEN_DAYS, horizon)
+    return [cutoff - timedelta(days=days) for cutoff in plan.test[-_CUTOFFS:]]
 
 
 def _describe_attribute(values: pd.Series, labels: np.ndarray) -> str:

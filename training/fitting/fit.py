@@ -162,7 +162,16 @@ def _fit_and_diagnose(  # noqa: PLR0913  # the arguments of fit_target
     )
     progress(f"{name}: looking for leaks")
     keys = frame[["account_id", "as_of"]]
-    probe = leakage.LeakProbe(history, target, fitted.model, keys=keys, rows=data.read_rows, data_until=data.data_until)
+    probe = leakage.LeakProbe(
+        history,
+        target,
+        fitted.model,
+        settings=settings,
+        plans=((h, result.plan) for h, result in fitted.results.items()),
+        keys=keys,
+        rows=data.read_rows,
+        data_until=data.data_until,
+    )
     gaps = (
         *undated_attributes.describe_unused(history, settings),
         *undated_attributes.describe_suspects(history, fitted.model.features),

@@ -174,7 +174,16 @@ def test_a_flag_in_a_column_of_events_is_named_by_the_features_that_hold_it(slim
 def test_a_model_too_good_to_be_true_makes_the_labels_table_a_suspect(slim):
     labels = np.repeat([0.0, 1.0], 200)
     with History.open(slim.settings) as history:
-        probe = LeakProbe(history, slim.settings.churn, None, keys=None, rows=None, data_until=START)
+        probe = LeakProbe(
+            history,
+            slim.settings.churn,
+            None,
+            settings=slim.settings,
+            plans=(),
+            keys=None,
+            rows=None,
+            data_until=START,
+        )
         sentences = probe.find_perfection(pd.DataFrame({"label": labels, "score": labels}))
         assert sentences == {"lifetimes": "the model reaches an AUC of 1.000: no honest data tell so much"}
         blurred = labels + np.random.default_rng(3).normal(0, 0.5, len(labels))
