@@ -38,6 +38,9 @@ def alert(
     json: Json = None,
 ) -> None:
     """Judge the stored scores; unless they are held, open, continue and close episodes, with messages in the outbox."""
+    from training.models.lightgbm_import import import_lightgbm
+
+    import_lightgbm()
     from features.sources.history import History
     from features.state import database
     from monitoring import cli_output
@@ -178,6 +181,9 @@ def mailbox(
 @app.command()
 def drift(as_of: AsOf = None, config: Config = CONFIG, json: Json = None) -> None:
     """Compare the newest snapshot with the training rows: ok, watch or hold, and a page. Exit status 1 for hold."""
+    from training.models.lightgbm_import import import_lightgbm
+
+    import_lightgbm()
     from monitoring.drift import drift_report
     from monitoring.reports import overview
 
@@ -352,6 +358,9 @@ def night(
     """Run the whole night: check, build, score, drift, gate, alert, deliver, report. Run it again to finish it."""
     from functools import partial
 
+    from training.models.lightgbm_import import import_lightgbm
+
+    import_lightgbm()
     from monitoring.night.night import run_night
 
     with cli.show_spinner("night:") as progress:

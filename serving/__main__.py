@@ -43,6 +43,9 @@ def score(
     """Score every account at one instant, judge the run, and deliver it to a destination unless it is held."""
     from features.core.errors import DeliveryError
     from features.settings.load import load_settings
+    from training.models.lightgbm_import import import_lightgbm
+
+    import_lightgbm()
     from serving.batch import run
     from serving.scoring import score_table
 

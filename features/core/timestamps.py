@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from features.core.errors import GarrisonError
+
+if TYPE_CHECKING:  # commands that show help need no pandas
+    import pandas as pd
 
 DAY = 86_400_000_000  # µs
 NEVER = 2**62  # µs, later than any event
@@ -38,6 +40,8 @@ def from_micros(us: int) -> datetime:
 
 def to_datetimes(us: pd.Series) -> pd.Series:
     """Return a column of microseconds as datetime64[us, UTC]."""
+    import pandas as pd
+
     return pd.to_datetime(us, unit="us", utc=True).astype("datetime64[us, UTC]")
 
 

@@ -1,4 +1,4 @@
-"""Write the page of a drift verdict: the verdict, what moved as bars and figures, and Evidently's own report."""
+"""Write the page of a drift verdict: the verdict, what moved as bars and figures, and Evidently's report on it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def write_drift_page(  # noqa: PLR0913  # all named: what to show, and where
         sound, _ = prepare_samples(reference, current, seed=seed, scores=scores)
         binned = {c.name: bin_column(*sound.columns[c.name]) for c in shown}
     report = None
-    if binned and evidently.is_installed():
+    # Evidently takes seconds to import: only for what moved.
+    if binned and verdict.drifted and evidently.is_installed():
         report = evidently.run_evidently(binned, {c.name: c.threshold for c in shown})
     figures = {"verdict": verdict.as_dict(), "evidently": report.figures if report else None}
     with write_atomically(file.with_suffix(".json")) as part:

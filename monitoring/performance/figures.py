@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 from sklearn.metrics import brier_score_loss
 
-from features.core.auc import auc
+from features.core.auc import auc, rank
 from training.decisions.value import Floats
 from training.evaluation.auc_interval import compute_auc_interval
 from training.evaluation.calibration_error import compute_share_interval, make_bins
@@ -182,7 +181,7 @@ def measure_performance(
 def _draw_figures(scores: Floats, is_above: np.ndarray | None, accounts: np.ndarray | None) -> dict[str, Floats]:
     """Draw labels from the scores many times, and return the figures of each draw; NaN where one has no meaning."""
     codes, names = (None, scores) if accounts is None else pd.factorize(accounts)
-    ranks, bins = rankdata(scores), make_bins(scores, scores)
+    ranks, bins = rank(scores), make_bins(scores, scores)
     generator, parts = np.random.default_rng(0), []
     for _ in range(_DRAWS // _CHUNK):
         numbers = generator.random((_CHUNK, len(names)))

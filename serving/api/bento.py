@@ -7,9 +7,7 @@ BentoML's supervisor reads this file too, and needs none of them.
 from __future__ import annotations
 
 import gc
-import importlib
 import logging
-import sys
 from typing import Any
 
 import bentoml
@@ -17,26 +15,13 @@ import bentoml
 from serving.api import environment
 
 
-def _import_lightgbm() -> None:
-    """Import LightGBM without scikit-learn, which takes a second of every start for wrappers that scoring never uses.
-
-    LightGBM offers no setting for this: its package always imports its scikit-learn wrappers, which try scikit-learn.
-    A module that is None in `sys.modules` can't be imported, as Python's import system documents.
-    """
-    if "lightgbm" in sys.modules or "sklearn" in sys.modules:
-        return
-    sys.modules["sklearn"] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module("lightgbm")
-    finally:
-        del sys.modules["sklearn"]
-
-
 class _FrontedService(bentoml.Service):
     """A service whose requests skip BentoML's middlewares: spans and timers cost more than an answer does."""
 
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002  # BentoML's signature
-        _import_lightgbm()
+        from training.models.lightgbm_import import import_lightgbm
+
+        import_lightgbm()
         from serving.api.app import HttpApp
 
         return HttpApp(super().to_asgi(is_main))

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 MOST = 10
 # Rows that a bin between two quantiles expects, and that any bin must expect or hold to stand alone.
@@ -97,7 +97,7 @@ def find_noise_level(rows: int, reference_rows: int, bins: int, *, chance: float
 
 @cache
 def _find_chi_square(chance: float, freedom: int) -> float:
-    return float(chi2.isf(chance, freedom))
+    return float(chdtri(freedom, chance))
 
 
 def bin_column(reference: pd.Series, current: pd.Series) -> BinnedColumn:

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
-_Z = float(norm.ppf(0.975))
+from features.core.auc import rank
+
+_Z = float(ndtri(0.975))
 
 
 def compute_auc_interval(labels: np.ndarray, scores: np.ndarray, accounts: np.ndarray) -> tuple[float, float, float]:
@@ -32,9 +34,9 @@ def compute_auc_interval(labels: np.ndarray, scores: np.ndarray, accounts: np.nd
     """
     is_positive = labels == 1
     positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
-    ranks, placements = rankdata(scores), np.empty(len(scores))
-    placements[is_positive] = (ranks[is_positive] - rankdata(scores[is_positive])) / negatives
-    placements[~is_positive] = 1 - (ranks[~is_positive] - rankdata(scores[~is_positive])) / positives
+    ranks, placements = rank(scores), np.empty(len(scores))
+    placements[is_positive] = (ranks[is_positive] - rank(scores[is_positive])) / negatives
+    placements[~is_positive] = 1 - (ranks[~is_positive] - rank(scores[~is_positive])) / positives
     area = float(placements[is_positive].mean())
     codes, names = pd.factorize(accounts)
     parts = np.bincount(codes, (placements - area) / np.where(is_positive, positives, negatives))

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 _BINS = 10
 _DRAWS = 1000
 _CHUNK = 100
 _FEWEST_ROWS = 100  # of a group, below which its share of positives says nothing
-_Z = float(norm.ppf(0.975))
+_Z = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)

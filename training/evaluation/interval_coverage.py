@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
-from scipy.stats import binom
 
 from features.core.timestamps import DAY, to_micros_column
 from training.models.horizon_model import HorizonModel
@@ -73,6 +72,8 @@ def measure_coverage(model: HorizonModel, test: pd.DataFrame) -> IntervalCoverag
 
 def _cover(positives: int, rows: int, mean: float, deviation: float) -> float:
     """Return which part of a number of positives lies in the middle 90 % of those that are likely, 0 to 1."""
+    from scipy.stats import binom  # slow to import, and no part of serving
+
     chances = expit(logit(np.clip(mean, 1e-6, 1 - 1e-6)) + deviation * _NODES)
     below, upto = (
         float(_WEIGHTS @ binom.cdf(count, rows, chances) / _WEIGHTS.sum()) for count in (positives - 1, positives)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import chi2
+from scipy.special import chdtrc, expit, logit
 
 YEAR = 365.0
 SAME_SEASON = 20.0  # days that a cutoff may lie beside the same day of another year
@@ -176,4 +175,4 @@ def _estimate_spread(log_odds: np.ndarray, variances: np.ndarray) -> _Spread:
         return _Spread(1, mean, 1.0, 0.0)
     q = float(weights @ (log_odds - mean) ** 2)
     between = max(0.0, (q - freedom) / (weights.sum() - (weights**2).sum() / weights.sum()))
-    return _Spread(len(weights), mean, float(chi2.sf(q, freedom)), between / (between + float(variances.mean())))
+    return _Spread(len(weights), mean, float(chdtrc(freedom, q)), between / (between + float(variances.mean())))

@@ -121,8 +121,8 @@ def test_the_page_of_a_healthy_snapshot_shows_the_scores(tmp_path):
     text = write_drift_page(verdict, REFERENCE, current, file=file, heading="H", seed=7, scores=SCORES).read_text()
     assert "ok: Accounts and scores look like those the model learned from." in text
     assert "<h2>The scores</h2>" in text
-    metrics = json.loads(file.with_suffix(".json").read_text())["evidently"]["metrics"]
-    assert [m["config"]["column"] for m in metrics] == ["score churn 90 days"]
+    # Evidently takes seconds to import: it is asked about what moved.
+    assert json.loads(file.with_suffix(".json").read_text())["evidently"] is None
 
 
 def test_without_evidently_the_verdict_has_its_page_all_the_same(tmp_path, monkeypatch):

@@ -339,7 +339,7 @@ def test_the_service_needs_no_mlflow_no_evidently_and_no_scikit_learn(harbour: A
 
 
 def test_lightgbm_imports_scikit_learn_unless_it_is_hidden_and_then_predicts_the_same() -> None:
-    """The reason for `_import_lightgbm`: once LightGBM leaves scikit-learn out by itself, it can go."""
+    """The reason for `import_lightgbm`: once LightGBM leaves scikit-learn out by itself, it can go."""
     predict = (
         "import numpy as np, sys\n"
         "import lightgbm as lgb\n"
@@ -348,7 +348,7 @@ def test_lightgbm_imports_scikit_learn_unless_it_is_hidden_and_then_predicts_the
         "booster = lgb.train(params, lgb.Dataset(rows, rows[:, 0] > 200), 5)\n"
         "print('sklearn' in sys.modules, booster.predict(rows).tobytes().hex())\n"
     )
-    hide = "from serving.api.bento import _import_lightgbm\n_import_lightgbm()\n"
+    hide = "from training.models.lightgbm_import import import_lightgbm\nimport_lightgbm()\n"
     outputs = [
         subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True).stdout.split()
         for program in (predict, hide + predict)
