@@ -49,8 +49,9 @@ _IBAN = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z]{2} ?\d{2}(?:[ \-]?[A-Za-z0-9]{4}){2,7}(?:[ \-]?[A-Za-z0-9]{1,4})?(?![A-Za-z0-9])"
 )
 # What follows such a word is a number of it even where letters are most of it.
+_DOCUMENTS = ("passport", "ausweis", "licence", "license", "护照", "身份证", "证件", "驾照")
 _DOCUMENT = re.compile(
-    r"(?i)(?:(?<=passport)|(?<=ausweis)|(?<=licence)|(?<=license)|(?<=护照)|(?<=身份证)|(?<=证件)|(?<=驾照))"
+    rf"(?i)(?:{'|'.join(f'(?<={word})' for word in _DOCUMENTS)})"
     r"(?:[^\d\n]{0,14}?[^A-Za-z0-9])?(?=[A-Z]*\d)[A-Z0-9]{6,}"
 )
 # Letters and digits of passports, tax, insurance and identity cards.
@@ -102,6 +103,9 @@ def redact_prose(text: str, own: Sequence[re.Pattern[str]] = ()) -> str:
         text = _replace(text, _MAIL, lambda _: MAIL)
     if not _FEW_DIGITS.search(text):
         return text
+    folded = text.casefold()
+    if any(word in folded for word in _DOCUMENTS):
+        text = _replace(text, _DOCUMENT, _judge_all)
     for pattern, judge in _NUMBERS:
         text = _replace(text, pattern, judge)
     return text
@@ -186,7 +190,7 @@ _RULES: tuple[tuple[Callable[[_Number], bool], str | None], ...] = (
 
 
 # In this order: what one leaves the next looks at.
-_NUMBERS = ((_IBAN, _judge_iban), (_DOCUMENT, _judge_all), (_NUMBER, _judge_number), (_MIXED, _judge_all))
+_NUMBERS = ((_IBAN, _judge_iban), (_NUMBER, _judge_number), (_MIXED, _judge_all))
 
 
 def has_luhn_digit(digits: str) -> bool:

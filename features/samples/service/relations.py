@@ -87,7 +87,9 @@ def live_relations(
         state[moment.account] = moment.state
         there, start = state >= 0, moment.as_of * DAY
         answers.append(_ask(chance, state, there & (np.arange(n) % _ASKED == month % _ASKED), start, champion))
-        goes = there & (champion >= 0) & (chance[:, 5] < np.where(there, _LEAVES[state], 0.0))
+        goes = (
+            there & (champion >= 0) & (joined[champion] < start) & (chance[:, 5] < np.where(there, _LEAVES[state], 0.0))
+        )
         who = np.flatnonzero(goes)
         left[champion[who]] = start + (chance[who, 6] * 28 * DAY).astype(np.int64)
         comes = chance[who, 7] < _REPLACED

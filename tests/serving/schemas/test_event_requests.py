@@ -311,3 +311,16 @@ def test_the_tables_are_those_of_the_migrations(opened: Store) -> None:
         assert columns == {c.name: c.nullable for c in table.columns}
         indexes = {i["name"]: i["column_names"] for i in there.get_indexes(table.name) if not i.get("unique")}
         assert indexes == {i.name: [c.name for c in i.columns] for i in table.indexes}
+
+
+def test_what_people_wrote_is_redacted_before_it_is_in_the_log(settings: Settings, tmp_path: Any) -> None:
+    wrote = {"subject": "Call 138 1234 5678", "body": "I am jo@harbour.example, card 4111 1111 1111 1111. " * 40}
+    with database.open(settings.model_copy(update={"state_url": f"sqlite:///{tmp_path}/state.db"})) as found:
+        for _ in range(2):
+            answer = store_events(settings, found, read(settings, tickets=[TICKET | wrote]), now=RECEIPT)
+        assert fates(answer) == ["duplicate"]
+        content = json.loads(rows(found)[0]["content"])
+    assert (content["subject"], content["body"][:30]) == ("Call [phone]", "I am [mail], card [card]. I am")
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"Call [phone]" in stored
+    assert not any(secret in stored for secret in (b"1234 5678", b"harbour.example", b"4111"))
