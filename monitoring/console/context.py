@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -27,6 +28,10 @@ from monitoring.letters.links import LinkSigner
 
 if TYPE_CHECKING:
     from monitoring.console.accounts.account_index import AccountIndex
+
+
+# For so long a person sees what they see, unless the state database changes.
+_SECONDS = 10
 
 
 def find_origin(url: str) -> str:
@@ -90,7 +95,8 @@ class ConsoleContext:
 
     def find_rows(self, person: Person) -> RowFilter:
         """Find the condition that every read of accounts for a person takes."""
-        key = ("rows", person.address, person.roles)
+        # Who is away follows from the clock too.
+        key = ("rows", person.address, person.roles, int(monotonic() / _SECONDS))
         return self.kept.get(key, lambda: build_row_filter(person, self.settings, self.store))
 
     def read_open_episodes(self) -> OpenEpisodes:

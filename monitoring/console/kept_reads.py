@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from time import monotonic
 from typing import Any, TypeVar, cast
 
 from features.state.database import Store
 from features.state.state_version import StateVersion
 
 T = TypeVar("T")
-# Seconds: some answers follow from the clock too, such as who is away.
-_LONGEST = 5.0
 _MOST = 4_096
 
 
@@ -29,7 +26,6 @@ class KeptReads:
     def __init__(self, store: Store) -> None:
         self._version, self._lock = StateVersion(store), threading.Lock()
         self._seen: Hashable = None
-        self._since = 0.0
         self._kept: dict[Hashable, Any] = {}
         self._making: dict[Hashable, threading.Lock] = {}
 
@@ -37,14 +33,13 @@ class KeptReads:
         """Return what is kept under a key; read it where nothing is, or where something was written since.
 
         Args:
-            key: Names the answer and all that it depends on, beside the state database.
+            key: Names the answer and all that it depends on, beside the state database: also the clock, if it does.
             read: Returns it; the caller must not change what it gets.
         """
-        mark, now = self._version.read(), monotonic()
+        mark = self._version.read()
         with self._lock:
-            if mark != self._seen or now - self._since > _LONGEST:
-                self._seen, self._since = mark, now
-                self._kept, self._making = {}, {}
+            if mark != self._seen or len(self._making) > _MOST:
+                self._seen, self._kept, self._making = mark, {}, {}
             if key in self._kept:
                 return cast("T", self._kept[key])
             kept, making = self._kept, self._making.setdefault(key, threading.Lock())
@@ -52,9 +47,7 @@ class KeptReads:
             if key in kept:
                 return cast("T", kept[key])
             # A write that comes in between changes the mark: the next one who asks reads anew.
-            answer = read()
-            if len(kept) < _MOST:
-                kept[key] = answer
+            kept[key] = answer = read()
             return answer
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,11 @@ from features.settings import Settings
 from features.sources import posted_events
 from features.sources.history import History
 from features.state.database import Store
+from monitoring.lifetime.account_lookup import AccountLookup
+from monitoring.lifetime.purchase_lines import COLUMNS, PurchaseLine
 from serving.events import rescoring
 from serving.scoring import score_table, snapshot_store
 from serving.scoring.snapshot_store import StoredSnapshot
-
-# A chain of merges is followed so far: a longer one, or one that bites its tail, is a fault of the data.
-_LONGEST = 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class AccountTables:
         events: Of tickets, usage, purchases, touches and promises.
         event_number: `account_no` there.
         currency: Of all money.
+        lookup: Of all accounts.
     """
 
     account_id: str
@@ -48,6 +49,16 @@ class AccountTables:
     events: duckdb.DuckDBPyConnection
     event_number: int
     currency: str
+    lookup: AccountLookup
+
+    @cached_property
+    def purchases(self) -> list[PurchaseLine]:
+        """Return the account's purchases; [] where the company has none."""
+        if "purchases" not in self.tables:
+            return []
+        columns = ", ".join(COLUMNS)
+        sql = f"SELECT {columns} FROM purchases WHERE account_no = ?"  # noqa: S608  # our own columns
+        return [PurchaseLine(*row) for row in self.events.execute(sql, [self.event_number]).fetchall()]
 
     def query(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """Run SQL over the account's events; `$no` is its number. Returns rows by column."""
@@ -70,6 +81,7 @@ class CompanyTables:
         self.settings, self.store = settings, store
         self._lock = threading.Lock()
         self._history: History | None = None
+        self._lookup: AccountLookup | None = None
         self._newest: tuple[Path | None, int] = (None, -1)
 
     @property
@@ -79,16 +91,20 @@ class CompanyTables:
         Raises:
             GarrisonError: The tables can't be read.
         """
+        return self._open()[0]
+
+    def _open(self) -> tuple[History, AccountLookup]:
         file = score_table.find_newest(self.settings)
         newest = (file, 0 if file is None else file.stat().st_mtime_ns)
         with self._lock:
-            if self._history is None or newest != self._newest:
+            if self._history is None or self._lookup is None or newest != self._newest:
                 # The old one stays open for those who read from it: it ends with the last of them.
-                self._history, self._newest = _open_history(self.settings, file), newest
-                with self._history.open_cursor() as cursor:
+                history = _open_history(self.settings, file)
+                with history.open_cursor() as cursor:
                     # One account's rows are few: sharing them out among threads costs more than it saves.
                     cursor.execute("SET threads = 1")
-            return self._history
+                    self._history, self._lookup, self._newest = history, AccountLookup.read(cursor), newest
+            return self._history, self._lookup
 
     def close(self) -> None:
         """Close the history, if it is open."""
@@ -109,20 +125,20 @@ class CompanyTables:
         Raises:
             GarrisonError: There is no such account, or the tables can't be read.
         """
-        history = self.history
+        history, lookup = self._open()
+        number = lookup.find_number(account_id)
+        if number is None:
+            raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
         with history.open_cursor() as cursor:
-            found = _read_rows(cursor, "SELECT * FROM accounts WHERE account_id = $account", {"account": account_id})
-            if not found:
-                raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
-            record = found[0]
-            number = int(record.pop("account_no"))
+            [record] = _read_rows(cursor, "SELECT * FROM accounts WHERE account_no = $no", {"no": number})
+            del record["account_no"]
             names, currency = frozenset(history.tables), self.settings.company.currency
             recorded = self._read_recorded(history, account_id)
             if recorded is None:
-                yield AccountTables(account_id, number, record, names, cursor, cursor, number, currency)
+                yield AccountTables(account_id, number, record, names, cursor, cursor, number, currency, lookup)
                 return
             with recorded, recorded.open_cursor() as events:
-                yield AccountTables(account_id, number, record, names, cursor, events, 0, currency)
+                yield AccountTables(account_id, number, record, names, cursor, events, 0, currency, lookup)
 
     def _read_recorded(self, history: History, account_id: str) -> History | None:
         """Read an account's rows with what was posted or recorded since; None where nothing was."""
@@ -142,17 +158,10 @@ class CompanyTables:
         Raises:
             GarrisonError: There is no such account, or the tables can't be read.
         """
-        with self.history.open_cursor() as cursor:
-            sql, seen = "SELECT merged_into FROM accounts WHERE account_id = ?", [account_id]
-            while row := cursor.execute(sql, [seen[-1]]).fetchone():
-                if row[0] is None or row[0] in seen or len(seen) > _LONGEST:
-                    break
-                seen.append(str(row[0]))
-            else:
-                if len(seen) == 1:
-                    raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
-                return seen[-2]
-        return seen[-1]
+        survivor = self._open()[1].find_survivor(account_id)
+        if survivor is None:
+            raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
+        return survivor
 
 
 def _open_history(settings: Settings, file: Path | None) -> History:

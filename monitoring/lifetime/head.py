@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +15,12 @@ from monitoring.binding.account_records import AccountRecord
 from monitoring.binding.bindings import AccountBinding, BindingRules
 from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.newest_scores import NewestScores
+from monitoring.lifetime.purchase_lines import Term, list_terms
 from serving.tiers import course, tier_store
 
 _DESCRIBING = ("industry", "size", "plan", "seats", "region")
 _FAMILY = 50
 _LONGEST = 10
-_SEPARATOR = "\x1f"
 
 
 @dataclass(frozen=True)
@@ -203,51 +203,44 @@ def _find_state(scored: Mapping[str, Any], contracts: tuple[Contract, ...], *, i
 
 def _read_family(tables: AccountTables) -> dict[str, AccountRecord]:
     """Read the records of an account and of its parents."""
-    records: dict[str, AccountRecord] = {}
-    wanted: str | None = tables.account_id
-    sql = "SELECT name, owner_email, owner_timezone, parent_id FROM accounts WHERE account_id = $account"
-    while wanted and wanted not in records and len(records) <= _LONGEST:
-        found = tables.query_company(sql, account=wanted)
-        if not found:
-            break
-        row = found[0]
-        records[wanted] = AccountRecord(row["name"], row["owner_email"], row["owner_timezone"], row["parent_id"])
-        wanted = row["parent_id"]
+    own = tables.record
+    names = ("name", "owner_email", "owner_timezone", "parent_id")
+    records = {tables.account_id: AccountRecord(*(own.get(name) for name in names))}
+    if parents := tables.lookup.list_parents(tables.account_id, _LONGEST):
+        sql = f"SELECT account_id, {', '.join(names)} FROM accounts WHERE account_no IN ({_list(parents)})"  # noqa: S608  # numbers
+        for row in tables.query_company(sql):
+            records[row["account_id"]] = AccountRecord(*(row[name] for name in names))
     return records
 
 
 def _read_children(tables: AccountTables) -> tuple[Relative, ...]:
-    sql = f"""
-        SELECT account_id, name FROM accounts WHERE parent_id = $account AND merged_into IS NULL
-        ORDER BY account_id LIMIT {_FAMILY}
-    """  # noqa: S608  # a number
-    return tuple(Relative(**row) for row in tables.query_company(sql, account=tables.account_id))
+    children = tables.lookup.list_children(tables.account_id, _FAMILY)
+    if not children:
+        return ()
+    sql = f"SELECT account_id, name FROM accounts WHERE account_no IN ({_list(children)}) ORDER BY account_id"  # noqa: S608  # numbers
+    return tuple(Relative(**row) for row in tables.query_company(sql))
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _read_contracts(tables: AccountTables, as_of: datetime) -> tuple[Contract, ...]:
-    if "purchases" not in tables.tables:
-        return ()
     at = to_micros(as_of)
-    sql = f"""
-        SELECT term_starts_at AS starts_at, term_ends_at AS ends_at, sum(amount)::DOUBLE AS amount,
-            string_agg(DISTINCT product, '{_SEPARATOR}' ORDER BY product) AS products, max(quantity)::DOUBLE AS quantity
-        FROM purchases WHERE account_no = $no AND term_ends_at IS NOT NULL
-        GROUP BY term_starts_at, term_ends_at ORDER BY ends_at DESC, starts_at DESC LIMIT 30
-    """  # noqa: S608  # a constant
 
-    def name_state(row: Mapping[str, Any]) -> str:
-        if row["ends_at"] < at:
+    def name_state(term: Term) -> str:
+        if term.ends_at < at:
             return "ended"
-        return "coming" if row["starts_at"] is not None and row["starts_at"] >= at else "in force"
+        return "coming" if term.starts_at is not None and term.starts_at >= at else "in force"
 
     return tuple(
         Contract(
-            row["starts_at"],
-            row["ends_at"],
-            tuple(to_safe_line(p, 60) for p in (row["products"] or "").split(_SEPARATOR) if p),
-            row["amount"],
-            row["quantity"],
-            name_state(row),
+            term.starts_at,
+            term.ends_at,
+            tuple(to_safe_line(product, 60) for product in term.products if product),
+            term.amount,
+            term.quantity,
+            name_state(term),
         )
-        for row in tables.query(sql)
+        for term in list_terms(tables.purchases)
     )

@@ -82,8 +82,8 @@ def _find_numbers(tables: AccountTables, like: LikeAccounts | None) -> list[int]
     """Find the places of the like accounts in the tables."""
     if like is None or not like.account_ids:
         return []
-    sql = "SELECT account_no FROM accounts WHERE account_id IN (SELECT unnest($accounts)) ORDER BY account_no"
-    return [int(row["account_no"]) for row in tables.query_company(sql, accounts=list(like.account_ids))]
+    found = (tables.lookup.find_number(account) for account in like.account_ids)
+    return sorted(number for number in found if number is not None)
 
 
 def _measure_use(tables: AccountTables, numbers: Sequence[int], at: int) -> tuple[dict[str, float], dict[str, int]]:

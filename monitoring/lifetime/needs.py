@@ -12,6 +12,7 @@ from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.like_accounts import LikeAccounts
 from monitoring.lifetime.like_use import BOUGHT_DAYS, USED_DAYS, LikeUse
 from monitoring.lifetime.notes import Note, read_notes
+from monitoring.lifetime.purchase_lines import list_products
 
 _MOST_OWN, _MOST_HIDDEN, _NOTES = 5, 6, 3
 # What fewer of the like accounts have says little about this one.
@@ -116,7 +117,7 @@ def find_needs(tables: AccountTables, store: Store, use: LikeUse, at: int) -> Ne
     """
     notes = tuple(read_notes(store, tables.account_id, limit=_NOTES))
     used = _count_own(tables, at) if "usage" in tables.tables else {}
-    bought = _list_own_products(tables, at) if "purchases" in tables.tables else ()
+    bought = list_products(tables.purchases, at, BOUGHT_DAYS)
     hidden: list[HiddenNeed] = []
     if use.of >= _FEWEST:
         hidden += _select_hidden("feature", use.features, used, use.of)
@@ -156,11 +157,3 @@ def _count_own(tables: AccountTables, at: int) -> dict[str, float]:
         WHERE account_no = $no AND feature IS NOT NULL AND used_at >= $at - {USED_DAYS * DAY} GROUP BY feature
     """  # noqa: S608  # a number
     return {row["feature"]: row["n"] for row in tables.query(sql, at=at)}
-
-
-def _list_own_products(tables: AccountTables, at: int) -> tuple[str, ...]:
-    sql = f"""
-        SELECT DISTINCT product FROM purchases WHERE account_no = $no AND product IS NOT NULL AND amount > 0
-            AND (purchased_at >= $at - {BOUGHT_DAYS * DAY} OR term_ends_at >= $at) ORDER BY product
-    """  # noqa: S608  # a number
-    return tuple(row["product"] for row in tables.query(sql, at=at))

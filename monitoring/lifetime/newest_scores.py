@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.core.sorted_ids import SortedIds
 from features.settings import Settings
 from serving.scoring import score_table
 from serving.tiers import course
@@ -30,6 +31,7 @@ class NewestScores:
         self._settings, self._lock = settings, threading.Lock()
         self._newest: tuple[Path | None, int] = (None, -1)
         self._rows: pa.Table | None = None
+        self._ids: SortedIds | None = None
         self._as_of: datetime | None = None
 
     def find(self, account_id: str) -> tuple[Mapping[str, Any], datetime | None]:
@@ -38,12 +40,14 @@ class NewestScores:
         newest = (file, 0 if file is None else file.stat().st_mtime_ns)
         with self._lock:
             if newest != self._newest:
-                self._rows, self._as_of = None, None
+                self._rows, self._ids, self._as_of = None, None, None
                 if file is not None:
                     columns = [name for name in pq.read_schema(file).names if name in _WANTED]
-                    self._rows = pq.read_table(file, columns=columns, partitioning=None).combine_chunks()
+                    rows = pq.read_table(file, columns=columns, partitioning=None)
+                    self._rows = rows.take(pc.sort_indices(rows["account_id"])).combine_chunks()
+                    self._ids = SortedIds(self._rows["account_id"].combine_chunks())
                     self._as_of = score_table.parse_instant(file)
                 self._newest = newest
-            rows, as_of = self._rows, self._as_of
-        place = -1 if rows is None else pc.index(rows["account_id"], account_id).as_py()
-        return ({} if rows is None or place < 0 else rows.slice(place, 1).to_pylist()[0]), as_of
+            rows, ids, as_of = self._rows, self._ids, self._as_of
+        place = None if ids is None else ids.find(account_id)
+        return ({} if rows is None or place is None else rows.slice(place, 1).to_pylist()[0]), as_of

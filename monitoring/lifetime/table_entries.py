@@ -13,6 +13,7 @@ from monitoring.letters.account_risk import Text
 from monitoring.letters.wording import count_in_words
 from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.entry import OF_TABLES, Entry, Place
+from monitoring.lifetime.purchase_lines import Order, list_orders
 
 _WEEK = 7 * DAY
 # 1970 began on a Thursday: weeks begin on Mondays.
@@ -39,14 +40,6 @@ SELECT * FROM (
     ) WINDOW before AS (ORDER BY t RANGE BETWEEN {_USUAL * _WEEK} PRECEDING AND {_WEEK} PRECEDING)
 )
 """  # noqa: S608  # numbers
-# The lines of an order are one entry.
-_PURCHASES = f"""
-SELECT purchased_at AS t, concat_ws('{_SEPARATOR}', coalesce(order_id, ''), coalesce(kind, '')) AS key,
-    max(known_at) AS known_at, kind, sum(amount)::DOUBLE AS amount, sum(quantity)::DOUBLE AS quantity,
-    string_agg(DISTINCT product, '{_SEPARATOR}' ORDER BY product) AS products,
-    min(term_starts_at) AS term_starts_at, max(term_ends_at) AS term_ends_at
-FROM purchases WHERE account_no = $no GROUP BY purchased_at, order_id, kind
-"""  # noqa: S608  # a constant
 _TOUCHES = """
 SELECT touched_at AS t, kind AS key, min(known_at) AS known_at, kind, count(*) AS n
 FROM touches WHERE account_no = $no GROUP BY touched_at, kind
@@ -54,7 +47,6 @@ FROM touches WHERE account_no = $no GROUP BY touched_at, kind
 _ROWS: Mapping[str, tuple[str, str]] = {
     "ticket": ("tickets", _TICKETS),
     "usage": ("usage", _USAGE),
-    "purchase": ("purchases", _PURCHASES),
     "touch": ("touches", _TOUCHES),
 }
 
@@ -68,6 +60,10 @@ def read_entries(tables: AccountTables, kind: str, after: Place | None, limit: i
         after: None for the newest.
         limit: At most so many.
     """
+    if kind == "purchase":  # the lines of an order are one entry
+        orders = (_describe_order(order, tables.currency) for order in list_orders(tables.purchases))
+        later = [entry for entry in orders if after is None or entry.place > after]
+        return sorted(later, key=lambda entry: entry.place)[:limit]
     if kind not in OF_TABLES or _ROWS[kind][0] not in tables.tables:
         return []
     sql, parameters = f"SELECT * FROM ({_ROWS[kind][1]})", dict[str, Any](most=limit)  # noqa: S608  # our own
@@ -75,7 +71,7 @@ def read_entries(tables: AccountTables, kind: str, after: Place | None, limit: i
         sql += f" WHERE {_build_condition(kind, after)}"
         parameters |= {"at": -after.before} | ({"key": after.key} if kind == after.kind else {})
     rows = tables.query(f"{sql} ORDER BY t DESC, key LIMIT $most", **parameters)
-    return [_ENTRIES[kind](row | {"currency": tables.currency}) for row in rows]
+    return [_ENTRIES[kind](row) for row in rows]
 
 
 def _build_condition(kind: str, after: Place) -> str:
@@ -93,7 +89,8 @@ def count_entries(tables: AccountTables) -> dict[str, int]:
         if table in tables.tables
     ]
     rows = tables.query(" UNION ALL ".join(parts)) if parts else []
-    return {row["kind"]: int(row["n"]) for row in rows}
+    counts = {row["kind"]: int(row["n"]) for row in rows}
+    return counts | {"purchase": len(list_orders(tables.purchases))} if "purchases" in tables.tables else counts
 
 
 def _describe_ticket(row: Mapping[str, Any]) -> Entry:
@@ -127,17 +124,17 @@ def _describe_week(row: Mapping[str, Any]) -> Entry:
     return Entry(row["t"], "usage", row["key"], title, body, row["known_at"], row["t"] + _WEEK)
 
 
-def _describe_purchase(row: Mapping[str, Any]) -> Entry:
+def _describe_order(order: Order, currency: str) -> Entry:
     facts: list[Text] = []
-    if row["products"]:
-        facts.append(Listing([to_safe_line(p, 60) for p in row["products"].split(_SEPARATOR)[:6]]))
-    if row["quantity"] is not None:
-        facts.append(Phrase("{n:,g} units", {"n": row["quantity"]}))
-    if row["term_ends_at"] is not None:
-        facts.append(Phrase("term until {day}", {"day": Day(from_micros(row["term_ends_at"]))}))
-    values = {"kind": Phrase(_KINDS.get(row["kind"], "Purchase")), "amount": Money(row["amount"], row["currency"])}
-    title = Phrase("{kind}: {amount}", values)
-    return Entry(row["t"], "purchase", row["key"], title, Listing(facts) if facts else "", row["known_at"])
+    if order.products:
+        facts.append(Listing([to_safe_line(p, 60) for p in order.products[:6]]))
+    if order.quantity is not None:
+        facts.append(Phrase("{n:,g} units", {"n": order.quantity}))
+    if order.term_ends_at is not None:
+        facts.append(Phrase("term until {day}", {"day": Day(from_micros(order.term_ends_at))}))
+    values = {"kind": Phrase(_KINDS.get(order.kind or "", "Purchase")), "amount": Money(order.amount, currency)}
+    title, key = Phrase("{kind}: {amount}", values), f"{order.order_id}{_SEPARATOR}{order.kind or ''}"
+    return Entry(order.at, "purchase", key, title, Listing(facts) if facts else "", order.known_at)
 
 
 def _describe_touch(row: Mapping[str, Any]) -> Entry:
@@ -165,6 +162,5 @@ _KINDS = {
 _ENTRIES: Mapping[str, Callable[[Mapping[str, Any]], Entry]] = {
     "ticket": _describe_ticket,
     "usage": _describe_week,
-    "purchase": _describe_purchase,
     "touch": _describe_touch,
 }

@@ -18,7 +18,8 @@ from features.core.timestamps import from_micros
 from features.settings import Settings
 from features.state.database import Store
 from monitoring.binding import assignments
-from monitoring.console.accounts.account_snapshot import AccountSnapshot, AccountSum
+from monitoring.console.accounts.account_snapshot import AccountSnapshot
+from monitoring.console.accounts.account_sums import AccountSum, By
 from monitoring.console.accounts.account_table import AccountTable, build_table
 from serving.scoring import score_table
 
@@ -218,17 +219,24 @@ class AccountIndex:
     def sum_accounts(
         self,
         rows: RowFilter,
-        by: Literal["tier", "owner"],
+        by: By,
         *,
         search: str = "",
         filters: Mapping[str, Any] | None = None,
+        most: int | None = None,
     ) -> list[AccountSum]:
         """Sum the accounts that the filters let pass by tier, in their order, or by owner, the most at risk first."""
-        return list(self._take_up().sum_matches(rows, search, filters or {}, by))
+        return self._take_up().sum_matches(rows, search, filters or {}).list_groups(by, most)
+
+    def count_groups(
+        self, rows: RowFilter, by: By, *, search: str = "", filters: Mapping[str, Any] | None = None
+    ) -> int:
+        """Count the tiers or owners of the accounts that the filters let pass; those without count as one more."""
+        return self._take_up().sum_matches(rows, search, filters or {}).count_groups(by)
 
     def sum_all(self, rows: RowFilter, *, search: str = "", filters: Mapping[str, Any] | None = None) -> AccountSum:
         """Sum all the accounts that the filters let pass."""
-        return AccountSum.add(self._take_up().sum_matches(rows, search, filters or {}, "tier"))
+        return AccountSum.add(self._take_up().sum_matches(rows, search, filters or {}).list_groups("tier"))
 
     def find_account(self, rows: RowFilter, account_id: str) -> AccountRow | None:
         """Find an account by its id; None where there is none that the reader may see."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from features.core.sorted_ids import SortedIds
 from features.core.timestamps import DAY, to_micros
 from monitoring.console.accounts.account_conditions import RENEWAL_DAYS, WORSE, Condition, build_conditions
+from monitoring.console.accounts.account_sums import AccountSums
 from monitoring.console.accounts.account_table import AccountTable, replace_owners
 from serving.scoring.account_order import COLUMNS, ColumnOrder, Places, parse_order
 
@@ -39,40 +39,6 @@ FROM given
 """
 
 
-@dataclass(frozen=True)
-class AccountSum:
-    """Figures of some accounts.
-
-    Args:
-        key: Tier or owner; None for those without.
-        accounts: Their number.
-        value: Money that they bring in `value_days`.
-        value_at_risk: Money.
-        risk: Mean of those that have one; None where none has.
-        scored: Number of those.
-        worse: Those whose risk rose by `account_conditions.WORSE` or more.
-        renewals: Those whose term ends in the next `RENEWAL_DAYS`.
-    """
-
-    key: str | None
-    accounts: int
-    value: float
-    value_at_risk: float
-    risk: float | None
-    scored: int
-    worse: int
-    renewals: int
-
-    @classmethod
-    def add(cls, groups: Sequence[AccountSum]) -> AccountSum:
-        """Add groups that share no account up."""
-        scored = sum(g.scored for g in groups)
-        risk = sum((g.risk or 0.0) * g.scored for g in groups) / scored if scored else None
-        value, at_risk = sum(g.value for g in groups), sum(g.value_at_risk for g in groups)
-        numbers = (sum(g.worse for g in groups), sum(g.renewals for g in groups))
-        return cls(None, sum(g.accounts for g in groups), value, at_risk, risk, scored, *numbers)
-
-
 class AccountSnapshot:
     """The accounts of one run, with the owners that people assigned.
 
@@ -93,12 +59,11 @@ class AccountSnapshot:
         self._database.execute(_CREATE)
         self._database.unregister("given")
         self._places = OrderedDict[tuple[str, ...], Places]()
-        self._masks, self._sums = OrderedDict[Key, Mask](), OrderedDict[Key, dict[str, list[AccountSum]]]()
+        self._masks, self._sums = OrderedDict[Key, Mask](), OrderedDict[Key, AccountSums]()
         self._weights = self._build_weights()
-        self._codes = {name: self._build_codes(name) for name in ("tier", "owner")}
-        self._cells = (
-            self._codes["owner"] * np.int32(len(self.read_column("tier").dictionary) + 1) + self._codes["tier"]
-        )
+        self._keys: dict[str, list[str | None]] = {}
+        tiers, owners = self._build_codes("tier"), self._build_codes("owner")
+        self._cells = owners * np.int32(len(self._keys["tier"])) + tiers
         self.orders = {name: ColumnOrder(self.read_column(name), self._ids) for name in COLUMNS}
         for order in self.orders.values():  # made now, so that nobody waits for it
             _ = order.ascending
@@ -160,10 +125,8 @@ class AccountSnapshot:
         more = len(page) > limit
         return page[:limit], chosen.build_key(page[limit - 1]) if more else None
 
-    def sum_matches(
-        self, rows: RowFilter, search: str, filters: Mapping[str, Any], by: Literal["tier", "owner"]
-    ) -> list[AccountSum]:
-        """Sum the matching accounts: by tier in their order, or by owner with the most at risk first."""
+    def sum_matches(self, rows: RowFilter, search: str, filters: Mapping[str, Any]) -> AccountSums:
+        """Sum the matching accounts by tier and by owner."""
         parts = build_conditions(filters, search, self.about.as_of)
         named = None if filters.get("accounts") is None else tuple(filters["accounts"])
         key = (_build_key(Condition(rows.sql, rows.parameters)), *map(_build_key, parts), named)
@@ -173,19 +136,19 @@ class AccountSnapshot:
             self._sums[key] = groups
             while len(self._sums) > _KEPT_SUMS:
                 self._sums.popitem(last=False)
-        return groups[by]
+        return groups
 
-    def _sum_places(self, places: npt.NDArray[np.int64]) -> dict[str, list[AccountSum]]:
+    def _sum_places(self, places: npt.NDArray[np.int64]) -> AccountSums:
         """Sum some accounts by tier and by owner in one pass over them."""
-        keys = {by: [*self.read_column(by).dictionary.to_pylist(), None] for by in self._codes}
-        shape = len(keys["owner"]), len(keys["tier"])
+        shape = len(self._keys["owner"]), len(self._keys["tier"])
         codes = self._cells[places]
         cells = {name: np.bincount(codes, w[places], shape[0] * shape[1]) for name, w in self._weights.items()}
         cells["accounts"] = np.bincount(codes, minlength=shape[0] * shape[1]).astype(np.float64)
-        return {
-            by: _build_sums(by, keys[by], {name: c.reshape(shape).sum(axis=axis) for name, c in cells.items()})
+        by_group = {
+            by: {name: cell.reshape(shape).sum(axis=axis) for name, cell in cells.items()}
             for axis, by in enumerate(("tier", "owner"))
         }
+        return AccountSums(self._keys, by_group)
 
     def _build_weights(self) -> dict[str, npt.NDArray[np.float64]]:
         """Build what sums add up, by name; shape (n,)."""
@@ -201,9 +164,13 @@ class AccountSnapshot:
         return {name: values.astype(np.float64) for name, values in weights.items()}
 
     def _build_codes(self, name: str) -> npt.NDArray[np.int32]:
-        """Build each account's place in a column's dictionary, and the place after the last for those without."""
+        """Build each account's place among a column's values, ascending, and the place after the last without one."""
         column = self.read_column(name)
-        codes: npt.NDArray[np.int32] = pc.fill_null(column.indices, len(column.dictionary)).to_numpy()
+        order = pc.sort_indices(column.dictionary)
+        self._keys[name] = [*column.dictionary.take(order).to_pylist(), None]
+        ranks = np.empty(len(order) + 1, np.int32)
+        ranks[order.to_numpy()], ranks[len(order)] = np.arange(len(order)), len(order)
+        codes: npt.NDArray[np.int32] = ranks[pc.fill_null(column.indices, len(order)).to_numpy()]
         return codes
 
     def list_values(self, column: Literal["owner", "region"]) -> list[str]:
@@ -233,24 +200,6 @@ class AccountSnapshot:
             while len(self._masks) > _KEPT:
                 self._masks.popitem(last=False)
         return kept
-
-
-def _build_sums(by: str, keys: Sequence[str | None], sums: Mapping[str, npt.NDArray[np.float64]]) -> list[AccountSum]:
-    groups = [
-        AccountSum(
-            key,
-            int(sums["accounts"][n]),
-            float(sums["value"][n]),
-            float(sums["value_at_risk"][n]),
-            float(sums["risk"][n] / sums["scored"][n]) if sums["scored"][n] else None,
-            int(sums["scored"][n]),
-            int(sums["worse"][n]),
-            int(sums["renewals"][n]),
-        )
-        for n, key in enumerate(keys)
-        if sums["accounts"][n]
-    ]
-    return sorted(groups, key=lambda g: (g.key is None, g.key) if by == "tier" else (-g.value_at_risk, g.key or ""))
 
 
 def _as_parameters(values: Sequence[Any]) -> list[Any]:

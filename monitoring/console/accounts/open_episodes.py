@@ -123,7 +123,11 @@ class OpenEpisodes:
 
     def find_by_account(self, accounts: Sequence[str]) -> dict[str, OpenEpisodeMark]:
         """Find, for each of some accounts, its open episode that the most is expected of."""
-        return {account: self._marks[account] for account in accounts if account in self._marks}
+        return {account: self._mark(self._first[account]) for account in accounts if account in self._first}
+
+    def _mark(self, place: int) -> OpenEpisodeMark:
+        row = self.rows[place]
+        return OpenEpisodeMark(row[0], row[2], row[3], row[6])
 
     def _has_cause(self, causes: Sequence[str]) -> npt.NDArray[np.bool_]:
         return np.isin(self._causes, list(causes)) if causes else np.zeros(len(self.rows), np.bool_)
@@ -133,7 +137,12 @@ class OpenEpisodes:
         return np.array([row[5] or "" for row in self.rows], dtype=str)
 
     @cached_property
-    def _marks(self) -> dict[str, OpenEpisodeMark]:
+    def _first(self) -> dict[str, int]:
+        """Return the place of the episode that the most is expected of, by account."""
         least = float("-inf")
-        ordered = sorted(self.rows, key=lambda row: (least if row[7] is None else row[7], row[0]))
-        return {row[1]: OpenEpisodeMark(row[0], row[2], row[3], row[6]) for row in ordered}
+        worth = [(least if row[7] is None else row[7], row[0]) for row in self.rows]
+        first: dict[str, int] = {}
+        for place, account in enumerate(self.accounts):
+            if account not in first or worth[place] > worth[first[account]]:
+                first[account] = place
+        return first

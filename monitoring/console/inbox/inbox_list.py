@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
     from monitoring.console.accounts.account_index import AccountIndex, AccountRow
     from monitoring.console.accounts.open_episodes import OpenEpisodes
     from monitoring.console.context import ConsoleContext
+    from monitoring.console.kept_reads import KeptReads
     from monitoring.console.sign_in.access import RowFilter
+    from monitoring.console.sign_in.person import Person
 
 # Accounts of a reader that one statement names; with more, episodes are read in their order and looked at one by one.
 _NAMED = 20_000
 _BLOCK = 60
+# For so long a page is kept, unless the state database changes.
+_SECONDS = 10
 _REASONS = 3
 _RECENT_DAYS = 90
 _TABLE = EPISODES.outerjoin(OUTBOX, OUTBOX.c.id == EPISODES.c.message_id)
@@ -155,6 +160,13 @@ class InboxReader:
         items = self._read_items([episode for _, episode in found[:limit]])
         following = f"{found[limit - 1][0]!r} {found[limit - 1][1]}" if len(found) > limit else None
         return Inbox(self._complete(items), following)
+
+    def keep_open(self, kept: KeptReads, person: Person | None, **asked: Any) -> Inbox:
+        """Return what `read_open` does, from what is kept where nothing has changed since a person asked the same."""
+        who = None if person is None else (person.address, person.roles)
+        # Who is away follows from the clock, and so does until when an answer is due.
+        key = ("inbox", who, self.accounts.version, int(monotonic() / _SECONDS), *sorted(asked.items(), key=repr))
+        return kept.get(key, lambda: self.read_open(**asked))
 
     def read_closed(self, *, owner: str | None = None, limit: int = 10) -> tuple[InboxItem, ...]:
         """Read the episodes that were closed last, in the last 90 days, newest first."""

@@ -89,7 +89,7 @@ class _EpisodesApi:
 
     def _read(self, person: Person | None, **asked: Any) -> dict[str, Any]:
         rows = EVERYTHING if person is None else self.context.find_rows(person)
-        inbox = InboxReader.of(self.context, rows).read_open(**asked)
+        inbox = InboxReader.of(self.context, rows).keep_open(self.context.kept, person, **asked)
         return {"episodes": [item.as_dict() for item in inbox.items], "after": inbox.after}
 
     def _check_key(self, header: str | None) -> None:

@@ -83,7 +83,8 @@ class _Inbox:
         }
         shown = shown if shown in _LISTS else "mine" if counts["mine"] else "all"
         owner = person.address if shown == "mine" else None
-        inbox = reader.read_open(owner=owner, resting=shown == "resting", after=after, limit=_PAGE)
+        asked: dict[str, Any] = {"owner": owner, "resting": shown == "resting", "after": after, "limit": _PAGE}
+        inbox = reader.keep_open(self.context.kept, person, **asked)
         language = Language(person.language)
         return {
             "shown": shown,

@@ -31,7 +31,7 @@ from monitoring.console.sign_in.person import Person, Role
 PATH = "/portfolio"
 _SEES = (Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)
 _ASSIGNS = (Role.LEAD, Role.MANAGER, Role.ADMIN)
-_PAGE, _OWNERS_NAMED, _MOST_CHOSEN = 30, 10, 100
+_PAGE, _OWNERS_NAMED, _OWNERS_CHOSEN, _MOST_CHOSEN = 30, 10, 60, 100
 _MUTE_DAYS = (7, 14, 30, 90)
 _EXPORTS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
@@ -120,8 +120,8 @@ class _Portfolio:
         filters = self._build_filters(view)
         asked: dict[str, Any] = {"search": view.search, "filters": filters}
         page = index.list_accounts(rows, order=view.order, after=view.after or None, limit=_PAGE, **asked)
-        tiers, owners = index.sum_accounts(rows, "tier", **asked), index.sum_accounts(rows, "owner", **asked)
-        visible = index.sum_accounts(rows, "owner", filters={"show": "all"})
+        tiers = index.sum_accounts(rows, "tier", **asked)
+        named = index.sum_accounts(rows, "owner", filters={"show": "all"}, most=_OWNERS_CHOSEN + 1)
         known = [name for name in COLUMNS if index.has_values(name)]
         return {
             "view": view,
@@ -136,9 +136,9 @@ class _Portfolio:
             "shown": index.sum_all(rows, **asked),
             "average": index.sum_all(EVERYTHING).risk,
             "tiers": tiers,
-            "owners": owners[:_OWNERS_NAMED],
-            "owners_left": max(len(owners) - _OWNERS_NAMED, 0),
-            "owner_names": sorted(group.key for group in visible if group.key) if len(visible) <= 60 else [],
+            "owners": index.sum_accounts(rows, "owner", most=_OWNERS_NAMED, **asked),
+            "owners_left": max(index.count_groups(rows, "owner", **asked) - _OWNERS_NAMED, 0),
+            "owner_names": sorted(g.key for g in named if g.key) if len(named) <= _OWNERS_CHOSEN else [],
             "regions": index.list_values("region"),
             "columns": [name for name in view.columns if name in known],
             "known": known,

@@ -205,8 +205,7 @@ def test_a_run_that_lands_is_taken_up(opened):
 def test_a_run_that_cant_be_read_leaves_the_old_one(opened):
     settings, _, index = opened
     (settings.var / "scores" / "2025-03-01T000000Z.parquet").write_bytes(b"no table")
-    with pytest.raises(GarrisonError, match="holds no scores"):
-        index.refresh()
+    assert not index.refresh()  # it is put aside
     assert list_ids(index) == ["A1", "A2", "A3"]
 
 
