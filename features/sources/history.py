@@ -225,8 +225,11 @@ class History:
     def read_rows(self, table: str, account_id: str, as_of: datetime | None = None) -> list[dict[str, Any]]:
         """Read the canonical rows of one account, in the form that `from_rows` takes.
 
-        With `as_of` the account itself is described as it was known to be then.
+        With `as_of` the account itself is described as it was known to be then. A table of nobody's, such as staff, has
+        none.
         """
+        if "account_id" not in TABLES[table].columns:
+            return []
         sql = f"SELECT * FROM {table} WHERE account_id = ?"
         rows: list[dict[str, Any]] = self._connection.sql(sql, params=[account_id]).to_arrow_table().to_pylist()
         if table == "accounts" and self.dated and as_of:

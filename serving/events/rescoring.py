@@ -23,7 +23,7 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from features.core.contract import EVENTS, TABLES
+from features.core.contract import EVENTS, RECORDS, TABLES
 from features.core.errors import GarrisonError
 from features.core.timestamps import from_micros, to_micros
 from features.definitions.visibility_rule import ROWS, visible_from
@@ -246,9 +246,9 @@ def read_account_rows(
     of_accounts = f"account_id IN ({', '.join(map(quote_literal, account_ids))})"
     rows: dict[str, list[dict[str, Any]]] = {}
     with history.open_cursor() as cursor:
-        # Identities name accounts by other ids, and rates are nobody's.
-        for table in (t for t in history.tables if t not in {"identities", "rates"}):
-            has_number = table == "accounts" or table in EVENTS
+        # Identities name accounts by other ids, and rates and staff are nobody's.
+        for table in (t for t in history.tables if t not in {"identities", "rates", "staff"}):
+            has_number = table in {"accounts", *EVENTS, *RECORDS}
             columns = "* EXCLUDE (account_no)" if has_number else "*"
             sql = f"SELECT {columns} FROM main.{table} WHERE {of_accounts}"  # noqa: S608  # quoted
             if table in LOGGED and posted_events.count_events(revisions, table):
