@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich import box
@@ -17,9 +18,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from features.core import private_files
 from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
 from features.core.progress import Progress
+from features.core.storage_faults import find_storage_fault
 from features.settings import parse_instant
 from features.settings.periods import find_period
 
@@ -95,15 +98,32 @@ def create_app(purpose: str) -> typer.Typer:
 
 
 def run(commands: Callable[[], Any]) -> None:
-    """Run a command group; a user's error, or a file's, becomes one line on standard error and exit status 1."""
+    """Run a command group; a user's error, or a file's, becomes one line on standard error and exit status 1.
+
+    What it writes is for the user who runs it alone: files often hold personal data.
+    """
+    before = private_files.read_umask()
     try:
+        private_files.restrict_new_files()
         commands()
     except (GarrisonError, OSError) as error:
-        _error_console().print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
-        sys.exit(1)
+        _exit_with(error)
+    except Exception as error:
+        fault = find_storage_fault(error)
+        if fault is None:
+            raise
+        _exit_with(fault)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(130)
+    finally:
+        os.umask(before)
+
+
+def _exit_with(error: Exception) -> NoReturn:
+    shown = (find_storage_fault(error) or error) if isinstance(error, OSError) else error
+    _error_console().print(Text.assemble(("error:", "bold red"), f" {shown}"), soft_wrap=True)
+    sys.exit(1)
 
 
 @contextlib.contextmanager

@@ -132,8 +132,15 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
         backend.raw_sql("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
         plain = json.dumps([c.as_dict() for c in checked])
         backend.con.execute("INSERT INTO checked VALUES (?, ?)", [plain, position])
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):
+            backend.disconnect()
+        for leftover in part.parent.glob(f"{part.name}.*"):  # such as the log of a disk that is full
+            _remove(leftover)
+        raise
     finally:
-        backend.disconnect()
+        with contextlib.suppress(duckdb.Error):
+            backend.disconnect()
         shutil.rmtree(scratch, ignore_errors=True)
     if is_unredacted:
         prose.rewrite_file(part)

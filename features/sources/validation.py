@@ -16,6 +16,7 @@ from features.core.atomic_write import write_atomically
 from features.core.contract import EVENTS, RECORDS, TABLES, VERSIONS
 from features.core.errors import SourceError
 from features.core.sql_text import SqlText
+from features.core.storage_faults import find_storage_fault
 from features.core.timestamps import NEVER, from_micros, to_micros
 from features.definitions.feature import DAY
 from features.definitions.visibility_rule import SQL, visible_from
@@ -56,6 +57,8 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
         kept = _count_own_rows(backend, VERSIONS if table == "accounts" and settings.are_attributes_dated else table)
         identity.build_lookup_tables(backend.con, table, staged)
     except duckdb.Error as error:
+        if fault := find_storage_fault(error):
+            raise fault from error
         hint = _find_culprit(settings, table, str(error))
         raise SourceError(f"tables.{table} can't be read", found=summarize_error(error), hint=hint) from error
     if not rows:

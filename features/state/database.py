@@ -18,7 +18,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from features.core.errors import GarrisonError
+from features.core.private_files import protect
 from features.core.redaction import hide_password
+from features.core.storage_faults import find_storage_fault
 from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state import (  # noqa: F401  # whose tables join METADATA
@@ -124,6 +126,7 @@ def open(settings: Settings) -> Store:  # noqa: A001  # read as store.open, as t
         GarrisonError: The database is locked, can't be reached, or is newer than this program.
     """
     engine = connect(settings.state)
+    protect(settings.var)
     try:
         with _translate_errors(engine):
             _upgrade(engine)
@@ -160,6 +163,7 @@ def connect(url: str) -> sa.Engine:
 def _sqlite(address: sa.URL) -> sa.Engine:
     if address.database:
         Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        protect(Path(address.database))
     engine = sa.create_engine(address, connect_args={"timeout": PATIENCE})
 
     @sa.event.listens_for(engine, "connect")
@@ -273,5 +277,7 @@ def _translate_errors(engine: sa.Engine) -> Iterator[None]:
         locked = "locked" in reason or "lock timeout" in reason
         problem = "is locked by another process" if locked else "can't be used"
         hint = "Wait until that process is done" if locked else "Check that it exists and may be written to"
+        if fault := find_storage_fault(error.orig or error):
+            problem, hint = f"{problem}: {fault.problem}", str(fault.hint)
         where = hide_password(str(engine.url))
         raise GarrisonError(f"the database {where} {problem}", found=reason, hint=hint) from error

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from features.core.errors import GarrisonError
+from features.core.public_errors import hide_places
 from monitoring.console.context import ConsoleContext
 from monitoring.console.sign_in.access import wants_json
 
@@ -61,7 +62,7 @@ class ProblemPages:
 
     async def show_refusal(self, request: Request, error: Exception) -> Response:
         """Answer an error of ours that a handler let through: an act that came too late, or a wrong value."""
-        says = str(error)
+        says = hide_places(str(error))
         return self._answer(
             request, 409, Problem("Nothing was changed", "Read what stands below, and try again."), says
         )

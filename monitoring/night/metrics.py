@@ -68,6 +68,7 @@ def write_figures(settings: Settings, store: Store, report: NightReport) -> Path
             gauges[name].labels(company, *labels).set(value)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_to_textfile(str(file), registry)
+        file.chmod(0o644)  # for Prometheus' node exporter, another user; it is about no person
     except Exception:  # noqa: BLE001  # whatever it is
         _log.exception("the figures for Prometheus could not be written to %s", file)
         return None

@@ -15,6 +15,7 @@ from typing import ClassVar
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.core.errors import GarrisonError
+from features.core.public_errors import describe_publicly
 from features.core.tracing import SpanRecorder
 from serving.api.request import ClientDisconnected, Request, not_ready_error
 from serving.api.routes import HEALTH, JSON_CONTENT_TYPE, Header, Route, find_route
@@ -166,7 +167,9 @@ def _to_api_error(error: Exception) -> ApiError:
         case ApiError():
             return error
         case GarrisonError():
-            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error))
+            _log.warning("a request could not be answered: %s", error)
+            message = f"{describe_publicly(error)} The service's log has more."
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, headers={"retry-after": "5"})
         case _:
             trace = "".join(traceback.format_tb(error.__traceback__))
             _log.error("a request failed with %s:\n%s", type(error).__name__, trace)

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 from features.core.errors import GarrisonError
@@ -33,10 +34,29 @@ def serve(config: Path, host: str, port: int, workers: int | None = None) -> Non
     os.environ[environment.WORKERS] = str(workers or settings.serving.workers)
     # BentoML must not report usage, nor write into the user's home.
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-    os.environ.setdefault("BENTOML_HOME", str((settings.var / "bentoml").absolute()))
+    home = os.environ.setdefault("BENTOML_HOME", str((settings.var / "bentoml").absolute()))
+    _make_writable(Path(home))
     sys.stdout.flush()
     arguments = ["-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # our own interpreter, fixed words
+
+
+def _make_writable(folder: Path) -> None:
+    """Make the folder that BentoML writes to, before it fails there in its own words.
+
+    Raises:
+        GarrisonError: It can't be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise GarrisonError(
+            f"the service can't write to {folder}",
+            found=error.strerror,
+            hint="Give this user the right to it, or name another folder: BENTOML_HOME=/tmp/bentoml",
+        ) from error
 
 
 def check_port_free(host: str, port: int) -> None:

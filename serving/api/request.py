@@ -97,4 +97,5 @@ class Request:
 
 def not_ready_error(state: AppState) -> ApiError:
     """Return the error for a request that can't be answered, with the state's problem."""
-    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", str(state.problem))
+    message = f"{state.problem} The service's log has more."
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", message, headers={"retry-after": "5"})

@@ -15,6 +15,7 @@ import pandas as pd
 
 from features.catalog import Catalog
 from features.core.errors import GarrisonError, RegistryError
+from features.core.public_errors import describe_publicly
 from features.core.timestamps import from_micros
 from features.settings import Settings, load
 from features.state import database
@@ -116,7 +117,7 @@ class AppState:
         events: Reads posted events; None as well then.
         sampler: Keeps a sample of served scores for the parity check; None as well then.
         scoring: Scores; None if there is a problem.
-        problem: Why nothing can be scored; None if all is well.
+        problem: Why nothing can be scored, for strangers: without paths; None if all is well.
         fallbacks: By target, why the model before the champion serves in its place.
         versions: Of the files that models and snapshot were read from.
     """
@@ -149,7 +150,7 @@ class AppState:
             score_service, fallbacks = _load_score_service(settings, state)
         except GarrisonError as error:
             _log.warning("nothing can be scored: %s", error)
-            return replace(state, problem=str(error))
+            return replace(state, problem=describe_publicly(error))
         scoring = ScoringContext(ScoreRequestReader(settings), score_service, store)
         return replace(state, scoring=scoring, fallbacks=fallbacks)
 
@@ -224,8 +225,8 @@ def _load_readable_models(settings: Settings) -> tuple[dict[str, Model], dict[st
                 bundles[target] = promotion_log.load_model(settings, before)
             except RegistryError:
                 raise error from None
-            fallbacks[target] = f"{champion.version} can't be read, {before.version} serves: {error}"
-            _log.warning("%s", fallbacks[target])
+            fallbacks[target] = f"{champion.version} can't be read, {before.version} serves"
+            _log.warning("%s: %s", fallbacks[target], error)
     return bundles, fallbacks
 
 

@@ -317,8 +317,24 @@ def test_what_stands_in_for_a_champion_is_said(own_harbour: Any) -> None:
     HttpApp.worker = Worker(str(own_harbour.config))
     ready, model = send("GET", "/readyz"), ask("model", key).json()
     assert (ready.status_code, ready.headers["x-garrison-fallback"]) == (200, "churn")
-    assert "churn-2 can't be read, churn-1 serves" in model["models"]["churn"]["fallback"]
+    assert model["models"]["churn"]["fallback"] == "churn-2 can't be read, churn-1 serves"  # where is in the log
     assert 'garrison_fallback{target="churn"} 1.0' in ask("metrics", key).text
+
+
+def test_what_is_missing_is_said_without_paths_and_addresses(
+    own_harbour: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database.open(own_harbour.settings) as opened:
+        key = auth.create_key(opened, "tests")
+    for place in (own_harbour.settings.paths.mlruns / "artifacts" / "churn").glob("bundle.json"):
+        place.write_text("{")
+    HttpApp.worker = Worker(str(own_harbour.config))
+    for answer in (send("GET", "/readyz"), ask("model", key)):
+        assert read_error(answer) == (503, "not_ready")
+        assert answer.headers["retry-after"] == "5"
+        assert "is not a whole model" in answer.text
+        assert "/" not in answer.json()["error"]["message"]
+    assert str(own_harbour.settings.paths.mlruns) in caplog.text
 
 
 def test_a_worker_looks_for_what_is_new_by_itself(own_harbour: Any, monkeypatch: pytest.MonkeyPatch, now: Any) -> None:
