@@ -197,14 +197,13 @@ def build(
     config: Config = CONFIG,
 ) -> None:
     """Write the snapshots of all accounts at one or more instants; those of a midnight, UTC, are built once."""
-    from features.engine import snapshot_cache, snapshots
+    from features.engine import snapshot_cache
 
     settings, instants = load_settings(config), set(as_of)
     with _open_history(settings) as history, cli.show_progress("accounts") as step:
         cached = snapshot_cache.find_cached(settings, history, instants)
-        table = snapshot_cache.load_table(settings, history, as_of, progress=step)
-    snapshots.write_snapshots(table, out)
-    print(f"{table.num_rows:,} snapshots of {table.num_columns - 2} features in {out}")
+        written = snapshot_cache.write_file(settings, history, as_of, out, progress=step)
+    print(f"{written.num_rows:,} snapshots of {written.num_columns - 2} features in {out}")
     noun = "instant" if len(instants) == 1 else "instants"
     print(f"{len(instants)} {noun}: {len(cached)} from the cache, {len(instants) - len(cached)} built")
 

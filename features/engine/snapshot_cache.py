@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.core.atomic_write import write_atomically
 from features.core.code_fingerprint import fingerprint_packages
 from features.core.harmed_files import is_parquet_whole, set_aside
 from features.core.progress import Progress
@@ -24,6 +26,7 @@ from features.sources.history import History
 
 # What computes snapshots, whichever the engine; the catalog has a fingerprint of its own.
 _CODE = ("features.engine", "features.arrays", "features.definitions")
+_KEYS = ("account_id", "as_of")
 _REMEDY = "its snapshots are built again"
 _BUILT, _READ, _PART = 1_000_000, 100_000, 10_000  # rows in memory at once
 
@@ -65,6 +68,51 @@ def build_files(
     return files
 
 
+def count_snapshots(
+    settings: Settings, history: History, as_of: datetime, progress: Progress | None = None
+) -> tuple[int, int]:
+    """Build one instant's snapshots into the cache; return how many accounts and features they have."""
+    files = build_files(settings, history, [as_of], progress)
+    if files:
+        about = pq.read_metadata(files[as_of])
+        return about.num_rows, about.num_columns - len(_KEYS)
+    table = snapshots.build_table(history, [as_of], progress)
+    return table.num_rows, table.num_columns - len(_KEYS)
+
+
+def write_file(
+    settings: Settings, history: History, as_ofs: Sequence[datetime], file: Path, progress: Progress | None = None
+) -> pq.FileMetaData:
+    """Write snapshots to a Parquet file, whole or not at all: a copy of the cached file where they are of one midnight.
+
+    Args:
+        settings: The company's: its folder is where they are kept.
+        history: Of the company.
+        as_ofs: Instants to look from.
+        file: To write.
+        progress: Called with accounts done and accounts in all, while building.
+
+    Returns:
+        Of the file: its rows and columns.
+    """
+    cached = build_files(settings, history, as_ofs, progress) if len(set(as_ofs)) == 1 else {}
+    with write_atomically(file) as part:
+        if cached:
+            shutil.copyfile(*cached.values(), part)
+        else:
+            _join_parts(load_parts(settings, history, as_ofs, progress), part)
+        return pq.read_metadata(part)
+
+
+def _join_parts(parts: Iterator[pa.Table], file: Path) -> None:
+    """Write parts as row groups, with no more than one in memory."""
+    first = next(parts)
+    with pq.ParquetWriter(file, first.schema, **snapshots.PARQUET) as writer:
+        writer.write_table(first)
+        for part in parts:
+            writer.write_table(part)
+
+
 def _built(
     history: History, files: Mapping[datetime, Path], missing: Sequence[datetime], progress: Progress | None
 ) -> dict[datetime, pa.Table]:
@@ -100,11 +148,15 @@ def find_cached(settings: Settings, history: History, as_ofs: Iterable[datetime]
     return {as_of for as_of, file in _files(settings, history, as_ofs).items() if file.exists()}
 
 
+def fingerprint_code(history: History) -> str:
+    """Return the engine's kind and a number that changes with the code that computes snapshots."""
+    return f"{history.engine.kind} {fingerprint_packages(*_CODE)}"
+
+
 def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> dict[datetime, Path]:
     """Return the files of the cache by `as_of`, without instants that can't be cached."""
     visible = {as_of: history.read_fingerprints(as_of) for as_of in as_ofs}
-    engine = [history.engine.kind, fingerprint_packages(*_CODE)]
-    made_of = [history.catalog.version, engine, history.sources, history.attributes]
+    made_of = [history.catalog.version, fingerprint_code(history), history.sources, history.attributes]
     found = {}
     for as_of, seen in visible.items():
         if seen is not None:

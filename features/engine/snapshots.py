@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import ibis
 import numpy as np
@@ -34,6 +35,8 @@ from features.sources.history import History
 
 _EVENTS, _ACCOUNTS = 2_000_000, 10_000  # that one thread has in memory
 _EVER = -(2**63)
+# How files of snapshots are written.
+PARQUET: Mapping[str, Any] = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, **CHECKSUMS}
 
 
 def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
@@ -227,7 +230,7 @@ def split_by_as_of(table: pa.Table, as_ofs: Sequence[datetime]) -> dict[datetime
 def write_snapshots(table: pa.Table, file: Path) -> None:
     """Write snapshots to a Parquet file, whole or not at all."""
     with write_atomically(file) as part:
-        pq.write_table(table, part, compression="zstd", compression_level=1, use_dictionary=False, **CHECKSUMS)
+        pq.write_table(table, part, **PARQUET)
 
 
 def find_latest_as_of(history: History) -> datetime:

@@ -74,7 +74,7 @@ def run(settings: Settings, *, as_of: datetime | None = None, with_pages: bool =
     if not champions:
         raise RegistryError("no model is champion", hint="Run `python -m training fit`, then `… promote RUN`")
     with History.open(settings) as history:
-        snapshot = StoredSnapshot.build(settings, history, as_of or snapshots.find_latest_as_of(history))
+        snapshot = StoredSnapshot.load(settings, history, as_of or snapshots.find_latest_as_of(history))
     catalog = history.catalog
     verdicts, pages = {}, {}
     for target, model in champions.items():

@@ -71,10 +71,9 @@ def build(night: NightContext, _: Steps) -> StepResult:
     """Build the snapshots, into the cache."""
     from features.engine import snapshot_cache
 
-    table = snapshot_cache.load_table(night.settings, night.history, [night.as_of], night.progress)
-    features = table.num_columns - 2
-    summary = f"{table.num_rows:,} accounts, {features} features"
-    return StepResult("done", summary, {"accounts": table.num_rows, "features": features})
+    accounts, features = snapshot_cache.count_snapshots(night.settings, night.history, night.as_of, night.progress)
+    summary = f"{accounts:,} accounts, {features} features"
+    return StepResult("done", summary, {"accounts": accounts, "features": features})
 
 
 def score(night: NightContext, _: Steps) -> StepResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from features.core.contract import EVENTS, TABLES
 from features.core.errors import GarrisonError
 from features.core.harmed_files import CHECKSUMS, find_whole
 from features.engine import snapshots
+from features.engine.snapshot_cache import fingerprint_code, read_cached_parts
 from features.settings import Settings
 from features.sources.history import History
 from serving.scoring import score_table
@@ -47,6 +48,7 @@ class StoredSnapshot:
         run: Identifies the batch that stored it; the score table of the same batch has the same.
         history: The key of the cached history that it was built from; None where that is not cached.
         position: The place in the log of posted events that this history was read up to.
+        code: Fingerprint of the code that built it; empty where that is not known.
     """
 
     as_of: datetime
@@ -57,6 +59,7 @@ class StoredSnapshot:
     run: str = ""
     history: str | None = None
     position: int = 0
+    code: str = ""
 
     @classmethod
     def build_parts(
@@ -81,7 +84,8 @@ class StoredSnapshot:
                 frame = part.to_pandas()
                 in_cohort = _flag_members(members, frame["account_id"].to_numpy(dtype=object))
                 origin = (history.cache.key, history.cache.position) if history.cache else (None, 0)
-                yield cls(as_of, frame, history.sources, in_cohort, history.catalog.version, "", *origin)
+                known = (history.catalog.version, "", *origin, fingerprint_code(history))
+                yield cls(as_of, frame, history.sources, in_cohort, *known)
         if nobody:
             raise GarrisonError(
                 f"there is nobody to score at {as_of:%Y-%m-%d}: no account was created before it",
@@ -91,12 +95,29 @@ class StoredSnapshot:
     @classmethod
     def build(cls, settings: Settings, history: History, as_of: datetime) -> Self:
         """Build snapshots of all accounts at once."""
-        parts = list(cls.build_parts(settings, history, as_of))
+        parts = list(cls.build_parts(settings, history, as_of, read_cached_parts(settings, history, as_of)))
         frame = pd.concat([part.frame for part in parts], ignore_index=True)
         in_cohort = {
             target: np.concatenate([part.in_cohort[target] for part in parts]) for target in parts[0].in_cohort
         }
         return cls(as_of, frame, history.sources, in_cohort, history.catalog.version)
+
+    @classmethod
+    def load(cls, settings: Settings, history: History, as_of: datetime) -> Self:
+        """Load the snapshot that a batch stored, if it is of this very history; else that of the cache, or build it.
+
+        Who is in a cohort is looked up anew: the settings may have changed.
+        """
+        file = find_stored(settings, as_of) if history.cache else None
+        stored = cls.read(file) if file else None
+        origin = (history.cache.key, history.cache.position) if history.cache else None
+        same = stored and (stored.history, stored.position) == origin and stored.as_of == as_of
+        if not (
+            stored and same and (stored.catalog, stored.code) == (history.catalog.version, fingerprint_code(history))
+        ):
+            return cls.build(settings, history, as_of)
+        members = {t: pd.Index(ids, dtype=object) for t, ids in _find_members(settings, history, as_of).items()}
+        return replace(stored, in_cohort=_flag_members(members, stored.frame["account_id"].to_numpy(dtype=object)))
 
     @classmethod
     def load_newest(cls, settings: Settings, wanted: Collection[str] | None = None) -> Self | None:
@@ -129,6 +150,7 @@ class StoredSnapshot:
                 step = 1 if most is None else -(-opened.metadata.num_rows // most) or 1
                 frame = _read_every(opened, columns, step) if step > 1 else opened.read(columns=columns).to_pandas()
                 origin = {key: about[key] for key in ("catalog", "run", "history", "position")}
+                origin["code"] = about.get("code", "")  # older files lack it
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise GarrisonError(
                 f"{file} is not a stored snapshot",
@@ -179,6 +201,7 @@ class SnapshotWriter:
                 "run": self._run,
                 "history": part.history,
                 "position": part.position,
+                "code": part.code,
             }
             # A text column that is empty in the first part has no type of its own.
             schema = pa.schema([f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in table.schema])

@@ -64,6 +64,28 @@ def test_what_was_built_is_read_again(company, built):
     assert (built, files(company)) == ([], kept)
 
 
+def test_a_written_file_holds_what_the_engine_gives_and_one_instant_is_a_copy(company, built, tmp_path):
+    settings = company.settings()
+    for name, as_ofs in (("one", [FEB]), ("more", [FEB, MAR]), ("loose", [FEB + timedelta(hours=5)])):
+        file = tmp_path / f"{name}.parquet"
+        with company.open() as history:
+            about = snapshot_cache.write_file(settings, history, as_ofs, file)
+            whole = snapshots.build_table(history, as_ofs)
+        assert pq.read_table(file).equals(whole)
+        assert (about.num_rows, about.num_columns) == whole.shape
+    copied = [
+        f for f in (settings.var / "features").iterdir() if f.read_bytes() == (tmp_path / "one.parquet").read_bytes()
+    ]
+    assert len(copied) == 1
+    built.clear()
+    with company.open() as history:
+        assert (
+            snapshot_cache.count_snapshots(settings, history, FEB)[0]
+            == pq.read_metadata(tmp_path / "one.parquet").num_rows
+        )
+    assert built == []
+
+
 def test_what_is_there_is_told(company):
     read(company, FEB)
     noon = FEB + timedelta(hours=12)

@@ -3,7 +3,9 @@ import json
 import pytest
 
 from features.core.errors import RegistryError
+from features.engine import snapshots
 from monitoring.drift import drift_report
+from serving.batch import run
 
 
 def test_a_run_compares_the_cohort_with_the_champions_reference(company):
@@ -24,6 +26,23 @@ def test_a_run_compares_the_cohort_with_the_champions_reference(company):
     stored = json.loads(report.pages["churn"].with_suffix(".json").read_text())
     assert stored["verdict"] == {k: v for k, v in plain["targets"]["churn"].items() if k != "page"}
     assert stored["evidently"] is None  # nothing moved
+
+
+def test_the_snapshot_that_was_scored_is_compared_and_not_built_again(company, monkeypatch):
+    owners = {f"a{n:03}": "o@owners.test" for n in range(90)}
+    company.accounts(owners)
+    bought = [f"{a},2024-05-{1 + n % 28:02},{n % 40}" for n, a in enumerate(owners)]
+    (company.folder / "purchases.csv").write_text("id,at,amount\n" + "\n".join(bought) + "\n")
+    company.promote()
+    built = drift_report.run(company.settings, with_pages=False)
+    run.score_accounts(company.settings, None, as_of=built.as_of)
+    with monkeypatch.context() as patch:
+        for name in ("build_parts", "build_table"):
+            patch.setattr(snapshots, name, lambda *_: pytest.fail("built again"))
+        stored = drift_report.run(company.settings, as_of=built.as_of, with_pages=False)
+    assert stored.verdicts == built.verdicts
+    (company.folder / "purchases.csv").write_text("id,at,amount\n" + "\n".join(bought[:40]) + "\n")
+    assert drift_report.run(company.settings, as_of=built.as_of, with_pages=False).verdicts != built.verdicts
 
 
 def test_a_run_without_a_champion_says_what_to_do(company):
