@@ -23,6 +23,7 @@ from monitoring.console.inbox.letter_actions import LetterActions
 from monitoring.console.pages import PAGES
 from monitoring.console.problems import ProblemPages
 from monitoring.console.security_headers import SecurityHeaders
+from monitoring.console.server_timing import ServerTiming
 from monitoring.console.sign_in.csrf import FormGuard
 from monitoring.console.sign_in.mail_sign_in import SignIn
 from monitoring.console.sign_in.oidc_sign_in import OidcSignIn
@@ -42,6 +43,7 @@ def create_app(context: ConsoleContext) -> Starlette:
         # Those of handlers; the same again for what middleware raises.
         exception_handlers={HTTPException: problems.show},
         middleware=[
+            Middleware(ServerTiming),
             Middleware(SecurityHeaders),
             Middleware(ExceptionMiddleware, handlers=handlers),
             # A page that another site's name leads to is none of ours.

@@ -13,7 +13,6 @@ from features.state.database import Store
 from features.state.tables import EVENT_LOG
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
-from monitoring.console.inbox.inbox_acts import act_on_episode
 from monitoring.console.sign_in.person import Person
 from monitoring.lifetime.notes import write_note
 from monitoring.lifetime.promises import keep_promise, make_promise
@@ -68,24 +67,6 @@ def act_on_account(  # noqa: PLR0913, PLR0917  # who does what to what
         else:
             raise GarrisonError(f"there is no act {act!r}", hint=f"One of {', '.join(ACTS)}")
         record_act(connection, person, act, table, row, details)
-
-
-def act_on_open_episode(store: Store, person: Person, episode_id: str, act: str, form: Mapping[str, str]) -> None:
-    """Do an act on an episode of an account that the person sees; a form that did its act before does nothing.
-
-    Args:
-        store: The state database.
-        person: Who acts.
-        episode_id: Which.
-        act: As `inbox_acts.act_on_episode` takes it.
-        form: As there, and `form` (its key).
-
-    Raises:
-        GarrisonError: Somebody has decided something since, or the act lacks what it needs; nothing was changed.
-    """
-    with begin_act(store) as joined:
-        if claim_form(joined.connection, form.get("form", ""), by=person.address, act=act):
-            act_on_episode(joined, person, episode_id, act, form)
 
 
 def _read_day(text: str, person: Person) -> datetime:

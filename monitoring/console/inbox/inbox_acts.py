@@ -13,10 +13,33 @@ from monitoring.alerts.acts import EpisodeView
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
 from monitoring.console.sign_in.person import Person
+from monitoring.lifetime.submitted_forms import claim_form
 
 SNOOZE_DAYS = (3, 7, 14, 30)
 ACTS = ("acknowledge", "snooze", "verdict", "hand-over", "close")
 OUTCOMES = (kinds.SAVED, kinds.RECOVERED, kinds.LEFT, kinds.FALSE_ALARM)
+
+
+def act_once(store: Store, person: Person, episode_id: str, act: str, form: Mapping[str, str]) -> EpisodeView | None:
+    """Do an act on an episode that the person sees; a form that did its act before does nothing.
+
+    Args:
+        store: The state database.
+        person: Who acts.
+        episode_id: Which.
+        act: As `act_on_episode` takes it.
+        form: As there, and `form` (its key).
+
+    Returns:
+        The episode after it; None where the form did its act before.
+
+    Raises:
+        GarrisonError: Somebody has decided something since, or the act lacks what it needs; nothing was changed.
+    """
+    with begin_act(store) as joined:
+        if not claim_form(joined.connection, form.get("form", ""), by=person.address, act=act):
+            return None
+        return act_on_episode(joined, person, episode_id, act, form)
 
 
 def act_on_episode(store: Store, person: Person, episode_id: str, act: str, form: Mapping[str, str]) -> EpisodeView:

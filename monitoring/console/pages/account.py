@@ -19,12 +19,12 @@ from starlette.routing import Route
 from features.core.errors import GarrisonError
 from features.core.language import Language, say
 from features.definitions.plays import DEFAULT, PLAYS
-from monitoring.console.accounts.account_acts import ACTS, act_on_account, act_on_open_episode
+from monitoring.console.accounts.account_acts import ACTS, act_on_account
 from monitoring.console.accounts.account_index import AccountRow
 from monitoring.console.charts.risk_chart import RiskChart
 from monitoring.console.context import ConsoleContext
 from monitoring.console.inbox.inbox_acts import ACTS as EPISODE_ACTS
-from monitoring.console.inbox.inbox_acts import OUTCOMES, SNOOZE_DAYS
+from monitoring.console.inbox.inbox_acts import OUTCOMES, SNOOZE_DAYS, act_once
 from monitoring.console.sign_in.access import current_person, require
 from monitoring.console.sign_in.person import Person, Role
 from monitoring.letters.wording import KINDS as EPISODE_KINDS
@@ -149,7 +149,7 @@ class _AccountPage:
             # Another account's episode can't be reached through one that the person sees.
             if not self.files.has_episode(account_id, episode_id):
                 raise HTTPException(404)
-            act_on_open_episode(self.context.store, person, episode_id, act, form)
+            act_once(self.context.store, person, episode_id, act, form)
 
         return await self._do(request, act, do)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from threading import Lock
+import logging
+from dataclasses import dataclass
+from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from features.core.errors import GarrisonError
 from features.sources.history import History
 from features.state.experiment_tables import EXPERIMENTS
 from monitoring.console.act_transaction import begin_act
@@ -26,8 +28,10 @@ from monitoring.experiments.stopping import find_rule, stop_experiment
 
 PATH = "/experiments"
 _SEES = (Role.DATA_SCIENTIST, Role.MANAGER, Role.ADMIN)
-# Outcomes come with a night: a look is kept for so many seconds, since it reads the history and simulates power.
+# Outcomes come with a night: a look is kept for so many seconds, since it reads the history and simulates power, which
+# takes a second or many.
 _KEPT = 600.0
+_LOG = logging.getLogger(__name__)
 
 
 def routes(context: ConsoleContext) -> list[Route]:
@@ -39,23 +43,50 @@ def routes(context: ConsoleContext) -> list[Route]:
     ]
 
 
-@dataclass
 class _Looks:
-    """The last look at the experiment, shared by all readers."""
+    """The last look at the experiment, shared by all readers, and taken in the background: no request waits for it.
 
-    context: ConsoleContext
-    last: ExperimentStatus | None = None
-    taken: float = 0.0
-    lock: Lock = field(default_factory=Lock)
+    Args:
+        context: Of the process.
+    """
 
-    def take(self, *, anew: bool = False) -> ExperimentStatus:
-        """Return the last look; take one if it is too old."""
-        with self.lock:
-            if anew or self.last is None or monotonic() - self.taken > _KEPT:
-                with History.open(self.context.settings) as history:
-                    self.last = read_status(self.context.settings, self.context.store, history)
-                self.taken = monotonic()
-            return self.last
+    def __init__(self, context: ConsoleContext) -> None:
+        self._context, self._lock = context, Lock()
+        self._last: ExperimentStatus | None = None
+        self._taken = -_KEPT
+        self._of: object = None
+        self._thread: Thread | None = None
+        self._fault: GarrisonError | None = None
+
+    def find(self) -> ExperimentStatus | None:
+        """Return the last look, and begin another one if it is too old or of another run; None before the first.
+
+        Raises:
+            GarrisonError: The first could not be taken.
+        """
+        run = self._context.accounts.as_of
+        with self._lock:
+            is_under_way = self._thread is not None and self._thread.is_alive()
+            if not is_under_way and (run != self._of or monotonic() - self._taken > _KEPT):
+                self._of, self._taken, self._fault = run, monotonic(), None
+                self._thread = Thread(target=self._take, name="experiment-look", daemon=True)
+                self._thread.start()
+            elif not is_under_way and self._last is None and self._fault is not None:
+                raise self._fault
+            return self._last
+
+    def forget(self) -> None:
+        """Forget the last look: what it says is no longer so."""
+        with self._lock:
+            self._last, self._of = None, None
+
+    def _take(self) -> None:
+        try:
+            with History.open(self._context.settings) as history:
+                self._last = read_status(self._context.settings, self._context.store, history)
+        except GarrisonError as error:
+            _LOG.warning("the experiment can't be read: %s", error)
+            self._fault = error
 
 
 @dataclass(frozen=True)
@@ -67,8 +98,7 @@ class _Experiments:
 
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
-        values = await run_in_threadpool(self._read)
-        person = current_person(request)
+        values, person = await run_in_threadpool(self._read), current_person(request)
         may_stop = person.has(Role.DATA_SCIENTIST, Role.ADMIN)
         stopped = request.query_params.get("stopped", "")
         return self.context.render(request, "experiments.html", stopped=stopped, may_stop=may_stop, **values)
@@ -80,15 +110,19 @@ class _Experiments:
         return RedirectResponse(f"{PATH}?stopped=yes", status_code=303)
 
     def _stop(self, person: Person, reason: str) -> None:
-        status = self.looks.take(anew=True)
+        status = self.looks.find()
+        if status is None:
+            raise GarrisonError("what the experiment shows is not known yet", hint="Wait a minute and try again")
         with begin_act(self.context.store) as store:
             rule = stop_experiment(store, status, reason=reason, by=person.address)
             details = {"rule": rule, "reason": reason[:500]}
             record_act(store.connection, person, "stop_experiment", EXPERIMENTS.name, status.name, details)
-        self.looks.take(anew=True)
+        self.looks.forget()
 
     def _read(self) -> dict[str, Any]:
-        status = self.looks.take()
+        status = self.looks.find()
+        if status is None:
+            return {"experiment": None, "sections": [], "rule": None}
         sections = [
             {
                 "found": found,

@@ -18,12 +18,13 @@ from features.core.language import Language
 from features.definitions.plays import DEFAULT, PLAYS
 from monitoring.alerts.kinds import CHURN
 from monitoring.console.context import ConsoleContext
-from monitoring.console.inbox.inbox_acts import ACTS, OUTCOMES, SNOOZE_DAYS, act_on_episode
+from monitoring.console.inbox.inbox_acts import ACTS, OUTCOMES, SNOOZE_DAYS, act_once
 from monitoring.console.inbox.inbox_list import InboxItem, InboxReader
 from monitoring.console.sign_in.access import EVERYTHING, current_person, require
 from monitoring.console.sign_in.person import Person, Role
 from monitoring.letters.driver_words import describe_driver
 from monitoring.letters.wording import KINDS
+from monitoring.lifetime.submitted_forms import make_key
 
 PATH = "/inbox"
 _ACTS_ON = (Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)
@@ -62,14 +63,16 @@ class _Inbox:
         form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
         after = await run_in_threadpool(self._act, current_person(request), episode, act, form)
         if "application/json" in request.headers.get("accept", ""):
-            return JSONResponse({"episode": after.id, "state": after.state, "version": after.version})
+            # Sent twice: it is done, and the page that is read anew says how it stands.
+            done = {"episode": episode} if after is None else {"state": after.state, "version": after.version}
+            return JSONResponse({"episode": episode, **done})
         query = {"show": form["show"]} if form.get("show") in _LISTS else {}
         return RedirectResponse(f"{PATH}?{urlencode(query | {'done': act})}", status_code=303)
 
     def _act(self, person: Person, episode: str, act: str, form: dict[str, str]) -> Any:
         if self._reader(person).find_visible(episode) is None:
             raise HTTPException(404)
-        return act_on_episode(self.context.store, person, episode, act, form)
+        return act_once(self.context.store, person, episode, act, form)
 
     def _reader(self, person: Person) -> InboxReader:
         return InboxReader.of(self.context, self.context.find_rows(person))
@@ -104,6 +107,7 @@ class _Inbox:
             "snooze_days": SNOOZE_DAYS,
             "outcomes": OUTCOMES,
             "now": datetime.now(UTC),
+            "make_key": make_key,
         }
 
     def _describe(self, item: InboxItem, language: Language) -> list[str]:

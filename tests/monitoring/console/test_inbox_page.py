@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 from features.state.tables import EPISODE_EVENTS, EPISODES
 from monitoring.console.app import create_app
 from monitoring.console.audit import read_acts
+from monitoring.lifetime.submitted_forms import make_key
 from serving.api import auth
 from tests.support.console import sign_in
 
@@ -61,7 +62,9 @@ def test_an_owner_sees_own_episodes(client, enter, episodes):
 )
 def test_acts(client, enter, house, episodes, act, given, expected):  # noqa: PLR0913, PLR0917  # fixtures
     token = enter("a@owners.test")
-    answer = client.post(f"/inbox/{episodes['A']}/{act}", data={"csrf": token, "version": "1", **given})
+    answer = client.post(
+        f"/inbox/{episodes['A']}/{act}", data={"csrf": token, "form": make_key(), "version": "1", **given}
+    )
     assert (answer.status_code, answer.headers["location"]) == (303, f"/inbox?done={act}")
     row = read_state(house, episodes["A"])
     assert expected.items() <= dict(row).items()
@@ -78,6 +81,7 @@ def test_acts(client, enter, house, episodes, act, given, expected):  # noqa: PL
         ("hand-over", {"to": "nobody"}, 409),
         ("verdict", {"right": "no"}, 409),
         ("acknowledge", {"version": ""}, 409),
+        ("acknowledge", {"form": "made up"}, 409),
         ("delete", {}, 404),
         ("acknowledge", {"csrf": "0"}, 403),
     ],
@@ -85,7 +89,9 @@ def test_acts(client, enter, house, episodes, act, given, expected):  # noqa: PL
 def test_what_is_refused_changes_nothing(client, enter, house, episodes, act, given, status):  # noqa: PLR0913, PLR0917
     token = enter("a@owners.test")
     before = dict(read_state(house, episodes["A"]))
-    answer = client.post(f"/inbox/{episodes['A']}/{act}", data={"csrf": token, "version": "1", **given})
+    answer = client.post(
+        f"/inbox/{episodes['A']}/{act}", data={"csrf": token, "form": make_key(), "version": "1", **given}
+    )
     assert answer.status_code == status
     assert dict(read_state(house, episodes["A"])) == before
     assert read_acts(house.state, row=episodes["A"]) == []
@@ -95,24 +101,40 @@ def test_the_second_of_two_browsers_is_told_who_was_first(client, enter, house, 
     token = enter("a@owners.test")
     with TestClient(create_app(house.context), follow_redirects=False) as other:
         theirs = sign_in(other, house.state, "boss@harbour.test")
-        first = other.post(f"/inbox/{episodes['A']}/snooze", data={"csrf": theirs, "version": "1", "days": "3"})
+        first = other.post(
+            f"/inbox/{episodes['A']}/snooze", data={"csrf": theirs, "form": make_key(), "version": "1", "days": "3"}
+        )
     assert first.status_code == 303
-    second = client.post(f"/inbox/{episodes['A']}/close", data={"csrf": token, "version": "1", "outcome": "saved"})
+    second = client.post(
+        f"/inbox/{episodes['A']}/close", data={"csrf": token, "form": make_key(), "version": "1", "outcome": "saved"}
+    )
     assert second.status_code == 409
     assert "snoozed by boss@harbour.test on" in second.text
     assert read_state(house, episodes["A"])["state"] == "snoozed"
 
 
+def test_a_form_that_comes_twice_acts_once(client, enter, house, episodes):
+    token, path = enter("a@owners.test"), f"/inbox/{episodes['A']}/acknowledge"
+    form = {"csrf": token, "form": make_key(), "version": "1"}
+    answers = [client.post(path, data=form) for _ in range(2)]
+    assert [answer.headers["location"] for answer in answers] == ["/inbox?done=acknowledge"] * 2
+    assert len(read_acts(house.state, row=episodes["A"])) == 1
+    other = client.post(path, data=form | {"form": make_key()})
+    assert other.status_code == 409  # another form that saw the version before
+
+
 def test_another_persons_episode_is_not_there(client, enter, house, episodes):
     token = enter("b@owners.test")
-    answer = client.post(f"/inbox/{episodes['A']}/acknowledge", data={"csrf": token, "version": "1"})
+    answer = client.post(
+        f"/inbox/{episodes['A']}/acknowledge", data={"csrf": token, "form": make_key(), "version": "1"}
+    )
     assert answer.status_code == 404
     assert read_state(house, episodes["A"])["state"] == "notified"
 
 
 def test_what_was_closed_is_shown(client, enter, episodes):
     token = enter("a@owners.test")
-    given = {"csrf": token, "version": "1", "outcome": "saved", "reason": "They <b>stay</b>"}
+    given = {"csrf": token, "form": make_key(), "version": "1", "outcome": "saved", "reason": "They <b>stay</b>"}
     client.post(f"/inbox/{episodes['A']}/close", data=given)
     page = client.get("/inbox").text
     assert "Recently closed" in page

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from features.state.console_tables import CONSOLE_ACTS
 from features.state.tables import EPISODE_EVENTS, EPISODES
 from monitoring.console.sign_in import mail_links
+from monitoring.lifetime.submitted_forms import make_key
 from tests.support.console import ConsoleCompany, read_token
 from tests.support.ports import find_free_port
 from tests.support.stalled_writes import stall_sqlite
@@ -61,7 +62,7 @@ def test_an_act_killed_in_its_midst_is_not_done_and_repeated_it_is(tmp_path):
     episode = company.open_episode("A", owner="a@owners.test", cause="service")
     address = f"/inbox/{episode}/acknowledge"
     with run_console(company) as (process, client):
-        form = {"csrf": read_token(client.get("/inbox").text), "version": "1"}
+        form = {"csrf": read_token(client.get("/inbox").text), "form": make_key(), "version": "1"}
 
         def act():
             with suppress(httpx.TransportError):
@@ -76,7 +77,7 @@ def test_an_act_killed_in_its_midst_is_not_done_and_repeated_it_is(tmp_path):
             acting.join(30)
     assert read_act(company) == ([("notified", 1, None)], 0, [])
     with run_console(company) as (_, client):
-        form = {"csrf": read_token(client.get("/inbox").text), "version": "1"}
+        form = {"csrf": read_token(client.get("/inbox").text), "form": make_key(), "version": "1"}
         assert client.post(address, data=form).status_code == 303
     assert read_act(company) == ([("acknowledged", 2, "a@owners.test")], 1, ["a@owners.test"])
     with company.state.reading() as connection:
