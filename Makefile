@@ -137,12 +137,17 @@ bench-console: setup  ## every page of the console over 1,000,000 accounts at 8 
 bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_drift.py
 
+LOCKED := --universal --generate-hashes --no-annotate --no-header --python-version 3.11 --quiet
 .PHONY: lock
-lock: setup  ## renew the lock file from pyproject.toml
-	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --extra load --group dev --universal --generate-hashes --no-annotate --no-header \
-	  --python-version 3.11 --quiet --output-file requirements.lock
-	.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --generate-hashes \
-	  --no-annotate --no-header --python-version 3.11 --quiet --output-file requirements-spark.lock
+lock: setup  ## renew the lock files from pyproject.toml
+	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --extra load --group dev $(LOCKED) \
+	  --output-file requirements.lock
+	@# Without the tools of development; and what the HTTP service alone needs. Same versions, same hashes.
+	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --extra load --constraint requirements.lock $(LOCKED) \
+	  --output-file requirements-run.lock
+	.venv/bin/uv pip compile --group service --constraint requirements.lock $(LOCKED) --output-file requirements-service.lock
+	.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock $(LOCKED) \
+	  --output-file requirements-spark.lock
 	$(PY) -c "import re, pathlib; lock = pathlib.Path('requirements-spark.lock'); \
 	  found = re.findall(r'^(?:pyspark|py4j)==.*?(?=^\S|\Z)', lock.read_text(), re.M | re.S); lock.write_text(''.join(found))"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import runpy
 import shlex
@@ -68,16 +69,76 @@ def test_the_units_of_systemd_run_the_night_as_its_timer_says() -> None:
     assert timer["Install"]["WantedBy"] == "timers.target"
 
 
-def test_the_cron_job_of_kubernetes_runs_one_night_at_a_time_with_secrets_from_a_secret() -> None:
-    [job] = yaml.safe_load_all((FOLDER / "kubernetes.yaml").read_text(encoding="utf-8"))
-    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
-    assert job["spec"]["concurrencyPolicy"] == "Forbid"
-    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+def render_chart(name: str) -> list[dict[str, Any]]:
+    """Return the objects of one template of the chart; its templates use nothing but plain values."""
+    values = yaml.safe_load((FOLDER / "helm/garrison/values.yaml").read_text(encoding="utf-8"))
+
+    def find(match: re.Match[str]) -> str:
+        found: Any = {"Values": values, "Release": {"Name": "harbour"}}
+        for part in match[1].split("."):
+            found = found[part]
+        return str(found)
+
+    text = (FOLDER / "helm/garrison/templates" / name).read_text(encoding="utf-8")
+    return list(yaml.safe_load_all(re.sub(r"{{ \.([\w.]+) }}", find, text)))
+
+
+def list_pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    specs = [found["spec"] for found in objects if found["kind"] in {"Deployment", "CronJob"}]
+    return [spec.get("jobTemplate", {"spec": spec})["spec"]["template"]["spec"] for spec in specs]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("service.yaml", ["serving", "serve"]),
+        ("console.yaml", ["monitoring", "console"]),
+        ("night.yaml", ["monitoring", "night"]),
+    ],
+)
+def test_the_chart_runs_each_part_without_rights_and_with_secrets_from_a_secret(name: str, command: list[str]) -> None:
+    [pod] = list_pods(render_chart(name))
     [container] = pod["containers"]
-    assert check_command(container["command"]) == NIGHT
+    # The image of the service has its commands alone, so its entry point names the folder.
+    words = ["garrison", *command, *container["args"][container["args"].index(command[1]) + 1 :]]
+    assert check_command(words) == ["garrison", *command]
     assert container["envFrom"] == [{"secretRef": {"name": "garrison"}}]
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
-    assert pod["restartPolicy"] == "Never"
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_the_chart_runs_one_night_at_a_time_and_lets_the_ingress_alone_in() -> None:
+    [job] = render_chart("night.yaml")
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    assert list_pods([job])[0]["restartPolicy"] == "Never"
+    [policy] = render_chart("network.yaml")
+    [rule] = policy["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == [3000, 3001]
+    assert yaml.safe_load((FOLDER / "helm/garrison/Chart.yaml").read_text(encoding="utf-8"))["apiVersion"] == "v2"
+
+
+@pytest.mark.parametrize("part", ["service", "console"])
+def test_the_units_of_service_and_console_start_them(part: str) -> None:
+    unit = read_unit(f"garrison-{part}.service")
+    words = shlex.split(unit["Service"]["ExecStart"])
+    assert check_command(words)[2] == {"service": "serve", "console": "console"}[part]
+    assert (unit["Service"]["Restart"], unit["Service"]["NoNewPrivileges"]) == ("always", "true")
+
+
+def test_the_images_are_made_of_files_that_exist_and_end_in_commands_that_exist() -> None:
+    lines = (FOLDER / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    root = FOLDER.parents[2]
+    for line in (line.split() for line in lines if line.startswith("COPY") and "--from" not in line):
+        assert [name for name in line[1:-1] if not (root / name).exists()] == []
+    entries = [json.loads(line.partition(" ")[2]) for line in lines if line.startswith(("ENTRYPOINT", "CMD"))]
+    assert [entry[1:] for entry in entries[::2]] == [["-m", "serving"], ["-m", "monitoring.garrison"]]
+    check_command(["garrison", "serving", *entries[1]])
+    assert check_command(["garrison", *entries[3]]) == NIGHT
+    assert subprocess.run(["sh", "-n", FOLDER / "make_environment.sh"], check=False).returncode == 0
+    compose = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
+    assert [check_command(["garrison", *compose["services"][name]["command"]]) for name in ("console", "night")]
+    assert all(compose["services"][name]["read_only"] for name in ("service", "console", "night"))
 
 
 def test_the_dags_of_airflow_call_commands(monkeypatch: pytest.MonkeyPatch) -> None:
