@@ -126,7 +126,7 @@ bench-loop: setup  ## five rounds of alert, save, retrain on tidewater: AUC on a
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop.py $(ACCOUNTS)
 
 .PHONY: bench-loop-product
-bench-loop-product: setup  ## the same rounds through scoring, alerts, letters and training as companies run them; hours
+bench-loop-product: setup  ## the same rounds through scoring, alerts, letters and training as companies run them
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop_product.py $(ACCOUNTS)
 
 .PHONY: bench-console

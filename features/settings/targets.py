@@ -153,9 +153,10 @@ class Training(SettingsSection):
     trusted: tuple[str, ...] = ()
     # Where the catalog says that more of a feature can only raise the risk of leaving, the score never falls with it.
     monotone: bool = True
-    # What becomes of rows whose owner an alert told to act before the label was known. "keep" learns from them as they
-    # came out; "leave_out" leaves them out, and lets like rows that nobody was told of count for them: for a company
-    # whose owners save most of what they are told of, and leave many alone by lot. See docs/proof.md.
-    treated: Literal["keep", "leave_out"] = "keep"
+    # What becomes of rows whose owner an alert told to act before the label was known. "column" learns what acting does
+    # and scores as if nobody acts; "keep" learns from them as they came out; "leave_out" leaves them out, and lets like
+    # rows that nobody was told of count for them: for a company that leaves many at high risk alone by lot. See
+    # docs/proof.md.
+    treated: Literal["column", "keep", "leave_out"] = "column"
     # The same seed gives the same model.
     seed: int = 7

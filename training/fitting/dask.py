@@ -185,6 +185,7 @@ class _ClusterMatrix(Matrix):
         parameters: Mapping[str, Any],
         trees: int,
         offsets: np.ndarray | None = None,
+        column: np.ndarray | None = None,
         callbacks: Callbacks = None,
     ) -> lgb.Booster:
         if callbacks:
@@ -203,7 +204,8 @@ class _ClusterMatrix(Matrix):
             share = parts[place :: len(workers)]
             positions = np.concatenate([positions for *_, positions in share])
             files = [(part.file, part.rows[rows]) for part, rows, _ in share]
-            answers = labels[indices[positions]], None if offsets is None else offsets[positions]
+            extra = (None if values is None else values[positions] for values in (offsets, column))
+            answers = labels[indices[positions]], *extra
             [known] = client.scatter([answers], workers=[worker], hash=False)
             task = (network, trees, [*categorical], files, self._bundle, known)
             futures.append(client.submit(_train_share, place, *task, workers=[worker], pure=False))
@@ -226,13 +228,14 @@ def _train_share(  # noqa: PLR0913, PLR0917  # what a worker is sent
     categorical: list[int],
     files: list[tuple[Path, np.ndarray]],
     model: Model,
-    answers: tuple[np.ndarray, np.ndarray | None],
+    answers: tuple[np.ndarray, np.ndarray | None, np.ndarray | None],
 ) -> str:
     """Learn together with the other workers, on this one: all get the same booster. Returns its text."""
     from distributed import get_worker
 
-    labels, offsets = answers
+    labels, offsets, column = answers
     matrix = np.concatenate([_build_matrix(file, rows, model) for file, rows in files])
+    matrix = matrix if column is None else np.column_stack([matrix, column])
     own = {"local_listen_port": int(parameters["machines"].split(",")[place].rpartition(":")[2])}
     own |= {"num_threads": get_worker().state.nthreads}
     data = lgb.Dataset(matrix, labels, init_score=offsets, categorical_feature=categorical)

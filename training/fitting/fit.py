@@ -289,6 +289,7 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
             hyperparameters=hyperparameters,
             cutoffs=Cutoffs(days, since=began + _WARMING_UP, span=plan.days),
             terms=terms,
+            treated=training_labels[horizon].column,
         )
         weighed = training_labels[horizon].weigh(rows, seed=settings.training.seed)
         horizon_models.append(trainer.train_horizon(horizon, weighed, reach=target.lead_days + horizon))
@@ -300,7 +301,16 @@ def fit_target(  # noqa: PLR0913  # the whole of what a target is made of
     )
     return FittedTarget(
         model,
-        _evaluate_horizons(model, settings, data, plans_and_labels, champion),
+        _evaluate_horizons(
+            model,
+            settings,
+            data,
+            {
+                h: (plan, training_labels[h].find_test_labels(frame["as_of"].isin(plan.test).to_numpy()))
+                for h, plan in plans.items()
+            },
+            champion,
+        ),
         hyperparameters=hyperparameters,
         treated=treated,
     )

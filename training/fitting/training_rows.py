@@ -30,11 +30,28 @@ class TrainingLabels:
         known: (n,) of 1, 0 and NaN; NaN too where a treated row is left out, see `treatment`.
         weights: (n,) of the rows that are left; None where all count the same, and none is left out.
         treated: Number of treated rows with a label.
+        column: (n,) whether a row is treated, where the model learns from that; None where it does not.
     """
 
     known: np.ndarray
     weights: np.ndarray | None = None
     treated: int = 0
+    column: np.ndarray | None = None
+
+    def find_test_labels(self, is_test: np.ndarray) -> np.ndarray:
+        """Return the labels, (n,), NaN for treated rows of the test if enough rows of either class are left there.
+
+        Scores are of accounts that nobody acts on, so what came of a treated account says little about its score.
+
+        Args:
+            is_test: (n,) whether a row is of the test.
+        """
+        if self.column is None:
+            return self.known
+        left = np.where(self.column & is_test, np.nan, self.known)
+        tested = left[is_test]
+        enough = min((tested == 1).sum(), (tested == 0).sum()) >= _FEWEST
+        return left if enough else self.known
 
     def weigh(self, rows: HorizonRows, *, seed: int) -> HorizonRows:
         """Return the rows to learn from, each as often as its weight says."""
@@ -49,6 +66,11 @@ class TrainingLabels:
     def describe(self) -> str:
         """Say in a sentence how many rows were treated, and what became of them."""
         told = "alerts told owners to act before the label was known"
+        if self.column is not None:
+            return (
+                f"{self.treated:,} rows are treated: {told}; that is a column of the training alone, so scores say "
+                f"what comes if nobody acts, and the test leaves these rows out if enough others are there"
+            )
         if self.weights is None:
             return f"{self.treated:,} rows are treated: {told}; they are learned from as they came out"
         return (
@@ -67,7 +89,7 @@ def compute_training_labels(  # noqa: PLR0913  # all but the first three named
     plan: TimePlan,
     treatments: Treatments | None,
 ) -> TrainingLabels:
-    """Return the labels of one horizon and which rows were treated; these left out where the settings say so.
+    """Return the labels of one horizon and which rows were treated; these left out or marked as the settings say.
 
     Args:
         history: Of the company.
@@ -84,8 +106,9 @@ def compute_training_labels(  # noqa: PLR0913  # all but the first three named
         return TrainingLabels(labels)
     starts, ends = to_span(frame["as_of"], target.lead_days, horizon)
     is_treated = treatments.find_treated(frame["account_id"], starts, ends) & ~np.isnan(labels)
-    if not is_treated.any() or settings.training.treated != "leave_out":
-        return TrainingLabels(labels, treated=int(is_treated.sum()))
+    number, choice = int(is_treated.sum()), settings.training.treated
+    if not number or choice != "leave_out":
+        return TrainingLabels(labels, treated=number, column=is_treated if number and choice == "column" else None)
     if find_order(target) > 0:
         # Who left early could not be told of later: the third of the horizon in which it came true ends its time.
         for days in (2 * horizon // 3, horizon // 3):
@@ -93,7 +116,7 @@ def compute_training_labels(  # noqa: PLR0913  # all but the first three named
             ends = np.where(earlier == 1, starts + (target.lead_days + days) * DAY, ends)
     known_by = to_micros(plan.train[-1] + timedelta(days=plan.days))
     weights = treatments.compute_weights(frame["account_id"], starts, ends, known_by=known_by)
-    return TrainingLabels(np.where(is_treated, np.nan, labels), weights, int(is_treated.sum()))
+    return TrainingLabels(np.where(is_treated, np.nan, labels), weights, number)
 
 
 def find_training_rows(  # noqa: PLR0913, PLR0917  # a horizon, and all that its rows follow from

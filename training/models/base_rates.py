@@ -42,13 +42,13 @@ class BaseRates:
         """Count the base rate of each cutoff.
 
         Args:
-            labels: (n,) of 0 and 1.
+            labels: (n,) of 0 and 1; or how much each positive counts.
             days: (n,) the rows' cutoffs, in days since 1970.
             span: Days from a cutoff until its labels are mature.
         """
         cutoffs, codes = np.unique(days, return_inverse=True)
         rows, positives = (np.bincount(codes, weights, minlength=len(cutoffs)) for weights in (None, labels))
-        share = (positives + 0.5) / (rows + 1)
+        share = (np.minimum(positives, rows) + 0.5) / (rows + 1)
         return cls(cutoffs, logit(share), 1 / (rows * share * (1 - share) + 0.5), span)
 
     @cached_property

@@ -73,6 +73,7 @@ class Matrix:
         parameters: Mapping[str, Any],
         trees: int,
         offsets: np.ndarray | None = None,
+        column: np.ndarray | None = None,
         callbacks: Callbacks = None,
     ) -> lgb.Booster:
         """Train a booster on the rows at these indices, of which LightGBM keeps one byte a value and no more.
@@ -84,10 +85,11 @@ class Matrix:
             parameters: LightGBM's.
             trees: Their number.
             offsets: (k,) log-odds to start from, which are no part of the booster's own; default the base rate's.
+            column: (k,) of one more feature, the last of the booster's.
             callbacks: Called after each tree.
         """
         data = _Binned(
-            _Batches(self, indices),
+            _Batches(self, indices, column),
             labels[indices],
             init_score=offsets,
             categorical_feature=[*categorical],
@@ -101,8 +103,8 @@ class _Batches(lgb.Sequence):
 
     batch_size = _AT_ONCE
 
-    def __init__(self, matrix: Matrix, indices: RowIndices) -> None:
-        self._matrix, self._places = matrix, indices
+    def __init__(self, matrix: Matrix, indices: RowIndices, column: np.ndarray | None) -> None:
+        self._matrix, self._places, self._column = matrix, indices, column
         self._start, self._batch = -1, np.empty((0, 0))
 
     def __len__(self) -> int:
@@ -110,11 +112,15 @@ class _Batches(lgb.Sequence):
 
     def __getitem__(self, asked: int | slice) -> np.ndarray:
         if isinstance(asked, slice):
-            return self._matrix[self._places[asked]]
+            return self._read(asked)
         start = int(asked) - int(asked) % self.batch_size
         if start != self._start:
-            self._start, self._batch = start, self._matrix[self._places[start : start + self.batch_size]]
+            self._start, self._batch = start, self._read(slice(start, start + self.batch_size))
         return self._batch[int(asked) - start]
+
+    def _read(self, asked: slice) -> np.ndarray:
+        rows = self._matrix[self._places[asked]]
+        return rows if self._column is None else np.column_stack([rows, self._column[asked]])
 
 
 class _Binned(lgb.Dataset):

@@ -28,11 +28,12 @@ def compute_cutoff_offsets(labels: np.ndarray, cutoffs: np.ndarray) -> np.ndarra
     """Return the log-odds of the base rate of each row's cutoff, (n,); one row of each class is added to each.
 
     Args:
-        labels: (n,) of 0 and 1.
+        labels: (n,) of 0 and 1; or how much each positive counts.
         cutoffs: (n,) of any ordered type.
     """
     codes = np.unique(cutoffs, return_inverse=True)[1]
-    return np.asarray(logit((np.bincount(codes, labels) + 1) / (np.bincount(codes) + 2))[codes])
+    rows = np.bincount(codes)
+    return np.asarray(logit((np.minimum(np.bincount(codes, labels), rows) + 1) / (rows + 2))[codes])
 
 
 @dataclass(frozen=True)

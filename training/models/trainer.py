@@ -20,6 +20,14 @@ from training.models.linear import LinearModel
 from training.models.matrix import Callbacks, Matrix
 from training.models.offsets import TermCells, compute_cutoff_offsets, fit_term_cells
 from training.models.score_interval import fit_spread
+from training.models.treatment_effect import (
+    TreatmentEffect,
+    add_column,
+    count_untreated,
+    cut_column,
+    fit_treatment_effect,
+    predict_trees,
+)
 
 _FEW_ROWS = 100_000
 _CALIBRATION_SHARE = 0.25
@@ -66,6 +74,8 @@ class Trainer:
         hyperparameters: Of the boosters.
         cutoffs: Of the rows; None for rows without times.
         terms: The columns `offsets.TERM_COLUMNS`; None where nothing is sold by terms.
+        treated: (n,) whether owners were told to act; None where that is no column. No score has it: scores are of
+            accounts that nobody acts on. Such rows need times.
     """
 
     def __init__(  # noqa: PLR0913  # all but the first two named
@@ -77,10 +87,11 @@ class Trainer:
         hyperparameters: Hyperparameters,
         cutoffs: Cutoffs | None = None,
         terms: tuple[int, ...] | None = None,
+        treated: np.ndarray | None = None,
     ) -> None:
         self.matrix = Matrix.from_array(matrix) if isinstance(matrix, np.ndarray) else matrix
         self._answers, self._coded = labels, list(categorical)
-        self._cutoffs, self._terms = cutoffs, terms
+        self._cutoffs, self._terms, self._treated = cutoffs, terms, treated
         # Few rows are learned faster by one thread than by several that wait for each other at every leaf.
         self._threads = 1 if len(matrix) < _FEW_ROWS else 0
         self._hyperparameters = hyperparameters
@@ -94,29 +105,36 @@ class Trainer:
             reach: Days from `as_of` to the horizon's end.
         """
         # Judged on later months than it learned from: how far which part's log-odds can be believed.
-        hyperparameters, folds = self._predict_folds(rows, reach)
+        hyperparameters, folds, untreated = self._predict_folds(rows, reach)
         weight = calibration.choose_linear_weight(folds)
         log_odds, labels, groups = (
             np.concatenate(parts) for parts in zip(*((f.blend(weight), f.labels, f.groups) for f in folds), strict=True)
         )
         late = rows.folds[0][1]
-        latest = log_odds[: len(late)]
         calibrator = Calibrator(calibration.fit_slope(log_odds, labels, groups), 0.0)
-        calibrator_of_early = calibration.recentre(calibrator, latest, float(self._answers[late].mean()))
+        calibrator_of_early = calibration.recentre(calibrator, log_odds[: len(late)], float(self._answers[late].mean()))
         # What is deployed has learned from those months too.
-        cells = self._fit_cells(rows.train, reach)
+        cells, effect = self._fit_cells(rows.train, reach), self._fit_effect(rows.train)
+        booster = self.train_booster(rows.train, cells=cells, effect=effect, hyperparameters=hyperparameters)
         model = HorizonModel(
             horizon=horizon,
-            text=self.train_booster(rows.train, cells=cells, hyperparameters=hyperparameters).model_to_string(),
+            text=cut_column(booster, effect).model_to_string(),
             calibrator=calibrator,
             base_rate=float(self._answers[rows.train].mean()),
-            quantiles=compute_quantiles(calibrator_of_early(latest)),
-            linear=self._fit_linear(rows.train, cells) if weight else None,
+            quantiles=compute_quantiles(calibrator_of_early(untreated.blend(weight))),
+            linear=self._fit_linear(rows.train, cells, effect) if weight else None,
             linear_weight=weight,
             term_cells=cells,
-            spread=fit_spread(folds, weight, calibrator.slope, self._count_base_rates(rows.train)),
         )
-        return self._set_level(model, rows)
+        acting = effect.measure_acting(self.matrix, booster, weight) if effect else None
+        positives = self._answers
+        if acting is not None:
+            log_odds = calibrator.slope * self.matrix.apply(model.log_odds, rows.train)
+            positives = count_untreated(self._answers, rows.train, log_odds, calibrator.slope * acting)
+            model = replace(model, base_rate=float(positives[rows.train].mean()))
+        rates = self._count_base_rates(rows.train, positives)
+        model = replace(model, spread=fit_spread(folds, weight, calibrator.slope, rates))
+        return self._set_level(model, rows, rates, acting)
 
     def train_booster(
         self,
@@ -124,14 +142,16 @@ class Trainer:
         callbacks: Callbacks = None,
         *,
         cells: TermCells | None = None,
+        effect: TreatmentEffect | None = None,
         hyperparameters: Hyperparameters | None = None,
     ) -> lgb.Booster:
-        """Train a booster on the rows at these indices, from the offsets of their cutoffs and terms on.
+        """Train a booster on the rows at these indices, from the offsets of their cutoffs, terms and treatment on.
 
         Args:
             row_indices: (k,).
             callbacks: Called after each tree.
             cells: Of the terms.
+            effect: Of being treated; it makes who was treated the last feature of the booster.
             hyperparameters: By default the trainer's.
         """
         chosen = hyperparameters or self._hyperparameters
@@ -139,9 +159,10 @@ class Trainer:
             self._answers,
             row_indices,
             categorical=self._coded,
-            parameters={**chosen.parameters, "num_threads": self._threads},
+            parameters={**add_column(chosen.parameters, effect), "num_threads": self._threads},
             trees=chosen.trees,
-            offsets=self._compute_offsets(row_indices, cells),
+            offsets=self._compute_offsets(row_indices, cells, effect),
+            column=effect.treated[row_indices].astype(float) if effect else None,
             callbacks=callbacks,
         )
 
@@ -149,42 +170,76 @@ class Trainer:
         """Return a booster's log-odds of the rows at these indices, (k,)."""
         return self.matrix.apply(partial(booster.predict, raw_score=True), row_indices)
 
-    def _predict_folds(self, rows: HorizonRows, reach: int) -> tuple[Hyperparameters, list[Fold]]:
-        """Return the richer hyperparameters if they are clearly better on the latest fold; and all folds with them."""
+    def _predict_folds(self, rows: HorizonRows, reach: int) -> tuple[Hyperparameters, list[Fold], Fold]:
+        """Return the richer hyperparameters if they are clearly better on the latest fold; and all folds with them.
+
+        The log-odds of the folds are of what came. The last is the latest fold as if nobody had acted.
+        """
         early, late = rows.folds[0]
-        cells = self._fit_cells(early, reach)
-        booster = self.train_booster(early, cells=cells)
-        chosen, latest = self._hyperparameters, self._predict_fold(booster, early, late, cells)
+        cells, effect = self._fit_cells(early, reach), self._fit_effect(early)
+        booster = self.train_booster(early, cells=cells, effect=effect)
+        chosen, (latest, untreated) = self._hyperparameters, self._predict_fold(booster, early, late, cells, effect)
         # Whoever tunes has looked at larger boosters already.
         if len(early) < _FEW_ROWS and not chosen.tuned:
-            richer = enrich_hyperparameters(chosen, booster.feature_importance("gain"))
-            trees = self.train_booster(early, cells=cells, hyperparameters=richer)
-            rich = replace(latest, trees=latest.trees + self.predict_raw(trees, late) - self.predict_raw(booster, late))
+            richer = enrich_hyperparameters(chosen, cut_column(booster, effect).feature_importance("gain"))
+            trees = self.train_booster(early, cells=cells, effect=effect, hyperparameters=richer)
+            plain_trees, rich_trees = (predict_trees(self.matrix, b, late, effect) for b in (booster, trees))
+            rich = replace(latest, trees=latest.trees + rich_trees[0] - plain_trees[0])
             if _compute_loss(rich) <= (1 - _CLEARLY) * _compute_loss(latest):
                 chosen, latest = richer, rich
+                untreated = replace(untreated, trees=untreated.trees + rich_trees[1] - plain_trees[1])
         folds = [latest]
         for earlier, later in rows.folds[1:]:
-            cells = self._fit_cells(earlier, reach)
-            booster = self.train_booster(earlier, cells=cells, hyperparameters=chosen)
-            folds.append(self._predict_fold(booster, earlier, later, cells))
-        return chosen, folds
+            cells, effect = self._fit_cells(earlier, reach), self._fit_effect(earlier)
+            booster = self.train_booster(earlier, cells=cells, effect=effect, hyperparameters=chosen)
+            folds.append(self._predict_fold(booster, earlier, later, cells, effect)[0])
+        return chosen, folds, untreated
 
-    def _predict_fold(self, booster: lgb.Booster, early: np.ndarray, late: np.ndarray, cells: TermCells | None) -> Fold:
-        """Return log-odds of the late rows by trees and by the additive part, both trained on the early ones."""
-        trees = self.predict_raw(booster, late)
-        additive = self.matrix.apply(self._fit_linear(early, cells).log_odds, late)
+    def _predict_fold(
+        self,
+        booster: lgb.Booster,
+        early: np.ndarray,
+        late: np.ndarray,
+        cells: TermCells | None,
+        effect: TreatmentEffect | None,
+    ) -> tuple[Fold, Fold]:
+        """Return log-odds of the late rows by trees and by the additive part, both trained on the early ones.
+
+        Twice: of what came, and as if nobody had acted.
+        """
+        came, untreated = predict_trees(self.matrix, booster, late, effect)
+        additive = self.matrix.apply(self._fit_linear(early, cells, effect).log_odds, late)
         start = self.matrix.apply(cells.log_odds, late) if cells else 0.0
         groups = np.full(len(late), late[0]) if self._cutoffs is None else self._cutoffs.days[late]
-        return Fold(trees + start, additive + start, self._answers[late], groups)
+        alone = Fold(untreated + start, additive + start, self._answers[late], groups)
+        if effect is None:
+            return alone, alone
+        start = start + effect.find_offsets(late)
+        return Fold(came + start, additive + start, self._answers[late], groups), alone
 
-    def _fit_linear(self, row_indices: np.ndarray, cells: TermCells | None) -> LinearModel:
+    def _fit_linear(
+        self, row_indices: np.ndarray, cells: TermCells | None, effect: TreatmentEffect | None
+    ) -> LinearModel:
         some = linear.thin_rows(row_indices)
         return linear.fit_linear(
             self.matrix[some],
             self._answers[some],
             categorical=self._coded,
             directions=self._hyperparameters.parameters.get("monotone_constraints", ()),
-            offsets=self._compute_offsets(some, cells),
+            offsets=self._compute_offsets(some, cells, effect),
+        )
+
+    def _fit_effect(self, row_indices: np.ndarray) -> TreatmentEffect | None:
+        if self._treated is None:
+            return None
+        some = linear.thin_rows(row_indices)
+        return fit_treatment_effect(
+            self.matrix[some],
+            some,
+            self._treated,
+            labels=self._answers,
+            categorical=self._coded,
+            offsets=self._compute_offsets(some, None, None),
         )
 
     def _fit_cells(self, row_indices: np.ndarray, reach: int) -> TermCells | None:
@@ -194,17 +249,29 @@ class Trainer:
         known = self.matrix.apply(lambda rows: rows[:, [renewal, length]], row_indices)
         return fit_term_cells(known, self._answers[row_indices], renewal=renewal, length=length, days=reach)
 
-    def _compute_offsets(self, row_indices: np.ndarray, cells: TermCells | None) -> np.ndarray | None:
+    def _compute_offsets(
+        self, row_indices: np.ndarray, cells: TermCells | None, effect: TreatmentEffect | None
+    ) -> np.ndarray | None:
         """Return the (k,) log-odds to start from; None where that is the base rate of all."""
         if self._cutoffs is None:
             return None
-        offsets = compute_cutoff_offsets(self._answers[row_indices], self._cutoffs.days[row_indices])
+        positives = effect.count_untreated(self._answers, row_indices) if effect else self._answers[row_indices]
+        offsets = compute_cutoff_offsets(positives, self._cutoffs.days[row_indices])
+        offsets = offsets + effect.find_offsets(row_indices) if effect else offsets
         return offsets + self.matrix.apply(cells.log_odds, row_indices) if cells else offsets
 
-    def _set_level(self, model: HorizonModel, rows: HorizonRows) -> HorizonModel:
-        """Return the model with the intercepts at which its mean probabilities are the base rates to come."""
+    def _set_level(
+        self, model: HorizonModel, rows: HorizonRows, rates: BaseRates | None, acting: np.ndarray | None
+    ) -> HorizonModel:
+        """Return the model with the intercepts at which its mean probabilities are the base rates to come.
+
+        Args:
+            model: Without them.
+            rows: To learn from.
+            rates: Of the cutoffs from which they are believed.
+            acting: (n,) what acting added to the log-odds of all rows.
+        """
         slope = model.calibrator.slope
-        rates = self._count_base_rates(rows.train)
         if self._cutoffs is None:
             log_odds = self.matrix.apply(model.log_odds, rows.train)
             calibrator = calibration.recentre(model.calibrator, log_odds, model.base_rate)
@@ -215,17 +282,18 @@ class Trainer:
             return _centre(replace(model, calibrator=Calibrator(slope, level.otherwise), level=level), log_odds)
         late = rows.folds[0][1]
         log_odds = self.matrix.apply(model.log_odds, late)
-        calibrator = calibration.recentre(model.calibrator, log_odds, float(self._answers[late].mean()))
+        came = log_odds if acting is None else log_odds + acting[late]
+        calibrator = calibration.recentre(model.calibrator, came, float(self._answers[late].mean()))
         return _centre(replace(model, calibrator=calibrator), log_odds)
 
-    def _count_base_rates(self, row_indices: np.ndarray) -> BaseRates | None:
+    def _count_base_rates(self, row_indices: np.ndarray, positives: np.ndarray) -> BaseRates | None:
         """Return the base rates of the cutoffs from which they are believed; None where there is no such cutoff."""
         if self._cutoffs is None:
             return None
         believed = row_indices[self._cutoffs.days[row_indices] >= self._cutoffs.since]
         if not len(believed):
             return None
-        return BaseRates.from_labels(self._answers[believed], self._cutoffs.days[believed], span=self._cutoffs.span)
+        return BaseRates.from_labels(positives[believed], self._cutoffs.days[believed], span=self._cutoffs.span)
 
 
 def _centre(model: HorizonModel, log_odds: np.ndarray) -> HorizonModel:

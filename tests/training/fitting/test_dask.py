@@ -99,6 +99,19 @@ def test_both_workers_learn_and_the_same_again_whichever_is_busy(spread, client,
     assert "127.0.0.1" not in texts.pop()
 
 
+def test_who_was_treated_is_a_column_of_each_worker_s_own_rows(spread, fitted):
+    distant, held = (data.build_matrix(fitted["churn"].model) for data in spread)
+    places = np.random.default_rng(5).permutation(len(held))[:2_000]
+    column = (places % 3 == 0).astype(float)
+    learn = {"categorical": [], "trees": 5, "column": column, "parameters": {"objective": "binary", "verbosity": -1}}
+    labels = (np.arange(len(held)) % 3 == 0).astype(float)  # what the column alone says
+    for matrix in (distant, held):
+        booster = matrix.train_booster(labels, places, **learn)
+        gains = booster.feature_importance("gain")
+        assert len(gains) == len(fitted["churn"].model.features) + 1
+        assert gains[-1] > 0.99 * gains.sum()
+
+
 def test_rows_come_in_the_order_asked_for(spread, fitted):
     distant, held = spread
     places = np.random.default_rng(2).permutation(len(held.frame))[:500]

@@ -128,7 +128,7 @@ def test_five_rounds_of_saves_poison_what_counts_them_and_not_what_weighs():
     assert np.mean(honest) == pytest.approx(np.mean(true), abs=0.02)
 
 
-@pytest.mark.parametrize(("choice", "said"), [("keep", "are treated"), ("leave_out", "are left out")])
+@pytest.mark.parametrize(("choice", "said"), [("column", "are treated"), ("leave_out", "are left out")])
 def test_the_command_and_the_card_say_who_was_treated(slim, tmp_path, choice, said):
     company = slim.vary(tmp_path / choice, ("[training]\n", f'[training]\ntreated = "{choice}"\n'))
     opened, told = (datetime(2023, 6, 5, tzinfo=UTC) - START).days, company.tables["accounts"]["account_id"][::5]
