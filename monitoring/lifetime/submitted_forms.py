@@ -36,4 +36,5 @@ def claim_form(connection: sa.Connection, key: str, *, by: str, act: str) -> boo
         raise GarrisonError("this form can't be read", hint="Open its page again, and send it from there")
     insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(SUBMITTED_FORMS)
     row = {"key": key, "at": to_micros(datetime.now(UTC)), "by": by, "act": act}
-    return connection.execute(insert.on_conflict_do_nothing(), row).rowcount == 1
+    # The number of rows that an INSERT writes is not told by every driver: what it returns is.
+    return connection.execute(insert.on_conflict_do_nothing().returning(SUBMITTED_FORMS.c.key), row).first() is not None
