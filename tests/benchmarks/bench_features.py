@@ -1,9 +1,13 @@
-"""`make bench-features`: the engine on 100,000 accounts, against one plain pass over the same files.
+"""`make bench-features`: the engine on 10,000, 30,000 and 100,000 accounts, against one plain pass over the same files.
 
 Every part runs in a process of its own. A build is measured from the checked tables to the written Parquet file;
-checking and sorting the sources, done once for all commands of a day, is measured apart (`check_over_pass`).
+checking and sorting the sources, done once for all commands of a day, is measured apart (`check_over_pass`). Beside
+each wall time stands the CPU time of all threads (`…_cpu`), and the ratio of those: on a busy machine it counts.
+
+    bench_features.py [ACCOUNTS …]     the numbers of accounts, ascending; the last one's figures are the headline's
 """
 
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +23,7 @@ from features.settings.load import load_settings
 from features.sources import history
 
 FOLDER = Path("var/bench")
-LARGE, SMALL = 100_000, 10_000
+SIZES = (10_000, 30_000, 100_000)
 MONTHS = [datetime(2025, month, 1, tzinfo=UTC) for month in range(1, 13)]
 PASS = """SELECT account_id, sum({}), sum({}), count(*) FROM read_parquet('{}/{}/*.parquet') GROUP BY account_id"""
 SUMMED = {"usage": ("count", "duration_s"), "tickets": ("csat", "reopened::INT"), "purchases": ("amount", "quantity")}
@@ -47,14 +51,17 @@ def one_pass(accounts):
         for table, columns in SUMMED.items():
             connection.execute(PASS.format(*columns, sample(int(accounts)), table)).fetchall()
 
-    took, _ = measure.seconds(run, 3)
-    measure.answer(seconds=took)
+    took, cpu, _ = measure.cpu_seconds(run, 3)
+    measure.answer(seconds=took, cpu=cpu)
 
 
 def check(accounts):
-    took, opened = measure.seconds(lambda: history.History.open(settings(int(accounts))))
+    """Read, judge and pack all tables; what an earlier run has kept is removed first."""
+    about = settings(int(accounts))
+    shutil.rmtree(about.var / "history", ignore_errors=True)
+    took, cpu, opened = measure.cpu_seconds(lambda: history.History.open(about))
     opened.close()
-    measure.answer(seconds=took)
+    measure.answer(seconds=took, cpu=cpu)
 
 
 def build(accounts, count):
@@ -66,8 +73,8 @@ def build(accounts, count):
             snapshots.write_snapshots(table, file)
             return table.num_rows, table.num_columns - 2
 
-        took, (rows, columns) = measure.seconds(run, 2)
-    measure.answer(seconds=took, rows=rows, features=columns)
+        took, cpu, (rows, columns) = measure.cpu_seconds(run, 2)
+    measure.answer(seconds=took, cpu=cpu, rows=rows, features=columns)
 
 
 def same_features(accounts):
@@ -92,43 +99,52 @@ def same_features(accounts):
             return found
 
         took, found = measure.seconds(run, 3)
-        ids = opened.accounts(0, int(accounts) - 1)["account_id"].to_pylist()
+        ids = opened.read_accounts(0, int(accounts) - 1)["account_id"].to_pylist()
     index = pd.MultiIndex.from_product([MONTHS, ids], names=["as_of", "account_id"])
     frame = pd.DataFrame({name: values.reshape(-1) for name, values in found.items()}, index=index)
     frame.reset_index().to_parquet(FOLDER / "same_features.parquet")
     measure.answer(seconds=took)
 
 
-def main():
-    for accounts in (SMALL, LARGE):
-        print(f"tidewater of {accounts:,} accounts …", flush=True)
-        tidewater.write_sample(sample(accounts), accounts=accounts, months=24)
-    passed = measure.alone(__file__, "one_pass", LARGE)["seconds"]
-    checked = measure.alone(__file__, "check", LARGE)
-    measure.alone(__file__, "check", SMALL)
+def measured(accounts):
+    """All parts on one company, as figures by name."""
+    print(f"tidewater of {accounts:,} accounts …", flush=True)
+    tidewater.write_sample(sample(accounts), accounts=accounts, months=24)
+    parts = {"pass": measure.alone(__file__, "one_pass", accounts), "check": measure.alone(__file__, "check", accounts)}
     print("building …", flush=True)
-    training, scoring = (measure.alone(__file__, "build", LARGE, count) for count in (12, 1))
-    small = measure.alone(__file__, "build", SMALL, 12)
-    figures = {
-        "features": training["features"],
-        "rows": training["rows"],
-        "pass_seconds": passed,
-        "training_seconds": training["seconds"],
-        "scoring_seconds": scoring["seconds"],
-        "training_over_pass": training["seconds"] / passed,
-        "scoring_over_pass": scoring["seconds"] / passed,
-        "check_over_pass": checked["seconds"] / passed,
-        "peak_gib": max(training["peak_gib"], scoring["peak_gib"]),
-        "check_peak_gib": checked["peak_gib"],
-        "growth_accounts": training["seconds"] / (small["seconds"] * LARGE / SMALL),
-        "growth_snapshots": training["seconds"] / scoring["seconds"],
-    }
+    parts |= {"training": measure.alone(__file__, "build", accounts, 12)}
+    parts |= {"scoring": measure.alone(__file__, "build", accounts, 1)}
+    figures = {"features": parts["training"]["features"], "rows": parts["training"]["rows"]}
+    for name, part in parts.items():
+        figures |= {f"{name}_seconds": part["seconds"], f"{name}_cpu": part["cpu"]}
+    for name in ("training", "scoring", "check"):
+        figures[f"{name}_over_pass"] = figures[f"{name}_seconds"] / figures["pass_seconds"]
+        figures[f"{name}_over_pass_cpu"] = figures[f"{name}_cpu"] / figures["pass_cpu"]
+    figures["peak_gib"] = max(parts["training"]["peak_gib"], parts["scoring"]["peak_gib"])
+    return figures | {"check_peak_gib": parts["check"]["peak_gib"]}
+
+
+def main(*sizes):
+    by_size = {accounts: measured(accounts) for accounts in sizes}
+    (small, first), (large, figures) = next(iter(by_size.items())), list(by_size.items())[-1]
+    figures = dict(figures)
+    figures["growth_accounts"] = figures["training_seconds"] / (first["training_seconds"] * large / small)
+    figures["growth_accounts_cpu"] = figures["training_cpu"] / (first["training_cpu"] * large / small)
+    figures["growth_snapshots"] = figures["training_seconds"] / figures["scoring_seconds"]
+    for accounts, each in by_size.items():
+        names = ("check", "training", "scoring")
+        told = ", ".join(f"{name} {each[name + '_cpu']:.1f} ({each[name + '_over_pass_cpu']:.1f})" for name in names)
+        print(f"{accounts:>9,} accounts, CPU s (over the pass): pass {each['pass_cpu']:.2f}, {told}")
+    figures["by_accounts"] = by_size
     import featuretools_rival
 
-    figures |= featuretools_rival.compared(sample(SMALL), MONTHS, WINDOWS, COLUMNS, script=__file__, accounts=SMALL)
+    figures |= featuretools_rival.compared(sample(small), MONTHS, WINDOWS, COLUMNS, script=__file__, accounts=small)
     measure.write("features", figures, ["duckdb", "numpy", "pyarrow"])
 
 
 if __name__ == "__main__":
     parts = {f.__name__: f for f in (one_pass, check, build, same_features)}
-    parts[sys.argv[1]](*sys.argv[2:]) if len(sys.argv) > 1 else main()
+    if sys.argv[1:2] and sys.argv[1] in parts:
+        parts[sys.argv[1]](*sys.argv[2:])
+    else:
+        main(*(map(int, sys.argv[1:]) if sys.argv[1:] else SIZES))
