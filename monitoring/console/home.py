@@ -36,6 +36,7 @@ TABLE_TITLES = {
     "console_choices": "settings",
     "episodes": "episode",
     "accounts": "account",
+    "problems": "problem",
 }
 ACT_TITLES = {
     "sign_in": "Signed in",
@@ -49,6 +50,11 @@ ACT_TITLES = {
     "propose_retraining": "Proposed to train again",
     "decide_run": "Decided on a run",
     "stop_experiment": "Stopped an experiment",
+    "make_problem": "Made a problem",
+    "change_problem": "Changed a problem",
+    "fix_problem": "Gave a fix",
+    "merge_problem": "Merged problems",
+    "link_problem": "Linked tickets to a problem",
 }
 _YEAR = 365 * 86_400
 

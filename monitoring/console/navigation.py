@@ -21,6 +21,7 @@ _PAGES = {
     "/experiments": "Experiments",
     "/journey": "Journey",
     "/problems": "Problems",
+    "/costs": "Costs",
 }
 
 

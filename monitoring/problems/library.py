@@ -217,6 +217,20 @@ def read_linked(
     return [LinkedTicket(*r) for r in connection.execute(query.order_by(c.opened_at.desc(), c.number).limit(limit))]
 
 
+def find_account(connection: sa.Connection, ticket_id: str) -> str:
+    """Find the account of a ticket.
+
+    Raises:
+        GarrisonError: The library does not know the ticket.
+    """
+    c = PROBLEM_TICKETS.c
+    account = connection.scalar(sa.select(c.account_id).where(c.ticket_id == ticket_id))
+    if account is None:
+        hint = "`python -m monitoring problems update` reads new tickets"
+        raise GarrisonError(f"the library knows no ticket {ticket_id}", hint=hint)
+    return str(account)
+
+
 def read_account_problems(connection: sa.Connection, account_id: str, *, since: int) -> list[tuple[Problem, int]]:
     """Read the problems of an account's tickets since an instant (µs), and their number, the most first."""
     c = PROBLEM_TICKETS.c

@@ -10,6 +10,7 @@ from types import ModuleType
 
 from monitoring.console.pages import (
     account,
+    cost_to_serve,
     episodes_api,
     experiments,
     inbox,
@@ -35,4 +36,5 @@ PAGES: tuple[ModuleType, ...] = (
     experiments,
     journey,
     problem_library,
+    cost_to_serve,
 )
