@@ -101,6 +101,6 @@ def _estimate_minutes(cells: pd.DataFrame, minutes: pd.Series) -> tuple[pd.Serie
 
 def _note(is_measured: pd.Series, spare: float) -> Iterator[str]:
     if len(is_measured) and not is_measured.all():
-        yield f"{is_measured.mean():.0%} of tickets are measured; the others are estimated from like ones."
+        yield "Tickets without minutes or a rate are estimated from like ones; ± holds their error, with 95 %."
     if pd.isna(spare):
         yield "No rate is known: map staff with rate_per_hour, or set journey.rate_per_hour."
