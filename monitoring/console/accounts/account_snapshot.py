@@ -62,8 +62,8 @@ class AccountSnapshot:
         self._masks, self._sums = OrderedDict[Key, Mask](), OrderedDict[Key, AccountSums]()
         self._weights = self._build_weights()
         self._keys: dict[str, list[str | None]] = {}
-        tiers, owners = self._build_codes("tier"), self._build_codes("owner")
-        self._cells = owners * np.int32(len(self._keys["tier"])) + tiers
+        tiers, of_owners = self._build_codes("tier"), self._build_codes("owner")
+        self._cells = of_owners * np.int32(len(self._keys["tier"])) + tiers
         self.orders = {name: ColumnOrder(self.read_column(name), self._ids) for name in COLUMNS}
         for order in self.orders.values():  # made now, so that nobody waits for it
             _ = order.ascending

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from features.settings.binding import Binding, Person, Sponsor
 from features.settings.console import ConsoleSettings
+from features.state.console_tables import CONSOLE_ACTS
 from features.state.tables import ABSENCES, EPISODES
 from monitoring.binding.absences import note_absence
 from monitoring.console.app import create_app
@@ -118,6 +119,26 @@ def test_every_route_answers_each_role_as_its_guard_says(stage):
             if not is_right:
                 wrong.append((role, method, route.path, status))
     assert wrong == []
+
+
+def test_every_form_needs_its_token_and_our_own_page(stage, shared_house):
+    """CSRF: every route that acts, as who may do everything, with a wrong token and from another site."""
+    app, browsers, episodes = stage
+    admin, before = browsers["admin"], shared_house.rows(CONSOLE_ACTS)
+    foreign = {"sec-fetch-site": "cross-site", "origin": "https://evil.test"}
+    wrong = []
+    for route, method in list_routes(app):
+        if method != "POST":
+            continue
+        path = fill(route, episodes, "A")
+        answers = [
+            admin.client.post(path, data={"csrf": "0" * 64}),
+            admin.client.post(path),
+            admin.client.post(path, data={"csrf": admin.token}, headers=foreign),
+        ]
+        wrong += [(route.path, answer.status_code) for answer in answers if answer.status_code != 403]
+    assert wrong == []
+    assert shared_house.rows(CONSOLE_ACTS) == before
 
 
 def test_accounts_of_others_are_not_there(stage):

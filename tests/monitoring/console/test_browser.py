@@ -1,5 +1,6 @@
 """The console in a real browser: both languages and themes, every width, by keyboard alone, without script."""
 
+import csv
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from features.state.tables import EPISODE_EVENTS, EPISODES
 from monitoring.console.app import create_app
 from monitoring.console.sign_in.access import get_roles
 from monitoring.console.sign_in.person import Role
+from monitoring.lifetime.notes import write_note
 from tests.support.browser import find_violations, is_too_wide, open_page, sign_in_page
 from tests.support.console import ConsoleCompany, serve_console
 
@@ -161,7 +163,17 @@ HOSTILE = (
 )
 
 
-def test_ten_thousand_hostile_names_run_nothing_and_break_no_layout(browser, tmp_path):
+TICKETS = """
+[sources.tickets]
+path = "tickets.csv"
+[tables.tickets]
+source = "tickets"
+columns = { ticket_id = "ticket", account_id = "id", opened_at = "at", topic = "topic" }
+"""
+
+
+def write_hostile_company(folder):
+    """Write a company of 10,000 hostile names; some with tickets of such topics, such notes, and an open episode."""
     accounts = [
         {
             "id": f"{n:05}",
@@ -171,17 +183,32 @@ def test_ten_thousand_hostile_names_run_nothing_and_break_no_layout(browser, tmp
         }
         for n in range(10_000)
     ]
-    company = ConsoleCompany(tmp_path, accounts)
+    with (folder / "tickets.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = [(f"T{n}", f"{n:05}", "2024-12-20", HOSTILE[n]) for n in range(len(HOSTILE))]
+        csv.writer(file).writerows([("ticket", "id", "at", "topic"), *rows])
+    company = ConsoleCompany(folder, accounts, TICKETS)
+    with company.state.writing() as connection:
+        for n, text in enumerate(HOSTILE):
+            write_note(connection, f"{n:05}", text, by="a@owners.test", key=f"{n:032x}")
+    for n in range(len(HOSTILE)):
+        company.open_episode(f"{n:05}", owner="a@owners.test", cause="usage")
+    return company
+
+
+def test_ten_thousand_hostile_names_run_nothing_and_break_no_layout(browser, tmp_path):
+    company = write_hostile_company(tmp_path)
     with serve_console(company.context) as origin:
         page = open_page(browser)
         sign_in_page(page, origin, company.state, MANAGER, leads_to="/portfolio")
         addresses = ["/portfolio", "/portfolio?order=name", "/portfolio?order=-name", "/portfolio?search=%3Cscript"]
         addresses += [f"/portfolio?search={n:05}" for n in range(0, len(HOSTILE), 5)]
-        addresses += [f"/accounts/{n:05}" for n in range(len(HOSTILE))]
+        addresses += ["/inbox?show=all", *(f"/accounts/{n:05}" for n in range(len(HOSTILE)))]
+        page.set_viewport_size({"width": 360, "height": 900})
         for address in addresses:
             assert page.goto(origin + address).status in {200, 404}
             assert page.evaluate("typeof window.hacked") == "undefined", address
             assert page.locator("main iframe, main img, main script").count() == 0
+            assert not is_too_wide(page), address
         page.goto(f"{origin}/portfolio")
         assert page.locator("tbody tr.item").count() >= 20
         for width in (360, 768, 1440):
