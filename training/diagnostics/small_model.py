@@ -19,7 +19,7 @@ _PARAMETERS = {
     "feature_fraction": 0.5,
     "max_bin": 63,
     "deterministic": True,
-    "force_row_wise": True,
+    "force_col_wise": True,
     "num_threads": 1,
     "seed": 7,
     "verbosity": -1,

@@ -88,23 +88,29 @@ class Matrix:
             column: (k,) of one more feature, the last of the booster's.
             callbacks: Called after each tree.
         """
-        data = _Binned(
-            _Batches(self, indices, column),
-            labels[indices],
-            init_score=offsets,
-            categorical_feature=[*categorical],
-            params={"verbosity": -1},
-        )
+        given = {"init_score": offsets, "categorical_feature": [*categorical], "params": {"verbosity": -1}}
+        rows = _Batches(self, indices, column, _find_idle(parameters))
+        if len(indices) <= _AT_ONCE:
+            data = lgb.Dataset(rows[: len(indices)], labels[indices], **given)
+        else:
+            data = _Binned(rows, labels[indices], **given)
         return lgb.train({**parameters}, data, num_boost_round=trees, callbacks=callbacks)
 
 
 class _Batches(lgb.Sequence):
-    """Rows of a matrix as LightGBM reads them: the rows of its sample one by one, ascending, then all in batches."""
+    """Rows of a matrix as LightGBM reads them: the rows of its sample one by one, ascending, then all in batches.
+
+    Args:
+        matrix: Of all rows.
+        indices: Of the k rows.
+        column: (k,) of one more feature, the last.
+        idle: The columns that no tree may split by; they hold 0 here.
+    """
 
     batch_size = _AT_ONCE
 
-    def __init__(self, matrix: Matrix, indices: RowIndices, column: np.ndarray | None) -> None:
-        self._matrix, self._places, self._column = matrix, indices, column
+    def __init__(self, matrix: Matrix, indices: RowIndices, column: np.ndarray | None, idle: np.ndarray) -> None:
+        self._matrix, self._places, self._column, self._idle = matrix, indices, column, idle
         self._start, self._batch = -1, np.empty((0, 0))
 
     def __len__(self) -> int:
@@ -120,7 +126,14 @@ class _Batches(lgb.Sequence):
 
     def _read(self, asked: slice) -> np.ndarray:
         rows = self._matrix[self._places[asked]]
+        # Where all its values are equal, no tree wastes time on a column that none may split by.
+        rows[:, self._idle] = 0.0
         return rows if self._column is None else np.column_stack([rows, self._column[asked]])
+
+
+def _find_idle(parameters: Mapping[str, Any]) -> np.ndarray:
+    """Return the columns whose gain counts nothing, so that no tree splits by them."""
+    return np.flatnonzero(np.asarray(parameters.get("feature_contri", ())) == 0)
 
 
 class _Binned(lgb.Dataset):

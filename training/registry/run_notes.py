@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from features.settings import Settings
 from training.evaluation.evaluate import Evaluation
 from training.fitting.fit import FittedTarget
@@ -74,6 +76,7 @@ def log_datasets(mlflow: Any, settings: Settings, fitted: Mapping[str, FittedTar
                 name=f"{target}: sample of the training snapshots",
                 digest=digest,
             )
+            _set_schema(learned)
             mlflow.log_input(learned, context="training")
             for horizon, outcome in f.results.items():
                 tested = mlflow.data.from_pandas(
@@ -84,7 +87,21 @@ def log_datasets(mlflow: Any, settings: Settings, fitted: Mapping[str, FittedTar
                     name=f"{target}_{horizon}d: test",
                     digest=digest,
                 )
+                _set_schema(tested)
                 mlflow.log_input(tested, context="test")
+
+
+def _set_schema(dataset: Any) -> None:
+    """Give one of MLflow's datasets the schema that it would find in all its rows, from those that decide it.
+
+    MLflow looks at each cell by itself to tell whether a column may be missing: seconds for a training's sample.
+    """
+    from mlflow.models import infer_signature
+
+    is_missing = dataset.df.isna().to_numpy()
+    # Of each column the first row without a value, if there is one, and the first with one.
+    rows = np.unique(np.concatenate([is_missing.argmax(axis=0), is_missing.argmin(axis=0)]))
+    dataset.schema = infer_signature(dataset.df.iloc[rows]).inputs
 
 
 def _list_rows(target: str, fitted: FittedTarget) -> list[str]:
