@@ -1,4 +1,4 @@
-"""Run the demo's servers in the background, and wait until they answer."""
+"""Run the demo's commands and servers as processes, and wait until the servers answer."""
 
 from __future__ import annotations
 
@@ -7,29 +7,75 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol, Self
 
 import httpx
 
 from features.core.errors import GarrisonError
+from monitoring.demo.warm_process import WarmProcess
 
 
-@contextlib.contextmanager
-def run_in_background(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    """Run a server in the background with its output in a file, and end it with all that it started."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(  # noqa: S603  # our own commands
-            command, env=dict(environment), stdout=output, stderr=output, start_new_session=True
+class Processes(Protocol):
+    """Runs commands, each given as the folder, such as training, and what follows it on the command line."""
+
+    def run(self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool) -> tuple[int, str]:
+        """Run a command to its end; return its exit status, and what it printed if that is captured."""
+        ...
+
+    def run_in_background(
+        self, words: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> AbstractContextManager[None]:
+        """Run a server in the background with its output in a file, and end it with all that it started."""
+        ...
+
+
+def open_processes() -> AbstractContextManager[Processes]:
+    """Return what runs commands: in forks of one process where the system forks safely, else each from its start."""
+    if sys.platform == "linux":
+        return WarmProcess()
+    return NewProcesses()
+
+
+class NewProcesses:
+    """Starts a Python for each command."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool) -> tuple[int, str]:
+        """Run a command as `Processes` has it."""
+        command, output = [sys.executable, "-m", *words], subprocess.PIPE if is_captured else None
+        done = subprocess.run(  # noqa: S603  # our own commands
+            command, env=dict(environment), check=False, text=True, stdout=output
         )
-        try:
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
+        return done.returncode, done.stdout or ""
+
+    @contextlib.contextmanager
+    def run_in_background(self, words: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
+        """Run a server as `Processes` has it."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w", encoding="utf-8") as output:
+            process = subprocess.Popen(  # noqa: S603  # our own commands
+                [sys.executable, "-m", *words],
+                env=dict(environment),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            try:
+                yield
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                process.wait(timeout=30)
 
 
 def wait_until_ready(http: httpx.Client, log: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
-import subprocess
-import sys
 import textwrap
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
@@ -24,7 +23,7 @@ from features.core.errors import GarrisonError
 from features.settings.load import load_settings
 from monitoring.demo import console_pages
 from monitoring.demo.harmed_copy import HarmedCopy
-from monitoring.demo.processes import find_free_port, run_in_background, wait_until_listening, wait_until_ready
+from monitoring.demo.processes import Processes, find_free_port, open_processes, wait_until_listening, wait_until_ready
 from monitoring.demo.screenshots import find_browser, take_screenshot
 from training.registry import promotion_log
 
@@ -108,7 +107,17 @@ def run(name: str, *, accounts: int | None = None) -> None:
     environment = os.environ | {"GARRISON_SMTP_PORT": str(port)}
     # The samples' files lie where the settings look by default, whatever a user's shell says.
     environment.pop("GARRISON_DATA", None)
-    demo = _Demo(story.config, environment)
+    with open_processes() as processes:
+        demo = _Demo(story.config, environment, processes)
+        _tell(demo, story, port)
+    demo.photograph()
+    demo.title(f"Done in {time.monotonic() - began:.0f} seconds. Where to look")
+    for label, place in demo.places:
+        print(f"  {label:<32}{place}")
+
+
+def _tell(demo: _Demo, story: DemoStory, port: int) -> None:
+    """Take the steps of a story that its data allow; mail goes to this port."""
     demo.prepare(story)
     demo.train(story)
     champions = promotion_log.read_current(load_settings(Path(story.config)))
@@ -126,17 +135,13 @@ def run(name: str, *, accounts: int | None = None) -> None:
         demo.show_console(story)
     else:
         demo.title("No alerts: no churn model beats the baselines, and alerts need one that does")
-    demo.photograph()
-    demo.title(f"Done in {time.monotonic() - began:.0f} seconds. Where to look")
-    for label, place in demo.places:
-        print(f"  {label:<32}{place}")
 
 
 class _Demo:
     """The steps of one sample company's demo, and the places to look that they leave."""
 
-    def __init__(self, config: str, environment: Mapping[str, str]) -> None:
-        self._config, self._environment = config, dict(environment)
+    def __init__(self, config: str, environment: Mapping[str, str], processes: Processes) -> None:
+        self._config, self._environment, self._processes = config, dict(environment), processes
         self._step = 0
         self.company = tomllib.loads(Path(config).read_text(encoding="utf-8"))["company"]["name"].lower()
         self.places: list[tuple[str, str]] = [("the company's settings", config)]
@@ -184,8 +189,8 @@ class _Demo:
         port = find_free_port()
         url = f"http://127.0.0.1:{port}"
         log = _FOLDER / "service.log"
-        command = self._command("serving", "serve", "--port", str(port), "--config", self._config)
-        with run_in_background(command, self._environment, log), httpx.Client(base_url=url) as http:
+        command = ("serving", "serve", "--port", str(port), "--config", self._config)
+        with self._start(command, log), httpx.Client(base_url=url) as http:
             wait_until_ready(http, log)
             self._environment["GARRISON_KEY"] = key
             self._call("serving", "ask", account, "--url", url)
@@ -205,8 +210,8 @@ class _Demo:
         mail = _FOLDER / "mail" / secrets.token_hex(4)
         self._call("monitoring", "alert", "--as-of", story.now, with_config=True)
         self._call("monitoring", "who", str(self._riskiest()["account_id"]), with_config=True)
-        mailbox = self._command("monitoring", "mailbox", "--port", str(port), "--folder", str(mail))
-        with run_in_background(mailbox, self._environment, _FOLDER / "mailbox.log"):
+        mailbox = ("monitoring", "mailbox", "--port", str(port), "--folder", str(mail))
+        with self._start(mailbox, _FOLDER / "mailbox.log"):
             wait_until_listening(port)
             self._call("monitoring", "deliver", with_config=True)
             print("The same command again: nobody gets the same alert twice.")
@@ -222,9 +227,9 @@ class _Demo:
         self.title("The console: accounts, alerts and reports as pages that people sign in to")
         port, log = find_free_port(), _FOLDER / "console.log"
         url = f"http://127.0.0.1:{port}"
-        command = self._command("monitoring", "console", "--port", str(port), "--config", self._config)
+        command = ("monitoring", "console", "--port", str(port), "--config", self._config)
         link = ("monitoring", "console", "--link", story.manager)
-        with run_in_background(command, self._environment, log), httpx.Client(base_url=url, timeout=60) as http:
+        with self._start(command, log), httpx.Client(base_url=url, timeout=60) as http:
             console_pages.wait_until_healthy(http, log)
             print(f"It answers at {url}. A manager signs in by a one-time link, printed by this command:\n")
             console_pages.sign_in(http, self._call(*link, with_config=True, secret=True))
@@ -299,8 +304,9 @@ class _Demo:
         eligible = scores[scores["in_cohort"]]
         return eligible.sort_values(scores.columns[2], ascending=False).iloc[0]
 
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", *arguments]
+    def _start(self, arguments: Sequence[str], log: Path) -> AbstractContextManager[None]:
+        """Run a server while the context lasts."""
+        return self._processes.run_in_background(arguments, self._environment, log)
 
     def _call(self, *arguments: str, with_config: bool = False, secret: bool = False) -> str:
         """Print and run one command; return its output if that is secret.
@@ -309,24 +315,21 @@ class _Demo:
             GarrisonError: It failed.
         """
         typed = [*arguments, "--config", self._config] if with_config else list(arguments)
-        process = self._run(typed, secret=secret)
-        if process.returncode:
+        status, output = self._run(typed, secret=secret)
+        if status:
             raise GarrisonError(f"the demo stopped at: python -m {shlex.join(typed)}", found="its error stands above")
         print(_HIDDEN.get(arguments[0], "") if secret else "", flush=True)
-        return process.stdout if secret else ""
+        return output
 
     def _try(self, *arguments: str) -> bool:
         """Print and run one command; return whether it succeeded."""
-        is_done = self._run(arguments).returncode == 0
+        status, _ = self._run(arguments)
         print(flush=True)
-        return is_done
+        return status == 0
 
-    def _run(self, arguments: Sequence[str], *, secret: bool = False) -> subprocess.CompletedProcess[str]:
+    def _run(self, arguments: Sequence[str], *, secret: bool = False) -> tuple[int, str]:
         print(f"$ python -m {shlex.join(arguments)}", flush=True)
-        output = subprocess.PIPE if secret else None
-        return subprocess.run(  # noqa: S603  # our own commands
-            self._command(*arguments), env=self._environment, check=False, text=True, stdout=output
-        )
+        return self._processes.run(arguments, self._environment, is_captured=secret)
 
 
 def _show_row(row: pd.Series, file: str) -> None:

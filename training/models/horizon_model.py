@@ -6,9 +6,8 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 from scipy.special import expit
 
@@ -19,6 +18,9 @@ from training.models.level import Level
 from training.models.linear import LinearModel
 from training.models.offsets import TermCells
 from training.models.score_interval import ScoreSpread
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
 
 _QUANTILES = 1001
 
@@ -56,6 +58,8 @@ class HorizonModel:
     @cached_property
     def booster(self) -> lgb.Booster:
         """Return the booster, read from its text, so that a model just trained and one loaded give the same scores."""
+        import lightgbm as lgb  # seconds to import, and most commands read models without scoring by them
+
         return lgb.Booster(model_str=self.text)
 
     def probabilities(self, matrix: np.ndarray, days: np.ndarray | None = None) -> np.ndarray:

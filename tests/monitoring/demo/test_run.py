@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def output(folder):
     """What a demo of 600 accounts prints, errors among it."""
-    command = [sys.executable, "-m", "tests.support.forked_demo", "tidewater", "--accounts", "600"]
+    command = [sys.executable, "-m", "monitoring", "demo", "tidewater", "--accounts", "600"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
     # No browser is found there: pictures are tested in test_screenshots.py.
     environment |= {"PATH": str(Path(sys.executable).parent)}

@@ -1,0 +1,162 @@
+"""Run the demo's commands in forks of one process that has imported them all: each saves seconds of imports.
+
+`python -m monitoring.demo.warm_process NUMBER` is that process. It reads one JSON object a line and answers each with
+one on the pipe of this number. It opens no database and starts no thread, so that its forks are as good as new. A
+command does in a fork what it does as a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from features.core.errors import GarrisonError
+from features.settings import cli
+
+# What takes long to import and more than one command needs, or a server.
+_IMPORTS = (
+    "features.__main__",
+    "training.__main__",
+    "serving.__main__",
+    "monitoring.__main__",
+    "alembic.command",
+    "features.diagnostics.data_report",
+    "features.diagnostics.leak_tests",
+    "matplotlib.figure",
+    "mlflow.pyfunc",
+    "monitoring.alerts.run_alerts",
+    "monitoring.console.app",
+    "monitoring.drift.drift_report",
+    "monitoring.experiments.status",
+    "monitoring.notifications.outbox",
+    "monitoring.replay.replay",
+    "monitoring.reports.manager",
+    "serving.batch.run",
+    "sqlalchemy.dialects.sqlite",
+    "training.registry.mlflow_runs",
+    "uvicorn",
+)
+
+
+class WarmProcess:
+    """Starts the process and hands it commands; a `with` statement ends it."""
+
+    def __init__(self) -> None:
+        reading, writing = os.pipe()
+        self._process = subprocess.Popen(  # noqa: S603  # our own command
+            [sys.executable, "-m", "monitoring.demo.warm_process", str(writing)],
+            stdin=subprocess.PIPE,
+            text=True,
+            pass_fds=[writing],
+        )
+        os.close(writing)
+        self._answers = os.fdopen(reading, encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+        self._answers.close()
+
+    def run(self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool) -> tuple[int, str]:
+        """Run a command to its end; return its exit status, and what it printed if that is captured.
+
+        Args:
+            words: The folder, such as training, and what follows it on the command line.
+            environment: Its environment variables, all of them.
+            is_captured: Whether what it prints is returned, and not shown.
+        """
+        with tempfile.TemporaryDirectory(prefix="garrison-demo-") as folder:
+            output = Path(folder) / "output" if is_captured else None
+            process = self._ask(start=words, env=environment, output=output)
+            status = int(self._ask(wait=process))
+            return status, output.read_text(encoding="utf-8") if output else ""
+
+    @contextlib.contextmanager
+    def run_in_background(self, words: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
+        """Run a server in the background with its output in a file, and end it with all that it started."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        process = self._ask(start=words, env=environment, output=log, with_errors=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGTERM)
+            self._ask(wait=process)
+
+    def _ask(self, **question: Any) -> int:
+        """Ask the process; return its answer.
+
+        Raises:
+            GarrisonError: It has ended.
+        """
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(question, default=str) + "\n")
+            self._process.stdin.flush()
+        answer = self._answers.readline()
+        if not answer:
+            raise GarrisonError("the process that runs the demo's commands has ended", hint="Run the demo again")
+        return int(json.loads(answer))
+
+
+def _serve(answers: int) -> None:
+    """Answer each line on standard input: that starts a command with its process id, that waits with its status."""
+    for name in _IMPORTS:
+        with contextlib.suppress(ModuleNotFoundError):  # of an extra: the command that needs it says so
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is there stays shared with the forks
+    with os.fdopen(answers, "w", encoding="utf-8") as pipe:
+        for line in iter(sys.stdin.readline, ""):
+            asked = json.loads(line)
+            if "start" in asked:
+                answer = os.fork()
+                if answer == 0:
+                    pipe.close()
+                    _run_command(asked)
+            else:
+                answer = os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])
+            pipe.write(f"{answer}\n")
+            pipe.flush()
+
+
+def _run_command(asked: Mapping[str, Any]) -> None:
+    """Run a command as its own process would; does not return."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    if asked["output"]:
+        output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        if asked.get("with_errors"):
+            os.dup2(output, 2)
+            os.setsid()
+    folder, *words = asked["start"]
+    status = 1
+    try:
+        app = importlib.import_module(f"{folder}.__main__").app
+        cli.run(lambda: app(words, prog_name=f"python -m {folder}"))
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve(int(sys.argv[1]))
