@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from features.core.course_layout import AxisMark, ChartSize, CourseLayout, choose_labels
+
 # Of the drawing; text in it stays readable where a phone shows it at this width.
-WIDTH, HEIGHT = 340, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 12, 28
-_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-_LABELS = 4
+_SIZE = ChartSize(340, 210, 40, 12, inset=10)
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,6 @@ class ChartPoint:
 
 
 @dataclass(frozen=True)
-class AxisMark:
-    """A mark on an axis: its place, and its label."""
-
-    at: float
-    label: str
-
-
-@dataclass(frozen=True)
 class Chart:
     """The laid out chart.
 
@@ -51,6 +42,8 @@ class Chart:
         measured: Points of what came true.
         y_marks: Of the vertical axis.
         x_marks: Of the horizontal axis.
+        band: Path around the expected interval.
+        line: Path of the expected values.
     """
 
     title: str
@@ -58,23 +51,13 @@ class Chart:
     measured: tuple[ChartPoint, ...]
     y_marks: tuple[AxisMark, ...]
     x_marks: tuple[AxisMark, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = _LEFT
-    right: int = WIDTH - _RIGHT
-    bottom: int = HEIGHT - _BOTTOM
-
-    @property
-    def band(self) -> str:
-        """Return the outline of the expected interval, as the points of an SVG polygon."""
-        points = self.expected
-        outline = [(p.x, p.high) for p in points] + [(p.x, p.low) for p in reversed(points)]
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in outline)
-
-    @property
-    def line(self) -> str:
-        """Return the expected values, as the points of an SVG polyline."""
-        return " ".join(f"{p.x:.1f},{p.y:.1f}" for p in self.expected)
+    band: str
+    line: str
+    width: int = _SIZE.width
+    height: int = _SIZE.height
+    left: int = _SIZE.left
+    right: int = _SIZE.width - _SIZE.right
+    bottom: int = _SIZE.height - _SIZE.bottom
 
 
 def lay_out(title: str, figures: Sequence[ExpectedAndMeasured], *, is_share: bool = False) -> Chart | None:
@@ -88,19 +71,7 @@ def lay_out(title: str, figures: Sequence[ExpectedAndMeasured], *, is_share: boo
     values = [v for f in figures for triple in (f.expected, f.measured) if triple for v in triple]
     if not values:
         return None
-    step = next((s for s in _STEPS if (max(values) - min(values)) / s <= 5), _STEPS[-1])
-    first, last = int(min(values) / step), -int(-max(values) / step // 1)
-    floor, ceiling = first * step, max(last, first + 1) * step
-    begin, end = figures[0].as_of.timestamp(), figures[-1].as_of.timestamp()
-
-    def place_x(at: datetime) -> float:
-        inset = 10
-        if begin == end:
-            return (_LEFT + WIDTH - _RIGHT) / 2
-        return _LEFT + inset + (at.timestamp() - begin) / (end - begin) * (WIDTH - _LEFT - _RIGHT - 2 * inset)
-
-    def place_y(value: float) -> float:
-        return HEIGHT - _BOTTOM - (value - floor) / (ceiling - floor) * (HEIGHT - _BOTTOM - _TOP)
+    layout = CourseLayout.fit(_SIZE, [figure.as_of for figure in figures], values)
 
     def build_points(name: str) -> tuple[ChartPoint, ...]:
         points = []
@@ -109,17 +80,21 @@ def lay_out(title: str, figures: Sequence[ExpectedAndMeasured], *, is_share: boo
             if triple:
                 value, low, high = (f"{v:.0%}" if is_share else f"{v:.3f}" for v in triple)
                 text = f"{figure.as_of:%Y-%m-%d}: {name} {value} ({low} to {high})"
-                middle, top, bottom = (place_y(v) for v in triple)
-                points.append(ChartPoint(place_x(figure.as_of), middle, top, bottom, text))
+                middle, top, bottom = (layout.place_y(v) for v in triple)
+                points.append(ChartPoint(layout.place_x(figure.as_of), middle, top, bottom, text))
         return tuple(points)
 
-    every = max(1, -(-len(figures) // _LABELS))
-    labelled = figures[::-1][::every][::-1]
-    marks = [floor + step * n for n in range(round((ceiling - floor) / step) + 1)]
+    expected = [(figure.as_of, *figure.expected) for figure in figures if figure.expected]
+    marks = layout.list_marks()
+    digits = 2 if not is_share and layout.step >= 0.01 else 3
     return Chart(
         title=title,
         expected=build_points("expected"),
         measured=build_points("measured"),
-        y_marks=tuple(AxisMark(place_y(m), f"{m:.0%}" if is_share else f"{m:.2f}") for m in marks),
-        x_marks=tuple(AxisMark(place_x(f.as_of), f"{f.as_of:%b %Y}") for f in labelled),
+        y_marks=tuple(AxisMark(layout.place_y(m), f"{100 * m:.3g}%" if is_share else f"{m:.{digits}f}") for m in marks),
+        x_marks=tuple(
+            AxisMark(layout.place_x(at), f"{at:%b %Y}") for at in choose_labels([figure.as_of for figure in figures])
+        ),
+        band=layout.draw_band([(at, low, high) for at, _, low, high in expected]),
+        line=layout.draw_line([(at, value) for at, value, _, _ in expected]),
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-WIDTH, HEIGHT = 640, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 12, 28
-_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_LABELS = 4
+from features.core.course_layout import ChartSize, CourseLayout, choose_labels
+
+_SIZE = ChartSize(640, 200, 64)
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,11 @@ class CourseChart:
     expected: str
     grid: tuple[GridLine, ...]
     labels: tuple[tuple[float, datetime, str], ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = _LEFT
-    right: int = WIDTH - _RIGHT
-    bottom: int = HEIGHT - _BOTTOM
+    width: int = _SIZE.width
+    height: int = _SIZE.height
+    left: int = _SIZE.left
+    right: int = _SIZE.width - _SIZE.right
+    bottom: int = _SIZE.height - _SIZE.bottom
 
 
 Triple = tuple[float | None, float | None, float | None]
@@ -82,48 +80,24 @@ def lay_out_course(
     values += [v for ends in (*intervals, *expected) for v in ends if v is not None]
     if not values:
         return None
-    low, high = (0.0 if from_zero else min(values)), max(values)
-    step = _choose_step((high - low) or abs(high) or 1.0)
-    floor, ceiling = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-    ceiling = max(ceiling, floor + step)
-    first, span = instants[0], (instants[-1] - instants[0]).total_seconds() or 1.0
-
-    def place(at: datetime) -> float:
-        return round(_LEFT + 8 + (WIDTH - _LEFT - _RIGHT - 16) * (at - first).total_seconds() / span, 1)
-
-    def height(value: float) -> float:
-        return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (value - floor) / (ceiling - floor), 1)
-
+    layout = CourseLayout.fit(_SIZE, instants, values, from_zero=from_zero)
     dots = []
     for n, (at, (_, value)) in enumerate(zip(instants, points, strict=True)):
         if value is not None:
-            ends = [None if e is None else height(e) for e in intervals[n]] if intervals else [None, None]
-            dots.append(ChartDot(place(at), height(value), *ends))
-    known = [(at, *e) for at, e in zip(instants, expected, strict=False) if None not in e]
-    upper = [f"{place(at)} {height(top)}" for at, _, _, top in known]  # type: ignore[arg-type]  # known
-    lower = [f"{place(at)} {height(end)}" for at, _, end, _ in reversed(known)]  # type: ignore[arg-type]
-    middle = [f"{place(at)} {height(value)}" for at, value, _, _ in known]  # type: ignore[arg-type]
-    every = max(1, -(-len(instants) // _LABELS))
-    labelled = instants[::-1][::every][::-1]
+            ends = [None if e is None else layout.place_y(e) for e in intervals[n]] if intervals else [None, None]
+            dots.append(ChartDot(layout.place_x(at), layout.place_y(value), *ends))
+    known = [
+        (at, value, low, high)
+        for at, (value, low, high) in zip(instants, expected, strict=False)
+        if value is not None and low is not None and high is not None
+    ]
+    band = layout.draw_band([(at, low, high) for at, _, low, high in known])
+    anchors = {instants[0]: "start", instants[-1]: "end"}
     return CourseChart(
-        _join(f"{dot.x} {dot.y}" for dot in dots),
+        layout.draw_line([(at, value) for at, (_, value) in zip(instants, points, strict=True) if value is not None]),
         tuple(dots),
-        f"{_join([*upper, *lower])}Z" if len(known) > 1 else "",
-        _join(middle) if len(known) > 1 else "",
-        tuple(GridLine(height(floor + n * step), floor + n * step) for n in range(round((ceiling - floor) / step) + 1)),
-        tuple(
-            (place(at), at, "end" if at == instants[-1] else "start" if at == instants[0] else "middle")
-            for at in labelled
-        ),
+        band,
+        layout.draw_line([(at, value) for at, value, _, _ in known]) if band else "",
+        tuple(GridLine(layout.place_y(mark), mark) for mark in layout.list_marks()),
+        tuple((layout.place_x(at), at, anchors.get(at, "middle")) for at in choose_labels(instants)),
     )
-
-
-def _choose_step(span: float) -> float:
-    """Choose a round step that divides a span into at most five."""
-    scale = 10.0 ** math.floor(math.log10(span / 4))
-    return next(step * scale for step in _STEPS if span / (step * scale) <= 4)
-
-
-def _join(points: object) -> str:
-    listed = list(points)  # type: ignore[call-overload]  # an iterable of texts
-    return f"M{'L'.join(listed)}" if listed else ""

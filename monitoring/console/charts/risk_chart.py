@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitoring.lifetime.risk_course import RiskCourse, RiskPoint
+from features.core.course_layout import ChartSize, CourseLayout
+from monitoring.lifetime.risk_course import RiskCourse
 
-WIDTH, HEIGHT = 640, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 24
-# Where the axis may end.
-_ENDS = (0.06, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+_SIZE = ChartSize(640, 150, 44, 12, 10, 24, 0)
 
 
 @dataclass(frozen=True)
@@ -41,29 +39,18 @@ class RiskChart:
         points = course.points
         if len(points) < 2:
             return None
-        tops = [*(p.high if p.high is not None else p.score for p in points), course.base_rate or 0.0]
-        end = next(e for e in _ENDS if e >= min(max(tops), 1.0))
-        first, span = points[0].as_of, points[-1].as_of - points[0].as_of
-
-        def place(point: RiskPoint) -> float:
-            return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * ((point.as_of - first) / span), 1)
-
-        def height(share: float) -> float:
-            return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share / end, 1)
-
-        line = "L".join(f"{place(p)} {height(p.score)}" for p in points)
-        known = [p for p in points if p.low is not None and p.high is not None]
-        band = ""
-        if len(known) > 1:
-            upper = [f"{place(p)} {height(p.high or 0)}" for p in known]
-            lower = [f"{place(p)} {height(p.low or 0)}" for p in reversed(known)]
-            band = f"M{'L'.join([*upper, *lower])}Z"
+        values = [p.high if p.high is not None else p.score for p in points]
+        layout = CourseLayout.fit(
+            _SIZE, [p.as_of for p in points], [*values, course.base_rate or 0.0], from_zero=True, most=3
+        )
+        known = [(p.as_of, p.low, p.high) for p in points if p.low is not None and p.high is not None]
+        last = points[-1]
         return cls(
-            f"M{line}",
-            band,
-            (place(points[-1]), height(points[-1].score)),
-            None if course.base_rate is None or course.base_rate > end else height(course.base_rate),
-            tuple((height(share), share) for share in (0.0, end / 2, end)),
-            first,
-            points[-1].as_of,
+            layout.draw_line([(p.as_of, p.score) for p in points]),
+            layout.draw_band(known),
+            (layout.place_x(last.as_of), layout.place_y(last.score)),
+            None if course.base_rate is None else layout.place_y(course.base_rate),
+            tuple((layout.place_y(mark), mark) for mark in layout.list_marks()),
+            points[0].as_of,
+            last.as_of,
         )

@@ -25,6 +25,7 @@ from monitoring.experiments.chart import lay_out_sequence, thin_out
 from monitoring.experiments.experiment_status import ExperimentStatus
 from monitoring.experiments.status import read_status
 from monitoring.experiments.stopping import find_rule, stop_experiment
+from serving.scoring import score_table
 
 PATH = "/experiments"
 _SEES = (Role.DATA_SCIENTIST, Role.MANAGER, Role.ADMIN)
@@ -54,7 +55,7 @@ class _Looks:
         self._context, self._lock = context, Lock()
         self._last: ExperimentStatus | None = None
         self._taken = -_KEPT
-        self._of: object = None
+        self._of: object = self  # no run
         self._thread: Thread | None = None
         self._fault: GarrisonError | None = None
 
@@ -64,7 +65,7 @@ class _Looks:
         Raises:
             GarrisonError: The first could not be taken.
         """
-        run = self._context.accounts.as_of
+        run = score_table.find_newest(self._context.settings)
         with self._lock:
             is_under_way = self._thread is not None and self._thread.is_alive()
             if not is_under_way and (run != self._of or monotonic() - self._taken > _KEPT):
@@ -78,7 +79,7 @@ class _Looks:
     def forget(self) -> None:
         """Forget the last look: what it says is no longer so."""
         with self._lock:
-            self._last, self._of = None, None
+            self._last, self._of = None, self
 
     def _take(self) -> None:
         try:

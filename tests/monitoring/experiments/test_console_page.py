@@ -11,6 +11,7 @@ from monitoring.console.app import create_app
 from monitoring.console.context import ConsoleContext
 from tests.support.console import sign_in
 from tests.support.lots import simulate_draws, write_experiment
+from tests.support.waiting import wait_until
 
 DATA = "data@harbour.test"
 
@@ -26,6 +27,8 @@ def client(company):
 
 def test_the_page_shows_the_look_and_stops_by_rule_alone(company, client):
     csrf = sign_in(client, company.state, DATA)
+    assert "The figures are being made" in client.get("/experiments").text  # no request waits for them
+    wait_until(lambda: "Power so far" in client.get("/experiments").text, seconds=60)
     page = client.get("/experiments").text
     for part in ("Do alerts save accounts?", 'class="band"', "Power so far", "Balance at the draw", "Not to be said"):
         assert part in page, part
@@ -34,4 +37,5 @@ def test_the_page_shows_the_look_and_stops_by_rule_alone(company, client):
     with company.state.reading() as connection:
         rule = connection.scalar(sa.select(EXPERIMENTS.c.stop_rule))
     assert (answer.status_code, rule) == (303, "every question is answered")
+    wait_until(lambda: "Power so far" in client.get("/experiments").text, seconds=60)
     assert client.post("/experiments/stop", data={"csrf": csrf, "reason": "again"}).status_code == 409
