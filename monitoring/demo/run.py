@@ -127,6 +127,8 @@ def _tell(demo: _Demo, story: DemoStory, port: int) -> None:
         demo.watch(story)
     if "churn" in champions:
         demo.alert(story, port)
+        if "tickets" in load_settings(Path(story.config)).tables:
+            demo.map_journey(story)
         if story.harmed:
             demo.hold(story, story.harmed)
         demo.show_experiment()
@@ -245,6 +247,12 @@ class _Demo:
         print(f"The console is stopped again. To start it for yourself: make console CONFIG={self._config}")
         print("Then sign in by this link; it works once, for 15 minutes:\n")
         self._call(*link, with_config=True)
+
+    def map_journey(self, story: DemoStory) -> None:
+        """Find the topics of tickets, and say what the costliest go with."""
+        self.title("The journey: what are tickets about, and which problems go with accounts that leave?")
+        self._call("monitoring", "journey", "build", "--as-of", story.now, with_config=True)
+        self.places.append(("the map of topics, for machines", f"var/{self.company}/journey/map.json"))
 
     def hold(self, story: DemoStory, table: str) -> None:
         """Take six weeks of one source away: the run is held, nobody is alerted, and the overview says why."""

@@ -24,6 +24,8 @@ from monitoring.journey.topics import NEW
 _SAME = 0.3
 # A ticket farther from its topic than all but this share of the topic's own is new.
 _FAR = 0.01
+# Groups of like words at most, of each of which a text is embedded first.
+_WORDINGS = 300
 # Tickets that stand for a pinned topic, so that a rebuild finds it.
 MEMBERS = 200
 
@@ -136,7 +138,7 @@ def _vectorize(settings: Settings, texts: _Texts, progress: Progress) -> tuple[T
     """Return the texts' vectors, zeros where too many are not embedded yet, and those of their words for the rest."""
     progress("words of texts")
     words = WordModel.learn(texts.distinct).apply(texts.distinct)
-    order = np.argsort([hashlib.sha256(text.encode()).digest() for text in texts.distinct])
+    order = _order_by_novelty(texts.distinct, words, settings.journey.embeddings.most)
     chosen = vectorize_texts(
         settings,
         [texts.distinct[i] for i in order],
@@ -149,6 +151,22 @@ def _vectorize(settings: Settings, texts: _Texts, progress: Progress) -> tuple[T
     vectors = np.empty_like(chosen.vectors)
     vectors[order] = chosen.vectors
     return TextVectors(vectors, chosen.source, chosen.note), words
+
+
+def _order_by_novelty(texts: Sequence[str], words: Vectors, most: int) -> Labels:
+    """Return the order to embed texts in: first one of each group of like words, so that few vectors know all wordings.
+
+    Within a group the order is that of hashes, which is the same every time and follows nothing.
+    """
+    by_hash = np.argsort([hashlib.sha256(text.encode()).digest() for text in texts])
+    if len(texts) <= most:
+        return by_hash
+    from sklearn.cluster import MiniBatchKMeans
+
+    count = min(max(10, most // 2), _WORDINGS)
+    groups = MiniBatchKMeans(count, n_init=1, random_state=0, batch_size=2_048).fit_predict(words[by_hash])
+    rank = pd.Series(groups).groupby(groups).cumcount().to_numpy()
+    return np.asarray(by_hash[np.argsort(rank, kind="stable")], dtype=np.int64)
 
 
 def _group(  # noqa: PLR0913, PLR0917  # all that a grouping is made of

@@ -20,7 +20,7 @@ from features.state.journey_tables import TOPIC_DECISIONS
 from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
 from monitoring.console.context import ConsoleContext
-from monitoring.console.sign_in.access import current_person, require
+from monitoring.console.sign_in.access import EVERYTHING, current_person, require
 from monitoring.console.sign_in.person import Person, Role
 from monitoring.journey import topic_acts
 from monitoring.journey.journey_map import read_map
@@ -88,7 +88,7 @@ class _Journey:
 
     @require(*_SEES)
     async def show_topic(self, request: Request) -> Response:
-        values = await run_in_threadpool(self._read_topic, request.path_params["topic"])
+        values = await run_in_threadpool(self._read_topic, request.path_params["topic"], current_person(request))
         may_decide = current_person(request).has(Role.MANAGER, Role.ADMIN)
         done = DONE_TITLES.get(request.query_params.get("done", ""), "")
         return self.context.render(request, "topic.html", may_decide=may_decide, done=done, **_TITLES, **values)
@@ -137,13 +137,18 @@ class _Journey:
             "partners": [(name, one, _name_worst(one, topics)) for name, one in partners[:_PARTNERS]],
         }
 
-    def _read_topic(self, topic_id: str) -> dict[str, Any]:
+    def _read_topic(self, topic_id: str, person: Person) -> dict[str, Any]:
         found = read_map(self.context.settings)
         topics = read_topics(self.context.settings, self.context.store)
         topic = next((t for t in topics if t.topic_id == topic_id), None)
         cost = next((c for c in (found or {}).get("topics", ()) if c["topic_id"] == topic_id), None)
         if found is None or topic is None:
             raise HTTPException(404)
+        rows = self.context.find_rows(person)
+        if cost is not None and rows != EVERYTHING:  # a lead sees the accounts of the own people alone
+            index = self.context.accounts
+            for listed in (cost["examples"], cost["hit"]):
+                listed[:] = [row for row in listed if index.find_account(rows, row["account_id"]) is not None]
         made = [d for d in read_decisions(self.context.store) if d.topic_id == topic_id][::-1][:10]
         return {"map": found, "topic": topic, "cost": cost, "others": topics, "decisions": made}
 
