@@ -30,6 +30,13 @@ def make_reports(
     return sheet, paths
 
 
+def make_night_reports(settings: Settings, store: Store, history: History, as_of: datetime) -> None:
+    """Make the sheet of costs each night, and that of paths, which moves slowly, once a month."""
+    paths = read_kept(settings, "paths")
+    is_due = paths is None or paths["as_of"][:7] != f"{as_of:%Y-%m}"
+    make_reports(settings, store, history, as_of, has_paths=is_due)
+
+
 def read_kept(settings: Settings, name: str) -> dict[str, Any] | None:
     """Read a sheet that was kept, `costs` or `paths`; None before it was made."""
     try:

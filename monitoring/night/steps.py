@@ -139,11 +139,18 @@ def alert(night: NightContext, steps: Steps) -> StepResult:
 
 
 def journey(night: NightContext, _: Steps) -> StepResult:
-    """Let new tickets join topics, or find these anew once they are old; tell teams of topics that rise."""
+    """Let new tickets join topics and problems, cost them, and tell teams of topics that rise and fixes that fail."""
+    from monitoring.cost_to_serve.cost_report import make_night_reports
     from monitoring.journey import nightly
+    from monitoring.problems.library_update import update_library
 
     done = nightly.run(night.settings, night.history, night.store, night.as_of, night.progress)
-    return StepResult("done", done.describe() if done else nightly.NO_MAP)
+    summary = done.describe() if done else nightly.NO_MAP
+    if "tickets" in night.history.tables:
+        library = update_library(night.settings, night.store, night.history, night.as_of)
+        summary += f"; {library.describe()}"
+        make_night_reports(night.settings, night.store, night.history, night.as_of)
+    return StepResult("done", summary)
 
 
 def deliver(night: NightContext, steps: Steps) -> StepResult:

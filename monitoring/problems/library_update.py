@@ -83,6 +83,11 @@ class LibraryUpdate:
             yield "Problems are made from topics: run `python -m monitoring journey build` first, or make one by hand."
         yield from (str(problem) for problem in self.reopened)
 
+    def describe(self) -> str:
+        """Say it in one line."""
+        reopened = f", {len(self.reopened):,} reopened" if self.reopened else ""
+        return f"{self.indexed.new:,} new tickets, {self.problems:,} problems{reopened}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         counts = {"new": self.indexed.new, "updated": self.indexed.updated, "linked": self.linked, "made": self.made}

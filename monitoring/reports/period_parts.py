@@ -24,6 +24,7 @@ from monitoring.reports.kept_promises import (
 )
 from monitoring.reports.recurring_revenue import DEFINITIONS, RevenueMove, RevenueMovement, follow_revenue
 from monitoring.reports.retention_cohorts import ArrivalCohort, follow_cohorts
+from monitoring.reports.service_parts import ServicePart, read_service
 from serving.scoring import score_table
 
 # Accounts named of each tier and way.
@@ -64,6 +65,7 @@ class PeriodParts:
         cohorts: By month of arrival, the earliest first.
         upsell: None where purchases don't say what is an expansion.
         promises: None where nobody records any.
+        service: None without tickets.
     """
 
     by_tier: Mapping[str, tuple[TierMoves, ...]]
@@ -72,6 +74,7 @@ class PeriodParts:
     cohorts: tuple[ArrivalCohort, ...]
     upsell: UpsellCount | None
     promises: PromiseCount | None
+    service: ServicePart | None = None
 
     def lines(self, currency: str) -> Iterator[str]:
         """Yield the lines for the terminal."""
@@ -91,6 +94,8 @@ class PeriodParts:
         if self.promises:
             due = self.promises
             yield f"Promises due: {due.due:,}; kept in time {due.kept:,}, late {due.late:,}, not yet {due.broken:,}"
+        if self.service:
+            yield from self.service.lines(currency)
 
 
 def read_parts(  # noqa: PLR0913  # all named: what is compared
@@ -124,6 +129,7 @@ def read_parts(  # noqa: PLR0913  # all named: what is compared
         follow_cohorts(history, settings.churn.cohort, until),
         count_upsell(history, store, since, until),
         promises,
+        read_service(settings, store, history, since, until),
     )
     return _add_names(parts, history)
 

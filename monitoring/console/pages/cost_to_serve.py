@@ -19,7 +19,7 @@ from monitoring.cost_to_serve.cost_report import read_kept
 from monitoring.cost_to_serve.cost_sheet import list_accounts, read_accounts
 
 PATH = "/costs"
-_ACCOUNTS, _TOPICS, _PATHS = 40, 12, 24
+_ACCOUNTS, _TOPICS, _PATHS = 25, 12, 24
 FLAGGED = "flagged"
 
 
