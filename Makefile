@@ -133,6 +133,10 @@ bench-loop-product: setup  ## the same rounds through scoring, alerts, letters a
 bench-console: setup  ## every page of the console over 1,000,000 accounts at 8 connections (ACCOUNTS=N for fewer)
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_console.py
 
+.PHONY: bench-service
+bench-service: setup  ## the library of problems at 200,000 tickets; costs and first actions on tidewater's truth
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_service.py
+
 .PHONY: bench-drift
 bench-drift: setup  ## the verdict on drift of 100,000 rows of 150 columns, beside Evidently's preset
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_drift.py

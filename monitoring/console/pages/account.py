@@ -34,6 +34,7 @@ from monitoring.lifetime.submitted_forms import make_key
 from monitoring.lifetime.timeline import TimelinePage
 from monitoring.lifetime.touches import KINDS as TOUCH_KINDS
 from monitoring.lifetime.what_if import Change, WhatIf, score_what_if
+from monitoring.problems.ticket_matches import OpenTicket, find_for_account
 
 PATH = "/accounts/{account_id:path}"
 _SEES = (Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)
@@ -212,6 +213,7 @@ class _AccountPage:
             "total": found.timeline.counts[kind] if kind else sum(found.timeline.counts.values()),
             "today": datetime.now(ZoneInfo(person.timezone)).date().isoformat(),
             "make_key": make_key,
+            "open_tickets": self._find_open_tickets(account_id),
             "plays": PLAYS,
             "default_play": DEFAULT,
             "episode_kinds": EPISODE_KINDS,
@@ -219,6 +221,11 @@ class _AccountPage:
             "snooze_days": SNOOZE_DAYS,
             "touch_kinds": TOUCH_KINDS,
         }
+
+    def _find_open_tickets(self, account_id: str) -> list[OpenTicket]:
+        """Find an account's open tickets with the problems nearest to each, and what worked."""
+        with self.context.store.reading() as connection:
+            return [ticket for ticket in find_for_account(connection, account_id) if ticket.near]
 
     def _read_file(self, account_id: str, kind: str, after: str | None) -> AccountFile:
         try:

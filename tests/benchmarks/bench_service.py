@@ -1,0 +1,197 @@
+"""`make bench-service`: the library of problems at 200,000 tickets, and costs and paths on tidewater's hidden truth.
+
+Searches run on SQLite and on a real PostgreSQL, over tickets whose texts are drawn from tidewater's: words, parts of
+words and whole texts of new tickets, in English and Chinese. Accuracy is that of new tickets of the last three months
+against the hidden problem, where people linked the tickets of before; costs are held against the payroll; recommended
+first actions against what each truly costs. ACCOUNTS=N and TICKETS=N in the environment make it smaller; `search
+sqlite`, `search postgresql` and `truth` run one part alone.
+"""
+
+import os
+import random
+import shutil
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import measure
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from features.core.timestamps import DAY, to_micros
+from features.samples import tidewater
+from features.settings.load import load_settings
+from features.sources.history import History
+from features.state import database
+from monitoring.cost_to_serve.cost_report import make_reports
+from monitoring.problems.library_update import TopicLinks, TopicSeed, update_library
+from monitoring.problems.nearest import find_nearest
+from monitoring.problems.search import search_library
+from monitoring.problems.ticket_index import index_tickets
+from monitoring.problems.ticket_texts import TicketText, read_tickets
+
+ACCOUNTS, TICKETS = int(os.environ.get("ACCOUNTS", "3000")), int(os.environ.get("TICKETS", "200000"))
+FOLDER = Path("var/bench-service")
+END, CUT = datetime(2026, 1, 1, tzinfo=UTC), datetime(2025, 10, 1, tzinfo=UTC)
+WORDS = (
+    "登录",
+    "发票",
+    "导出 数据",
+    "同步",
+    "invoice",
+    "charged twice",
+    "export rows",
+    "sync dou",
+    "slow dash",
+    "报表",
+    "webhook",
+)
+NEW = 1_000
+
+
+def read_table(name):
+    return pq.read_table(FOLDER / "samples" / "tidewater" / name).to_pandas()
+
+
+def prepare():
+    """Write tidewater, and its settings with a state database of the benchmark's own."""
+    tidewater.write_sample(FOLDER / "samples" / "tidewater", accounts=ACCOUNTS, months=24, end=date(2026, 1, 1))
+    os.environ["GARRISON_DATA"] = str((FOLDER / "samples").resolve())
+    settings = load_settings(Path("docs/examples/tidewater.toml"))
+    paths = settings.paths.model_copy(update={"var": FOLDER / "var"})
+    return settings.model_copy(update={"paths": paths, "state_url": None})
+
+
+def link_by_truth(known):
+    """Return links as people would make them: of the known tickets, to their hidden problem."""
+    problems, tickets = read_table("truth_problems"), read_table("truth_tickets")
+    rows = problems[["problem", "name_en", "name_zh"]].itertuples(index=False)
+    seeds = tuple(TopicSeed(key, {"en": en, "zh_Hans": zh}) for key, en, zh in rows)
+    truth = dict(zip(tickets["ticket_id"], tickets["problem"], strict=True))
+    return TopicLinks(seeds, {ticket: truth[ticket] for ticket in known}), truth
+
+
+def search(backend):
+    """Index the tickets on one database, and search."""
+    settings = prepare()
+    rng = random.Random(3)  # noqa: S311  # texts of a benchmark
+    texts = read_table("tickets")[["ticket_id", "subject", "body"]].fillna("")
+    problems = read_table("truth_tickets").set_index("ticket_id")["problem"].to_dict()
+    rows = [(f"{r.subject}\n{r.body}", r.subject, problems[r.ticket_id]) for r in texts.itertuples()]
+    begin = to_micros(END) - 730 * DAY
+    drawn = [rows[rng.randrange(len(rows))] for _ in range(TICKETS)]
+    tickets = [
+        TicketText(f"B{n}", f"A{rng.randrange(5_000)}", begin + n * 300_000_000, None, False, subject, text)
+        for n, (text, subject, _) in enumerate(drawn)
+    ]
+    with open_state(settings, backend) as store:
+        index_seconds, _ = measure.seconds(lambda: index_tickets(store, tickets))
+        links, _ = link_by_truth([])
+        links = TopicLinks(links.seeds, {f"B{n}": row[2] for n, row in enumerate(drawn)})
+        with History.open(settings) as history:
+            update_library(settings, store, history, datetime(2023, 1, 1, tzinfo=UTC), links)
+        again_seconds, _ = measure.seconds(lambda: index_tickets(store, tickets))
+        asked = [rng.choice(WORDS) if n % 2 else rows[rng.randrange(len(rows))][0] for n in range(400)]
+        took, busy, found = [], [], 0
+        with store.reading() as connection:
+            for text in asked[:20]:
+                search_library(connection, text)
+            for text in asked:
+                start, cpu = time.perf_counter(), time.process_time()
+                result = search_library(connection, text)
+                took.append(1_000 * (time.perf_counter() - start))
+                busy.append(1_000 * (time.process_time() - cpu))
+                found += bool(result.problems)
+    measure.answer(
+        index_seconds=index_seconds,
+        unchanged_seconds=again_seconds,
+        search_p50_ms=float(np.percentile(took, 50)),
+        search_p95_ms=float(np.percentile(took, 95)),
+        search_cpu_p95_ms=float(np.percentile(busy, 95)),
+        found_share=found / len(asked),
+    )
+
+
+def open_state(settings, backend):
+    if backend == "sqlite":
+        file = FOLDER / "search.db"
+        for path in FOLDER.glob("search.db*"):
+            path.unlink()
+        return database.open(settings.model_copy(update={"state_url": f"sqlite:///{file}"}))
+    from tests.support.postgres import PostgresServer
+
+    server = PostgresServer(f"bench{os.getpid()}")
+    return database.open(settings.model_copy(update={"state_url": server.create_database()}))
+
+
+def truth():
+    """Hold nearest problems, costs and recommendations against the truth."""
+    settings = prepare()
+    state = FOLDER / "truth.db"
+    for path in FOLDER.glob("truth.db*"):
+        path.unlink()
+    settings = settings.model_copy(update={"state_url": f"sqlite:///{state}"})
+    with database.open(settings) as store, History.open(settings) as history:
+        old = [ticket.ticket_id for ticket in read_tickets(history, CUT)]
+        links, problems = link_by_truth(old)
+        update_library(settings, store, history, CUT, links)
+        figures = match_new(store, history, set(old), problems)
+        sheet, paths = make_reports(settings, store, history, END)
+    payroll = read_table("truth_payroll")
+    months = pd.to_datetime(payroll["month"], utc=True)
+    paid = float(payroll.loc[months >= pd.Timestamp("2025-01-01", tz="UTC"), "paid"].sum())
+    figures |= {"cost_365": sheet.windows[-1].cost, "paid_2025": paid}
+    figures["payroll_difference"] = abs(sheet.windows[-1].cost - paid) / paid
+    measure.answer(**figures, **judge_paths(paths))
+
+
+def match_new(store, history, old, problems):
+    """Return the share of new tickets whose problem is among the first three, by language."""
+    languages = read_table("tickets").set_index("ticket_id")["language"].to_dict()
+    rows = [ticket for ticket in read_tickets(history, END) if ticket.ticket_id not in old]
+    rows = random.Random(5).sample(rows, min(NEW, len(rows)))  # noqa: S311  # likewise
+    hits = {"en": [], "zh": []}
+    with store.reading() as connection:
+        for ticket in rows:
+            near = find_nearest(connection, ticket.text)
+            is_hit = problems[ticket.ticket_id] in {match.problem.topic_id for match in near}
+            hits[languages[ticket.ticket_id]].append(is_hit)
+    return {f"top3_{language}": float(np.mean(found)) for language, found in hits.items()}
+
+
+def judge_paths(paths):
+    """Return the share of topics whose recommended action is truly best, or whose interval holds the best one's."""
+    actions = read_table("truth_actions")
+    best = actions[actions["is_best"]].set_index("topic")["first_action"].to_dict()
+    good = recommended = 0
+    for topic in paths.topics:
+        if topic.topic_id not in best:
+            continue
+        first = topic.outcomes[0]
+        own = next((o for o in topic.outcomes if o.action == best[topic.topic_id]), None)
+        is_best = (topic.recommended or first.action) == best[topic.topic_id]
+        good += is_best or (own is not None and own.per_settled.low <= first.per_settled.high)
+        recommended += topic.recommended is not None
+    topics = sum(topic.topic_id in best for topic in paths.topics)
+    return {"path_topics": topics, "path_recommended": recommended, "path_best_share": good / max(1, topics)}
+
+
+def main():
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    figures = {"tickets": TICKETS, "accounts": ACCOUNTS}
+    for backend in ("sqlite", "postgresql"):
+        found = measure.alone(__file__, "search", backend)
+        figures |= {f"{backend}_{name}": value for name, value in found.items()}
+    figures |= measure.alone(__file__, "truth")
+    measure.write("service", figures, ("sqlalchemy", "duckdb", "scikit-learn"))
+    shutil.rmtree(FOLDER)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        {"search": search, "truth": truth}[sys.argv[1]](*sys.argv[2:])
+    else:
+        main()
