@@ -129,6 +129,7 @@ def _tell(demo: _Demo, story: DemoStory, port: int) -> None:
         demo.alert(story, port)
         if "tickets" in load_settings(Path(story.config)).tables:
             demo.map_journey(story)
+            demo.search_problems(story)
         if story.harmed:
             demo.hold(story, story.harmed)
         demo.show_experiment()
@@ -253,6 +254,13 @@ class _Demo:
         self.title("The journey: what are tickets about, and which problems go with accounts that leave?")
         self._call("monitoring", "journey", "build", "--as-of", story.now, with_config=True)
         self.places.append(("the map of topics, for machines", f"var/{self.company}/journey/map.json"))
+
+    def search_problems(self, story: DemoStory) -> None:
+        """Make problems of the topics, search them once, and say what serving costs."""
+        self.title("Problems and costs: who had this before, what does serving cost, what is cheapest to do first?")
+        self._call("monitoring", "problems", "update", "--as-of", story.now, with_config=True)
+        self._call("monitoring", "problems", "search", "charged twice 重复扣款", with_config=True)
+        self._call("monitoring", "cost", "--as-of", story.now, "--accounts", "5", with_config=True)
 
     def hold(self, story: DemoStory, table: str) -> None:
         """Take six weeks of one source away: the run is held, nobody is alerted, and the overview says why."""
