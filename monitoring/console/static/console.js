@@ -4,6 +4,10 @@
 
 (() => {
   const main = document.getElementById("main");
+  /* On a phone the bar of pages scrolls: to where the reader is. */
+  const bar = document.querySelector(".pages"), here = bar && bar.querySelector("[aria-current]");
+  if (here) bar.scrollLeft = here.offsetLeft - bar.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
+
   const isTyping = (target) => target.closest("input, select, textarea, [contenteditable]") !== null;
 
   /* Keyboard: rows are elements of class `item` inside [data-keys]. */
