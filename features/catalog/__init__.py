@@ -19,6 +19,7 @@ from features.catalog import (
     peers,
     profitability,
     purchases,
+    relations,
     rhythm,
     service,
     spend_trends,
@@ -49,6 +50,7 @@ FILES = (
     terms,
     profitability,
     touches,
+    relations,
     own_windows,
     peers,
 )

@@ -16,6 +16,7 @@ from features.definitions.feature import DAY, Stream
 from features.definitions.visibility_rule import (
     IBIS,
     Opening,
+    end_known_at,
     outcome_event_time,
     outcome_known_at,
     visible_from,
@@ -162,6 +163,52 @@ def _touches(table: ir.Table) -> ir.Table:
     return table.mutate(t=table.touched_at, known=table.known_at)
 
 
+def _there(table: ir.Table) -> ir.Table:
+    """Return the people of accounts, each from when they are there until it is known that they left."""
+    left_at = ibis.greatest(table["until"], table.since)
+    seen = visible_from(left_at, end_known_at(table.since, table.known_at, left_at, IBIS), IBIS)
+    gone = ibis.ifelse(table["until"].isnull(), NEVER, seen - 1)
+    return table.mutate(t=table.since, known=table.known_at, until=gone)
+
+
+def _left(table: ir.Table) -> ir.Table:
+    rows = table.filter(table["until"].notnull())
+    left_at = ibis.greatest(rows["until"], rows.since)
+    known_at = end_known_at(rows.since, rows.known_at, left_at, IBIS)
+    return rows.mutate(t=left_at, known=known_at).drop("until")
+
+
+def _notices(table: ir.Table) -> ir.Table:
+    """Return contracts, each from its start until the last instant at which notice may be given."""
+    rows = table.filter(table.notice_until.notnull())
+    known_at = ibis.greatest(rows.known_at, rows.starts)
+    return rows.mutate(t=rows.starts, known=known_at, until=rows.notice_until)
+
+
+def _surveys(table: ir.Table) -> ir.Table:
+    return table.mutate(t=table["at"], known=table.known_at)
+
+
+def _kept_seen(table: ir.Table) -> ir.Value:
+    """Return the first instant at which it is seen that a promise was kept; `NEVER` where it was not."""
+    kept_at = ibis.greatest(table.kept_at, table.made_at)
+    seen = visible_from(kept_at, end_known_at(table.made_at, table.known_at, kept_at, IBIS), IBIS)
+    return ibis.ifelse(table.kept_at.isnull(), NEVER, seen)
+
+
+def _overdue(table: ir.Table) -> ir.Table:
+    """Return promises that were due, each until it is seen that it was kept."""
+    t = ibis.greatest(table.due, table.made_at)
+    return table.mutate(t=t, known=ibis.greatest(table.known_at, t), until=_kept_seen(table) - 1)
+
+
+def _broken(table: ir.Table) -> ir.Table:
+    """Return promises that nobody had seen kept when they were due, dated then."""
+    t = ibis.greatest(table.due, table.made_at)
+    dated = table.mutate(t=t, known=ibis.greatest(table.known_at, t))
+    return dated.filter(_kept_seen(dated) > dated.known)
+
+
 USAGE = Stream("usage", "usage", _usage)
 OPENED = Stream("tickets_opened", "tickets", _opened)
 ANSWERED = Stream("tickets_answered", "tickets", _answered)
@@ -178,3 +225,9 @@ BILLED = Stream("billed", "purchases", _billed)
 BILLING_BEGAN = Stream("billing_began", "purchases", lambda table: _billed(table).drop("until"))
 BILLING_ENDED = Stream("billing_ended", "purchases", _billing_ended)
 TOUCHES = Stream("touches", "touches", _touches)
+PEOPLE = Stream("people", "people", _there)
+PEOPLE_LEFT = Stream("people_left", "people", _left)
+NOTICES = Stream("notices", "contracts", _notices)
+SURVEYS = Stream("surveys", "surveys", _surveys)
+OVERDUE = Stream("promises_overdue", "promises", _overdue)
+BROKEN = Stream("promises_broken", "promises", _broken)

@@ -119,3 +119,15 @@ def is_outcome_visible(opening: Opening, at: Any, own_known_at: Any, as_of: Any,
     """Return whether a response or resolution can be seen at `as_of`; arguments as `reported_at`."""
     known_at = outcome_known_at(opening, at, own_known_at, form)
     return is_visible(outcome_event_time(opening, at, form), known_at, as_of)
+
+
+def end_known_at(began_at: Any, known_at: Any, ended_at: Any, form: Form) -> Any:
+    """Return when the end of a record became known: as long after it as its beginning was known after that.
+
+    Args:
+        began_at: When the record begins: since when a person is there, when a promise was made.
+        known_at: When that was known.
+        ended_at: When it ended: when the person left, when the promise was kept.
+        form: Of the operands.
+    """
+    return form.latest(known_at, ended_at + (known_at - began_at))

@@ -156,7 +156,7 @@ def fingerprint_code(history: History) -> str:
 def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> dict[datetime, Path]:
     """Return the files of the cache by `as_of`, without instants that can't be cached."""
     visible = {as_of: history.read_fingerprints(as_of) for as_of in as_ofs}
-    made_of = [history.catalog.version, fingerprint_code(history), history.sources, history.attributes]
+    made_of = [history.catalog.version, fingerprint_code(history), history.measured, history.attributes]
     found = {}
     for as_of, seen in visible.items():
         if seen is not None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from features.core.contract import EVENTS, TABLES, VERSIONS
+from features.core.contract import EVENTS, RECORDS, TABLES, VERSIONS
 from features.core.sql_text import SqlText
 from features.definitions.feature import DAY
-from features.definitions.visibility_rule import SQL, Opening, outcome_event_time, outcome_known_at, visible_from
+from features.definitions.visibility_rule import (
+    SQL,
+    Opening,
+    end_known_at,
+    outcome_event_time,
+    outcome_known_at,
+    visible_from,
+)
 
 # account_no changes when an account with a smaller id arrives; no snapshot contains the other columns.
 _UNSEEN = {
@@ -16,6 +23,13 @@ _UNSEEN = {
     "accounts": "account_no, name, owner_email, owner_timezone, partner_id, merged_into, merged_at",
     "usage": "account_no, event_id",
     "purchases": "account_no, event_id",
+}
+# Of records: what is seen of them as they begin, and the column that ends them.
+_RECORDS = {
+    "people": ("person_id, account_id, role, since", '"until"'),
+    "contracts": ("contract_id, account_id, starts, known_at, notice_until", ""),
+    "surveys": ('account_id, "at", kind, score', ""),
+    "promises": ("account_id, made_at, due", "kept_at"),
 }
 _COLUMNS = {
     "opened": ("ticket_id", "account_id", "opened_at", "known_at", "first_known_at", "priority", "topic", "channel"),
@@ -45,8 +59,21 @@ def build_day_queries(table: str) -> Iterator[str]:
             known_at = outcome_known_at(opening, at, own_known_at, SQL)
             last_hidden = _last_hidden(outcome_event_time(opening, at, SQL), known_at)
             yield _query(table, _hash(column), f"{at} - {at} + {last_hidden}")  # null where it never came
+    elif table in RECORDS:
+        yield from _query_records(table)
     elif table in EVENTS:
         yield _query(table, "hash(r)", _last_hidden(TABLES[table].time, "known_at"))
+
+
+def _query_records(table: str) -> Iterator[str]:
+    """Yield the queries of records, which are seen to begin and, some of them, to end."""
+    begun, ended = _RECORDS[table]
+    began_at, known_at = SqlText(f'"{TABLES[table].time}"'), SqlText("known_at")
+    yield _query(table, f"hash({begun})", _last_hidden(began_at, known_at))
+    if ended:
+        at = SqlText(f"greatest({ended}, {began_at})")
+        last_hidden = _last_hidden(at, end_known_at(began_at, known_at, at, SQL))
+        yield _query(table, f"hash({begun}, {ended})", f"{ended} - {ended} + {last_hidden}")
 
 
 def _last_hidden(event_time: object, known_at: object) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from features.arrays.tables import ArrayTables
 from features.catalog import Catalog
 from features.catalog.account import list_attributes
-from features.core.contract import EVENTS, TABLES, VERSIONS, arrow_type, arrow_type_of
+from features.core.contract import EVENTS, RECORDS, TABLES, VERSIONS, arrow_type, arrow_type_of
 from features.core.errors import SourceError
 from features.core.progress import Progress
 from features.core.timestamps import to_micros
@@ -38,6 +38,7 @@ class History:
 
     Attributes:
         sources: The event tables that it has, in contract order.
+        measured: The tables that features measure: events, and records of people, contracts, surveys and promises.
         attributes: The mapped columns that describe an account, each with its stored type.
         catalog: The features to compute.
         checked: The result of validating each table; empty for posted rows, which are checked before.
@@ -63,6 +64,7 @@ class History:
         self._connect = connect
         self.tables = tuple(tables)
         self.sources = tuple(t for t in EVENTS if t in tables)
+        self.measured = tuple(t for t in (*EVENTS, *RECORDS) if t in tables)
         self.attributes = attributes
         self.catalog = catalog
         self.checked = checked
@@ -248,7 +250,7 @@ class History:
     @property
     def features(self) -> tuple[Feature, ...]:
         """Return the features of the catalog whose sources it has."""
-        return self.catalog.select_account_features(self.sources)
+        return self.catalog.select_account_features(self.measured)
 
     @property
     def all_began(self) -> int:

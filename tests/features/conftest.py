@@ -8,7 +8,7 @@ import pandas as pd
 import psycopg
 import pytest
 
-from features.core.contract import EVENTS, TABLES
+from features.core.contract import EVENTS, RECORDS, TABLES
 from features.core.timestamps import from_micros, to_micros
 from features.engine import snapshots
 from features.settings import Settings
@@ -102,7 +102,7 @@ def snapshot():
     settings = Settings.model_validate(values | {"churn": churn})
 
     def build(tables, *as_ofs):
-        rows = {t: [_posted(t, row) for row in tables.get(t, [])] for t in EVENTS}
+        rows = {t: [_posted(t, row) for row in tables.get(t, [])] for t in (*EVENTS, *RECORDS)}
         named = {row["account_id"] for found in rows.values() for row in found} or {"A"}
         accounts = tables.get("accounts") or [{"account_id": a, "created_at": "2020-01-01"} for a in sorted(named)]
         rows = {"accounts": [_posted("accounts", row) for row in accounts], **rows}

@@ -140,6 +140,33 @@ def touch(draw, account):
     }
 
 
+def person(draw, account):
+    when = instants(draw)
+    ended = maybe(draw, None, after(draw, when))
+    role = draw.choice(["Champion", "user", None])
+    return {"account_id": account, "since": when, "known_at": known(draw, when), "role": role, "until": ended}
+
+
+def contract(draw, account):
+    when = instants(draw)
+    return {"account_id": account, "starts": when, "known_at": known(draw, when), "notice_until": after(draw, when)}
+
+
+def survey(draw, account):
+    when, score = instants(draw), maybe(draw, Decimal("9.5"), Decimal(0))
+    kind = draw.choice(["nps", "ces"])
+    return {"account_id": account, "at": when, "known_at": known(draw, when), "kind": kind, "score": score}
+
+
+def promise(draw, account):
+    when = instants(draw)
+    due, kept = after(draw, when) or when, after(draw, when)
+    return {"account_id": account, "made_at": when, "known_at": known(draw, when), "due": due, "kept_at": kept}
+
+
+RECORDS = (("people", person), ("contracts", contract), ("surveys", survey), ("promises", promise))
+
+
 def generated(seed):
     """Canonical rows by table."""
     draw = random.Random(seed)  # noqa: S311  # nothing secret here
@@ -164,6 +191,10 @@ def generated(seed):
         for table, row in (("tickets", ticket), ("usage", usage), ("purchases", purchase), ("touches", touch)):
             rows = [row(draw, account) for _ in range(draw.choice([0, 1, 12, 40]))]
             tables[table] += rows + rows[:3] * (table != "tickets")  # ties
+    tables |= {table: [] for table, _ in RECORDS}
+    for account in eventful:
+        for table, row in RECORDS:
+            tables[table] += [row(draw, account) for _ in range(draw.choice([0, 1, 9]))]
     # 9,100 uses of a million million each are beyond what a float counts exactly.
     busy = {
         "account_id": "busy",

@@ -7,7 +7,7 @@ import pytest
 
 from features import catalog
 from features.catalog import BUILT_IN, FEATURES, Catalog, account
-from features.core.contract import EVENTS, TABLES
+from features.core.contract import EVENTS, RECORDS, TABLES
 from features.core.language import PSEUDO, Language
 from features.definitions.feature import Feature, feature, ratio
 from features.definitions.sql_expression import declare_table
@@ -145,9 +145,9 @@ def test_every_measures_column_is_one_of_its_streams():
             assert {"account_id", "t", "known"} <= set(rows.columns)
 
 
-@pytest.mark.parametrize("missing", EVENTS)
+@pytest.mark.parametrize("missing", [*EVENTS, *RECORDS])
 def test_the_features_of_a_missing_source_are_absent_and_no_others(missing):
-    there = {*EVENTS} - {missing}
+    there = {*EVENTS, *RECORDS} - {missing}
     names = {f.name for f in (*BUILT_IN.select_account_features(there), *BUILT_IN.select_peer_features(there))}
     assert names == {name for name, f in FEATURES.items() if missing not in f.sources}
     assert "tenure_days" in names

@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
 from features import catalog
-from features.core.contract import EVENTS, TABLES
+from features.core.contract import EVENTS, RECORDS, TABLES
 from features.core.timestamps import DAY, from_micros, to_micros
 from features.definitions.streams import BILLED
 from tests.support.property_tests import examples
 
 AS_OF = to_micros(datetime(2024, 7, 1, 9, 30, 7, 3, tzinfo=UTC))
-TIME = {t: TABLES[t].time for t in EVENTS}
+TIME = {t: TABLES[t].time for t in (*EVENTS, *RECORDS)}
 EDGES = [
     AS_OF - days * DAY + shift for days in (0, 7, 30, 60, 77, 84, 90, 180, 330, 360, 365, 395) for shift in (-1, 0, 1)
 ]
@@ -79,6 +79,10 @@ histories = st.fixed_dictionaries(
             billing_months=st.sampled_from([None, 0, 1, 12]),
         ),
         "touches": rows("touched_at", kind=st.sampled_from(["call", "Visit", "campaign", "play: talk_price"])),
+        "people": rows("since", role=st.sampled_from([None, "Champion", "user"]), until=maybe),
+        "contracts": rows("starts", notice_until=maybe),
+        "surveys": rows("at", kind=st.sampled_from(["nps", "ces"]), score=st.sampled_from([None, "0", "9.5"])),
+        "promises": rows("made_at", due=times, kept_at=maybe),
     }
 )
 several = st.lists(histories, min_size=4, max_size=4)
@@ -131,8 +135,9 @@ def posted(accounts):
     made |= {table: [] for table in TIME}
     for account, history in accounts.items():
         put(made, account, history)
-    for row in made["usage"] + made["purchases"] + made["touches"]:
-        del row["ticket_id"]
+    for table in TIME.keys() - {"tickets"}:
+        for row in made[table]:
+            del row["ticket_id"]
     return made
 
 
@@ -177,6 +182,32 @@ def test_how_a_ticket_ends_after_as_of_moves_no_feature(snapshot, past, other):
         accounts[f"base{n}"] = history
         accounts[f"endless{n}"] = history | {"tickets": endless}
         accounts[f"changed{n}"] = history | {"tickets": changed}
+    assert_nothing_moved(snapshot(posted(accounts), AS_OF), "endless", "changed")
+
+
+# The column that ends a record; its end is known as long after it as its beginning was after that.
+ENDS = {"people": "until", "promises": "kept_at"}
+
+
+def ends_later(table, row, when):
+    """The record with an end that is not known at `as_of` put off, or taken away."""
+    end, begun = row[ENDS[table]], row[TIME[table]]
+    if end is not None:
+        ended = max(end, begun)
+        if ended < AS_OF and max(row["known_at"], ended + row["known_at"] - begun) <= AS_OF:
+            return row
+    return row | {ENDS[table]: when}
+
+
+@snapshots_of(8)
+@given(past=several, when=st.integers(AS_OF, AS_OF + 90 * DAY))
+def test_how_a_record_ends_after_as_of_moves_no_feature(snapshot, past, when):
+    accounts = {}
+    for n, history in enumerate(past):
+        accounts[f"base{n}"] = history
+        for name, end in (("endless", None), ("changed", when)):
+            ended = {t: [ends_later(t, row, end) for row in history[t]] for t in ENDS}
+            accounts[f"{name}{n}"] = history | ended
     assert_nothing_moved(snapshot(posted(accounts), AS_OF), "endless", "changed")
 
 
