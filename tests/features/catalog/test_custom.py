@@ -12,6 +12,7 @@ from features.definitions.feature import Feature
 from features.engine import snapshots
 from features.engine.dispatch import build
 from features.settings import Engine
+from tests.support.small_catalog import shrink_catalog
 
 PAGE = Path(__file__).parents[3] / "docs" / "features.md"
 FEBRUARY = datetime(2024, 2, 1, tzinfo=UTC)
@@ -80,6 +81,7 @@ def test_own_features_become_columns_of_snapshots(company):
     own(company)
     with company.open() as history:
         frame = snapshots.build(history, [FEBRUARY])
+        history.catalog = shrink_catalog(history.catalog)
         sql = build(Engine(kind="duckdb"), history, [FEBRUARY])
     assert frame["account_id"].tolist() == ["A", "B"]
     assert frame["large_orders_30d"].tolist() == [0, 1]
