@@ -370,6 +370,26 @@ def night(
 
 
 @app.command()
+def retain(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    config: Config = CONFIG,
+    json: Json = None,
+) -> None:
+    """Remove what is older than [retention] says, as each night does."""
+    from features.state import database
+    from monitoring.night.retention import apply_retention
+    from serving.scoring import score_table
+
+    settings = load_settings(config)
+    newest = score_table.find_newest(settings)
+    as_of = score_table.parse_instant(newest) if newest else datetime.now(UTC)
+    with database.open(settings) as store:
+        removed = apply_retention(settings, store, as_of, dry_run=dry_run)
+    print(f"{'Would remove' if dry_run else 'Removed'}: {removed}.")
+    write_json(json, {"dry_run": dry_run, "bytes": removed.bytes, **removed.counts})
+
+
+@app.command()
 def demo(
     name: Annotated[str, typer.Argument(help="tidewater or completejourney.")] = "tidewater",
     accounts: Annotated[

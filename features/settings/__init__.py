@@ -18,6 +18,7 @@ from features.settings.journey import Journey
 from features.settings.loading import LoadedSystem, LoadedTable, Name
 from features.settings.monitoring import Monitoring
 from features.settings.reports import Reports
+from features.settings.retention import Retention
 from features.settings.service import CostToServe, Problems
 from features.settings.serving import Serving
 from features.settings.stakes import Capacity, Stakes
@@ -122,6 +123,7 @@ class Settings(SettingsSection):
     crm: Crm = Crm()
     monitoring: Monitoring = Monitoring()
     reports: Reports = Reports()
+    retention: Retention = Retention()
     tiers: Tiers = Tiers()
     binding: Binding = Binding()
     experiment: Experiment = Experiment()

@@ -63,10 +63,12 @@ def _serve(context: Any, host: str, port: int, options: dict[str, Any]) -> None:
     import uvicorn
 
     from monitoring.console.app import create_app
+    from serving.api.guarded_http import GuardedHttpProtocol
 
     # Addresses of pages are signed links: they stand in no log.
     uvicorn.run(
         create_app(context),
+        http=GuardedHttpProtocol,
         host=host,
         port=port,
         access_log=False,

@@ -186,18 +186,23 @@ def deliver(night: NightContext, steps: Steps) -> StepResult:
 
 
 def report(night: NightContext, steps: Steps) -> StepResult:
-    """Write the page of all verdicts, and the manager's report since the last night whose alerts were raised."""
+    """Write the page of all verdicts, and the report since the last night with alerts; remove what is too old."""
+    from monitoring.night import retention
     from monitoring.reports import manager, month_report, overview
 
     pages = {"overview": str(overview.write_overview(night.settings))}
+    removed = retention.apply_retention(night.settings, night.store, night.as_of)
+    kept = f"; removed by retention: {removed}" if any(removed.counts.values()) else ""
+    figures: dict[str, Any] = {"removed": removed.counts}
     since = night_log.find_previous(night.store, night.as_of, done="alert") or _find_earlier_scores(night)
     if since is None:
-        return StepResult("done", f"{pages['overview']}; no earlier scores to report on", {"pages": pages})
+        text = f"{pages['overview']}; no earlier scores to report on{kept}"
+        return StepResult("done", text, figures | {"pages": pages})
     note = _write_note(steps["gate"].figures)
     pages["report"] = str(manager.run(night.settings, since=since, until=night.as_of, note=note)[1])
     pages |= month_report.write_month(night.settings, night.store, night.as_of, note=note)
-    figures = {"since": since.isoformat(), "pages": pages}
-    return StepResult("done", f"since {since:%Y-%m-%d}: {pages['report']}; {pages['overview']}", figures)
+    figures |= {"since": since.isoformat(), "pages": pages}
+    return StepResult("done", f"since {since:%Y-%m-%d}: {pages['report']}; {pages['overview']}{kept}", figures)
 
 
 def _has_scores(night: NightContext) -> bool:

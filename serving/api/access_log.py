@@ -26,7 +26,7 @@ _MAX_ID = 200  # characters; nothing longer is an account id
 
 
 def access_log_folder(settings: Settings) -> Path:
-    """Return the folder of a company's files, one for each day and worker; they are never removed."""
+    """Return the folder of a company's files, one for each day and worker; the night removes old ones."""
     return settings.var / "audit"
 
 

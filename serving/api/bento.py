@@ -22,7 +22,12 @@ class _FrontedService(bentoml.Service):
         from training.models.lightgbm_import import import_lightgbm
 
         import_lightgbm()
+        from uvicorn import config
+
         from serving.api.app import HttpApp
+
+        # BentoML leaves the reader of connections to uvicorn's default; the worker sets its server up after this.
+        config.HTTP_PROTOCOLS["auto"] = "serving.api.guarded_http:GuardedHttpProtocol"
 
         return HttpApp(super().to_asgi(is_main))
 

@@ -18,7 +18,7 @@ from serving.events import log
 from serving.schemas import event_requests, list_requests
 from serving.schemas.errors import ApiError
 from serving.schemas.routes import ENDPOINTS, HEALTH_NAME, Endpoint
-from serving.schemas.score_requests import ScoreRequest
+from serving.schemas.score_requests import ScoreRequest, trim_text
 
 SMALL_BODY_BYTES = 2**16  # read faster than a thread is started
 JSON_CONTENT_TYPE = (b"content-type", b"application/json")
@@ -46,7 +46,8 @@ async def score(request: Request) -> bytes:
 
 async def get_account(request: Request) -> bytes:
     """Return one account's scores and those stored of it."""
-    scoring, account_id = request.scoring, request.scope["path"][len(_ACCOUNT_PREFIX) :]
+    scoring, given = request.scoring, request.scope["path"][len(_ACCOUNT_PREFIX) :]
+    account_id = trim_text(given) if given.strip() else given
     request.accounts = [account_id]
     return to_json(await request.worker.run_in_thread(scoring.get_account, account_id))
 

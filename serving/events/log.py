@@ -25,6 +25,13 @@ from serving.schemas.errors import ErrorBody, ErrorDetail
 from serving.schemas.event_requests import Content, ParsedEvents, PostedEvent, RejectedEvent, reject_event
 from serving.schemas.score_requests import MAX_DETAILS, summarize_details
 
+# An event that is posted so long after it happened is answered with what that means for scores.
+_LATE = DAY
+_LATE_NOTE = (
+    "it happened more than a day before it was received, and counts from then on: no score of an earlier as_of "
+    "changes; the account's next score looks from received_at, and moves as far as a window still reaches the event"
+)
+
 
 def store_events(
     settings: Settings, store: Store, events: ParsedEvents, *, now: datetime | None = None
@@ -77,7 +84,8 @@ class _EventLog:
         if isinstance(event, PostedEvent):
             event = self._reject_future(event) or event
         if isinstance(event, RejectedEvent):
-            return {"event_id": event.event_id, "fate": "rejected", "error": event.error.model_dump(mode="json")}
+            why = event.error.model_dump(mode="json")
+            return {"event_id": event.event_id, "fate": "rejected", "error": why, "note": None}
         logged = self._logged.get(event.key)
         if logged is None:
             return self._add(event, 0, event.content, "accepted")
@@ -86,9 +94,14 @@ class _EventLog:
         if details:
             message, first = summarize_details(details), tuple(details[:MAX_DETAILS])
             error = ErrorBody(code="conflict", message=message, details=first)
-            return {"event_id": event.event_id, "fate": "conflict", "error": error.model_dump(mode="json")}
+            return {
+                "event_id": event.event_id,
+                "fate": "conflict",
+                "error": error.model_dump(mode="json"),
+                "note": None,
+            }
         if merged == content:
-            return _success(event, "duplicate")
+            return self._succeed(event, "duplicate")
         return self._add(event, revision + 1, merged, "updated")
 
     def _reject_future(self, event: PostedEvent) -> RejectedEvent | None:
@@ -113,11 +126,11 @@ class _EventLog:
                 "content": json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":")),
             }
         )
-        return _success(event, status)
+        return self._succeed(event, status)
 
-
-def _success(event: PostedEvent, status: str) -> dict[str, Any]:
-    return {"event_id": event.event_id, "fate": status, "error": None}
+    def _succeed(self, event: PostedEvent, status: str) -> dict[str, Any]:
+        is_late = status != "duplicate" and self._received - max(event.happened.values()) > _LATE
+        return {"event_id": event.event_id, "fate": status, "error": None, "note": _LATE_NOTE if is_late else None}
 
 
 def _merge(event: PostedEvent, known: Content) -> tuple[Content, list[ErrorDetail]]:

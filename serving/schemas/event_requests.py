@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Annotated, Any, NotRequired
+from typing import Any, NotRequired
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from features.core.contract import TABLES
 from features.core.redaction import make_redaction
@@ -20,6 +20,7 @@ from serving.schemas.body_limits import check_body
 from serving.schemas.errors import ApiError, ErrorBody, ErrorDetail
 from serving.schemas.score_requests import (
     MAX_DETAILS,
+    AccountId,
     check_number_of_faults,
     find_foreign_money,
     make_row_type,
@@ -30,7 +31,7 @@ from serving.schemas.score_requests import (
 
 MAX_EVENTS = 1_000  # in one request, all tables together
 Content = dict[str, Any]
-_Id = Annotated[str, Field(min_length=1, max_length=200)]
+_Id = AccountId
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,8 @@ class EventStatus(_ResponseModel):
     # A duplicate was posted before; an updated ticket adds to what was known; a conflict contradicts it.
     fate: Literal["accepted", "duplicate", "updated", "conflict", "rejected"]
     error: ErrorBody | None
+    # Why scores may hardly move: it happened long before it became known.
+    note: str | None = None
 
 
 class EventsResponse(_ResponseModel):

@@ -61,7 +61,24 @@ _ISO = WithJsonSchema(
 )
 Instant = Annotated[str, Field(max_length=40), AfterValidator(_instant), _ISO]
 Micros = Annotated[str, Field(max_length=40), AfterValidator(lambda text: to_micros(_instant(text))), _ISO]
-AccountId = Annotated[str, Field(min_length=1, max_length=200)]
+# What is written around a text means nothing: tables are read so too, by DuckDB's trim(), which takes these spaces.
+_SPACES = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+
+
+def trim_text(text: str) -> str:
+    """Return a text without the spaces at its ends, as the same cell of a table would be read.
+
+    Raises:
+        ValueError: Nothing is left.
+    """
+    trimmed = text.strip(_SPACES)
+    if not trimmed:
+        message = "is empty"
+        raise ValueError(message)
+    return trimmed
+
+
+AccountId = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(trim_text)]
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,8 @@ def _cell(column: Column) -> Any:
     least = None if column.least is None else int(column.least)
     match column.kind:
         case "text":
-            return Annotated[str, Field(min_length=1, max_length=20_000 if column.prose else 1_000)]
+            longest = 20_000 if column.prose else 1_000
+            return Annotated[str, Field(min_length=1, max_length=longest), AfterValidator(trim_text)]
         case "time":
             return Micros
         case "decimal":

@@ -57,6 +57,12 @@ def test_the_service_is_alive_and_ready(raw: httpx.Client) -> None:
     assert "x-garrison-fallback" not in raw.get("/readyz").headers
 
 
+def test_a_head_without_bounds_is_refused_before_any_key(raw: httpx.Client) -> None:
+    assert raw.get("/healthz", headers={f"h{i}": "v" for i in range(101)}).status_code == 431
+    assert raw.get("/healthz", headers={"long": "v" * 65_536}).status_code == 431
+    assert raw.get("/healthz").status_code == 200
+
+
 def test_scores_by_id_are_those_of_the_batch_to_the_last_bit(served: Any, raw: httpx.Client, now: Any) -> None:
     ids = [row["account_id"] for row in served.harbour.rows["accounts"]]
     answers = {item["account_id"]: item for item in asked(raw, ids)}

@@ -64,8 +64,13 @@ def test_events_are_in_the_log_once_the_answer_is_given(settings: Settings, open
     events = read(settings, tickets=[TICKET], usage=[USE], purchases=[PURCHASE])
     answer = store_events(settings, opened, events, now=RECEIPT)
     assert answer["received_at"] == "2024-01-01T09:00:00Z"
-    assert answer["usage"] == [{"event_id": "u-1", "fate": "accepted", "error": None}]
-    found = rows(opened)
+    assert answer["usage"] == [{"event_id": "u-1", "fate": "accepted", "error": None, "note": None}]
+    late = store_events(
+        settings, opened, read(settings, usage=[USE | {"event_id": " u-0 "}]), now=RECEIPT.replace(year=2025)
+    )
+    assert (late["usage"][0]["event_id"], late["usage"][0]["fate"]) == ("u-0", "accepted")
+    assert "counts from then on" in late["usage"][0]["note"]
+    found = rows(opened)[:3]
     assert [(r["seq"], r["source"], r["event_id"]) for r in found] == [
         (1, "tickets", "T-1"),
         (2, "usage", "u-1"),

@@ -8,6 +8,7 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -135,6 +136,17 @@ def test_a_posted_account_comes_out_in_canonical_values(reader: ScoreRequestRead
 )
 def test_a_wrong_item_names_the_field_and_leaves_the_others(reader: ScoreRequestReader, item: Any, said: str) -> None:
     assert re.search(said, fault(reader, item))
+
+
+def test_spaces_around_ids_and_texts_mean_nothing_as_in_tables(reader: ScoreRequestReader) -> None:
+    spaces = "".join(map(chr, (0x20, 0xA0, 0x202F, 0x3000, 0x2003)))
+    kept = duckdb.sql(f"SELECT trim('{spaces}A-1\t{spaces}')").fetchall()[0][0]  # the test's own words
+    posted = {"account": {"account_id": f"{spaces}A-2{spaces}", "created_at": "2024-01-01", "region": " north "}}
+    request = read(reader, f"{spaces}A-1\t{spaces}", posted, f" {spaces}")
+    assert request.items[0] == kept == "A-1\t"
+    account = request.items[1]["account"]
+    assert (account["account_id"], account["region"]) == ("A-2", "north")
+    assert request.items[2].error.code == "invalid"
 
 
 def test_an_account_posted_twice_is_wrong_both_times(reader: ScoreRequestReader) -> None:
