@@ -93,6 +93,11 @@ bench-training: setup  ## training on 5,000,000 rows of 150 features, beside pla
 bench-holds: setup  ## healthy nights that the checks of sources hold, and how soon harmed sources are held
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_holds.py
 
+.PHONY: bench-journey
+bench-journey: setup  ## topics of tickets and their costs against tidewater's hidden truth, shuffled links, 200,000 tickets
+	$(PY) -m features sample tidewater --accounts 3000 --months 24
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_journey.py docs/examples/tidewater.toml
+
 .PHONY: bench-harms
 bench-harms: setup  ## the demo's company with one source harmed at a time: scores, episodes, and what the gate says
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_harms.py $(COMPANY)
