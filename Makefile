@@ -134,6 +134,10 @@ bench-loop: setup  ## five rounds of alert, save, retrain on tidewater: AUC on a
 bench-loop-product: setup  ## the same rounds through scoring, alerts, letters and training as companies run them
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop_product.py $(ACCOUNTS)
 
+.PHONY: bench-owners
+bench-owners: setup  ## whether the sheet of owners ranks tidewater's by their skill: Kendall's tau beside raw retention's
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_owners.py $(ACCOUNTS)
+
 .PHONY: bench-console
 bench-console: setup  ## every page of the console over 1,000,000 accounts at 8 connections (ACCOUNTS=N for fewer)
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_console.py

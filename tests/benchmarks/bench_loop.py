@@ -8,6 +8,11 @@ features are plain counts of the past and the trees plain LightGBM, so that ever
 
 Each round's model scores the same rows of a company that nobody ever alerted on, held against its exact chances: no
 luck of labels is in the figures.
+
+    bench_loop.py [ACCOUNTS] [COMPANIES] [REMEDY,…] [able]
+
+With `able`, owners are abler than any company's (`able_owners`), get ten letters a week each, and figures go to
+loop_able.json.
 """
 
 import sys
@@ -19,6 +24,7 @@ import measure
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from able_owners import strengthen_owners
 
 from features.core.auc import auc
 from features.core.timestamps import DAY
@@ -120,6 +126,7 @@ class LivingCompany(Care):
     """A company that is alerted on and retrains while it lives: `act` is called on each of its days."""
 
     def prepare(self, people, team, *, diary, control, remedy):
+        self.per_week = PER_WEEK if (team.skill < 1).any() else 2 * PER_WEEK
         self.people, self.diary, self.control, self.remedy = people, diary, control, remedy
         names = population.name_owners(np.arange(len(team.skill)), 0)
         self.team = pa.table({"owner_email": names, "acts": team.acts, "load": team.load})
@@ -154,7 +161,7 @@ class LivingCompany(Care):
         score = self.model.score(rows)
         order = np.lexsort([-score, self.people.owner[who]])
         rank = np.arange(len(who)) - np.searchsorted(self.people.owner[who][order], self.people.owner[who][order])
-        chosen = order[(rank < PER_WEEK) & (score[order] > self.threshold)]
+        chosen = order[(rank < self.per_week) & (score[order] > self.threshold)]
         self.exposed += [*self.key(who, day)]
         self.scores += [*score]
         self.told += [*self.key(who[chosen], day)]
@@ -264,12 +271,16 @@ def main():
     if len(sys.argv) > 2:
         seeds = range(7, 7 + int(sys.argv[2]))
     remedies = sys.argv[3].split(",") if len(sys.argv) > 3 else REMEDIES
+    is_able = len(sys.argv) > 4 and sys.argv[4] == "able"
     began = time.perf_counter()
     control = live(accounts, 101, "ignore", None, acts=False)
     print(
         f"control: {len(control[1]):,} rows, the true chances reach AUC {compute_true_auc(control[1], control[1]):.4f}"
     )
+    if is_able:
+        strengthen_owners()
     figures = {"accounts": accounts, "companies": len(seeds), "control_rows": len(control[1])}
+    figures["mean_true"] = float(control[1].mean())
     figures["oracle_auc"] = compute_true_auc(control[1], control[1])
     by_round = {}
     for remedy in remedies:
@@ -281,10 +292,11 @@ def main():
         mine = [by_round[f"{remedy}_{seed}"]["rounds"] for seed in seeds]
         figures |= {f"{remedy}_auc_{n + 1}": float(np.mean([r[n]["auc"] for r in mine])) for n in range(len(ROUNDS))}
         figures |= {f"{remedy}_ece_{n + 1}": float(np.mean([r[n]["ece"] for r in mine])) for n in range(len(ROUNDS))}
+        figures |= {f"{remedy}_mean_{n + 1}": float(np.mean([r[n]["mean"] for r in mine])) for n in range(len(ROUNDS))}
         figures[f"{remedy}_auc_falls"] = figures[f"{remedy}_auc_1"] - figures[f"{remedy}_auc_{len(ROUNDS)}"]
     figures["ece_noise"] = float(np.mean([r["ece_noise"] for r in mine[0]]))
     figures["seconds"] = time.perf_counter() - began
-    measure.write("loop", figures | {"by_round": by_round}, ("lightgbm",))
+    measure.write("loop_able" if is_able else "loop", figures | {"by_round": by_round}, ("lightgbm",))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ and lives on: every two months it scores, alerts and sends; its owners act or do
 round's model scores the same rows of another company of the same kind that nobody ever alerted on, held against its
 true chances: no luck of labels is in the figures but for the training's own.
 
-The sample's own owners save too few to poison a model. So these here are abler than any (`strengthen_owners`): all have
-full skill, act on nearly every letter, and a call saves nine in ten of the accounts in trouble that are open to it.
+The sample's own owners save too few to poison a model, so these are abler than any: see `able_owners`.
 """
 
 import os
@@ -22,10 +21,11 @@ from pathlib import Path
 import measure
 import numpy as np
 import pandas as pd
+from able_owners import strengthen_owners
 
 from features.core.auc import auc
 from features.engine import snapshots
-from features.samples import contacts, owners, tidewater
+from features.samples import tidewater
 from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
@@ -49,8 +49,6 @@ CONTROL_AS_OFS = [date(2025, month, 1) for month in (1, 4, 7, 10)]
 CONTROL_SEED = 11
 ARMS = {"column": "column", "kept": "keep"}
 MONTHS_A_LOOK = 2
-# Of the able owners: the chance that a call saves an account in trouble, and that it wakes a sleeping one.
-SAVES, WOKEN, ACTS, LOAD = 0.9, 0.05, 0.95, 12
 BINS = 10
 
 
@@ -68,18 +66,6 @@ def write_toml(folder, treated):
     toml = toml.replace("[training]\n", f'[training]\ntreated = "{treated}"\n', 1)
     (folder / "tidewater.toml").write_text(toml)
     return load_settings(folder / "tidewater.toml")
-
-
-def strengthen_owners():
-    """Make all owners of samples made in this process able, and their calls effective."""
-
-    def draw(rng, count, *, differ):
-        drawn = draw_owners(rng, count, differ=differ)
-        return owners.Owners(np.ones(count), np.full(count, ACTS), np.full(count, LOAD), drawn.notices)
-
-    draw_owners, owners.draw_owners = owners.draw_owners, draw
-    contacts._SAVES[contacts._TROUBLED] = np.maximum(contacts._SAVES[contacts._TROUBLED], SAVES)
-    contacts._WOKEN = WOKEN
 
 
 def make_control(folder, accounts):
