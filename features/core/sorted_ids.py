@@ -26,7 +26,7 @@ class SortedIds:
         self.ids = ids.cast(pa.large_string())
         _, offsets, text = self.ids.buffers()
         self._offsets = memoryview(offsets).cast("q")[self.ids.offset : self.ids.offset + len(ids) + 1]
-        self._text = memoryview(text if text is not None else b"")
+        self._text = memoryview(text if text is not None else b"").cast("B")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,7 +41,7 @@ class SortedIds:
                 low = middle + 1
             else:
                 high = middle
-        is_found = low < len(self.ids) and text[offsets[low] : offsets[low + 1]] == wanted
+        is_found = low < len(self.ids) and bytes(text[offsets[low] : offsets[low + 1]]) == wanted
         return low if is_found else None
 
     def find_all(self, account_ids: list[str]) -> npt.NDArray[np.int32]:
