@@ -211,3 +211,26 @@ def test_the_commands_show_what_is_near_to_an_accounts_open_ticket(tmp_path):
     assert "fix given by ann" in run_command("monitoring", "problems", "show", "login", *config).stdout
     assert "login" in run_command("monitoring", "problems", "list", *config).stdout
     assert run_command("monitoring", "problems", "show", "nothing", *config).returncode == 1
+
+
+def test_the_night_takes_new_tickets_in_and_costs_them(tmp_path):
+    from types import SimpleNamespace
+
+    from features.sources.history import History
+    from monitoring.cost_to_serve.cost_report import read_kept
+    from monitoring.night import steps
+    from tests.monitoring.problems.conftest import TicketCompany
+
+    company = TicketCompany(tmp_path, f"sqlite:///{tmp_path}/state.db")
+    fill(company, days=20)
+    company.update(10)
+    with History.open(company.settings) as history:
+        given = {"settings": company.settings, "store": company.state, "history": history}
+        night = SimpleNamespace(**given, as_of=BEGIN + timedelta(days=20), progress=None)
+        done = steps.journey(night, {})
+        again = steps.journey(night, {})
+    company.state.close()
+    assert "20 new tickets, 3 problems" in done.summary
+    assert "0 new tickets, 3 problems" in again.summary
+    assert read_kept(company.settings, "costs")["windows"][2]["tickets"] == 40
+    assert read_kept(company.settings, "paths")["notes"]
