@@ -98,7 +98,7 @@ def write_file(
     cached = build_files(settings, history, as_ofs, progress) if len(set(as_ofs)) == 1 else {}
     with write_atomically(file) as part:
         if cached:
-            shutil.copyfile(*cached.values(), part)
+            shutil.copyfile(next(iter(cached.values())), part)
         else:
             _join_parts(load_parts(settings, history, as_ofs, progress), part)
         return pq.read_metadata(part)
