@@ -390,6 +390,39 @@ def retain(
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="To write, such as backup.tar.gz; outside var/ and mlruns/.")],
+    config: Config = CONFIG,
+) -> None:
+    """Back up state, results, letters and models into one file, while the service and nights go on."""
+    from monitoring.backup.archive import write_archive
+
+    made = write_archive(load_settings(config), file)
+    print(f"{made.files:,} files, {made.bytes / 1e6:,.1f} MB, are in {made.file}. Keep it as private as var/.")
+    if not made.has_state:
+        print("The state database lies on a server and is not in it: back it up there, with pg_dump.")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="That `backup` wrote.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Put what is there aside first.")] = False,
+    config: Config = CONFIG,
+) -> None:
+    """Restore a backup; stop the service and the console before."""
+    from features.state import database
+    from monitoring.backup.archive import restore_archive
+
+    settings = load_settings(config)
+    restored = restore_archive(settings, file, replace=replace)
+    for place in restored.aside:
+        print(f"What was there is now {place}: remove it once you are sure.")
+    if restored.has_state:
+        database.open(settings).close()  # brings one of an earlier release to this one
+    print(f"Restored {restored.files:,} files as of {restored.made_at:%Y-%m-%d %H:%M} UTC.")
+
+
+@app.command()
 def demo(
     name: Annotated[str, typer.Argument(help="tidewater or completejourney.")] = "tidewater",
     accounts: Annotated[
