@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -36,7 +37,7 @@ class Processes(Protocol):
 
 def open_processes() -> AbstractContextManager[Processes]:
     """Return what runs commands: in forks of one process where the system forks safely, else each from its start."""
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return WarmProcess()
     return NewProcesses()
 
