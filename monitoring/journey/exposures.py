@@ -25,8 +25,9 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 # A week is long enough for a hit, and short enough that few accounts leave in it.
 WEEK = 7 * DAY
-# A score of before counts for so long.
-_FRESH = 35 * DAY
+# A score of before counts for so long. Older ones miss what befell the account since: with 35 days the intervals held
+# the truth for 71 % of tidewater's problems, with 15 for 92 %.
+_FRESH = 15 * DAY
 # Days without a ticket of a topic, after which a ticket is a new hit.
 _CLEAN = 90 * DAY
 # Rows without any ticket that are kept at most: they stand for all by their weight.
@@ -111,8 +112,9 @@ def lay_out_exposures(  # noqa: PLR0913  # all but the first two named
         of_topic = _EventCounter(mine["account"].to_numpy(), mine["opened_at"].to_numpy())
         hit[:, column] = of_topic.count(account, start, start + WEEK) > 0
         before[:, column] = of_topic.count(account, start - _CLEAN, start) > 0
-    known = _build_known(history, settings, rows, values)
-    is_known = ~np.isnan(left)
+    ends = _read_term_ends(history, rows)
+    known = _build_known(settings, rows, values, ends)
+    is_known = ~np.isnan(left) & _is_seen_by_score(rows, ends, horizon)
     return Exposures(
         account[is_known],
         known[is_known],
@@ -177,23 +179,33 @@ def _thin_quiet(tickets: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64]
     return kept, np.where(tickets[kept] > 0, 1.0, len(quiet) / _QUIET)
 
 
-def _build_known(history: History, settings: Settings, rows: pd.DataFrame, values: pd.Series) -> Floats:
+def _is_seen_by_score(rows: pd.DataFrame, ends: Floats, horizon: int) -> Flags:
+    """Return whether the score looked as far as the end of the term that the account may leave at.
+
+    A term that ends in the weeks' horizon but after the score's leaves nothing to compare like accounts by.
+    """
+    inside = (ends >= rows["start"].to_numpy() + WEEK) & (ends < rows["start"].to_numpy() + WEEK + horizon * DAY)
+    return np.asarray(~inside | (ends < rows["scored"].to_numpy() + horizon * DAY), dtype=bool)
+
+
+def _build_known(settings: Settings, rows: pd.DataFrame, values: pd.Series, ends: Floats) -> Floats:
     """Return what was known before each week, as numbers of about unit size."""
     described = rows[["score"]].assign(value=rows["account_id"].map(values).astype("float64"))
     described["tier"] = _read_tiers(settings, rows)
     columns = [build_covariates(described)]
     columns.append(np.log1p(rows[["recent", "quarter"]].to_numpy(dtype=float)))
     columns.append(((rows["start"] - rows["scored"]) / (30 * DAY)).to_numpy(dtype=float)[:, None])
-    ends = _read_term_ends(history, rows)
     days = (ends - (rows["start"].to_numpy() + WEEK)) / DAY
     horizon = find_horizon(settings)
     # Who leaves at a term's end can leave within the horizon only if the term ends there.
     inside = (days >= 0) & (days < horizon)
     columns.append(np.column_stack([inside, np.isnan(days), inside * np.nan_to_num(days) / horizon]).astype(float))
     known = np.concatenate(columns, axis=1)
+    # The course over the score need not be a line, nor the same where no term ends.
+    score = known[:, 0] - known[:, 0].mean()
+    known = np.column_stack([known, score**2, score * inside, score**2 * inside])
     known = known[:, known.std(axis=0) > 0]
-    score = known[:, 0]
-    return np.column_stack([(known - known.mean(axis=0)) / known.std(axis=0), (score - score.mean()) * inside])
+    return np.asarray((known - known.mean(axis=0)) / known.std(axis=0), dtype=np.float64)
 
 
 def _read_tiers(settings: Settings, rows: pd.DataFrame) -> pd.Series:

@@ -22,7 +22,6 @@ from measure import write
 
 from features.core.timestamps import to_micros, to_micros_column
 from features.definitions.feature import DAY
-from features.samples.service.truth_summary import summarise_truth  # noqa: F401  # where the truth is described
 from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
@@ -52,11 +51,12 @@ def measure_topics(settings, tickets, truth, source, most):
     took, cpu = time.perf_counter() - began, time.process_time() - busy
     problem = truth["problem"].reindex(tickets["ticket_id"]).to_numpy()
     rows = pd.DataFrame({"problem": problem, "topic": found.topic_ids, "language": tickets["language"].to_numpy()})
-    main = rows.groupby(["problem", "language"])["topic"].agg(lambda some: some.mode().iloc[0]).unstack()
+    main = rows.groupby(["problem", "language"])["topic"].agg(lambda some: some.mode().iloc[0])
+    together = main.groupby(level="problem").agg(lambda some: len(set(some)) == 1)
     return found, {
         f"ari_{source}": float(adjusted_rand_score(problem, found.topic_ids)),
         f"topics_{source}": len(set(found.topic_ids)),
-        f"languages_together_{source}": float((main.nunique(axis=1) == 1).mean()),
+        f"languages_together_{source}": float(together.mean()),
         f"seconds_{source}": took,
         f"cpu_{source}": cpu,
     }
@@ -84,7 +84,9 @@ def measure_costs(rows, tickets, truth, shuffles):
     covered = {topic: bool(e.low <= true[topic] <= e.high) for topic, e in effects.items()}
     for topic in ranked[:10]:
         e = effects[topic]
-        print(f"  {topic:<18} {100 * e.effect:+.1f} ({100 * e.low:+.1f} to {100 * e.high:+.1f}), true {100 * true[topic]:+.1f}")
+        print(
+            f"  {topic:<18} {100 * e.effect:+.1f} ({100 * e.low:+.1f} to {100 * e.high:+.1f}), true {100 * true[topic]:+.1f}"
+        )
     told = sum(bool(_tell(rows, seed)) for seed in range(shuffles))
     return {
         "topics_estimated": len(effects),
@@ -155,8 +157,14 @@ def main():
         busy = time.process_time()
         rows = lay_out_exposures(history, settings, tickets, scores=scores, values=values, data_until=AT)
         figures |= measure_costs(rows, tickets, truth, given.shuffles)
-        figures |= {"exposure_rows": len(rows.left), "weeks": round((to_micros(rows.until) - to_micros(rows.since)) / WEEK)}
-        figures |= {"costs_cpu": time.process_time() - busy, "days": (to_micros(rows.until) - to_micros(rows.since)) / DAY}
+        figures |= {
+            "exposure_rows": len(rows.left),
+            "weeks": round((to_micros(rows.until) - to_micros(rows.since)) / WEEK),
+        }
+        figures |= {
+            "costs_cpu": time.process_time() - busy,
+            "days": (to_micros(rows.until) - to_micros(rows.since)) / DAY,
+        }
         if "speed" not in given.skip:
             figures |= measure_speed(tickets, settings)
     print(json.dumps(figures))
