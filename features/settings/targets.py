@@ -157,6 +157,6 @@ class Training(SettingsSection):
     # and scores as if nobody acts; "keep" learns from them as they came out; "leave_out" leaves them out, and lets like
     # rows that nobody was told of count for them: for a company that leaves many at high risk alone by lot. See
     # docs/proof.md.
-    treated: Literal["column", "keep", "leave_out"] = "column"
+    treated: Literal["column", "keep", "leave_out"] = "keep"
     # The same seed gives the same model.
     seed: int = 7
