@@ -135,7 +135,10 @@ def _divide_by_partner(
         divided[str(name)] = {
             "accounts": accounts,
             "tickets": tickets_now,
-            "lost": sum(c.lost.amount for c in costs if c.lost) if any(c.lost for c in costs) else None,
+            # Of the topics that stand out: where nobody leaves more often nothing is lost.
+            "lost": sum(c.lost.amount for c in costs if c.lost and c.effect and c.effect.is_told and c.lost.amount > 0)
+            if any(c.lost for c in costs)
+            else None,
             "topics": [
                 {"topic_id": c.topic_id, "tickets": c.tickets, "accounts": c.accounts}
                 | {"lost": c.lost.amount if c.lost else None, "tickets_before": c.tickets_before}

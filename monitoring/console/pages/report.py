@@ -96,7 +96,11 @@ class _Report:
         """Read the costliest topics of tickets of the last map."""
         found = read_map(self.context.settings)
         topics = {t.topic_id: t for t in read_topics(self.context.settings, self.context.store)} if found else {}
-        costs = [c for c in found["topics"] if c["topic_id"] in topics and c["lost"]] if found else []
+        costs = (
+            [c for c in found["topics"] if c["topic_id"] in topics and c["lost"] and c["lost"]["amount"] > 0]
+            if found
+            else []
+        )
         return [(topics[cost["topic_id"]], cost) for cost in costs[:_TOPICS]]
 
     def _leave_visible(self, report: dict[str, Any], rows: RowFilter) -> None:
