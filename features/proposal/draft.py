@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from features.core.contract import TABLES, TIME
+from features.core.contract import RECORDS, TABLES, TIME
 from features.core.errors import SourceError
 from features.proposal.accounts import choose_accounts, date_accounts
 from features.proposal.column_kinds import find_value_keys
@@ -16,7 +16,7 @@ from features.proposal.roles import choose_roles, propose_table, rank_roles
 from features.proposal.workspace import Workspace
 from features.sources.mapping import quote_identifier
 
-_LINKED = ("purchases", "tickets", "usage", "touches", "lifetimes")
+_LINKED = ("purchases", "tickets", "usage", "touches", "lifetimes", "people", "contracts", "surveys", "promises")
 # Whose accounts are taken where several systems have some: those of a CRM first.
 _PRECEDENCE = ("salesforce", "hubspot", "chargebee", "stripe", "shopify", "intercom", "zendesk", "freshdesk")
 _HARDLY = 0.05  # share of rows with an account below which a table says nothing
@@ -76,7 +76,7 @@ def _link(proposal: Proposal, workspace: Workspace) -> None:
         ranked = rank_account_columns(workspace.read(table.rows))
         wanted = [*dict.fromkeys([mapped] if mapped else []), *(c for c in ranked if c != mapped)][:_TRIED]
         match = key.use(table, table.rows, wanted)
-        is_alone = not any(t in proposal.tables for t in _LINKED if t != name)
+        is_alone = not any(t in proposal.tables for t in _LINKED if t != name and t not in RECORDS)
         if match is None and (not wanted or (table.is_guessed and not is_alone)):
             del proposal.tables[name]
             proposal.notes.append(f"Left out: {name} of {table.source}, since no column of it finds the accounts")

@@ -8,10 +8,15 @@ from typing import Any
 from features.core.contract import DECIMAL, FLAG, RATE, TABLES, TIME, WHOLE, Column
 from features.proposal.column_kinds import ColumnSample
 from features.proposal.model import ProposedColumn
-from features.proposal.vocabulary import KINDS, PAID, PRIORITIES, find_map
+from features.proposal.vocabulary import KINDS, PAID, PRIORITIES, SURVEY_KINDS, find_map
 from features.sources.mapping import quote_identifier
 
-_MAPS = {("tickets", "priority"): PRIORITIES, ("purchases", "kind"): KINDS, ("purchases", "paid"): PAID}
+_MAPS = {
+    ("tickets", "priority"): PRIORITIES,
+    ("purchases", "kind"): KINDS,
+    ("purchases", "paid"): PAID,
+    ("surveys", "kind"): SURVEY_KINDS,
+}
 _MOST_VALUES = 40  # distinct values of a column that has a value map
 
 
@@ -67,7 +72,10 @@ def map_column(table: str, canonical: str, sample: ColumnSample, given: dict[str
         used = {v: c for v, c in mapped.items() if v in sample.values or v in origin.get("map", {})}
         if used:
             origin["map"] = used
-    return ProposedColumn(origin, "" if canonical == "name" else _describe(sample), confirm)
+    if column.prose:
+        return ProposedColumn(origin, "redacted before it is stored", confirm)
+    of_person = canonical == "name" or table in {"people", "staff"}
+    return ProposedColumn(origin, "" if of_person else _describe(sample), confirm)
 
 
 def _describe(sample: ColumnSample) -> str:

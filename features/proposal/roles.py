@@ -26,6 +26,11 @@ _NEEDED = {
     "rates": ("currency", "day", "per_unit"),
     "lifetimes": ("started_at", "ended_at"),
     "identities": ("system", "external_id"),
+    "people": ("person_id", "since"),
+    "staff": ("email", "team"),
+    "contracts": ("contract_id", "starts", "notice_until"),
+    "surveys": ("at", "kind", "score"),
+    "promises": ("made_at", "due"),
 }
 # Columns whose presence speaks for a role.
 _SIGNS = {
@@ -34,6 +39,8 @@ _SIGNS = {
     "usage": ("feature", "user_id", "duration_s", "count"),
     "purchases": ("currency", "order_id", "quantity", "paid", "term_ends_at", "product"),
 }
+# Tables that only a source of such a name is taken for.
+_BY_NAME = {"lifetimes", "people", "staff", "contracts", "surveys", "promises"}
 _LEAST = 1.6  # score from which a table has a role
 _BY_WORD_ALONE = {"touches", "identities", "rates"}
 _NARROW = 8  # columns of a table that only maps or rates
@@ -107,8 +114,11 @@ def _score(table: str, source: str, rows: RawRows, columns: dict[str, str], *, n
         return score - 1.0 * ("amount" in find_columns("purchases", rows))
     if table in _BY_WORD_ALONE:
         return score + 1.0 if named and len(rows.types) <= _NARROW else 0.0
-    if not rank_account_columns(rows) or (table == "lifetimes" and not named):
+    has_account = table == "staff" or bool(rank_account_columns(rows))
+    if not has_account or (table in _BY_NAME and not named):
         return 0.0
+    if table in _BY_NAME - {"lifetimes"}:
+        return score + 0.4 * len(columns)
     if table == "lifetimes":
         score += 0.6 * (rows.column(columns["ended_at"]).filled < _SOME_STAY) + 0.4 * is_answer(columns["ended_at"])
     return score

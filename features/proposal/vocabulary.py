@@ -24,6 +24,11 @@ TABLES = MappingProxyType(
         "rates": "rates rate fx currencies exchange kurse wechselkurse",
         "lifetimes": "lifetimes lifetime cancellations churned churn subscriptions memberships contracts",
         "identities": "identities identity mapping idmap xref",
+        "people": "people contacts persons stakeholders ansprechpartner",
+        "staff": "staff agents technicians",
+        "contracts": "contracts agreements vertraege",
+        "surveys": "surveys survey nps feedback umfragen",
+        "promises": "promises commitments zusagen",
     }
 )
 
@@ -64,6 +69,13 @@ COLUMNS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
                 "conversationratingvalue",
                 "reopened": "reopened isreopened wasreopened",
                 "escalated": "escalated isescalated",
+                "subject": "subject shortdescription summary betreff",
+                "body": "body description message text beschreibung",
+                "language": "language locale lang sprache",
+                "handled_by": "handledby assigneeemail agentemail assignedtoemail",
+                "minutes": "minutes minutesspent timespentminutes handlingminutes handletimeminutes",
+                "first_contact_resolved": "firstcontactresolved fcr firstcontactresolution onetouch",
+                "first_action": "firstaction",
             }
         ),
         "usage": MappingProxyType(
@@ -121,6 +133,59 @@ COLUMNS: MappingProxyType[str, MappingProxyType[str, str]] = MappingProxyType(
                 "createdat created begin beginn signupdate",
                 "ended_at": "endedat canceldate cancelledat canceledat cancellationdate cancelledon cancelleddate "
                 "enddate endson churndate churnedat terminationdate ended cancelled kuendigung gekuendigtam",
+            }
+        ),
+        "people": MappingProxyType(
+            {
+                "person_id": "personid contactid id",
+                "since": "since createdat createddate created startdate createdate",
+                "name": "name fullname contactname",
+                "email": "email emailaddress mail",
+                "role": "role jobrole buyingrole contactrole",
+                "until": "until leftat left enddate departedat",
+            }
+        ),
+        "staff": MappingProxyType(
+            {
+                "email": "email emailaddress mail",
+                "team": "team group department abteilung",
+                "role": "role level",
+                "manager": "manager manageremail reportsto",
+                "timezone": "timezone tz",
+                "country": "country land",
+                "rate_per_hour": "rateperhour hourlyrate costperhour stundensatz",
+                "currency": "currency currencycode",
+                "until": "until leftat left enddate",
+            }
+        ),
+        "contracts": MappingProxyType(
+            {
+                "contract_id": "contractid id contractnumber number agreementid",
+                "starts": "starts startdate startson start begin validfrom",
+                "ends": "ends enddate endson end expires validuntil",
+                "notice_until": "noticeuntil noticedate noticedeadline noticeby cancelby kuendigungsfrist",
+                "auto_renew": "autorenew autorenewal isautorenew renewsautomatically",
+                "value": "value contractvalue totalvalue tcv amount",
+                "currency": "currency currencycode",
+                "replaces": "replaces previouscontract previouscontractid predecessor",
+            }
+        ),
+        "surveys": MappingProxyType(
+            {
+                "at": "at answeredat respondedat submittedat createdat date",
+                "kind": "kind type surveytype survey",
+                "person_id": "personid contactid respondentid",
+                "score": "score rating value answer",
+                "text": "text comment feedback verbatim",
+            }
+        ),
+        "promises": MappingProxyType(
+            {
+                "made_at": "madeat promisedat createdat created date",
+                "due": "due dueat duedate deadline",
+                "by": "by madeby owner",
+                "text": "text promise description what",
+                "kept_at": "keptat doneat completedat fulfilledat",
             }
         ),
         "identities": MappingProxyType(
@@ -202,6 +267,13 @@ KINDS = MappingProxyType(
         "expansion": "expansion upsell upgrade addon crosssell subscriptionupdate existingbusinessupgrade erweiterung",
         "contraction": "contraction downgrade downsell existingbusinessdowngrade reduction",
         "refund": "refund refunded credit creditnote return chargeback storno gutschrift",
+    }
+)
+SURVEY_KINDS = MappingProxyType(
+    {
+        "nps": "nps netpromoterscore recommendation relationship",
+        "csat": "csat satisfaction customersatisfaction",
+        "ces": "ces effort customereffort",
     }
 )
 PAID = MappingProxyType(
