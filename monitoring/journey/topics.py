@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from features.settings import Settings
-from features.state.database import Store
 from monitoring.journey.json_files import read_json
+
+if TYPE_CHECKING:  # the parser of commands names the tabs, and needs neither
+    import pandas as pd
+
+    from features.state.database import Store
 
 Tab = Literal["doubts", "friction", "complaints", "wishes"]
 TABS: tuple[Tab, ...] = ("doubts", "friction", "complaints", "wishes")
@@ -66,6 +68,8 @@ def read_ticket_topics(settings: Settings, store: Store) -> pd.DataFrame:
         ticket_id, topic_id (`new` for none), similarity (0 to 1, 1 where the company's tags are the topics); no rows
         before any build.
     """
+    import pandas as pd
+
     from monitoring.journey.topic_decisions import find_survivors, read_decisions
 
     file = locate_journey(settings) / "ticket_topics.parquet"
