@@ -98,7 +98,7 @@ def _measure_fits(
         script = UNSPACED if is_unspaced(token.text) else SPACED
         by_problem, all_of = counts.get(token.text, {}), totals.get(script, {})
         everywhere = (by_problem.get(ALL, 0) + 0.5) / (all_of.get(ALL, 0) + _UNSEEN)
-        sharers = {p for p, words in own.items() if any(map(token.matches, words))}
+        sharers = {p for p, words in own.items() if token.is_in(words)}
         for problem in sorted((set(by_problem) | sharers) - {ALL}):
             share = min(1.0, by_problem.get(problem, 0) / max(all_of.get(problem, 0), 1))
             share = max(share, _OWN) if problem in sharers else share

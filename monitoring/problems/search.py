@@ -79,7 +79,8 @@ def _find_tickets(
         weights = _weigh(connection, asked)
         rare = sorted((t for t in asked if t in weights), key=lambda t: (-weights[t], t.text))[:_RAREST]
         found = ticket_words.find_by_words(connection, rare, every=False, most=_RANKED, accounts=accounts)
-        ranked = [(sum(w for t, w in weights.items() if any(map(t.matches, words))), number) for number, words in found]
+        texts = ((set(words), number) for number, words in found)
+        ranked = [(sum(w for t, w in weights.items() if t.is_in(words)), number) for words, number in texts]
         rows = [(number, []) for _, number in sorted(ranked, key=lambda pair: (-round(pair[0], 6), -pair[1]))[:most]]
     return _read_found(connection, [number for number, _ in rows])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 # Scripts that are written without spaces: Chinese characters, Japanese kana, Hangul (whose spaces divide phrases).
@@ -30,9 +31,11 @@ class AskedToken:
     text: str
     is_prefix: bool = False
 
-    def matches(self, token: str) -> bool:
-        """Return whether a token of a text matches."""
-        return token.startswith(self.text) if self.is_prefix else token == self.text
+    def is_in(self, tokens: AbstractSet[str]) -> bool:
+        """Return whether any of a text's tokens matches."""
+        if self.is_prefix:
+            return any(token.startswith(self.text) for token in tokens)
+        return self.text in tokens
 
 
 def is_unspaced(token: str) -> bool:
