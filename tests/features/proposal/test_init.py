@@ -271,3 +271,36 @@ def test_the_commonest_product_features_are_named_for_shares_of_use(exports):
     toml = tomllib.loads((exports.parent / "company.toml").read_text(encoding="utf-8"))
     assert toml["tables"]["usage"]["columns"]["feature"] == "feature"
     assert set(toml["catalog"]["shares_of_use"]) == {"Berichte", "API", "Export"}
+
+
+def test_the_tables_of_a_service_organisation_are_known_by_plain_names_and_no_text_is_shown(exports):
+    write_accounts(exports)
+    write_orders(exports)
+    days = [START + timedelta(60 + n) for n in range(30)]
+    secret = "call 138 1234 5678"
+    made = {
+        "tickets": (
+            "ticket_id,Kundennr,opened_at,subject,body,handled_by",
+            lambda n, d: (n, d, secret, secret, "s@h.example"),
+        ),
+        "contacts": ("contact_id,Kundennr,created_at,role,left_at", lambda n, d: (n, d, "champion", d)),
+        "contracts": ("contract_id,Kundennr,starts,ends,notice_until", lambda n, d: (n, d, "2026-01-01", "2025-11-01")),
+        "surveys": ("Kundennr,at,kind,score,text", lambda _, d: (d, "nps", 9, secret)),
+        "promises": ("Kundennr,made_at,due,text,kept_at", lambda _, d: (d, d, secret, d)),
+        "staff": ("email,team,rate_per_hour", lambda n, _: (f"s{n}@h.example", "support", 40)),
+    }
+    for name, (header, row) in made.items():
+        names = header.split(",")
+        place = names.index("Kundennr") if "Kundennr" in names else None
+        rows = [list(row(f"{name[0]}{n}", day)) for n, day in enumerate(days)]
+        for n, one in enumerate(rows):
+            if place is not None:
+                one.insert(place, f"K{n}")
+        write(exports, f"{name}.csv", names, rows)
+    done = init(exports)
+    assert done.returncode == 0, done.stderr
+    found = read(exports)["tables"]
+    assert {"people", "contracts", "surveys", "promises", "staff"} <= found.keys()
+    assert {"subject", "body", "handled_by"} <= found["tickets"]["columns"].keys()
+    assert found["people"]["columns"]["until"] == "left_at"
+    assert "1234 5678" not in (exports.parent / "company.toml").read_text(encoding="utf-8")
