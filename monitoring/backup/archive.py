@@ -200,7 +200,7 @@ def _add(archive: tarfile.TarFile, source: Path, inside: str, contents: dict[str
         with source.open("rb") as opened:  # a file that is replaced meanwhile stays whole under this handle
             entry = archive.gettarinfo(arcname=inside, fileobj=opened)
             checksum = _Checksum(opened, entry.size)
-            archive.addfile(entry, checksum)  # type: ignore[arg-type]  # it only reads
+            archive.addfile(entry, checksum)
     except FileNotFoundError:
         return
     contents[inside] = {"bytes": entry.size, "sha256": checksum.hexdigest()}

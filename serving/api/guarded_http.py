@@ -7,7 +7,7 @@ connection that never ends its headers would stay for ever.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -16,7 +16,7 @@ MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
 # Seconds from a connection, or the first byte of a further request on it, to the end of the headers.
 HEAD_SECONDS = 10.0
-# In one process; whoever comes then is turned away at once.
+# In one process; whoever comes then takes the place of the one that has kept its head unfinished for longest.
 MAX_CONNECTIONS = 4_000
 # After the order to stop, an idle connection stays open so long: what was sent just before is still answered.
 DRAIN_SECONDS = 0.5
@@ -26,6 +26,9 @@ _TOO_SLOW = b"408 Request Timeout"
 
 class GuardedHttpProtocol(HttpToolsProtocol):
     """The reader of one connection. Time and memory are spent on a request only once its headers are whole."""
+
+    # Those that wait for the end of a head, the longest first.
+    _waiting: ClassVar[dict[GuardedHttpProtocol, None]] = {}
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -37,9 +40,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         """Begin to read a connection, unless there are too many."""
         super().connection_made(cast("asyncio.Transport", transport))
         if len(self.connections) > MAX_CONNECTIONS:
-            self.transport.close()
-            return
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
+            next(iter(self._waiting), self).refuse(_TOO_SLOW)
+        if not self._is_refused:
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -56,19 +59,19 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             if self._is_refused or self.transport.is_closing():
                 return
             if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(_TOO_LARGE)
+                self.refuse(_TOO_LARGE)
                 return
         if rest:
             super().data_received(rest)
         if self._is_in_head and self._head_bytes and self._timer is None:
-            self._timer = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
+            self._start_timer()
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, unless it has too many headers."""
         self._stop_timer()
         self._is_in_head, self._head_bytes = False, 0
         if len(self.headers) > MAX_HEADERS:
-            self._refuse(_TOO_LARGE)
+            self.refuse(_TOO_LARGE)
             return
         super().on_headers_complete()
         if self._is_draining and self.cycle is not None:
@@ -97,14 +100,20 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().shutdown()
 
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(HEAD_SECONDS, self.refuse, _TOO_SLOW)
+        self._waiting[self] = None
+
     def _stop_timer(self) -> None:
+        self._waiting.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _refuse(self, status: bytes) -> None:
+    def refuse(self, status: bytes) -> None:
         """Answer that the head is too long, or took too long, and close."""
-        self._timer, self._is_refused = None, True
+        self._stop_timer()
+        self._is_refused = True
         if self.transport.is_closing():
             return
         self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")

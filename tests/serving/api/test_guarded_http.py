@@ -106,6 +106,19 @@ def test_hundreds_of_slow_connections_of_each_kind_keep_nobody_waiting(port: int
         assert httpx.get(f"http://127.0.0.1:{port}/", timeout=20).text == "0"
 
 
+def test_where_all_places_are_taken_the_slowest_gives_way(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded_http, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(guarded_http, "HEAD_SECONDS", 60)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(15)]
+        for connection in opened:
+            connection.sendall(LINE)
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=20).text == "0"
+        assert opened[0].recv(3_000).startswith(b"HTTP/1.1 408 ")
+        opened[-1].sendall(b"\r\n")
+        assert opened[-1].recv(3_000).startswith(b"HTTP/1.1 200 ")
+
+
 def test_long_bodies_and_many_requests_on_one_connection_pass(port: int) -> None:
     body = b"b" * (3 * MAX_HEAD_BYTES)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
