@@ -33,7 +33,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._is_in_head, self._head_bytes = True, 0
-        self._is_refused = self._is_draining = False
+        self._has_begun = self._is_refused = self._is_draining = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,13 +63,18 @@ class GuardedHttpProtocol(HttpToolsProtocol):
                 return
         if rest:
             super().data_received(rest)
-        if self._is_in_head and self._head_bytes and self._timer is None:
+        if self._has_begun and self._timer is None:
             self._start_timer()
+
+    def on_message_begin(self) -> None:
+        """Begin a request, whose head may not be whole yet."""
+        self._has_begun = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, unless it has too many headers."""
         self._stop_timer()
-        self._is_in_head, self._head_bytes = False, 0
+        self._is_in_head, self._has_begun, self._head_bytes = False, False, 0
         if len(self.headers) > MAX_HEADERS:
             self.refuse(_TOO_LARGE)
             return

@@ -81,6 +81,7 @@ ENDLESS = b"a" * 8_192
         ([LINE + b"x: 1\r\n"], b"408"),
         ([b""], b"408"),
         ([LINE + b"\r\n", b"GET /b"], b"408"),
+        ([LINE + b"\r\nGET /b"], b"408"),
         ([b"\x00\x01\x02\r\n\r\n"], b"400"),
     ],
 )
