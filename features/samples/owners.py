@@ -64,7 +64,7 @@ def compute_given_risk(people: Population) -> Floats:
 def give_books(rng: np.random.Generator, people: Population, owners: Owners) -> Ints:
     """Return each account's owner, (n,): some are given sick accounts, and rather the able ones, as companies do."""
     count = len(owners.skill)
-    sickness = 0.8 * owners.skill + rng.uniform(0.0, 0.8, count)
+    sickness = 0.8 * owners.skill + rng.uniform(0.0, 0.4, count)
     order = np.argsort(compute_given_risk(people) + rng.normal(0.0, _UNLIKE, len(people.start)), kind="stable")
     book = np.empty(len(order), dtype=np.int64)
     book[order] = np.arange(len(order)) * count // len(order)
