@@ -65,7 +65,8 @@ def build_map(  # noqa: PLR0913  # all but the first three named
     assigned = tickets[["ticket_id"]].assign(topic_id=found.topic_ids.astype(str), similarity=found.similarity)
     survivors = find_survivors(decisions)
     merged = np.array([survivors.get(topic, topic) for topic in found.topic_ids], dtype=object)
-    tickets["topic_id"] = np.where(merged == NEW, None, merged)
+    merged[merged == NEW] = None
+    tickets["topic_id"] = merged
     rates = read_rates(history, settings)
     tickets["service"] = price_tickets(tickets, rates, settings.journey.rate_per_hour)
     progress("costs of topics")
@@ -200,7 +201,7 @@ def _show_topic(tickets: pd.DataFrame, found: FoundTopics, cost: TopicCost, unti
     weeks = ((until - 1 - tickets["opened_at"].to_numpy()[mine]) // WEEK).astype(int)
     course = np.bincount(weeks[weeks < _WEEKS], minlength=_WEEKS)[::-1]
     order = mine[np.argsort(-found.similarity[mine], kind="stable")]
-    examples, seen = [], set[str]()
+    examples, seen = list[dict[str, Any]](), set[str]()
     for i in order[:200]:
         text = " ".join(str(part) for part in tickets[["subject", "body"]].iloc[i] if isinstance(part, str))
         if text and found.cores.iloc[i] not in seen and len(examples) < _EXAMPLES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
+import pandas as pd
 
 from features.core.progress import Progress, ignore
 from features.core.timestamps import to_micros
@@ -64,6 +64,7 @@ def warn_of_rises(settings: Settings, history: History, store: Store, as_of: dat
     tickets = read_tickets(history, settings, as_of)
     assigned = read_ticket_topics(settings, store).set_index("ticket_id")["topic_id"]
     topics = tickets["ticket_id"].map(assigned).to_numpy(dtype=object)
-    tickets["topic_id"] = np.where(topics == NEW, None, topics)
+    topics[pd.isna(topics) | (topics == NEW)] = None
+    tickets["topic_id"] = topics
     rises = find_rises(tickets, read_partners(history), settings.journey.warnings, until=to_micros(as_of))
     return warn_teams(settings, store, read_topics(settings, store), rises, as_of)

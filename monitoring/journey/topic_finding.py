@@ -16,7 +16,7 @@ from monitoring.journey.text_vectors import TextVectors, vectorize_texts
 from monitoring.journey.texts import grouping
 from monitoring.journey.texts.grouping import Labels, compute_centroids, find_nearest
 from monitoring.journey.texts.names import name_groups
-from monitoring.journey.texts.word_vectors import Vectors, WordModel
+from monitoring.journey.texts.word_vectors import Vectors, WordModel, scale_to_units
 from monitoring.journey.texts.words import clean_text, find_language, strip_forms
 from monitoring.journey.topics import NEW
 
@@ -184,7 +184,7 @@ def _group(  # noqa: PLR0913, PLR0917  # all that a grouping is made of
     anchors = {topic: rows[present[rows]] for topic, rows in anchors.items()}
     anchors = {topic: rows for topic, rows in anchors.items() if len(rows)}
     centroids = np.stack([base[rows].mean(axis=0) for rows in anchors.values()]) if anchors else base[:0]
-    centroids = grouping.scale_to_units(centroids)
+    centroids = scale_to_units(centroids)
     is_free = present.copy()
     for centroid, rows in zip(centroids, anchors.values(), strict=True):
         reach = np.quantile(base[rows] @ centroid, 0.1)
@@ -206,7 +206,7 @@ def _assign(
     if not len(centroids) or not present.any():
         return groups, likeness
     nearest = find_nearest(base[present], centroids)
-    far = np.quantile(nearest.similarity, _FAR)
+    far = float(np.quantile(nearest.similarity, _FAR))
     groups[present] = np.where(nearest.similarity >= min(far, 0.2), nearest.group, -1)
     likeness[present] = nearest.similarity
     rest = np.flatnonzero(~present)

@@ -70,7 +70,11 @@ def warn_teams(
                 continue
             topic = by_id[rise.topic_id]
             message = _write_message(connection, settings, topic, rise, at) if topic.team else None
-            row = {"id": _name(settings, rise, at), "topic_id": rise.topic_id, "partner_id": rise.partner_id}
+            row: dict[str, Any] = {
+                "id": _name(settings, rise, at),
+                "topic_id": rise.topic_id,
+                "partner_id": rise.partner_id,
+            }
             row |= {"began": at, "message_id": message, "figures": rise.as_dict()}
             if connection.scalar(sa.select(c.id).where(c.id == row["id"])) is None:
                 connection.execute(sa.insert(TOPIC_WARNINGS), row)

@@ -84,9 +84,8 @@ def measure_costs(rows, tickets, truth, shuffles):
     covered = {topic: bool(e.low <= true[topic] <= e.high) for topic, e in effects.items()}
     for topic in ranked[:10]:
         e = effects[topic]
-        print(
-            f"  {topic:<18} {100 * e.effect:+.1f} ({100 * e.low:+.1f} to {100 * e.high:+.1f}), true {100 * true[topic]:+.1f}"
-        )
+        ends = f"({100 * e.low:+.1f} to {100 * e.high:+.1f})"
+        print(f"  {topic:<18} {100 * e.effect:+.1f} {ends}, true {100 * true[topic]:+.1f}")
     told = sum(bool(_tell(rows, seed)) for seed in range(shuffles))
     return {
         "topics_estimated": len(effects),

@@ -29,7 +29,7 @@ from monitoring.journey.topic_warnings import read_open_warnings
 from monitoring.journey.topics import TABS, Topic, read_topics
 
 PATH = "/journey"
-STAGE_TITLES = {
+STAGE_TITLES: dict[str, Any] = {
     "before": "Before buying",
     "onboarding": "Onboarding",
     "adoption": "Adoption",
