@@ -160,3 +160,4 @@ def _run_command(asked: Mapping[str, Any]) -> None:
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
         _serve(int(sys.argv[1]))
+    os._exit(0)  # an end in order would complain of what is frozen
