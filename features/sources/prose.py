@@ -135,4 +135,4 @@ def _register(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None
     def redact_batch(texts: pa.Array) -> pa.Array:
         return pa.array([None if text is None else redact(text) for text in texts.to_pylist()], pa.string())
 
-    connection.create_function(REDACT, redact_batch, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[list-item, arg-type]
+    connection.create_function(REDACT, redact_batch, ["VARCHAR"], "VARCHAR", type="arrow")

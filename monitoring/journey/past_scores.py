@@ -41,8 +41,8 @@ def read_past_scores(settings: Settings, store: Store) -> pd.DataFrame:
 def read_values(settings: Settings, store: Store) -> pd.Series:
     """Read each account's value at stake, as its newest stored score has it, by account id."""
     c = SCORES.c
-    newest = sa.select(c.account_id, sa.func.max(c.as_of).label("as_of")).where(c.target == CHURN, c.value.is_not(None))
-    newest = newest.group_by(c.account_id).subquery()
+    times = sa.select(c.account_id, sa.func.max(c.as_of).label("as_of")).where(c.target == CHURN, c.value.is_not(None))
+    newest = times.group_by(c.account_id).subquery()
     query = sa.select(c.account_id, sa.func.max(c.value)).join(
         newest, (c.account_id == newest.c.account_id) & (c.as_of == newest.c.as_of)
     )
@@ -65,7 +65,7 @@ def _read_stored(store: Store, days: int) -> pd.DataFrame:
 
 
 def _read_tested(file: object, days: int) -> pd.DataFrame:
-    frame = pd.read_parquet(file)  # type: ignore[call-overload]  # a path
+    frame = pd.read_parquet(file)
     if "horizon" in frame:
         frame = frame[frame["horizon"] == days]
     rows = frame[["account_id", "as_of", "score"]].copy()

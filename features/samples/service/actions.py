@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from features.core.contract import FIRST_ACTIONS as ACTIONS
+from features.core.contract import FIRST_ACTIONS
 from features.samples.causes import Floats
 from features.samples.parts import Rows
 from features.samples.terms import Flags, Ints
@@ -22,7 +22,7 @@ REWORK = 200.0  # mean minutes of work on what the first action did not settle
 MINUTES: Floats = np.array([6.0, 18.0, 35.0, 60.0, 180.0])  # mean minutes of each first action
 _SPREAD = 0.35
 _EVEN = 0.2  # share of tickets whose action is drawn without a look at them
-# Leanings towards an action (log odds), in the order of `ACTIONS`.
+# Leanings towards an action (log odds), in the order of `FIRST_ACTIONS`.
 _BY_TOPIC = np.array([[0.3, 0.4, 0.0, -0.3, -1.6]] * len(TOPICS))
 _BY_PRIORITY = np.array(
     [[0.8, 0.2, -0.3, -0.8, -0.5], [0.0] * 5, [-0.6, 0.0, 0.4, 0.5, 0.2], [-1.2, -0.3, 0.6, 1.0, 0.6]]
@@ -53,7 +53,7 @@ class Actions:
     """What was done about n tickets.
 
     Args:
-        action: Index in `ACTIONS`, (n,).
+        action: Index in `FIRST_ACTIONS`, (n,).
         chances: The chances with which it was drawn, (n, actions).
         settles: The chance that each action would have settled the ticket at once, (n, actions).
         settled: Whether the one taken did.
@@ -78,7 +78,7 @@ def draw_actions(draws: Floats, rows: Rows, size: Ints) -> Actions:
     topic, priority = rows["topic"], rows["priority"]
     leaning = _BY_TOPIC[topic] + _BY_PRIORITY[priority] + _BY_CHANNEL[rows["channel"]] + _BY_SIZE[size]
     weight = np.exp(leaning)
-    chances = (1 - _EVEN) * weight / weight.sum(axis=1, keepdims=True) + _EVEN / len(ACTIONS)
+    chances = (1 - _EVEN) * weight / weight.sum(axis=1, keepdims=True) + _EVEN / len(FIRST_ACTIONS)
     action = (draws[:, :1] >= chances.cumsum(axis=1)[:, :-1]).sum(axis=1)
     odds = _SETTLES / (1 - _SETTLES)
     odds = odds[topic] * np.exp(_HARDER[priority])[:, None]
@@ -92,13 +92,15 @@ def draw_actions(draws: Floats, rows: Rows, size: Ints) -> Actions:
 def find_team(topic: Ints, action: Ints) -> Ints:
     """Return who does an action, an index in `TEAMS`: finance answers what is about money."""
     by_action = np.array([0, 0, 1, 2, 3])[action]
-    is_money = np.isin(topic, [TOPICS.index("billing"), TOPICS.index("price")]) & (action <= ACTIONS.index("answer"))
+    is_money = np.isin(topic, [TOPICS.index("billing"), TOPICS.index("price")]) & (
+        action <= FIRST_ACTIONS.index("answer")
+    )
     return np.where(is_money, TEAMS.index("finance"), by_action)
 
 
 def expect_costs(topic: Ints, settles: Floats) -> Floats:
     """Return the mean money that each action costs on tickets, rework included, (n, actions)."""
-    team = np.stack([find_team(topic, np.full(len(topic), a)) for a in range(len(ACTIONS))], axis=1)
+    team = np.stack([find_team(topic, np.full(len(topic), a)) for a in range(len(FIRST_ACTIONS))], axis=1)
     return (MINUTES + (1 - settles) * REWORK) * RATES[team] / 60
 
 

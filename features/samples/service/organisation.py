@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from features.core.contract import FIRST_ACTIONS
 from features.core.timestamps import DAY
 from features.samples.causes import Floats
 from features.samples.history import SimulatedHistory
@@ -87,7 +88,7 @@ def run_organisation(  # noqa: PLR0913  # the parts of a chunk, each by name
         "handled_by": handled_by,
         "minutes": pa.array(done.minutes, mask=~is_done).cast(pa.decimal128(18, 1)),
         "first_contact_resolved": pa.array(done.settled, mask=~is_done),
-        "first_action": pa.array(actions.ACTIONS).take(pa.array(done.action, mask=rows["answered"] >= until * DAY)),
+        "first_action": pa.array(FIRST_ACTIONS).take(pa.array(done.action, mask=rows["answered"] >= until * DAY)),
     }
     promised = ticket_texts.write_promises(about.problem, written)
     tables = relations.live_relations(streams["service_relations"], people, history, language, until)
@@ -140,10 +141,10 @@ def _build_truth(  # noqa: PLR0913  # all that is known of a chunk's tickets
         "returned": about.returned,
         "effect_churn_90d": effect,
         "value_365d": value,
-        "first_action": pa.array(actions.ACTIONS).take(pa.array(done.action)),
+        "first_action": pa.array(FIRST_ACTIONS).take(pa.array(done.action)),
         "p_first_action": taken,
         "known": rows["resolved"] < until * DAY,
     }
-    columns |= {f"p_settled_{name}": done.settles[:, a] for a, name in enumerate(actions.ACTIONS)}
-    columns |= {f"cost_{name}": costs[:, a] for a, name in enumerate(actions.ACTIONS)}
+    columns |= {f"p_settled_{name}": done.settles[:, a] for a, name in enumerate(FIRST_ACTIONS)}
+    columns |= {f"cost_{name}": costs[:, a] for a, name in enumerate(FIRST_ACTIONS)}
     return pa.table(columns)

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.samples.service.actions import ACTIONS
+from features.core.contract import FIRST_ACTIONS
 from features.samples.service.problems import read_problems
 from features.samples.tickets import TOPICS
 
@@ -62,7 +62,7 @@ def _sum_actions(tickets: pd.DataFrame) -> pd.DataFrame:
     """Return one row a topic and first action: what it would bring on all the topic's tickets."""
     rows = []
     for topic, some in tickets.groupby("topic"):
-        for action in ACTIONS:
+        for action in FIRST_ACTIONS:
             settled, cost = some[f"p_settled_{action}"].mean(), some[f"cost_{action}"].mean()
             taken = int((some["first_action"] == action).sum())
             rows.append({"topic": topic, "first_action": action, "p_settled": settled, "cost": cost, "tickets": taken})

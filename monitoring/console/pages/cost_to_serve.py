@@ -61,7 +61,7 @@ class _Costs:
             "sees_all": sees_all,
             "chosen": chosen,
             "accounts": [
-                row | {"name": names[a].name if (a := row["account_id"]) in names else None} for row in listed
+                {**row, "name": names[a].name if (a := row["account_id"]) in names else None} for row in listed
             ],
             "total": total,
             "flagged": int(accounts["is_flagged"].sum()),

@@ -153,7 +153,7 @@ class _Journey:
         return {"map": found, "topic": topic, "cost": cost, "others": topics, "decisions": made}
 
 
-_TITLES = {"stage_titles": STAGE_TITLES, "tab_titles": TAB_TITLES, "source_titles": SOURCE_TITLES}
+_TITLES: dict[str, Any] = {"stage_titles": STAGE_TITLES, "tab_titles": TAB_TITLES, "source_titles": SOURCE_TITLES}
 
 
 def _is_costly(cost: Mapping[str, Any]) -> bool:
