@@ -342,7 +342,7 @@ def _load_tables(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
     for table, rows in tables.items():
         connection.register("posted", rows)
-        order = quote_identifier(TABLES[table].time or "account_id")
+        order = quote_identifier(TABLES[table].time or next(iter(TABLES[table].columns)))
         connection.execute(f"CREATE TABLE {table} AS SELECT * FROM posted ORDER BY account_no, {order}")
     connection.unregister("posted")
     return connection
