@@ -175,5 +175,5 @@ def _recommend(  # noqa: PLR0913, PLR0917  # all that a recommendation follows f
         elif priced[best].high < own.low:
             recommended, saves = best, own.mean - priced[best].mean
         else:
-            why = "intervals meet"
+            why = "no path is surely cheaper"
     return TopicPaths(topic, names or {"en": topic}, len(rows), usual, outcomes, speeds, recommended, saves, why)

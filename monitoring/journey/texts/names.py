@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from monitoring.journey.texts.grouping import Labels
 from monitoring.journey.texts.words import split_words
@@ -14,10 +15,11 @@ from monitoring.journey.texts.words import split_words
 _READ, _WORDS = 300, 3
 _FEWEST = 3
 # Words of form and politeness, which are apart from each other by chance alone.
-_POLITE = """the and for with you your our are can not this that have has was were from please help hello dear team
-thanks thank regards support good morning hi we my it is to of in on at be do does what how when where why who any all
-get got 你好 您好 请问 谢谢 我们 你们 怎么 什么 如何 可以 没有 这个 一个 已经 还是 但是 请帮忙 麻烦 各位"""
-_EMPTY = frozenset(_POLITE.split())
+_POLITE = """hello dear team thanks thank regards support good morning hi help gets getting got takes
+你好 您好 请问 谢谢 我们 你们 怎么 什么 如何 可以 没有 这个 一个 已经 还是 但是 请帮忙 麻烦 各位"""
+# What scikit-learn's list takes for empty although tickets are about it.
+_FULL = frozenset(["amount", "bill", "call", "cry", "describe", "detail", "empty", "fill", "fire", "full", "interest", "move", "system"])
+_EMPTY = (ENGLISH_STOP_WORDS - _FULL).union(_POLITE.split(), ["does"])
 
 
 def name_groups(texts: Sequence[str], languages: Sequence[str], groups: Labels, count: int) -> list[dict[str, str]]:
