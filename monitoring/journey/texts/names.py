@@ -18,7 +18,9 @@ _FEWEST = 3
 _POLITE = """hello dear team thanks thank regards support good morning hi help gets getting got takes
 你好 您好 请问 谢谢 我们 你们 怎么 什么 如何 可以 没有 这个 一个 已经 还是 但是 请帮忙 麻烦 各位"""
 # What scikit-learn's list takes for empty although tickets are about it.
-_FULL = frozenset(["amount", "bill", "call", "cry", "describe", "detail", "empty", "fill", "fire", "full", "interest", "move", "system"])
+_FULL = frozenset(
+    {"amount", "bill", "call", "describe", "detail", "fill", "fire", "full", "interest", "move", "system"}
+)
 _EMPTY = (ENGLISH_STOP_WORDS - _FULL).union(_POLITE.split(), ["does"])
 
 
