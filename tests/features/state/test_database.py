@@ -20,7 +20,7 @@ DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def at(url: str) -> Any:
-    return SimpleNamespace(state=url)
+    return SimpleNamespace(state=url, var=Path("/nowhere"))
 
 
 def row(account_id: str, *, as_of: datetime = DAY, score: float = 0.1, horizon: int = 90) -> tuple[Any, ...]:

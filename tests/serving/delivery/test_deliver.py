@@ -28,13 +28,14 @@ from tests.support.fake_server import FakeServer, Trap
 # A delivery in a process of its own, which the stand-in kills.
 DELIVERY = """
 import json, sys
+from pathlib import Path
 from types import SimpleNamespace
 import pandas as pd
 from features.settings import Crm
 from features.state import database
 from serving.delivery.deliver import deliver
 given = json.loads(sys.argv[1])
-settings = SimpleNamespace(crm=Crm.model_validate(given["crm"]), state=given["state"], targets={})
+settings = SimpleNamespace(crm=Crm.model_validate(given["crm"]), state=given["state"], var=Path("/nowhere"), targets={})
 chunks = (pd.DataFrame({"account_id": ids, "churn_90d": 0.25}) for ids in given["chunks"])
 with database.open(settings) as opened:
     deliver(settings, opened, chunks, given["to"])
@@ -65,7 +66,7 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 def _settings(crm: Crm, state: str = "", targets: Any = None) -> Any:
     horizons = {"churn": SimpleNamespace(horizons=(90,))}
-    return SimpleNamespace(crm=crm, state=state, targets=horizons if targets is None else targets)
+    return SimpleNamespace(crm=crm, state=state, var=Path("/nowhere"), targets=horizons if targets is None else targets)
 
 
 KILLS = [

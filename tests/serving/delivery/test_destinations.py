@@ -44,7 +44,9 @@ def rows(url: str, table: str = TABLE) -> list[dict[str, object]]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Any:
     churn = SimpleNamespace(horizons=(30, 90))
-    return SimpleNamespace(crm=Crm(), state=f"sqlite:///{tmp_path}/state/state.db", targets={"churn": churn})
+    return SimpleNamespace(
+        crm=Crm(), state=f"sqlite:///{tmp_path}/state/state.db", var=tmp_path, targets={"churn": churn}
+    )
 
 
 @pytest.fixture
