@@ -5,14 +5,19 @@ Profile `ci`, the default, draws the same examples each time; `--hypothesis-prof
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+import sqlalchemy as sa
 
+from features.state import database
 from tests.support.ports import find_free_port
 from tests.support.postgres import PostgresServer
 from tests.support.scheduling import FileScheduling, place_file
@@ -83,3 +88,31 @@ def mlflow_tables(run_folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlflow_database, "_create_tables", copy)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrate_state(run_folder: Path) -> Iterator[Callable[[sa.Engine], None]]:
+    """The state's tables are migrated once in a run, and a new file is a copy of them; gives the migration itself."""
+    upgrade = database._upgrade
+
+    def make() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "state.db"
+            engine = database.connect(f"sqlite:///{file}")
+            upgrade(engine)
+            engine.dispose()  # the last connection's end brings all that is written into the file
+            return file.read_bytes()
+
+    def copy(engine: sa.Engine) -> None:
+        file = Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
+        if file and file.suffix == ".db" and not file.exists():
+            part = file.with_suffix(f".{threading.get_ident()}")
+            part.write_bytes(make_once(run_folder, "state_tables", make))
+            with contextlib.suppress(FileExistsError):  # another was first
+                os.link(part, file)
+            part.unlink()
+        upgrade(engine)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_upgrade", copy)
+        yield upgrade

@@ -190,23 +190,23 @@ def _surveys(table: ir.Table) -> ir.Table:
 
 
 def _kept_seen(table: ir.Table) -> ir.Value:
-    """Return the first instant at which it is seen that a promise was kept; `NEVER` where it was not."""
+    """Return the first instant at which it is seen that a promise was kept; of no meaning where it was not."""
     kept_at = ibis.greatest(table.kept_at, table.made_at)
-    seen = visible_from(kept_at, end_known_at(table.made_at, table.known_at, kept_at, IBIS), IBIS)
-    return ibis.ifelse(table.kept_at.isnull(), NEVER, seen)
+    return visible_from(kept_at, end_known_at(table.made_at, table.known_at, kept_at, IBIS), IBIS)
 
 
 def _overdue(table: ir.Table) -> ir.Table:
     """Return promises that were due, each until it is seen that it was kept."""
     t = ibis.greatest(table.due, table.made_at)
-    return table.mutate(t=t, known=ibis.greatest(table.known_at, t), until=_kept_seen(table) - 1)
+    until = ibis.ifelse(table.kept_at.isnull(), NEVER, _kept_seen(table) - 1)
+    return table.mutate(t=t, known=ibis.greatest(table.known_at, t), until=until)
 
 
 def _broken(table: ir.Table) -> ir.Table:
     """Return promises that nobody had seen kept when they were due, dated then."""
     t = ibis.greatest(table.due, table.made_at)
     dated = table.mutate(t=t, known=ibis.greatest(table.known_at, t))
-    return dated.filter(_kept_seen(dated) > dated.known)
+    return dated.filter(dated.kept_at.isnull() | (_kept_seen(dated) > dated.known))
 
 
 USAGE = Stream("usage", "usage", _usage)

@@ -7,6 +7,7 @@ connection that never ends its headers would stay for ever.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +23,17 @@ MAX_CONNECTIONS = 4_000
 DRAIN_SECONDS = 0.5
 _TOO_LARGE = b"431 Request Header Fields Too Large"
 _TOO_SLOW = b"408 Request Timeout"
+# By status: the code and the sentence of the answer, in the form of all errors (`schemas.errors`).
+_ERRORS = {
+    _TOO_LARGE: (
+        "headers_too_large",
+        f"the head of the request is too large: send at most {MAX_HEAD_BYTES:,} bytes and {MAX_HEADERS} headers",
+    ),
+    _TOO_SLOW: (
+        "too_slow",
+        f"the head of the request took over {HEAD_SECONDS:.0f} seconds: send it at once",
+    ),
+}
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
@@ -121,5 +133,12 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._is_refused = True
         if self.transport.is_closing():
             return
-        self.transport.write(b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        body = _explain(status)
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\n" + head + body)
         self.transport.close()
+
+
+def _explain(status: bytes) -> bytes:
+    code, message = _ERRORS[status]
+    return json.dumps({"error": {"code": code, "message": message, "details": []}}).encode()

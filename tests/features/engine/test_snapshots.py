@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from features import catalog
-from features.core.contract import EVENTS
+from features.core.contract import EVENTS, RECORDS
 from features.core.errors import GarrisonError, SourceError
 from features.engine import snapshots
 from features.sources.history import History
@@ -286,7 +286,7 @@ def test_a_mapped_column_of_accounts_is_a_feature_by_its_kind(snapshot):
 def test_a_frame_is_sorted_by_as_of_and_account_with_float_columns_in_catalog_order(snapshot):
     accounts = [{"account_id": a, "created_at": "2024-01-01"} for a in "CAB"]
     frame = snapshot({"accounts": accounts}, "2024-07-01", "2024-06-01", "2024-07-01T02:00+02:00")
-    alone = [f.name for f in catalog.BUILT_IN.select_account_features(EVENTS)]
+    alone = [f.name for f in catalog.BUILT_IN.select_account_features((*EVENTS, *RECORDS))]
     assert list(frame.columns) == ["account_id", "as_of", *alone, "plan", "seats"]
     assert frame["account_id"].tolist() == ["A", "B", "C"] * 2
     assert frame["as_of"].dtype == "datetime64[us, UTC]"

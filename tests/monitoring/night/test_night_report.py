@@ -15,7 +15,7 @@ FIRST, SECOND = datetime(2024, 6, 1, tzinfo=UTC), datetime(2024, 6, 2, tzinfo=UT
 
 
 def log_night(
-    company: Any, at: datetime = FIRST, *, steps: int = 8, decision: str = ACCEPTED, failed: str = ""
+    company: Any, at: datetime = FIRST, *, steps: int = len(STEPS), decision: str = ACCEPTED, failed: str = ""
 ) -> NightReport:
     """Log the first steps of a night."""
     log = NightLog(company.state, at)
@@ -38,7 +38,7 @@ def test_a_night_whose_process_died_is_unfinished_between_steps_and_within_one(a
     assert read_night(any_company.state, FIRST).state == "unfinished"
     assert log_night(any_company, steps=3).state == "unfinished"
     log_night(any_company, SECOND)
-    NightLog(any_company.state, SECOND).begin("report", 7)
+    NightLog(any_company.state, SECOND).begin("report", STEPS.index("report"))
     report = read_night(any_company.state, SECOND)
     assert (report.state, report.steps["report"].attempts, report.steps["report"].seconds) == ("unfinished", 2, 0.0)
 

@@ -10,10 +10,10 @@ import pytest
 from features.core.errors import GarrisonError
 from monitoring.performance import stability
 from monitoring.performance.bands import count_flips, follow_bands
-from serving.scoring import score_table
 from serving.scoring.snapshot_store import SnapshotWriter, StoredSnapshot
 from tests.monitoring.conftest import DRIVERS, day
 from tests.support.commands import run_command
+from tests.support.scored_company import write_scores
 from training.decisions.levels import Levels
 from training.fitting import fit
 from training.models.calibration import Calibrator
@@ -122,8 +122,7 @@ def test_models_of_other_seeds_are_compared_on_the_newest_snapshot(scored, monke
     frame["as_of"] = pd.Series(at, index=frame.index).astype("datetime64[us, UTC]")
     with SnapshotWriter(folder / "snapshots", at, "run1") as writer:
         writer.add(StoredSnapshot(at, frame, ("purchases",), {"churn": frame["account_id"] < "a50"}, "c", "run1"))
-    score_table.file_at(folder / "scores", at).parent.mkdir()
-    score_table.file_at(folder / "scores", at).touch()
+    write_scores(scored.settings, [{"account_id": name} for name in frame["account_id"]], as_of=at.isoformat())
     file = folder / "s.json"
     done = run_command("monitoring", "stability", "--reseed", "3", "--config", scored.file, "--json", file)
     assert (done.returncode, done.stderr) == (0, "")

@@ -140,7 +140,7 @@ def test_a_wrong_item_names_the_field_and_leaves_the_others(reader: ScoreRequest
 
 def test_spaces_around_ids_and_texts_mean_nothing_as_in_tables(reader: ScoreRequestReader) -> None:
     spaces = "".join(map(chr, (0x20, 0xA0, 0x202F, 0x3000, 0x2003)))
-    kept = duckdb.sql(f"SELECT trim('{spaces}A-1\t{spaces}')").fetchall()[0][0]  # the test's own words
+    kept = duckdb.connect().execute(f"SELECT trim('{spaces}A-1\t{spaces}')").fetchall()[0][0]  # the test's own words
     posted = {"account": {"account_id": f"{spaces}A-2{spaces}", "created_at": "2024-01-01", "region": " north "}}
     request = read(reader, f"{spaces}A-1\t{spaces}", posted, f" {spaces}")
     assert request.items[0] == kept == "A-1\t"
