@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.core.contract import RECORDS
+
 TIMES = {"usage": "used_at", "purchases": "purchased_at", "tickets": "opened_at"}
 WEEKS_SILENT = timedelta(weeks=6)
 MONTH = timedelta(days=30)
@@ -122,7 +124,7 @@ HARMS: dict[str, Harm] = {
     "all usage ids re-cased": _harm(_recase_all_ids, "usage"),
     "half of accounts lost": _harm(_lose_half_of_accounts, "accounts"),
     "half of customers lost": Harm(
-        "accounts", (), dict.fromkeys(("accounts", *TIMES), _lose_half_of_accounts), seen_by_sources=False
+        "accounts", (), dict.fromkeys(("accounts", *TIMES, *RECORDS), _lose_half_of_accounts), seen_by_sources=False
     ),
     "usage column renamed": _harm(_rename_column, "usage", old="count", new="number_of_uses"),
 }
