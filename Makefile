@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes
 DATA ?= tidewater
 CONFIG ?= garrison.toml
 
@@ -10,14 +11,16 @@ help:  ## show this list
 .venv/.installed: requirements.lock
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Garrison needs Python 3.11 or newer, python3 is %d.%d" % sys.version_info[:2])'
 	python3 -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
+	$(INSTALL) --requirement requirements.lock
+	@# pip would make bytecode on one core, which takes as long as the installation itself.
+	$(PY) -m compileall -q -j 0 -x '/tests/' .venv/lib > .venv/compiled.log || true
 	touch $@
 
 .PHONY: setup
 setup: .venv/.installed  ## make the environment (.venv) from the lock file
 
 .venv/.spark: .venv/.installed requirements-spark.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-spark.lock
+	$(INSTALL) --requirement requirements-spark.lock
 	touch $@
 
 .PHONY: setup-spark

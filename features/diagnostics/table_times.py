@@ -9,7 +9,6 @@ from typing import Any, Literal
 import ibis
 
 from features.core.contract import TABLES
-from features.core.timestamps import NEVER
 from features.definitions.feature import DAY
 from features.definitions.sql_expression import declare_table
 from features.definitions.streams import TERMS
@@ -76,19 +75,14 @@ def _compare(history: History, source: str) -> Iterator[TimeConflict]:
         return
     some = f"account_no % {-(-rows // _MOST_ROWS)} = 0 AND first_known_at IS NULL"
     events = f"(SELECT account_id, {TABLES[source].time} AS t FROM {source} WHERE {some})"  # noqa: S608  # the contract's own names
-    flagged = f"SELECT account_id, t < created_at AS bad FROM {events} JOIN accounts USING (account_id)"  # noqa: S608  # as above
-    yield _count(history, source, "before", flagged)
+    yield _count(history, source, "before", f"{events} JOIN accounts USING (account_id)", "t < created_at")
     if source != "purchases" and (terms := _select_terms(history)):
-        covered = f"{events} e ASOF LEFT JOIN ({terms}) c ON e.account_id = c.account_id AND e.t >= c.starts"
-        of_terms = f"WHERE e.account_id IN (SELECT account_id FROM ({terms}))"  # noqa: S608  # Ibis' own
-        flagged = f"SELECT e.account_id, coalesce(c.ends, {-NEVER}) < e.t AS bad FROM {covered} {of_terms}"  # noqa: S608  # as above
-        yield _count(history, source, "outside", flagged)
+        yield _count_outside(history, source, events, terms)
     if "lifetimes" in history.tables:
         grace = _GRACE_DAYS * DAY
         every = f"HAVING count(ended_at) = count(*) AND max(ended_at) < {history.last_event - grace}"
         ended = f"(SELECT account_id, max(ended_at) AS edge FROM lifetimes GROUP BY 1 {every})"  # noqa: S608  # whole numbers
-        flagged = f"SELECT account_id, t > edge + {grace} AS bad FROM {events} JOIN {ended} USING (account_id)"  # noqa: S608  # as above
-        yield _count(history, source, "after", flagged)
+        yield _count(history, source, "after", f"{events} JOIN {ended} USING (account_id)", f"t > edge + {grace}")
 
 
 def _select_terms(history: History) -> str:
@@ -103,8 +97,32 @@ def _select_terms(history: History) -> str:
     return f"SELECT account_id, starts, {latest} AS ends FROM ({sql})"  # noqa: S608  # as above
 
 
-def _count(history: History, source: str, kind: Any, flagged: str) -> TimeConflict:
-    sql = f"SELECT coalesce(avg(bad::INT), 0.0), count(DISTINCT account_id) FILTER (bad), count(DISTINCT account_id) FROM ({flagged})"  # noqa: S608, E501  # as above
+def _count(history: History, source: str, kind: Any, events: str, bad: str) -> TimeConflict:
+    """Count a relation's events, and those for which this condition holds."""
+    by_account = f"SELECT account_id, count(*) AS n, count(*) FILTER ({bad}) AS bad FROM {events} GROUP BY 1"  # noqa: S608  # the callers' own
+    return _sum(history, source, kind, by_account)
+
+
+def _count_outside(history: History, source: str, events: str, terms: str) -> TimeConflict:
+    """Count the events that no term covers: by terms joined to spans, since most accounts have one span or two."""
+    is_first = "coalesce(starts > lag(ends) OVER (PARTITION BY account_id ORDER BY starts, ends), true)::INT"
+    numbered = f"SELECT *, {is_first} AS is_first FROM ({terms})"  # noqa: S608  # Ibis' own
+    number = "sum(is_first) OVER (PARTITION BY account_id ORDER BY starts, ends)"
+    of_spans = f"SELECT *, {number} AS span FROM ({numbered})"  # noqa: S608  # as above
+    spans = f"SELECT account_id, min(starts) AS starts, max(ends) AS ends FROM ({of_spans}) GROUP BY account_id, span"  # noqa: S608  # as above
+    covered = (
+        f"SELECT e.account_id, count(*) AS covered FROM {events} e JOIN ({spans}) s "  # noqa: S608  # as above
+        "ON e.account_id = s.account_id AND e.t BETWEEN s.starts AND s.ends GROUP BY 1"
+    )
+    by_account = (
+        f"SELECT account_id, n, n - coalesce(covered, 0) AS bad FROM (SELECT account_id, count(*) AS n FROM {events} "  # noqa: S608  # as above
+        f"GROUP BY 1) SEMI JOIN ({terms}) USING (account_id) LEFT JOIN ({covered}) USING (account_id)"
+    )
+    return _sum(history, source, "outside", by_account)
+
+
+def _sum(history: History, source: str, kind: Any, by_account: str) -> TimeConflict:
+    sql = f"SELECT coalesce(sum(bad) / sum(n), 0.0), count(*) FILTER (bad > 0), count(*) FROM ({by_account})"  # noqa: S608  # as above
     share, accounts, of_accounts = history.query(sql).iloc[0]
     return TimeConflict(source, kind, float(share), int(accounts), int(of_accounts))
 
