@@ -24,8 +24,10 @@ from monitoring.demo.warm_process import WarmProcess
 class Processes(Protocol):
     """Runs commands, each given as the folder, such as training, and what follows it on the command line."""
 
-    def run(self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool) -> tuple[int, str]:
-        """Run a command to its end; return its exit status, and what it printed if that is captured."""
+    def run(
+        self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool, with_errors: bool = False
+    ) -> tuple[int, str]:
+        """Run a command to its end; return its exit status, and what it printed, errors too, if that is captured."""
         ...
 
     def run_in_background(
@@ -51,11 +53,14 @@ class NewProcesses:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool) -> tuple[int, str]:
+    def run(
+        self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool, with_errors: bool = False
+    ) -> tuple[int, str]:
         """Run a command as `Processes` has it."""
         command, output = [sys.executable, "-m", *words], subprocess.PIPE if is_captured else None
+        errors = subprocess.STDOUT if with_errors else None
         done = subprocess.run(  # noqa: S603  # our own commands
-            command, env=dict(environment), check=False, text=True, stdout=output
+            command, env=dict(environment), check=False, text=True, stdout=output, stderr=errors
         )
         return done.returncode, done.stdout or ""
 

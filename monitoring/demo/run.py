@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import secrets
 import shlex
-import textwrap
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from email import message_from_bytes, policy
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,68 +22,22 @@ import httpx
 
 from features.core.errors import GarrisonError
 from features.settings.load import load_settings
-from monitoring.demo import console_pages
+from monitoring.demo import console_pages, excerpts, stories
 from monitoring.demo.harmed_copy import HarmedCopy
 from monitoring.demo.processes import Processes, find_free_port, open_processes, wait_until_listening, wait_until_ready
 from monitoring.demo.screenshots import find_browser, take_screenshot
+from monitoring.demo.stories import STORIES, DemoStory
 from training.registry import promotion_log
 
 if TYPE_CHECKING:  # pandas is slow to import
     import pandas as pd
 
-_FOLDER = Path("var/demo")
-# The letter that is shown, and the width of the telephone that it is photographed on.
-_LETTER, _PHONE = "letter", 420
+# The width of the telephone that the letter is photographed on.
+_PHONE = 420
 # What stands in place of a secret that a command prints.
 _HIDDEN = {
     "serving": "(an API key; it is shown only once, and the demo hides it)",
     "monitoring": "(a link; the demo uses it up itself)",
-}
-
-
-@dataclass(frozen=True)
-class DemoStory:
-    """One sample company's demo.
-
-    Args:
-        sample: Arguments of `features sample`.
-        config: Its TOML file.
-        before: An earlier `as_of` to score at, so that the alerts can show a trend.
-        now: The `as_of` of the newest snapshot.
-        truth: Churn score to compare with the sample's truth, such as churn_90d; None if it has no truth.
-        harmed: The event table whose last six weeks are taken away, to show that nobody is alerted then; None for none.
-        replayed: Begin and end of a past time to replay, after all that the models learned; None for none.
-        manager: Who looks at the console.
-    """
-
-    sample: tuple[str, ...]
-    config: str
-    before: str
-    now: str
-    truth: str | None
-    harmed: str | None = None
-    replayed: tuple[str, str] | None = None
-    manager: str = "manager@tidewater.example"
-
-
-STORIES = {
-    "tidewater": DemoStory(
-        ("tidewater", "--accounts", "3000", "--months", "24"),
-        "docs/examples/tidewater.toml",
-        "2025-12-01",
-        "2026-01-01",
-        "churn_90d",
-        "usage",
-        ("2025-07-01", "2025-10-01"),
-    ),
-    "completejourney": DemoStory(
-        ("completejourney",),
-        "docs/examples/completejourney.toml",
-        "2017-12-01",
-        "2018-01-01",
-        None,
-        manager="manager@completejourney.example",
-    ),
 }
 
 
@@ -107,8 +62,7 @@ def run(name: str, *, accounts: int | None = None) -> None:
     environment = os.environ | {"GARRISON_SMTP_PORT": str(port)}
     # The samples' files lie where the settings look by default, whatever a user's shell says.
     environment.pop("GARRISON_DATA", None)
-    with open_processes() as processes:
-        demo = _Demo(story.config, environment, processes)
+    with open_processes() as processes, open_demo(story.config, environment, processes) as demo:
         _tell(demo, story, port)
     demo.photograph()
     demo.title(f"Done in {time.monotonic() - began:.0f} seconds. Where to look")
@@ -123,6 +77,8 @@ def _tell(demo: _Demo, story: DemoStory, port: int) -> None:
     champions = promotion_log.read_current(load_settings(Path(story.config)))
     if champions:
         demo.score(story)
+        if "churn" in champions:
+            demo.begin_what_takes_long(story)
         demo.serve()
         demo.watch(story)
     if "churn" in champions:
@@ -130,21 +86,33 @@ def _tell(demo: _Demo, story: DemoStory, port: int) -> None:
         if "tickets" in load_settings(Path(story.config)).tables:
             demo.map_journey(story)
             demo.search_problems(story)
+        demo.report(story)
         if story.harmed:
             demo.hold(story, story.harmed)
         demo.show_experiment()
         if story.replayed:
-            demo.replay(*story.replayed)
+            demo.replay(story)
         demo.show_console(story)
     else:
         demo.title("No alerts: no churn model beats the baselines, and alerts need one that does")
 
 
+@contextlib.contextmanager
+def open_demo(config: str, environment: Mapping[str, str], processes: Processes) -> Iterator[_Demo]:
+    """Give a demo, and end what runs ahead of it when it ends."""
+    lane = ThreadPoolExecutor(1)
+    try:
+        yield _Demo(config, environment, processes, lane)
+    finally:
+        lane.shutdown(cancel_futures=True)
+
+
 class _Demo:
     """The steps of one sample company's demo, and the places to look that they leave."""
 
-    def __init__(self, config: str, environment: Mapping[str, str], processes: Processes) -> None:
+    def __init__(self, config: str, environment: Mapping[str, str], processes: Processes, lane: Executor) -> None:
         self._config, self._environment, self._processes = config, dict(environment), processes
+        self._lane, self._ahead = lane, dict[tuple[str, ...], Future[tuple[int, str]]]()
         self._step = 0
         self.company = tomllib.loads(Path(config).read_text(encoding="utf-8"))["company"]["name"].lower()
         self.places: list[tuple[str, str]] = [("the company's settings", config)]
@@ -159,30 +127,42 @@ class _Demo:
         self.title("Make sample data, then read and check it as the company's TOML file says")
         self._call("features", "sample", *story.sample)
         self._call("features", "check", "--as-of", story.now, "--config", self._config)
-        self._call("features", "build", "--as-of", story.now, "--out", f"{_FOLDER}/snapshots.parquet", with_config=True)
+        self._call(
+            "features", "build", "--as-of", story.now, "--out", f"{stories.FOLDER}/snapshots.parquet", with_config=True
+        )
         self.places.append(("the data report, a page", f"var/{self.company}/check.html"))
-        self.places.append(("one snapshot of every account", f"{_FOLDER}/snapshots.parquet"))
+        self.places.append(("one snapshot of every account", f"{stories.FOLDER}/snapshots.parquet"))
 
     def train(self, story: DemoStory) -> None:
         """Train and promote models."""
         self.title("Train models of churn and upsell, and test them on later months beside baselines")
-        self._call("training", "fit", "--json", f"{_FOLDER}/fit.json", with_config=True)
+        self._call("training", "fit", "--json", f"{stories.FOLDER}/fit.json", with_config=True)
         if story.truth:
             self._call("features", "oracle", f"var/{self.company}/evaluation/{story.truth}.parquet", story.truth)
         promote = ("training", "promote", "latest", "--reason", "first model of the demo")
         if not self._try(*promote, "--config", self._config):
             print("The models trained now do not serve; champions of an earlier demo, if any, go on serving.")
-        self.places.append(("figures for machines", f"{_FOLDER}/fit.json"))
+        self.places.append(("figures for machines", f"{stories.FOLDER}/fit.json"))
         self.places.append(("runs, plots and models", "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"))
 
     def score(self, story: DemoStory) -> None:
         """Score all accounts twice, a month apart."""
         self.title("Score every account in batch: as of a month earlier, then as of today")
         self._call("serving", "score", "--as-of", story.before, with_config=True)
-        destination = f"{_FOLDER}/scores.csv"
+        destination = f"{stories.FOLDER}/scores.csv"
         self._call("serving", "score", "--as-of", story.now, "--to", destination, with_config=True)
-        _show_row(self._riskiest(), destination)
+        excerpts.show_row(self._riskiest(), destination)
         self.places.append(("scores for the CRM", destination))
+
+    def begin_what_takes_long(self, story: DemoStory) -> None:
+        """Begin commands of later steps now, one after another beside the steps before them."""
+        tables = load_settings(Path(self._config)).tables
+        commands = [*story.list_journey(), *story.list_problems()] if "tickets" in tables else []
+        commands += story.list_replay()
+        for command in commands:
+            typed = (*command, "--config", self._config)
+            run = functools.partial(self._processes.run, is_captured=True, with_errors=True)
+            self._ahead[typed] = self._lane.submit(run, typed, dict(self._environment))
 
     def serve(self) -> None:
         """Start the HTTP service, ask it for one account's score, and stop it."""
@@ -191,7 +171,7 @@ class _Demo:
         account = str(self._riskiest()["account_id"])
         port = find_free_port()
         url = f"http://127.0.0.1:{port}"
-        log = _FOLDER / "service.log"
+        log = stories.FOLDER / "service.log"
         command = ("serving", "serve", "--port", str(port), "--config", self._config)
         with self._start(command, log), httpx.Client(base_url=url) as http:
             wait_until_ready(http, log)
@@ -208,27 +188,31 @@ class _Demo:
         self._add_pages("drift, a page", f"drift/{story.now}-*.html")
 
     def alert(self, story: DemoStory, port: int) -> None:
-        """Raise alerts, deliver them to a local mailbox, and write the manager's report."""
+        """Raise alerts, and deliver them to a local mailbox."""
         self.title("Alert: one e-mail to the owner of each account that enters risk")
-        mail = _FOLDER / "mail" / secrets.token_hex(4)
+        mail = stories.FOLDER / "mail" / secrets.token_hex(4)
         self._call("monitoring", "alert", "--as-of", story.now, with_config=True)
         self._call("monitoring", "who", str(self._riskiest()["account_id"]), with_config=True)
         mailbox = ("monitoring", "mailbox", "--port", str(port), "--folder", str(mail))
-        with self._start(mailbox, _FOLDER / "mailbox.log"):
+        with self._start(mailbox, stories.FOLDER / "mailbox.log"):
             wait_until_listening(port)
             self._call("monitoring", "deliver", with_config=True)
             print("The same command again: nobody gets the same alert twice.")
             self._call("monitoring", "deliver", with_config=True)
-        if letter := _show_mail(mail):
+        if letter := excerpts.show_mail(mail):
             self.places.append(("that letter, a page", str(letter)))
-        self._call("monitoring", "report", "--since", story.before, with_config=True)
         self.places.append(("the messages as they arrived", f"{mail}/"))
+
+    def report(self, story: DemoStory) -> None:
+        """Write the manager's report."""
+        self.title("Report: what a manager reads at the month's end")
+        self._call("monitoring", "report", "--since", story.before, with_config=True)
         self._add_pages("the manager's report, a page", f"reports/{story.before}-{story.now}.html")
 
     def show_console(self, story: DemoStory) -> None:
         """Start the web console, look at its pages as a manager, and stop it."""
         self.title("The console: accounts, alerts and reports as pages that people sign in to")
-        port, log = find_free_port(), _FOLDER / "console.log"
+        port, log = find_free_port(), stories.FOLDER / "console.log"
         url = f"http://127.0.0.1:{port}"
         command = ("monitoring", "console", "--port", str(port), "--config", self._config)
         link = ("monitoring", "console", "--link", story.manager)
@@ -243,7 +227,7 @@ class _Demo:
             }
             if "/report" in console_pages.list_pages(http):
                 paths["report"] = "/report"
-            for page in console_pages.keep_pages(http, paths, _FOLDER / "console"):
+            for page in console_pages.keep_pages(http, paths, stories.FOLDER / "console"):
                 self.places.append((f"the console: {page.stem}", str(page)))
         print(f"The console is stopped again. To start it for yourself: make console CONFIG={self._config}")
         print("Then sign in by this link; it works once, for 15 minutes:\n")
@@ -252,15 +236,15 @@ class _Demo:
     def map_journey(self, story: DemoStory) -> None:
         """Find the topics of tickets, and say what the costliest go with."""
         self.title("The journey: what are tickets about, and which problems go with accounts that leave?")
-        self._call("monitoring", "journey", "build", "--as-of", story.now, with_config=True)
+        for command in story.list_journey():
+            self._call(*command, with_config=True)
         self.places.append(("the map of topics, for machines", f"var/{self.company}/journey/map.json"))
 
     def search_problems(self, story: DemoStory) -> None:
         """Make problems of the topics, search them once, and say what serving costs."""
         self.title("Problems and costs: who had this before, what does serving cost, what is cheapest to do first?")
-        self._call("monitoring", "problems", "update", "--as-of", story.now, with_config=True)
-        self._call("monitoring", "problems", "search", "charged twice 重复扣款", with_config=True)
-        self._call("monitoring", "cost", "--as-of", story.now, "--accounts", "5", with_config=True)
+        for command in story.list_problems():
+            self._call(*command, with_config=True)
 
     def hold(self, story: DemoStory, table: str) -> None:
         """Take six weeks of one source away: the run is held, nobody is alerted, and the overview says why."""
@@ -270,7 +254,7 @@ class _Demo:
         self._environment["GARRISON_DATA"] = str(harmed.samples.resolve())
         as_of = ("--as-of", story.now, "--config", str(harmed.config))
         held = [
-            not self._try("serving", "score", "--to", f"{_FOLDER}/held.csv", *as_of),
+            not self._try("serving", "score", "--to", f"{stories.FOLDER}/held.csv", *as_of),
             not self._try("monitoring", "alert", *as_of),
         ]
         self._environment.pop("GARRISON_DATA")
@@ -279,20 +263,19 @@ class _Demo:
         self._call("monitoring", "overview", "--config", str(harmed.config))
         self.places.append(("the overview of all verdicts", str(harmed.var / self.company / "monitoring.html")))
 
-    def replay(self, since: str, until: str) -> None:
+    def replay(self, story: DemoStory) -> None:
         """Show what the alerts of a past time would have done, whose outcomes are known."""
         self.title("Replay: what would the alerts of last summer have done? How many right, and how early?")
-        page = str(_FOLDER / "replay.html")
-        rhythm = ("--every", "month", "--no-curve")
-        self._call("monitoring", "replay", "--from", since, "--to", until, *rhythm, "--page", page, with_config=True)
-        self.places.append(("the replay, a page", page))
+        for command in story.list_replay():
+            self._call(*command, with_config=True)
+        self.places.append(("the replay, a page", str(stories.REPLAY)))
 
     def show_experiment(self) -> None:
         """Say what the lots of the alerts have shown so far, and when more can be told."""
         self.title(
             "The experiment: lots held a few families out, so that it will be known whether alerts save accounts"
         )
-        page = str(_FOLDER / "experiment.html")
+        page = str(stories.FOLDER / "experiment.html")
         self._call("monitoring", "experiment", "status", "--page", page, with_config=True)
         self.places.append(("the experiment, a page", page))
 
@@ -302,9 +285,9 @@ class _Demo:
         pages = [Path(place) for _, place in self.places if place.endswith(".html")]
         if browser is None or not pages:
             return
-        images = _FOLDER / "images"
+        images = stories.FOLDER / "images"
         for page in pages:
-            width = _PHONE if page.stem == _LETTER else 1280
+            width = _PHONE if page.stem == excerpts.LETTER.stem else 1280
             take_screenshot(browser, page, images / f"{page.parent.name}-{page.stem}.png", width=width, height=1000)
         self.places.append(("pictures of these pages", f"{images}/"))
 
@@ -316,7 +299,7 @@ class _Demo:
         """Return the row of the account in the cohort with the highest first score."""
         import pandas as pd
 
-        scores = pd.read_csv(_FOLDER / "scores.csv", dtype={"account_id": str})
+        scores = pd.read_csv(stories.FOLDER / "scores.csv", dtype={"account_id": str})
         eligible = scores[scores["in_cohort"]]
         return eligible.sort_values(scores.columns[2], ascending=False).iloc[0]
 
@@ -345,30 +328,8 @@ class _Demo:
 
     def _run(self, arguments: Sequence[str], *, secret: bool = False) -> tuple[int, str]:
         print(f"$ python -m {shlex.join(arguments)}", flush=True)
+        if ahead := self._ahead.pop(tuple(arguments), None):
+            status, output = ahead.result()
+            print(output, end="", flush=True)
+            return status, output
         return self._processes.run(arguments, self._environment, is_captured=secret)
-
-
-def _show_row(row: pd.Series, file: str) -> None:
-    """Print one account's row of the scores, a column a line."""
-    print(f"One row of {file}, the account with the highest {row.index[2]}:\n")
-    for column, value in row.dropna().items():
-        text = f"{value:,.3f}" if isinstance(value, float) else str(value)
-        print(f"    | {column:<20}{textwrap.shorten(text, 54, placeholder=' …')}")
-
-
-def _show_mail(folder: Path) -> Path | None:
-    """Print one letter about an account as its owner reads it, and write its page; returns the page's file."""
-    messages = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in sorted(folder.glob("*.eml"))]
-    if not messages:
-        print("No message this time: an earlier demo has alerted the owners of all accounts at risk.")
-        return None
-    print(f"{len(messages)} messages arrived. This is one of them:\n")
-    message = next((m for m in messages if str(m["Subject"]).startswith("At risk")), messages[0])
-    text, page = message.get_body(("plain",)), message.get_body(("html",))
-    lines = [f"To: {message['To']}", f"Subject: {message['Subject']}", "", text.get_content() if text else ""]
-    print("\n".join("    | " + line for line in "\n".join(lines).splitlines()))
-    if page is None:
-        return None
-    file = _FOLDER / f"{_LETTER}.html"
-    file.write_text(page.get_content(), encoding="utf-8")
-    return file

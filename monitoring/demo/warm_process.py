@@ -1,8 +1,8 @@
 """Run the demo's commands in forks of one process that has imported them all: each saves seconds of imports.
 
-`python -m monitoring.demo.warm_process NUMBER` is that process. It reads one JSON object a line and answers each with
-one on the pipe of this number. It opens no database and starts no thread, so that its forks are as good as new. A
-command does in a fork what it does as a process of its own.
+`python -m monitoring.demo.warm_process NUMBER` is that process. It reads one JSON object a line and answers each at
+once with one on the pipe of this number, so that commands can run side by side. It opens no database and starts no
+thread, so that its forks are as good as new. A command does in a fork what it does as a process of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -46,6 +48,8 @@ _IMPORTS = (
     "training.registry.mlflow_runs",
     "uvicorn",
 )
+# How often the demo looks whether a command has ended.
+_POLL_S = 0.02
 
 
 class WarmProcess:
@@ -61,6 +65,7 @@ class WarmProcess:
         )
         os.close(writing)
         self._answers = os.fdopen(reading, encoding="utf-8")
+        self._asking = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -69,50 +74,59 @@ class WarmProcess:
         self._process.communicate()
         self._answers.close()
 
-    def run(self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool) -> tuple[int, str]:
+    def run(
+        self, words: Sequence[str], environment: Mapping[str, str], *, is_captured: bool, with_errors: bool = False
+    ) -> tuple[int, str]:
         """Run a command to its end; return its exit status, and what it printed if that is captured.
 
         Args:
             words: The folder, such as training, and what follows it on the command line.
             environment: Its environment variables, all of them.
             is_captured: Whether what it prints is returned, and not shown.
+            with_errors: Whether what it prints on standard error is captured too.
         """
         with tempfile.TemporaryDirectory(prefix="garrison-demo-") as folder:
             output = Path(folder) / "output" if is_captured else None
-            process = self._ask(start=words, env=environment, output=output)
-            status = int(self._ask(wait=process))
-            return status, output.read_text(encoding="utf-8") if output else ""
+            process = self._ask(start=words, env=environment, output=output, with_errors=with_errors)
+            return self._wait(process), output.read_text(encoding="utf-8") if output else ""
 
     @contextlib.contextmanager
     def run_in_background(self, words: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[None]:
         """Run a server in the background with its output in a file, and end it with all that it started."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        process = self._ask(start=words, env=environment, output=log, with_errors=True)
+        process = self._ask(start=words, env=environment, output=log, with_errors=True, is_server=True)
         try:
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process, signal.SIGTERM)
-            self._ask(wait=process)
+            self._wait(process)
 
-    def _ask(self, **question: Any) -> int:
+    def _wait(self, process: int) -> int:
+        """Wait for a command's end; return its exit status."""
+        while (status := self._ask(end=process)) is None:
+            time.sleep(_POLL_S)
+        return status
+
+    def _ask(self, **question: Any) -> Any:
         """Ask the process; return its answer.
 
         Raises:
             GarrisonError: It has ended.
         """
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(question, default=str) + "\n")
-            self._process.stdin.flush()
-        answer = self._answers.readline()
+        with self._asking:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps(question, default=str) + "\n")
+                self._process.stdin.flush()
+            answer = self._answers.readline()
         if not answer:
             raise GarrisonError("the process that runs the demo's commands has ended", hint="Run the demo again")
-        return int(json.loads(answer))
+        return json.loads(answer)
 
 
 def _serve(answers: int) -> None:
-    """Answer each line on standard input: that starts a command with its process id, that waits with its status."""
+    """Answer each line on standard input: a command with its process id, the question for its end with its status."""
     for name in _IMPORTS:
         with contextlib.suppress(ModuleNotFoundError):  # of an extra: the command that needs it says so
             importlib.import_module(name)
@@ -122,13 +136,14 @@ def _serve(answers: int) -> None:
         for line in iter(sys.stdin.readline, ""):
             asked = json.loads(line)
             if "start" in asked:
-                answer = os.fork()
+                answer: int | None = os.fork()
                 if answer == 0:
                     pipe.close()
                     _run_command(asked)
             else:
-                answer = os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])
-            pipe.write(f"{answer}\n")
+                ended, status = os.waitpid(asked["end"], os.WNOHANG)
+                answer = os.waitstatus_to_exitcode(status) if ended else None
+            pipe.write(json.dumps(answer) + "\n")
             pipe.flush()
 
 
@@ -140,9 +155,10 @@ def _run_command(asked: Mapping[str, Any]) -> None:
     if asked["output"]:
         output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
-        if asked.get("with_errors"):
+        if asked["with_errors"]:
             os.dup2(output, 2)
-            os.setsid()
+    if asked.get("is_server"):
+        os.setsid()
     folder, *words = asked["start"]
     status = 1
     try:

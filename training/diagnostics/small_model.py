@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
@@ -46,11 +48,16 @@ def cross_validate_parts(
     """
     folds = pd.factorize(accounts, sort=True)[0] % _FOLDS
     scores = np.empty(len(labels))
-    for fold in range(_FOLDS):
+
+    def predict(fold: int) -> None:
         is_held_out, rest = tested & (folds == fold), learned & (folds != fold)
         if is_held_out.any() and rest.any():
             booster = fit_booster(matrix[rest], labels[rest])
             scores[is_held_out] = booster.predict(matrix[is_held_out], num_threads=1)
+
+    # Each learns on one thread: few rows are learned faster so, and folds side by side.
+    with ThreadPoolExecutor(_FOLDS) as folds_at_once:
+        list(folds_at_once.map(predict, range(_FOLDS)))
     return auc(labels[tested], scores[tested], undefined=0.5)
 
 

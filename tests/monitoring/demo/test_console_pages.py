@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from monitoring.demo.processes import NewProcesses
-from monitoring.demo.run import STORIES, _Demo
+from monitoring.demo.run import open_demo
+from monitoring.demo.stories import STORIES
 from tests.support.browser import find_chromium, is_too_wide, open_browser, open_page
 from tests.support.console import ConsoleCompany
 
@@ -22,8 +23,8 @@ def shown(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "var" / "demo").mkdir(parents=True)
     (tmp_path / "var" / "demo" / "scores.csv").write_text("account_id,in_cohort,churn_90d\nA,True,0.5\nD,True,0.4\n")
-    with NewProcesses() as processes:
-        demo = _Demo("garrison.toml", os.environ | {"PYTHONPATH": str(ROOT)}, processes)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with NewProcesses() as processes, open_demo("garrison.toml", environment, processes) as demo:
         demo.show_console(replace(STORIES["tidewater"], manager="boss@harbour.test"))
     company.close()
     return capfd.readouterr().out, [Path(place) for _, place in demo.places if place.endswith(".html")]
