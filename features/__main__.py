@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from features.core.errors import FeatureError, LabelError, SettingsError, nearest
+from features.erasure import commands as erasures
 from features.settings import Settings, cli
 from features.settings.cli import CONFIG, AsOf, AsOfs, Config, Json
 from features.settings.load import load_loading, load_settings
@@ -356,6 +357,8 @@ def _format_examples(some: CountWithExamples) -> str:
     examples = ", ".join(some.examples)
     return f"{some.count:,} ({examples})" if examples else f"{some.count:,}"
 
+
+erasures.register(app)
 
 if __name__ == "__main__":
     cli.run(app)

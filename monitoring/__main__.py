@@ -410,6 +410,7 @@ def restore(
     config: Config = CONFIG,
 ) -> None:
     """Restore a backup; stop the service and the console before."""
+    from features.erasure.restored import erase_again
     from features.state import database
     from monitoring.backup.archive import restore_archive
 
@@ -419,6 +420,9 @@ def restore(
         print(f"What was there is now {place}: remove it once you are sure.")
     if restored.has_state:
         database.open(settings).close()  # brings one of an earlier release to this one
+    back = erase_again(settings, restored.aside)
+    if back:
+        print(f"{back:,} accounts or people who were erased had come back with it: they are erased again.")
     print(f"Restored {restored.files:,} files as of {restored.made_at:%Y-%m-%d %H:%M} UTC.")
 
 

@@ -53,6 +53,8 @@ class Column:
         mappable: Whether a company may map it although Garrison fills it.
         prose: Whether people wrote it in words of their own: it is redacted before it is stored, and no feature reads
             it.
+        personal: What makes it personal: the id of an account, a person's id or address, or a name. This is the one map
+            of personal columns, beside `prose`.
     """
 
     kind: Kind | Literal["rate"]
@@ -64,6 +66,7 @@ class Column:
     vital: bool = False
     mappable: bool = False
     prose: bool = False
+    personal: Literal["account", "person", "name"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,10 @@ def _table(columns: dict[str, Column], **rest: object) -> Table:
 
 
 _ID, _REFERENCE = Column(TEXT, needed=True, names=True), Column(TEXT, names=True)
+_ACCOUNT = Column(TEXT, needed=True, names=True, personal="account")
+_OTHER_ACCOUNT = Column(TEXT, names=True, personal="account")
+_PERSON = Column(TEXT, names=True, personal="person")
+_ADDRESS, _NAME = Column(TEXT, personal="person"), Column(TEXT, personal="name")
 _WORD, _WHEN = Column(TEXT, needed=True), Column(TIME, needed=True)
 # Of the copy that the survivor of a merge has of an event: when the event was known at all, its own known_at being
 # the merge at the earliest. Null in all other rows.
@@ -105,14 +112,14 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
     {
         "accounts": _table(
             {
-                "account_id": _ID,
+                "account_id": _ACCOUNT,
                 "created_at": _WHEN,
-                "name": Column(TEXT),
-                "owner_email": Column(TEXT),
+                "name": _NAME,
+                "owner_email": _ADDRESS,
                 "owner_timezone": Column(TEXT),
-                "parent_id": _REFERENCE,
-                "partner_id": _REFERENCE,  # the company's partner through whom the account is served
-                "merged_into": _REFERENCE,  # the account that it became a part of
+                "parent_id": _OTHER_ACCOUNT,
+                "partner_id": _OTHER_ACCOUNT,  # the company's partner through whom the account is served
+                "merged_into": _OTHER_ACCOUNT,  # the account that it became a part of
                 "merged_at": Column(TIME, vital=True),
                 "region": Column(TEXT),
                 "industry": Column(TEXT),
@@ -131,8 +138,8 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             # Valid in [valid_from, valid_until), without bounds where they are null.
             {
                 "system": _WORD,
-                "external_id": _ID,
-                "account_id": _ID,
+                "external_id": _ACCOUNT,
+                "account_id": _ACCOUNT,
                 "valid_from": Column(TIME, vital=True),
                 "valid_until": Column(TIME, vital=True),
             },
@@ -147,7 +154,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         "tickets": _table(
             {
                 "ticket_id": _ID,
-                "account_id": _ID,
+                "account_id": _ACCOUNT,
                 "opened_at": _WHEN,
                 "known_at": _KNOWN,
                 "first_known_at": _FIRST,
@@ -165,7 +172,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
                 "subject": _PROSE,
                 "body": _PROSE,
                 "language": Column(TEXT),  # of the two: a code such as en or zh
-                "handled_by": Column(TEXT),  # the address in `staff` of who worked on it most
+                "handled_by": _ADDRESS,  # the address in `staff` of who worked on it most
                 "minutes": Column(DECIMAL, least=0),  # of work on it, by everyone; known with its resolution
                 "first_contact_resolved": Column(FLAG),
                 "first_action": Column(TEXT, among=FIRST_ACTIONS),
@@ -175,12 +182,12 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         ),
         "usage": _table(
             {
-                "account_id": _ID,
+                "account_id": _ACCOUNT,
                 "used_at": _WHEN,
                 "known_at": _KNOWN,
                 "first_known_at": _FIRST,
                 "event_id": _EVENT,
-                "user_id": _REFERENCE,
+                "user_id": _PERSON,
                 "feature": Column(TEXT),
                 "count": Column(WHOLE, least=0, vital=True),
                 "duration_s": Column(DECIMAL, least=0),
@@ -190,7 +197,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         ),
         "purchases": _table(
             {
-                "account_id": _ID,
+                "account_id": _ACCOUNT,
                 "purchased_at": _WHEN,
                 "amount": Column(DECIMAL, needed=True),
                 "known_at": _KNOWN,
@@ -211,18 +218,18 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
             time="purchased_at",
         ),
         "touches": _table(
-            {"account_id": _ID, "touched_at": _WHEN, "kind": _WORD, "known_at": _KNOWN, "first_known_at": _FIRST},
+            {"account_id": _ACCOUNT, "touched_at": _WHEN, "kind": _WORD, "known_at": _KNOWN, "first_known_at": _FIRST},
             time="touched_at",
         ),
         # Who speaks for an account: each from `since` on, until they left.
         "people": _table(
             {
-                "person_id": _ID,
-                "account_id": _ID,
+                "person_id": Column(TEXT, needed=True, names=True, personal="person"),
+                "account_id": _ACCOUNT,
                 "since": _WHEN,
                 "known_at": _KNOWN,
-                "name": Column(TEXT),
-                "email": Column(TEXT),
+                "name": _NAME,
+                "email": _ADDRESS,
                 "role": Column(TEXT),
                 "until": Column(TIME, vital=True),
             },
@@ -232,10 +239,10 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         # The company's own people who serve accounts, known by their address, which `tickets.handled_by` names.
         "staff": _table(
             {
-                "email": Column(TEXT, needed=True),
+                "email": Column(TEXT, needed=True, personal="person"),
                 "team": Column(TEXT),
                 "role": Column(TEXT),
-                "manager": Column(TEXT),
+                "manager": _ADDRESS,
                 "timezone": Column(TEXT),
                 "country": Column(TEXT),
                 "rate_per_hour": Column(DECIMAL, least=0),
@@ -247,7 +254,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         "contracts": _table(
             {
                 "contract_id": _ID,
-                "account_id": _ID,
+                "account_id": _ACCOUNT,
                 "starts": _WHEN,
                 "known_at": _KNOWN,
                 "ends": Column(TIME, vital=True),
@@ -262,11 +269,11 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         ),
         "surveys": _table(
             {
-                "account_id": _ID,
+                "account_id": _ACCOUNT,
                 "at": _WHEN,
                 "kind": Column(TEXT, needed=True, among=SURVEYS),
                 "known_at": _KNOWN,
-                "person_id": _REFERENCE,
+                "person_id": _PERSON,
                 "score": Column(DECIMAL),
                 "text": _PROSE,
             },
@@ -275,11 +282,11 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         # What was promised to an account, and until when.
         "promises": _table(
             {
-                "account_id": _ID,
+                "account_id": _ACCOUNT,
                 "made_at": _WHEN,
                 "due": _WHEN,
                 "known_at": _KNOWN,
-                "by": Column(TEXT),
+                "by": _ADDRESS,
                 "text": _PROSE,
                 "kept_at": Column(TIME, vital=True),
             },
@@ -287,7 +294,7 @@ TABLES: MappingProxyType[str, Table] = MappingProxyType(
         ),
         # Where a company records directly who left and when: for cohorts and labels alone.
         "lifetimes": _table(
-            {"account_id": _ID, "started_at": _WHEN, "ended_at": Column(TIME, vital=True)},
+            {"account_id": _ACCOUNT, "started_at": _WHEN, "ended_at": Column(TIME, vital=True)},
             time="started_at",
             answer=True,
         ),

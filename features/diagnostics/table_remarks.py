@@ -24,6 +24,8 @@ def list_remarks(checked: ValidatedTable, settings: Settings) -> Iterator[str]:
         )
     if checked.superseded:
         yield f"{table}: {checked.superseded:,} rows are older versions: of each the newest counts"
+    if checked.erased:
+        yield f"{table}: {checked.erased:,} rows are of accounts or people who were erased: they are dropped"
     if checked.contested:
         cells = ", ".join(f"{column} in {n:,}" for column, n in checked.contested.items())
         advice = (

@@ -17,6 +17,7 @@ from features.settings.experiment import Experiment
 from features.settings.journey import Journey
 from features.settings.loading import LoadedSystem, LoadedTable, Name
 from features.settings.monitoring import Monitoring
+from features.settings.privacy import Privacy
 from features.settings.reports import Reports
 from features.settings.retention import Retention
 from features.settings.service import CostToServe, Problems
@@ -52,6 +53,7 @@ __all__ = [
     "Monitoring",
     "OwnFeatures",
     "Paths",
+    "Privacy",
     "Problems",
     "Quality",
     "Salesforce",
@@ -124,6 +126,7 @@ class Settings(SettingsSection):
     monitoring: Monitoring = Monitoring()
     reports: Reports = Reports()
     retention: Retention = Retention()
+    privacy: Privacy = Privacy()
     tiers: Tiers = Tiers()
     binding: Binding = Binding()
     experiment: Experiment = Experiment()

@@ -186,7 +186,9 @@ def build_lookup_tables(connection: duckdb.DuckDBPyConnection, table: str, stage
         }
     if table in {"accounts", "identities"}:
         # Without identities both tables are empty.
-        believed = "SELECT * FROM main.identities" if table == "identities" else _NONE
+        # Those of erased accounts count until all tables are read, so that what they lead to is known to be erased.
+        erased = f"SELECT {_NAMED} FROM ({staged}) WHERE why = '=erased'"
+        believed = f"SELECT {_NAMED} FROM main.identities UNION ALL {erased}" if table == "identities" else _NONE
         several = f"SELECT * FROM ({staged}) WHERE why = {quote_literal(SEVERAL)}" if table == "identities" else _NONE
         made["spans"] = _union_spans(
             f"(SELECT *, {_select_bounds()} FROM ({believed}))", ("system", "external_id", "account_id")
@@ -196,6 +198,7 @@ def build_lookup_tables(connection: duckdb.DuckDBPyConnection, table: str, stage
         connection.execute(f"CREATE OR REPLACE TABLE identity.{name} AS {sql}")
 
 
+_NAMED = "system, external_id, account_id, valid_from, valid_until"
 _NO_ROW = "'' AS system, '' AS external_id, '' AS account_id, 0::BIGINT AS valid_from, 0::BIGINT AS valid_until"
 _NONE = f"SELECT {_NO_ROW} LIMIT 0"
 # To whom the events of a merged account belong, from when and until when; first to the account itself. A survivor

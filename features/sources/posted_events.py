@@ -44,7 +44,7 @@ def read_log_position(settings: Settings) -> int:
     Raises:
         SourceError: The state database can't be read.
     """
-    with _connect(settings) as connection:
+    with connect_state(settings) as connection:
         return 0 if connection is None else query_log_position(connection)
 
 
@@ -59,7 +59,7 @@ def read_revisions(settings: Settings, until: int) -> pa.Table:
     Raises:
         SourceError: The state database can't be read.
     """
-    with _connect(settings) as connection:
+    with connect_state(settings) as connection:
         return _to_arrow([]) if connection is None or not until else query_revisions(connection, until=until)
 
 
@@ -265,7 +265,7 @@ def _to_arrow(rows: Sequence[sa.Row[tuple[object, ...]]]) -> pa.Table:
 
 
 @contextmanager
-def _connect(settings: Settings) -> Iterator[sa.Connection | None]:
+def connect_state(settings: Settings) -> Iterator[sa.Connection | None]:
     """Yield a connection to the state database; None where there is no database or no log yet."""
     url = sa.make_url(settings.state)
     is_sqlite = url.get_backend_name() == "sqlite"

@@ -9,7 +9,7 @@ from features.core.contract import EVENTS, TABLES, TIME, Column, describe_kind, 
 from features.core.timestamps import to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
-from features.sources import identity, money, row_versions
+from features.sources import erased, identity, money, row_versions
 from features.sources.mapping import ROWS, TableMapping, quote_identifier, quote_literal
 
 # The reason of a row whose account_id names no account.
@@ -46,14 +46,23 @@ def list_columns(settings: Settings, table: str) -> dict[str, Column]:
     return extra | dict(TABLES[table].columns)
 
 
-def stage_rows(settings: Settings, table: str, mapping: TableMapping) -> str:
-    """Return SQL of the raw rows, their canonical columns, `UNREAD`, and `why` a row is bad."""
+def stage_rows(settings: Settings, table: str, mapping: TableMapping, *, has_erased: bool = False) -> str:
+    """Return SQL of the raw rows, their canonical columns, `UNREAD`, and `why` a row is bad, or dropped.
+
+    Args:
+        settings: The company's.
+        table: A canonical table.
+        mapping: Of the table.
+        has_erased: Whether ids were found that were erased.
+    """
     spec = settings.tables[table]
     values = dict(mapping.columns)
     typed = {}
     for name, column in list_columns(settings, table).items():
         sql = f"CAST({values.get(name, 'NULL')} AS {duckdb_type(column)})"
         typed[name] = sql if costs_row(column) or name not in values else _limit(sql, column, table)
+        if has_erased and name in values and name in TABLES[table].columns:
+            typed[name] = erased.empty_reference(typed[name], table, name)
     if table == "identities":
         typed["external_id"] = identity.fold_domain(typed["external_id"], typed["system"], settings)
     if table in {"rates", "contracts", "staff"}:
@@ -67,11 +76,19 @@ def stage_rows(settings: Settings, table: str, mapping: TableMapping) -> str:
     selected = f"SELECT {ROWS} AS raw, {inner}, {presence}, {version} FROM {mapping.origin}"
     selected = money.convert(selected, settings, table)
     selected = identity.resolve_ids(selected, spec, str(TABLES[table].time))
-    faults = " ".join(_list_row_faults(settings, table, mapping))
+    gone = erased.list_faults(table) if has_erased else ()
+    faults = " ".join([*gone, *_list_row_faults(settings, table, mapping)])
     plain = f"SELECT *, CASE {faults} END AS why_one, {_list_unread(mapping)} AS {UNREAD} FROM ({selected})"
-    renamed = ", ".join(f"{quote_identifier('.' + c)} AS {quote_identifier(c)}" for c in typed)
+    renamed = ", ".join(f"{_select_column(c)} AS {quote_identifier(c)}" for c in typed)
     staged = f"SELECT raw, {renamed}, {row_versions.VERSION}, {UNREAD}, why_one FROM ({plain})"
     return identity.flag_conflicts(row_versions.flag_versions(staged, settings, table), table, settings)
+
+
+def _select_column(column: str) -> str:
+    """Return SQL of a staged value; an account that was merged into an erased one is not merged."""
+    if column == "merged_at":
+        return 'CASE WHEN ".merged_into" IS NOT NULL THEN ".merged_at" END'
+    return quote_identifier("." + column)
 
 
 def costs_row(column: Column) -> bool:
@@ -168,7 +185,7 @@ def _list_cross_faults(table: str, mapping: TableMapping) -> Iterator[str]:
             yield f"WHEN {end} < {start} THEN '{later} is before {earlier}'"
     if table == "accounts" and "merged_into" in mapping.raw_values:
         for filled, absent_column in (("merged_into", "merged_at"), ("merged_at", "merged_into")):
-            absent = f"{quote_identifier('.' + filled)} IS NOT NULL AND {quote_identifier('.' + absent_column)} IS NULL"
+            absent = f"{quote_identifier('.' + filled)} IS NOT NULL AND NOT {quote_identifier('?' + absent_column)}"
             yield f"WHEN {absent} THEN '{filled} is without {absent_column}'"
     if "account_id" in TABLES[table].columns and table != "accounts":
         known = f"{quote_identifier('.account_id')} IN (SELECT account_id FROM main.accounts)"

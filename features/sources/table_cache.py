@@ -24,9 +24,10 @@ from features.core.harmed_files import set_aside
 from features.core.progress import Progress
 from features.settings import Settings
 from features.settings.key_lines import add_places
-from features.sources import file_seal, fingerprints, posted_events, prose, source_views, validation
+from features.sources import erased, file_seal, fingerprints, posted_events, prose, source_views, validation
 from features.sources.files import list_files
 from features.sources.validated_table import ValidatedTable, refuse_bad
+from features.state.tombstones import Tombstones
 
 # What DuckDB may hold in memory; more is spilled to disk.
 LIMITS = {"memory_limit": "1500MB"}
@@ -67,14 +68,15 @@ def open_cache(settings: Settings, progress: Progress | None = None, *, refuse: 
         QualityError: Too many of a table's rows are bad, or its money is in several currencies.
     """
     folder, position = settings.var / "history", posted_events.read_log_position(settings)
-    key = _key(settings, position)
+    gone = erased.read_tombstones(settings)
+    key = _key(settings, position, gone)
     file = folder / f"{key or uuid.uuid4().hex}.duckdb"
     tables = _read_tables(file)
     if tables is None:
         # The file holds personal data: only the user who runs this may read it.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with write_atomically(file) as part:
-            tables = _build(part, settings, position, progress)
+            tables = _build(part, settings, position, gone, progress)
             file_seal.seal(part)
         _remove_old_caches(folder, file)
     if refuse:
@@ -102,7 +104,9 @@ def pin_cache(settings: Settings, key: str) -> None:
         part.write_text(key, encoding="utf-8")
 
 
-def _build(part: Path, settings: Settings, position: int, progress: Progress | None) -> tuple[ValidatedTable, ...]:
+def _build(
+    part: Path, settings: Settings, position: int, gone: Tombstones, progress: Progress | None
+) -> tuple[ValidatedTable, ...]:
     for leftover in part.parent.glob(f"{part.name}*"):  # from a killed process that had the same id
         _remove(leftover)
     backend, scratch = ibis.duckdb.connect(part, **LIMITS), part.with_name(f"{part.name}.text")
@@ -117,7 +121,7 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
                 progress(table)
             try:
                 with add_places(settings.file):
-                    validated = validation.validate_table(backend, settings, table)
+                    validated = validation.validate_table(backend, settings, table, gone)
             except SourceError as error:
                 errors.append(error)
                 if table == "accounts":  # all others are looked up in it
@@ -127,7 +131,7 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
             for query in fingerprints.build_day_queries(table):
                 backend.con.execute(f"INSERT INTO main.days {query}")
         _raise_all(errors)
-        is_unredacted = prose.find_unredacted(backend.con, settings)
+        has_leftovers = prose.find_unredacted(backend.con, settings) or erased.clear_lookups(backend.con, gone)
         backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE")
         backend.raw_sql("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
         plain = json.dumps([c.as_dict() for c in checked])
@@ -142,7 +146,7 @@ def _build(part: Path, settings: Settings, position: int, progress: Progress | N
         with contextlib.suppress(duckdb.Error):
             backend.disconnect()
         shutil.rmtree(scratch, ignore_errors=True)
-    if is_unredacted:
+    if has_leftovers:
         prose.rewrite_file(part)
     return tuple(checked)
 
@@ -192,7 +196,7 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _key(settings: Settings, position: int) -> str | None:
+def _key(settings: Settings, position: int, gone: Tombstones) -> str | None:
     """Return a key that changes with the sources, settings, code, posted events and the day.
 
     The day counts because a row dated tomorrow is bad today. None for a database on a server: whether it has changed
@@ -207,4 +211,5 @@ def _key(settings: Settings, position: int) -> str | None:
     mapped_settings = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality", "texts"})
     code = [fingerprint_packages("features.sources", "features.core", "features.definitions"), duckdb.__version__]
     today = datetime.now(UTC).date().isoformat()
-    return hashlib.sha256(json.dumps([stamps, mapped_settings, code, today, position]).encode()).hexdigest()[:16]
+    parts = [stamps, mapped_settings, code, today, position, *sorted(gone.hashes)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

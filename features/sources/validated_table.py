@@ -29,6 +29,7 @@ class ValidatedTable:
         repeated: Rows dropped since they repeat another one.
         alike: Rows kept although they repeat another one: nothing says whether they are the same event.
         superseded: Rows dropped since there is a newer version.
+        erased: Rows dropped since they are of an account or a person who was erased.
         contested: Column to number of cells emptied since rows of one key contradict each other.
         unread: Column to number of cells emptied since they could not be read.
         currencies: Currency to number of rows, the commonest first.
@@ -47,6 +48,7 @@ class ValidatedTable:
     repeated: int = 0
     alike: int = 0
     superseded: int = 0
+    erased: int = 0
     contested: dict[str, int] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
     currencies: dict[str, int] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from features.core.timestamps import NEVER, from_micros, to_micros
 from features.definitions.feature import DAY
 from features.definitions.visibility_rule import SQL, visible_from
 from features.settings import Settings
-from features.sources import identity, money, posted_events, prose, row_versions, table_faults
+from features.sources import erased, identity, money, posted_events, prose, row_versions, table_faults
 from features.sources.mapping import (
     TableMapping,
     list_sources,
@@ -33,24 +33,37 @@ from features.sources.mapping import (
 from features.sources.source_views import BAD_LINES
 from features.sources.staging import BETWEEN, UNREAD, list_columns, stage_rows
 from features.sources.validated_table import ValidatedTable
+from features.state.tombstones import NOBODY, Tombstones
 
 _LEAST, _MOST = to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.max.replace(tzinfo=UTC))
 
+# Reasons that drop a row without a fault, as SQL.
+_DROPPED = f"('{row_versions.REPEATED}', '{row_versions.SUPERSEDED}', '{erased.ERASED}')"
 # The table with the number of bad rows by source, day and reason; a company without any has none.
 QUARANTINED = "quarantined"
 # The table with the number of dropped repeats by source and day; a company without any has none.
 REPEATS = "repeats"
 
 
-def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) -> ValidatedTable:
+def validate_table(
+    backend: ibis.BaseBackend, settings: Settings, table: str, gone: Tombstones = NOBODY
+) -> ValidatedTable:
     """Build one canonical table in the schema `main`, and its quarantine file.
+
+    Args:
+        backend: DuckDB, with the sources attached.
+        settings: The company's.
+        table: Which.
+        gone: Who was erased: their rows are dropped.
 
     Raises:
         SourceError: The source can't be read, or has no rows.
     """
     mapping = map_table(backend, settings, table, prose.redact_rows(backend, settings, table))
-    staged = stage_rows(settings, table, mapping)
+    has_erased = erased.find_erased(backend, settings, mapping, table, gone)
+    staged = stage_rows(settings, table, mapping, has_erased=has_erased)
     lines = _select_bad_lines(settings, table)
+    lines = erased.leave_out_lines(lines) if has_erased else lines
     try:
         unread, repeated, alike = _build_table(backend, settings, mapping, table, staged)
         rows = sum(backend.con.execute(f"SELECT count(*) FROM ({part})").fetchall()[0][0] for part in (staged, lines))
@@ -88,6 +101,7 @@ def validate_table(backend: ibis.BaseBackend, settings: Settings, table: str) ->
         repeated=repeated + dropped[row_versions.REPEATED],
         alike=alike,
         superseded=dropped[row_versions.SUPERSEDED],
+        erased=dropped[erased.ERASED],
         contested=contested,
         unread=unread,
         currencies=dict(backend.con.execute(currencies).fetchall()) if currencies else {},
@@ -199,8 +213,7 @@ def _keep_repeats(backend: ibis.BaseBackend, table: str, before: pa.Table) -> No
 
 def _count_dropped(backend: ibis.BaseBackend, staged: str) -> Counter[str]:
     """Count the rows that are dropped without a fault, by reason."""
-    reasons = f"('{row_versions.REPEATED}', '{row_versions.SUPERSEDED}')"
-    sql = f"SELECT why, count(*) FROM ({staged}) WHERE why IN {reasons} GROUP BY why"
+    sql = f"SELECT why, count(*) FROM ({staged}) WHERE why IN {_DROPPED} GROUP BY why"
     return Counter(dict(backend.con.execute(sql).fetchall()))
 
 
@@ -263,8 +276,7 @@ def _select_bad_rows(table: str, staged: str, lines: str) -> str:
     """Return SQL of raw, why, day, file, line, text: the bad rows, and the lines that are no rows."""
     time = TABLES[table].time
     day = f"{quote_identifier(time)} // {DAY}" if time else "NULL::BIGINT"
-    is_bad = f"why NOT IN ('{row_versions.REPEATED}', '{row_versions.SUPERSEDED}')"
-    rows = f"SELECT raw, why, {day} AS day FROM ({staged}) WHERE {is_bad}"
+    rows = f"SELECT raw, why, {day} AS day FROM ({staged}) WHERE why NOT IN {_DROPPED}"
     return f"{rows} UNION ALL BY NAME SELECT * FROM ({lines})"
 
 

@@ -26,6 +26,7 @@ from features.settings import Settings
 from features.state import (  # noqa: F401  # whose tables join METADATA
     account_tables,
     console_tables,
+    erasure_tables,
     experiment_tables,
     journey_tables,
     portfolio_tables,

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from features.core.atomic_write import write_atomically
 from features.core.errors import GarrisonError
+from features.erasure.places import record_backup
 from features.settings import Settings
 from training.registry import promotion_log
 
@@ -91,6 +92,7 @@ def write_archive(settings: Settings, file: Path) -> Archive:
             listed = scratch / _LIST
             listed.write_text(json.dumps(about), encoding="utf-8")
             archive.add(listed, _LIST)
+    record_backup(settings, file)
     return Archive(file, made_at, len(contents), sum(int(str(c["bytes"])) for c in contents.values()), bool(state))
 
 

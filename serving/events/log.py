@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import sqlalchemy as sa
 
@@ -16,15 +16,21 @@ from features.core.contract import TABLES
 from features.core.timestamps import from_micros, to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
-from features.sources.posted_events import LATER, OUTCOME
+from features.sources.posted_events import LATER, LOGGED, OUTCOME
 from features.state.database import CHUNK, Store
 from features.state.locks import Lock, lock_transaction
 from features.state.tables import EVENT_LOG
+from features.state.tombstones import Kind, Tombstones, query_tombstones
 from serving.events import rescoring
 from serving.schemas.errors import ErrorBody, ErrorDetail
 from serving.schemas.event_requests import Content, ParsedEvents, PostedEvent, RejectedEvent, reject_event
 from serving.schemas.score_requests import MAX_DETAILS, summarize_details
 
+# By table, the columns that name an account or a person.
+_PERSONS: dict[str, dict[str, Kind]] = {
+    table: {c: column.personal for c, column in TABLES[table].columns.items() if column.personal in get_args(Kind)}  # type: ignore[misc]
+    for table in LOGGED
+}
 # An event that is posted so long after it happened is answered with what that means for scores.
 _LATE = DAY
 _LATE_NOTE = (
@@ -57,7 +63,8 @@ def store_events(
         )
         seq, before = last.one_or_none() or (0, 0)
         received = max(to_micros(now or datetime.now(UTC)), before + 1)
-        log = _EventLog(received, seq, _read_logged(connection, events))
+        gone = query_tombstones(connection, settings)
+        log = _EventLog(received, seq, _read_logged(connection, events), gone)
         statuses = {table: [log.record(event) for event in rows] for table, rows in events.items()}
         if log.added:
             connection.execute(sa.insert(EVENT_LOG), log.added)
@@ -73,16 +80,19 @@ class _EventLog:
         received: The instant of receipt, in µs.
         seq: The last place.
         logged: By table and event id, the newest revision of each event that is in the log already.
+        gone: Who was erased: their events are not stored.
     """
 
-    def __init__(self, received: int, seq: int, logged: dict[tuple[str, str], tuple[int, Content]]) -> None:
-        self._received, self._seq, self._logged = received, seq, logged
+    def __init__(
+        self, received: int, seq: int, logged: dict[tuple[str, str], tuple[int, Content]], gone: Tombstones
+    ) -> None:
+        self._received, self._seq, self._logged, self._gone = received, seq, logged, gone
         self.added: list[dict[str, Any]] = []
 
     def record(self, event: PostedEvent | RejectedEvent) -> dict[str, Any]:
         """Add what is new of an event, and return its status."""
         if isinstance(event, PostedEvent):
-            event = self._reject_future(event) or event
+            event = self._reject_future(event) or self._reject_erased(event) or event
         if isinstance(event, RejectedEvent):
             why = event.error.model_dump(mode="json")
             return {"event_id": event.event_id, "fate": "rejected", "error": why, "note": None}
@@ -109,6 +119,13 @@ class _EventLog:
         times = event.happened | ({} if event.known_at is None else {"known_at": event.known_at})
         late = [ErrorDetail(at=c, message="is in the future") for c, t in times.items() if t > self._received + DAY]
         return reject_event(event.event_id, late) if late else None
+
+    def _reject_erased(self, event: PostedEvent) -> RejectedEvent | None:
+        """Reject an event of an account, or by a person, who was erased."""
+        named = {c: str(event.content[c]) for c in _PERSONS[event.table] if event.content.get(c) is not None}
+        gone = [c for c, kind in _PERSONS[event.table].items() if c in named and self._gone.find(kind, [named[c]])]
+        details = [ErrorDetail(at=c, message="was erased here: nothing of it is stored") for c in gone]
+        return reject_event(event.event_id, details) if details else None
 
     def _add(self, event: PostedEvent, revision: int, content: Content, status: str) -> dict[str, Any]:
         self._seq += 1

@@ -20,9 +20,9 @@ def made(monkeypatch):
     """The tables that were made from sources, since it was last emptied."""
     seen, check = [], validation.validate_table
 
-    def counted(backend, settings, table):
+    def counted(backend, settings, table, gone):
         seen.append(table)
-        return check(backend, settings, table)
+        return check(backend, settings, table, gone)
 
     monkeypatch.setattr(validation, "validate_table", counted)
     return seen
@@ -142,8 +142,8 @@ from features.settings.load import load_settings
 from features.sources import validation
 from features.sources.history import History
 validate_table = validation.validate_table
-def killed(backend, settings, table):
-    validate_table(backend, settings, table)
+def killed(backend, settings, table, gone):
+    validate_table(backend, settings, table, gone)
     os.kill(os.getpid(), signal.SIGKILL)
 validation.validate_table = killed
 History.open(load_settings(Path(sys.argv[1])))
