@@ -114,6 +114,10 @@ bench-init: setup  ## from the exports of a messy company to a promoted model, b
 bench-kills: setup  ## nights killed at 50 random instants, then finished: nothing is lost, or sent twice without a doubt
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_kills.py
 
+.PHONY: attack
+attack: setup  ## malformed and heavy bodies, slow connections and overload against a service of its own
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/attack.py
+
 .PHONY: bench-delivery
 bench-delivery: setup  ## faults at every write, sync and send of a delivery, 200 kills, three deliverers at once
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_delivery.py

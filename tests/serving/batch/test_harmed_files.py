@@ -18,7 +18,7 @@ from serving.scoring.score_table import ScoreTable
 from serving.scoring.scorer import Scorer
 from serving.scoring.snapshot_store import SnapshotStore
 from serving.tiers import course
-from tests.serving.conftest import NOW, Harbour, command
+from tests.support.harbour import NOW, Harbour, command
 from training.registry import promotion_log
 
 EARLIER, LATER = "2023-12-01", "2024-01-01"
