@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -72,10 +72,12 @@ def assign_owner(  # noqa: PLR0913  # all but the first two named
     return address
 
 
-def read_assignments(store: Store) -> dict[str, Assignment]:
-    """Read the assignments in force, by account."""
+def read_assignments(store: Store, accounts: Collection[str] | None = None) -> dict[str, Assignment]:
+    """Read the assignments in force, by account: of all accounts, or only of some few."""
     c = ASSIGNMENTS.c
     newest = sa.select(c.account_id, sa.func.max(c.seq)).group_by(c.account_id)
+    if accounts is not None:
+        newest = newest.where(c.account_id.in_(accounts))
     query = sa.select(c.account_id, c.owner, c.reason, c.by, c.at).where(
         sa.tuple_(c.account_id, c.seq).in_(newest), c.owner.is_not(None)
     )
@@ -83,9 +85,9 @@ def read_assignments(store: Store) -> dict[str, Assignment]:
         return {account: Assignment(*rest) for account, *rest in connection.execute(query.order_by(c.account_id))}
 
 
-def read_owners(store: Store) -> Mapping[str, str]:
-    """Read the owners assigned, by account."""
-    return {account: assignment.owner for account, assignment in read_assignments(store).items()}
+def read_owners(store: Store, accounts: Collection[str] | None = None) -> Mapping[str, str]:
+    """Read the owners assigned, by account: of all accounts, or only of some few."""
+    return {account: assignment.owner for account, assignment in read_assignments(store, accounts).items()}
 
 
 def count_assignments(store: Store) -> int:

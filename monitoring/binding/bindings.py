@@ -92,9 +92,9 @@ class BindingRules:
     assigned: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, settings: Settings, store: Store, now: datetime) -> Self:
-        """Load who is away at an instant, and which owners were assigned."""
-        return cls(settings, read_absences(store, now), read_owners(store))
+    def load(cls, settings: Settings, store: Store, now: datetime, accounts: Collection[str] | None = None) -> Self:
+        """Load who is away at an instant, and which owners were assigned: to all accounts, or only to some few."""
+        return cls(settings, read_absences(store, now), read_owners(store, accounts))
 
     def bind(
         self,

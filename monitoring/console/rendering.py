@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,7 +40,7 @@ class Reader:
     timezone: str = "UTC"
     currency: str = "EUR"
 
-    @property
+    @cached_property
     def locale(self) -> str:
         """Return the locale of numbers and dates."""
         return Language(self.language).locale

@@ -28,6 +28,7 @@ class AccountLookup:
         parents: (n,) place of the parent; -1 without one, or where it is no account.
         survivors: (n,) place of the account that this one became a part of; -1 where it did not.
         by_parent: Places of accounts with a parent that were not merged, by that parent and then by id.
+        of_parents: Their parents' places, ascending.
     """
 
     ids: SortedIds
@@ -35,6 +36,7 @@ class AccountLookup:
     parents: Places
     survivors: Places
     by_parent: Places
+    of_parents: Places
 
     @classmethod
     def read(cls, cursor: duckdb.DuckDBPyConnection) -> Self:
@@ -45,7 +47,7 @@ class AccountLookup:
         children = np.flatnonzero((parents >= 0) & table["merged_into"].is_null().to_numpy()).astype(np.int32)
         by_parent = children[np.argsort(parents[children], kind="stable")]
         numbers = table["account_no"].to_numpy().astype(np.int32)
-        return cls(ids, numbers, parents, survivors, by_parent)
+        return cls(ids, numbers, parents, survivors, by_parent, parents[by_parent])
 
     def find_number(self, account_id: str) -> int | None:
         """Return the `account_no` of an account; None where there is none."""
@@ -66,8 +68,7 @@ class AccountLookup:
         place = self.ids.find(account_id)
         if place is None:
             return []
-        of_parents = self.parents[self.by_parent]
-        first, last = np.searchsorted(of_parents, [place, place + 1])
+        first, last = np.searchsorted(self.of_parents, np.array([place, place + 1], np.int32))
         return self.numbers[self.by_parent[first : min(last, first + most)]].tolist()
 
     def find_survivor(self, account_id: str) -> str | None:

@@ -154,7 +154,8 @@ def read_head(
     looked_from = as_of or moment
     tier = scored.get("tier")
     family = _read_family(tables)
-    binding = BindingRules.load(settings, store, moment).bind(family, [tables.account_id], {tables.account_id: tier})
+    rules = BindingRules.load(settings, store, moment, accounts=family)
+    binding = rules.bind(family, [tables.account_id], {tables.account_id: tier})
     record = tables.record
     parent_id = record.get("parent_id")
     parent = Relative(parent_id, family[parent_id].name) if parent_id in family else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ NUMBERS: Mapping[str, str] = {
     "tenure_days": "time with us",
 }
 NEAREST = 50
+# The nearest are sought among so many customers, spread evenly over all: what it costs does not grow with a company.
+MOST_COMPARED = 50_000
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,20 @@ class _Space:
         account_ids: (n,) ascending.
         numbers: Columns of (n,) float32, standardised logarithms; 0 where not known.
         codes: Columns of (n,) int32.
-        customers: (n,) bool.
+        compared: (m,) places of the customers that accounts are compared with, ascending.
         compared_by: English words.
     """
 
     account_ids: SortedIds
     numbers: Sequence[npt.NDArray[np.float32]]
     codes: Sequence[npt.NDArray[np.int32]]
-    customers: npt.NDArray[np.bool_]
+    compared: npt.NDArray[np.int64]
     compared_by: tuple[str, ...]
+
+    @cached_property
+    def _columns_compared(self) -> tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.int32]]]:
+        """Return numbers and codes of those alone, each in one piece."""
+        return [column[self.compared] for column in self.numbers], [column[self.compared] for column in self.codes]
 
     @classmethod
     def read(cls, settings: Settings, file: Path) -> _Space | None:
@@ -118,25 +126,30 @@ class _Space:
                 words.append(word)
         if not numbers and not texts:
             return None
-        return cls(SortedIds(pa.array(ids, pa.string())), numbers, texts, customers, tuple(words))
+        compared = np.flatnonzero(customers)
+        if len(compared) > MOST_COMPARED:
+            compared = compared[np.arange(MOST_COMPARED) * len(compared) // MOST_COMPARED]
+        return cls(SortedIds(pa.array(ids, pa.string())), numbers, texts, compared, tuple(words))
 
     def find(self, account_id: str) -> LikeAccounts | None:
         own = self.account_ids.find(account_id)
         if own is None:
             return None
         # Column by column: sums along rows of a few cells take several times as long.
-        distances = np.where(self.customers, np.float32(0), np.float32(np.inf))
-        for column in self.numbers:
-            distances += (column - column[own]) ** 2
-        for codes in self.codes:
-            distances += codes != codes[own]
-        distances[own] = np.inf
+        numbers, codes = self._columns_compared
+        distances = np.zeros(len(self.compared), np.float32)
+        for of_all, column in zip(self.numbers, numbers, strict=True):
+            distances += (column - of_all[own]) ** 2
+        for of_all, column in zip(self.codes, codes, strict=True):
+            distances += column != of_all[own]
+        distances[self.compared == own] = np.inf
         among = int(np.isfinite(distances).sum())
         most = min(NEAREST, among)
         # Ties are broken by place, so that the same accounts are found each time.
         nearest = np.argpartition(distances, most - 1)[:most] if most else np.array([], int)
         order = nearest[np.lexsort((nearest, distances[nearest]))]
-        return LikeAccounts(tuple(self.account_ids.ids.take(pa.array(order)).to_pylist()), among, self.compared_by)
+        chosen = self.account_ids.ids.take(pa.array(self.compared[order]))
+        return LikeAccounts(tuple(chosen.to_pylist()), among, self.compared_by)
 
 
 def _standardise(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -241,7 +241,9 @@ class InboxReader:
         """Add why each was opened, what raised its score, and until when it must be answered."""
         if not items:
             return ()
-        rules, whys = BindingRules.load(self.settings, self.store, datetime.now(UTC)), self._read_whys(items)
+        # The recipients are known: no owner is looked up.
+        rules = BindingRules.load(self.settings, self.store, datetime.now(UTC), accounts=())
+        whys = self._read_whys(items)
         details: dict[tuple[str, int], Any] = {}
         with self.store.reading() as connection:
             for at in {item.last_as_of for item in items}:

@@ -15,7 +15,9 @@ from features.state.tables import EVENT_LOG, SCORES
 from monitoring.console.accounts.account_index import AccountIndex
 from monitoring.console.app import create_app
 from monitoring.console.context import ConsoleContext
+from monitoring.lifetime import like_accounts
 from monitoring.lifetime.entry import KINDS
+from monitoring.lifetime.like_accounts import LikeAccountFinder
 from monitoring.lifetime.notes import write_note
 from monitoring.lifetime.promises import keep_promise, make_promise
 from monitoring.lifetime.touches import record_touch
@@ -253,3 +255,14 @@ def test_the_command_prints_the_file_and_exports_all_of_it(written, tmp_path):
     assert (wrong.returncode, "gossip" in wrong.stderr) == (1, True)
     asked = run_command("monitoring", "what-if", FULL, "--usage", "-90", "--config", str(written.config))
     assert "is not stored" in asked.stdout
+
+
+def test_in_a_large_company_an_account_is_compared_with_some_customers_spread_over_all(company, monkeypatch):
+    every = LikeAccountFinder(company.settings).find(FULL)
+    monkeypatch.setattr(like_accounts, "MOST_COMPARED", 20)
+    some = LikeAccountFinder(company.settings).find(FULL)
+    assert every.among > 20 >= some.among >= 19  # FULL itself may be one of the twenty
+    assert len(some.account_ids) == some.among
+    assert FULL not in some.account_ids
+    assert min(some.account_ids) < "A-020"
+    assert max(some.account_ids) > "A-070"
