@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from features.settings import Settings
 from monitoring.console.context import ConsoleContext
-from monitoring.console.sign_in.access import EVERYTHING, current_person, require
+from monitoring.console.sign_in.access import EVERYTHING, RowFilter, current_person, require
 from monitoring.console.sign_in.person import Person, Role
 from monitoring.cost_to_serve.account_costs import PLAYS
 from monitoring.cost_to_serve.cost_report import read_kept
-from monitoring.cost_to_serve.cost_sheet import list_accounts, read_accounts
+from monitoring.cost_to_serve.cost_sheet import list_accounts, locate_costs, read_accounts
+from serving.scoring.account_order import Places
+
+if TYPE_CHECKING:
+    from monitoring.console.accounts.account_snapshot import AccountSnapshot
 
 PATH = "/costs"
 _ACCOUNTS, _TOPICS, _PATHS = 25, 12, 24
@@ -25,7 +32,7 @@ FLAGGED = "flagged"
 
 def routes(context: ConsoleContext) -> list[Route]:
     """Return the routes."""
-    return [Route(PATH, _Costs(context).show, methods=["GET"])]
+    return [Route(PATH, _Costs(context, _CostTable(context.settings)).show, methods=["GET"])]
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class _Costs:
     """The handler."""
 
     context: ConsoleContext
+    table: _CostTable
 
     @require(Role.OWNER, Role.LEAD, Role.MANAGER, Role.ADMIN)
     async def show(self, request: Request) -> Response:
@@ -42,37 +50,77 @@ class _Costs:
         return self.context.render(request, "costs.html", **values)
 
     def _read(self, person: Person, chosen: str) -> dict[str, Any]:
-        sheet, paths = read_kept(self.context.settings, "costs"), read_kept(self.context.settings, "paths")
-        accounts = read_accounts(self.context.settings) if sheet else None
+        settings, rows = self.context.settings, self.context.find_rows(person)
+        sheet, paths = read_kept(settings, "costs"), read_kept(settings, "paths")
+        accounts = self.table.read(self.context.accounts.take_snapshot(), rows) if sheet else None
         if sheet is None or accounts is None:
             return {"sheet": None}
-        rows = self.context.find_rows(person)
-        sees_all = rows == EVERYTHING
-        if not sees_all:  # sums are of the accounts that the person sees; those of teams are for managers
-            visible = self.context.accounts.find_accounts(rows, accounts.index.tolist())
-            accounts = accounts[accounts.index.isin(list(visible))]
         play = chosen if chosen != FLAGGED else None
         listed = list_accounts(accounts, play=play or None, is_flagged=chosen == FLAGGED, limit=_ACCOUNTS)
-        shown = accounts[accounts["is_flagged"]] if chosen == FLAGGED else accounts
-        total = len(shown[shown["play"] == play]) if play else len(shown)
+        flagged = int(accounts["is_flagged"].sum())
         names = self.context.accounts.find_accounts(rows, [row["account_id"] for row in listed])
+        quarters = _sum_quarters(accounts)
+        total = next((q["accounts"] for q in quarters if q["play"] == play), len(accounts))
         return {
             "sheet": sheet,
-            "sees_all": sees_all,
+            "sees_all": rows == EVERYTHING,
             "chosen": chosen,
             "accounts": [
                 {**row, "name": names[a].name if (a := row["account_id"]) in names else None} for row in listed
             ],
-            "total": total,
-            "flagged": int(accounts["is_flagged"].sum()),
+            "total": flagged if chosen == FLAGGED else total,
+            "flagged": flagged,
             "sums": {c: float(accounts[c].sum()) for c in ("cost_365", "revenue_365", "net_365")},
-            "quarters": [_sum_quarter(accounts, place, play) for place, play in PLAYS.items()],
+            "quarters": quarters,
             "topics": [row for row in sheet["topics"] if row["name"]][:_TOPICS],
             "paths": paths and {**paths, "topics": paths["topics"][:_PATHS]},
         }
 
 
-def _sum_quarter(accounts: pd.DataFrame, place: tuple[bool, bool], play: str) -> dict[str, Any]:
-    rows = accounts[accounts["play"] == play]
-    sums = {"revenue": float(rows["revenue_365"].sum()), "cost": float(rows["cost_365"].sum())}
-    return {"play": play, "is_valuable": place[0], "is_costly": place[1], "accounts": len(rows), **sums}
+class _CostTable:
+    """The accounts of the last sheet, in memory until another one is made; several threads may read at once.
+
+    Args:
+        settings: The company's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._lock = settings, Lock()
+        self._accounts: pd.DataFrame | None = None
+        self._made: int | None = None
+        self._snapshot: AccountSnapshot | None = None
+        self._places: Places = np.array([], np.int32)
+
+    def read(self, snapshot: AccountSnapshot, rows: RowFilter) -> pd.DataFrame | None:
+        """Return the accounts that a reader sees, by id, the costliest first; None before the first sheet."""
+        file = locate_costs(self._settings) / "accounts.parquet"
+        made = file.stat().st_mtime_ns if file.exists() else None
+        with self._lock:
+            if made != self._made:
+                accounts = read_accounts(self._settings)
+                self._accounts = None if accounts is None else accounts.astype({"play": "category"})
+                self._made, self._snapshot = made, None
+            accounts = self._accounts
+            if accounts is None or rows == EVERYTHING:  # sums of all are for those who see all
+                return accounts
+            if self._snapshot is not snapshot:
+                self._snapshot, self._places = snapshot, snapshot.find_places(tuple(accounts.index))
+            places = self._places
+        return accounts[snapshot.read_visible(rows)[places] & (places >= 0)]
+
+
+def _sum_quarters(accounts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Sum the accounts of each quarter."""
+    groups = accounts.groupby("play", observed=True)
+    counts, sums = groups.size(), groups[["revenue_365", "cost_365"]].sum()
+    return [
+        {
+            "play": play,
+            "is_valuable": place[0],
+            "is_costly": place[1],
+            "accounts": int(counts.get(play, 0)),
+            "revenue": float(sums["revenue_365"].get(play, 0.0)),
+            "cost": float(sums["cost_365"].get(play, 0.0)),
+        }
+        for place, play in PLAYS.items()
+    ]
