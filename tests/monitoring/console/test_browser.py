@@ -1,6 +1,7 @@
 """The console in a real browser: both languages and themes, every width, by keyboard alone, without script."""
 
 import csv
+import json
 import re
 
 import pytest
@@ -13,8 +14,11 @@ from monitoring.console.app import create_app
 from monitoring.console.sign_in.access import get_roles
 from monitoring.console.sign_in.person import Role
 from monitoring.lifetime.notes import write_note
+from monitoring.reports.owner_sheet import locate_sheet
+from monitoring.reports.stored_reports import locate_reports
 from tests.support.browser import find_violations, is_too_wide, open_page, sign_in_page
 from tests.support.console import ConsoleCompany, serve_console
+from tests.support.stored_reports import build_report, build_sheet
 
 FOCUS = "document.activeElement.innerText"
 MANAGER = "boss@harbour.test"
@@ -192,6 +196,10 @@ def write_hostile_company(folder):
             write_note(connection, f"{n:05}", text, by="a@owners.test", key=f"{n:032x}")
     for n in range(len(HOSTILE)):
         company.open_episode(f"{n:05}", owner="a@owners.test", cause="usage")
+    reports = locate_reports(company.settings)
+    reports.mkdir(parents=True)
+    (reports / "2024-12.json").write_text(json.dumps(build_report(HOSTILE)))
+    locate_sheet(company.settings).write_text(json.dumps(build_sheet(HOSTILE)))
     return company
 
 
@@ -202,7 +210,7 @@ def test_ten_thousand_hostile_names_run_nothing_and_break_no_layout(browser, tmp
         sign_in_page(page, origin, company.state, MANAGER, leads_to="/portfolio")
         addresses = ["/portfolio", "/portfolio?order=name", "/portfolio?order=-name", "/portfolio?search=%3Cscript"]
         addresses += [f"/portfolio?search={n:05}" for n in range(0, len(HOSTILE), 5)]
-        addresses += ["/inbox?show=all", *(f"/accounts/{n:05}" for n in range(len(HOSTILE)))]
+        addresses += ["/report", "/owners", "/inbox?show=all", *(f"/accounts/{n:05}" for n in range(len(HOSTILE)))]
         page.set_viewport_size({"width": 360, "height": 900})
         for address in addresses:
             assert page.goto(origin + address).status in {200, 404}

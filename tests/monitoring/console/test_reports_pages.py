@@ -17,9 +17,9 @@ from monitoring.console.app import create_app
 from monitoring.performance.proposals import read_proposals
 from monitoring.reports.stored_reports import locate_reports
 from tests.support.console import sign_in
+from tests.support.stored_reports import EVIL, build_report
 
 BOSS, LEAD, DATA, OWNER = "boss@harbour.test", "lead@harbour.test", "data@harbour.test", "a@owners.test"
-EVIL = "<img src=x onerror=alert(1)>"
 MANAGERS_PAGES, DATA_PAGES = ("/report", "/owners"), ("/models", "/watch", "/experiments")
 
 
@@ -38,56 +38,6 @@ def reports(house):
     with house.state.writing() as connection:
         for table in (RUN_DECISIONS, RUN_VERDICTS):
             connection.execute(sa.delete(table))
-
-
-def build_report():
-    def moves(account, name):
-        row = {"account_id": account, "name": name, "before": 0.1, "now": 0.3, "value": 10.0, "owner": "a@owners.test"}
-        return {"count": 1, "top": [row]}, [{"tier": "A", "accounts": 1, "value": 10.0, "top": [row]}]
-
-    ways = {"rose": ("A", EVIL), "fell": ("B", "Beacon"), "came": ("C", "Cedar"), "left": ("D", "Dune")}
-    groups = {way: moves(*about) for way, about in ways.items()}
-    revenue_group = {
-        "accounts": 1,
-        "amount": 5.0,
-        "top": [{"account_id": "B", "name": "Beacon", "before": 5, "now": 0}],
-    }
-    return {
-        "since": "2024-12-01T00:00:00+00:00",
-        "until": "2025-01-01T00:00:00+00:00",
-        "horizon": 90,
-        "lead": 0,
-        "accounts": [4, 4],
-        "at_stake": [100.0, 120.0],
-        "groups": {way: group for way, (group, _) in groups.items()},
-        "episodes": {"opened": 1, "recovered": 0, "left": 0, "open": 1},
-        "note": "",
-        "period": "2024-12",
-        "fiscal": "2024-Q4",
-        "breakdown": {
-            "owners": [{"owner": "a@owners.test", "accounts": 1, "rose": 1, "before": 1.0, "now": 2.0}],
-            "course": [
-                {"as_of": "2024-12-01T00:00:00+00:00", "accounts": 4, "at_risk": 100.0},
-                {"as_of": "2025-01-01T00:00:00+00:00", "accounts": 4, "at_risk": 120.0},
-            ],
-        },
-        "parts": {
-            "by_tier": {way: tiers for way, (_, tiers) in groups.items()},
-            "revenue": {
-                "basis": "terms",
-                "before": 100.0,
-                "now": 95.0,
-                "paying": 4,
-                "nrr": 0.95,
-                "grr": 0.9,
-                "groups": dict.fromkeys(("lost", "cut", "added", "new"), revenue_group),
-            },
-            "definition": "NRR is a share.",
-            "cohorts": [{"month": "2024-11-01", "accounts": 2, "kept": [1.0, 0.5]}],
-            "upsell": {"accounts": 1, "amount": 3.0, "offered": 1, "bought": 0},
-            "promises": {"made": 1, "due": 1, "kept": 0, "late": 0, "broken": 1, "top": []},
-        },
-    }
 
 
 @pytest.mark.usefixtures("reports")
