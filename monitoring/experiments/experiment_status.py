@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from features.core.language import Phrase
 from features.core.timestamps import from_micros
 from monitoring.experiments.balance import Balance
 from monitoring.experiments.contamination import Contamination
 from monitoring.experiments.effect import EffectEstimate
 from monitoring.experiments.statement import SavedRevenue, Statement, Wording
+from monitoring.letters.account_risk import Text
 
 State = Literal["off", "not begun", "running", "stopped"]
 
@@ -55,7 +57,7 @@ class Comparison:
     """
 
     purpose: str
-    title: str
+    title: Text
     words: Wording
     drawn: int
     waiting: int
@@ -68,28 +70,39 @@ class Comparison:
     saved: tuple[SavedRevenue, ...]
     statement: Statement
 
-    def list_warnings(self) -> Iterator[str]:
+    def list_warnings(self) -> Iterator[Phrase]:
         """Yield what speaks against the figures, the worst first."""
+        one, other = self.words.arms
         if self.balance.is_suspicious:
-            yield (
-                f"The arms are not as the lots say: {self.balance.treated:,} of {self.drawn:,} "
-                f"{self.words.arms[0]}, where {self.balance.expected:,.0f} were to be expected "
-                f"(p = {self.balance.p_value:.1g} at all looks together). Something else chose too."
+            about = {"treated": self.balance.treated, "drawn": self.drawn, "arm": one, "p": self.balance.p_value}
+            yield Phrase(
+                "The arms are not as the lots say: {treated:,} of {drawn:,} {arm}, where {expected:,.0f} were to be "
+                "expected (p = {p:.1g} at all looks together). Something else chose too.",
+                {**about, "expected": self.balance.expected},
             )
         found = self.contamination
         if found and found.alerted:
-            yield (
-                f"Contaminated: {found.alerted:,} of {found.control:,} {self.words.arms[1]} ({found.share:.0%}) were "
-                "alerted on all the same before their outcome, so the effect looks smaller than it is."
+            about = {"alerted": found.alerted, "control": found.control, "arm": other, "share": found.share}
+            yield Phrase(
+                "Contaminated: {alerted:,} of {control:,} {arm} ({share:.0%}) were alerted on all the same before "
+                "their outcome, so the effect looks smaller than it is.",
+                about,
             )
         if found and found.touched:
-            beside = (
-                "" if found.touched_treated is None else f"; of those {self.words.arms[0]} {found.touched_treated:.0%}"
-            )
-            yield (
-                f"Touched: {found.touched:,} of {found.control:,} {self.words.arms[1]} "
-                f"({found.touched / found.control:.0%}) were called or visited before their outcome{beside}."
-            )
+            share = found.touched / found.control
+            about = {"touched": found.touched, "control": found.control, "arm": other, "share": share}
+            if found.touched_treated is None:
+                yield Phrase(
+                    "Touched: {touched:,} of {control:,} {arm} ({share:.0%}) were called or visited before their "
+                    "outcome.",
+                    about,
+                )
+            else:
+                yield Phrase(
+                    "Touched: {touched:,} of {control:,} {arm} ({share:.0%}) were called or visited before their "
+                    "outcome; of those {other} {beside:.0%}.",
+                    {**about, "other": one, "beside": found.touched_treated},
+                )
 
 
 @dataclass(frozen=True)
@@ -171,9 +184,10 @@ class ExperimentStatus:
 def _format_comparison(found: Comparison) -> Iterator[str]:
     yield f"{found.title}: {found.drawn:,} families drawn, {found.waiting:,} wait for their outcome"
     estimate = found.estimate
-    width = max(map(len, found.words.arms))
+    arms = [str(arm) for arm in found.words.arms]
+    width = max(map(len, arms))
     for name, number, kept in zip(
-        found.words.arms,
+        arms,
         (estimate.treated, estimate.control),
         (estimate.kept_treated, estimate.kept_control),
         strict=True,
@@ -201,7 +215,10 @@ def _as_dict(found: Comparison) -> dict[str, Any]:
         for at, effect, low, high in found.estimate.looks
     ]
     plain["estimate"] |= {"looks": looks, "verdict": found.estimate.verdict}
-    return plain | {"warnings": [*found.list_warnings()]}
+    for name in ("words", "statement"):
+        texts = vars(getattr(found, name)).items()
+        plain[name] = {key: [*map(str, text)] if isinstance(text, tuple) else str(text) for key, text in texts}
+    return plain | {"title": str(found.title), "warnings": [str(warning) for warning in found.list_warnings()]}
 
 
 def _finite(value: float) -> float | None:

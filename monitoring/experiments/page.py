@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from features.core.html import render_template, write_page
+from features.core.language import Phrase
 from features.core.timestamps import from_micros
 from monitoring.experiments.chart import SequenceChart, lay_out_sequence, thin_out
 from monitoring.experiments.experiment_status import Comparison, ExperimentStatus
@@ -40,7 +41,7 @@ class Section:
     chart: SequenceChart | None
     looks: tuple[LookRow, ...]
     colour: str
-    warnings: tuple[str, ...]
+    warnings: tuple[Phrase, ...]
 
 
 def write_experiment_page(file: Path, status: ExperimentStatus) -> Path:

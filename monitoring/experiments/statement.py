@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from features.core.language import Listing, Phrase
 from monitoring.experiments.effect import EffectEstimate
+from monitoring.letters.account_risk import Text
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class SavedRevenue:
 class Statement:
     """What may be said at this look, and what may not."""
 
-    say: str
-    do_not_say: str
+    say: Text
+    do_not_say: Text
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class Wording:
         arms: Names of both arms, such as "alerted on" and "not drawn".
     """
 
-    question: str
-    saves: str
-    harms: str
-    arms: tuple[str, str]
+    question: Text
+    saves: Text
+    harms: Text
+    arms: tuple[Text, Text]
 
 
 def compute_saved_revenue(estimate: EffectEstimate, treated_value: Mapping[str, float]) -> tuple[SavedRevenue, ...]:
@@ -69,8 +71,8 @@ def state_result(
     words: Wording,
     *,
     saved: Sequence[SavedRevenue],
-    span: str,
-    when: str,
+    span: Text,
+    when: Text,
 ) -> Statement:
     """State the result of one comparison.
 
@@ -82,23 +84,40 @@ def state_result(
         when: When more can be told, in a sentence; "" where nothing more will come.
     """
     if estimate.effect is None or estimate.low is None or estimate.high is None:
-        known = " and ".join(
-            f"{number:,} {arm}" for number, arm in zip((estimate.treated, estimate.control), words.arms, strict=True)
+        known = {"question": words.question, "treated": estimate.treated, "control": estimate.control}
+        say = Phrase(
+            "{question} can't be told yet: the outcome is known of {treated:,} {one} and {control:,} {other}.",
+            {**known, "one": words.arms[0], "other": words.arms[1]},
         )
-        say = f"{words.question} can't be told yet: the outcome is known of {known}."
-        return Statement(_join(say, when), f"{words.saves}. Nor the contrary: so few tell neither.")
+        not_so = Phrase("{claim}. Nor the contrary: so few tell neither.", {"claim": words.saves})
+        return Statement(_join(say, when), not_so)
     low, guess, high = (100 * x for x in (estimate.low, estimate.effect, estimate.high))
-    points = f"{guess:+.1f} points of retention, from {low:+.1f} to {high:+.1f}"
+    points = Phrase(
+        "{guess:+.1f} points of retention, from {low:+.1f} to {high:+.1f}", {"guess": guess, "low": low, "high": high}
+    )
     if estimate.verdict == "open":
-        say = f"{words.question} can't be told yet: {points}, which holds at every look."
+        say = Phrase(
+            "{question} can't be told yet: {points}, which holds at every look.",
+            {"question": words.question, "points": points},
+        )
         side = words.saves if guess >= 0 else words.harms
-        return Statement(_join(say, when), f"{side}, by {abs(guess):.1f} points: the interval holds zero too.")
+        not_so = Phrase("{claim}, by {n:.1f} points: the interval holds zero too.", {"claim": side, "n": abs(guess)})
+        return Statement(_join(say, when), not_so)
     did = words.saves if estimate.verdict == "saves" else words.harms
-    money = "; ".join(f"{s.currency} {s.low:,.0f} to {s.high:,.0f} {span}" for s in saved if s.low is not None)
-    say = f"{did}: {points}, at 95 % confidence at every look{f'; that is {money}' if money else ''}."
-    bare = next((f"{s.currency} {abs(s.saved):,.0f}" for s in saved if s.saved is not None), f"{abs(guess):.1f} points")
-    return Statement(say, f"{did}: {bare}. That is a number without its interval.")
+    known = [s for s in saved if s.saved is not None]
+    say = Phrase("{claim}: {points}, at 95 % confidence at every look.", {"claim": did, "points": points})
+    bare: Text = Phrase("{n:.1f} points", {"n": abs(guess)})
+    if known:
+        amounts = [Phrase("{currency} {low:,.0f} to {high:,.0f} {span}", {**vars(one), "span": span}) for one in known]
+        say = Phrase(
+            "{claim}: {points}, at 95 % confidence at every look; that is {money}.",
+            {"claim": did, "points": points, "money": Listing(amounts, "; ")},
+        )
+        bare = f"{known[0].currency} {abs(known[0].saved or 0.0):,.0f}"
+    return Statement(
+        say, Phrase("{claim}: {number}. That is a number without its interval.", {"claim": did, "number": bare})
+    )
 
 
-def _join(sentence: str, when: str) -> str:
-    return f"{sentence} {when}".rstrip()
+def _join(sentence: Text, when: Text) -> Text:
+    return Phrase("{sentence} {when}", {"sentence": sentence, "when": when}) if when else sentence

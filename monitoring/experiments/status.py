@@ -10,6 +10,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
+from features.core.language import Phrase
 from features.core.timestamps import DAY, from_micros, to_datetimes, to_micros
 from features.definitions.plays import PLAYS
 from features.settings import Experiment, Settings
@@ -25,6 +26,8 @@ from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, Experiment
 from monitoring.experiments.plan import MOST_MONTHS, compute_power
 from monitoring.experiments.plays import PLAYS_OF
 from monitoring.experiments.statement import Wording, compute_saved_revenue, state_result
+from monitoring.letters.account_risk import Text
+from monitoring.letters.wording import count_in_words
 from training.models.dataset import find_data_until
 from training.targets.labels import compute_labels, compute_mature_until
 
@@ -84,22 +87,30 @@ def read_status(settings: Settings, store: Store, history: History, *, name: str
     )
 
 
-def list_wordings(experiment: Experiment) -> Iterator[tuple[str, tuple[str, Wording]]]:
+def list_wordings(experiment: Experiment) -> Iterator[tuple[str, tuple[Phrase, Wording]]]:
     """Yield each purpose that the lots of an experiment have, with its title and words."""
-    alerts = ("Whether alerts save accounts", "Alerts save accounts", "Alerts lose accounts")
+    alerts = (
+        Phrase("Whether alerts save accounts"),
+        Phrase("Alerts save accounts"),
+        Phrase("Alerts lose accounts"),
+    )
+    told = Phrase("alerted on")
     if experiment.band:
-        yield LOTTERY, ("Lottery at the line of owners' time", Wording(*alerts, ("alerted on", "not drawn")))
+        yield LOTTERY, (Phrase("Lottery at the line of owners' time"), Wording(*alerts, (told, Phrase("not drawn"))))
     if experiment.holdout:
-        yield HOLDOUT, ("Global holdout", Wording(*alerts, ("alerted on", "held out")))
+        yield HOLDOUT, (Phrase("Global holdout"), Wording(*alerts, (told, Phrase("held out"))))
     for pair in experiment.plays:
-        one, other = (f"“{PLAYS[key].title}”" if key in PLAYS else key for key in pair.plays)
-        words = Wording(
-            f"Whether {one} keeps more accounts than {other}",
-            f"{one} keeps more accounts than {other}",
-            f"{one} keeps fewer accounts than {other}",
-            (f"with {one}", f"with {other}"),
+        one, other = (
+            Phrase("“{play}”", {"play": Phrase(PLAYS[key].title)}) if key in PLAYS else key for key in pair.plays
         )
-        yield f"{PLAYS_OF}{pair.cause}", (f"Plays against {pair.cause}", words)
+        plays = {"one": one, "other": other}
+        words = Wording(
+            Phrase("Whether {one} keeps more accounts than {other}", plays),
+            Phrase("{one} keeps more accounts than {other}", plays),
+            Phrase("{one} keeps fewer accounts than {other}", plays),
+            (Phrase("with {play}", {"play": one}), Phrase("with {play}", {"play": other})),
+        )
+        yield f"{PLAYS_OF}{pair.cause}", (Phrase("Plays against {cause}", {"cause": Phrase(pair.cause)}), words)
 
 
 class _Look:
@@ -112,7 +123,7 @@ class _Look:
         self.days = settings.churn.lead_days + settings.alert_horizon
         self.last = to_micros(compute_mature_until(settings.churn, settings.alert_horizon, until))
 
-    def compare(self, purpose: str, title: str, words: Wording, draws: pd.DataFrame) -> Comparison:
+    def compare(self, purpose: str, title: Text, words: Wording, draws: pd.DataFrame) -> Comparison:
         """Compare the arms of one purpose."""
         known = self._find_outcomes(draws)
         estimate = estimate_effect(known)
@@ -139,7 +150,7 @@ class _Look:
                 estimate,
                 words,
                 saved=saved,
-                span="a year" if self.settings.churn.value_days == 365 else f"in {self.settings.churn.value_days} days",
+                span=_say_span(self.settings.churn.value_days),
                 when=self._say_when(draws, months_to_go, effect_to_go),
             ),
         )
@@ -190,18 +201,26 @@ class _Look:
         known = (self.last - int(draws["as_of"].min())) / _MONTH
         return max(1, math.ceil(shows.month - known)), shows.effect
 
-    def _say_when(self, draws: pd.DataFrame, months_to_go: int | None, effect: float | None) -> str:
+    def _say_when(self, draws: pd.DataFrame, months_to_go: int | None, effect: float | None) -> Text:
         """Say when more can be told; "" where no more will be drawn, or nothing is known of the rate."""
         if draws.empty or (self.record is not None and self.record.stopped_at is not None):
             return ""
         if months_to_go is None or effect is None:
-            return f"At this rate not even an effect of {100 * EFFECTS[-1]:.0f} points would show within five years."
-        months = (
-            f"{months_to_go} month{'s' * (months_to_go > 1)} to go at this rate for an effect of {100 * effect:.0f}"
-        )
+            sentence = "At this rate not even an effect of {n:.0f} points would show within five years."
+            return Phrase(sentence, {"n": 100 * EFFECTS[-1]})
+        months = count_in_words(months_to_go, "{n} month", "{n} months")
+        values = {"months": months, "n": 100 * effect, "worth": 100 * _WORTH}
         if effect == _WORTH:
-            return f"{months} points."
-        return f"{months} points; one of {100 * _WORTH:.0f} would not show within five years."
+            return Phrase("{months} to go at this rate for an effect of {n:.0f} points.", values)
+        return Phrase(
+            "{months} to go at this rate for an effect of {n:.0f} points; one of {worth:.0f} would not show within "
+            "five years.",
+            values,
+        )
+
+
+def _say_span(days: int) -> Phrase:
+    return Phrase("a year") if days == 365 else Phrase("in {days} days", {"days": days})
 
 
 def _read_draws(connection: sa.Connection, experiment: str) -> pd.DataFrame:

@@ -1,17 +1,23 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from features.core.language import ENGLISH, Language, Phrase
+from features.settings import Experiment
 from monitoring.experiments.confidence_sequence import bound_mean
 from monitoring.experiments.effect import LEAST_PER_ARM, estimate_effect
-from monitoring.experiments.statement import Wording, compute_saved_revenue, state_result
+from monitoring.experiments.statement import Statement, Wording, compute_saved_revenue, state_result
+from monitoring.experiments.status import list_wordings
 
 WORDS = Wording("Whether alerts save accounts", "Alerts save accounts", "Alerts lose accounts", ("told", "not told"))
 
 
-def state(found, value=1e6):
+def state(found, value=1e6, words=WORDS, when="14 months to go at this rate.", language=ENGLISH):
     saved = compute_saved_revenue(found, {"EUR": value})
-    return state_result(found, WORDS, saved=saved, span="a year", when="14 months to go at this rate.")
+    said = state_result(found, words, saved=saved, span=Phrase("a year"), when=when)
+    return Statement(said.say.say(language), said.do_not_say.say(language))
 
 
 def draws(effect=0.0, *, months=24, units=30, seed=1, chance=0.5):
@@ -87,6 +93,14 @@ def test_the_sentence_that_may_be_quoted_has_its_interval():
     still_open = state(estimate_effect(draws(0.02)))
     assert "can't be told yet" in still_open.say
     assert "the interval holds zero too" in still_open.do_not_say
+
+
+@pytest.mark.parametrize("found", [{"effect": 0.3, "months": 1}, {"effect": 0.25, "units": 60}, {"effect": 0.02}])
+def test_what_may_be_said_is_said_in_chinese(found):
+    for title, words in dict(list_wordings(Experiment(band=5, holdout=0.05))).values():
+        said = state(estimate_effect(draws(**found)), words=words, when="", language=Language("zh_Hans"))
+        texts = (title.say(Language("zh_Hans")), said.say, said.do_not_say)
+        assert not [text for text in texts if re.search("[a-z]", text)]
 
 
 def test_saved_revenue_is_by_currency():
