@@ -5,7 +5,8 @@ soon as it has the one before, as fast as the machine allows; once a second some
 that what is kept of it is read anew. Times are those of the server, from a request's arrival to its answer
 (`Server-Timing`); those that the client saw, which runs on the same cores, stand beside them as `seen`. Memory is that
 of all the console's processes. The company is synthetic, and made anew; ACCOUNTS=N in the environment makes a smaller
-one, and `--again` takes the one of the last time.
+one, and `--again` takes the one of the last time. Of the reports, it has the month's, the owners' sheet and verdicts;
+models, experiments, journey, problems and costs have nothing to show.
 """
 
 import asyncio
@@ -35,6 +36,9 @@ from features.state import database
 from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX, SCORES
 from monitoring.alerts import kinds
 from monitoring.console.accounts.account_conditions import SHOWN
+from monitoring.console.sign_in.person import Role
+from serving.gate import verdict_store
+from serving.gate.verdict import RunVerdict
 from serving.scoring.account_order import COLUMNS as ORDERS
 from serving.scoring.score_table import ScoreTable, scores_folder
 from serving.scoring.snapshot_store import StoredSnapshot, snapshots_folder
@@ -48,6 +52,7 @@ MONTHS, OWNERS, CONNECTIONS, SECONDS = 30, max(1, ACCOUNTS // 500), 8, 20
 WORDS = ("Beacon", "Harbour", "Fjord", "Juniper", "Anchor", "Cinder", "Granite", "Delta", "Heron", "Elm")
 KINDS = ("Works", "Partners", "Media", "Labs", "Supply", "Foods", "Clinics", "Power", "Freight", "Textiles")
 PEOPLE = {"manager": "boss@bench.example", "owner": "owner-7@bench.example", "sponsor": "ceo@bench.example"}
+PEOPLE |= {"data": "data@bench.example"}
 TOML = """
 [company]
 name = "Bench"
@@ -123,6 +128,10 @@ def prepare():
         write_scores(settings, rng, ids, at, before, score, value, is_newest=n == MONTHS - 1)
     write_snapshot(settings, rng, ids, course[-1][0])
     write_state(settings, rng, ids, owners, value, course)
+    command = [sys.executable, "-m", "monitoring"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    for arguments in (["report", "--period", "2025-12"], ["owners"]):  # pages show what the night has made
+        subprocess.run([*command, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
 def write_scores(settings, rng, ids, at, before, score, value, *, is_newest):  # noqa: PLR0913, PLR0917
@@ -151,7 +160,12 @@ def write_snapshot(settings, rng, ids, at):
     frame = pd.DataFrame({"account_id": ids, "as_of": pd.Timestamp(at)})
     frame["days_to_renewal"] = np.where(rng.random(len(ids)) < 0.9, rng.integers(0, 365, len(ids)), np.nan)
     frame["days_since_touch"] = np.where(rng.random(len(ids)) < 0.7, rng.integers(0, 200, len(ids)), np.nan)
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+    # What accounts are compared by, to find those that are alike.
+    for name, many in (("industry", 20), ("size", 4), ("plan", 5)):
+        frame[name] = pd.Categorical.from_codes(rng.integers(0, many, len(ids)), [f"{name}-{n}" for n in range(many)])
+    for name in ("seats", "spend_365d", "tenure_days"):
+        frame[name] = rng.lognormal(5, 1, len(ids)).round()
+    table = pa.Table.from_pandas(frame.astype(dict.fromkeys(("industry", "size", "plan"), str)), preserve_index=False)
     about = {
         "as_of": at.isoformat(),
         "sources": ["purchases"],
@@ -220,6 +234,12 @@ def write_state(settings, rng, ids, owners, value, course):  # noqa: PLR0913, PL
                 one = {"account_id": row["account_id"], "as_of": to_micros(scored), "target": "churn", "horizon": 90}
                 one |= {"score": float(values[place]), "model": "churn-1", "catalog": "c", "sources": "purchases"}
                 scores.append(one | {"value": row["value"], "in_cohort": True, "drivers": DRIVERS, "scored_at": now})
+    figures = {f"psi churn_{horizon}d": 0.02 for horizon in (30, 60, 90)}
+    with database.open(settings) as store:
+        for at, *_ in course:
+            verdict_store.write_verdict(
+                store, RunVerdict(f"{at:%Y-%m}", at, at, at, (), figures, None, {"churn": "churn-1"})
+            )
     with database.open(settings) as store, store.writing() as connection:
         for table, rows in ((EPISODES, episodes), (EPISODE_EVENTS, events), (OUTBOX, letters), (SCORES, scores)):
             for start in range(0, len(rows), 20_000):
@@ -240,7 +260,7 @@ def sign_in(settings):
 
 
 def list_pages(settings):
-    """List every page without a parameter that somebody may see."""
+    """List every page without a parameter that somebody may see, with who may."""
     from starlette.routing import Route
 
     from monitoring.console.context import ConsoleContext
@@ -251,7 +271,7 @@ def list_pages(settings):
         context = ConsoleContext(settings, store, None, None)
         found = [route for page in PAGES for route in page.routes(context) if isinstance(route, Route)]
     plain = [r for r in found if "GET" in (r.methods or ()) and "{" not in r.path and get_roles(r.endpoint)]
-    return [r.path for r in plain if r.path not in {"/portfolio", "/inbox"}]
+    return {r.path: get_roles(r.endpoint) for r in plain if r.path not in {"/portfolio", "/inbox", "/v1/episodes"}}
 
 
 def list_visible(settings):
@@ -284,9 +304,13 @@ def choose_paths(rng, accounts, others):
         yield "inbox", f"/inbox?show={rng.choice(('mine', 'all', 'resting'))}"
         yield "account", f"/accounts/{rng.choice(accounts)}"
         yield "episodes", f"/v1/episodes?limit={rng.choice((20, 50))}"
-        for path in others:
-            if path != "/v1/episodes":
-                yield path.strip("/").split("/")[0], path
+        yield from name_pages(others)
+
+
+def name_pages(paths):
+    """Yield pages without a parameter by name and address."""
+    for path in paths:
+        yield path.strip("/").split("/")[0], path
 
 
 class Connection:
@@ -381,6 +405,8 @@ def run():
         role: choose_paths(random.Random(n), accounts, others)  # noqa: S311
         for n, (role, accounts) in enumerate(list_visible(settings).items())
     }
+    # Who looks after the models sees no account: the connections of that role walk through the pages that it has.
+    people["data"] = itertools.cycle(list(name_pages(p for p, roles in others.items() if Role.DATA_SCIENTIST in roles)))
     command = [sys.executable, "-m", "monitoring", "console", "--port", str(port)]
     began = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
