@@ -293,10 +293,7 @@ def _build_rows(snapshot: AccountSnapshot, places: Sequence[int]) -> tuple[Accou
     if not places:
         return ()
     wanted = pa.array(places, pa.int32())
-    columns = {name: snapshot.read_column(name).take(wanted).to_pylist() for name in _ROW}
+    columns = {name: snapshot.read_column(name).take(wanted).to_pylist() for name in AccountRow.__dataclass_fields__}
     for name in ("next_renewal", "last_touch"):
         columns[name] = [None if at is None else from_micros(at) for at in columns[name]]
     return tuple(map(AccountRow, *columns.values()))
-
-
-_ROW = tuple(f.name for f in fields(AccountRow))
