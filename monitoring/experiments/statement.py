@@ -104,16 +104,16 @@ def state_result(
         not_so = Phrase("{claim}, by {n:.1f} points: the interval holds zero too.", {"claim": side, "n": abs(guess)})
         return Statement(_join(say, when), not_so)
     did = words.saves if estimate.verdict == "saves" else words.harms
-    known = [s for s in saved if s.saved is not None]
+    told = [one for one in saved if one.saved is not None]
     say = Phrase("{claim}: {points}, at 95 % confidence at every look.", {"claim": did, "points": points})
     bare: Text = Phrase("{n:.1f} points", {"n": abs(guess)})
-    if known:
-        amounts = [Phrase("{currency} {low:,.0f} to {high:,.0f} {span}", {**vars(one), "span": span}) for one in known]
+    if told:
+        amounts = [Phrase("{currency} {low:,.0f} to {high:,.0f} {span}", {**vars(one), "span": span}) for one in told]
         say = Phrase(
             "{claim}: {points}, at 95 % confidence at every look; that is {money}.",
             {"claim": did, "points": points, "money": Listing(amounts, "; ")},
         )
-        bare = f"{known[0].currency} {abs(known[0].saved or 0.0):,.0f}"
+        bare = f"{told[0].currency} {abs(told[0].saved or 0.0):,.0f}"
     return Statement(
         say, Phrase("{claim}: {number}. That is a number without its interval.", {"claim": did, "number": bare})
     )
