@@ -140,8 +140,8 @@ class _Space:
         distances = np.zeros(len(self.compared), np.float32)
         for of_all, column in zip(self.numbers, numbers, strict=True):
             distances += (column - of_all[own]) ** 2
-        for of_all, column in zip(self.codes, codes, strict=True):
-            distances += column != of_all[own]
+        for all_codes, some in zip(self.codes, codes, strict=True):
+            distances += some != all_codes[own]
         distances[self.compared == own] = np.inf
         among = int(np.isfinite(distances).sum())
         most = min(NEAREST, among)
