@@ -12,8 +12,7 @@ from features.core.timestamps import from_micros
 from monitoring.experiments.balance import Balance
 from monitoring.experiments.contamination import Contamination
 from monitoring.experiments.effect import EffectEstimate
-from monitoring.experiments.statement import SavedRevenue, Statement, Wording
-from monitoring.letters.account_risk import Text
+from monitoring.experiments.statement import SavedRevenue, Statement, Text, Wording
 
 State = Literal["off", "not begun", "running", "stopped"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from features.core.language import Listing, Phrase
+from features.core.language import Listing, Phrase, Sayable
 from monitoring.experiments.effect import EffectEstimate
-from monitoring.letters.account_risk import Text
+
+Text = str | Sayable
 
 
 @dataclass(frozen=True)

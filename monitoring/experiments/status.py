@@ -25,9 +25,7 @@ from monitoring.experiments.experiment_status import Comparison, ExperimentStatu
 from monitoring.experiments.experiment_store import HOLDOUT, LOTTERY, ExperimentRecord
 from monitoring.experiments.plan import MOST_MONTHS, compute_power
 from monitoring.experiments.plays import PLAYS_OF
-from monitoring.experiments.statement import Wording, compute_saved_revenue, state_result
-from monitoring.letters.account_risk import Text
-from monitoring.letters.wording import count_in_words
+from monitoring.experiments.statement import Text, Wording, compute_saved_revenue, state_result
 from training.models.dataset import find_data_until
 from training.targets.labels import compute_labels, compute_mature_until
 
@@ -208,7 +206,7 @@ class _Look:
         if months_to_go is None or effect is None:
             sentence = "At this rate not even an effect of {n:.0f} points would show within five years."
             return Phrase(sentence, {"n": 100 * EFFECTS[-1]})
-        months = count_in_words(months_to_go, "{n} month", "{n} months")
+        months = Phrase("{n} month" if months_to_go == 1 else "{n} months", {"n": months_to_go})
         values = {"months": months, "n": 100 * effect, "worth": 100 * _WORTH}
         if effect == _WORTH:
             return Phrase("{months} to go at this rate for an effect of {n:.0f} points.", values)
