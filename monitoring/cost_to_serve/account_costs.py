@@ -11,7 +11,7 @@ import pandas as pd
 from features.core.timestamps import DAY, to_micros
 from features.settings import Settings
 from features.sources.history import History
-from monitoring.cost_to_serve.ticket_costs import TicketCosts
+from monitoring.journey.ticket_costs import TicketCosts
 
 WINDOWS = (30, 90, 365)
 Play = Literal["keep", "grow", "make cheaper", "let go politely"]

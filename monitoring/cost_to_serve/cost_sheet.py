@@ -15,9 +15,9 @@ from features.settings import Settings
 from features.sources.history import History
 from features.state.database import Store
 from monitoring.cost_to_serve.account_costs import PLAYS, WINDOWS, build_accounts
-from monitoring.cost_to_serve.service_tickets import list_missing, read_service_tickets, read_staff
-from monitoring.cost_to_serve.ticket_costs import TicketCosts, cost_tickets
+from monitoring.cost_to_serve.service_tickets import list_missing, read_service_tickets
 from monitoring.cost_to_serve.ticket_topics import name_topics
+from monitoring.journey.ticket_costs import TicketCosts, cost_tickets, read_staff
 from training.targets.cohorts import find_eligible_ids
 
 _YEAR = 365

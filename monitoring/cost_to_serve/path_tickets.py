@@ -11,9 +11,9 @@ from features.core.timestamps import DAY, from_micros, to_micros
 from features.settings import Settings
 from features.sources.history import History
 from features.state.database import Store
-from monitoring.cost_to_serve.service_tickets import read_service_tickets, read_staff
-from monitoring.cost_to_serve.ticket_costs import cost_tickets
+from monitoring.cost_to_serve.service_tickets import read_service_tickets
 from monitoring.cost_to_serve.ticket_topics import find_topics
+from monitoring.journey.ticket_costs import cost_tickets, read_staff
 from training.targets.cohorts import find_eligible
 from training.targets.labels import compute_labels
 

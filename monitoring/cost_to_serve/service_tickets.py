@@ -60,15 +60,6 @@ def read_service_tickets(history: History, as_of: datetime, *, days: int) -> pd.
     return frame.assign(handled_by=frame["handled_by"].astype("object").str.lower())
 
 
-def read_staff(history: History) -> pd.DataFrame:
-    """Read the company's own people: email (lower case), team, role, rate_per_hour; no rows without the table."""
-    if "staff" not in history.tables:
-        texts = {name: pd.Series(dtype=object) for name in ("email", "team", "role")}
-        return pd.DataFrame({**texts, "rate_per_hour": pd.Series(dtype="float64")})
-    frame = history.query("SELECT lower(email) AS email, team, role, rate_per_hour FROM staff ORDER BY email")
-    return frame.assign(rate_per_hour=frame["rate_per_hour"].astype("float64"))
-
-
 def list_missing(frame: pd.DataFrame) -> list[str]:
     """List what tickets do not say, in sentences."""
     return [sentence for column, sentence in _UNMAPPED.items() if frame[column].isna().all()]

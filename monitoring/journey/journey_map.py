@@ -19,8 +19,9 @@ from monitoring.journey import tabs
 from monitoring.journey.exposures import WEEK, Exposures, lay_out_exposures
 from monitoring.journey.json_files import read_json, write_json_file
 from monitoring.journey.past_scores import find_horizon, read_past_scores, read_values
+from monitoring.journey.ticket_costs import cost_tickets, read_staff
 from monitoring.journey.tickets import STAGES, read_tickets
-from monitoring.journey.topic_costs import QUARTER_DAYS, TopicCost, measure_costs, price_tickets, read_rates
+from monitoring.journey.topic_costs import QUARTER_DAYS, TopicCost, measure_costs
 from monitoring.journey.topic_decisions import find_pinned, find_survivors, read_decisions
 from monitoring.journey.topic_effects import TopicEffect, estimate_effects
 from monitoring.journey.topic_finding import FoundTopics, find_topics
@@ -67,8 +68,7 @@ def build_map(  # noqa: PLR0913  # all but the first three named
     merged = np.array([survivors.get(topic, topic) for topic in found.topic_ids], dtype=object)
     merged[merged == NEW] = None
     tickets["topic_id"] = merged
-    rates = read_rates(history, settings)
-    tickets["service"] = price_tickets(tickets, rates, settings.journey.rate_per_hour)
+    tickets = cost_tickets(settings, tickets, read_staff(history)).frame
     progress("costs of topics")
     values, scores = read_values(settings, store), read_past_scores(settings, store)
     rows = lay_out_exposures(history, settings, tickets, scores=scores, values=values, data_until=until)
@@ -137,9 +137,7 @@ def _divide_by_partner(
             "accounts": accounts,
             "tickets": tickets_now,
             # Of the topics that stand out: where nobody leaves more often nothing is lost.
-            "lost": sum(c.lost.amount for c in costs if c.lost and c.effect and c.effect.is_told and c.lost.amount > 0)
-            if any(c.lost for c in costs)
-            else None,
+            "lost": sum(c.lost.amount for c in costs if c.lost and c.is_costly) if any(c.lost for c in costs) else None,
             "topics": [
                 {"topic_id": c.topic_id, "tickets": c.tickets, "accounts": c.accounts}
                 | {"lost": c.lost.amount if c.lost else None, "tickets_before": c.tickets_before}

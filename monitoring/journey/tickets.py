@@ -27,8 +27,8 @@ def read_tickets(history: History, settings: Settings, as_of: datetime) -> pd.Da
     """Read the tickets visible at `as_of`.
 
     Returns:
-        ticket_id, account_id, opened_at (µs), subject, body, language, topic, priority, stage, and what is known of
-        resolved ones: csat, escalated, reopened, minutes, handled_by; by opened_at.
+        ticket_id, account_id, opened_at (µs), subject, body, language, topic, priority, channel, stage, and what is
+        known of resolved ones: csat, escalated, reopened, minutes, handled_by (lower case); by opened_at.
 
     Raises:
         GarrisonError: The company has no tickets.
@@ -44,7 +44,7 @@ def read_tickets(history: History, settings: Settings, as_of: datetime) -> pd.Da
     )
     said = ", ".join(
         f"k.{c}" if c in columns else f"NULL::VARCHAR AS {c}"
-        for c in ("subject", "body", "language", "topic", "priority")
+        for c in ("subject", "body", "language", "topic", "priority", "channel")
     )
     visible = is_visible(SqlText("k.opened_at"), SqlText("k.known_at"), SqlText(str(at)))
     sql = f"""WITH staged AS ({_build_stage_query(history, settings)})
@@ -53,7 +53,7 @@ def read_tickets(history: History, settings: Settings, as_of: datetime) -> pd.Da
     frame = history.query(sql)
     for column in ("csat", "minutes"):
         frame[column] = frame[column].astype("float64")
-    return frame
+    return frame.assign(handled_by=frame["handled_by"].astype("object").str.lower())
 
 
 def _list_columns(history: History) -> set[str]:

@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 
 from features.definitions.feature import DAY
-from features.settings import Settings
-from features.sources.history import History
 from monitoring.journey.tickets import STAGES
 from monitoring.journey.topic_effects import TopicEffect
 
@@ -36,9 +34,9 @@ class TopicCost:
         tickets: Opened in the quarter; `tickets_before` in the quarter before.
         tickets_before: See tickets.
         accounts: That opened them.
-        hours: Of work on those whose minutes are known; None where none are.
+        hours: Of work; estimated where minutes are not known, None where no ticket's are.
         timed: Tickets whose minutes are known.
-        service: What these hours cost; None where no rate is known.
+        service: What the work cost; None where no rate is known.
         value: Value at stake of the accounts hit; None where no values are known.
         effect: On leaving; None where too few accounts were hit.
         lost: The effect times the value: an association. None without both.
@@ -59,28 +57,14 @@ class TopicCost:
     shrunk: float | None
     stages: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
+    @property
+    def is_costly(self) -> bool:
+        """Return whether it is said to cost accounts: it stands out among all topics, and its money is known."""
+        return bool(self.effect and self.lost and self.effect.is_told and self.effect.effect > 0)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return asdict(self)
-
-
-def read_rates(history: History, settings: Settings) -> pd.Series:
-    """Read what an hour of each member of staff costs, in the company's currency, by address."""
-    if "staff" not in history.tables:
-        return pd.Series(dtype="float64")
-    sql = "SELECT lower(email) AS email, rate_per_hour, currency FROM staff WHERE rate_per_hour IS NOT NULL"
-    rows = history.query(sql)
-    rows = rows[rows["currency"].isna() | (rows["currency"] == settings.company.currency)]
-    return rows.set_index("email")["rate_per_hour"].astype("float64")
-
-
-def price_tickets(tickets: pd.DataFrame, rates: pd.Series, rate: float | None) -> pd.Series:
-    """Return what the work on each ticket cost; NaN where its minutes or a rate are not known."""
-    hourly = (
-        tickets["handled_by"].astype(object).str.lower().map(rates) if len(rates) else pd.Series(np.nan, tickets.index)
-    )
-    hourly = hourly.astype("float64")
-    return tickets["minutes"] / 60 * (hourly if rate is None else hourly.fillna(rate))
+        return asdict(self) | {"is_costly": self.is_costly}
 
 
 def measure_costs(
@@ -89,7 +73,7 @@ def measure_costs(
     """Measure what each topic cost in the 90 days before `until` (µs), the costliest first.
 
     Args:
-        tickets: topic_id, account_id, opened_at (µs), stage, minutes, service.
+        tickets: topic_id, account_id, opened_at (µs), stage, minutes, hours and cost as of `cost_tickets`.
         effects: By topic.
         values: Value at stake by account id.
         until: The end of the quarter.
@@ -135,21 +119,24 @@ def _measure(  # noqa: PLR0913, PLR0917  # all that a cost is made of
     value = None if worth is None or worth.isna().all() else float(worth.sum())
     is_priced = effect is not None and value is not None
     lost = Money(*(bound * value for bound in (effect.effect, effect.low, effect.high))) if is_priced else None  # type: ignore[union-attr,operator]  # both are there
-    timed = rows["minutes"].notna()
     return TopicCost(
         topic_id=topic,
         tickets=len(rows),
         tickets_before=before,
         accounts=len(first),
-        hours=float(rows["minutes"].sum() / 60) if timed.any() else None,
-        timed=int(timed.sum()),
-        service=float(rows["service"].sum()) if rows["service"].notna().any() else None,
+        hours=_sum_known(rows["hours"]),
+        timed=int(rows["minutes"].notna().sum()),
+        service=_sum_known(rows["cost"]),
         value=value,
         effect=effect,
         lost=lost,
         shrunk=drawn[topic] * value if lost is not None and value is not None else None,
         stages=dict(_divide_by_stage(rows, first, worth, effect)),
     )
+
+
+def _sum_known(column: pd.Series) -> float | None:
+    return float(column.sum()) if column.notna().any() else None
 
 
 def _divide_by_stage(

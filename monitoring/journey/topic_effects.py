@@ -7,7 +7,7 @@ neither the score nor the rest that was known before tells of can stand behind i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from monitoring.journey.exposures import Exposures, Flags, Floats
 # Accounts hit, and left among them, below which nothing is said.
 LEAST_HIT, LEAST_LEFT = 20, 3
 _FOLDS = 3
-_Z = 1.959964
 # Odds of being hit beyond which a row's weight is cut.
 _MOST_ODDS = 20.0
 
@@ -51,7 +50,24 @@ class TopicEffect:
     is_told: bool = False
 
 
-def estimate_effects(rows: Exposures, *, false_share: float = 0.1) -> list[TopicEffect]:
+@dataclass(frozen=True)
+class Comparison:
+    """Whom a topic hit, and whom they are compared with; no outcome is in it.
+
+    Args:
+        asked: Numbers of the rows without a ticket of the topic in the quarter before, (n,).
+        hit: (n,) whether the topic hit them.
+        odds: (n,) odds of being hit: the weights of those that were not.
+    """
+
+    asked: npt.NDArray[np.int64]
+    hit: Flags
+    odds: Floats
+
+
+def estimate_effects(
+    rows: Exposures, *, false_share: float = 0.1, comparisons: Sequence[Comparison] | None = None
+) -> list[TopicEffect]:
     """Estimate the effect of each topic on accounts hit, by augmented inverse-propensity weights with cross-fitting.
 
     The outcome is regressed once for all topics on what was known before, on the topics of the week and on those of the
@@ -61,6 +77,7 @@ def estimate_effects(rows: Exposures, *, false_share: float = 0.1) -> list[Topic
     Args:
         rows: Of accounts by week.
         false_share: The false discovery rate of the topics told, two-sided.
+        comparisons: As `compare_accounts` returns them, by default made here: they are the same for any outcome.
 
     Returns:
         One for each topic that enough accounts were hit by, in the order of the topics.
@@ -68,11 +85,30 @@ def estimate_effects(rows: Exposures, *, false_share: float = 0.1) -> list[Topic
     Source: Robins, Rotnitzky and Zhao (1994); Chernozhukov et al., Econometrics Journal 21 (2018), for cross-fitting;
         Benjamini and Hochberg, JRSS B 57 (1995).
     """
-    folds = np.random.default_rng(5).integers(0, _FOLDS, int(rows.account.max()) + 1)[rows.account]
+    folds = _draw_folds(rows)
     unhit = _predict_unhit(rows, folds)
-    effects = [e for column in range(len(rows.topics)) if (e := _estimate(rows, column, unhit, folds)) is not None]
+    comparisons = compare_accounts(rows) if comparisons is None else comparisons
+    estimated = (_estimate(rows, column, one, unhit, folds) for column, one in enumerate(comparisons))
+    effects = [effect for effect in estimated if effect is not None]
     told = find_discoveries([effect.p for effect in effects], false_share)
-    return [_mark(effect, is_told=bool(is_told)) for effect, is_told in zip(effects, told, strict=True)]
+    return [replace(effect, is_told=bool(is_told)) for effect, is_told in zip(effects, told, strict=True)]
+
+
+def compare_accounts(rows: Exposures) -> list[Comparison]:
+    """Find for each topic whom it hit, and by how much the others count as being like them."""
+    folds, comparisons = _draw_folds(rows), list[Comparison]()
+    for column in range(len(rows.topics)):
+        asked = np.flatnonzero(~rows.before[:, column])
+        hit = rows.hit[asked, column]
+        is_rare = len(np.unique(rows.account[asked[hit]])) < LEAST_HIT or hit.all()
+        odds = np.zeros(len(asked)) if is_rare else _predict_odds(rows, asked, hit, folds[asked])
+        comparisons.append(Comparison(asked, hit, odds))
+    return comparisons
+
+
+def _draw_folds(rows: Exposures) -> npt.NDArray[np.int64]:
+    """Return each row's fold, the same for all rows of an account."""
+    return np.random.default_rng(5).integers(0, _FOLDS, int(rows.account.max()) + 1)[rows.account]
 
 
 def find_discoveries(p_values: Sequence[float], share: float) -> Flags:
@@ -91,12 +127,6 @@ def find_discoveries(p_values: Sequence[float], share: float) -> Flags:
     return found
 
 
-def _mark(effect: TopicEffect, *, is_told: bool) -> TopicEffect:
-    from dataclasses import replace
-
-    return replace(effect, is_told=is_told)
-
-
 def _predict_unhit(rows: Exposures, folds: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Return each row's log-odds of leaving from the other folds, and the coefficient of each topic by fold.
 
@@ -105,40 +135,41 @@ def _predict_unhit(rows: Exposures, folds: npt.NDArray[np.int64]) -> tuple[Float
     design = np.concatenate([rows.known, rows.before, rows.hit], axis=1)
     topics = len(rows.topics)
     logits, coefficients = np.zeros(len(design)), np.zeros((_FOLDS, topics))
+    weights = None
     for fold in range(_FOLDS):
         learned = folds != fold
-        weights = fit_logistic(design[learned], rows.left[learned], rows.weight[learned], shrinkage=5.0)
+        weights = fit_logistic(design[learned], rows.left[learned], rows.weight[learned], shrinkage=5.0, start=weights)
         logits[~learned] = weights[0] + design[~learned] @ weights[1:]
         coefficients[fold] = weights[-topics:]
     return logits, coefficients
 
 
 def _estimate(
-    rows: Exposures, column: int, unhit: tuple[Floats, Floats], folds: npt.NDArray[np.int64]
+    rows: Exposures, column: int, compared: Comparison, unhit: tuple[Floats, Floats], folds: npt.NDArray[np.int64]
 ) -> TopicEffect | None:
-    asked = np.flatnonzero(~rows.before[:, column])
-    hit = rows.hit[asked, column]
+    asked, hit = compared.asked, compared.hit
     accounts = len(np.unique(rows.account[asked[hit]]))
-    if accounts < LEAST_HIT or rows.left[asked[hit]].sum() < LEAST_LEFT or hit.all():
+    leavers = len(np.unique(rows.account[asked[hit & (rows.left[asked] > 0)]]))
+    if accounts < LEAST_HIT or leavers < LEAST_LEFT or hit.all():
         return None
     logits, coefficients = unhit
     fold, weight = folds[asked], rows.weight[asked]
     own = logits[asked] - coefficients[fold, column] * hit
     rest = rows.left[asked] - 1 / (1 + np.exp(-own))
-    odds = _predict_odds(rows, asked, hit, fold) * weight
     treated = weight * hit
     total = treated.sum()
-    controls = np.where(hit, 0.0, odds)
+    controls = np.where(hit, 0.0, compared.odds * weight)
     controls *= total / controls.sum()
     effect = float((treated * rest - controls * rest).sum() / total)
     # Each control's part is taken about its own mean: the weights add up to the hit by construction.
     drift = float((controls * rest).sum() / total)
     parts = treated * (rest - drift - effect) - controls * (rest - drift)
     sums = np.bincount(rows.account[asked], parts)
-    clusters = len(np.unique(rows.account[asked[hit]]))
-    error = float(np.sqrt((sums**2).sum() * clusters / max(clusters - 1, 1)) / total)
-    from scipy.stats import norm
+    error = float(np.sqrt((sums**2).sum() * accounts / (accounts - 1)) / total)
+    from scipy.stats import t
 
+    # The accounts that left say how well the error is known, not all that were hit: of few, little.
+    reach = float(t.isf(0.025, leavers - 1))
     left = float(rows.left[asked[hit]].mean())
     return TopicEffect(
         topic_id=rows.topics[column],
@@ -147,9 +178,9 @@ def _estimate(
         left=left,
         expected=left - effect,
         effect=effect,
-        low=effect - _Z * error,
-        high=effect + _Z * error,
-        p=float(2 * norm.sf(abs(effect) / error)) if error > 0 else 1.0,
+        low=effect - reach * error,
+        high=effect + reach * error,
+        p=float(2 * t.sf(abs(effect) / error, leavers - 1)) if error > 0 else 1.0,
     )
 
 
@@ -158,7 +189,7 @@ def _predict_odds(rows: Exposures, asked: npt.NDArray[np.int64], hit: Flags, fol
     others = (rows.other[asked] - hit).clip(0)
     design = np.column_stack([rows.known[asked], np.log1p(others), rows.before[asked].sum(axis=1)])
     rng = np.random.default_rng(11)
-    odds = np.zeros(len(asked))
+    odds, weights = np.zeros(len(asked)), None
     for number in range(_FOLDS):
         learned = np.flatnonzero(fold != number)
         hits, rest = learned[hit[learned]], learned[~hit[learned]]
@@ -167,13 +198,15 @@ def _predict_odds(rows: Exposures, asked: npt.NDArray[np.int64], hit: Flags, fol
         chosen = np.concatenate([hits, rest])
         counted = rows.weight[asked[chosen]] * np.where(hit[chosen], 1.0, 1 / share)
         counted *= len(chosen) / counted.sum()
-        weights = fit_logistic(design[chosen], hit[chosen].astype(float), counted, shrinkage=1.0)
+        weights = fit_logistic(design[chosen], hit[chosen].astype(float), counted, shrinkage=1.0, start=weights)
         mine = fold == number
         odds[mine] = np.exp(np.clip(weights[0] + design[mine] @ weights[1:], -20, np.log(_MOST_ODDS)))
     return odds
 
 
-def fit_logistic(rows: Floats, outcome: Floats, weight: Floats, *, shrinkage: float) -> Floats:
+def fit_logistic(
+    rows: Floats, outcome: Floats, weight: Floats, *, shrinkage: float, start: Floats | None = None
+) -> Floats:
     """Fit a logistic regression with an intercept, coefficients drawn to 0, by Newton's method.
 
     Args:
@@ -181,6 +214,7 @@ def fit_logistic(rows: Floats, outcome: Floats, weight: Floats, *, shrinkage: fl
         outcome: (n,) 0 or 1.
         weight: (n,) rows that each stands for.
         shrinkage: Half the penalty of a coefficient's square.
+        start: Coefficients of like rows, which save steps; they change nothing else.
 
     Returns:
         (k + 1,), the intercept first.
@@ -189,8 +223,9 @@ def fit_logistic(rows: Floats, outcome: Floats, weight: Floats, *, shrinkage: fl
     penalty = np.full(design.shape[1], shrinkage)
     penalty[0] = 1e-6
     share = float(np.clip(np.average(outcome, weights=weight), 1e-6, 1 - 1e-6))
-    found = np.zeros(design.shape[1])
-    found[0] = np.log(share / (1 - share))
+    found = np.zeros(design.shape[1]) if start is None else start.copy()
+    if start is None:
+        found[0] = np.log(share / (1 - share))
     for _ in range(12):
         chance = 1 / (1 + np.exp(-np.clip(design @ found, -30, 30)))
         slope = design.T @ (weight * (outcome - chance)) - penalty * found

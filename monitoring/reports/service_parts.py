@@ -13,8 +13,9 @@ from features.settings import Settings
 from features.sources.history import History
 from features.state.database import Store
 from features.state.problem_tables import PROBLEM_FIXES, PROBLEM_TICKETS
-from monitoring.cost_to_serve.service_tickets import read_service_tickets, read_staff
-from monitoring.cost_to_serve.ticket_costs import cost_tickets
+from monitoring.cost_to_serve.service_tickets import read_service_tickets
+from monitoring.journey.costly_topics import CostlyTopics, read_costly_topics
+from monitoring.journey.ticket_costs import cost_tickets, read_staff
 from monitoring.problems.library import read_problems
 
 _SHOWN = 3
@@ -43,6 +44,7 @@ class ServicePart:
         fixes: Those that worked most often so far.
         cost: Money of the tickets; None where no rate is known.
         measured: Share of the tickets whose cost is measured.
+        costly: Topics that are said to cost accounts; None before there is a map with effects.
     """
 
     tickets: int
@@ -52,6 +54,7 @@ class ServicePart:
     fixes: tuple[WorkedFix, ...]
     cost: float | None
     measured: float
+    costly: CostlyTopics | None = None
 
     def lines(self, currency: str) -> Iterator[str]:
         """Yield the lines for the terminal."""
@@ -62,6 +65,8 @@ class ServicePart:
             yield f"  {fix.problem}: a fix worked {fix.worked:,} of {fix.worked + fix.failed:,} times"
         if self.cost is not None:
             yield f"Cost to serve: {currency} {self.cost:,.0f} for {self.tickets:,} tickets"
+        if self.costly:
+            yield from self.costly.lines(currency)
 
 
 def read_service(
@@ -87,7 +92,9 @@ def read_service(
         if row.problem_id in problems
     )
     back = tuple(p.name for p in problems.values() if p.reopened_at is not None and begin <= p.reopened_at <= end)
-    return ServicePart(len(costs.frame), known, repeats, back, fixes, cost, measured)
+    return ServicePart(
+        len(costs.frame), known, repeats, back, fixes, cost, measured, read_costly_topics(settings, store)
+    )
 
 
 def _count_repeats(connection: sa.Connection, begin: int, end: int) -> tuple[int, int]:

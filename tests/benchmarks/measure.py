@@ -46,15 +46,26 @@ def cpu_seconds(work, times=1):
     return min(took), min(cpu), result
 
 
-def write(name, figures, libraries):
-    """Print the figures as a table and write them to var/bench/NAME.json, with those that have figures of their own."""
+def write(name, figures, libraries, goals=None):
+    """Print the figures as a table and write them to var/bench/NAME.json, with those that have figures of their own.
+
+    `goals` are least values by figure, or most values where they are negative: -50 is "at most 50".
+    """
+    goals = goals or {}
     for key, value in figures.items():
         if isinstance(value, dict):
             continue
-        print(f"  {key:<28} {value:,.4g}" if isinstance(value, float) else f"  {key:<28} {value}")
+        said = f"{value:,.4g}" if isinstance(value, float) else str(value)
+        print(f"  {key:<34} {said:<12}{_judge(value, goals[key]) if key in goals else ''}".rstrip())
     machine = {"cores": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
     about = {"machine": machine, "versions": {library: version(library) for library in libraries}}
+    about |= {"goals": goals} if goals else {}
     file = Path("var/bench") / f"{name}.json"
     with write_atomically(file) as part:
         part.write_text(json.dumps(figures | about, indent=2) + "\n", encoding="utf-8")
     print(f"written to {file}")
+
+
+def _judge(value, goal):
+    is_met = value >= goal if goal >= 0 else value <= -goal
+    return f"goal {'at least' if goal >= 0 else 'at most'} {abs(goal):g}: {'met' if is_met else 'MISSED'}"

@@ -129,8 +129,8 @@ class _Journey:
             "counts": counts,
             "tab": tab if tab in TABS else "",
             "most": most,
-            "total": sum(c["lost"]["amount"] for _, c in rows if _is_costly(c)),
-            "told": sum(map(_is_costly, (c for _, c in rows))),
+            "total": sum(c["lost"]["amount"] for _, c in rows if c.get("is_costly")),
+            "told": sum(bool(c.get("is_costly")) for _, c in rows),
             "warnings": [
                 (topics[w["topic_id"]], w) for w in read_open_warnings(self.context.store) if w["topic_id"] in topics
             ],
@@ -154,12 +154,6 @@ class _Journey:
 
 
 _TITLES: dict[str, Any] = {"stage_titles": STAGE_TITLES, "tab_titles": TAB_TITLES, "source_titles": SOURCE_TITLES}
-
-
-def _is_costly(cost: Mapping[str, Any]) -> bool:
-    """Return whether a topic stands out for accounts that leave, and its money is known."""
-    effect = cost["effect"]
-    return bool(effect and cost["lost"] and effect["is_told"] and effect["effect"] > 0)
 
 
 def _name_worst(partner: Mapping[str, Any], topics: Mapping[str, Topic]) -> Topic | None:

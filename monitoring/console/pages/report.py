@@ -20,8 +20,6 @@ from monitoring.console.charts.course_chart import lay_out_course
 from monitoring.console.context import ConsoleContext
 from monitoring.console.sign_in.access import EVERYTHING, RowFilter, current_person, require
 from monitoring.console.sign_in.person import Person, Role
-from monitoring.journey.journey_map import read_map
-from monitoring.journey.topics import Topic, read_topics
 from monitoring.reports import report_letter
 from monitoring.reports.stored_reports import PERIOD, list_periods, locate_reports, read_report
 
@@ -29,10 +27,6 @@ PATH = "/report"
 _SEES = (Role.LEAD, Role.MANAGER, Role.ADMIN)
 _SENDS = (Role.MANAGER, Role.ADMIN)
 _PERIODS = 12
-
-
-# Topics that the report names, the costliest first.
-_TOPICS = 5
 
 
 def routes(context: ConsoleContext) -> list[Route]:
@@ -88,20 +82,8 @@ class _Report:
             "readers": settings.reports.readers,
             "may_send": person.has(*_SENDS),
             "sees_all": rows == EVERYTHING,
-            "topics": self._read_topics(),
             "course": lay_out_course([(p["as_of"], p["at_risk"]) for p in course]),
         }
-
-    def _read_topics(self) -> list[tuple[Topic, dict[str, Any]]]:
-        """Read the costliest topics of tickets of the last map."""
-        found = read_map(self.context.settings)
-        topics = {t.topic_id: t for t in read_topics(self.context.settings, self.context.store)} if found else {}
-        costs = (
-            [c for c in found["topics"] if c["topic_id"] in topics and c["lost"] and c["lost"]["amount"] > 0]
-            if found
-            else []
-        )
-        return [(topics[cost["topic_id"]], cost) for cost in costs[:_TOPICS]]
 
     def _leave_visible(self, report: dict[str, Any], rows: RowFilter) -> None:
         """Leave only the accounts that a person sees, and only the sums: those are of the whole company."""

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from features.core.timestamps import to_micros
 from features.state.console_tables import CONSOLE_ACTS
+from monitoring.journey.costly_topics import read_costly_topics
 from monitoring.journey.json_files import write_json_file
 from monitoring.journey.topic_decisions import read_decisions
 from monitoring.journey.topic_effects import TopicEffect
@@ -27,6 +28,7 @@ def write_map(settings):
     cost = {"topic_id": "t-1", "tickets": 40, "tickets_before": 20, "accounts": 30, "hours": 12.0, "timed": 40}
     cost |= {"service": 480.0, "value": 10_000.0, "effect": asdict(effect), "shrunk": 900.0, "course": [1] * 26}
     cost |= {"lost": {"amount": 1_000.0, "low": 500.0, "high": 1_500.0}, "examples": examples, "members": ["K1"]}
+    cost |= {"is_costly": True}
     cost |= {"stages": {"steady": {"tickets": 40, "accounts": 30, "lost": 1_000.0}}}
     cost |= {"hit": [{"account_id": account, "tickets": 2} for account in ("A", "B")]}
     partner = {"accounts": 3, "tickets": 9, "lost": 10.0, "topics": [{"topic_id": "t-1"}]}
@@ -49,6 +51,8 @@ def test_the_map_is_empty_then_full_and_a_decision_is_recorded(client, house):
     assert "EUR 1,000" in page
     assert EVIL not in page
     assert client.get("/journey?tab=wishes").status_code == 200
+    costly = read_costly_topics(house.settings, house.state)
+    assert list(costly.lines("EUR"))[1:] == [f"  {EVIL}: EUR 1,000 (500 to 1,500)"]
     topic = client.get("/journey/t-1")
     assert (topic.status_code, EVIL in topic.text) == (200, False)
     assert client.get("/journey/none").status_code == 404

@@ -72,7 +72,7 @@ def test_each_topic_holds_one_problem_and_money_adds_up(scene):
     assert len(topics) >= len(PROBLEMS)
     found = json.loads((scene / "map.json").read_text(encoding="utf-8"))
     cost = found["topics"][0]
-    assert cost["hours"] == pytest.approx(cost["timed"] * 0.5)
+    assert cost["hours"] == pytest.approx(cost["tickets"] * 0.5)
     assert cost["service"] == pytest.approx(cost["hours"] * 60)
     assert sum(stage["tickets"] for stage in cost["stages"].values()) == cost["tickets"]
     assert sum(one["accounts"] for one in found["partners"].values()) == ACCOUNTS

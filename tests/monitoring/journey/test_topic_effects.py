@@ -40,7 +40,7 @@ def test_the_effect_is_found_and_sickness_is_no_effect():
 
 def test_where_nothing_costs_hardly_anything_is_told():
     told = [any(e.is_told and e.effect > 0 for e in estimate_effects(simulate(s, effect=0.0))) for s in range(40)]
-    assert sum(told) <= 5
+    assert sum(told) <= 2
 
 
 def test_too_few_hits_say_nothing():

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from features.settings import Settings
+from features.sources.history import History
 
 # Tickets that a coarser cell counts for in a finer one's mean, so that a cell of a few is not taken at its word.
 _PRIOR = 10.0
@@ -21,7 +22,7 @@ class TicketCosts:
     """Tickets with what they cost.
 
     Args:
-        frame: As of `read_service_tickets`, with team ("" for not known), hours, cost (money; NaN where no rate is
+        frame: As they were given, with team ("" for not known), hours, cost (money; NaN where no rate is
             known), is_measured, cell, and variance (of an estimated cost around the mean of its cell).
         mean_variances: By cell: the variance of its estimated mean cost, which all its tickets share.
         notes: What the reader should know.
@@ -44,6 +45,15 @@ class TicketCosts:
         return float(np.sqrt(guessed["variance"].sum() + shared))
 
 
+def read_staff(history: History) -> pd.DataFrame:
+    """Read the company's own people: email (lower case), team, role, rate_per_hour; no rows without the table."""
+    if "staff" not in history.tables:
+        texts = {name: pd.Series(dtype=object) for name in ("email", "team", "role")}
+        return pd.DataFrame({**texts, "rate_per_hour": pd.Series(dtype="float64")})
+    frame = history.query("SELECT lower(email) AS email, team, role, rate_per_hour FROM staff ORDER BY email")
+    return frame.assign(rate_per_hour=frame["rate_per_hour"].astype("float64"))
+
+
 def cost_tickets(settings: Settings, tickets: pd.DataFrame, staff: pd.DataFrame) -> TicketCosts:
     """Cost tickets.
 
@@ -52,7 +62,7 @@ def cost_tickets(settings: Settings, tickets: pd.DataFrame, staff: pd.DataFrame)
 
     Args:
         settings: Their `cost_to_serve.rates` and `journey.rate_per_hour` say what an hour of others costs.
-        tickets: As of `read_service_tickets`.
+        tickets: topic, channel, priority, minutes and handled_by (lower case).
         staff: As of `read_staff`.
     """
     people = staff.drop_duplicates("email").set_index("email")
