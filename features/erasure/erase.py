@@ -23,7 +23,7 @@ from features.settings import Settings
 from features.state import database
 from features.state.database import Store
 from features.state.locks import Lock, try_lock
-from features.state.tombstones import Kind, mark_done, write_tombstone
+from features.state.tombstones import Kind, make_pseudonyms, mark_done, write_tombstone
 
 _STATE = "state"
 _CACHE = ".duckdb"
@@ -64,10 +64,12 @@ def erase(settings: Settings, kind: Kind, one: str, *, reason: str, progress: Pr
     with database.open(settings) as store, try_lock(store.engine, Lock.NIGHT) as is_held:
         if not is_held:
             raise GarrisonError("a night is running, and would write what is erased", hint="Erase once it is done")
-        terms = find_terms(settings, store, kind, one)
+        named = [find_terms(settings, store, kind, name) for name in _list_ids(settings, kind, one)]
+        counts = Counter[str]()
         with store.writing() as connection:
             hashed = write_tombstone(connection, settings, kind, one, reason)
-            counts = Counter({f"{_STATE}/{t}": n for t, n in databases.erase_from_database(connection, terms).items()})
+            for terms in named:
+                counts.update({f"{_STATE}/{t}": n for t, n in databases.erase_from_database(connection, terms).items()})
         if progress:
             progress(_STATE)
         databases.compact(store.engine)
@@ -75,8 +77,9 @@ def erase(settings: Settings, kind: Kind, one: str, *, reason: str, progress: Pr
         for place, file in sorted(files, key=lambda found: found[1].suffix == _CACHE):
             if progress:
                 progress(place)
-            if file != state and (n := _erase_file(file, terms)):
-                counts[place] += n
+            for terms in named:
+                if file != state and file.exists() and (n := _erase_file(file, terms)):
+                    counts[place] += n
         with store.writing() as connection:
             mark_done(connection, hashed)
     return Erasure(dict(sorted(counts.items())), places.list_out_of_reach(settings))
@@ -100,13 +103,20 @@ def verify(settings: Settings, kind: Kind, one: str) -> list[str]:
     fewer than `terms.LEAST_BYTES` bytes.
     """
     with database.open(settings) as store:
-        terms = find_terms(settings, store, kind, one)
+        named = [find_terms(settings, store, kind, name) for name in _list_ids(settings, kind, one)]
         with store.reading() as connection:
-            found = [f"{_STATE} {column}" for column in databases.find_in_database(connection, terms)]
-        state = places.find_state_file(settings)
-        if state:
+            columns = [column for terms in named for column in databases.find_in_database(connection, terms)]
+        if places.find_state_file(settings):
             databases.compact(store.engine)  # what is read above may have brought its log back
-    return found + [str(file) for _, file in places.list_files(settings) if _is_named(file, terms)]
+    files = (file for _, file in places.list_files(settings))
+    found = [str(file) for file in files if any(_is_named(file, terms) for terms in named)]
+    return [*(f"{_STATE} {column}" for column in columns), *found]
+
+
+def _list_ids(settings: Settings, kind: Kind, one: str) -> list[str]:
+    """Return the id, and a person's pseudonym where users have these."""
+    pseudonyms = make_pseudonyms(settings) if kind == "person" else None
+    return [one, pseudonyms(one)] if pseudonyms else [one]
 
 
 def _is_named(file: Path, terms: Terms) -> bool:

@@ -89,6 +89,11 @@ def _is_erased(value: str, table: str, column: str) -> str:
     return f"coalesce({value} IN ({ids}), false)"
 
 
+def hide_raw(raw: str) -> str:
+    """Return SQL of a bad row as it came; null of one that holds an erased id, such as a person's in another's row."""
+    return f"CASE WHEN NOT EXISTS (SELECT 1 FROM {_IDS} e WHERE contains(CAST(raw AS VARCHAR), e.id)) THEN {raw} END"
+
+
 def leave_out_lines(lines: str) -> str:
     """Return SQL of unreadable lines without those that hold an erased id."""
     return f"SELECT * FROM ({lines}) WHERE NOT EXISTS (SELECT 1 FROM {_IDS} e WHERE contains(text, e.id))"

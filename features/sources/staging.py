@@ -9,7 +9,7 @@ from features.core.contract import EVENTS, TABLES, TIME, Column, describe_kind, 
 from features.core.timestamps import to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
-from features.sources import erased, identity, money, row_versions
+from features.sources import erased, identity, money, pseudonyms, row_versions
 from features.sources.mapping import ROWS, TableMapping, quote_identifier, quote_literal
 
 # The reason of a row whose account_id names no account.
@@ -63,6 +63,7 @@ def stage_rows(settings: Settings, table: str, mapping: TableMapping, *, has_era
         typed[name] = sql if costs_row(column) or name not in values else _limit(sql, column, table)
         if has_erased and name in values and name in TABLES[table].columns:
             typed[name] = erased.empty_reference(typed[name], table, name)
+        typed[name] = pseudonyms.hash_user(typed[name], table, name, settings)
     if table == "identities":
         typed["external_id"] = identity.fold_domain(typed["external_id"], typed["system"], settings)
     if table in {"rates", "contracts", "staff"}:

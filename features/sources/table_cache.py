@@ -24,7 +24,7 @@ from features.core.harmed_files import set_aside
 from features.core.progress import Progress
 from features.settings import Settings
 from features.settings.key_lines import add_places
-from features.sources import erased, file_seal, fingerprints, posted_events, prose, source_views, validation
+from features.sources import erased, file_seal, fingerprints, posted_events, prose, pseudonyms, source_views, validation
 from features.sources.files import list_files
 from features.sources.validated_table import ValidatedTable, refuse_bad
 from features.state.tombstones import Tombstones
@@ -114,6 +114,7 @@ def _build(
     try:
         with add_places(settings.file):
             source_views.attach_sources(backend, settings, scratch)
+        pseudonyms.register(backend.con, settings)
         backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
         checked, errors, posted = [], list[SourceError](), posted_events.read_revisions(settings, position)
         for table in (t for t in TABLES if t in settings.tables):
@@ -208,7 +209,9 @@ def _key(settings: Settings, position: int, gone: Tombstones) -> str | None:
         if files is None:
             return None
         stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
-    mapped_settings = settings.model_dump(mode="json", include={"company", "sources", "tables", "quality", "texts"})
+    mapped_settings = settings.model_dump(
+        mode="json", include={"company", "sources", "tables", "quality", "texts", "privacy"}
+    )
     code = [fingerprint_packages("features.sources", "features.core", "features.definitions"), duckdb.__version__]
     today = datetime.now(UTC).date().isoformat()
     parts = [stamps, mapped_settings, code, today, position, *sorted(gone.hashes)]

@@ -21,7 +21,7 @@ from features.core.timestamps import NEVER, from_micros, to_micros
 from features.definitions.feature import DAY
 from features.definitions.visibility_rule import SQL, visible_from
 from features.settings import Settings
-from features.sources import erased, identity, money, posted_events, prose, row_versions, table_faults
+from features.sources import erased, identity, money, posted_events, prose, pseudonyms, row_versions, table_faults
 from features.sources.mapping import (
     TableMapping,
     list_sources,
@@ -79,7 +79,9 @@ def validate_table(
     file = settings.var / "quarantine" / f"{table}.parquet"
     dropped, reasons, contested = Counter[str](), dict[str, int](), dict[str, int]()
     if rows > kept + repeated:
-        reasons = _write_quarantine(backend, table, file, _select_bad_rows(table, staged, lines))
+        reasons = _write_quarantine(
+            backend, table, file, _select_bad_rows(settings, table, staged, lines, has_erased=has_erased)
+        )
         if rows > kept + repeated + sum(reasons.values()):
             dropped = _count_dropped(backend, staged)
         if row_versions.describe_contradiction(row_versions.list_key(settings, table)) in reasons:
@@ -272,11 +274,13 @@ def _select_bad_lines(settings: Settings, table: str) -> str:
     return f"SELECT why, file, line, {text} AS text FROM {BAD_LINES} WHERE source IN ({names or 'NULL'})"
 
 
-def _select_bad_rows(table: str, staged: str, lines: str) -> str:
+def _select_bad_rows(settings: Settings, table: str, staged: str, lines: str, *, has_erased: bool) -> str:
     """Return SQL of raw, why, day, file, line, text: the bad rows, and the lines that are no rows."""
     time = TABLES[table].time
     day = f"{quote_identifier(time)} // {DAY}" if time else "NULL::BIGINT"
-    rows = f"SELECT raw, why, {day} AS day FROM ({staged}) WHERE why NOT IN {_DROPPED}"
+    raw = pseudonyms.hide_raw(table, settings)
+    raw = erased.hide_raw(raw) if has_erased else raw
+    rows = f"SELECT {raw} AS raw, why, {day} AS day FROM ({staged}) WHERE why NOT IN {_DROPPED}"
     return f"{rows} UNION ALL BY NAME SELECT * FROM ({lines})"
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -99,6 +100,14 @@ NOBODY = Tombstones(b"", frozenset())
 def hash_id(key: bytes, kind: str, one: str) -> str:
     """Return the keyed hash of an id (HMAC with SHA-256) as 64 hexadecimal digits."""
     return hmac.digest(key, f"{kind}\x1f{one}".encode(), "sha256").hex()
+
+
+def make_pseudonyms(settings: Settings) -> Callable[[str], str] | None:
+    """Return what gives a user's id its pseudonym, 16 hexadecimal digits by the company's key; None where ids stay."""
+    if settings.privacy.user_ids == "keep":
+        return None
+    key = read_key(settings)
+    return cache(lambda one: hash_id(key, "user", one)[:16])
 
 
 def query_tombstones(connection: sa.Connection, settings: Settings) -> Tombstones:

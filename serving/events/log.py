@@ -7,6 +7,8 @@ order in which writes become visible: a reader that has read up to a place misse
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -20,7 +22,7 @@ from features.sources.posted_events import LATER, LOGGED, OUTCOME
 from features.state.database import CHUNK, Store
 from features.state.locks import Lock, lock_transaction
 from features.state.tables import EVENT_LOG
-from features.state.tombstones import Kind, Tombstones, query_tombstones
+from features.state.tombstones import Kind, Tombstones, make_pseudonyms, query_tombstones
 from serving.events import rescoring
 from serving.schemas.errors import ErrorBody, ErrorDetail
 from serving.schemas.event_requests import Content, ParsedEvents, PostedEvent, RejectedEvent, reject_event
@@ -63,14 +65,36 @@ def store_events(
         )
         seq, before = last.one_or_none() or (0, 0)
         received = max(to_micros(now or datetime.now(UTC)), before + 1)
-        gone = query_tombstones(connection, settings)
-        log = _EventLog(received, seq, _read_logged(connection, events), gone)
+        people = _People(query_tombstones(connection, settings), make_pseudonyms(settings))
+        log = _EventLog(received, seq, _read_logged(connection, events), people)
         statuses = {table: [log.record(event) for event in rows] for table, rows in events.items()}
         if log.added:
             connection.execute(sa.insert(EVENT_LOG), log.added)
     # Even if nothing was new: the process that stored it first may have died before this.
     rescoring.notify_workers(settings)
     return {"received_at": from_micros(received).isoformat().replace("+00:00", "Z"), **statuses}
+
+
+@dataclass(frozen=True)
+class _People:
+    """Who was erased, whose events are not stored, and the pseudonyms of users; None where ids stay."""
+
+    gone: Tombstones
+    pseudonyms: Callable[[str], str] | None
+
+    def reject_erased(self, event: PostedEvent) -> RejectedEvent | None:
+        """Reject an event of an account, or by a person, who was erased."""
+        named = {c: str(event.content[c]) for c in _PERSONS[event.table] if event.content.get(c) is not None}
+        gone = [c for c, kind in _PERSONS[event.table].items() if c in named and self.gone.find(kind, [named[c]])]
+        details = [ErrorDetail(at=c, message="was erased here: nothing of it is stored") for c in gone]
+        return reject_event(event.event_id, details) if details else None
+
+    def rename(self, event: PostedEvent) -> PostedEvent:
+        """Return the event with its user's pseudonym."""
+        user = event.content.get("user_id")
+        if self.pseudonyms is None or user is None:
+            return event
+        return replace(event, content=event.content | {"user_id": self.pseudonyms(str(user))})
 
 
 class _EventLog:
@@ -80,19 +104,19 @@ class _EventLog:
         received: The instant of receipt, in µs.
         seq: The last place.
         logged: By table and event id, the newest revision of each event that is in the log already.
-        gone: Who was erased: their events are not stored.
+        people: Who was erased, and what users are called.
     """
 
     def __init__(
-        self, received: int, seq: int, logged: dict[tuple[str, str], tuple[int, Content]], gone: Tombstones
+        self, received: int, seq: int, logged: dict[tuple[str, str], tuple[int, Content]], people: _People
     ) -> None:
-        self._received, self._seq, self._logged, self._gone = received, seq, logged, gone
+        self._received, self._seq, self._logged, self._people = received, seq, logged, people
         self.added: list[dict[str, Any]] = []
 
     def record(self, event: PostedEvent | RejectedEvent) -> dict[str, Any]:
         """Add what is new of an event, and return its status."""
         if isinstance(event, PostedEvent):
-            event = self._reject_future(event) or self._reject_erased(event) or event
+            event = self._reject_future(event) or self._people.reject_erased(event) or self._people.rename(event)
         if isinstance(event, RejectedEvent):
             why = event.error.model_dump(mode="json")
             return {"event_id": event.event_id, "fate": "rejected", "error": why, "note": None}
@@ -119,13 +143,6 @@ class _EventLog:
         times = event.happened | ({} if event.known_at is None else {"known_at": event.known_at})
         late = [ErrorDetail(at=c, message="is in the future") for c, t in times.items() if t > self._received + DAY]
         return reject_event(event.event_id, late) if late else None
-
-    def _reject_erased(self, event: PostedEvent) -> RejectedEvent | None:
-        """Reject an event of an account, or by a person, who was erased."""
-        named = {c: str(event.content[c]) for c in _PERSONS[event.table] if event.content.get(c) is not None}
-        gone = [c for c, kind in _PERSONS[event.table].items() if c in named and self._gone.find(kind, [named[c]])]
-        details = [ErrorDetail(at=c, message="was erased here: nothing of it is stored") for c in gone]
-        return reject_event(event.event_id, details) if details else None
 
     def _add(self, event: PostedEvent, revision: int, content: Content, status: str) -> dict[str, Any]:
         self._seq += 1
