@@ -139,8 +139,8 @@ bench-loop: setup  ## five rounds of alert, save, retrain on tidewater: AUC on a
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop.py $(ACCOUNTS)
 
 .PHONY: bench-loop-product
-bench-loop-product: setup  ## the same rounds through scoring, alerts, letters and training as companies run them
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop_product.py $(ACCOUNTS)
+bench-loop-product: setup  ## the same rounds through scoring, alerts, letters and training as companies run them (OWNERS=able)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_loop_product.py $(or $(ACCOUNTS),1000) $(OWNERS)
 
 .PHONY: bench-owners
 bench-owners: setup  ## whether the sheet of owners ranks tidewater's by their skill: Kendall's tau beside raw retention's

@@ -1,16 +1,22 @@
-"""`make bench-loop-product [ACCOUNTS=1000]`: five rounds of alert, save, retrain through the product's own parts.
+"""`make bench-loop-product`: five rounds of alert, save, retrain through the product's own parts.
 
 As `bench_loop.py`, but scored, alerted, sent and trained as companies are. The company begins without alerts, trains,
 and lives on: every two months it scores, alerts and sends; its owners act or don't, and some accounts are saved. Each
 round's model scores the same rows of another company of the same kind that nobody ever alerted on, held against its
 true chances: no luck of labels is in the figures but for the training's own.
 
-The sample's own owners save too few to poison a model, so these are abler than any: see `able_owners`.
+Beside the arms stands `nobody`: the same company trains on the same days and nobody is ever told of anything. What is
+off there too is not the saves' doing.
+
+    bench_loop_product.py [ACCOUNTS] [own|able] [ARM,…]
+
+The sample's own owners save few; with `able` they are abler than any, see `able_owners`. Figures are written after each
+round, and a run that was stopped goes on where it was; remove its folder to begin anew.
 """
 
+import json
 import os
 import re
-import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -23,9 +29,10 @@ import numpy as np
 import pandas as pd
 from able_owners import strengthen_owners
 
+from features.core.atomic_write import write_atomically
 from features.core.auc import auc
 from features.engine import snapshots
-from features.samples import tidewater
+from features.samples import parts, tidewater
 from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
@@ -47,7 +54,12 @@ MONTHS, END = 42, date(2026, 1, 1)
 ROUNDS = [date(2024, 1, 1), date(2024, 7, 1), date(2025, 1, 1), date(2025, 7, 1), date(2026, 1, 1)]
 CONTROL_AS_OFS = [date(2025, month, 1) for month in (1, 4, 7, 10)]
 CONTROL_SEED = 11
-ARMS = {"column": "column", "kept": "keep"}
+ARMS = {"nobody": "keep", "kept": "keep", "column": "column", "lots": "lots"}
+EXPERIMENT = """[experiment]
+name = "loop"
+holdout = 0.2
+
+"""
 MONTHS_A_LOOK = 2
 BINS = 10
 
@@ -58,8 +70,8 @@ def write_toml(folder, treated):
     toml = toml[: toml.index("# Who else hears")].replace("horizons = [30, 90]", "horizons = [90]", 1)
     toml = toml[: toml.index("[upsell]")] + toml[toml.index("# An owner has time") :]
     toml = re.sub(r"email = \{ host.*\n", 'folder = "letters"\n', toml)
-    # All at risk are told of: no lots, and time for twenty letters an owner at each look.
-    toml = toml[: toml.index("# Lots that show")] + toml[toml.index("[alerts]") :]
+    # All at risk are told of but a fifth of the families, by lot: with time for twenty letters an owner at each look.
+    toml = toml[: toml.index("# Lots that show")] + EXPERIMENT + toml[toml.index("[alerts]") :]
     toml = toml.replace("hours = 2.5", "hours = 10", 1).replace("per_owner      = 5", "per_owner      = 20", 1)
     paths = f'[paths]\nvar = "{folder.absolute()}/var"\nmlruns = "{folder.absolute()}/mlruns"\n\n[sources]'
     toml = toml.replace("[sources]", paths, 1)
@@ -134,51 +146,84 @@ def live_until_next_look(settings, day, until):
     return {"opened": len(done.opened), **acted.acts}
 
 
-def run_arm(arm, treated, accounts, control):
-    """Run the five rounds of one arm; returns the figures of each, and what calls did."""
-    strengthen_owners()
-    folder = FOLDER / arm
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    settings = write_toml(folder, treated)
-    tidewater.write_sample(folder / "tidewater", accounts=accounts, months=MONTHS, end=END, until=ROUNDS[0])
-    rounds = []
+def run_arm(arm, owners, accounts, control):
+    """Run the rounds of one arm that are not done yet, and write the figures of each."""
+    if owners == "able":
+        strengthen_owners()
+    folder = FOLDER / f"{owners}_{accounts}" / arm
+    folder.mkdir(parents=True, exist_ok=True)
+    settings, sample = write_toml(folder, ARMS[arm]), folder / "tidewater"
+    if not (sample / parts.NOTE).exists():
+        make_company(sample, accounts, ROUNDS[0])
+    rounds = read_rounds(folder)
     for number, day in enumerate(ROUNDS, 1):
-        fitted = train(settings, day)
-        result = judge(fitted.model, control)
-        evaluation = fitted.results[90].evaluation
-        result |= {"own_auc": evaluation.auc, "own_ece": evaluation.ece}
-        rounds.append(result)
-        print(f"{arm} round {number} {day}: {result}", flush=True)
+        if number > len(rounds):
+            began = time.process_time()
+            fitted = train(settings, day)
+            evaluation = fitted.results[90].evaluation
+            result = judge(fitted.model, control) | {"own_auc": evaluation.auc, "own_ece": evaluation.ece}
+            rounds.append(result | count_calls(sample) | {"cpu_seconds": time.process_time() - began})
+            with write_atomically(folder / "rounds.json") as part:
+                part.write_text(json.dumps(rounds, indent=2))
+            print(f"{arm} round {number} {day}: {rounds[-1]}", flush=True)
+            write_figures(owners, accounts, control)
         for first, until in list_looks(day, ROUNDS[number]) if number < len(ROUNDS) else ():
-            print(f"  {arm} {first}: {live_until_next_look(settings, first, until)}", flush=True)
-    effects = pd.read_parquet(folder / "tidewater/truth_contacts")["effect"]
-    acted = {"calls": len(effects)} | {name: float((effects == name).mean()) for name in ("saved", "harmed")}
-    return rounds, acted, time.process_time()
+            if until <= read_last_day(sample):
+                continue
+            if arm == "nobody":
+                make_company(sample, accounts, until)
+            else:
+                print(f"  {arm} {first}: {live_until_next_look(settings, first, until)}", flush=True)
+
+
+def make_company(sample, accounts, until):
+    """Make the company up to a day, as it is when nobody acts."""
+    tidewater.write_sample(sample, accounts=accounts, months=MONTHS, end=END, until=until)
+
+
+def read_last_day(sample):
+    """Return the first day that a sample has no data of yet."""
+    return date.fromisoformat(json.loads((sample / parts.NOTE).read_text())["parameters"]["until"])
+
+
+def count_calls(sample):
+    """Count the calls so far, and which share saved or harmed."""
+    effects = pd.read_parquet(sample / "truth_contacts")["effect"]
+    shares = {name: float((effects == name).mean()) if len(effects) else 0.0 for name in ("saved", "harmed")}
+    return {"calls": len(effects)} | shares
+
+
+def read_rounds(folder):
+    """Return the figures of an arm's rounds so far."""
+    file = folder / "rounds.json"
+    return json.loads(file.read_text()) if file.exists() else []
+
+
+def write_figures(owners, accounts, control):
+    """Print the table of all arms' rounds so far, and write it for machines."""
+    chance = control["p_churn_90d"].to_numpy()
+    labels, weights = np.repeat([1.0, 0.0], len(chance)), np.concatenate([chance, 1 - chance])
+    figures = {"accounts": accounts, "control_rows": len(control), "mean_chance": float(chance.mean())}
+    figures["oracle_auc"] = float(auc(labels, np.concatenate([chance, chance]), weights))
+    arms = {arm: read_rounds(FOLDER / f"{owners}_{accounts}" / arm) for arm in ARMS}
+    for arm, rounds in arms.items():
+        for figure in ("auc", "ece", "mean_score", "saved"):
+            figures |= {f"{arm}_{figure}_{n}": r[figure] for n, r in enumerate(rounds, 1)}
+        if rounds:
+            figures[f"{arm}_auc_falls"] = rounds[0]["auc"] - rounds[-1]["auc"]
+            figures["ece_noise"] = rounds[-1]["ece_noise"]
+    measure.write(f"loop_product_{owners}", figures | {"by_round": arms}, ("lightgbm", "duckdb"))
 
 
 def main():
-    """Run both arms side by side, print the table and write it for machines."""
+    """Run the arms side by side."""
     accounts = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    began = time.perf_counter()
-    control = make_control(FOLDER / "control", accounts)
+    owners = sys.argv[2] if len(sys.argv) > 2 else "own"
+    arms = sys.argv[3].split(",") if len(sys.argv) > 3 else list(ARMS)
+    control = make_control(FOLDER / f"control_{accounts}", accounts)
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        runs = {arm: pool.submit(run_arm, arm, treated, accounts, control) for arm, treated in ARMS.items()}
-        arms = {arm: future.result() for arm, future in runs.items()}
-    figures = {"accounts": accounts, "rounds": len(ROUNDS), "control_rows": len(control)}
-    chance = control["p_churn_90d"].to_numpy()
-    labels, weights = np.repeat([1.0, 0.0], len(chance)), np.concatenate([chance, 1 - chance])
-    figures["oracle_auc"] = float(auc(labels, np.concatenate([chance, chance]), weights))
-    for arm, (rounds, acted, seconds) in arms.items():
-        figures[f"{arm}_auc_falls"] = rounds[0]["auc"] - rounds[-1]["auc"]
-        figures |= {f"{arm}_auc_{n}": r["auc"] for n, r in enumerate(rounds, 1)}
-        figures |= {f"{arm}_ece_{n}": r["ece"] for n, r in enumerate(rounds, 1)}
-        figures |= {f"{arm}_mean_{n}": r["mean_score"] for n, r in enumerate(rounds, 1)}
-        figures |= {f"{arm}_{name}": value for name, value in acted.items()} | {f"{arm}_cpu_seconds": seconds}
-        figures[f"{arm}_ece_noise"] = rounds[-1]["ece_noise"]
-        figures["mean_chance"] = rounds[-1]["mean_chance"]
-    figures["seconds"] = time.perf_counter() - began
-    measure.write("loop_product", figures | {"by_round": arms}, ("lightgbm", "duckdb"))
+        for done in [pool.submit(run_arm, arm, owners, accounts, control) for arm in arms]:
+            done.result()
 
 
 if __name__ == "__main__":
