@@ -13,6 +13,7 @@ from features.settings import Settings
 from features.sources.history import History
 from training.diagnostics.sample_size import FEWEST_POSITIVES
 from training.fitting import fit
+from training.fitting.treatment import read_treatments, to_span
 from training.models import dataset
 from training.models.model import Model
 from training.targets import cohorts
@@ -32,6 +33,7 @@ class NewLabels:
         rows: At them.
         positives: Of these.
         learned: Positives at the cutoffs that the champion could learn from.
+        treated: Of `rows` those whose owner was told of the account, so that acts may be behind the label.
     """
 
     horizon: int
@@ -39,6 +41,7 @@ class NewLabels:
     rows: int
     positives: int
     learned: int
+    treated: int = 0
 
     @property
     def is_enough(self) -> bool:
@@ -55,14 +58,21 @@ def count_new_labels(settings: Settings, history: History, champion: Model) -> t
         plans = fit.build_plans(settings, target, cutoffs, until)
     except LabelError:
         return ()
+    treatments = read_treatments(settings, champion.target, until)
     counts = []
     for horizon, plan in plans.items():
         if horizon not in champion.horizons:
             continue
         rows = cohorts.find_eligible(history, target.cohort, plan.train)
         labels = compute_labels(history, target, horizon, rows, data_until=until).to_numpy()
-        ends = to_datetimes(rows["as_of"].astype("int64")) + timedelta(days=plan.days)
+        starts = to_datetimes(rows["as_of"].astype("int64"))
+        ends = starts + timedelta(days=plan.days)
         known = ~np.isnan(labels)
+        treated = np.zeros(len(rows), dtype=bool)
+        if treatments is not None:
+            treated = treatments.find_treated(rows["account_id"], *to_span(starts, 0, plan.days))
+        if settings.training.treated == "leave_out":
+            known &= ~treated
         is_new = np.ones(len(rows), dtype=bool)
         if champion.learned_until is not None:
             is_new = (ends > champion.learned_until).to_numpy()
@@ -73,6 +83,7 @@ def count_new_labels(settings: Settings, history: History, champion: Model) -> t
                 rows=int((known & is_new).sum()),
                 positives=int(labels[known & is_new].sum()),
                 learned=int(labels[known & ~is_new].sum()),
+                treated=int((known & is_new & treated).sum()),
             )
         )
     return tuple(counts)

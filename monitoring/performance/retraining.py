@@ -143,6 +143,7 @@ def check_champion(  # noqa: PLR0913, PLR0917  # a champion, and all that is kno
         remark = (
             f"{count.positives:,} positives in {count.rows:,} new labels at {count.cutoffs} cutoffs, "
             f"it learned from {count.learned:,}"
+            + (f"; of {count.treated:,} of the new ones owners had been told" if count.treated else "")
         )
         if count.is_enough:
             figures = {k: v for k, v in asdict(count).items() if k != "horizon"}

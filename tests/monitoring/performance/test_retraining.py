@@ -8,9 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from features.core.errors import GarrisonError
+from features.core.timestamps import to_micros
 from features.sources.history import History
+from features.state.tables import EPISODE_EVENTS, EPISODES
 from monitoring.drift.verdict import ColumnDrift, DriftVerdict
 from monitoring.performance import challenger, evaluation, retraining
 from monitoring.performance.evaluation import PerformanceReport
@@ -49,6 +52,16 @@ def score(company, *, noise, level=1.0):
         company.score(at, {a: float(s) for a, s in scores.items()})
 
 
+def tell(state, accounts, at):
+    """Tell the owners of accounts, at an instant (µs)."""
+    with state.writing() as connection:
+        for account in accounts:
+            row = {"id": f"e-{account}", "account_id": account, "kind": "churn", "state": "open", "version": 1}
+            connection.execute(sa.insert(EPISODES), row | {"opened_as_of": at, "last_as_of": at})
+            told = {"episode_id": row["id"], "seq": 1, "at": at, "event": "notified", "by": "run", "details": {}}
+            connection.execute(sa.insert(EPISODE_EVENTS), told)
+
+
 def check(company, *, drift=CALM, labels=()):
     promotion = promotion_log.read_current(company.settings)["churn"]
     model = promotion_log.load_model(company.settings, promotion)
@@ -84,9 +97,11 @@ def test_what_another_model_scored_is_not_held_against_the_champion(portfolio):
 
 def test_drift_that_matters_and_enough_new_labels_are_reasons(portfolio):
     score(portfolio, noise=0.05)
-    found = check(portfolio, drift=MOVED, labels=(NewLabels(90, 2, 500, 40, 300),))
+    found = check(portfolio, drift=MOVED, labels=(NewLabels(90, 2, 500, 40, 300, treated=7),))
     assert {"drift", "labels"} <= {r.kind for r in found.reasons}
-    assert "40 positives in 500 new labels at 2 cutoffs, it learned from 300" in str(found.reasons[-1])
+    assert "40 positives in 500 new labels at 2 cutoffs, it learned from 300; of 7 of the new ones owners had" in str(
+        found.reasons[-1]
+    )
     few = check(portfolio, labels=(NewLabels(90, 1, 500, 29, 100), NewLabels(60, 1, 500, 40, 401)))
     assert not {r.kind for r in few.reasons} & {"drift", "labels"}
     assert sum("too few new labels" in remark for remark in few.remarks) == 2
@@ -105,6 +120,21 @@ def test_new_labels_are_those_a_training_today_would_learn_from(portfolio):
     assert since.cutoffs == 3
     assert since.positives + since.learned == everything.positives == nothing.learned
     assert 0 < since.rows < everything.rows
+    assert everything.treated == 0
+
+
+def test_new_labels_of_accounts_whose_owner_was_told_are_counted_and_may_be_left_out(portfolio):
+    model = promotion_log.load_champions(portfolio.settings)["churn"]
+    training = portfolio.settings.training.model_copy(update={"treated": "leave_out"})
+    left_out = portfolio.settings.model_copy(update={"training": training})
+    with History.open(portfolio.settings) as history:
+        (before,) = count_new_labels(portfolio.settings, history, model)
+        tell(portfolio.state, [f"a{n:02}" for n in range(40)], to_micros(day("2024-03-10")))
+        (kept,) = count_new_labels(portfolio.settings, history, model)
+        (left,) = count_new_labels(left_out, history, model)
+    assert kept.treated > 0
+    assert (kept.rows, kept.positives) == (before.rows, before.positives)
+    assert (left.rows, left.treated) == (before.rows - kept.treated, 0)
 
 
 def test_the_command_proposes_acts_and_never_promotes(portfolio, monkeypatch):
