@@ -54,12 +54,7 @@ MONTHS, END = 42, date(2026, 1, 1)
 ROUNDS = [date(2024, 1, 1), date(2024, 7, 1), date(2025, 1, 1), date(2025, 7, 1), date(2026, 1, 1)]
 CONTROL_AS_OFS = [date(2025, month, 1) for month in (1, 4, 7, 10)]
 CONTROL_SEED = 11
-ARMS = {"nobody": "keep", "kept": "keep", "column": "column", "lots": "lots"}
-EXPERIMENT = """[experiment]
-name = "loop"
-holdout = 0.2
-
-"""
+ARMS = {"nobody": "keep", "kept": "keep", "column": "column"}
 MONTHS_A_LOOK = 2
 BINS = 10
 
@@ -70,8 +65,8 @@ def write_toml(folder, treated):
     toml = toml[: toml.index("# Who else hears")].replace("horizons = [30, 90]", "horizons = [90]", 1)
     toml = toml[: toml.index("[upsell]")] + toml[toml.index("# An owner has time") :]
     toml = re.sub(r"email = \{ host.*\n", 'folder = "letters"\n', toml)
-    # All at risk are told of but a fifth of the families, by lot: with time for twenty letters an owner at each look.
-    toml = toml[: toml.index("# Lots that show")] + EXPERIMENT + toml[toml.index("[alerts]") :]
+    # All at risk are told of, and none held out by lot: with time for twenty letters an owner at each look.
+    toml = toml[: toml.index("# Lots that show")] + toml[toml.index("[alerts]") :]
     toml = toml.replace("hours = 2.5", "hours = 10", 1).replace("per_owner      = 5", "per_owner      = 20", 1)
     paths = f'[paths]\nvar = "{folder.absolute()}/var"\nmlruns = "{folder.absolute()}/mlruns"\n\n[sources]'
     toml = toml.replace("[sources]", paths, 1)
