@@ -104,7 +104,11 @@ class PathSheet:
     def lines(self) -> Iterator[str]:
         """Yield the lines for the terminal."""
         for topic in self.topics:
-            advice = f"first {topic.recommended}, in place of {topic.usual}" if topic.recommended else topic.why
+            advice = (
+                f"first {topic.recommended}, in place of {topic.usual}".replace("_", "-")
+                if topic.recommended
+                else topic.why
+            )
             saved = f"; saves {self.currency} {topic.saves:,.0f} a settled ticket" if topic.saves else ""
             yield f"{topic.get_name()} ({topic.tickets:,} tickets): {advice}{saved}"
         yield from self.notes

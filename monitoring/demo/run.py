@@ -206,7 +206,7 @@ class _Demo:
     def report(self, story: DemoStory) -> None:
         """Write the manager's report."""
         self.title("Report: what a manager reads at the month's end")
-        self._call("monitoring", "report", "--since", story.before, with_config=True)
+        self._call("monitoring", "report", "--period", story.before[:7], with_config=True)
         self._add_pages("the manager's report, a page", f"reports/{story.before}-{story.now}.html")
 
     def show_console(self, story: DemoStory) -> None:
