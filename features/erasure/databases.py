@@ -39,7 +39,7 @@ def erase_from_database(connection: sa.Connection, terms: Terms) -> dict[str, in
     for table in tables.values():
         for place, changed in _find_rows(connection, table, terms):
             counts[table.name] = counts.get(table.name, 0) + 1
-            row = sa.literal_column(_name_row(connection)) == place
+            row = _is_at(connection, place)
             try:
                 with connection.begin_nested():
                     connection.execute(sa.update(table).where(row).values(changed))
@@ -230,6 +230,13 @@ def _scrub_cell(text: str, column: sa.Column[Any], terms: Terms) -> Any:
             return kept if isinstance(column.type, sa.JSON) else json.dumps(kept, ensure_ascii=False)
     scrubbed = terms.scrub(text, prose=column.name in _PROSE)
     return text if scrubbed == text else scrubbed
+
+
+def _is_at(connection: sa.Connection, place: Any) -> sa.ColumnElement[bool]:
+    """Return the condition of the row at a place."""
+    if connection.dialect.name == "postgresql":  # it compares its places with no text
+        return sa.text("ctid = CAST(:place AS tid)").bindparams(place=place)  # type: ignore[return-value]
+    return sa.literal_column("rowid") == place
 
 
 def _name_row(connection: sa.Connection) -> str:
