@@ -174,10 +174,11 @@ sa.Index(
     postgresql_where=EPISODES.c.closed_as_of.is_(None),
 )
 
-# What the inbox counts and orders, without a look at the rows.
+# What the inbox counts and orders, and whether any has changed, without a look at the rows.
+_WAITING = ("state", "kind", "expected", "owner", "cause", "account_id", "id", "closed_as_of", "play", "version")
 sa.Index(
     "episodes_waiting",
-    *(EPISODES.c[name] for name in ("state", "kind", "expected", "owner", "cause", "account_id", "id", "closed_as_of")),
+    *(EPISODES.c[name] for name in _WAITING),
     sqlite_where=EPISODES.c.closed_as_of.is_(None),
     postgresql_where=EPISODES.c.closed_as_of.is_(None),
 )

@@ -25,6 +25,7 @@ from monitoring.console.sign_in.oidc import Provider
 from monitoring.console.sign_in.person import Person
 from monitoring.console.sign_in.sessions import Sessions
 from monitoring.letters.links import LinkSigner
+from monitoring.lifetime.account_file import AccountFiles
 
 if TYPE_CHECKING:
     from monitoring.console.accounts.account_index import AccountIndex
@@ -60,6 +61,7 @@ class ConsoleContext:
         origin: Where people reach the console, such as https://garrison.example.com; None, in tests, takes any host.
         provider: That people sign in with; None without one.
         attempts: Instants of sign-in attempts in the last minute, by network address.
+        open_episodes: Those that were read last, if any were.
     """
 
     settings: Settings
@@ -69,6 +71,12 @@ class ConsoleContext:
     origin: str | None = None
     provider: Provider | None = None
     attempts: dict[str, list[float]] = field(default_factory=dict, compare=False)
+    open_episodes: list[OpenEpisodes] = field(default_factory=list, compare=False)
+
+    @cached_property
+    def files(self) -> AccountFiles:
+        """Return what reads the lifetime files of accounts."""
+        return AccountFiles(self.settings, self.store)
 
     @cached_property
     def origins(self) -> tuple[str, ...]:
@@ -101,7 +109,12 @@ class ConsoleContext:
 
     def read_open_episodes(self) -> OpenEpisodes:
         """Read all open episodes."""
-        return self.kept.get("open episodes", lambda: OpenEpisodes.read(self.settings, self.store))
+        return self.kept.get("open episodes", self._read_open_episodes)
+
+    def _read_open_episodes(self) -> OpenEpisodes:
+        before = self.open_episodes[-1] if self.open_episodes else None
+        self.open_episodes[:] = [OpenEpisodes.read(self.settings, self.store, before)]
+        return self.open_episodes[-1]
 
     def render(
         self, request: Request, template: str, *, status: int = 200, language: str | None = None, **values: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.catalog import Catalog
+from features.core.errors import GarrisonError
 from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.database import Store
@@ -121,6 +123,17 @@ class AccountFiles:
                 moment,
                 self.tables.catalog,
             )
+
+    def warm(self) -> None:
+        """Read one file, and with it what all share, which takes seconds where accounts are many.
+
+        What can't be read is said to who asks for it.
+        """
+        with contextlib.suppress(GarrisonError):
+            first = self.tables.history.query("SELECT min(account_id) AS account_id FROM accounts")["account_id"].iloc[
+                0
+            ]
+            self.read(str(first))
 
     def close(self) -> None:
         """Close the tables."""

@@ -181,8 +181,10 @@ def list_stored(settings: Settings) -> list[Path]:
 
 
 def _list_newest_first(folder: Path, before: Path | None = None) -> list[Path]:
-    files = [path for path in folder.glob("*.parquet") if before is None or path < before]
-    return sorted(files, reverse=True)
+    # By name: paths are compared part by part, and pages ask often.
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    newest = sorted((name for name in names if name.endswith(".parquet")), reverse=True)
+    return [folder / name for name in newest if before is None or name < before.name]
 
 
 def file_at(folder: Path, as_of: datetime) -> Path:

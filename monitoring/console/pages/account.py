@@ -68,7 +68,7 @@ _NO_DRAFT = dict.fromkeys(("act", "text", "due", "by", "kind", "day", "reason"),
 
 def routes(context: ConsoleContext) -> list[Route]:
     """Return the routes; an account's id may hold slashes, so its own page comes last."""
-    page = _AccountPage(context, AccountFiles(context.settings, context.store))
+    page = _AccountPage(context, context.files)
     return [
         Route(PATH + "/export.json", page.export, methods=["GET"]),
         Route(PATH + "/what-if", page.ask_what_if, methods=["GET"]),
@@ -76,6 +76,14 @@ def routes(context: ConsoleContext) -> list[Route]:
         Route(PATH + "/acts/{act}", page.act, methods=["POST"]),
         Route(PATH, page.show, methods=["GET"]),
     ]
+
+
+class _MergedError(Exception):
+    """The account was merged into another one."""
+
+    def __init__(self, survivor: str) -> None:
+        super().__init__(survivor)
+        self.survivor = survivor
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,11 @@ class _AccountPage:
 
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
-        account_id, person = request.path_params["account_id"], current_person(request)
-        survivor = await run_in_threadpool(self._find_survivor, account_id)
-        if survivor != account_id:
-            await run_in_threadpool(self._find_visible, person, survivor)
-            return RedirectResponse(f"{find_path(survivor)}?{urlencode({'merged': account_id[:200]})}", 303)
-        return await self._render(request)
+        try:
+            return await self._render(request)
+        except _MergedError as merged:
+            was = request.path_params["account_id"][:200]
+            return RedirectResponse(f"{find_path(merged.survivor)}?{urlencode({'merged': was})}", 303)
 
     @require(*_SEES)
     async def export(self, request: Request) -> Response:
@@ -167,7 +174,6 @@ class _AccountPage:
 
     async def _render(self, request: Request, *, problem: str = "", draft: dict[str, str] | None = None) -> Response:
         account_id, person, query = request.path_params["account_id"], current_person(request), request.query_params
-        await run_in_threadpool(self._find_visible, person, account_id)
         kind = query.get("kind", "") if query.get("kind", "") in KIND_TITLES else ""
         after = query.get("after") or None
         values = await run_in_threadpool(self._read, person, account_id, kind, after)
@@ -181,6 +187,13 @@ class _AccountPage:
         except GarrisonError:
             return account_id
 
+    def _check_visible(self, person: Person, account_id: str) -> None:
+        """Raise an error where the account was merged, or the person does not see it."""
+        survivor = self._find_survivor(account_id)
+        self._find_visible(person, survivor)
+        if survivor != account_id:
+            raise _MergedError(survivor)
+
     def _find_visible(self, person: Person, account_id: str) -> AccountRow:
         rows = self.context.find_rows(person)
         row = self.context.accounts.find_account(rows, account_id)
@@ -193,6 +206,7 @@ class _AccountPage:
         return score_what_if(self.context.settings, history, scorer, account_id, change)
 
     def _read(self, person: Person, account_id: str, kind: str, after: str | None) -> dict[str, Any]:
+        self._check_visible(person, account_id)
         found, language = self._read_file(account_id, kind, after), Language(person.language)
         path, course = find_path(account_id), found.course
         following = {"kind": kind, "after": found.timeline.after or ""}

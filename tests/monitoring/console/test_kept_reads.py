@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from features.core.errors import GarrisonError
 from features.core.sorted_ids import SortedIds
 from features.state.console_tables import CONSOLE_CHOICES
+from features.state.tables import EPISODES
+from monitoring.console.accounts.open_episodes import OpenEpisodes
 from monitoring.console.kept_reads import KeptReads
 
 WRITE = (
@@ -25,6 +27,22 @@ def kept(house):
     made = KeptReads(house.state)
     yield made
     made.close()
+
+
+def test_open_episodes_are_those_read_before_until_one_of_them_changes(house):
+    first = OpenEpisodes.read(house.settings, house.state)
+    episode = house.open_episode("C", owner="c@owners.test", cause="usage")
+    opened = OpenEpisodes.read(house.settings, house.state, first)
+    assert len(opened.rows) == len(first.rows) + 1
+    with house.state.writing() as connection:
+        connection.execute(sa.insert(CONSOLE_CHOICES), {"address": "z", "changed_at": 1})
+    assert OpenEpisodes.read(house.settings, house.state, opened) is opened
+    with house.state.writing() as connection:
+        changed = {"version": EPISODES.c.version + 1, "owner": "d@owners.test"}
+        connection.execute(sa.update(EPISODES).where(EPISODES.c.id == episode).values(changed))
+    found = OpenEpisodes.read(house.settings, house.state, opened)
+    assert "d@owners.test" in found.owners
+    assert "d@owners.test" not in opened.owners
 
 
 def test_it_is_read_anew_after_every_write_and_only_then(house, kept):
