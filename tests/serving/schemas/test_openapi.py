@@ -181,7 +181,7 @@ def test_a_body_against_the_schema_is_refused_whole_or_in_the_item_that_is_wrong
         session.headers["authorization"] = f"Bearer {served.key}"
 
         @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-        @examples(70, suppress_health_check=list(HealthCheck))
+        @examples(40, suppress_health_check=list(HealthCheck))
         def asked(case: schemathesis.Case) -> None:
             nonlocal refused
             if not isinstance(case.body, NotSet | bytes) and not valid(document, request, case.body):
