@@ -139,7 +139,8 @@ def test_the_service_gives_the_document(served: Any, document: Document) -> None
 def test_answers_are_whole_in_the_clients_types(served: Any, document: Document) -> None:
     """What the types leave out or alter would be lost to the client, and missing from the document."""
     headers = {"authorization": f"Bearer {served.key}"}
-    with httpx.Client(base_url=served.url, headers=headers) as http:
+    # The first answer with drivers may take seconds on a busy machine.
+    with httpx.Client(base_url=served.url, headers=headers, timeout=30) as http:
         for detail in ("scores", "advice", "drivers"):
             asked = {"accounts": ["A-003", "nobody", served.harbour.posted("A-004")], "detail": detail}
             answer = http.post("/v1/score", json=asked).json()
