@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
+UV := .venv/bin/uv pip install --quiet --python $(PY) --no-deps --require-hashes --compile-bytecode --requirement
 DATA ?= tidewater
 CONFIG ?= garrison.toml
 
@@ -11,16 +12,17 @@ help:  ## show this list
 .venv/.installed: requirements.lock
 	python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Garrison needs Python 3.11 or newer, python3 is %d.%d" % sys.version_info[:2])'
 	python3 -m venv .venv
-	$(INSTALL) --requirement requirements.lock
-	@# pip would make bytecode on one core, which takes as long as the installation itself.
-	$(PY) -m compileall -q -j 0 -x '/tests/' .venv/lib > .venv/compiled.log || true
+	@# uv installs on all cores, in half of pip's time. It reads no pip.conf: where only pip knows the way, pip goes it.
+	awk '/^[^ #]/ {is_uv = /^uv==/} is_uv' requirements.lock > .venv/uv.lock
+	$(PIP) .venv/uv.lock
+	$(UV) requirements.lock || $(PIP) requirements.lock
 	touch $@
 
 .PHONY: setup
 setup: .venv/.installed  ## make the environment (.venv) from the lock file
 
 .venv/.spark: .venv/.installed requirements-spark.lock
-	$(INSTALL) --requirement requirements-spark.lock
+	$(UV) requirements-spark.lock || $(PIP) requirements-spark.lock
 	touch $@
 
 .PHONY: setup-spark
