@@ -71,6 +71,8 @@ class HttpApp:
             status, body = int(error.status), ErrorResponse(error=error.error).model_dump_json().encode()
             headers = [*_JSON_HEADERS, *((k.encode(), v.encode()) for k, v in error.headers.items())]
             request.worker.metrics.record_error(error.error.code)
+        finally:
+            request.give_back_room()
         if request.key is not None and request.worker.access_log is not None:
             request.worker.access_log.record(request.key.key_id, route.name, status, request.accounts)
         seconds = time.perf_counter() - began

@@ -104,6 +104,13 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if not self._is_refused:
             super().on_message_complete()
             self._is_in_head = True
+            self._stop_timer()
+
+    def on_response_complete(self) -> None:
+        """Let the rest of a body that was answered early come for some seconds only; nobody reads it."""
+        super().on_response_complete()
+        if not self._is_in_head and not self._is_refused and self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def shutdown(self) -> None:
         """Stop after what was sent already has been answered."""

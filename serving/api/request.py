@@ -16,6 +16,7 @@ from serving.schemas.errors import ApiError
 
 READ_SECONDS = 3  # that a request's body may take
 MAX_BODY_BYTES = 8 * 2**20
+SMALL_BODY_BYTES = 2**16  # read faster than a thread is started; such bodies need no room of their own
 
 
 class ClientDisconnected(Exception):  # noqa: N818  # no error: nobody is left to be answered
@@ -33,6 +34,7 @@ class Request:
         headers: By lower-case name, the last of each.
         key: The request's key; None until it is known.
         accounts: Ids asked for, for the access log.
+        room: Bytes that were taken for its body in the worker's room.
     """
 
     worker: Worker
@@ -41,6 +43,7 @@ class Request:
     headers: dict[bytes, bytes]
     key: Key | None = None
     accounts: Sequence[str | None] = ()
+    room: int = 0
 
     @property
     def scoring(self) -> ScoringContext:
@@ -58,13 +61,17 @@ class Request:
         """Read the JSON that was sent, and no more than a body may be long.
 
         Raises:
-            ApiError: It is no JSON, too long, or too slow.
+            ApiError: It is no JSON, too long, or too slow; or there is too much to do.
             ClientDisconnected: The connection was closed.
         """
         content_type = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if content_type != b"application/json":
             message = "send JSON, as Content-Type: application/json"
             raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no_json", message)
+        size = self._most_bytes()
+        if size > SMALL_BODY_BYTES:
+            await self.worker.body_room.take(size)
+            self.room = size
         try:
             async with asyncio.timeout(READ_SECONDS):
                 return await self._read_chunks()
@@ -75,6 +82,17 @@ class Request:
                 f"the request's body did not arrive within {READ_SECONDS} s",
                 headers={"connection": "close"},
             ) from None
+
+    def give_back_room(self) -> None:
+        """Make the room of the body free for others, once the request has been answered."""
+        if self.room:
+            self.worker.body_room.give_back(self.room)
+            self.room = 0
+
+    def _most_bytes(self) -> int:
+        """Return how long the body may become: as long as was announced, or as any may be."""
+        length = self.headers.get(b"content-length")
+        return MAX_BODY_BYTES if length is None else min(int(length), MAX_BODY_BYTES)
 
     async def _read_chunks(self) -> bytes:
         body = b""

@@ -11,7 +11,8 @@ from pydantic_core import to_json
 
 from features.core.errors import GarrisonError
 from serving.api import metrics
-from serving.api.request import Request, not_ready_error
+from serving.api.request import SMALL_BODY_BYTES, Request, not_ready_error
+from serving.api.serialization import Item
 from serving.api.state import ScoringContext
 from serving.api.worker import Worker
 from serving.events import log
@@ -20,7 +21,6 @@ from serving.schemas.errors import ApiError
 from serving.schemas.routes import ENDPOINTS, HEALTH_NAME, Endpoint
 from serving.schemas.score_requests import ScoreRequest, trim_text
 
-SMALL_BODY_BYTES = 2**16  # read faster than a thread is started
 JSON_CONTENT_TYPE = (b"content-type", b"application/json")
 
 Header = tuple[bytes, bytes]
@@ -29,17 +29,27 @@ Header = tuple[bytes, bytes]
 async def score(request: Request) -> bytes:
     """Score accounts by id or from posted histories."""
     scoring, body = request.scoring, await request.read_body()
-    is_small = len(body) < SMALL_BODY_BYTES
-    score_request = (
-        scoring.reader.read(body) if is_small else await request.worker.run_in_thread(scoring.reader.read, body)
-    )
-    request.accounts = [_account_id(item) for item in score_request.items]
     service = scoring.score_service
-    # Slow work would keep other requests waiting.
-    if service.is_quick(score_request):
-        response = service.score(score_request)
+
+    def read() -> ScoreRequest:
+        score_request = scoring.reader.read(body)
+        request.accounts = [_account_id(item) for item in score_request.items]
+        return score_request
+
+    def read_and_score() -> tuple[ScoreRequest, dict[str, list[Item]]]:
+        score_request = read()
+        return score_request, service.score(score_request)
+
+    if len(body) >= SMALL_BODY_BYTES:
+        # Both in one turn: read rows take ten times the memory of the body, and must not wait for a thread.
+        score_request, response = await request.worker.run_in_thread(read_and_score)
     else:
-        response = await request.worker.run_in_thread(service.score, score_request)
+        score_request = read()
+        # Slow work would keep other requests waiting.
+        if service.is_quick(score_request):
+            response = service.score(score_request)
+        else:
+            response = await request.worker.run_in_thread(service.score, score_request)
     _record_scores(request.worker, scoring, score_request, response["results"])
     return to_json(response)
 
@@ -77,14 +87,20 @@ async def describe_models(request: Request) -> bytes:
 async def store_events(request: Request) -> bytes:
     """Add posted events to the log; they are on disk before this returns."""
     state, body = request.worker.state, await request.read_body()
-    if state.settings is None or state.store is None or state.events is None:
+    settings, store, reader = state.settings, state.store, state.events
+    if settings is None or store is None or reader is None:
         raise not_ready_error(state)
-    events = await request.worker.run_in_thread(state.events.read, body)
-    rows = [row for table_rows in events.values() for row in table_rows]
-    request.accounts = [
-        row.content["account_id"] if isinstance(row, event_requests.PostedEvent) else None for row in rows
-    ]
-    return to_json(await request.worker.run_in_thread(log.store_events, state.settings, state.store, events))
+
+    def read_and_store() -> bytes:
+        events = reader.read(body)
+        request.accounts = [
+            row.content["account_id"] if isinstance(row, event_requests.PostedEvent) else None
+            for table_rows in events.values()
+            for row in table_rows
+        ]
+        return to_json(log.store_events(settings, store, events))
+
+    return await request.worker.run_in_thread(read_and_store)
 
 
 async def get_document(request: Request) -> bytes:

@@ -8,8 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
-from http import HTTPStatus
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import anyio
@@ -18,11 +17,11 @@ import anyio.to_thread
 from features.core.tracing import SpanRecorder
 from serving.api import access_log, environment
 from serving.api.access_log import AccessLog
+from serving.api.body_room import BodyRoom, make_busy_error
 from serving.api.metrics import Metrics, ParityStatus
 from serving.api.rate_limit import RateLimiter
 from serving.api.state import AppState
 from serving.pacing import DueTimer
-from serving.schemas.errors import ApiError
 
 _log = logging.getLogger("bentoml.garrison")
 WORK_SECONDS = 7  # that work in a thread may take
@@ -49,8 +48,10 @@ class Worker:
         self.document: bytes | None = None
         self.state = AppState.open(config)
         self._open_limits()
-        # More threads than processors would only make everyone wait; whoever waits too long gets the error `busy`.
-        self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
+        self.body_room = BodyRoom()
+        # More threads than processors would only make everyone wait; whoever waits too long gets the error `busy`. Work
+        # that nobody waits for any more keeps its thread to its end, so that no more than these ever run.
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "garrison-work")
         self._task: asyncio.Task[None] | None = None
         self._supervisor = os.getppid()
 
@@ -74,16 +75,9 @@ class Worker:
         """
         try:
             async with asyncio.timeout(WORK_SECONDS):
-                return await anyio.to_thread.run_sync(
-                    partial(work, *args), abandon_on_cancel=True, limiter=self._threads
-                )
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
         except TimeoutError:
-            raise ApiError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "busy",
-                "too much to do at once: send fewer accounts, or try again",
-                headers={"retry-after": "1"},
-            ) from None
+            raise make_busy_error() from None
 
     async def refresh(self) -> None:
         """Load new keys, models, snapshots and events, if it is time to look."""

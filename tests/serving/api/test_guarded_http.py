@@ -19,9 +19,9 @@ from tests.support.waiting import wait_until
 LINE = b"GET /a HTTP/1.1\r\nhost: x\r\n"
 
 
-async def answer(_scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the length of the body."""
-    body, more = b"", True
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with the length of the body; at once where it is not asked for."""
+    body, more = b"", scope["path"] != "/unread"
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
@@ -128,6 +128,13 @@ def test_long_bodies_and_many_requests_on_one_connection_pass(port: int) -> None
             assert client.post("/", content=body[n:], headers=headers).text == str(len(body) - n)
     pipelined = LINE + b"\r\n" + LINE + b"connection: close\r\n\r\n"
     assert exchange(port, pipelined).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_body_that_was_answered_before_its_end_can_come_for_some_seconds_only(port: int) -> None:
+    head = b"POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"
+    assert exchange(port, head, b"a").count(b"HTTP/1.1 ") == 1
+    whole = LINE.replace(b"/a", b"/b") + b"connection: close\r\n\r\n"
+    assert exchange(port, head, b"ab", b"cd", whole).count(b"HTTP/1.1 200 OK") == 2
 
 
 def test_what_was_sent_just_before_the_end_is_still_answered() -> None:
