@@ -109,6 +109,7 @@ def _describe_trend(risk: AccountRisk, score: float) -> Phrase:
     then = Phrase("{score} on {day}", {"score": Percent(before.score), "day": Day(before.as_of)})
     if before.model != risk.model:
         then = Phrase("{then} (by model {model})", {"then": then, "model": to_safe_line(before.model)})
-    if abs(score - before.score) < 0.005:
+    # What looks equal in the letter is not said to have moved.
+    if abs(score - before.score) < 0.005 or str(Percent(score)) == str(Percent(before.score)):
         return Phrase("level with {then}", {"then": then})
     return Phrase("up from {then}" if score > before.score else "down from {then}", {"then": then})

@@ -101,7 +101,8 @@ def test_what_is_not_known_is_said_to_be_so():
 
 
 @pytest.mark.parametrize(
-    ("before", "said"), [(0.8, "down from 80 %"), (0.62, "level with 62 %"), (0.621, "level with")]
+    ("before", "said"),
+    [(0.8, "down from 80 %"), (0.62, "level with 62 %"), (0.621, "level with"), (0.615, "level with 62 %")],
 )
 def test_the_trend_says_where_it_came_from(before, said):
     assert said in write_body(replace(RISK, earlier=EarlierScore(before, datetime(2024, 5, 1, tzinfo=UTC), "churn-3")))
