@@ -68,23 +68,6 @@ class NextSale:
     overdue: npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class NextSaleErrors:
-    """Errors of the predicted next sales.
-
-    Args:
-        rows: How many.
-        error: Median absolute error in days; what lies beyond the days looked at counts as their end.
-        naive: That of the account's own mean gap counted from its last order.
-        early: Share of sales that came before the days foretold; best at a half.
-    """
-
-    rows: int
-    error: float
-    naive: float
-    early: float
-
-
 def estimate_time_to_churn(
     horizons: Sequence[int], probabilities: Floats, *, lead: int = 0, order: int = 1
 ) -> ChurnTiming:
@@ -192,35 +175,6 @@ def predict_next_sale(frame: SnapshotColumns, rhythm: PurchaseRhythm) -> NextSal
     prior, pieces = rhythm.weight * rhythm.gap, rhythm.weight + number
     days = rhythm.scale * (prior + total + silent) / pieces
     return NextSale(days, silent > (prior + total) / pieces)
-
-
-def evaluate_next_sales(
-    frame: pd.DataFrame, actual: Floats, rhythm: PurchaseRhythm, *, within: int
-) -> NextSaleErrors | None:
-    """Compare predicted next sales with those that came, on later snapshots than `fit_rhythm` saw.
-
-    Args:
-        frame: n snapshots.
-        actual: (n,) of `days_to_sale`, over the same `within`.
-        rhythm: Learned before.
-        within: Days looked at.
-
-    Returns:
-        None without a row that can be compared.
-    """
-    number, total, silent = _read_orders(frame)
-    mean_gaps = np.where(number > 0, total / np.maximum(number, 1), rhythm.gap)
-    predicted = predict_next_sale(frame, rhythm).days
-    is_known = ~np.isnan(actual) & ~np.isnan(predicted)
-    if not is_known.any():
-        return None
-    actual_days = np.minimum(actual[is_known], within)
-
-    def error(days: Floats) -> float:
-        return float(np.median(np.abs(np.minimum(days[is_known], within) - actual_days)))
-
-    early = float((actual[is_known] < predicted[is_known]).mean())
-    return NextSaleErrors(int(is_known.sum()), error(predicted), error(np.maximum(mean_gaps - silent, 0.0)), early)
 
 
 def _read_orders(frame: SnapshotColumns) -> tuple[Floats, Floats, Floats]:
