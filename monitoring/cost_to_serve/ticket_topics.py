@@ -6,7 +6,8 @@ import pandas as pd
 
 from features.settings import Settings
 from features.state.database import Store
-from monitoring.journey.topics import NEW, read_ticket_topics, read_topics
+from monitoring.journey.topic import NEW
+from monitoring.journey.topics import read_ticket_topics, read_topics
 
 
 def find_topics(settings: Settings, store: Store, tickets: pd.DataFrame) -> pd.Series:

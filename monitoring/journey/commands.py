@@ -13,7 +13,7 @@ from features.core.safe_line import to_safe_line
 from features.settings import cli
 from features.settings.cli import CONFIG, AsOf, Config, Json, write_json
 from features.settings.load import load_settings
-from monitoring.journey.topics import TABS, Topic
+from monitoring.journey.topic import TABS, Topic
 
 app = typer.Typer(help="The journey and pain map: which topics of tickets hit whom at which stage, and what they cost.")
 

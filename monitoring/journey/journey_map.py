@@ -21,11 +21,12 @@ from monitoring.journey.json_files import read_json, write_json_file
 from monitoring.journey.past_scores import find_horizon, read_past_scores, read_values
 from monitoring.journey.ticket_costs import cost_tickets, read_staff
 from monitoring.journey.tickets import STAGES, read_tickets
+from monitoring.journey.topic import NEW, Topic
 from monitoring.journey.topic_costs import QUARTER_DAYS, TopicCost, measure_costs
 from monitoring.journey.topic_decisions import find_pinned, find_survivors, read_decisions
 from monitoring.journey.topic_effects import TopicEffect, estimate_effects
 from monitoring.journey.topic_finding import FoundTopics, find_topics
-from monitoring.journey.topics import NEW, Topic, locate_journey
+from monitoring.journey.topics import locate_journey
 from training.models.dataset import find_data_until
 
 _EXAMPLES, _LONGEST, _WEEKS = 5, 400, 26

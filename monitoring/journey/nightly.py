@@ -15,8 +15,9 @@ from features.state.database import Store
 from monitoring.journey.journey_map import build_map, read_map, read_partners
 from monitoring.journey.rising_topics import find_rises
 from monitoring.journey.tickets import read_tickets
+from monitoring.journey.topic import NEW
 from monitoring.journey.topic_warnings import Warned, warn_teams
-from monitoring.journey.topics import NEW, read_ticket_topics, read_topics
+from monitoring.journey.topics import read_ticket_topics, read_topics
 
 NO_MAP = "no map of topics yet: python -m monitoring journey build makes the first"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.journey.tickets import BEFORE
-from monitoring.journey.topics import Tab
+from monitoring.journey.topic import Tab
 
 # The rule as people read it.
 RULE = (

@@ -15,9 +15,10 @@ from features.state.database import Store
 from monitoring.journey import topic_decisions as decisions
 from monitoring.journey.text_vectors import vectorize_texts
 from monitoring.journey.texts.words import clean_text
+from monitoring.journey.topic import Topic
 from monitoring.journey.topic_decisions import Decision, write_decision
 from monitoring.journey.topic_finding import MEMBERS
-from monitoring.journey.topics import Topic, read_ticket_topics, read_topics
+from monitoring.journey.topics import read_ticket_topics, read_topics
 
 MOST_PARTS = 6
 

@@ -15,7 +15,7 @@ from features.core.safe_line import to_safe_line
 from features.core.timestamps import to_micros
 from features.state.database import Store
 from features.state.journey_tables import TOPIC_DECISIONS
-from monitoring.journey.topics import TABS, Topic
+from monitoring.journey.topic import TABS, Topic
 
 RENAME, MERGE, SPLIT, PIN, UNPIN, TEAM, TAB = "rename", "merge", "split", "pin", "unpin", "team", "tab"
 DECISIONS = (RENAME, MERGE, SPLIT, PIN, UNPIN, TEAM, TAB)

@@ -18,7 +18,7 @@ from monitoring.journey.texts.grouping import Labels, compute_centroids, find_ne
 from monitoring.journey.texts.names import name_groups
 from monitoring.journey.texts.word_vectors import Vectors, WordModel, scale_to_units
 from monitoring.journey.texts.words import clean_text, find_language, strip_forms
-from monitoring.journey.topics import NEW
+from monitoring.journey.topic import NEW
 
 # Of members that a topic was found in before, so many in the new group make it the same topic.
 _SAME = 0.3

@@ -20,7 +20,7 @@ from features.state.message_states import PENDING
 from features.state.tables import OUTBOX
 from monitoring.binding.reader_language import find_language
 from monitoring.journey.rising_topics import Rise
-from monitoring.journey.topics import Topic
+from monitoring.journey.topic import Topic
 from monitoring.letters.text_lines import wrap
 
 RISING = "topic_rising"

@@ -24,9 +24,10 @@ from monitoring.console.sign_in.access import EVERYTHING, current_person, requir
 from monitoring.console.sign_in.person import Person, Role
 from monitoring.journey import topic_acts
 from monitoring.journey.journey_map import read_map
+from monitoring.journey.topic import TABS, Topic
 from monitoring.journey.topic_decisions import Decision, read_decisions
 from monitoring.journey.topic_warnings import read_open_warnings
-from monitoring.journey.topics import TABS, Topic, read_topics
+from monitoring.journey.topics import read_topics
 
 PATH = "/journey"
 STAGE_TITLES: dict[str, Any] = {

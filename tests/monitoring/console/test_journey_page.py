@@ -9,9 +9,10 @@ from features.core.timestamps import to_micros
 from features.state.console_tables import CONSOLE_ACTS
 from monitoring.journey.costly_topics import read_costly_topics
 from monitoring.journey.json_files import write_json_file
+from monitoring.journey.topic import Topic
 from monitoring.journey.topic_decisions import read_decisions
 from monitoring.journey.topic_effects import TopicEffect
-from monitoring.journey.topics import Topic, locate_journey
+from monitoring.journey.topics import locate_journey
 from tests.support.console import sign_in
 
 BOSS, LEAD, OWNER = "boss@harbour.test", "lead@harbour.test", "a@owners.test"

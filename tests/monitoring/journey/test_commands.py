@@ -14,7 +14,8 @@ from features.state import database
 from features.state.tables import OUTBOX
 from monitoring.__main__ import app
 from monitoring.journey import nightly
-from monitoring.journey.topics import NEW, read_ticket_topics, read_topics
+from monitoring.journey.topic import NEW
+from monitoring.journey.topics import read_ticket_topics, read_topics
 from tests.support.ticket_texts import ACCOUNTS, PROBLEMS, write_company
 
 AT = "2026-01-01"
