@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -32,8 +30,6 @@ from monitoring.console.sign_in.oidc_sign_in import OidcSignIn
 from monitoring.console.sign_in.visitors import Recognition
 
 _STATIC = Path(__file__).parent / "static"
-# Pages are made in threads that share one interpreter: more at once wait for each other at each statement of SQL.
-_THREADS = 2
 
 
 def create_app(context: ConsoleContext) -> Starlette:
@@ -44,7 +40,6 @@ def create_app(context: ConsoleContext) -> Starlette:
     hosts = sorted(names | {"127.0.0.1", "localhost"}) if names else ["*"]
     return Starlette(
         routes=list(_iterate_routes(context)),
-        lifespan=_limit_threads,
         # Those of handlers; the same again for what middleware raises.
         exception_handlers={HTTPException: problems.show},
         middleware=[
@@ -57,12 +52,6 @@ def create_app(context: ConsoleContext) -> Starlette:
             Middleware(FormGuard, origins=context.origins),
         ],
     )
-
-
-@asynccontextmanager
-async def _limit_threads(_: Starlette) -> AsyncIterator[None]:
-    current_default_thread_limiter().total_tokens = _THREADS
-    yield
 
 
 def _iterate_routes(context: ConsoleContext) -> Iterator[BaseRoute]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from markupsafe import Markup
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from monitoring.console.accounts.account_index import AccountIndex
 
 
+T = TypeVar("T")
 # For so long a person sees what they see, unless the state database changes.
 _SECONDS = 10
 
@@ -100,6 +104,32 @@ class ConsoleContext:
     def kept(self) -> KeptReads:
         """Return what is kept of the state database until it changes."""
         return KeptReads(self.store)
+
+    @cached_property
+    def _page_thread(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "pages")
+
+    async def read_in_turn(self, read: Callable[..., T], *arguments: Any) -> T:
+        """Call what a page is read by in the thread that makes pages: one at a time, whoever came first.
+
+        Threads share one interpreter. With two at work, each waits for the other at every statement of SQL, and pages
+        take several times as long as one after the other.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._page_thread, read, *arguments)
+
+    async def make_page(
+        self, request: Request, template: str, read: Callable[..., Mapping[str, Any]], *arguments: Any, **values: Any
+    ) -> HTMLResponse:
+        """Read and render a page in its turn.
+
+        Args:
+            request: Asks for it.
+            template: As of `render`.
+            read: Called with the arguments; returns values that the template uses.
+            arguments: Of `read`.
+            values: As of `render`; more that the template uses.
+        """
+        return await self.read_in_turn(lambda: self.render(request, template, **{**read(*arguments), **values}))
 
     def find_rows(self, person: Person) -> RowFilter:
         """Find the condition that every read of accounts for a person takes."""

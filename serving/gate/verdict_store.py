@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -114,7 +114,7 @@ def write_verdict(state: Store, verdict: RunVerdict) -> JudgedRun:
     }
     with state.writing() as connection:
         upsert(connection, RUN_VERDICTS, [row])
-        return JudgedRun(verdict, _find_decision(connection, verdict))
+        return _judge(connection, [verdict])[0]
 
 
 def read_history(state: Store, *, before: datetime | None = None, limit: int | None = None) -> tuple[JudgedRun, ...]:
@@ -130,13 +130,13 @@ def read_history(state: Store, *, before: datetime | None = None, limit: int | N
         query = query.where(RUN_VERDICTS.c.as_of < to_micros(before))
     with state.reading() as connection:
         verdicts = [_read_verdict(row) for row in connection.execute(query).mappings()]
-        return tuple(JudgedRun(verdict, _find_decision(connection, verdict)) for verdict in verdicts)
+        return _judge(connection, verdicts)
 
 
 def look_up_decision(state: Store, verdict: RunVerdict) -> JudgedRun:
     """Return a verdict with the decision that holds for it, as `write_verdict` does, and write nothing."""
     with state.reading() as connection:
-        return JudgedRun(verdict, _find_decision(connection, verdict))
+        return _judge(connection, [verdict])[0]
 
 
 def find_run(state: Store, name: str) -> RunVerdict:
@@ -189,19 +189,31 @@ def write_decision(
     return made
 
 
-def _find_decision(connection: sa.Connection, verdict: RunVerdict) -> Decision | None:
+def _judge(connection: sa.Connection, verdicts: Sequence[RunVerdict]) -> tuple[JudgedRun, ...]:
+    """Add to each verdict the decision that holds for it; one query for all."""
+    if not verdicts:
+        return ()
+    instants = [to_micros(verdict.as_of) for verdict in verdicts]
     query = (
-        sa.select(RUN_DECISIONS)
+        sa.select(RUN_VERDICTS.c.as_of, *RUN_DECISIONS.c)
         .join(RUN_VERDICTS, RUN_VERDICTS.c.run == RUN_DECISIONS.c.run)
-        .where(RUN_VERDICTS.c.as_of == to_micros(verdict.as_of), RUN_DECISIONS.c.decision != "delivered")
-        .order_by(RUN_DECISIONS.c.decided_at.desc())
-        .limit(1)
+        .where(RUN_VERDICTS.c.as_of.between(min(instants), max(instants)), RUN_DECISIONS.c.decision != "delivered")
+        .order_by(RUN_DECISIONS.c.decided_at)
     )
-    row = connection.execute(query).mappings().first()
+    newest = {row["as_of"]: row for row in connection.execute(query).mappings()}
+    return tuple(
+        JudgedRun(verdict, _find_decision(verdict, newest.get(at)))
+        for verdict, at in zip(verdicts, instants, strict=True)
+    )
+
+
+def _find_decision(verdict: RunVerdict, row: sa.RowMapping | None) -> Decision | None:
+    """Return the newest decision on a run of the verdict's `as_of`, if it holds for the verdict's run."""
     if row is None:
         return None
     covers = frozenset((kind, subject) for kind, subject in row["covers"])
-    decision = Decision(**{**row, "decided_at": from_micros(row["decided_at"]), "covers": covers})
+    made = {name: value for name, value in row.items() if name != "as_of"}
+    decision = Decision(**{**made, "decided_at": from_micros(row["decided_at"]), "covers": covers})
     if decision.decision == "discarded":
         return decision if decision.run == verdict.run else None
     reasons = {(held.kind, held.subject) for held in verdict.reasons if held.state == "hold"}

@@ -176,10 +176,15 @@ class _AccountPage:
         account_id, person, query = request.path_params["account_id"], current_person(request), request.query_params
         kind = query.get("kind", "") if query.get("kind", "") in KIND_TITLES else ""
         after = query.get("after") or None
-        values = await run_in_threadpool(self._read, person, account_id, kind, after)
-        values |= {"problem": problem, "draft": _NO_DRAFT | (draft or {}), "merged": query.get("merged", "")}
-        values |= {"done": _DONE.get(query.get("done", ""), "")}
-        return self.context.render(request, "account.html", status=409 if problem else 200, **values)
+        values: dict[str, Any] = {
+            "problem": problem,
+            "draft": _NO_DRAFT | (draft or {}),
+            "status": 409 if problem else 200,
+        }
+        values |= {"merged": query.get("merged", ""), "done": _DONE.get(query.get("done", ""), "")}
+        return await self.context.make_page(
+            request, "account.html", self._read, person, account_id, kind, after, **values
+        )
 
     def _find_survivor(self, account_id: str) -> str:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -75,19 +75,18 @@ class _EpisodesApi:
             limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= _MOST
         ):
             raise HTTPException(422)
-        rest = {"owner": query.get("owner") or None, "resting": query.get("resting") == "yes"}
-        body = await run_in_threadpool(self._read, person, after=query.get("after", ""), limit=int(limit), **rest)
-        return JSONResponse(body)
+        asked = {"owner": query.get("owner") or None, "resting": query.get("resting") == "yes"}
+        asked |= {"after": query.get("after", ""), "limit": int(limit)}
+        return JSONResponse(await self.context.read_in_turn(self._read, person, asked))
 
     answer.roles = frozenset(_SEES)  # type: ignore[attr-defined]  # as `require` marks a handler
 
     @require()
     async def show(self, request: Request) -> Response:
         """Show the documents as a page."""
-        operations = await run_in_threadpool(lambda: self._operations)
-        return self.context.render(request, "api.html", operations=operations)
+        return await self.context.make_page(request, "api.html", lambda: {"operations": self._operations})
 
-    def _read(self, person: Person | None, **asked: Any) -> dict[str, Any]:
+    def _read(self, person: Person | None, asked: Mapping[str, Any]) -> dict[str, Any]:
         rows = EVERYTHING if person is None else self.context.find_rows(person)
         inbox = InboxReader.of(self.context, rows).keep_open(self.context.kept, person, **asked)
         return {"episodes": [item.as_dict() for item in inbox.items], "after": inbox.after}

@@ -99,10 +99,11 @@ class _Experiments:
 
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
-        values, person = await run_in_threadpool(self._read), current_person(request)
-        may_stop = person.has(Role.DATA_SCIENTIST, Role.ADMIN)
-        stopped = request.query_params.get("stopped", "")
-        return self.context.render(request, "experiments.html", stopped=stopped, may_stop=may_stop, **values)
+        values = {
+            "may_stop": current_person(request).has(Role.DATA_SCIENTIST, Role.ADMIN),
+            "stopped": request.query_params.get("stopped", ""),
+        }
+        return await self.context.make_page(request, "experiments.html", self._read, **values)
 
     @require(Role.DATA_SCIENTIST, Role.ADMIN)
     async def stop(self, request: Request) -> Response:

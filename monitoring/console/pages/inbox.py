@@ -51,9 +51,9 @@ class _Inbox:
     @require(*_ACTS_ON)
     async def show(self, request: Request) -> Response:
         shown, after = request.query_params.get("show", ""), request.query_params.get("after", "")
-        values = await run_in_threadpool(self._read, current_person(request), shown, after)
-        done = request.query_params.get("done", "")
-        return self.context.render(request, "inbox.html", done=done if done in ACTS else "", **values)
+        done, person = request.query_params.get("done", ""), current_person(request)
+        done = done if done in ACTS else ""
+        return await self.context.make_page(request, "inbox.html", self._read, person, shown, after, done=done)
 
     @require(*_ACTS_ON)
     async def act(self, request: Request) -> Response:

@@ -84,15 +84,15 @@ class _Journey:
 
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
-        values = await run_in_threadpool(self._read, request.query_params.get("tab", ""))
-        return self.context.render(request, "journey.html", **_TITLES, **values)
+        tab = request.query_params.get("tab", "")
+        return await self.context.make_page(request, "journey.html", self._read, tab, **_TITLES)
 
     @require(*_SEES)
     async def show_topic(self, request: Request) -> Response:
-        values = await run_in_threadpool(self._read_topic, request.path_params["topic"], current_person(request))
-        may_decide = current_person(request).has(Role.MANAGER, Role.ADMIN)
-        done = DONE_TITLES.get(request.query_params.get("done", ""), "")
-        return self.context.render(request, "topic.html", may_decide=may_decide, done=done, **_TITLES, **values)
+        topic, person = request.path_params["topic"], current_person(request)
+        values: dict[str, Any] = {"may_decide": person.has(Role.MANAGER, Role.ADMIN)}
+        values |= {"done": DONE_TITLES.get(request.query_params.get("done", ""), ""), **_TITLES}
+        return await self.context.make_page(request, "topic.html", self._read_topic, topic, person, **values)
 
     @require(Role.MANAGER, Role.ADMIN)
     async def decide(self, request: Request) -> Response:

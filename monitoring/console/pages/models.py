@@ -48,8 +48,8 @@ class _Models:
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
         kind = request.query_params.get("score", "")
-        values = await run_in_threadpool(self._read, kind)
-        return self.context.render(request, "models.html", proposed=request.query_params.get("proposed", ""), **values)
+        proposed = request.query_params.get("proposed", "")
+        return await self.context.make_page(request, "models.html", self._read, kind, proposed=proposed)
 
     @require(*_SEES)
     async def show_card(self, request: Request) -> Response:
@@ -97,7 +97,7 @@ class _Models:
             "groups": [g for g in groups if g["by"] not in {"all", "owner"}][:_GROUPS],
             "auc": _lay_out(cohorts, "auc"),
             "shares": _lay_out_shares(cohorts),
-            "proposals": list(read_proposals(self.context.store)),
+            "proposals": self.context.kept.get("proposals", lambda: list(read_proposals(self.context.store))),
             "has_team": settings.monitoring.data_team is not None,
             **stored,
         }

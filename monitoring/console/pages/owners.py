@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -35,8 +34,7 @@ class _Owners:
 
     @require(Role.LEAD, Role.MANAGER, Role.ADMIN)
     async def show(self, request: Request) -> Response:
-        values = await run_in_threadpool(self._read, current_person(request))
-        return self.context.render(request, "owners.html", **values)
+        return await self.context.make_page(request, "owners.html", self._read, current_person(request))
 
     def _read(self, person: Person) -> dict[str, Any]:
         sheet = read_report(locate_sheet(self.context.settings))

@@ -58,9 +58,7 @@ class _Portfolio:
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
         view = PortfolioView.read(request.query_params)
-        return self.context.render(
-            request, "portfolio.html", **await run_in_threadpool(self._read, current_person(request), view)
-        )
+        return await self.context.make_page(request, "portfolio.html", self._read, current_person(request), view)
 
     @require(*_SEES)
     async def export(self, request: Request) -> Response:

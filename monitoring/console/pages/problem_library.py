@@ -63,8 +63,8 @@ class _Problems:
     async def show(self, request: Request) -> Response:
         person, text = current_person(request), request.query_params.get("q", "").strip()[:_LONGEST]
         state = request.query_params.get("state", "")
-        values = await run_in_threadpool(self._read, person, text, state if state in library.STATES else "")
-        return self.context.render(request, "problems.html", problem="", **values)
+        state = state if state in library.STATES else ""
+        return await self.context.make_page(request, "problems.html", self._read, person, text, state, problem="")
 
     @require(*_SEES)
     async def make(self, request: Request) -> Response:
@@ -87,7 +87,7 @@ class _Problems:
         query, person = request.query_params, current_person(request)
         text, ticket = query.get("text", "").strip()[:_LONGEST], query.get("ticket", "").strip()
         try:
-            found = await run_in_threadpool(self._search, person, text, ticket)
+            found = await self.context.read_in_turn(self._search, person, text, ticket)
         except GarrisonError as error:
             raise HTTPException(404) from error
         return JSONResponse(found.as_dict())
@@ -96,7 +96,7 @@ class _Problems:
     async def answer_account(self, request: Request) -> Response:
         """Answer programs: an account's open tickets, each with the problems nearest to it."""
         account_id, person = request.path_params["account_id"], current_person(request)
-        found = await run_in_threadpool(self.read_open, person, account_id)
+        found = await self.context.read_in_turn(self.read_open, person, account_id)
         return JSONResponse({"tickets": [ticket.as_dict() for ticket in found]})
 
     def read_open(self, person: Person, account_id: str) -> list[Any]:
@@ -115,18 +115,18 @@ class _Problems:
         except GarrisonError as error:
             if problem_id is not None:
                 return await self._render_one(request, problem=str(error))
-            values = await run_in_threadpool(self._read, person, "", "")
-            return self.context.render(request, "problems.html", status=409, problem=str(error), **values)
+            refused: dict[str, Any] = {"status": 409, "problem": str(error)}
+            return await self.context.make_page(request, "problems.html", self._read, person, "", "", **refused)
         return RedirectResponse(f"{PATH}/{after}?{urlencode({'done': act})}", status_code=303)
 
     async def _render_one(self, request: Request, *, problem: str = "") -> Response:
         person, name = current_person(request), request.path_params["problem_id"]
+        values: dict[str, Any] = {"status": 409 if problem else 200, "problem": problem}
+        values |= {"done": _DONE.get(request.query_params.get("done", ""), "")}
         try:
-            values = await run_in_threadpool(self._read_one, person, name)
+            return await self.context.make_page(request, "problem_file.html", self._read_one, person, name, **values)
         except GarrisonError as error:
             raise HTTPException(404) from error
-        values |= {"problem": problem, "done": _DONE.get(request.query_params.get("done", ""), "")}
-        return self.context.render(request, "problem_file.html", status=409 if problem else 200, **values)
 
     def _read(self, person: Person, text: str, state: str) -> dict[str, Any]:
         with self.context.store.reading() as connection:

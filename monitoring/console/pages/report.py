@@ -47,8 +47,8 @@ class _Report:
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
         period, person = request.query_params.get("period", ""), current_person(request)
-        values = await run_in_threadpool(self._read, person, period)
-        return self.context.render(request, "report.html", sent=request.query_params.get("sent", ""), **values)
+        sent = request.query_params.get("sent", "")
+        return await self.context.make_page(request, "report.html", self._read, person, period, sent=sent)
 
     @require(*_SENDS)
     async def send(self, request: Request) -> Response:

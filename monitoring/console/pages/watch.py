@@ -53,8 +53,8 @@ class _Watch:
 
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
-        values = await run_in_threadpool(self._read)
-        return self.context.render(request, "watch.html", done=request.query_params.get("done", ""), **values)
+        done = request.query_params.get("done", "")
+        return await self.context.make_page(request, "watch.html", self._read, done=done)
 
     @require(*_SEES)
     async def show_drift(self, request: Request) -> Response:
@@ -95,19 +95,20 @@ class _Watch:
             details = {"decision": choice, "reason": decision.reason}
             record_act(store.connection, person, "decide_run", RUN_DECISIONS.name, run, details)
 
+    def _read_runs(self) -> tuple[JudgedRun, ...]:
+        store = self.context.store
+        return self.context.kept.get("judged runs", lambda: verdict_store.read_history(store, limit=_LINKED))
+
     def _list_drift(self) -> dict[str, Any]:
         """Return the drift pages of the judged runs by name: no other file is served."""
-        folder = drift_folder(self.context.settings)
-        runs = verdict_store.read_history(self.context.store, limit=_LINKED)
-        found = {}
-        for judged in runs:
+        folder, found = drift_folder(self.context.settings), {}
+        for judged in self._read_runs():
             for target, file in find_drift_pages(folder, judged.verdict.as_of).items():
                 found[f"{judged.verdict.as_of:%Y-%m-%d}-{target}"] = file
         return found
 
     def _read(self) -> dict[str, Any]:
-        store = self.context.store
-        runs = verdict_store.read_history(store, limit=_LINKED)
+        store, runs = self.context.store, self._read_runs()
         newest = night_log.find_previous(store, datetime.max.replace(tzinfo=UTC))
         steps = NightLog(store, newest).read() if newest else {}
         checked = steps["check"].figures if "check" in steps else {}
