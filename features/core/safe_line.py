@@ -15,6 +15,8 @@ def to_safe_line(text: str, most: int = 100) -> str:
 
     Strangers write account names: a line break in a name could forge a header or a line.
     """
+    if text.isascii() and text.isprintable() and 0 < len(text) <= most and text == " ".join(text.split()):
+        return text  # most names: nothing to mend
     clean = "".join(" " if unicodedata.category(c) in _UNSAFE or c in _BIDI else c for c in text)
     short = textwrap.shorten(clean, most, placeholder="…")
     if short in {"", "…"} and (plain := " ".join(clean.split())):  # one long word, or a language without spaces

@@ -65,7 +65,7 @@ def _serve(context: Any, host: str, port: int, options: dict[str, Any]) -> None:
     from monitoring.console.app import create_app
     from serving.api.guarded_http import GuardedHttpProtocol
 
-    context.files.warm()
+    context.warm()
     # Addresses of pages are signed links: they stand in no log.
     uvicorn.run(
         create_app(context),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # For so long a person sees what they see, unless the state database changes.
 _SECONDS = 10
+_SWITCH_SECONDS = 0.001
 
 
 def find_origin(url: str) -> str:
@@ -130,6 +133,16 @@ class ConsoleContext:
             values: As of `render`; more that the template uses.
         """
         return await self.read_in_turn(lambda: self.render(request, template, **{**read(*arguments), **values}))
+
+    def warm(self) -> None:
+        """Read what all pages share, before the first one is asked for."""
+        self.files.warm()
+        self.read_open_episodes()
+        # What stays for good is left out of each later look for garbage, which would take longer than a page.
+        gc.collect()
+        gc.freeze()
+        # Between two pages the thread of requests waits for the interpreter so long (5 ms by itself).
+        sys.setswitchinterval(_SWITCH_SECONDS)
 
     def find_rows(self, person: Person) -> RowFilter:
         """Find the condition that every read of accounts for a person takes."""

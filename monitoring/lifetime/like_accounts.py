@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,37 +48,9 @@ class LikeAccounts:
     compared_by: tuple[str, ...]
 
 
-class LikeAccountFinder:
-    """Finds like accounts among the customers of the newest scores; several threads may ask at once.
-
-    Args:
-        settings: The company's.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._lock = settings, threading.Lock()
-        self._newest: tuple[Path | None, int] = (None, -1)
-        self._space: _Space | None = None
-
-    def find(self, account_id: str) -> LikeAccounts | None:
-        """Find the accounts that are most like one; None where it is in no snapshot, or nothing describes accounts.
-
-        Raises:
-            GarrisonError: The newest snapshot can't be read.
-        """
-        file = score_table.find_newest(self._settings)
-        newest = (file, 0 if file is None else file.stat().st_mtime_ns)
-        with self._lock:
-            if newest != self._newest:
-                self._space = None if file is None else _Space.read(self._settings, file)
-                self._newest = newest
-            space = self._space
-        return space.find(account_id) if space else None
-
-
 @dataclass(frozen=True)
-class _Space:
-    """All accounts as points: distances count a standard deviation of a number as 1, and so a text that differs.
+class LikeAccountFinder:
+    """All accounts of a run as points: a standard deviation of a number counts as 1, and so does a text that differs.
 
     Args:
         account_ids: (n,) ascending.
@@ -100,8 +72,16 @@ class _Space:
         return [column[self.compared] for column in self.numbers], [column[self.compared] for column in self.codes]
 
     @classmethod
-    def read(cls, settings: Settings, file: Path) -> _Space | None:
-        """Read the snapshot and the tiers of one run; None where its snapshot is gone."""
+    def read(cls, settings: Settings, file: Path) -> Self | None:
+        """Read the snapshot and the tiers of a run; None where it is gone, or nothing describes accounts.
+
+        Args:
+            settings: The company's.
+            file: The run's score table.
+
+        Raises:
+            GarrisonError: The snapshot can't be read.
+        """
         snapshot_file = snapshot_store.find_stored(settings, score_table.parse_instant(file))
         if snapshot_file is None:
             return None
@@ -132,6 +112,7 @@ class _Space:
         return cls(SortedIds(pa.array(ids, pa.string())), numbers, texts, compared, tuple(words))
 
     def find(self, account_id: str) -> LikeAccounts | None:
+        """Find the accounts that are most like one; None where the snapshot does not have it."""
         own = self.account_ids.find(account_id)
         if own is None:
             return None

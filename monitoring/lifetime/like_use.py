@@ -6,14 +6,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from features.core.timestamps import DAY
-from features.settings import Settings
-from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.like_accounts import LikeAccountFinder, LikeAccounts
 
+if TYPE_CHECKING:
+    from monitoring.lifetime.account_tables import AccountTables
+
 USED_DAYS, BOUGHT_DAYS = 90, 365
-# Accounts whose measures are kept until the next scores.
+# Accounts whose measures are kept.
 _MOST = 5_000
 
 
@@ -37,14 +39,14 @@ class LikeUse:
 
 
 class LikeAccountUse:
-    """Measures the use of like accounts, once for each account and run; several threads may ask at once.
+    """Measures the use of like accounts of a run, once for each account; several threads may ask at once.
 
     Args:
-        settings: The company's.
+        finder: Of the run; None where nothing is known of what accounts are like.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._finder, self._lock = LikeAccountFinder(settings), threading.Lock()
+    def __init__(self, finder: LikeAccountFinder | None) -> None:
+        self._finder, self._lock = finder, threading.Lock()
         self._kept: OrderedDict[tuple[str, int], LikeUse] = OrderedDict()
 
     def measure(self, tables: AccountTables, at: int) -> LikeUse:
@@ -53,15 +55,12 @@ class LikeAccountUse:
         Args:
             tables: The account's rows.
             at: The instant to look back from (µs), that of the newest scores.
-
-        Raises:
-            GarrisonError: The newest snapshot can't be read.
         """
         key = (tables.account_id, at)
         with self._lock:
             if (kept := self._kept.get(key)) is not None:
                 return kept
-        use = _measure(tables, self._finder.find(tables.account_id), at)
+        use = _measure(tables, self._finder.find(tables.account_id) if self._finder else None, at)
         with self._lock:
             self._kept[key] = use
             while len(self._kept) > _MOST:
@@ -82,7 +81,7 @@ def _find_numbers(tables: AccountTables, like: LikeAccounts | None) -> list[int]
     """Find the places of the like accounts in the tables."""
     if like is None or not like.account_ids:
         return []
-    found = (tables.lookup.find_number(account) for account in like.account_ids)
+    found = (tables.run.lookup.find_number(account) for account in like.account_ids)
     return sorted(number for number in found if number is not None)
 
 

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from features.core.timestamps import DAY
-from features.state.database import Store
 from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.like_accounts import LikeAccounts
 from monitoring.lifetime.like_use import BOUGHT_DAYS, USED_DAYS, LikeUse
-from monitoring.lifetime.notes import Note, read_notes
+from monitoring.lifetime.notes import Note
 from monitoring.lifetime.purchase_lines import list_products
 
 _MOST_OWN, _MOST_HIDDEN, _NOTES = 5, 6, 3
@@ -106,16 +105,15 @@ class Needs:
         }
 
 
-def find_needs(tables: AccountTables, store: Store, use: LikeUse, at: int) -> Needs:
+def find_needs(tables: AccountTables, notes: Sequence[Note], use: LikeUse, at: int) -> Needs:
     """Find an account's needs.
 
     Args:
         tables: The account's rows.
-        store: The state database, which holds the notes.
+        notes: On the account, newest first.
         use: What the accounts that are most like it use and buy.
         at: The instant to look back from (µs).
     """
-    notes = tuple(read_notes(store, tables.account_id, limit=_NOTES))
     used = _count_own(tables, at) if "usage" in tables.tables else {}
     bought = list_products(tables.purchases, at, BOUGHT_DAYS)
     hidden: list[HiddenNeed] = []
@@ -125,7 +123,7 @@ def find_needs(tables: AccountTables, store: Store, use: LikeUse, at: int) -> Ne
     total = sum(used.values()) or 1.0
     uses = [OwnUse(f, n / total, use.shares.get(f, 0.0) if use.shares else None) for f, n in used.items()]
     return Needs(
-        notes,
+        tuple(notes[:_NOTES]),
         _list_topics(tables, at) if "tickets" in tables.tables else (),
         tuple(sorted(uses, key=lambda one: (-one.share, one.feature))[:_MOST_OWN]),
         bought,

@@ -2,52 +2,49 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.core.sorted_ids import SortedIds
-from features.settings import Settings
 from serving.scoring import score_table
 from serving.tiers import course
 
 _WANTED = ("account_id", "value", "recommendation", "why", "in_cohort_churn", *course.COLUMNS)
 
 
+@dataclass(frozen=True)
 class NewestScores:
-    """Finds accounts in the newest scores; several threads may ask at once.
+    """Scores of one run.
 
     Args:
-        settings: The company's.
+        rows: A row an account, by id; None before there are any.
+        ids: Of the accounts; None before there are any.
+        as_of: Of the scores; None before there are any.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._lock = settings, threading.Lock()
-        self._newest: tuple[Path | None, int] = (None, -1)
-        self._rows: pa.Table | None = None
-        self._ids: SortedIds | None = None
-        self._as_of: datetime | None = None
+    rows: pa.Table | None = None
+    ids: SortedIds | None = None
+    as_of: datetime | None = None
 
-    def find(self, account_id: str) -> tuple[Mapping[str, Any], datetime | None]:
-        """Return an account's row, {} where it has none, and the scores' `as_of`; None before there are any."""
-        file = score_table.find_newest(self._settings)
-        newest = (file, 0 if file is None else file.stat().st_mtime_ns)
-        with self._lock:
-            if newest != self._newest:
-                self._rows, self._ids, self._as_of = None, None, None
-                if file is not None:
-                    columns = [name for name in pq.read_schema(file).names if name in _WANTED]
-                    rows = pq.read_table(file, columns=columns, partitioning=None)
-                    self._rows = rows.take(pc.sort_indices(rows["account_id"])).combine_chunks()
-                    self._ids = SortedIds(self._rows["account_id"].combine_chunks())
-                    self._as_of = score_table.parse_instant(file)
-                self._newest = newest
-            rows, ids, as_of = self._rows, self._ids, self._as_of
-        place = None if ids is None else ids.find(account_id)
-        return ({} if rows is None or place is None else rows.slice(place, 1).to_pylist()[0]), as_of
+    @classmethod
+    def read(cls, file: Path | None) -> Self:
+        """Read a score table; None before the first."""
+        if file is None:
+            return cls()
+        columns = [name for name in pq.read_schema(file).names if name in _WANTED]
+        rows = pq.read_table(file, columns=columns, partitioning=None)
+        rows = rows.take(pc.sort_indices(rows["account_id"])).combine_chunks()
+        return cls(rows, SortedIds(rows["account_id"].combine_chunks()), score_table.parse_instant(file))
+
+    def find(self, account_id: str) -> Mapping[str, Any]:
+        """Return an account's row; {} where it has none."""
+        place = None if self.ids is None else self.ids.find(account_id)
+        row: Mapping[str, Any] = {} if self.rows is None or place is None else self.rows.slice(place, 1).to_pylist()[0]
+        return row

@@ -14,6 +14,14 @@ from features.core.timestamps import from_micros, to_micros
 from features.state.account_tables import ACCOUNT_NOTES
 from features.state.database import Store
 
+_c = ACCOUNT_NOTES.c
+# Built once: building a statement takes SQLAlchemy as long as asking it.
+_NOTES = (
+    sa.select(_c.id, _c.at, _c.by, _c.text)
+    .where(_c.account_id == sa.bindparam("account"))
+    .order_by(_c.at.desc(), _c.id)
+    .limit(10_000)
+)
 # Characters of a note.
 LONGEST = 10_000
 
@@ -60,12 +68,10 @@ def write_note(  # noqa: PLR0913  # what a note is
     return note
 
 
-def read_notes(store: Store, account_id: str, *, limit: int = 10_000) -> list[Note]:
+def read_notes(store: Store, account_id: str) -> list[Note]:
     """Read the notes on an account, newest first."""
-    c = ACCOUNT_NOTES.c
-    query = sa.select(c.id, c.at, c.by, c.text).where(c.account_id == account_id).order_by(c.at.desc(), c.id)
     with store.reading() as connection:
-        return [Note(*row) for row in connection.execute(query.limit(limit))]
+        return [Note(*row) for row in connection.execute(_NOTES, {"account": account_id})]
 
 
 def tidy_text(text: str, name: str) -> str:

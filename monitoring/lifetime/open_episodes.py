@@ -48,11 +48,13 @@ class OpenEpisode:
         return asdict(self) | {"opened_as_of": from_micros(self.opened_as_of).isoformat(), "snoozed_until": until}
 
 
+_QUERY = sa.select(*(EPISODES.c[name] for name in OpenEpisode.__dataclass_fields__)).where(
+    EPISODES.c.account_id == sa.bindparam("account"), EPISODES.c.closed_as_of.is_(None)
+)
+
+
 def read_open_episodes(store: Store, account_id: str) -> tuple[OpenEpisode, ...]:
     """Read an account's open episodes, the one with the most expected first."""
-    c = EPISODES.c
-    columns = [c[name] for name in OpenEpisode.__dataclass_fields__]
-    query = sa.select(*columns).where(c.account_id == account_id, c.closed_as_of.is_(None))
     with store.reading() as connection:
-        rows = [OpenEpisode(*row) for row in connection.execute(query)]
+        rows = [OpenEpisode(*row) for row in connection.execute(_QUERY, {"account": account_id})]
     return tuple(sorted(rows, key=lambda row: (-(row.expected or 0.0), row.id)))

@@ -21,6 +21,8 @@ State = Literal["open", "overdue", "kept", "kept late"]
 # Characters that are shown of a text of the company's table.
 _LONGEST = 500
 _FIELDS = ("made_at", "due", "by", "text", "kept_at")
+_c = ACCOUNT_PROMISES.c
+_PROMISES = sa.select(_c.id, *(_c[name] for name in _FIELDS)).where(_c.account_id == sa.bindparam("account"))
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,13 @@ def read_promises(tables: AccountTables, store: Store) -> list[Promise]:
     rows: list[Promise] = []
     if "promises" in tables.tables:
         sql = 'SELECT made_at, due, "by", "text", kept_at, known_at FROM promises WHERE account_id = $account'
-        found = tables.query_company(f"{sql} ORDER BY ALL", account=tables.account_id)
-        for n, row in enumerate(found):
+        listed = tables.query_company(f"{sql} ORDER BY ALL", account=tables.account_id)
+        for n, row in enumerate(listed):
             words = {name: row[name] and to_safe_line(row[name], _LONGEST) for name in ("by", "text")}
             rows.append(Promise(f"table {n:06}", **{**row, **words}))
-    c = ACCOUNT_PROMISES.c
-    query = sa.select(c.id, *(c[name] for name in _FIELDS)).where(c.account_id == tables.account_id)
     with store.reading() as connection:
-        rows += [Promise(r.id, r.made_at, r.due, r.by, r.text, r.kept_at, id=r.id) for r in connection.execute(query)]
+        found = connection.execute(_PROMISES, {"account": tables.account_id})
+        rows += [Promise(r.id, r.made_at, r.due, r.by, r.text, r.kept_at, id=r.id) for r in found]
     return sort_promises(rows)
 
 

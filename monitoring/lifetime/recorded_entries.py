@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,11 +19,33 @@ from monitoring.alerts.kinds import KINDS
 from monitoring.letters.account_risk import Text
 from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.entry import Entry
-from monitoring.lifetime.notes import read_notes
-from monitoring.lifetime.promises import read_promises
+from monitoring.lifetime.notes import Note
+from monitoring.lifetime.promises import Promise
 
 # A score is an entry where it is the first of a month, or has moved by so much.
 _MOVED = 0.05
+# Statements are built once: building one takes SQLAlchemy as long as asking it.
+_ACCOUNT: sa.BindParameter[str] = sa.bindparam("account")
+_s, _e, _t = SCORES.c, EPISODE_EVENTS.c, EVENT_LOG.c
+_SCORES = (
+    sa.select(_s.as_of, _s.score, _s.scored_at)
+    .where(_s.account_id == _ACCOUNT, _s.target == "churn", _s.horizon == sa.bindparam("horizon"))
+    .order_by(_s.as_of)
+)
+_EPISODES = (
+    sa.select(EPISODES.c.kind, _e.episode_id, _e.seq, _e.at, _e.as_of, _e.event, _e.by, _e.details)
+    .join(EPISODES, EPISODES.c.id == _e.episode_id)
+    .where(EPISODES.c.account_id == _ACCOUNT)
+    .order_by(_e.episode_id, _e.seq)
+)
+_DECISIONS = tuple(
+    sa.select(table).where(table.c.account_id == _ACCOUNT) for table in (ASSIGNMENTS, MUTES, TIER_OVERRIDES)
+)
+_TOUCHES = (
+    sa.select(_t.event_id, _t.at, _t.known_at, _t.content)
+    .where(_t.account_id == _ACCOUNT, _t.source == "touches")
+    .order_by(_t.seq)
+)
 _RUNS = frozenset({"run", "deliver"})
 _EVENTS = {
     "opened": "Alert: {kind}",
@@ -42,13 +64,17 @@ _EVENTS = {
 }
 
 
-def read_entries(tables: AccountTables, store: Store, *, horizon: int) -> list[Entry]:
+def read_entries(
+    tables: AccountTables, store: Store, *, horizon: int, notes: Sequence[Note], promises: Sequence[Promise]
+) -> list[Entry]:
     """Read all entries of an account: they are few.
 
     Args:
         tables: The account's rows.
         store: The state database.
         horizon: Of the scores, in days.
+        notes: On the account.
+        promises: To it.
     """
     account = tables.account_id
     with store.reading() as connection:
@@ -61,9 +87,9 @@ def read_entries(tables: AccountTables, store: Store, *, horizon: int) -> list[E
             entries += _read_touches(connection, account)
     entries += [
         Entry(note.at, "note", note.id, Phrase("Note by {person}", {"person": _name(note.by)}), note.text)
-        for note in read_notes(store, account)
+        for note in notes
     ]
-    for promise in read_promises(tables, store):
+    for promise in promises:
         kept = promise.kept_at and Phrase("kept on {day}", {"day": Day(from_micros(promise.kept_at))})
         state = {"due": Day(from_micros(promise.due)), "state": kept or Phrase("not kept yet")}
         body = Phrase("Due {due}, {state}", state)
@@ -73,12 +99,8 @@ def read_entries(tables: AccountTables, store: Store, *, horizon: int) -> list[E
 
 
 def _read_scores(connection: sa.Connection, account: str, horizon: int) -> Iterator[Entry]:
-    c = SCORES.c
-    query = sa.select(c.as_of, c.score, c.scored_at).where(
-        c.account_id == account, c.target == "churn", c.horizon == horizon
-    )
     before: tuple[float, str] | None = None
-    for as_of, score, scored_at in connection.execute(query.order_by(c.as_of)):
+    for as_of, score, scored_at in connection.execute(_SCORES, {"account": account, "horizon": horizon}):
         month = f"{from_micros(as_of):%Y-%m}"
         if before is None or month != before[1] or abs(score - before[0]) >= _MOVED:
             title = Phrase("Risk {score}", {"score": Percent(score)})
@@ -88,10 +110,7 @@ def _read_scores(connection: sa.Connection, account: str, horizon: int) -> Itera
 
 
 def _read_episodes(connection: sa.Connection, account: str) -> Iterator[Entry]:
-    e, own = EPISODE_EVENTS.c, EPISODES.c
-    columns = (own.kind, e.episode_id, e.seq, e.at, e.as_of, e.event, e.by, e.details)
-    query = sa.select(*columns).join(EPISODES, own.id == e.episode_id).where(own.account_id == account)
-    for row in connection.execute(query.order_by(e.episode_id, e.seq)):
+    for row in connection.execute(_EPISODES, {"account": account}):
         is_run = row.by in _RUNS
         kind = {"kind": Phrase(KINDS.get(row.kind, row.kind).capitalize())}
         title: Text = Phrase(_EVENTS.get(row.event, row.event), kind if row.event == "opened" else {})
@@ -116,26 +135,24 @@ def _describe_details(details: Mapping[str, Any]) -> Text:
 
 def _read_decisions(connection: sa.Connection, account: str) -> Iterator[Entry]:
     """Yield owners assigned, mutes, and tiers that people set."""
-    a, m, t = ASSIGNMENTS.c, MUTES.c, TIER_OVERRIDES.c
-    for row in connection.execute(sa.select(ASSIGNMENTS).where(a.account_id == account)):
+    assigned, mutes, tiers = (connection.execute(query, {"account": account}) for query in _DECISIONS)
+    for row in assigned:
         values = {"owner": _name(row.owner or ""), "person": _name(row.by)}
         title = Phrase("Assigned to {owner} by {person}", values)
         if row.owner is None:
             title = Phrase("Assignment ended by {person}", {"person": _name(row.by)})
         yield Entry(row.at, "act", f"assignment {row.seq:06}", title, row.reason)
-    for row in connection.execute(sa.select(MUTES).where(m.account_id == account)):
+    for row in mutes:
         muted = {"day": Day(from_micros(row.until)), "person": _name(row.by)}
         yield Entry(row.at, "act", f"mute {row.id}", Phrase("Muted until {day} by {person}", muted), row.reason)
-    for row in connection.execute(sa.select(TIER_OVERRIDES).where(t.account_id == account)):
+    for row in tiers:
         values = {"tier": row.tier, "person": _name(row.by)}
         yield Entry(row.set_at, "act", f"tier {row.id}", Phrase("Tier {tier} set by {person}", values), row.reason)
 
 
 def _read_touches(connection: sa.Connection, account: str) -> Iterator[Entry]:
     """Yield the touches that people recorded."""
-    c = EVENT_LOG.c
-    query = sa.select(c.event_id, c.at, c.known_at, c.content).where(c.account_id == account, c.source == "touches")
-    for row in connection.execute(query.order_by(c.seq)):
+    for row in connection.execute(_TOUCHES, {"account": account}):
         kind = to_safe_line(str(json.loads(row.content)["kind"]), 80)
         yield Entry(row.at, "touch", row.event_id, Phrase(kind.capitalize()), "", row.known_at)
 

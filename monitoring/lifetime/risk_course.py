@@ -23,6 +23,12 @@ from monitoring.letters.driver_words import describe_driver, get_cause, rank_dri
 from serving.scoring.scorer import Scorer
 
 _CHURN = "churn"
+_c = SCORES.c
+_OWN = (_c.account_id == sa.bindparam("account")) & (_c.target == _CHURN) & (_c.horizon == sa.bindparam("horizon"))
+_POINTS, _DRIVERS = (
+    sa.select(*columns).where(_OWN).order_by(_c.as_of.desc()).limit(sa.bindparam("most"))
+    for columns in ((_c.as_of, _c.score, _c.model), (_c.as_of, _c.drivers))
+)
 Driver = Mapping[str, Any]
 
 
@@ -154,13 +160,10 @@ def read_course(store: Store, scorer: Scorer | None, account_id: str, *, horizon
         horizon: In days.
         most: Of the newest scores.
     """
-    c = SCORES.c
-    of_churn = (c.account_id == account_id) & (c.target == _CHURN) & (c.horizon == horizon)
-    query = sa.select(c.as_of, c.score, c.model).where(of_churn).order_by(c.as_of.desc()).limit(most)
-    newest = sa.select(c.as_of, c.drivers).where(of_churn).order_by(c.as_of.desc()).limit(2)
+    asked = {"account": account_id, "horizon": horizon, "most": most}
     with store.reading() as connection:
-        rows = connection.execute(query).all()[::-1]
-        drivers = {row.as_of: row.drivers for row in connection.execute(newest)}
+        rows = connection.execute(_POINTS, asked).all()[::-1]
+        drivers = {row.as_of: row.drivers for row in connection.execute(_DRIVERS, {**asked, "most": 2})}
     ends = _find_ends(scorer, horizon, [(row.as_of, row.score, row.model) for row in rows])
     points = [RiskPoint(from_micros(r.as_of), r.score, *end, r.model) for r, end in zip(rows, ends, strict=True)]
     model = scorer.models.get(_CHURN) if scorer else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from features.state.database import Store
 from monitoring.lifetime import recorded_entries, table_entries
 from monitoring.lifetime.account_tables import AccountTables
 from monitoring.lifetime.entry import KINDS, Entry, Place
+from monitoring.lifetime.notes import Note
+from monitoring.lifetime.promises import Promise
 
 __all__ = ["KINDS", "Entry", "TimelinePage", "read_timeline"]
 
@@ -42,6 +44,8 @@ def read_timeline(  # noqa: PLR0913  # all but the first two named
     store: Store,
     *,
     horizon: int,
+    notes: Sequence[Note],
+    promises: Sequence[Promise],
     kinds: Collection[str] = KINDS,
     after: str | None = None,
     limit: int = 30,
@@ -52,6 +56,8 @@ def read_timeline(  # noqa: PLR0913  # all but the first two named
         tables: The account's rows.
         store: The state database.
         horizon: Of the scores, in days.
+        notes: On the account.
+        promises: To it.
         kinds: Those wanted, of `KINDS`.
         after: `TimelinePage.after` of the page before; None for the first.
         limit: Entries of the page, at least 1.
@@ -62,7 +68,7 @@ def read_timeline(  # noqa: PLR0913  # all but the first two named
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise GarrisonError(f"a timeline has no entries of kind {unknown[0]}", hint=f"Name one of {', '.join(KINDS)}")
     place = _read_place(after)
-    recorded = recorded_entries.read_entries(tables, store, horizon=horizon)
+    recorded = recorded_entries.read_entries(tables, store, horizon=horizon, notes=notes, promises=promises)
     counts = table_entries.count_entries(tables) | _count(recorded)
     found = [e for e in recorded if e.kind in kinds and (place is None or e.place > place)]
     for kind in kinds:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -180,11 +182,11 @@ def list_stored(settings: Settings) -> list[Path]:
     return [file for file in files if find_whole([file], REMEDY)]
 
 
-def _list_newest_first(folder: Path, before: Path | None = None) -> list[Path]:
+def _list_newest_first(folder: Path, before: Path | None = None) -> Iterator[Path]:
     # By name: paths are compared part by part, and pages ask often.
-    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-    newest = sorted((name for name in names if name.endswith(".parquet")), reverse=True)
-    return [folder / name for name in newest if before is None or name < before.name]
+    with contextlib.suppress(FileNotFoundError):
+        newest = sorted((name for name in os.listdir(folder) if name.endswith(".parquet")), reverse=True)  # noqa: PTH208  # ten times as fast as paths
+        yield from (folder / name for name in newest if before is None or name < before.name)
 
 
 def file_at(folder: Path, as_of: datetime) -> Path:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from features.core.file_value import FileValue
 from features.settings import Settings
 from monitoring.console.context import ConsoleContext
 from monitoring.console.sign_in.access import EVERYTHING, RowFilter, current_person, require
@@ -46,8 +44,7 @@ class _Costs:
     async def show(self, request: Request) -> Response:
         asked = request.query_params.get("play", "")
         chosen = asked if asked in {FLAGGED, *PLAYS.values()} else ""
-        values = await run_in_threadpool(self._read, current_person(request), chosen)
-        return self.context.render(request, "costs.html", **values)
+        return await self.context.make_page(request, "costs.html", self._read, current_person(request), chosen)
 
     def _read(self, person: Person, chosen: str) -> dict[str, Any]:
         settings, rows = self.context.settings, self.context.find_rows(person)
@@ -78,35 +75,32 @@ class _Costs:
 
 
 class _CostTable:
-    """The accounts of the last sheet, in memory until another one is made; several threads may read at once.
+    """The accounts of the last sheet, in memory until another one is made.
 
     Args:
         settings: The company's.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._lock = settings, Lock()
-        self._accounts: pd.DataFrame | None = None
-        self._made: int | None = None
-        self._snapshot: AccountSnapshot | None = None
-        self._places: Places = np.array([], np.int32)
+        file = locate_costs(settings) / "accounts.parquet"
+        self._sheet = FileValue(lambda: file if file.exists() else None, lambda _: _read_sheet(settings))
+        self._of: tuple[pd.DataFrame, AccountSnapshot, Places] | None = None
 
     def read(self, snapshot: AccountSnapshot, rows: RowFilter) -> pd.DataFrame | None:
         """Return the accounts that a reader sees, by id, the costliest first; None before the first sheet."""
-        file = locate_costs(self._settings) / "accounts.parquet"
-        made = file.stat().st_mtime_ns if file.exists() else None
-        with self._lock:
-            if made != self._made:
-                accounts = read_accounts(self._settings)
-                self._accounts = None if accounts is None else accounts.astype({"play": "category"})
-                self._made, self._snapshot = made, None
-            accounts = self._accounts
-            if accounts is None or rows == EVERYTHING:  # sums of all are for those who see all
-                return accounts
-            if self._snapshot is not snapshot:
-                self._snapshot, self._places = snapshot, snapshot.find_places(tuple(accounts.index))
-            places = self._places
+        accounts = self._sheet.get()
+        if accounts is None or rows == EVERYTHING:  # sums of all are for those who see all
+            return accounts
+        of = self._of
+        if of is None or of[0] is not accounts or of[1] is not snapshot:
+            self._of = of = accounts, snapshot, snapshot.find_places(tuple(accounts.index))
+        places = of[2]
         return accounts[snapshot.read_visible(rows)[places] & (places >= 0)]
+
+
+def _read_sheet(settings: Settings) -> pd.DataFrame | None:
+    accounts = read_accounts(settings)
+    return None if accounts is None else accounts.astype({"play": "category"})
 
 
 def _sum_quarters(accounts: pd.DataFrame) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ class _EpisodesApi:
             limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= _MOST
         ):
             raise HTTPException(422)
-        asked = {"owner": query.get("owner") or None, "resting": query.get("resting") == "yes"}
+        asked: dict[str, Any] = {"owner": query.get("owner") or None, "resting": query.get("resting") == "yes"}
         asked |= {"after": query.get("after", ""), "limit": int(limit)}
         return JSONResponse(await self.context.read_in_turn(self._read, person, asked))
 

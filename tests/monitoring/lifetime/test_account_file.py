@@ -22,6 +22,7 @@ from monitoring.lifetime.notes import write_note
 from monitoring.lifetime.promises import keep_promise, make_promise
 from monitoring.lifetime.touches import record_touch
 from monitoring.lifetime.what_if import Change, change_rows, score_what_if
+from serving.scoring import score_table
 from tests.support.account_company import CHILD, EMPTY, FULL, GONE, MERGED, YOUNG, AccountCompany
 from tests.support.commands import run_command
 from tests.support.console import sign_in
@@ -258,9 +259,10 @@ def test_the_command_prints_the_file_and_exports_all_of_it(written, tmp_path):
 
 
 def test_in_a_large_company_an_account_is_compared_with_some_customers_spread_over_all(company, monkeypatch):
-    every = LikeAccountFinder(company.settings).find(FULL)
+    newest = score_table.find_newest(company.settings)
+    every = LikeAccountFinder.read(company.settings, newest).find(FULL)
     monkeypatch.setattr(like_accounts, "MOST_COMPARED", 20)
-    some = LikeAccountFinder(company.settings).find(FULL)
+    some = LikeAccountFinder.read(company.settings, newest).find(FULL)
     assert every.among > 20 >= some.among >= 19  # FULL itself may be one of the twenty
     assert len(some.account_ids) == some.among
     assert FULL not in some.account_ids
