@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.erasure.terms import ERASED, ID_COLUMNS, REMOVED, Terms
-from features.state.tables import EVENT_LOG, OUTBOX
+from features.state.tables import EPISODES, EVENT_LOG, OUTBOX
 
 ACCOUNT = "account_id"
 _PATIENCE = 30
@@ -40,6 +40,8 @@ def erase_from_database(connection: sa.Connection, terms: Terms) -> dict[str, in
         for place, changed in _find_rows(connection, table, terms):
             counts[table.name] = counts.get(table.name, 0) + 1
             row = _is_at(connection, place)
+            if table.name == EPISODES.name:  # a running console reads only what has another version
+                changed["version"] = table.c.version + 1
             try:
                 with connection.begin_nested():
                     connection.execute(sa.update(table).where(row).values(changed))

@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse
 from features.settings import Settings
 from features.state.database import Store
 from monitoring.console import rendering
-from monitoring.console.accounts.open_episodes import OpenEpisodes
+from monitoring.console.accounts.open_episodes import OpenEpisodes, OpenEpisodesReader
 from monitoring.console.choices import Choices
 from monitoring.console.kept_reads import KeptReads
 from monitoring.console.navigation import find_pages
@@ -68,7 +68,6 @@ class ConsoleContext:
         origin: Where people reach the console, such as https://garrison.example.com; None, in tests, takes any host.
         provider: That people sign in with; None without one.
         attempts: Instants of sign-in attempts in the last minute, by network address.
-        open_episodes: Those that were read last, if any were.
     """
 
     settings: Settings
@@ -78,7 +77,6 @@ class ConsoleContext:
     origin: str | None = None
     provider: Provider | None = None
     attempts: dict[str, list[float]] = field(default_factory=dict, compare=False)
-    open_episodes: list[OpenEpisodes] = field(default_factory=list, compare=False)
 
     @cached_property
     def files(self) -> AccountFiles:
@@ -152,12 +150,11 @@ class ConsoleContext:
 
     def read_open_episodes(self) -> OpenEpisodes:
         """Read all open episodes."""
-        return self.kept.get("open episodes", self._read_open_episodes)
+        return self.kept.get("open episodes", self._open_episodes.read)
 
-    def _read_open_episodes(self) -> OpenEpisodes:
-        before = self.open_episodes[-1] if self.open_episodes else None
-        self.open_episodes[:] = [OpenEpisodes.read(self.settings, self.store, before)]
-        return self.open_episodes[-1]
+    @cached_property
+    def _open_episodes(self) -> OpenEpisodesReader:
+        return OpenEpisodesReader(self.settings, self.store)
 
     def render(
         self, request: Request, template: str, *, status: int = 200, language: str | None = None, **values: Any

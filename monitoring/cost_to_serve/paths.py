@@ -28,6 +28,16 @@ from monitoring.cost_to_serve.ticket_topics import read_names
 
 # An action that was taken on fewer tickets, by their effective number, is not compared.
 _LEAST = 25.0
+# How the codes of first actions, and of how fast a first response was, are read; English, to be translated.
+ACTION_WORDS = {
+    "self_service": "self-service",
+    "answer": "written answer",
+    "call": "call",
+    "escalation": "escalation",
+    "visit": "visit",
+    "fast": "fast first response",
+    "slow": "slow first response",
+}
 NO_ACTIONS = "No ticket says what was done first: map first_action, and paths are compared."
 
 
@@ -104,11 +114,9 @@ class PathSheet:
     def lines(self) -> Iterator[str]:
         """Yield the lines for the terminal."""
         for topic in self.topics:
-            advice = (
-                f"first {topic.recommended}, in place of {topic.usual}".replace("_", "-")
-                if topic.recommended
-                else topic.why
-            )
+            advice = topic.why
+            if topic.recommended:
+                advice = f"first {ACTION_WORDS[topic.recommended]}, in place of {ACTION_WORDS[topic.usual]}"
             saved = f"; saves {self.currency} {topic.saves:,.0f} a settled ticket" if topic.saves else ""
             yield f"{topic.get_name()} ({topic.tickets:,} tickets): {advice}{saved}"
         yield from self.notes

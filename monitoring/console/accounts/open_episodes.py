@@ -63,11 +63,7 @@ class OpenEpisodes:
 
     @classmethod
     def read(cls, settings: Settings, store: Store, before: Self | None = None) -> Self:
-        """Read them, or return those that were read before where none has changed since.
-
-        Reading takes some 100 ms for 20,000, and looking whether any has changed a tenth of it: most writes to the
-        state database are of something else.
-        """
+        """Read them, or return those that were read before where none has changed since."""
         is_open = EPISODES.c.closed_as_of.is_(None)
         with store.reading() as connection:
             versions = connection.scalar(sa.select(_VERSIONS).where(is_open)) or ""
@@ -158,3 +154,24 @@ class OpenEpisodes:
             if account not in first or worth[place] > worth[first[account]]:
                 first[account] = place
         return first
+
+
+class OpenEpisodesReader:
+    """Reads the open episodes, anew only when one of them has changed; several threads may ask at once.
+
+    Reading takes some 100 ms for 20,000, and looking whether any has changed a tenth of it: most writes to the state
+    database are of something else.
+
+    Args:
+        settings: The company's.
+        store: Its state database.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self._last: OpenEpisodes | None = None
+
+    def read(self) -> OpenEpisodes:
+        """Read all open episodes."""
+        self._last = last = OpenEpisodes.read(self._settings, self._store, self._last)
+        return last

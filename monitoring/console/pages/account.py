@@ -164,10 +164,14 @@ class _AccountPage:
     async def _do(self, request: Request, act: str, do: Callable[[Person, str, dict[str, str]], None]) -> Response:
         """Do an act and lead back to the account; where it is refused, show why, and what was written."""
         account_id, person = request.path_params["account_id"], current_person(request)
-        await run_in_threadpool(self._find_visible, person, account_id)
         form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+
+        def check_and_do() -> None:
+            self._find_visible(person, account_id)
+            do(person, account_id, form)
+
         try:
-            await run_in_threadpool(do, person, account_id, form)
+            await run_in_threadpool(check_and_do)
         except GarrisonError as error:
             return await self._render(request, problem=str(error), draft={**form, "act": act})
         return RedirectResponse(f"{find_path(account_id)}?{urlencode({'done': act})}", status_code=303)

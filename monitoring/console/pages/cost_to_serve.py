@@ -18,6 +18,7 @@ from monitoring.console.sign_in.person import Person, Role
 from monitoring.cost_to_serve.account_costs import PLAYS
 from monitoring.cost_to_serve.cost_report import read_kept
 from monitoring.cost_to_serve.cost_sheet import list_accounts, locate_costs, read_accounts
+from monitoring.cost_to_serve.paths import ACTION_WORDS
 from serving.scoring.account_order import Places
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class _Costs:
             "sums": {c: float(accounts[c].sum()) for c in ("cost_365", "revenue_365", "net_365")},
             "quarters": quarters,
             "topics": [row for row in sheet["topics"] if row["name"]][:_TOPICS],
+            "actions": ACTION_WORDS,
             "paths": paths and {**paths, "topics": paths["topics"][:_PATHS]},
         }
 

@@ -1,19 +1,23 @@
 """What is kept of the state database: until another connection or process has written, and read once for many."""
 
+import asyncio
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from starlette.concurrency import run_in_threadpool
 
 from features.core.errors import GarrisonError
 from features.core.sorted_ids import SortedIds
 from features.state.console_tables import CONSOLE_CHOICES
 from features.state.tables import EPISODES
 from monitoring.console.accounts.open_episodes import OpenEpisodes
+from monitoring.console.context import ConsoleContext
 from monitoring.console.kept_reads import KeptReads
 
 WRITE = (
@@ -97,3 +101,23 @@ def test_ids_are_found_in_the_order_of_their_characters():
     assert [found.find(one) for one in ids] == list(range(len(ids)))
     assert found.find_all([*reversed(ids), "nobody"]).tolist() == [*reversed(range(len(ids))), -1]
     assert [found.find(other) for other in ("nobody", "客", "\udc80")] == [None, None, None]
+
+
+def test_pages_are_made_one_after_the_other_in_the_order_asked_for_while_acts_go_on(house):
+    context, order, begun, may_end = ConsoleContext(house.settings, house.state, None, None), [], Event(), Event()
+
+    def read_first():
+        begun.set()
+        may_end.wait(30)
+        order.append("first")
+
+    async def ask():
+        pages = [asyncio.ensure_future(context.read_in_turn(read_first))]
+        pages += [asyncio.ensure_future(context.read_in_turn(order.append, name)) for name in ("second", "third")]
+        await run_in_threadpool(begun.wait, 30)
+        await run_in_threadpool(order.append, "act")
+        may_end.set()
+        await asyncio.gather(*pages)
+
+    asyncio.run(ask())
+    assert order == ["act", "first", "second", "third"]
