@@ -68,13 +68,9 @@ class Request:
         if content_type != b"application/json":
             message = "send JSON, as Content-Type: application/json"
             raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no_json", message)
-        size = self._most_bytes()
-        if size > SMALL_BODY_BYTES:
-            await self.worker.body_room.take(size)
-            self.room = size
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                return await self._read_chunks()
+            async with asyncio.timeout(READ_SECONDS) as deadline:
+                return await self._read_chunks(deadline)
         except TimeoutError:
             raise ApiError(
                 HTTPStatus.REQUEST_TIMEOUT,
@@ -94,7 +90,15 @@ class Request:
         length = self.headers.get(b"content-length")
         return MAX_BODY_BYTES if length is None else min(int(length), MAX_BODY_BYTES)
 
-    async def _read_chunks(self) -> bytes:
+    async def _take_room(self, deadline: asyncio.Timeout) -> None:
+        """Take room for the body; the time that it may take to read begins anew."""
+        size = self._most_bytes()
+        deadline.reschedule(None)
+        await self.worker.body_room.take(size)
+        self.room = size
+        deadline.reschedule(asyncio.get_running_loop().time() + READ_SECONDS)
+
+    async def _read_chunks(self, deadline: asyncio.Timeout) -> bytes:
         body = b""
         while True:
             message = await self.receive()
@@ -109,6 +113,9 @@ class Request:
                     f"a request may be {MAX_BODY_BYTES // 2**20} MiB long: send fewer accounts at a time",
                     headers={"connection": "close"},
                 )
+            # Not before there is so much: those who send by the byte take nobody's room.
+            if not self.room and len(body) > SMALL_BODY_BYTES:
+                await self._take_room(deadline)
             if not message.get("more_body", False):
                 return body
 

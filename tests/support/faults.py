@@ -18,6 +18,7 @@ from typing import Any, Self
 from unittest import mock
 
 import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultDialect
 
 # Killed after a step is killed before the next one.
 KINDS = ("error", "error after", "disk full", "kill")
@@ -28,15 +29,15 @@ class Fault:
     """Makes the n-th step fail while the `with` statement lasts; `steps` counts those that were taken.
 
     Args:
-        engine: Whose statements and commits are steps.
+        engine: Whose statements and commits are steps; None for those of all engines.
         at: Number of the step that fails, from 1 on; 0 for none.
         kind: Of `KINDS`.
     """
 
-    def __init__(self, engine: sa.Engine, at: int = 0, kind: str = "error") -> None:
+    def __init__(self, engine: sa.Engine | None, at: int = 0, kind: str = "error") -> None:
         self.steps, self._at, self._kind = 0, at, kind
         self._thread = threading.get_ident()
-        dialect: Any = engine.dialect
+        dialect: Any = DefaultDialect if engine is None else engine.dialect
         self._patches = [
             mock.patch.object(dialect, "do_execute", self._wrap(dialect.do_execute, _break_database)),
             mock.patch.object(dialect, "do_executemany", self._wrap(dialect.do_executemany, _break_database)),
