@@ -120,6 +120,10 @@ bench-kills: setup  ## nights killed at 50 random instants, then finished: nothi
 attack: setup  ## malformed and heavy bodies, slow connections and overload against a service of its own
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/attack.py
 
+.PHONY: faults
+faults: setup  ## every write, sync, rename and send of check, build, score, events and erase fails in turn (POINTS=N: of each)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/faults.py --points $(or $(POINTS),0)
+
 .PHONY: bench-delivery
 bench-delivery: setup  ## faults at every write, sync and send of a delivery, 200 kills, three deliverers at once
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/bench_delivery.py

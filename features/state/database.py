@@ -152,7 +152,10 @@ def connect(url: str) -> sa.Engine:
     if address.get_backend_name() == "sqlite":
         return _sqlite(address)
     if address.get_backend_name() == "postgresql":
-        arguments = {"connect_timeout": PATIENCE, "options": f"-c lock_timeout={PATIENCE}s"}
+        # What the URL says stays, such as -csearch_path=NAME: a company's own schema.
+        given = address.query.get("options", "")
+        options = " ".join([given] if isinstance(given, str) else given)
+        arguments = {"connect_timeout": PATIENCE, "options": f"{options} -c lock_timeout={PATIENCE}s".strip()}
         return sa.create_engine(address, connect_args=arguments, pool_pre_ping=True)
     raise GarrisonError(
         "this database can't be written to",

@@ -31,7 +31,7 @@ def lock_transaction(connection: sa.Connection, lock: Lock) -> None:
     On SQLite a writing transaction holds the whole database already, so there is nothing to do.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock.value)))
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_in_schema(lock.value))))
 
 
 @contextmanager
@@ -53,12 +53,19 @@ def _try_postgres(engine: sa.Engine, lock: Lock, of: str) -> Iterator[bool]:
     number = int.from_bytes(_digest(of, lock)[:8], signed=True) if of else lock.value
     # The server frees it when the connection breaks.
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        is_held = bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number))))
+        is_held = bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_in_schema(number)))))
         try:
             yield is_held
         finally:
             if is_held:
-                connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(_in_schema(number))))
+
+
+def _in_schema(number: int) -> sa.ColumnElement[int]:
+    """Return a lock's number in the connection's schema: PostgreSQL's are of a whole database, ours of a company."""
+    schema = sa.func.current_schema()
+    value = sa.literal(number, sa.BigInteger)
+    return sa.case((schema == "public", value), else_=sa.func.hashtextextended(schema, value))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`make bench-delivery`: faults at every write, sync and send of `deliver`, and random kills beside a rude server.
 
-1. The n-th call of write, pwrite, fsync, fdatasync or send fails in the process that delivers, for n = 1, 2, … until
-   none is left: by an error, by a disk that is full, and by SIGKILL. A small C library, preloaded, does it.
+1. The n-th call of write, pwrite, fsync, fdatasync, rename or send fails in the process that delivers, for n = 1, 2, …
+   until none is left: by an error, by a disk that is full, and by SIGKILL. A small C library, preloaded, does it.
 2. A delivery on SQLite is killed 200 times at random instants, beside a mail server that refuses, dawdles, hangs up at
    any point and is started anew meanwhile.
 3. Three deliverers on PostgreSQL share 10,000 messages, each killed again and again, beside the same server.
@@ -14,11 +14,9 @@ In the end the server is polite and a person sends the dead letters again. Count
 contradict each other, and messages shown twice, in a doubt that was counted and without one.
 """
 
-import ctypes
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -42,16 +40,16 @@ from tests.support.delivery_crowd import (
     settle,
     share_on_postgres,
 )
+from tests.support.failing_calls import KINDS, FailingCalls, start_again_preloaded
 from tests.support.outbox_laws import find_illegal
 from tests.support.outbox_rows import write_messages
 from tests.support.rude_smtp import RudeServer
 
 # What there must be none of.
 NONE_WANTED = ("lost", "illegal", "shown_twice_without_doubt")
-KINDS = ("error", "disk full", "kill")
 
 
-def sweep(place, library):
+def sweep(place):
     """Fail every call once, in each way."""
     results = Counter()
     with RudeServer() as server:
@@ -60,7 +58,7 @@ def sweep(place, library):
             write_messages(state, "AB")
         template = Path(settings.state.removeprefix("sqlite:///"))
         swept = settings.model_copy(update={"state_url": f"sqlite:///{place}/swept.db"})
-        for number, kind in enumerate(KINDS):
+        for kind in KINDS:
             for at in count(1):
                 for suffix in ("", "-wal", "-shm"):
                     Path(f"{place}/swept.db{suffix}").unlink(missing_ok=True)
@@ -68,7 +66,7 @@ def sweep(place, library):
                 server.arrived.clear()
                 taken = place / "taken"
                 taken.unlink(missing_ok=True)
-                run_killed(partial(fail_once, swept, library, (at, number), taken))
+                run_killed(partial(fail_once, swept, (at, kind), taken))
                 with database.open(swept) as state:
                     results["illegal"] += len(find_illegal(state))
                 results += settle(swept, server, FAR + DAY)
@@ -78,16 +76,11 @@ def sweep(place, library):
     return results
 
 
-def fail_once(settings, library, fault, taken):
+def fail_once(settings, fault, taken):
     """Deliver with a fault, its step and kind, and write how many steps there were."""
-    calls = ctypes.CDLL(str(library))
-    calls.failing_calls_arm.argtypes = [ctypes.c_long, ctypes.c_int]
-    calls.failing_calls_taken.restype = ctypes.c_long
-    calls.failing_calls_arm(*fault)
-    deliver(settings, FAR)
-    steps = calls.failing_calls_taken()
-    calls.failing_calls_arm(0, 0)
-    taken.write_text(str(steps))
+    with FailingCalls(*fault) as calls:
+        deliver(settings, FAR)
+    taken.write_text(str(calls.steps))
 
 
 def kill_at_random(place, kills, seed=1):
@@ -125,8 +118,8 @@ def main(kills, messages, *names):
             "postgres": lambda: share_on_postgres(place / "postgres", messages),
             "alerters": lambda: raise_on_postgres(place / "alerters", messages),
         }
-        if library := os.environ.get("LD_PRELOAD"):
-            parts = {"sweep": lambda: sweep(place / "sweep", library)} | parts
+        if "LD_PRELOAD" in os.environ:
+            parts = {"sweep": lambda: sweep(place / "sweep")} | parts
         for part, run in parts.items():
             if names and part not in names:
                 continue
@@ -135,19 +128,6 @@ def main(kills, messages, *names):
             print(part, results, flush=True)
             figures |= {f"{part}_{key}": number for key, number in results.items()}
     measure.write("delivery", figures, ["sqlalchemy", "psycopg"])
-
-
-def start_again_preloaded():
-    """Start this program again with the library that makes calls fail, where there is a C compiler."""
-    compiler = shutil.which("cc")
-    if compiler is None or "LD_PRELOAD" in os.environ:
-        return
-    source = Path(__file__).parents[1] / "support/failing_calls.c"
-    with tempfile.TemporaryDirectory() as folder:
-        library = f"{folder}/failing_calls.so"
-        subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-        again = [sys.executable, *sys.argv]
-        sys.exit(subprocess.run(again, env={**os.environ, "LD_PRELOAD": library}, check=False).returncode)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-/* Makes the n-th write, sync or send of a process fail, or kills the process there. Loaded with LD_PRELOAD. */
+/* Makes the n-th write, sync, rename or send of a process fail, or kills the process there. Loaded with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,4 +35,5 @@ STEP(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), (fd, b, n, o),
 STEP(ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t o), (fd, b, n, o), fd, ON_DISK)
 STEP(int, fsync, (int fd), (fd), fd, ON_DISK)
 STEP(int, fdatasync, (int fd), (fd), fd, ON_DISK)
+STEP(int, rename, (const char *from, const char *to), (from, to), 3, ON_DISK)
 STEP(ssize_t, send, (int fd, const void *b, size_t n, int f), (fd, b, n, f), fd, ECONNRESET)
