@@ -18,6 +18,7 @@ from training.models.level import Level
 from training.models.linear import LinearModel
 from training.models.offsets import TermCells
 from training.models.score_interval import ScoreSpread
+from training.models.single_row import SingleRow
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -94,9 +95,18 @@ class HorizonModel:
 
     def log_odds(self, matrix: np.ndarray) -> np.ndarray:
         """Return the (n,) log-odds before calibration."""
-        trees = self.booster.predict(matrix, raw_score=True, num_threads=_count_threads(matrix))
+        trees = self._predict_trees(matrix)
         log_odds = blend(trees, self.linear.log_odds(matrix), self.linear_weight) if self.linear else trees
         return log_odds + self.term_cells.log_odds(matrix) if self.term_cells else log_odds
+
+    def _predict_trees(self, matrix: np.ndarray) -> np.ndarray:
+        if len(matrix) == 1 and self._single_row is not None:
+            return np.array([self._single_row.predict(matrix)])
+        return self.booster.predict(matrix, raw_score=True, num_threads=_count_threads(matrix))
+
+    @cached_property
+    def _single_row(self) -> SingleRow | None:
+        return SingleRow.prepare(self.booster)
 
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
         """Return each feature's part of the log-odds, (n, features).
