@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from features.catalog import Catalog
 from features.definitions.feature import Feature
 from features.definitions.plays import PLAYS
 from features.definitions.streams import ORDERS, PURCHASES
@@ -94,7 +96,7 @@ def find_drivers(model: Model, rows: PreparedSnapshots, scores: Floats, horizon:
     is_above = scores[:, model.horizons.index(horizon)] > model.base_rates[horizon]
     # With the sign that is above 0 for the side of the score.
     signed = np.where(is_above[:, None], contributions, -contributions)
-    groups = _group_columns(model, rows)
+    groups = _group_columns(model.features, rows.catalog)
     sums = _sum_groups(signed, [group.columns for group in groups])
     has_term = ~np.isnan(rows.about["recurring_revenue_year"])
     sums = np.where(has_term[:, None] & np.array([group.is_billing for group in groups]), 0.0, sums)
@@ -117,10 +119,10 @@ def _drop_implausible(  # noqa: PLR0913, PLR0917  # what the drivers of some row
 
     The contribution of a group stays that of all its features: only which of them speaks for it changes.
     """
-    features = [rows.catalog.find_feature(name) for name in model.features]
-    sides, middles = find_plausible_sides(features, [model.typical.get(name) for name in model.features])
+    typical = tuple(model.typical.get(name) for name in model.features)
+    sides, middles = _find_sides(model.features, typical, rows.catalog)
     # What is missing, or has no side, may always be named: no comparison with NaN holds.
-    values = rows.matrices[model.target][:, : len(features)]  # behind the features may stand the day
+    values = rows.matrices[model.target][:, : len(sides)]  # behind the features may stand the day
     is_wrong = is_above[:, None] & (sides * (values - middles) <= 0)
     told = np.where(is_wrong & (signed > 0), -np.inf, signed)
     speaks = np.column_stack([(told[:, places] > 0).any(axis=1) for places in groups])
@@ -135,19 +137,27 @@ def _choose(order: Indices, sums: Floats, groups: Sequence[_Group]) -> list[int]
     return causes + [k for k in positive if not groups[k].is_cause][:MOST_CONTEXT]
 
 
-def _group_columns(model: Model, rows: PreparedSnapshots) -> list[_Group]:
-    """Group the model's columns by cause, and those that nobody can act on by family."""
+@lru_cache(maxsize=32)  # a service asks for each posted account
+def _find_sides(
+    features: tuple[str, ...], typical: tuple[float | None, ...], catalog: Catalog
+) -> tuple[Floats, Floats]:
+    return find_plausible_sides([catalog.find_feature(name) for name in features], typical)
+
+
+@lru_cache(maxsize=32)
+def _group_columns(features: tuple[str, ...], catalog: Catalog) -> tuple[_Group, ...]:
+    """Group a model's columns by cause, and those that nobody can act on by family."""
     columns: dict[tuple[str, bool, bool], list[int]] = {}
-    for place, name in enumerate(model.features):
-        feature = rows.catalog.find_feature(name)
+    for place, name in enumerate(features):
+        feature = catalog.find_feature(name)
         cause = PLAYS[feature.play].cause if feature.play else _CONTEXT
         is_cause = cause not in {_CONTEXT, _RENEWAL}
         is_billing = cause in {_PURCHASES, _CONTEXT} and _measures_invoices(feature)
         columns.setdefault((cause if is_cause else feature.family, is_cause, is_billing), []).append(place)
-    return [
+    return tuple(
         _Group(np.array(places, dtype=np.intp), is_cause, is_billing)
         for (_, is_cause, is_billing), places in columns.items()
-    ]
+    )
 
 
 def _measures_invoices(feature: Feature) -> bool:

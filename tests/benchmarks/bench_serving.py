@@ -120,7 +120,7 @@ def ours(names, key, detail="scores"):
     return [post("/v1/score", {"accounts": [name], "detail": detail}, key) for name in names]
 
 
-def histories(count, key):
+def histories(count, key, detail="scores"):
     """Return requests with whole histories, each of another account."""
     draw, found = np.random.default_rng(3), []
     for i in range(count):
@@ -132,7 +132,7 @@ def histories(count, key):
         account = {"account_id": f"P-{i}", "created_at": (NOW - timedelta(days=250)).isoformat(), "seats": 20}
         rows = {"usage": uses, "tickets": tickets, "purchases": bought}
         item = {"account": account} | {table: rows[table][:size] for table, size in EVENTS.items()}
-        found.append(post("/v1/score", {"accounts": [item], "as_of": NOW.isoformat(), "detail": "scores"}, key))
+        found.append(post("/v1/score", {"accounts": [item], "as_of": NOW.isoformat(), "detail": detail}, key))
     return found
 
 
@@ -231,7 +231,11 @@ def same(our_port, rival_port, names, key):
 
 
 def alone(settings, names, key, options):
-    """Measure Garrison alone on one connection: by id, with drivers, with whole histories, in turns."""
+    """Measure Garrison alone on one connection: by id, with drivers, with whole histories, in turns.
+
+    Beside the time that the client waits stands the CPU time that the worker takes, which other work on the machine
+    moves less.
+    """
     with database.open(settings) as opened:
         explained = [r["account_id"] for r in opened.latest_scores(NOW, "churn", 90) if r["drivers"]]
     np.random.default_rng(5).shuffle(explained)
@@ -240,21 +244,30 @@ def alone(settings, names, key, options):
         "drivers": ours(names[::-1], key, "drivers"),
         "stored_drivers": ours(explained, key, "drivers"),
         "history": histories(20 * options.rounds, key),
+        "history_drivers": histories(20 * options.rounds, key, "drivers"),
     }
-    took = {name: [] for name in kinds}
+    took, busy = {name: [] for name in kinds}, dict.fromkeys(kinds, 0.0)
     given = {name: cycle(requests) for name, requests in kinds.items()}
-    with service() as (port, _, _):
+    with service() as (port, process, _):
+        for requests in given.values():
+            ask(port, islice(requests, 20), connections=1)  # to warm up
         for _ in range(options.rounds):
             for name, requests in given.items():
-                few = islice(requests, 20 if name == "history" else 300)
+                few, before = islice(requests, 20 if name.startswith("history") else 300), cpu_seconds(process.pid)
                 took[name].extend(ask(port, few, connections=1)[1])
+                busy[name] += cpu_seconds(process.pid) - before
+    cpu = {f"{name}_cpu_ms": 1000 * busy[name] / len(times) for name, times in took.items()}
     p50 = {name: 1000 * float(np.median(times)) for name, times in took.items()}
-    return {
-        "history_over_by_id": p50["history"] / p50["by_id"],
-        "drivers_over_plain": p50["drivers"] / p50["by_id"],
-        "stored_drivers_over_plain": p50["stored_drivers"] / p50["by_id"],
-        "explained_by_batch": len(explained) / len(names),
-    } | {f"{name}_p50_ms": value for name, value in p50.items()}
+    return (
+        {
+            "history_over_by_id": p50["history"] / p50["by_id"],
+            "drivers_over_plain": p50["drivers"] / p50["by_id"],
+            "stored_drivers_over_plain": p50["stored_drivers"] / p50["by_id"],
+            "explained_by_batch": len(explained) / len(names),
+        }
+        | {f"{name}_p50_ms": value for name, value in p50.items()}
+        | cpu
+    )
 
 
 def starting(options):
@@ -289,6 +302,17 @@ def soak(names, key, count):
 
 def memory(pid):
     """Return resident MiB of the largest process below `pid`: the worker."""
+    return max(mib for mib, _ in below(pid))
+
+
+def cpu_seconds(pid):
+    """Return the CPU seconds of all threads that the processes below `pid` have taken."""
+    stats = [(Path("/proc") / worker / "stat").read_text().rpartition(")")[2].split() for _, worker in below(pid)]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+
+
+def below(pid):
+    """Return resident MiB and id of the processes that `pid` has started."""
     found = []
     for status_file in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -296,8 +320,8 @@ def memory(pid):
         except OSError:
             continue
         if text.get("PPid", "").strip() == str(pid) and "VmRSS" in text:
-            found.append(int(text["VmRSS"].split()[0]) / 1024)
-    return max(found)
+            found.append((int(text["VmRSS"].split()[0]) / 1024, status_file.parent.name))
+    return found
 
 
 def main():
