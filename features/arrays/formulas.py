@@ -92,19 +92,29 @@ def list_operands(node: ops.Node) -> list[ops.Node]:
     return [a for a in arguments if isinstance(a, ops.Node)]
 
 
+def is_passed_on(node: ops.Node) -> bool:
+    """Return whether a node's value is its operand's: numbers and conditions are floats already."""
+    return isinstance(node, ops.Cast) and bool(node.to.is_floating() or node.to.is_boolean())
+
+
+def refuse_operation(node: ops.Node, name: str) -> GarrisonError:
+    """Return the error that a feature's formula uses an operation without a kernel."""
+    return GarrisonError(
+        f"the formula of {name} can't be computed on arrays",
+        found=f"the operation {type(node).__name__}",
+        hint=f"Make it of these: {', '.join(sorted(known.__name__ for known in KERNELS))}",
+    )
+
+
 def _find_kernel(node: ops.Node, name: str) -> Kernel:
-    if isinstance(node, ops.Cast) and (node.to.is_floating() or node.to.is_boolean()):
+    if is_passed_on(node):
         return lambda x: x
     if isinstance(node, ops.Clip):
         bounds = [node.lower is not None, node.upper is not None]
         return lambda x, *rest: _clip(x, rest, bounds)
     kernel = KERNELS.get(type(node))
     if kernel is None:
-        raise GarrisonError(
-            f"the formula of {name} can't be computed on arrays",
-            found=f"the operation {type(node).__name__}",
-            hint=f"Make it of these: {', '.join(sorted(known.__name__ for known in KERNELS))}",
-        )
+        raise refuse_operation(node, name)
     return kernel
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from features.arrays.kinds import MONEY, NotVectorizable
-from features.arrays.tables import ArrayQuery, to_whole_numbers
 from features.core.errors import GarrisonError
 from features.definitions.feature import Measure, Stream, WindowedMeasure
 from features.definitions.sql_expression import declare_numbered_table
+from features.rows.kinds import MONEY, NotComputable
+from features.rows.queries import RowQuery
 from features.sources.history import History
 
 NOTHING = {"min": 2**63 - 1, "max": -(2**63)}  # stands for null where the least or the most is asked
@@ -71,8 +72,8 @@ def read_facts(
         GarrisonError: A sum could leave the whole numbers that 64 bits hold.
     """
     measures = tuple({a.measure.name: a.measure for a in asks}.values())
-    how, plan = {m.name: m.how for m in measures}, _plan(stream, measures)
-    columns = _on_arrays(history, plan, how, accounts=accounts, since=since)
+    how, plan = {m.name: m.how for m in measures}, plan_query(stream, measures)
+    columns = _in_python(history, plan, how, accounts=accounts, since=since)
     if columns is None:
         columns = _in_sql(history, plan, how, accounts=accounts, since=since)
     account, t = columns.pop("account_id") - accounts[0], columns.pop("t")
@@ -85,39 +86,45 @@ def read_facts(
 
 
 def _in_sql(
-    history: History, plan: _Plan, how: Mapping[str, str], *, accounts: tuple[int, int], since: int
+    history: History, plan: QueryPlan, how: Mapping[str, str], *, accounts: tuple[int, int], since: int
 ) -> dict[str, np.ndarray]:
     table = history.query_arrow(plan.sql, first=accounts[0], last=accounts[1], since=since)
     return {
         name: _codes(table[name])
         if how.get(name) == "distinct"
-        else to_whole_numbers(table[name].combine_chunks(), NOTHING.get(how.get(name, ""), 0))
+        else _to_whole_numbers(table[name].combine_chunks(), NOTHING.get(how.get(name, ""), 0))
         for name in table.column_names
     }
 
 
-def _on_arrays(
-    history: History, plan: _Plan, how: Mapping[str, str], *, accounts: tuple[int, int], since: int
+def _in_python(
+    history: History, plan: QueryPlan, how: Mapping[str, str], *, accounts: tuple[int, int], since: int
 ) -> dict[str, np.ndarray] | None:
-    """Compute facts on arrays, without the database; return None if arrays can't hold them exactly."""
-    if history.arrays is None or plan.rows is None:
+    """Compute the facts of a few accounts without the database; return None if only that computes them exactly."""
+    if history.rows is None or plan.rows is None:
         return None
+    posted = history.rows.by_account[accounts[0] : accounts[1] + 1]
     try:
-        found = plan.rows.run(history.arrays)
-    except NotVectorizable:
+        columns = plan.rows.run([])
+        for number, rows in enumerate(posted, accounts[0]):
+            found = plan.rows.run(rows[plan.rows.table])
+            found["account_id"] = [number] * len(found["t"])
+            for name in columns:
+                columns[name] += found[name]
+    except NotComputable:
         return None
-    inside = (found["account_id"] >= accounts[0]) & (found["account_id"] <= accounts[1]) & (found["t"] >= since)
-    if not inside.all():
-        found = {name: values[inside] for name, values in found.items()}
-    columns = {}
-    for name, values in found.items():
-        null = np.isnan(values)
-        if how.get(name) == "distinct":
-            columns[name] = np.where(null, -1, np.unique(values, return_inverse=True)[1])
-        else:
-            columns[name] = np.where(null, 0, values).astype("int64")
-            columns[name][null] = NOTHING.get(how.get(name, ""), 0)
-    return columns
+    arrays = {name: _to_array(values, how.get(name, "")) for name, values in columns.items()}
+    is_wanted = arrays["t"] >= since
+    return arrays if is_wanted.all() else {name: values[is_wanted] for name, values in arrays.items()}
+
+
+def _to_array(values: list[Any], how: str) -> np.ndarray:
+    """Return values as `Facts` has them."""
+    if how == "distinct":
+        codes = {value: code for code, value in enumerate(dict.fromkeys(values))} | {None: -1}
+        values = [codes[value] for value in values]
+    nothing = NOTHING.get(how, 0)
+    return np.array([nothing if value is None else value for value in values], dtype="int64")
 
 
 def _codes(column: pa.ChunkedArray) -> np.ndarray:
@@ -142,22 +149,23 @@ def _refuse_too_large(facts: Facts, stream: Stream, measures: Sequence[Measure])
 
 
 @dataclass(frozen=True)
-class _Plan:
+class QueryPlan:
     """The queries that read a stream's facts.
 
     Args:
         sql: By the database, from the accounts' numbers `$first` to `$last`, not before `$since`.
-        rows: On arrays; None for what they can't tell.
+        rows: In Python, of one account; None for what it can't tell.
         scale: As facts have it.
     """
 
     sql: str
-    rows: ArrayQuery | None
+    rows: RowQuery | None
     scale: Mapping[str, int]
 
 
 @cache
-def _plan(stream: Stream, measures: tuple[Measure, ...]) -> _Plan:
+def plan_query(stream: Stream, measures: tuple[Measure, ...]) -> QueryPlan:
+    """Plan how the facts of a stream are read with the values of some measures."""
     rows = stream.rows(declare_numbered_table(stream.table))
     columns = {"account_id": rows.account_id, "t": rows.t, "known": rows.known}
     columns |= {"until": rows.until} if "until" in rows.columns else {}
@@ -174,14 +182,27 @@ def _plan(stream: Stream, measures: tuple[Measure, ...]) -> _Plan:
     one = "SELECT * EXCLUDE (account_id, account_no), account_no AS account_id"
     numbers = f"{one} FROM {stream.table} WHERE account_no BETWEEN $first AND $last"
     sql = f"WITH numbered_{stream.table} AS ({numbers}) SELECT * FROM ({sql}) WHERE t >= $since"
-    return _Plan(sql, _rows(rows.select(**columns, **values)), scale)
+    return QueryPlan(sql, _rows(rows.select(**columns, **values)), scale)
 
 
-def _rows(table: ir.Table) -> ArrayQuery | None:
+def _rows(table: ir.Table) -> RowQuery | None:
     try:
-        return ArrayQuery(table)
-    except NotVectorizable:
+        return RowQuery(table)
+    except NotComputable:
         return None
+
+
+def _to_whole_numbers(column: pa.Array, nothing: int) -> np.ndarray:
+    """Return whole numbers, and decimals as whole ten-thousandths, int64; `nothing` where null."""
+    if pa.types.is_decimal128(column.type):
+        # A decimal of 18 digits fits the lower of its two 64-bit words.
+        words = np.frombuffer(column.buffers()[1], dtype="int64")[::2]
+        numbers = words[column.offset : column.offset + len(column)].copy()
+        if column.null_count:
+            numbers[column.is_null().to_numpy(zero_copy_only=False)] = nothing
+        return numbers
+    column = column.fill_null(nothing) if column.null_count else column
+    return column.to_numpy(zero_copy_only=False).astype("int64", copy=False)
 
 
 def _value(measure: Measure, column: ir.Value, where: ir.BooleanValue | None) -> ir.Value:

@@ -105,23 +105,6 @@ def _whole(history: History, found: Sequence[Sequence[pa.Table]], instants: int)
     return peer_features.add_peer_features(history, whole) if history.checked else whole
 
 
-def build_columns(history: History, as_of: datetime) -> dict[str, np.ndarray]:
-    """Build one instant's snapshots of a few posted accounts as arrays, in a tenth of the time of a table.
-
-    Returns:
-        As `build` has them, (n,) each: account_id and text attributes as objects, None where null; as_of whole µs.
-    """
-    instants, found = np.array([to_micros(as_of)], dtype="int64"), []
-    for first, last in history.split_accounts(_EVENTS, _ACCOUNTS):
-        accounts, there, numbers, versions = _worked_out(history, instants, first, last)
-        ids, texts = accounts["account_id"].to_numpy(), [n for n, kind in history.attributes if kind == "string"]
-        each = {"account_id": ids, "as_of": np.full(len(ids), instants[0])}
-        each |= {name: values[0] for name, values in numbers.items()}
-        each |= {name: versions.texts(name, 0).to_numpy(zero_copy_only=False) for name in texts}
-        found.append({name: values[there[0]] for name, values in each.items()})
-    return found[0] if len(found) == 1 else {n: np.concatenate([part[n] for part in found]) for n in found[0]}
-
-
 def build_parts(history: History, as_of: datetime) -> Iterator[pa.Table]:
     """Yield one instant's snapshots, some accounts at a time in the order of their ids, to need less memory.
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
-from operator import itemgetter
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,16 +14,16 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from features.arrays.tables import ArrayTables
 from features.catalog import Catalog
 from features.catalog.account import list_attributes
-from features.core.contract import EVENTS, RECORDS, TABLES, VERSIONS, arrow_type, arrow_type_of
+from features.core.contract import EVENTS, RECORDS, TABLES, VERSIONS
 from features.core.errors import SourceError
 from features.core.progress import Progress
 from features.core.timestamps import to_micros
 from features.definitions.feature import DAY, Feature
 from features.settings import Engine, Settings
-from features.sources import money, table_cache
+from features.sources import table_cache
+from features.sources.account_rows import AccountRows
 from features.sources.mapping import quote_identifier
 from features.sources.table_cache import CachedTables
 from features.sources.validated_table import ValidatedTable
@@ -44,7 +43,7 @@ class History:
         checked: The result of validating each table; empty for posted rows, which are checked before.
         engine: The engine that computes snapshots.
         cache: The file that holds the tables; None for posted rows.
-        arrays: Posted rows as arrays, for work that needs no database; None for a company.
+        rows: The rows of a few accounts, for work that needs no database; None for a company.
         dated: Whether the attributes are those of versions by time, in the table `account_versions`.
     """
 
@@ -57,7 +56,7 @@ class History:
         checked: tuple[ValidatedTable, ...] = (),
         engine: Engine = Engine(),  # noqa: B008  # read-only
         cache: CachedTables | None = None,
-        arrays: ArrayTables | None = None,
+        rows: AccountRows | None = None,
         *,
         dated: bool = False,
     ) -> None:
@@ -70,7 +69,7 @@ class History:
         self.checked = checked
         self.engine = engine
         self.cache = cache
-        self.arrays = arrays
+        self.rows = rows
         self.dated = dated
 
     @classmethod
@@ -158,23 +157,8 @@ class History:
             catalog: By default the company's; its own code then runs if it has changed.
         """
         attributes = list_attributes(settings)
-        accounts = sorted(tables["accounts"], key=itemgetter("account_id"))
-        numbers = {row["account_id"]: n for n, row in enumerate(accounts)}
-        arrow_tables = {}
-        for table, given in {**tables, "accounts": accounts}.items():
-            rows = [money.sign_refund(row) for row in given] if table == "purchases" else given
-            kinds = {c: arrow_type(column) for c, column in TABLES[table].columns.items()}
-            kinds |= {c: arrow_type_of(kind) for c, kind in attributes} if table == "accounts" else {}
-            columns = {c: pa.array([row.get(c) for row in rows], kind) for c, kind in kinds.items()}
-            columns["account_no"] = pa.array([numbers.get(row["account_id"]) for row in rows], pa.int32())
-            arrow_tables[table] = pa.table(columns)
-        return cls(
-            lambda: _load_tables(arrow_tables),
-            list(tables),
-            attributes,
-            catalog or Catalog.for_company(settings),
-            arrays=ArrayTables(arrow_tables),
-        )
+        rows = AccountRows(tables, attributes)
+        return cls(rows.load, list(tables), attributes, catalog or Catalog.for_company(settings), rows=rows)
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
@@ -201,8 +185,8 @@ class History:
 
     def read_accounts(self, first: int, last: int) -> pa.Table:
         """Read the accounts whose numbers, places in the order of their ids, are from `first` to `last`."""
-        if self.arrays:
-            return self.arrays.tables["accounts"].slice(first, last - first + 1).drop_columns("account_no")
+        if self.rows:
+            return self.rows.read_arrow("accounts").slice(first, last - first + 1).drop_columns("account_no")
         sql = "SELECT * EXCLUDE account_no FROM accounts WHERE account_no BETWEEN $first AND $last ORDER BY account_no"
         return self.query_arrow(sql, first=first, last=last)
 
@@ -220,8 +204,8 @@ class History:
 
     def count_rows(self, table: str = "accounts") -> int:
         """Count the rows of a canonical table."""
-        if self.arrays:
-            return int(self.arrays.tables[table].num_rows)
+        if self.rows:
+            return len(self.rows.tables[table])
         return int(self._connection.table(table).count("*").fetchall()[0][0])
 
     def read_rows(self, table: str, account_id: str, as_of: datetime | None = None) -> list[dict[str, Any]]:
@@ -324,7 +308,7 @@ class History:
 
     def close(self) -> None:
         """Close the connection and free its memory."""
-        if self.arrays is None or "_connection" in vars(self):
+        if self.rows is None or "_connection" in vars(self):
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -334,15 +318,3 @@ class History:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _load_tables(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
-    """Load a few rows into a database in memory."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
-    for table, rows in tables.items():
-        connection.register("posted", rows)
-        order = quote_identifier(TABLES[table].time or next(iter(TABLES[table].columns)))
-        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM posted ORDER BY account_no, {order}")
-    connection.unregister("posted")
-    return connection

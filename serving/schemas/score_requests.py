@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NotRequired
@@ -50,6 +50,15 @@ def _instant(text: str) -> datetime:
         raise ValueError(message) from None
 
 
+def _micros(text: str) -> int:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    # The usual form in the fewest steps: a posted history has hundreds.
+    return to_micros(instant if instant is not None and instant.tzinfo is UTC else _instant(text))
+
+
 # The documented form of instants; a few other ISO forms are read as well.
 _ISO = WithJsonSchema(
     {
@@ -60,7 +69,7 @@ _ISO = WithJsonSchema(
     }
 )
 Instant = Annotated[str, Field(max_length=40), AfterValidator(_instant), _ISO]
-Micros = Annotated[str, Field(max_length=40), AfterValidator(lambda text: to_micros(_instant(text))), _ISO]
+Micros = Annotated[str, Field(max_length=40), AfterValidator(_micros), _ISO]
 # What is written around a text means nothing: tables are read so too, by DuckDB's trim(), which takes these spaces.
 _SPACES = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 

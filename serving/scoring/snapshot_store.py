@@ -18,7 +18,7 @@ from features.core.atomic_write import write_atomically
 from features.core.contract import EVENTS, TABLES
 from features.core.errors import GarrisonError
 from features.core.harmed_files import CHECKSUMS, find_whole
-from features.engine import snapshots
+from features.engine import one_account, snapshots
 from features.engine.snapshot_cache import fingerprint_code, read_cached_parts
 from features.settings import Settings
 from features.sources.history import History
@@ -313,7 +313,7 @@ def prepare_rows(
     Accounts created at or after `as_of` get no row.
     """
     with History.from_rows(settings, tables, scorer.catalog) as history:
-        columns = snapshots.build_columns(history, as_of)
+        columns = one_account.build_columns(history, as_of)
         members = {target: set(ids) for target, ids in _find_members(settings, history, as_of).items()}
         in_cohort = {t: np.array([a in ids for a in columns["account_id"]], bool) for t, ids in members.items()}
         return scorer.prepare(columns, history.sources, in_cohort)

@@ -11,13 +11,13 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from features.arrays.kinds import NotVectorizable
-from features.arrays.tables import ArrayQuery
 from features.core.timestamps import NEVER, sort_unique_micros, to_datetimes, to_micros
 from features.definitions.feature import DAY
 from features.definitions.sql_expression import declare_numbered_table, declare_table
 from features.definitions.streams import PURCHASES, TERMS, USAGE, exclude_money_back
-from features.definitions.visibility_rule import ARRAYS, IBIS, exists, is_visible
+from features.definitions.visibility_rule import IBIS, ROWS, exists, is_visible
+from features.rows.kinds import NotComputable
+from features.rows.queries import RowQuery
 from features.settings import Cohort
 from features.sources.history import History
 
@@ -35,32 +35,37 @@ def find_eligible(history: History, cohort: Cohort, as_ofs: Sequence[datetime]) 
 
 def find_eligible_ids(history: History, cohort: Cohort, as_of: datetime) -> np.ndarray:
     """Return the accounts in the cohort at one instant: (n,) text as objects, each once."""
-    ids = _find_ids_on_arrays(history, cohort, to_micros(as_of)) if history.arrays else None
+    ids = _find_ids_in_python(history, cohort, to_micros(as_of))
     return find_eligible(history, cohort, [as_of])["account_id"].to_numpy(dtype=object) if ids is None else ids
 
 
-def _find_ids_on_arrays(history: History, cohort: Cohort, as_of: int) -> np.ndarray | None:
+def _find_ids_in_python(history: History, cohort: Cohort, as_of: int) -> np.ndarray | None:
     """Return the cohort of posted accounts without the database; None if only the database can say."""
-    rows, tables = _compile_arrays(cohort), history.arrays
-    if rows is None or tables is None:
+    query = _compile_rows(cohort)
+    if query is None or history.rows is None:
         return None
+    ids: list[str] = []
     try:
-        facts = rows.run(tables)
-        created, merged, number = (tables.column("accounts", c) for c in ("created_at", "merged_at", "account_id"))
-    except NotVectorizable:
+        for rows in history.rows.by_account:
+            (account,), facts = rows["accounts"], query.run(rows[cohort.table])
+            created_at = NEVER if account["created_at"] is None else account["created_at"]
+            moments = zip(facts["t"], facts["known"], facts["until"], strict=True)
+            if exists(created_at, account.get("merged_at"), as_of, ROWS) and any(
+                is_visible(t, known, as_of, until) for t, known, until in moments
+            ):
+                ids.append(account["account_id"])
+    except NotComputable:
         return None
-    members = facts["account_id"][is_visible(facts["t"], facts["known"], as_of, facts["until"])]
-    is_member = exists(created, merged, as_of, ARRAYS) & np.isin(number, members)
-    return tables.tables["accounts"]["account_id"].to_numpy()[is_member]
+    return np.array(ids, dtype=object)
 
 
 @cache
-def _compile_arrays(cohort: Cohort) -> ArrayQuery | None:
-    """Compile a cohort for arrays; None if it can't be vectorised."""
+def _compile_rows(cohort: Cohort) -> RowQuery | None:
+    """Compile a cohort for the rows of one account; None if Python can't compute it exactly."""
     members = MEMBERS[cohort.kind](cohort, declare_numbered_table(cohort.table))
     try:
-        return ArrayQuery(members.select("account_id", "t", "known", "until"))
-    except NotVectorizable:
+        return RowQuery(members.select("t", "known", "until"))
+    except NotComputable:
         return None
 
 

@@ -9,7 +9,7 @@ import pytest
 from features.core.contract import TABLES
 from features.core.errors import QualityError
 from features.core.timestamps import from_micros, to_micros
-from features.engine import snapshots
+from features.engine import one_account, snapshots
 from features.settings import parse_instant
 from features.sources.history import History
 
@@ -102,7 +102,7 @@ def test_a_posted_refund_is_money_back_likewise(spent):
         row["purchased_at"] = row["known_at"] = to_micros(parse_instant(day))
     account = {"account_id": "A", "created_at": to_micros(parse_instant("2023-01-01"))}
     with History.from_rows(settings, {"accounts": [account], "purchases": rows}) as history:
-        columns = snapshots.build_columns(history, from_micros(to_micros(parse_instant("2024-03-01"))))
+        columns = one_account.build_columns(history, from_micros(to_micros(parse_instant("2024-03-01"))))
     for name in ("spend_90d", "orders_90d", "days_since_purchase", "margin_365d", "returned_money_share_365d"):
         assert columns[name].tolist() == [expected[name]]
 
