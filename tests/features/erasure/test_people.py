@@ -13,10 +13,10 @@ from features.settings import Settings
 from features.settings.load import load_settings
 from features.sources.history import History
 from features.state import database
-from features.state.tables import EVENT_LOG
+from features.state.tables import EPISODES, EVENT_LOG
 from serving.events.log import store_events
 from serving.schemas.event_requests import EventRequestReader
-from tests.features.erasure.test_erase import REASON, fill_tables
+from tests.features.erasure.test_erase import REASON, fill, fill_tables
 from tests.support.scored_company import write_company
 
 ONE, OTHER, MAIL = "jo 乔@harbour.example", "ann@harbour.example", "jo@private.example"
@@ -57,6 +57,8 @@ def test_an_erased_person_is_nowhere_and_the_usage_stays(tmp_path: Path) -> None
         assert history.count_rows("usage") == 3
     with database.open(settings) as store, store.writing() as connection:
         fill_tables(connection, ONE)
+        theirs = {column.name: fill(column, ONE, 5) for column in EPISODES.c} | {"account_id": "A-1"}
+        connection.execute(sa.insert(EPISODES), theirs)
     assert find_bytes(settings, ONE)
     assert len(verify(settings, "person", ONE)) > 20
     assert erase(settings, "person", ONE, reason=REASON).counts
@@ -66,6 +68,9 @@ def test_an_erased_person_is_nowhere_and_the_usage_stays(tmp_path: Path) -> None
         assert users.iloc[0].to_list() == [3, 1]
     assert find_bytes(settings, ONE) + find_bytes(settings, "Jo Quay") + find_bytes(settings, MAIL) == []
     assert verify(settings, "person", ONE) == []
+    with database.open(settings) as store, store.reading() as connection:
+        # The episode stays under another version: a running console reads it anew.
+        assert connection.execute(sa.select(EPISODES.c.owner, EPISODES.c.version)).all() == [(None, 6)]
 
 
 def test_users_have_the_same_pseudonym_every_night_and_in_posts(
