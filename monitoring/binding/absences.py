@@ -86,14 +86,20 @@ def end_absence(store: Store, address: str) -> None:
             raise GarrisonError(f"{person} is not noted as away", hint="`python -m monitoring away` lists who is")
 
 
+_c = ABSENCES.c
+_now: sa.BindParameter[int] = sa.bindparam("now")
+# Built once: building a statement takes SQLAlchemy as long as asking it.
+_AWAY = (
+    sa.select(_c.address, _c.since, _c.until, _c.deputy)
+    .where(_c.withdrawn_at.is_(None), _c.since <= _now, _c.until.is_(None) | (_c.until > _now))
+    .order_by(_c.noted_at)
+)
+
+
 def read_absences(store: Store, at: datetime) -> Mapping[str, Absence]:
     """Read who is away at an instant, by address in lower case."""
-    c, now = ABSENCES.c, to_micros(at)
-    query = sa.select(c.address, c.since, c.until, c.deputy).where(
-        c.withdrawn_at.is_(None), c.since <= now, c.until.is_(None) | (c.until > now)
-    )
     with store.reading() as connection:
-        return {row.address: Absence(*row) for row in connection.execute(query.order_by(c.noted_at))}
+        return {row.address: Absence(*row) for row in connection.execute(_AWAY, {"now": to_micros(at)})}
 
 
 def _read(address: str, what: str) -> str:

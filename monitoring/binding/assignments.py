@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -72,17 +73,23 @@ def assign_owner(  # noqa: PLR0913  # all but the first two named
     return address
 
 
+def _select_newest(newest: sa.Select[Any]) -> sa.Select[Any]:
+    c = ASSIGNMENTS.c
+    query = sa.select(c.account_id, c.owner, c.reason, c.by, c.at)
+    return query.where(sa.tuple_(c.account_id, c.seq).in_(newest), c.owner.is_not(None)).order_by(c.account_id)
+
+
+# Built once: building a statement takes SQLAlchemy as long as asking it.
+_NEWEST = sa.select(ASSIGNMENTS.c.account_id, sa.func.max(ASSIGNMENTS.c.seq)).group_by(ASSIGNMENTS.c.account_id)
+_ALL = _select_newest(_NEWEST)
+_SOME = _select_newest(_NEWEST.where(ASSIGNMENTS.c.account_id.in_(sa.bindparam("accounts", expanding=True))))
+
+
 def read_assignments(store: Store, accounts: Collection[str] | None = None) -> dict[str, Assignment]:
     """Read the assignments in force, by account: of all accounts, or only of some few."""
-    c = ASSIGNMENTS.c
-    newest = sa.select(c.account_id, sa.func.max(c.seq)).group_by(c.account_id)
-    if accounts is not None:
-        newest = newest.where(c.account_id.in_(accounts))
-    query = sa.select(c.account_id, c.owner, c.reason, c.by, c.at).where(
-        sa.tuple_(c.account_id, c.seq).in_(newest), c.owner.is_not(None)
-    )
     with store.reading() as connection:
-        return {account: Assignment(*rest) for account, *rest in connection.execute(query.order_by(c.account_id))}
+        found = connection.execute(_ALL) if accounts is None else connection.execute(_SOME, {"accounts": [*accounts]})
+        return {account: Assignment(*rest) for account, *rest in found}
 
 
 def read_owners(store: Store, accounts: Collection[str] | None = None) -> Mapping[str, str]:

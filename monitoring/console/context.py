@@ -146,7 +146,9 @@ class ConsoleContext:
         """Find the condition that every read of accounts for a person takes."""
         # Who is away follows from the clock too.
         key = ("rows", person.address, person.roles, int(monotonic() / _SECONDS))
-        return self.kept.get(key, lambda: build_row_filter(person, self.settings, self.store))
+        return self.kept.get(
+            key, lambda: build_row_filter(person, self.settings, self.store, self.read_open_episodes())
+        )
 
     def read_open_episodes(self) -> OpenEpisodes:
         """Read all open episodes."""

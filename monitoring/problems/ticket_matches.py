@@ -16,6 +16,13 @@ from monitoring.problems.problem_acts import TOPICS
 
 # What a link says beside the words, in nats: that of a topic, which the ticket's vector chose, and that of a person.
 _BY_TOPIC, _BY_PERSON = 3.0, 1_000.0
+_c = PROBLEM_TICKETS.c
+_OPEN = (
+    sa.select(_c.ticket_id, _c.subject, _c.opened_at)
+    .where(_c.account_id == sa.bindparam("account"), _c.resolved_at.is_(None))
+    .order_by(_c.opened_at.desc(), _c.number)
+    .limit(sa.bindparam("most"))
+)
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,5 @@ def find_for_ticket(connection: sa.Connection, ticket_id: str, *, most: int = 3)
 
 def find_for_account(connection: sa.Connection, account_id: str, *, most: int = 3) -> list[OpenTicket]:
     """Find the problems nearest to each of an account's newest open tickets."""
-    c = PROBLEM_TICKETS.c
-    mine = (c.account_id == account_id) & c.resolved_at.is_(None)
-    rows = connection.execute(
-        sa.select(c.ticket_id, c.subject, c.opened_at).where(mine).order_by(c.opened_at.desc(), c.number).limit(most)
-    ).all()
+    rows = connection.execute(_OPEN, {"account": account_id, "most": most}).all()
     return [OpenTicket(*row, tuple(find_for_ticket(connection, row.ticket_id))) for row in rows]

@@ -9,17 +9,16 @@ from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
-import sqlalchemy as sa
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from features.settings import Settings
 from features.state.database import Store
-from features.state.tables import EPISODES
 from monitoring.binding.absences import read_absences
 from monitoring.binding.account_records import AccountRecord
 from monitoring.binding.bindings import BindingRules
+from monitoring.console.accounts.open_episodes import OpenEpisodes
 from monitoring.console.sign_in.person import Person, Role
 
 Handler = Callable[..., Awaitable[Response]]
@@ -45,13 +44,16 @@ NOTHING = RowFilter("FALSE")
 EVERYTHING = RowFilter("TRUE")
 
 
-def build_row_filter(person: Person, settings: Settings, store: Store, *, now: datetime | None = None) -> RowFilter:
+def build_row_filter(
+    person: Person, settings: Settings, store: Store, episodes: OpenEpisodes, *, now: datetime | None = None
+) -> RowFilter:
     """Build the condition that every read of accounts for a person takes.
 
     Args:
         person: Who reads.
         settings: Who leads whom, who is of which team, who is a sponsor.
-        store: The state database: who is away, and which episodes are open.
+        store: The state database: who is away.
+        episodes: Those that are open.
         now: The instant; by default the clock's.
     """
     if person.has(*_SEES_ALL):
@@ -69,7 +71,9 @@ def build_row_filter(person: Person, settings: Settings, store: Store, *, now: d
         ") SELECT account_id FROM family)"
     )
     conditions, parameters = [family], list[Any](owners)
-    if bound := _find_bound_accounts(person, settings, store):
+    # Those with an open episode that the person owns by a handover, or whose cause is the person's team's.
+    teams = [cause for cause, team in settings.binding.teams.items() if team.lower() == person.address]
+    if bound := episodes.list_bound(person.address, teams):
         conditions.append("account_id IN (SELECT unnest(?))")
         parameters.append(bound)
     if tiers := _find_tiers(person, rules):
@@ -91,16 +95,6 @@ def _find_owners(person: Person, settings: Settings, rules: BindingRules) -> set
         people = settings.binding.people.items()
         owners |= {known.lower() for known, p in people if (p.lead or "").lower() == person.address}
     return owners
-
-
-def _find_bound_accounts(person: Person, settings: Settings, store: Store) -> list[str]:
-    """Find accounts with an open episode that the person owns by a handover, or whose cause is the person's team's."""
-    teams = [cause for cause, team in settings.binding.teams.items() if team.lower() == person.address]
-    c = EPISODES.c
-    query = sa.select(c.account_id).where(c.closed_as_of.is_(None))
-    query = query.where((sa.func.lower(c.owner) == person.address) | c.cause.in_(teams))
-    with store.reading() as connection:
-        return sorted(set(connection.scalars(query)))  # sorted here: an index answers the query, but in another order
 
 
 def _find_tiers(person: Person, rules: BindingRules) -> list[str]:

@@ -38,7 +38,8 @@ def is_known(context: ConsoleContext, address: str, groups: Collection[str] = ()
     """Return whether an address may sign in: it or a group has a role, it owns accounts, or is bound to some."""
     if find_roles(context.settings, address, groups):
         return True
-    rows = build_row_filter(Person(address.lower(), frozenset({Role.OWNER})), context.settings, context.store)
+    owner, episodes = Person(address.lower(), frozenset({Role.OWNER})), context.read_open_episodes()
+    rows = build_row_filter(owner, context.settings, context.store, episodes)
     return context.accounts.sum_all(rows, filters={"show": "all"}).accounts > 0
 
 

@@ -18,6 +18,7 @@ from features.settings.console import ConsoleSettings
 from features.state.console_tables import CONSOLE_ACTS
 from features.state.tables import ABSENCES, EPISODES
 from monitoring.binding.absences import note_absence
+from monitoring.console.accounts.open_episodes import OpenEpisodes
 from monitoring.console.app import create_app
 from monitoring.console.sign_in.access import build_row_filter, get_roles
 from monitoring.console.sign_in.person import Person as Reader
@@ -180,7 +181,7 @@ def test_no_page_shows_a_data_scientist_a_name(stage):
 def see(house, address, *roles):
     """Return the accounts that a person sees in the index."""
     person = Reader(address, frozenset(roles or {Role.OWNER}))
-    rows = build_row_filter(person, house.settings, house.state)
+    rows = build_row_filter(person, house.settings, house.state, OpenEpisodes.read(house.settings, house.state))
     return {a for a in ("A", "A1", "A11", "B", "C", "D") if house.context.accounts.find_account(rows, a)}
 
 
@@ -266,7 +267,7 @@ def test_the_filter_lets_pass_what_a_plain_model_does(  # noqa: PLR0913, PLR0917
             times = {"opened_as_of": 1, "last_as_of": 1, "closed_as_of": None if is_open else 2, "cause": cause}
             connection.execute(sa.insert(EPISODES), row | times)
     person = Reader(reader, frozenset({Role.OWNER, Role.LEAD} if is_lead else {Role.OWNER}))
-    rows = build_row_filter(person, company, shared_house.state)
+    rows = build_row_filter(person, company, shared_house.state, OpenEpisodes.read(company, shared_house.state))
 
     table = pa.table(
         {
