@@ -231,6 +231,8 @@ class InboxReader:
 
     def _read_items(self, ids: Sequence[str]) -> list[InboxItem]:
         """Read episodes by their ids, in the order of the ids."""
+        if not ids:
+            return []
         query = self._select().where(EPISODES.c.id.in_(ids))
         with self.store.reading() as connection:
             items = {row.id: InboxItem(*row) for row in connection.execute(query)}
