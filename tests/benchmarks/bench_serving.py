@@ -84,8 +84,12 @@ class Connection(asyncio.Protocol):
             self._done.set_result(None)
 
 
-def ask(port, requests, *, connections=CONNECTIONS, seconds=float("inf")):
-    """Send requests until there are no more or time is over; return requests a second, and the times taken in s."""
+def ask(port, requests, *, connections=CONNECTIONS, seconds=float("inf"), warm=True):
+    """Send requests until there are no more or time is over; return requests a second, and the times taken in s.
+
+    The benchmark stops at a bad answer, but for those of a service that is not warm yet: on a slow machine its first
+    posted history may take too long.
+    """
 
     async def asking():
         loop, until, given = asyncio.get_running_loop(), time.perf_counter() + seconds, iter(requests)
@@ -101,7 +105,7 @@ def ask(port, requests, *, connections=CONNECTIONS, seconds=float("inf")):
 
     took, found = uvloop.run(asking())
     bad = sum(connection.bad for connection in found)
-    if bad:
+    if bad and warm:
         raise SystemExit(f"{bad} requests were not answered as they should be")
     times = np.concatenate([connection.took for connection in found])
     return len(times) / took, times
@@ -250,7 +254,7 @@ def alone(settings, names, key, options):
     given = {name: cycle(requests) for name, requests in kinds.items()}
     with service() as (port, process, _):
         for requests in given.values():
-            ask(port, islice(requests, 20), connections=1)  # to warm up
+            ask(port, islice(requests, 20), connections=1, warm=False)
         for _ in range(options.rounds):
             for name, requests in given.items():
                 few, before = islice(requests, 20 if name.startswith("history") else 300), cpu_seconds(process.pid)

@@ -92,12 +92,13 @@ def test_what_the_batch_said_is_what_would_be_worked_out_now(company: Any, servi
 
 def test_a_posted_history_scores_as_its_id_does(harbour: Any, company: Any, service: ScoreService) -> None:
     reader, as_of = ScoreRequestReader(company[0]), company[1].scores.as_of
-    for detail in ("scores", "advice", "drivers"):
-        items = [harbour.posted(i) for i in IDS]
+    many = list(service.snapshot.index)[:20]  # more than are computed one by one
+    for detail, ids in (("scores", IDS), ("advice", IDS), ("drivers", IDS), ("advice", many)):
+        items = [harbour.posted(i) for i in ids]
         body = {"accounts": items, "as_of": as_of.isoformat(), "detail": detail}
         asked = reader.read(json.dumps(body).encode())
         told = json.loads(to_json(service.score(asked)))["results"]
-        for by_id, posted in zip(ask(service, *IDS, detail=detail), told, strict=True):
+        for by_id, posted in zip(ask(service, *ids, detail=detail), told, strict=True):
             # What hangs on the stored scores is known of ids alone, unless the history is newer than they are.
             for item in (by_id, posted):
                 item.pop("age_s")
