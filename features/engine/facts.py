@@ -27,11 +27,11 @@ class Facts:
     """The facts of one stream, in the order of account and instant.
 
     Args:
-        account: (n,) int64, the account's place, from 0.
+        account: (n,) whole, the account's place, from 0.
         t: (n,) int64, the fact's instant, µs.
         known: (n,) int64, when it became known, µs.
         until: (n,) int64, the last instant at which it counts, µs; None for a stream of facts that stay.
-        values: By measure's name, (n,) int64: what is added up, 0 where nothing is; what the least or most is
+        values: By measure's name, (n,) whole: what is added up, 0 where nothing is; what the least or most is
             asked of, `NOTHING` where null; a code for each different value, -1 where null. A count of all facts,
             and the least and most instant, need none.
         scale: By measure's name, what its whole numbers are divided by at the end, where that isn't 1.

@@ -21,11 +21,10 @@ from features.core.code_fingerprint import fingerprint_packages
 from features.core.harmed_files import is_parquet_whole, set_aside
 from features.core.progress import Progress
 from features.engine import snapshots
+from features.engine.fact_files import CODE
 from features.settings import Settings
 from features.sources.history import History
 
-# What computes snapshots, whichever the engine; the catalog has a fingerprint of its own.
-_CODE = ("features.engine", "features.arrays", "features.definitions")
 _KEYS = ("account_id", "as_of")
 _REMEDY = "its snapshots are built again"
 _BUILT, _READ, _PART = 1_000_000, 100_000, 10_000  # rows in memory at once
@@ -150,7 +149,7 @@ def find_cached(settings: Settings, history: History, as_ofs: Iterable[datetime]
 
 def fingerprint_code(history: History) -> str:
     """Return the engine's kind and a number that changes with the code that computes snapshots."""
-    return f"{history.engine.kind} {fingerprint_packages(*_CODE)}"
+    return f"{history.engine.kind} {fingerprint_packages(*CODE)}"
 
 
 def _files(settings: Settings, history: History, as_ofs: Iterable[datetime]) -> dict[datetime, Path]:

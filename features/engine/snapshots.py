@@ -29,14 +29,18 @@ from features.core.timestamps import NEVER, from_micros, sort_unique_micros, to_
 from features.definitions.feature import DAY, Feature, FeatureContext, Stream, WindowedMeasure
 from features.definitions.sql_expression import group_by_stream
 from features.definitions.visibility_rule import ARRAYS, exists
-from features.engine import facts, peer_features, window_aggregates
+from features.engine import fact_files, peer_features, window_aggregates
 from features.engine.attribute_versions import AttributeVersions, to_floats
 from features.sources.history import History
 
 _EVENTS, _ACCOUNTS = 2_000_000, 10_000  # that one thread has in memory
-_EVER = -(2**63)
-# How files of snapshots are written.
-PARQUET: Mapping[str, Any] = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, **CHECKSUMS}
+# How files of snapshots are written: read whole, so that nothing looks at statistics.
+PARQUET: Mapping[str, Any] = {
+    "compression": "snappy",
+    "use_dictionary": False,
+    "write_statistics": False,
+    **CHECKSUMS,
+}
 
 
 def build(history: History, as_ofs: Sequence[datetime]) -> pd.DataFrame:
@@ -160,11 +164,8 @@ def _worked_out(
     count = accounts.num_rows
     measured: dict[str, np.ndarray] = {}
     streams, program = _compiled(features, history.attributes)
-    for stream, asks in streams.items():
-        spans = [None if a.days is None else a.before + a.days for a in asks]
-        since = _EVER if None in spans else int(as_ofs[0]) - max(s for s in spans if s is not None) * DAY
-        rows = facts.read_facts(history, stream, asks, accounts=(first, last), since=since)
-        measured |= window_aggregates.aggregate_windows(rows, asks, as_ofs, count)
+    for stream, rows in fact_files.load_facts(history, streams, (first, last), int(as_ofs[0])):
+        measured |= window_aggregates.aggregate_windows(rows, streams[stream], as_ofs, count)
     known = {"as_of": as_ofs[:, None].astype("float64")}
     versions = AttributeVersions.read(history, accounts, as_ofs, first)
     known["created_at"] = to_floats(accounts["created_at"])[None, :]

@@ -232,6 +232,22 @@ def count_values(
                     found[(w * instants + k) * stride + a] = float(used)
 
 
+def number_values(starts: Any, codes: Any, accounts: Any, place: Any, mine: Any, numbers: Any) -> None:
+    """Fill in `numbers`, (facts,): each account's codes from 0 in the order of their first facts; as `count_values`."""
+    for a in range(accounts):
+        used = 0
+        for i in range(starts[a], starts[a + 1]):
+            code = codes[i]
+            at = -1
+            if code >= 0:
+                at = place[code]
+                if at >= used or mine[at] != code:
+                    at = used
+                    place[code], mine[at] = at, code
+                    used += 1
+            numbers[i] = at
+
+
 def find_extremes(
     positions: Any,
     values: Any,
@@ -283,5 +299,6 @@ KERNELS: dict[Any, tuple[str, ...]] = {
     sum_windows: (ARRAY, ARRAY, NUMBER, *_SEEN, ARRAY, *_SIZES, ARRAY, FACTOR, NUMBER, FLOATS),
     count_days: (ARRAY, ARRAY, NUMBER, *_SEEN, ARRAY, *_SIZES, ARRAY, NUMBER, FLOATS),
     count_values: (ARRAY, ARRAY, *_SEEN, ARRAY, *_SIZES, ARRAY, ARRAY, ARRAY, ARRAY, NUMBER, FLOATS),
+    number_values: (ARRAY, ARRAY, NUMBER, ARRAY, ARRAY, ARRAY),
     find_extremes: (ARRAY, ARRAY, NUMBER, NUMBER, NUMBER, *_SEEN, ARRAY, *_SIZES, FACTOR, NUMBER, FLOATS),
 }

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from features.core.atomic_write import write_atomically
 from features.core.harmed_files import CHECKSUMS, SUFFIX
 from features.erasure import databases
 from features.erasure.terms import ID_COLUMNS, REMOVED, Terms
+from features.sources.table_cache import FACTS
 
 # References to another account in the tables of accounts: the row is not about that one.
 _REFERENCES = ("parent_id", "partner_id", "merged_into")
@@ -52,6 +54,7 @@ def erase_from_file(file: Path, terms: Terms) -> int:
     if form == "sqlite":
         return databases.erase_from_sqlite(file, terms)
     if form == "duckdb":
+        shutil.rmtree(file.with_suffix(FACTS), ignore_errors=True)
         file.unlink(missing_ok=True)
         return 1
     content, count = _erase_content(file.name, file.read_bytes(), terms)

@@ -33,6 +33,8 @@ from features.state.tombstones import Tombstones
 LIMITS = {"memory_limit": "1500MB"}
 _AN_HOUR = 3600
 _PIN_FILE = "held"
+# Ends the name of the folder of arrays made from a file of tables.
+FACTS = ".facts"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class CachedTables:
     file: Path
     checked: tuple[ValidatedTable, ...]
     position: int
+
+    @property
+    def facts(self) -> Path:
+        """Return the folder of arrays made from the tables: it comes and goes with them."""
+        return self.file.with_suffix(FACTS)
 
     @property
     def key(self) -> str:
@@ -185,7 +192,7 @@ def _remove_old_caches(folder: Path, newest: Path) -> None:
     pinned = ""
     with contextlib.suppress(FileNotFoundError):
         pinned = (folder / _PIN_FILE).read_text(encoding="utf-8", errors="replace")
-    spared = {newest.name, _PIN_FILE, f"{pinned}.duckdb"}
+    spared = {_PIN_FILE, *(f"{key}{suffix}" for key in (newest.stem, pinned) for suffix in (newest.suffix, FACTS))}
     for file in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if file.name not in spared and time.time() - file.stat().st_mtime > _AN_HOUR:

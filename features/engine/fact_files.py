@@ -1,0 +1,134 @@
+"""Keeps the facts of all streams as narrow arrays beside the cached tables, so that they are read from the tables once.
+
+A file holds some accounts' facts and never changes: its folder bears the key of the tables, its name tells the catalog
+and the code that made it. It is a NumPy archive, whose checksums tell a harmed one, which is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from features.core.atomic_write import write_atomically
+from features.core.code_fingerprint import fingerprint_packages
+from features.core.harmed_files import set_aside
+from features.core.timestamps import EVER
+from features.definitions.feature import DAY, Stream, WindowedMeasure
+from features.engine import facts
+from features.engine.facts import Facts
+from features.engine.native_code import load_kernels
+from features.sources.history import History
+
+# What computes facts and snapshots, whichever the engine; the catalog has a fingerprint of its own.
+CODE = ("features.engine", "features.arrays", "features.definitions")
+Streams = Mapping[Stream, Sequence[WindowedMeasure]]
+# What a harmed archive raises, wherever the harm is.
+_HARMED = (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, struct.error, zipfile.BadZipFile)
+_NARROWER = (np.int8, np.int16, np.int32)
+_ABOUT = "about"  # the entry that holds each stream's scale
+_VALUE = "value "  # precedes the names of measures, which could be those of other columns
+
+
+def load_facts(
+    history: History, streams: Streams, accounts: tuple[int, int], earliest: int
+) -> Iterator[tuple[Stream, Facts]]:
+    """Yield the facts of some accounts, stream by stream; of a company from its file, which is made if it is missing.
+
+    Args:
+        history: Of the company, or of posted accounts.
+        streams: Each with what is measured on it.
+        accounts: Numbers of the first and of the last account.
+        earliest: The first instant to look from, µs. Of posted accounts only facts of windows before it are read.
+
+    Raises:
+        GarrisonError: A sum could leave the whole numbers that 64 bits hold.
+    """
+    if history.cache is None:
+        for stream, asks in streams.items():
+            yield stream, facts.read_facts(history, stream, asks, accounts=accounts, since=_find_since(asks, earliest))
+        return
+    file = history.cache.facts / _name(history, accounts)
+    arrays = _read(file)
+    if arrays is None:
+        arrays = _collect(history, streams, accounts)
+        with write_atomically(file) as part, part.open("wb") as opened:
+            part.chmod(0o600)
+            np.savez(opened, **arrays)
+    scales = json.loads(arrays.pop(_ABOUT).tobytes())
+    for place, stream in enumerate(streams):
+        yield stream, _widen(arrays, place, scales[place])
+
+
+def _find_since(asks: Sequence[WindowedMeasure], earliest: int) -> int:
+    spans = [None if a.days is None else a.before + a.days for a in asks]
+    return EVER if None in spans else earliest - max(s for s in spans if s is not None) * DAY
+
+
+def _name(history: History, accounts: tuple[int, int]) -> str:
+    made_of = json.dumps([history.catalog.version, fingerprint_packages(*CODE), history.measured])
+    return f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}-{accounts[0]}-{accounts[1]}.npz"
+
+
+def _read(file: Path) -> dict[str, np.ndarray] | None:
+    """Return what a file holds; None where there is none, or a harmed one."""
+    try:
+        with file.open("rb") as opened, np.load(opened) as archive:
+            return dict(archive)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise
+    except _HARMED:
+        set_aside(file, "the facts are read from the tables again")
+        return None
+
+
+def _collect(history: History, streams: Streams, accounts: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Read the facts from the tables; return their columns, narrowed, each after its stream's place."""
+    arrays, scales = dict[str, np.ndarray](), []
+    for place, (stream, asks) in enumerate(streams.items()):
+        whole = facts.read_facts(history, stream, asks, accounts=accounts, since=EVER)
+        coded = {a.measure.name for a in asks if a.measure.how == "distinct"}
+        columns = {"account": whole.account, "t": whole.t, "delay": whole.known - whole.t}
+        columns |= {} if whole.until is None else {"until": whole.until}
+        columns |= {
+            _VALUE + name: _number_values(whole.account, values) if name in coded else values
+            for name, values in whole.values.items()
+        }
+        arrays |= {f"{place} {name}": _narrow(values) for name, values in columns.items()}
+        scales.append(dict(whole.scale))
+    return arrays | {_ABOUT: np.frombuffer(json.dumps(scales).encode(), "uint8")}
+
+
+def _widen(arrays: Mapping[str, np.ndarray], place: int, scale: Mapping[str, int]) -> Facts:
+    mine = f"{place} "
+    columns = {name.removeprefix(mine): c for name, c in arrays.items() if name.startswith(mine)}
+    t = columns["t"]
+    values = {name.removeprefix(_VALUE): c for name, c in columns.items() if name.startswith(_VALUE)}
+    # The delay is one number where all facts have the same.
+    return Facts(columns["account"], t, t + columns["delay"], columns.get("until"), values, scale)
+
+
+def _number_values(account: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return numbers from 0 for each account's different values, in the order of their first facts; -1 stays."""
+    starts = np.flatnonzero(np.diff(account, prepend=-1, append=-1)).astype("int64")
+    numbers = np.empty(len(codes), dtype="int64")
+    scratch = np.zeros((2, int(codes.max(initial=-1)) + 1), dtype="int64")
+    given = (starts, np.ascontiguousarray(codes, "int64"), len(starts) - 1, *scratch, numbers)
+    load_kernels()["number_values"](*(a if isinstance(a, int) else a.ctypes.data for a in given))
+    return numbers
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """Return whole numbers in the narrowest type that holds them."""
+    if not len(values):
+        return values
+    least, most = int(values.min()), int(values.max())
+    fitting = (kind for kind in _NARROWER if np.iinfo(kind).min <= least and most <= np.iinfo(kind).max)
+    return values.astype(next(fitting, values.dtype))
