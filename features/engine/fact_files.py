@@ -1,7 +1,8 @@
 """Keeps the facts of all streams as narrow arrays beside the cached tables, so that they are read from the tables once.
 
 A file holds some accounts' facts and never changes: its folder bears the key of the tables, its name tells the catalog
-and the code that made it. It is a NumPy archive, whose checksums tell a harmed one, which is made again.
+and the code that made it. In it the arrays lie one after another, then their names and types, then the seal that tells
+a harmed file, which is made again. It is mapped into memory: what nobody reads costs nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,15 +23,17 @@ from features.definitions.feature import DAY, Stream, WindowedMeasure
 from features.engine import facts
 from features.engine.facts import Facts
 from features.engine.native_code import load_kernels
+from features.sources import file_seal
 from features.sources.history import History
 
 # What computes facts and snapshots, whichever the engine; the catalog has a fingerprint of its own.
 CODE = ("features.engine", "features.arrays", "features.definitions")
 Streams = Mapping[Stream, Sequence[WindowedMeasure]]
-# What a harmed archive raises, wherever the harm is.
-_HARMED = (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, struct.error, zipfile.BadZipFile)
+Arrays = Mapping[str, np.ndarray]
+Scales = Sequence[Mapping[str, int]]  # by stream
 _NARROWER = (np.int8, np.int16, np.int32)
-_ABOUT = "about"  # the entry that holds each stream's scale
+_LENGTH = struct.Struct("<Q")  # of the names and types, which come before it
+_WORD = 8  # bytes: where an array may begin
 _VALUE = "value "  # precedes the names of measures, which could be those of other columns
 
 
@@ -54,15 +56,15 @@ def load_facts(
             yield stream, facts.read_facts(history, stream, asks, accounts=accounts, since=_find_since(asks, earliest))
         return
     file = history.cache.facts / _name(history, accounts)
-    arrays = _read(file)
-    if arrays is None:
-        arrays = _collect(history, streams, accounts)
-        with write_atomically(file) as part, part.open("wb") as opened:
-            part.chmod(0o600)
-            np.savez(opened, **arrays)
-    scales = json.loads(arrays.pop(_ABOUT).tobytes())
+    found = _read(file)
+    if found is None:
+        found = _collect(history, streams, accounts)
+        with write_atomically(file) as part:
+            part.touch(mode=0o600)
+            _write(part, *found)
+            file_seal.seal(part)
     for place, stream in enumerate(streams):
-        yield stream, _widen(arrays, place, scales[place])
+        yield stream, _widen(*found, place)
 
 
 def _find_since(asks: Sequence[WindowedMeasure], earliest: int) -> int:
@@ -72,25 +74,37 @@ def _find_since(asks: Sequence[WindowedMeasure], earliest: int) -> int:
 
 def _name(history: History, accounts: tuple[int, int]) -> str:
     made_of = json.dumps([history.catalog.version, fingerprint_packages(*CODE), history.measured])
-    return f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}-{accounts[0]}-{accounts[1]}.npz"
+    return f"{hashlib.sha256(made_of.encode()).hexdigest()[:16]}-{accounts[0]}-{accounts[1]}.facts"
 
 
-def _read(file: Path) -> dict[str, np.ndarray] | None:
+def _write(part: Path, arrays: Arrays, scales: Scales) -> None:
+    places, end = {}, 0
+    with part.open("wb") as opened:
+        for name, values in arrays.items():
+            places[name] = (values.dtype.str, len(values), end)
+            end += opened.write(values.tobytes())
+            end += opened.write(bytes(-end % _WORD))
+        about = json.dumps([places, scales]).encode()
+        opened.write(about + _LENGTH.pack(len(about)))
+
+
+def _read(file: Path) -> tuple[Arrays, Scales] | None:
     """Return what a file holds; None where there is none, or a harmed one."""
     try:
-        with file.open("rb") as opened, np.load(opened) as archive:
-            return dict(archive)
+        if not file_seal.is_seal_intact(file):
+            set_aside(file, "the facts are read from the tables again")
+            return None
+        mapped = np.memmap(file, dtype="uint8", mode="r")
     except FileNotFoundError:
         return None
-    except PermissionError:
-        raise
-    except _HARMED:
-        set_aside(file, "the facts are read from the tables again")
-        return None
+    end = len(mapped) - file_seal.SIZE - _LENGTH.size
+    (length,) = _LENGTH.unpack(mapped[end : end + _LENGTH.size])
+    places, scales = json.loads(mapped[end - length : end].tobytes())
+    return {name: np.frombuffer(mapped, kind, count, at) for name, (kind, count, at) in places.items()}, scales
 
 
-def _collect(history: History, streams: Streams, accounts: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Read the facts from the tables; return their columns, narrowed, each after its stream's place."""
+def _collect(history: History, streams: Streams, accounts: tuple[int, int]) -> tuple[Arrays, Scales]:
+    """Read the facts from the tables; return their columns, narrowed, each after its stream's place, and scales."""
     arrays, scales = dict[str, np.ndarray](), []
     for place, (stream, asks) in enumerate(streams.items()):
         whole = facts.read_facts(history, stream, asks, accounts=accounts, since=EVER)
@@ -103,16 +117,15 @@ def _collect(history: History, streams: Streams, accounts: tuple[int, int]) -> d
         }
         arrays |= {f"{place} {name}": _narrow(values) for name, values in columns.items()}
         scales.append(dict(whole.scale))
-    return arrays | {_ABOUT: np.frombuffer(json.dumps(scales).encode(), "uint8")}
+    return arrays, scales
 
 
-def _widen(arrays: Mapping[str, np.ndarray], place: int, scale: Mapping[str, int]) -> Facts:
+def _widen(arrays: Arrays, scales: Scales, place: int) -> Facts:
     mine = f"{place} "
     columns = {name.removeprefix(mine): c for name, c in arrays.items() if name.startswith(mine)}
     t = columns["t"]
     values = {name.removeprefix(_VALUE): c for name, c in columns.items() if name.startswith(_VALUE)}
-    # The delay is one number where all facts have the same.
-    return Facts(columns["account"], t, t + columns["delay"], columns.get("until"), values, scale)
+    return Facts(columns["account"], t, t + columns["delay"], columns.get("until"), values, scales[place])
 
 
 def _number_values(account: np.ndarray, codes: np.ndarray) -> np.ndarray:

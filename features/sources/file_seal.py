@@ -11,6 +11,7 @@ from pathlib import Path
 
 _MARK = b"garrison"
 _SEAL = struct.Struct("<8sQI")  # mark, bytes before the seal, checksum
+SIZE = _SEAL.size  # bytes that it adds to a file
 # Larger files are read at so many places: DuckDB checks each block that it reads itself.
 _BLOCK, _PLACES = 1 << 18, 512
 
