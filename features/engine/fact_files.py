@@ -38,31 +38,34 @@ _VALUE = "value "  # precedes the names of measures, which could be those of oth
 
 
 def load_facts(
-    history: History, streams: Streams, accounts: tuple[int, int], earliest: int
+    history: History, streams: Streams, accounts: tuple[int, int], as_ofs: np.ndarray
 ) -> Iterator[tuple[Stream, Facts]]:
-    """Yield the facts of some accounts, stream by stream; of a company from its file, which is made if it is missing.
+    """Yield the facts of some accounts, stream by stream; of a company from its file, if there is one.
+
+    A missing file is made for several instants. For one alone less is read than a file would hold.
 
     Args:
         history: Of the company, or of posted accounts.
         streams: Each with what is measured on it.
         accounts: Numbers of the first and of the last account.
-        earliest: The first instant to look from, µs. Of posted accounts only facts of windows before it are read.
+        as_ofs: Instants to look from, µs, ascending.
 
     Raises:
         GarrisonError: A sum could leave the whole numbers that 64 bits hold.
     """
-    if history.cache is None:
-        for stream, asks in streams.items():
-            yield stream, facts.read_facts(history, stream, asks, accounts=accounts, since=_find_since(asks, earliest))
-        return
-    file = history.cache.facts / _name(history, accounts)
-    found = _read(file)
-    if found is None:
+    file = None if history.cache is None else history.cache.facts / _name(history, accounts)
+    found = None if file is None else _read(file)
+    if found is None and file is not None and len(as_ofs) > 1:
         found = _collect(history, streams, accounts)
         with write_atomically(file) as part:
             part.touch(mode=0o600)
             _write(part, *found)
             file_seal.seal(part)
+    if found is None:
+        for stream, asks in streams.items():
+            since = _find_since(asks, int(as_ofs[0]))
+            yield stream, facts.read_facts(history, stream, asks, accounts=accounts, since=since)
+        return
     for place, stream in enumerate(streams):
         yield stream, _widen(*found, place)
 
@@ -98,7 +101,7 @@ def _read(file: Path) -> tuple[Arrays, Scales] | None:
     except FileNotFoundError:
         return None
     end = len(mapped) - file_seal.SIZE - _LENGTH.size
-    (length,) = _LENGTH.unpack(mapped[end : end + _LENGTH.size])
+    (length,) = _LENGTH.unpack(mapped[end : end + _LENGTH.size].tobytes())
     places, scales = json.loads(mapped[end - length : end].tobytes())
     return {name: np.frombuffer(mapped, kind, count, at) for name, (kind, count, at) in places.items()}, scales
 

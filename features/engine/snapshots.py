@@ -164,7 +164,7 @@ def _worked_out(
     count = accounts.num_rows
     measured: dict[str, np.ndarray] = {}
     streams, program = _compiled(features, history.attributes)
-    for stream, rows in fact_files.load_facts(history, streams, (first, last), int(as_ofs[0])):
+    for stream, rows in fact_files.load_facts(history, streams, (first, last), as_ofs):
         measured |= window_aggregates.aggregate_windows(rows, streams[stream], as_ofs, count)
     known = {"as_of": as_ofs[:, None].astype("float64")}
     versions = AttributeVersions.read(history, accounts, as_ofs, first)

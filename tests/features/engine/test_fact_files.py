@@ -48,7 +48,7 @@ def find_files(company):
 def test_facts_from_a_file_are_those_of_the_tables(harbour):
     with harbour.open() as history:
         streams, _ = snapshots._compiled(history.features, history.attributes)
-        made, read = (dict(fact_files.load_facts(history, streams, (0, 3), 0)) for _ in range(2))
+        made, read = (dict(fact_files.load_facts(history, streams, (0, 3), np.array([0, 1]))) for _ in range(2))
         for stream, asks in streams.items():
             expected = facts.read_facts(history, stream, asks, accounts=(0, 3), since=EVER)
             coded = {a.measure.name for a in asks if a.measure.how == "distinct"}
@@ -86,6 +86,18 @@ def test_the_tables_are_asked_once(harbour, monkeypatch):
     monkeypatch.setattr(fact_files, "fingerprint_packages", lambda *names: " ".join(names))
     assert build(harbour).equals(first)
     assert len(find_files(harbour)) == 2
+
+
+def test_one_instant_reads_a_file_but_makes_none(harbour, monkeypatch):
+    def build_one():
+        with harbour.open() as history:
+            return snapshots.build_table(history, [MAR])
+
+    alone = build_one()
+    assert find_files(harbour) == []
+    assert build(harbour).slice(4).equals(alone)
+    monkeypatch.setattr(facts, "read_facts", lambda *_, **__: pytest.fail("the tables were asked again"))
+    assert build_one().equals(alone)
 
 
 def test_parts_of_accounts_have_files_of_their_own(harbour, monkeypatch):
