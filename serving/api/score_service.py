@@ -12,6 +12,7 @@ from typing import Self
 
 from features.core.contract import EVENTS
 from features.core.errors import GarrisonError
+from features.core.public_errors import describe_publicly
 from features.settings import Settings
 from features.state.database import Store
 from serving.api.serialization import Item, ResponseBuilder
@@ -105,9 +106,12 @@ class ScoreService:
         """Return the scores of one account at the newest snapshot; the shape is `AccountScores`.
 
         Raises:
-            ApiError: There is no such account, or no snapshot.
+            ApiError: There is no such account, or no snapshot (404); or its events can't be read now (503).
         """
         item = self._score_by_id({0: account_id}, None, "drivers")[0]
+        if "error" in item and item["error"]["code"] == "not_scored":
+            message = item["error"]["message"]
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, headers={"retry-after": "5"})
         if "error" in item:
             raise ApiError(HTTPStatus.NOT_FOUND, item["error"]["code"], item["error"]["message"])
         return item
@@ -219,7 +223,8 @@ def _too_young_item(account_id: str) -> Item:
 def _describe_error(error: Exception) -> str:
     """Return the message for an account that could not be scored; its rows stay out of the log."""
     if isinstance(error, GarrisonError):
-        return str(error)
+        _log.warning("an account could not be scored: %s", error)
+        return describe_publicly(error)
     _log.warning("an account could not be scored: %s", type(error).__name__)
     return "its rows could not be scored: a value is out of all proportion"
 

@@ -113,6 +113,8 @@ class Rescorer:
         self._settings, self._store, self._history, self._as_of = settings, store, history, as_of
         self._mark = _ChangeMark(settings)
         self._lock = threading.Lock()
+        # DuckDB refuses a second query on a connection while one runs.
+        self._reading = threading.Lock()
         self._bearers = load_bearers(history)
         # By account, the place of its newest event in the log.
         self._newest: dict[str, int] = {}
@@ -202,7 +204,8 @@ class Rescorer:
     def _prepare(self, scorer: Scorer, account_id: str, newest: int) -> RescoredAccount | None:
         with self._store.reading() as connection:
             revisions = read_revisions(connection, self._history, [account_id], until=newest)
-        tables = read_account_rows(self._settings, self._history, [account_id], revisions)
+        with self._reading:
+            tables = read_account_rows(self._settings, self._history, [account_id], revisions)
         if not tables["accounts"]:
             return None
         as_of = max(to_micros(self._as_of), find_seen_from(revisions))

@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass
@@ -116,14 +117,15 @@ class Sweep:
 
         def run() -> None:
             with self._inject(at, kind) as fault:
-                command = job.run()
+                try:
+                    command = job.run()
+                except Exception:  # noqa: BLE001  # whatever it is, it reached the user
+                    command = FinishedCommand(1, "", traceback.format_exc())
             left = {} if at else job.read()
             self._result.write_text(json.dumps([astuple(command), fault.steps, left]))
 
         if run_forked(run) is None:
             return None
-        if not self._result.exists():
-            return Ended(FinishedCommand(1, "", "Traceback: the command raised"), 0, {})
         command, steps, left = json.loads(self._result.read_text())
         return Ended(FinishedCommand(*command), steps, left)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 import uuid
 import warnings
@@ -29,6 +31,14 @@ class PostgresServer:
         name = f"t{uuid.uuid4().hex}"
         self._execute(f"CREATE DATABASE {name}")
         return str(self._server.get_uri(database=name))
+
+    def kill(self) -> None:
+        """End it at once, as in a crash: connections break, and nothing is written down."""
+        os.kill(self._server.get_pid(), signal.SIGQUIT)
+
+    def start(self) -> None:
+        """Start it again on the same data."""
+        self._server.ensure_postgres_running()
 
     def stop(self) -> None:
         self._server.cleanup()
