@@ -1,4 +1,4 @@
-"""Recognise that a disk is full or a folder read-only, whichever library found it, and say so in one line."""
+"""Recognise that a disk is full, broken or read-only, whichever library found it, and say so in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from features.core.errors import GarrisonError
 _NO_ROOM = ("No space left on device", "database or disk is full", "Disk quota exceeded", "disk is full")
 _READ_ONLY = ("Read-only file system", "readonly database", "read-only")
 _REFUSED = ("Permission denied", "unable to open database file")
-_BY_NUMBER = {errno.ENOSPC: 0, errno.EDQUOT: 0, errno.EROFS: 1, errno.EACCES: 2, errno.EPERM: 2}
+_BROKEN = ("Input/output error", "disk I/O error", "fsync failed")
+_BY_NUMBER = {errno.ENOSPC: 0, errno.EDQUOT: 0, errno.EROFS: 1, errno.EACCES: 2, errno.EPERM: 2, errno.EIO: 3}
 _SAYS = (
     ("the disk is full", "Free some space, then run the command again: nothing half written counts"),
     (
@@ -17,6 +18,7 @@ _SAYS = (
         "Name writable folders under [paths], then try again",
     ),
     ("a file or folder may not be opened or written", "Give this user the right to it, or name others under [paths]"),
+    ("the disk failed", "Look after it (dmesg, its log), then run the command again: nothing half written counts"),
 )
 
 
@@ -45,7 +47,7 @@ def _classify(error: BaseException) -> int | None:
     if not isinstance(error, Exception):
         return None
     text = str(error)
-    for kind, phrases in enumerate((_NO_ROOM, _READ_ONLY, _REFUSED)):
+    for kind, phrases in enumerate((_NO_ROOM, _READ_ONLY, _REFUSED, _BROKEN)):
         if any(phrase in text for phrase in phrases):
             return kind
     return None

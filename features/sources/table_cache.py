@@ -144,6 +144,8 @@ def _build(
         backend.raw_sql("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
         plain = json.dumps([c.as_dict() for c in checked])
         backend.con.execute("INSERT INTO checked VALUES (?, ?)", [plain, position])
+        # Closing writes the log into the file too, but says nothing where that fails: half a file would be sealed.
+        backend.raw_sql("CHECKPOINT")
     except BaseException:
         with contextlib.suppress(duckdb.Error):
             backend.disconnect()

@@ -128,7 +128,7 @@ def _list_leftovers(var: Path, before: datetime) -> Iterator[Path]:
 
 
 def _is_leftover(file: Path) -> bool:
-    return file.name.endswith((SUFFIX, ".part"))
+    return file.name.endswith((SUFFIX, ".part", ".part.wal"))
 
 
 def _list_files(folder: Path) -> list[Path]:

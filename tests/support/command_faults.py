@@ -157,7 +157,7 @@ def read_folder(folder: Path) -> dict[str, str]:
     reads what a killed process left under the name of a `.part`: a night removes it.
     """
     found = {}
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".part"):
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.endswith((".part", ".part.wal"))):
         name = str(file.relative_to(folder))
         if file.suffix == ".parquet":
             rows = pq.read_table(file).to_pylist()

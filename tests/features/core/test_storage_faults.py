@@ -28,6 +28,8 @@ from tests.support.commands import run_command
         (duckdb.IOException('Cannot open file "a": Read-only file system'), "a folder can't be written to"),
         (sqlite3.OperationalError("attempt to write a readonly database"), "a folder can't be written to"),
         (PermissionError(errno.EACCES, "Permission denied"), "a file or folder may not be opened"),
+        (duckdb.FatalException("FATAL Error: fsync failed!"), "the disk failed"),
+        (OSError(errno.EIO, "Input/output error", "a.parquet"), "the disk failed"),
         (ValueError("3 rows"), None),
     ],
 )
