@@ -46,7 +46,7 @@ class BodyRoom:
             if place in self._waiting:
                 self._waiting.remove(place)
                 self._let_in()
-            else:  # it was given in the same turn
+            elif not place[1].cancelled():  # it was given in the same turn
                 self.give_back(size)
             if isinstance(error, TimeoutError):
                 raise make_busy_error() from None
@@ -60,8 +60,9 @@ class BodyRoom:
     def _let_in(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._free:
             size, is_let_in = self._waiting.popleft()
-            self._free -= size
-            is_let_in.set_result(None)
+            if not is_let_in.cancelled():  # one whose time is up may not have had its turn to go
+                self._free -= size
+                is_let_in.set_result(None)
 
 
 def make_busy_error() -> ApiError:

@@ -62,3 +62,20 @@ def test_who_waits_in_vain_is_told_so_and_whoever_leaves_makes_way(monkeypatch: 
         await room.take(2)
 
     asyncio.run(run())
+
+
+def test_waiters_whose_time_is_up_at_once_are_all_told_so_and_take_nothing_with_them() -> None:
+    async def run() -> None:
+        room = BodyRoom()
+        await room.take(ROOM_BYTES - 10)
+        # Whoever goes first lets the next one in, who would find room, and whose time is up as well.
+        waiting = [asyncio.create_task(room.take(size)) for size in (20, 5)]
+        await wait_a_turn()
+        for waiter in waiting:
+            waiter.cancel()
+        gone = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(error) for error in gone] == [asyncio.CancelledError] * 2
+        room.give_back(ROOM_BYTES - 10)
+        await asyncio.wait_for(room.take(ROOM_BYTES), timeout=20)
+
+    asyncio.run(run())
