@@ -6,6 +6,7 @@ Profile `ci`, the default, draws the same examples each time; `--hypothesis-prof
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import tempfile
 import threading
@@ -34,6 +35,19 @@ hypothesis.settings.load_profile("ci")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first."""
     items.sort(key=lambda item: place_file(item.nodeid))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the collector what was imported, which it would look through again and again: an eighth of the CPU time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_sessionfinish() -> None:
+    """Give the collector back what it was spared: libraries complain of what is left at a process's end."""
+    gc.unfreeze()
 
 
 @pytest.hookimpl(optionalhook=True)
