@@ -99,13 +99,12 @@ class Request:
         deadline.reschedule(asyncio.get_running_loop().time() + READ_SECONDS)
 
     async def _read_chunks(self, deadline: asyncio.Timeout) -> bytes:
-        body = b""
+        body = bytearray()  # bytes would be copied whole for each chunk
         while True:
             message = await self.receive()
             if message["type"] != "http.request":
                 raise ClientDisconnected
-            chunk: bytes = message.get("body", b"")
-            body = body + chunk if body else chunk
+            body += message.get("body", b"")
             if len(body) > MAX_BODY_BYTES:
                 raise ApiError(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -117,7 +116,7 @@ class Request:
             if not self.room and len(body) > SMALL_BODY_BYTES:
                 await self._take_room(deadline)
             if not message.get("more_body", False):
-                return body
+                return bytes(body)
 
 
 def not_ready_error(state: AppState) -> ApiError:

@@ -17,18 +17,16 @@ import resource
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import measure
-import psutil
+from health_watch import HealthWatch, read_memory
 
 from features.state import database
 from serving.api import auth
@@ -38,7 +36,7 @@ from tests.support.malformed_requests import send
 
 CONNECTIONS, SLOW_CONNECTIONS, CROWD, WARM_REQUESTS = 4, 1_000, 64, 4
 THREADS = os.cpu_count() or 1  # that the service works with
-HEALTH_EVERY_S, HEALTH_LIMIT_S, MEMORY_LIMIT_MIB = 0.05, 1.0, 100
+HEALTH_LIMIT_S, MEMORY_LIMIT_MIB = 1.0, 100
 HEAD = b"POST /v1/score HTTP/1.1\r\nhost: x\r\nauthorization: Bearer KEY\r\ncontent-type: application/json\r\n"
 # What a slow connection has sent, and what it then sends a byte a second of; None for nothing more.
 SLOW = {
@@ -74,51 +72,6 @@ def list_heavy_bodies():
     }
 
 
-class Watch:
-    """Asks for the service's health all the while, and looks at its memory.
-
-    Args:
-        url: Of the service.
-        process: Of its supervisor.
-    """
-
-    def __init__(self, url, process):
-        self._url, self._process = url, psutil.Process(process.pid)
-        self.took, self.failed, self.peak = [], 0, self.read_memory()
-
-    def read_memory(self):
-        """The memory that its processes have for themselves, in MiB."""
-        found = 0
-        for process in [self._process, *self._process.children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found += process.memory_full_info().uss
-        return found / 2**20
-
-    @contextmanager
-    def watching(self):
-        """Watch while the context lasts."""
-        over = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(over,))
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def _watch(self, over):
-        with httpx.Client(timeout=30) as http:
-            while not over.wait(HEALTH_EVERY_S):
-                began = time.perf_counter()
-                try:
-                    self.failed += http.get(f"{self._url}/healthz").status_code != HTTPStatus.OK
-                except httpx.HTTPError:
-                    self.failed += 1
-                self.took.append(time.perf_counter() - began)
-                if len(self.took) % 10 == 0:
-                    self.peak = max(self.peak, self.read_memory())
-
-
 def is_promised(answer):
     """Whether an answer is no server error, or a 503 that says when to come again."""
     is_overload = answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and "retry-after" in answer.headers
@@ -138,9 +91,8 @@ def send_malformed(served, keys, requests, counts):
             print(f"    wrong: {said[:300]}")
 
 
-def send_heavy(served, keys, seconds, counts):
+def send_heavy(served, keys, bodies, seconds, counts):
     """The heaviest bodies within the limits, again and again, over a few connections."""
-    bodies = list(list_heavy_bodies().values())
     until = time.monotonic() + seconds
 
     def post(n):
@@ -236,17 +188,16 @@ def main():
             keys = [auth.create_key(opened, f"attack {n}", "score,read,ingest") for n in range(CONNECTIONS)]
         with running(harbour, keys[0], Path(name) / "log") as served:
             warm_up(served, keys)
-            before = Watch(served.url, served.process).read_memory()
+            before, bodies = read_memory(served.process.pid), list(list_heavy_bodies().values())
             attacks = {
                 "malformed": lambda counts: send_malformed(served, keys, given.requests, counts),
-                "heavy": lambda counts: send_heavy(served, keys, given.seconds, counts),
+                "heavy": lambda counts: send_heavy(served, keys, bodies, given.seconds, counts),
                 "slow": lambda counts: hold_slow(served, keys, given.seconds, counts),
                 "overload": lambda counts: overload(served, keys, given.seconds, counts),
             }
             for attack, work in attacks.items():
                 counts = {"statuses": Counter(), "wrong": 0, "errors": 0}
-                watch = Watch(served.url, served.process)
-                with watch.watching():
+                with HealthWatch(served.url, served.process.pid) as watch:
                     work(counts)
                 took = max(watch.took, default=0.0)
                 answers = ", ".join(f"{n:,} x {status}" for status, n in sorted(counts["statuses"].items()))
