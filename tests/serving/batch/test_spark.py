@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import sys
@@ -32,16 +31,12 @@ from serving.scoring.scorer import WANTED, load_champions
 from serving.scoring.snapshot_store import StoredSnapshot
 from serving.tiers import course
 from tests.support.small_catalog import build_small_catalog
+from tests.support.spark import JVM, LOCAL, java, spark_java  # noqa: F401  # a fixture
 from training.decisions import tier_sides
 from training.models.model import Model
 
-java = pytest.mark.skipif(
-    os.environ.get("CI") != "true" and shutil.which("java") is None, reason="there is no java for Spark to run on"
-)
-# For minutes of work the compiler that makes less of it is the faster one.
-JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-LOCAL = {"spark.driver.memory": "1g", "spark.driver.extraJavaOptions": JVM, "spark.sql.shuffle.partitions": "2"}
 EXECUTORS = {"spark.executor.memory": "512m", "spark.executor.extraJavaOptions": JVM}
+pytestmark = pytest.mark.usefixtures("spark_java")
 OWN = """
 from features.definition import feature
 from features.streams import USAGE
@@ -55,28 +50,6 @@ FEATURES = own_uses
 """
 # The first comes before the second by code point, after it in UTF-16.
 RENAMED = {"A-011": "\uff5e", "A-012": "😀", "A-013": 'O\'Brien & "Söhne"', "A-014": "a"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _jvm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Ends Spark's Java, which would otherwise live as long as this process."""
-    import pyspark
-
-    # Executors write their logs beside Spark: so Spark is had from a folder of the test's.
-    home = tmp_path_factory.mktemp("spark")
-    for path in Path(pyspark.__file__).parent.iterdir():
-        (home / path.name).symlink_to(path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARK_HOME", str(home))
-        # Workers start here: Garrison's own code reaches them from the driver alone.
-        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
-        yield
-    context = getattr(sys.modules.get("pyspark"), "SparkContext", None)
-    if context and context._gateway:
-        context._gateway.shutdown()
-        context._gateway.proc.stdin.close()
-        context._gateway.proc.wait(30)
-        context._gateway = context._jvm = None
 
 
 def elsewhere(harbour: Any, folder: Path) -> Path:
@@ -210,7 +183,7 @@ def test_executors_of_their_own_score_what_lacks_sources(
     settings: Settings, few: History, now: datetime, tmp_path: Path
 ) -> None:
     scorer = load_champions(settings)
-    few.engine = Engine(kind="spark", master="local-cluster[2,1,512]", folder=tmp_path, options=LOCAL | EXECUTORS)
+    few.engine = Engine(kind="spark", master="local-cluster[1,2,512]", folder=tmp_path, options=LOCAL | EXECUTORS)
     [(part, told)] = spark.score_parts(settings, few, scorer, as_of=now, explain=Explain.ABOVE, previous=None)
     assert told.equals(score_table.build_table(settings, scorer, part.prepare(scorer), explain=Explain.ABOVE))
     assert told.num_rows == 20
