@@ -22,17 +22,34 @@ from typing import Any, Self
 ROOT = Path(__file__).parents[2]
 # Where a step can be killed: after its begin is stored, when its work is done, after its end is stored.
 POINTS = ("begun", "worked", "ended")
+# All that a night loads; what is missing here each of its processes would load anew.
 IMPORTS = (
     "evidently",
     "monitoring.__main__",
-    "monitoring.night.night",
+    "monitoring.alerts.run_alerts",
+    "monitoring.cost_to_serve.cost_report",
     "monitoring.drift.drift_report",
-    "monitoring.reports.manager",
+    "monitoring.gate.check",
+    "monitoring.journey.nightly",
+    "monitoring.journey.texts.grouping",
+    "monitoring.night.night",
+    "monitoring.night.retention",
+    "monitoring.notifications.held_run",
     "monitoring.notifications.outbox",
+    "monitoring.problems.library_update",
+    "monitoring.reports.manager",
+    "monitoring.reports.month_report",
+    "monitoring.reports.overview",
+    "features.core.local_formats",
     "features.diagnostics.data_report",
     "features.diagnostics.leak_tests",
+    "serving.api.access_log",
     "serving.batch.run",
     "alembic.command",
+    "babel.dates",
+    "holidays.registry",
+    "ibis.backends.sql.compilers",
+    "pyarrow.dataset",
     "sqlalchemy.dialects.sqlite",
 )
 
