@@ -70,6 +70,9 @@ class ConsoleSettings(SettingsSection):
     # Without a proxy: files with the certificate and its key, so that it speaks TLS itself.
     certificate: Path | None = None
     key: Path | None = None
+    # Processes that share the port. One makes a page at a time: where many people work at once, take more, up to the
+    # processors to spare. Each has all accounts in memory, some GiB for a million.
+    workers: int = Field(default=1, ge=1, le=16)
     # Whether people can ask for a one-time link by mail.
     mail_links: bool = True
     # Minutes for which such a link can be used.

@@ -16,8 +16,6 @@ from features.settings import Settings, cli
 from features.settings.cli import CONFIG, Config, Json, write_json
 from features.settings.load import load_settings
 
-_GRACE = 10  # seconds that requests under way have when the process is told to end
-
 
 def console(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of the machine's.")] = "127.0.0.1",
@@ -28,58 +26,27 @@ def console(
             "--link", metavar="ADDRESS", help="Print a link that signs this person in once, and serve nothing."
         ),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Processes that share the port. Default: the settings'.")
+    ] = None,
     config: Config = CONFIG,
 ) -> None:
     """Serve the web console, and the pages behind the links of letters."""
-    from features.state import database
-    from monitoring.console.accounts.account_index import AccountIndex
-    from monitoring.console.context import ConsoleContext
-    from monitoring.console.sign_in.oidc import open_provider
-    from monitoring.letters.links import open_signer
+    from monitoring.console import server
 
     settings = load_settings(config)
     origin = find_origin(settings, host, port)
-    with closing(database.open(settings)) as state:
-        context = ConsoleContext(
-            settings,
-            state,
-            open_signer(settings.alerts.links),
-            AccountIndex.open(settings, state),
-            origin,
-            open_provider(settings.console.oidc, origin),
-        )
-        if link:
+    if link:
+        context = server.open_context(settings, origin)
+        with closing(context.store):
             print(create_link(context, link))
-            return
-        options = choose_server_options(settings, host)
-        print(f"Pages for {settings.company.name} on {origin} (health: /healthz)", flush=True)
-        if settings.console.mail_links and not (settings.alerts.email or settings.alerts.folder):
-            print("No mail leaves this machine: [alerts.email] is not set, so nobody gets a link by asking for one.")
-        print("To sign in without mail: python -m monitoring console --link ADDRESS", flush=True)
-        _serve(context, host, port, options)
-
-
-def _serve(context: Any, host: str, port: int, options: dict[str, Any]) -> None:
-    import uvicorn
-
-    from monitoring.console.app import create_app
-    from serving.api.guarded_http import GuardedHttpProtocol
-
-    context.warm()
-    # Addresses of pages are signed links: they stand in no log.
-    uvicorn.run(
-        create_app(context),
-        http=GuardedHttpProtocol,
-        host=host,
-        port=port,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE,
-        timeout_keep_alive=5,
-        limit_concurrency=200,
-        **options,
-    )
+        return
+    options = choose_server_options(settings, host)
+    print(f"Pages for {settings.company.name} on {origin} (health: /healthz)", flush=True)
+    if settings.console.mail_links and not (settings.alerts.email or settings.alerts.folder):
+        print("No mail leaves this machine: [alerts.email] is not set, so nobody gets a link by asking for one.")
+    print("To sign in without mail: python -m monitoring console --link ADDRESS", flush=True)
+    server.serve(config, origin, host, port, workers or settings.console.workers, **options)
 
 
 def create_link(context: Any, address: str) -> str:

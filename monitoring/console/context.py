@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -139,6 +140,7 @@ class ConsoleContext:
         # What stays for good is left out of each later look for garbage, which would take longer than a page.
         gc.collect()
         gc.freeze()
+        pa.default_memory_pool().release_unused()
         # Between two pages the thread of requests waits for the interpreter so long (5 ms by itself).
         sys.setswitchinterval(_SWITCH_SECONDS)
 

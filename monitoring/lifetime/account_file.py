@@ -122,7 +122,7 @@ class AccountFiles:
                 read_open_episodes(store, account_id),
                 timeline,
                 moment,
-                self.tables.catalog,
+                tables.run.history.catalog,
             )
 
     def warm(self) -> None:

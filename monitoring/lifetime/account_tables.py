@@ -10,7 +10,6 @@ from typing import Any
 
 import duckdb
 
-from features.catalog import Catalog
 from features.core.errors import GarrisonError
 from features.core.file_value import FileValue
 from features.settings import Settings
@@ -93,11 +92,6 @@ class CompanyTables:
         """Close the history, if it is open."""
         if self.newest.current is not None:
             self.newest.current.history.close()
-
-    @property
-    def catalog(self) -> Catalog:
-        """Return the definitions of the company's features."""
-        return self.history.catalog
 
     @contextmanager
     def open_account(self, account_id: str) -> Iterator[AccountTables]:

@@ -6,7 +6,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
 
 from features.core.timestamps import DAY
 from monitoring.lifetime.like_accounts import LikeAccountFinder, LikeAccounts
@@ -38,8 +42,45 @@ class LikeUse:
     products: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Amounts:
+    """What each account used or bought, by name.
+
+    Args:
+        accounts: (n,) `account_no`, ascending.
+        codes: (n,) places of names.
+        amounts: (n,) how much of it.
+        names: Ascending.
+    """
+
+    accounts: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int64]
+    amounts: npt.NDArray[np.float64]
+    names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, tables: AccountTables, sql: str) -> Self:
+        """Read the rows of a query that returns `account_no`, `name` and `amount` by account, then name."""
+        rows = tables.cursor.sql(sql).to_arrow_table().combine_chunks()
+        names = pc.unique(rows["name"]).sort()
+        codes = pc.index_in(rows["name"], names).to_numpy().astype(np.int64)
+        return cls(rows["account_no"].to_numpy(), codes, rows["amount"].to_numpy(), tuple(names.to_pylist()))
+
+    def sum_of(self, numbers: Sequence[int]) -> tuple[dict[str, float], dict[str, int]]:
+        """Sum the amounts of some accounts, and count these accounts, by each name that any of them has."""
+        firsts, lasts = np.searchsorted(self.accounts, numbers), np.searchsorted(self.accounts, numbers, "right")
+        places = np.concatenate([np.arange(first, last) for first, last in zip(firsts, lasts, strict=True)])
+        counts = np.bincount(self.codes[places], minlength=len(self.names))
+        sums = np.bincount(self.codes[places], self.amounts[places], len(self.names))
+        had = np.flatnonzero(counts).tolist()
+        return {self.names[n]: float(sums[n]) for n in had}, {self.names[n]: int(counts[n]) for n in had}
+
+
 class LikeAccountUse:
     """Measures the use of like accounts of a run, once for each account; several threads may ask at once.
+
+    What all accounts used and bought is read when it is first asked for: fifty accounts' rows lie all over the tables,
+    so that a query for them looks through most of these.
 
     Args:
         finder: Of the run; None where nothing is known of what accounts are like.
@@ -48,6 +89,7 @@ class LikeAccountUse:
     def __init__(self, finder: LikeAccountFinder | None) -> None:
         self._finder, self._lock = finder, threading.Lock()
         self._kept: OrderedDict[tuple[str, int], LikeUse] = OrderedDict()
+        self._amounts: tuple[int, _Amounts | None, _Amounts | None] | None = None
 
     def measure(self, tables: AccountTables, at: int) -> LikeUse:
         """Measure what the accounts that are most like one use and buy.
@@ -60,21 +102,24 @@ class LikeAccountUse:
         with self._lock:
             if (kept := self._kept.get(key)) is not None:
                 return kept
-        use = _measure(tables, self._finder.find(tables.account_id) if self._finder else None, at)
+            if self._finder and (self._amounts is None or self._amounts[0] != at):
+                self._amounts = at, _read_used(tables, at), _read_bought(tables, at)
+        like = self._finder.find(tables.account_id) if self._finder else None
+        use = self._sum(like, _find_numbers(tables, like))
         with self._lock:
             self._kept[key] = use
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return use
 
-
-def _measure(tables: AccountTables, like: LikeAccounts | None, at: int) -> LikeUse:
-    numbers = _find_numbers(tables, like)
-    if not numbers:
-        return LikeUse(like)
-    shares, features = _measure_use(tables, numbers, at) if "usage" in tables.tables else ({}, {})
-    products = _count_products(tables, numbers, at) if "purchases" in tables.tables else {}
-    return LikeUse(like, len(numbers), shares, features, products)
+    def _sum(self, like: LikeAccounts | None, numbers: Sequence[int]) -> LikeUse:
+        if self._amounts is None or not numbers:
+            return LikeUse(like)
+        _, used, bought = self._amounts
+        amounts, features = used.sum_of(numbers) if used else ({}, {})
+        total = sum(amounts.values()) or 1.0
+        shares = {feature: amount / total for feature, amount in amounts.items()}
+        return LikeUse(like, len(numbers), shares, features, bought.sum_of(numbers)[1] if bought else {})
 
 
 def _find_numbers(tables: AccountTables, like: LikeAccounts | None) -> list[int]:
@@ -85,27 +130,26 @@ def _find_numbers(tables: AccountTables, like: LikeAccounts | None) -> list[int]
     return sorted(number for number in found if number is not None)
 
 
-def _measure_use(tables: AccountTables, numbers: Sequence[int], at: int) -> tuple[dict[str, float], dict[str, int]]:
-    """Measure which share of like accounts' use each feature is, and how many of them use it."""
+def _read_used(tables: AccountTables, at: int) -> _Amounts | None:
+    """Read how much each account used each feature of the product; None where use is not known."""
+    if "usage" not in tables.tables:
+        return None
     sql = f"""
-        SELECT feature, sum(coalesce("count", 1))::DOUBLE AS n, count(DISTINCT account_no) AS accounts FROM usage
-        WHERE account_no IN ({_list(numbers)}) AND feature IS NOT NULL AND used_at < $at
-            AND used_at >= $at - {USED_DAYS * DAY} GROUP BY feature ORDER BY feature
+        SELECT account_no, feature AS name, sum(coalesce("count", 1))::DOUBLE AS amount FROM usage
+        WHERE feature IS NOT NULL AND used_at < {at} AND used_at >= {at - USED_DAYS * DAY}
+        GROUP BY account_no, feature ORDER BY account_no, feature
     """  # noqa: S608  # numbers
-    rows = tables.query_company(sql, at=at)
-    total = sum(row["n"] for row in rows) or 1.0
-    return {row["feature"]: row["n"] / total for row in rows}, {row["feature"]: row["accounts"] for row in rows}
+    return _Amounts.read(tables, sql)
 
 
-def _count_products(tables: AccountTables, numbers: Sequence[int], at: int) -> dict[str, int]:
-    """Count how many of the like accounts bought each product in a year, or have a term of it in force."""
+def _read_bought(tables: AccountTables, at: int) -> _Amounts | None:
+    """Read which products each account bought in a year, or has a term of in force; None without purchases."""
+    if "purchases" not in tables.tables:
+        return None
     sql = f"""
-        SELECT product, count(DISTINCT account_no) AS accounts FROM purchases
-        WHERE account_no IN ({_list(numbers)}) AND product IS NOT NULL AND amount > 0 AND purchased_at < $at
-            AND (purchased_at >= $at - {BOUGHT_DAYS * DAY} OR term_ends_at >= $at) GROUP BY product ORDER BY product
+        SELECT account_no, product AS name, 1.0::DOUBLE AS amount FROM purchases
+        WHERE product IS NOT NULL AND amount > 0 AND purchased_at < {at}
+            AND (purchased_at >= {at - BOUGHT_DAYS * DAY} OR term_ends_at >= {at})
+        GROUP BY account_no, product ORDER BY account_no, product
     """  # noqa: S608  # numbers
-    return {row["product"]: row["accounts"] for row in tables.query_company(sql, at=at)}
-
-
-def _list(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+    return _Amounts.read(tables, sql)

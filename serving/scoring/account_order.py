@@ -45,16 +45,22 @@ class ColumnOrder:
     """
 
     def __init__(self, values: pa.Array, ids: pa.Array) -> None:
-        plain = values.cast(pa.string()) if pa.types.is_dictionary(values.type) else values
-        self._values = pc.utf8_lower(plain) if pa.types.is_string(plain.type) else plain
+        self._values, self._is_text = values, True
+        if pa.types.is_dictionary(values.type):
+            self._values = pa.DictionaryArray.from_arrays(values.indices, pc.utf8_lower(values.dictionary))
+        elif pa.types.is_string(values.type):
+            self._values = pc.utf8_lower(values)
+        else:
+            self._is_text = False
         self._ids = ids
         self.known = len(values) - values.null_count
 
     @cached_property
     def ascending(self) -> Places:
         """Return the places of the accounts in ascending order; shape (n,)."""
-        values = self._values.dictionary_encode() if pa.types.is_string(self._values.type) else self._values
-        if pa.types.is_dictionary(values.type):  # sorts each text once
+        values = self._values
+        if self._is_text:  # sorts each text once
+            values = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
             ranks = pc.rank(values.dictionary, tiebreaker="dense").cast(pa.int64())
             values = ranks.take(values.indices)
         return pc.sort_indices(values).to_numpy().astype(np.int32)
@@ -98,7 +104,7 @@ class ColumnOrder:
     def _read_key(self, key: str) -> tuple[Any, str]:
         try:
             value, account_id = json.loads(base64.urlsafe_b64decode(key + "=" * (-len(key) % 4)))
-            is_right = value is None or isinstance(value, str) == pa.types.is_string(self._values.type)
+            is_right = value is None or isinstance(value, str) == self._is_text
             if not is_right or not isinstance(account_id, str) or not isinstance(value, (str, int, float, type(None))):
                 raise ValueError  # noqa: TRY301  # as if it could not be decoded
         except (ValueError, TypeError):

@@ -3,13 +3,15 @@
 A real server process, any order and filter. The load is a closed loop: 8 connections, each asking for its next page as
 soon as it has the one before, as fast as the machine allows; once a second somebody writes to the state database, so
 that what is kept of it is read anew. Times are those of the server, from a request's arrival to its answer
-(`Server-Timing`); those that the client saw, which runs on the same cores, stand beside them as `seen`. Memory is that
-of all the console's processes. The company is synthetic, and made anew; ACCOUNTS=N in the environment makes a smaller
+(`Server-Timing`); those that the client saw, which runs on the same cores, stand beside them as `seen`. The console has
+two processes (WORKERS=N in the environment: others). Memory is that of all of them from their start to the end, where
+what they share counts once. The company is synthetic, and made anew; ACCOUNTS=N in the environment makes a smaller
 one, and `--again` takes the one of the last time. Of the reports, it has the month's, the owners' sheet and verdicts;
 models, experiments, journey, problems and costs have nothing to show.
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -18,6 +20,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +52,7 @@ FOLDER = Path("var/bench/console")
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "1000000"))
 EPISODES_MADE, OPEN_SHARE = ACCOUNTS // 5, 0.1
 MONTHS, OWNERS, CONNECTIONS, SECONDS = 30, max(1, ACCOUNTS // 500), 8, 20
+WORKERS = os.environ.get("WORKERS", "2")
 WORDS = ("Beacon", "Harbour", "Fjord", "Juniper", "Anchor", "Cinder", "Granite", "Delta", "Heron", "Elm")
 KINDS = ("Works", "Partners", "Media", "Labs", "Supply", "Foods", "Clinics", "Power", "Freight", "Textiles")
 PEOPLE = {"manager": "boss@bench.example", "owner": "owner-7@bench.example", "sponsor": "ceo@bench.example"}
@@ -379,17 +383,47 @@ async def write_now_and_then(settings, ends):
         await asyncio.sleep(1)
 
 
-def read_processes(pid):
-    """Read the CPU seconds of a process and all below it, and their peak and present memory in GiB."""
-    found = [pid, *(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-    sums = [0.0, 0.0, 0.0]
+def list_processes(pid):
+    """List a process and all below it that have not ended."""
+    found = [pid]
     for one in found:
-        cells = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{one}/status").read_text().splitlines())
-        sums[0] += (int(cells[11]) + int(cells[12])) / os.sysconf("SC_CLK_TCK")
-        sums[1] += int(status["VmHWM"].split()[0]) / 2**20
-        sums[2] += int(status["VmRSS"].split()[0]) / 2**20
-    return sums
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
+    return found
+
+
+def read_cpu(pid):
+    """Read the CPU seconds of a process and all below it."""
+    stats = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in list_processes(pid)]
+    return sum(int(cells[11]) + int(cells[12]) for cells in stats) / os.sysconf("SC_CLK_TCK")
+
+
+def read_memory(pid):
+    """Read the memory of a process and all below it in GiB; what they share counts once."""
+    kib = 0
+    for one in list_processes(pid):
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            kib += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kib / 2**20
+
+
+class MemoryWatch(threading.Thread):
+    """Reads the memory of a process and all below it, five times a second.
+
+    Args:
+        pid: Of the process.
+    """
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.peak = pid, 0.0
+
+    def run(self):
+        """Read until the process is gone."""
+        while (now := read_memory(self.pid)) > 0:
+            self.peak = max(self.peak, now)
+            time.sleep(0.2)
 
 
 def run():
@@ -407,17 +441,19 @@ def run():
     }
     # Who looks after the models sees no account: the connections of that role walk through the pages that it has.
     people["data"] = itertools.cycle(list(name_pages(p for p, roles in others.items() if Role.DATA_SCIENTIST in roles)))
-    command = [sys.executable, "-m", "monitoring", "console", "--port", str(port)]
+    command = [sys.executable, "-m", "monitoring", "console", "--port", str(port), "--workers", WORKERS]
     began = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as server:
         try:
+            memory = MemoryWatch(server.pid)
+            memory.start()
             wait_until(lambda: is_up(f"http://127.0.0.1:{port}"), seconds=600)
             figures["start_s"] = time.monotonic() - began
             asyncio.run(load(port, settings, cookies, people, [], seconds=8))  # warm
-            records, before = [], read_processes(server.pid)[0]
+            records, before = [], read_cpu(server.pid)
             asyncio.run(load(port, settings, cookies, people, records))
-            cpu, peak, now = read_processes(server.pid)
+            cpu, now = read_cpu(server.pid), read_memory(server.pid)
             alone, loads = [], os.getloadavg()[0]
             for role in cookies:
                 asyncio.run(load(port, settings, {role: cookies[role]}, people, alone, connections=1, seconds=5))
@@ -426,7 +462,14 @@ def run():
     os.chdir(root)
     figures |= {"requests": len(records), "cpu_ms_a_request": 1000 * (cpu - before) / len(records)}
     figures |= {"requests_a_second": len(records) / SECONDS, "load_average": loads, "cores": os.cpu_count()}
-    figures |= {"peak_gib": peak, "rss_gib": now, "accounts": ACCOUNTS, "episodes": EPISODES_MADE, "months": MONTHS}
+    figures |= {
+        "peak_gib": memory.peak,
+        "then_gib": now,
+        "workers": int(WORKERS),
+        "accounts": ACCOUNTS,
+        "episodes": EPISODES_MADE,
+        "months": MONTHS,
+    }
     # Pages of reports are not for owners: 403 is right there.
     figures |= {"connections": CONNECTIONS, "faults": sum(r[5] not in {200, 403} for r in records)}
     pages = {}

@@ -40,7 +40,8 @@ def build_conditions(filters: Mapping[str, Any], search: str, as_of: datetime) -
 
     Args:
         filters: By name: `show` (one of `SHOWN`, by default customers) and the columns of `BY_VALUE`. Empty values
-            count as none. `accounts`, the ids that alone are wanted, are no condition: the snapshot looks them up.
+            count as none. `accounts`, the `AccountIds` that alone are wanted, are no condition: the snapshot looks
+            them up.
         search: A part of the name or of the id, in any case; "" for all.
         as_of: Of the scores.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
 import pyarrow as pa
 
 from features.core.errors import GarrisonError
@@ -193,7 +194,7 @@ class AccountIndex:
         snapshot = self._take_up()
         mask = snapshot.find_matches(rows, search, filters or {})
         places, key = snapshot.select_page(mask, order, after, limit)
-        return AccountPage(_build_rows(snapshot, places), int(mask.sum()), key, snapshot.about.as_of)
+        return AccountPage(_build_rows(snapshot, places), int(np.count_nonzero(mask)), key, snapshot.about.as_of)
 
     def iterate_accounts(
         self,

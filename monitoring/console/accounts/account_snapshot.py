@@ -30,13 +30,19 @@ _KEPT, _KEPT_SUMS = 64, 256
 _KEPT_PLACES, _LOOKED_UP = 8, 1_000
 # Places looked at before the next block of them, while a page fills.
 _BLOCK = 4_096
-# What conditions are asked of.
-_CREATE = """
-CREATE TABLE accounts AS SELECT
-    place, account_id, lower(name) AS name_lower, owner, parent_id, region, tier, recommendation, change, next_renewal,
-    last_touch, is_customer
-FROM given
-"""
+# What conditions are asked of, beside an account's place and its name in lower case.
+_ASKED = (
+    "account_id",
+    "owner",
+    "parent_id",
+    "region",
+    "tier",
+    "recommendation",
+    "change",
+    "next_renewal",
+    "last_touch",
+    "is_customer",
+)
 
 
 class AccountSnapshot:
@@ -54,10 +60,9 @@ class AccountSnapshot:
         self._sorted = SortedIds(self._ids)
         # Several requests ask at once: each in its own thread, which is all that it takes.
         self._database = duckdb.connect(config={"memory_limit": "1GB", "threads": 1})
-        places = pa.array(np.arange(len(self.table), dtype=np.int32))
-        self._database.register("given", self.table.append_column("place", places))
-        self._database.execute(_CREATE)
-        self._database.unregister("given")
+        # DuckDB reads the table's own memory: a copy of it would be as fast, and as large.
+        asked = self.table.select(_ASKED).append_column("name_lower", pc.utf8_lower(self.read_column("name")))
+        self._asked = asked.append_column("place", pa.array(np.arange(len(self.table), dtype=np.int32)))
         self._places = OrderedDict[tuple[str, ...], Places]()
         self._masks, self._sums = OrderedDict[Key, Mask](), OrderedDict[Key, AccountSums]()
         self._weights = self._build_weights()
@@ -83,7 +88,7 @@ class AccountSnapshot:
         for condition in build_conditions(filters, search, self.about.as_of):
             mask &= self._ask(condition)
         if filters.get("accounts") is not None:
-            named, places = np.zeros(len(mask), np.bool_), self.find_places(tuple(filters["accounts"]))
+            named, places = np.zeros(len(mask), np.bool_), self.find_places(filters["accounts"])
             named[places[places >= 0]] = True
             mask &= named
         return mask
@@ -128,8 +133,7 @@ class AccountSnapshot:
     def sum_matches(self, rows: RowFilter, search: str, filters: Mapping[str, Any]) -> AccountSums:
         """Sum the matching accounts by tier and by owner."""
         parts = build_conditions(filters, search, self.about.as_of)
-        named = None if filters.get("accounts") is None else tuple(filters["accounts"])
-        key = (_build_key(Condition(rows.sql, rows.parameters)), *map(_build_key, parts), named)
+        key = (_build_key(Condition(rows.sql, rows.parameters)), *map(_build_key, parts), filters.get("accounts"))
         groups = self._sums.get(key)
         if groups is None:
             groups = self._sum_places(np.flatnonzero(self.find_matches(rows, search, filters)))
@@ -192,6 +196,7 @@ class AccountSnapshot:
         kept = self._masks.get(key)
         if kept is None:
             with self._database.cursor() as cursor:
+                cursor.register("accounts", self._asked)
                 query = f"SELECT place FROM accounts WHERE {condition.sql}"  # noqa: S608  # our own conditions
                 places = cursor.execute(query, _as_parameters(condition.parameters)).fetchnumpy()["place"]
             kept = np.zeros(len(self.table), dtype=np.bool_)

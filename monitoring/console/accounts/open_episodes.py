@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from features.state.tables import EPISODES
 from monitoring.alerts.kinds import KINDS, SNOOZED
+from monitoring.console.accounts.account_ids import AccountIds
 
 if TYPE_CHECKING:
     from features.settings import Settings
@@ -83,14 +84,14 @@ class OpenEpisodes:
         )
 
     @cached_property
-    def accounts(self) -> tuple[str, ...]:
+    def accounts(self) -> AccountIds:
         """Return the account of each."""
-        return tuple(row[1] for row in self.rows)
+        return AccountIds(row[1] for row in self.rows)
 
     @cached_property
-    def needing(self) -> tuple[str, ...]:
+    def needing(self) -> AccountIds:
         """Return the accounts with an episode that does not rest, by id."""
-        return tuple(sorted({row[1] for row, rests in zip(self.rows, self.is_resting, strict=True) if not rests}))
+        return AccountIds(sorted({row[1] for row, rests in zip(self.rows, self.is_resting, strict=True) if not rests}))
 
     def select(
         self, snapshot: AccountSnapshot, visible: Mask | None, *, owner: str | None = None, teams: Sequence[str] = ()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from features.core.errors import GarrisonError
 from features.state import database
 from monitoring.binding import assignments
+from monitoring.console.accounts.account_ids import AccountIds
 from monitoring.console.accounts.account_index import AccountIndex
 from monitoring.console.sign_in.access import EVERYTHING, NOTHING, RowFilter
 from serving.scoring.account_order import COLUMNS
@@ -128,7 +129,7 @@ def test_what_is_listed(opened):
         ({"recommendation": "act"}, "", ["A1"]),
         ({"recommendation": "none"}, "", ["A2"]),
         ({"show": "worse"}, "", ["A1"]),
-        ({"accounts": ["A3", "nobody"]}, "", ["A3"]),
+        ({"accounts": AccountIds(("A3", "nobody"))}, "", ["A3"]),
         ({}, " ANT ", ["A2"]),
         ({}, "蚂", ["A3"]),
         ({"show": "all"}, "a4", ["A4"]),
