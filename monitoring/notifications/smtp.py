@@ -188,14 +188,14 @@ def _open(email: Email) -> SmtpSession:
 
 def _connect(email: Email, user: str | None, password: str | None) -> smtplib.SMTP:
     """Connect, secure the line as the settings say, and log in; certificates are verified."""
-    context = ssl.create_default_context()
     if email.security == "tls":
+        context = ssl.create_default_context()
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(email.host, email.port, timeout=_TIMEOUT, context=context)
     else:
         smtp = smtplib.SMTP(email.host, email.port, timeout=_TIMEOUT)
     try:
         if email.security == "starttls":
-            smtp.starttls(context=context)
+            smtp.starttls(context=ssl.create_default_context())
         if user and password:
             smtp.login(user, password)
     except _FAILURES:
