@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from features.core.language import Language, say
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
+from monitoring.console.template_compiler import SAY, TranslatingGenerator
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"  # noqa: RUF001  # the dash of a table
@@ -63,14 +64,14 @@ def render(template: str, reader: Reader, values: Mapping[str, Any]) -> str:
     """
     token = _READER.set(reader)
     try:
-        return get_environment().get_template(template).render(reader=reader, **values)
+        return get_environment(reader.language).get_template(template).render(reader=reader, **values)
     finally:
         _READER.reset(token)
 
 
 @cache
-def get_environment() -> Environment:
-    """Return the environment of all templates."""
+def get_environment(language: str) -> Environment:
+    """Return the environment of all templates in a language."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -79,20 +80,16 @@ def get_environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals |= {"_": translate, "get_reader": _READER.get}
+    environment.code_generator_class = TranslatingGenerator
+    environment.extend(language=language)
+    environment.globals |= {SAY: translate, "get_reader": _READER.get}
     environment.filters |= _FILTERS
     return environment
 
 
 def translate(sentence: str, /, **values: Any) -> str:
     """Say a sentence in the reader's language, filled with values."""
-    name = _READER.get().language
-    return Language(name).say(sentence, **values) if values else _say(name, sentence)
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _say(language: str, sentence: str) -> str:
-    return Language(language).say(sentence)
+    return Language(_READER.get().language).say(sentence, **values)
 
 
 def format_number(number: float | None, digits: int = 0) -> str:

@@ -19,7 +19,7 @@ def list_sentences():
     """Return each sentence of templates, and of texts that templates translate, with where it stands."""
     found = {}
     for file in sorted(TEMPLATES.rglob("*.html")):
-        tree = rendering.get_environment().parse(file.read_text(encoding="utf-8"))
+        tree = rendering.get_environment("en").parse(file.read_text(encoding="utf-8"))
         for _, _, sentence in extract_from_ast(tree, gettext_functions=("_",)):
             text = sentence if isinstance(sentence, str) else (sentence or (None,))[0]
             if text:
@@ -87,6 +87,6 @@ def test_numbers_money_and_days_are_the_readers(language, expected):
     reader = rendering.Reader(language, "Asia/Shanghai", "EUR")
     at = rendering.datetime(2025, 12, 31, 23, 30, tzinfo=rendering.UTC)
     token = rendering._READER.set(reader)
-    said = rendering.get_environment().from_string(template).render(day=at.date(), at=at)
+    said = rendering.get_environment(language).from_string(template).render(day=at.date(), at=at)
     rendering._READER.reset(token)
     assert tuple(said.split("|")) == expected
