@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -169,7 +170,7 @@ class InboxReader:
         return kept.get(key, lambda: self.read_open(**asked))
 
     def read_closed(self, *, owner: str | None = None, limit: int = 10) -> tuple[InboxItem, ...]:
-        """Read the episodes that were closed last, in the last 90 days, newest first; in any order at one instant."""
+        """Read the episodes that were closed last, in the last 90 days, newest first; of one instant any, by id."""
         since = to_micros(datetime.now(UTC)) - _RECENT_DAYS * DAY
         conditions: list[sa.ColumnElement[bool]] = [EPISODES.c.closed_at > since]
         if owner is not None:
@@ -177,7 +178,7 @@ class InboxReader:
         query = sa.select(EPISODES.c.id, EPISODES.c.account_id).where(*conditions)
         # A run closes thousands at one instant: to order these too would read them all.
         found = self._find_visible(query.order_by(EPISODES.c.closed_at.desc()), limit)
-        return tuple(self._read_items(found))
+        return tuple(sorted(self._read_items(found), key=lambda item: (-(item.closed_at or 0), item.id)))
 
     def count_open(self, *, owner: str | None = None, resting: bool = False) -> int:
         """Count open episodes; arguments as of `read_open`."""
@@ -201,17 +202,6 @@ class InboxReader:
         seen = self.waiting.select(snapshot, visible, owner=owner and owner.lower(), teams=teams)
         return seen & (self.waiting.is_resting == resting)
 
-    def _build_rate(self) -> sa.ColumnElement[Any]:
-        """Build what an episode is ordered by: money an hour, 0 where nothing is expected."""
-        get_minutes = self.settings.capacity.get_minutes
-        minutes = sa.case({kind: get_minutes(kind) / 60 for kind in kinds.KINDS}, value=EPISODES.c.kind, else_=0.5)
-        return sa.func.coalesce(EPISODES.c.expected, 0.0) / sa.cast(minutes, sa.Double)
-
-    def _select(self) -> sa.Select[Any]:
-        made = {"an_hour": self._build_rate(), "told_at": OUTBOX.c.sent_at, "recipient": OUTBOX.c.recipient}
-        names = [f.name for f in fields(InboxItem)][: -len(_COMPLETED)]
-        return sa.select(*((made[n] if n in made else EPISODES.c[n]).label(n) for n in names)).select_from(_TABLE)
-
     def _find_visible(self, query: sa.Select[Any], limit: int) -> list[str]:
         """Find the first episodes of a query of id and account whose accounts the reader may see."""
         if self.rows != EVERYTHING:
@@ -233,9 +223,9 @@ class InboxReader:
         """Read episodes by their ids, in the order of the ids."""
         if not ids:
             return []
-        query = self._select().where(EPISODES.c.id.in_(ids))
+        query = _build_select(tuple((kind, self.settings.capacity.get_minutes(kind)) for kind in kinds.KINDS))
         with self.store.reading() as connection:
-            items = {row.id: InboxItem(*row) for row in connection.execute(query)}
+            items = {row.id: InboxItem(*row) for row in connection.execute(query, {"ids": list(ids)})}
         accounts = self.accounts.find_accounts(self.rows, [item.account_id for item in items.values()])
         known = (items[i] for i in ids if i in items)
         return [replace(item, account=accounts[item.account_id]) for item in known if item.account_id in accounts]
@@ -273,6 +263,20 @@ class InboxReader:
 
 
 _COMPLETED = ("account", "why", "drivers", "due")
+
+
+@cache
+def _build_select(minutes: tuple[tuple[str, int], ...]) -> sa.Select[Any]:
+    """Build the query of episodes by their `ids`, once for the minutes that each kind takes."""
+    # To build it takes as long as to ask it.
+    hours = sa.case({kind: taken / 60 for kind, taken in minutes}, value=EPISODES.c.kind, else_=0.5)
+    # Money an hour, 0 where nothing is expected.
+    rate = sa.func.coalesce(EPISODES.c.expected, 0.0) / sa.cast(hours, sa.Double)
+    made = {"an_hour": rate, "told_at": OUTBOX.c.sent_at, "recipient": OUTBOX.c.recipient}
+    names = [f.name for f in fields(InboxItem)][: -len(_COMPLETED)]
+    columns = (made[name] if name in made else EPISODES.c[name] for name in names)
+    query = sa.select(*(column.label(name) for column, name in zip(columns, names, strict=True))).select_from(_TABLE)
+    return query.where(EPISODES.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 def _read_key(after: str) -> tuple[float, str] | None:
