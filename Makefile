@@ -121,7 +121,7 @@ attack: setup  ## malformed and heavy bodies, slow connections and overload agai
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/attack.py
 
 .PHONY: faults
-faults: setup  ## every write, sync, rename and send of check, build, score, events and erase fails in turn (POINTS=N: of each)
+faults: setup  ## every write, sync, rename and send of commands, from check to promote, fails in turn (POINTS=N: of each)
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/faults.py --points $(or $(POINTS),0)
 
 .PHONY: bench-delivery

@@ -1,18 +1,21 @@
 """`make faults`: every write, sync, rename and send of commands fails in turn: an error, a full disk, a kill.
 
-Each fault is in a process of its own, on a copy of a small company; calls of DuckDB, SQLite and Arrow count too. What
-must hold: a command that met a fault says so in one line, or went on; it leaves no half file; run again, it leaves what
-an undisturbed run does.
+Each fault is in a process of its own, on a copy of a small company; calls of DuckDB, SQLite, Arrow and MLflow
+count too. What must hold: a command that met a fault says so in one line, or went on; it leaves no half file; run
+again, it leaves what an undisturbed run does.
 
     faults.py [--points N] [COMMAND …]     N faults of each command, evenly spread, by turns of each kind; else all
 """
 
 import argparse
+import contextlib
+import json
 import os
 import shutil
 import sys
 import tempfile
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import measure
@@ -26,26 +29,110 @@ from serving.schemas.event_requests import EventRequestReader
 from tests.support.command_faults import Job, Sweep, read_folder, spread
 from tests.support.commands import FinishedCommand, run_command
 from tests.support.failing_calls import KINDS, FailingCalls, start_again_preloaded
+from tests.support.fake_hubspot import TOKEN, FakeHubSpot
+from tests.support.faults import run_forked
 from tests.support.harbour import make_harbour
+from tests.training.conftest import TOML, Company, leave_out_probe, tables
+from training.registry import promotion_log
+from training.registry.mlflow_registry import find_versions
 
 USES = '{"usage": [{"event_id": "u1", "account_id": "A-003", "used_at": "2023-12-30T10:00:00Z"}]}'
 
 
-def list_jobs(folder, config):
-    """The commands, by name."""
+class StoredHubSpot(FakeHubSpot):
+    """Keeps its records in a file, so that they are put back with the company's folder."""
+
+    def __init__(self, file):
+        super().__init__()
+        self._file = file
+
+    def handle(self, request):
+        self.records = read_records(self._file)
+        answer = super().handle(request)
+        self._file.write_text(json.dumps(self.records))
+        return answer
+
+
+def read_records(file):
+    """What HubSpot has of each company."""
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def list_harbour_jobs(folder, config):
+    """The commands that need no training, by name."""
     read, given = partial(read_folder, folder), ("--config", config)
     score = ("serving", "score", "--as-of", "2024-01-01", "--even-if-held", "--to")
     lines = {
         "check": ("features", "check", "--as-of", "2024-01-01"),
         "build": ("features", "build", "--as-of", "2024-01-01", "--out", folder / "snapshots.parquet"),
-        "score-file": (*score, folder / "scores.csv"),
+        "score-csv": (*score, folder / "scores.csv"),
+        "score-parquet": (*score, folder / "scores.parquet"),
         "score-database": (*score, f"sqlite:///{folder}/crm.db"),
     }
     jobs = {name: Job(name, partial(run_command, *line, *given), read) for name, line in lines.items()}
+    jobs["score-hubspot"] = Job(
+        "score-hubspot",
+        partial(run_command, *score, "hubspot", *given, env={"HUBSPOT_TOKEN": TOKEN}),
+        lambda: read() | {k: repr(sorted(v.items())) for k, v in read_records(folder / "hubspot.json").items()},
+    )
     jobs["events"] = Job("events", partial(post_events, config), read)
     erase = ("features", "erase", "--account", "A-003", "--reason", "asked")
     jobs["erase"] = Job("erase", partial(run_command, *erase, *given), partial(find_erased, config))
     return jobs
+
+
+def fit(config):
+    """Train the models; looking for leaks writes nothing, and is left out."""
+    with leave_out_probe():
+        return run_command("training", "fit", "--config", config)
+
+
+def find_models(config):
+    """What the newest run's models are, whichever version they have."""
+    found = find_versions(load_settings(config), "latest")
+    return {
+        f"{target} {file.name}": sha256(file.read_bytes()).hexdigest()
+        for target, version in found.items()
+        for file in sorted(version.folder.glob("booster_*"))
+    }
+
+
+def find_champions(config):
+    """Which versions are champions by the log and by MLflow, and how many promotions are told."""
+    settings = load_settings(config)
+    logged = {t: p.version for t, p in promotion_log.read_current(settings).items()}
+    aliases = {f"{t} in MLflow": v.version for t, v in find_versions(settings, "champion").items()}
+    return logged | aliases | {"lines": str(len(promotion_log.read_promotions(settings)))}
+
+
+@contextlib.contextmanager
+def prepare_harbour(folder):
+    """Write the company that is scored; yields its commands by name."""
+    harbour = make_harbour(folder)
+    shutil.rmtree(harbour.settings.var / "history")  # making it is what fails here
+    with StoredHubSpot(folder / "hubspot.json") as portal:
+        more = f'\n[crm]\nwait_s = 0.01\n[crm.hubspot]\nurl = "{portal.url}"\n'
+        harbour.config.write_text(harbour.config.read_text() + more)
+        create = ("serving", "fields", "--to", "hubspot", "--create", "--config", harbour.config)
+        run_forked(lambda: run_command(*create, env={"HUBSPOT_TOKEN": TOKEN}))
+        yield list_harbour_jobs(folder, harbour.config)
+
+
+@contextlib.contextmanager
+def prepare_quay(folder, *, fitted):
+    """Write a company that can be trained, with one target and horizon; yields its command."""
+    upsell = TOML[TOML.index("[upsell]") :]
+    toml = TOML.replace(upsell, "").replace("horizons = [30, 60]", "horizons = [30]")
+    config = Company(folder, tables(1), toml).write().file
+    if not fitted:
+        yield {"fit": Job("fit", partial(fit, config), partial(find_models, config))}
+        return
+    run_forked(partial(fit, config))
+    promote = ("training", "promote", "latest", "--force", "--config", config)
+    yield {"promote": Job("promote", partial(run_command, *promote), partial(find_champions, config))}
+
+
+PREPARE = (prepare_harbour, partial(prepare_quay, fitted=False), partial(prepare_quay, fitted=True))
 
 
 def post_events(config):
@@ -73,27 +160,30 @@ def main():
     if "LD_PRELOAD" not in os.environ:
         sys.exit("There is no C compiler (cc) to make the library with that lets calls fail.")
     figures, broken = {}, []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "harbour"
-        harbour = make_harbour(folder)
-        config = harbour.config
-        shutil.rmtree(harbour.settings.var / "history")  # making it is what fails here
-        sweep = Sweep(folder, FailingCalls)
-        for job in list_jobs(folder, config).values():
-            if given.commands and job.name not in given.commands:
-                continue
-            expected = sweep.measure(job)
-            points = [(at, kind) for kind in KINDS for at in range(1, expected.steps + 1)]
-            if given.points:
-                points = spread(expected.steps, [KINDS[n % len(KINDS)] for n in range(given.points)])
-            found = sweep.find_broken(job, expected, points)
-            print(f"{job.name}: {expected.steps} calls, {len(points)} faults, {len(found)} broken", flush=True)
-            for line in found:
-                print(f"    {line}", flush=True)
-            broken += found
-            figures |= {f"{job.name}_faults": len(points), f"{job.name}_broken": len(found)}
-    measure.write("faults", figures, ("duckdb", "pyarrow", "sqlalchemy"))
+    for prepare in PREPARE:
+        with tempfile.TemporaryDirectory() as name, prepare(Path(name) / "company") as jobs:
+            sweep = Sweep(Path(name) / "company", FailingCalls)
+            for job in jobs.values():
+                if not given.commands or job.name in given.commands:
+                    broken += try_faults(sweep, job, given.points, figures)
+    measure.write("faults", figures, ("duckdb", "pyarrow", "sqlalchemy", "mlflow"))
     sys.exit(bool(broken))
+
+
+def try_faults(sweep, job, count, figures):
+    """Let the steps of a command fail, `count` of them or all; return what was not as it should be."""
+    expected = sweep.measure(job)
+    if expected.command.returncode:
+        sys.exit(f"{job.name} fails undisturbed: {expected.command.stderr}")
+    points = [(at, kind) for kind in KINDS for at in range(1, expected.steps + 1)]
+    if count:
+        points = spread(expected.steps, [KINDS[n % len(KINDS)] for n in range(count)])
+    found = sweep.find_broken(job, expected, points)
+    print(f"{job.name}: {expected.steps} calls, {len(points)} faults, {len(found)} broken", flush=True)
+    for line in found:
+        print(f"    {line}", flush=True)
+    figures |= {f"{job.name}_faults": len(points), f"{job.name}_broken": len(found)}
+    return found
 
 
 if __name__ == "__main__":
