@@ -33,6 +33,7 @@ from features.state import (  # noqa: F401  # whose tables join METADATA
     problem_tables,
 )
 from features.state.locks import Lock, lock_transaction
+from features.state.ownership import claim
 from features.state.tables import SCORES
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -124,13 +125,14 @@ def open(settings: Settings) -> Store:  # noqa: A001  # read as store.open, as t
     """Open the company's state database; create it or bring it to the newest revision if needed.
 
     Raises:
-        GarrisonError: The database is locked, can't be reached, or is newer than this program.
+        GarrisonError: The database is locked, can't be reached, is newer than this program, or another company's.
     """
     engine = connect(settings.state)
     protect(settings.var)
     try:
         with _translate_errors(engine):
             _upgrade(engine)
+        claim(Store(engine), settings)
     except BaseException:
         engine.dispose()
         raise

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -20,10 +24,15 @@ from features.state import database
 from features.state.database import Store
 from features.state.locks import Lock, try_lock
 from features.state.tables import METADATA, SCORES
+from serving.api.app import HttpApp
 from serving.api.auth import Keyring, create_key
+from serving.api.worker import Worker
+from serving.batch import run
 from serving.events import log
 from serving.schemas.event_requests import EventRequestReader
+from serving.scoring.score_table import Explain
 from tests.support.command_faults import read_folder
+from tests.support.harbour import NOW, Harbour, make_harbour
 from tests.support.scored_company import write_company, write_scores
 
 IDS = [f"A-{n}" for n in range(1, 7)]
@@ -126,3 +135,70 @@ def test_whatever_one_company_does_the_others_state_files_and_keys_stay_and_hold
             assert is_its
     for one in tenants:
         one.store.close()
+
+
+async def healthy(_scope: Any, _receive: Any, send: Any) -> None:
+    """Where BentoML would answer."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def make_served(folder: Path, like: Harbour, letter: str) -> tuple[HttpApp, str]:
+    """Score a company whose ids begin with a letter; return its service, and a key for all that it does."""
+    rows = {
+        table: [
+            {k: v.replace("A-", f"{letter}-") if isinstance(v, str) else v for k, v in row.items()} for row in given
+        ]
+        for table, given in like.rows.items()
+    }
+    harbour = make_harbour(folder, like=replace(like, rows=rows))
+    run.score_accounts(harbour.settings, None, as_of=NOW, explain=Explain.NONE)
+    with database.open(harbour.settings) as store:
+        key = create_key(store, letter, "score,read,ingest")
+    service = HttpApp(healthy)
+    service.worker = Worker(str(harbour.config))  # type: ignore[misc]  # of this one alone
+    return service, key
+
+
+def test_no_answer_of_a_service_has_a_row_of_the_other_company(tmp_path: Path, harbour: Harbour) -> None:
+    """Two companies of the same name, each in a folder of its own."""
+    served = {letter: make_served(tmp_path / letter, harbour, letter) for letter in "AB"}
+    draw = random.Random(3)  # noqa: S311  # nothing secret here
+
+    def make_request(letter: str) -> tuple[str, str, dict[str, Any] | None]:
+        ids = [f"{letter}-{n:03}" for n in draw.sample(range(80), 3)]
+        use = {"account_id": ids[0], "event_id": "u1", "used_at": "2023-12-30T10:00:00Z"}
+        return draw.choice(
+            (
+                ("POST", "/v1/score", {"accounts": ids, "detail": "scores"}),
+                ("GET", f"/v1/accounts/{ids[0]}", None),
+                ("GET", f"/v1/accounts?limit={draw.randrange(1, 200)}&order={draw.choice(('risk', '-value'))}", None),
+                ("GET", "/v1/model", None),
+                ("POST", "/v1/events", {"usage": [use]}),
+                ("GET", "/metrics", None),
+            )
+        )
+
+    async def ask(at: str, key_of: str, about: str) -> tuple[int, str]:
+        service, (method, path, body) = served[at][0], make_request(about)
+        headers = {"authorization": f"Bearer {served[key_of][1]}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(service), base_url="http://s") as client:
+            answer = await client.request(method, path, json=body, headers=headers)
+        return answer.status_code, answer.text
+
+    async def ask_all() -> None:
+        for _ in range(60):
+            at, other = draw.sample("AB", k=2)
+            status, text = await ask(at, at, at)
+            assert status in {200, 202}, text
+            assert f"{other}-0" not in text
+            status, text = await ask(at, other, draw.choice("AB"))
+            assert status == 401
+            assert not re.search(r"[AB]-0", text)
+            # Of the other's accounts nothing is known: their ids come back as they were sent, without a score.
+            _, text = await ask(at, at, other)
+            assert not re.search(rf'{other}-0[^{{]*"scores"', text)
+
+    asyncio.run(ask_all())
+    for service, _ in served.values():
+        asyncio.run(service.worker.close())

@@ -20,7 +20,9 @@ DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def at(url: str) -> Any:
-    return SimpleNamespace(state=url, var=Path("/nowhere"))
+    return SimpleNamespace(
+        company=SimpleNamespace(name="Harbour"), file=Path("garrison.toml"), state=url, var=Path("/nowhere")
+    )
 
 
 def row(account_id: str, *, as_of: datetime = DAY, score: float = 0.1, horizon: int = 90) -> tuple[Any, ...]:

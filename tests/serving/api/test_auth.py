@@ -19,7 +19,12 @@ from serving.api import auth
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[database.Store]:
-    settings: Any = SimpleNamespace(state=f"sqlite:///{tmp_path}/state.db", var=tmp_path)
+    settings: Any = SimpleNamespace(
+        company=SimpleNamespace(name="Harbour"),
+        file=Path("garrison.toml"),
+        state=f"sqlite:///{tmp_path}/state.db",
+        var=tmp_path,
+    )
     with database.open(settings) as found:
         yield found
 

@@ -35,7 +35,14 @@ from features.settings import Crm
 from features.state import database
 from serving.delivery.deliver import deliver
 given = json.loads(sys.argv[1])
-settings = SimpleNamespace(crm=Crm.model_validate(given["crm"]), state=given["state"], var=Path("/nowhere"), targets={})
+settings = SimpleNamespace(
+    company=SimpleNamespace(name="Harbour"),
+    file=Path("garrison.toml"),
+    crm=Crm.model_validate(given["crm"]),
+    state=given["state"],
+    var=Path("/nowhere"),
+    targets={},
+)
 chunks = (pd.DataFrame({"account_id": ids, "churn_90d": 0.25}) for ids in given["chunks"])
 with database.open(settings) as opened:
     deliver(settings, opened, chunks, given["to"])
@@ -66,7 +73,14 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 def _settings(crm: Crm, state: str = "", targets: Any = None) -> Any:
     horizons = {"churn": SimpleNamespace(horizons=(90,))}
-    return SimpleNamespace(crm=crm, state=state, var=Path("/nowhere"), targets=horizons if targets is None else targets)
+    return SimpleNamespace(
+        company=SimpleNamespace(name="Harbour"),
+        file=Path("garrison.toml"),
+        crm=crm,
+        state=state,
+        var=Path("/nowhere"),
+        targets=horizons if targets is None else targets,
+    )
 
 
 KILLS = [

@@ -45,7 +45,12 @@ def rows(url: str, table: str = TABLE) -> list[dict[str, object]]:
 def settings(tmp_path: Path) -> Any:
     churn = SimpleNamespace(horizons=(30, 90))
     return SimpleNamespace(
-        crm=Crm(), state=f"sqlite:///{tmp_path}/state/state.db", var=tmp_path, targets={"churn": churn}
+        company=SimpleNamespace(name="Harbour"),
+        file=Path("garrison.toml"),
+        crm=Crm(),
+        state=f"sqlite:///{tmp_path}/state/state.db",
+        var=tmp_path,
+        targets={"churn": churn},
     )
 
 

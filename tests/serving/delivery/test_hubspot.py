@@ -46,7 +46,14 @@ def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHubSpot]:
 @pytest.fixture
 def settings(portal: FakeHubSpot, tmp_path: Path) -> Any:
     crm = Crm.model_validate({"wait_s": 0.01, "tries": 3, "hubspot": {"url": portal.url}})
-    return SimpleNamespace(crm=crm, state=f"sqlite:///{tmp_path}/state.db", var=tmp_path, targets={})
+    return SimpleNamespace(
+        company=SimpleNamespace(name="Harbour"),
+        file=Path("garrison.toml"),
+        crm=crm,
+        state=f"sqlite:///{tmp_path}/state.db",
+        var=tmp_path,
+        targets={},
+    )
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ def row(account_id: str, score: float = 0.5) -> OutgoingRecord:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[database.Store]:
     url = f"sqlite:///{tmp_path}/s.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    settings: Any = SimpleNamespace(state=url, var=tmp_path)
+    settings: Any = SimpleNamespace(
+        company=SimpleNamespace(name="Harbour"), file=Path("garrison.toml"), state=url, var=tmp_path
+    )
     with database.open(settings) as found:
         yield found
 

@@ -47,7 +47,14 @@ def org(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSalesforce]:
 @pytest.fixture
 def settings(org: FakeSalesforce, tmp_path: Path) -> Any:
     crm = Crm.model_validate({"wait_s": 0.01, "tries": 3, "salesforce": {"instance_url": org.url}})
-    return SimpleNamespace(crm=crm, state=f"sqlite:///{tmp_path}/state.db", var=tmp_path, targets={})
+    return SimpleNamespace(
+        company=SimpleNamespace(name="Harbour"),
+        file=Path("garrison.toml"),
+        crm=crm,
+        state=f"sqlite:///{tmp_path}/state.db",
+        var=tmp_path,
+        targets={},
+    )
 
 
 @pytest.fixture
