@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,9 @@ MINIMAL = {
 _TIMES = {"accounts": "created_at", "purchases": "purchased_at", "lifetimes": "started_at", "usage": "used_at"}
 
 
-@pytest.fixture
-def posted() -> Iterator[Callable[..., History]]:
-    """Makes a history of rows given as (account, instant, other columns): µs and decimals are seen to."""
+@contextmanager
+def open_posted() -> Iterator[Callable[..., History]]:
+    """Make histories of rows given as (account, instant, other columns): µs and decimals are seen to."""
     opened = []
 
     def make(**tables: list[tuple[Any, ...]]) -> History:
@@ -189,6 +190,20 @@ def posted() -> Iterator[Callable[..., History]]:
     yield make
     for history in opened:
         history.close()
+
+
+@pytest.fixture
+def posted() -> Iterator[Callable[..., History]]:
+    """Makes histories of a test's own rows."""
+    with open_posted() as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Callable[..., History]]:
+    """Makes the history of a function's rows, at the first call with these arguments alone: for tests of one file."""
+    with open_posted() as make:
+        yield cache(lambda write_rows, *arguments: make(**write_rows(*arguments)))
 
 
 def _row(table: str, account: str, at: datetime, rest: Mapping[str, Any] | None = None) -> dict[str, Any]:

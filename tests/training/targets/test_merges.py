@@ -72,6 +72,32 @@ def merged(tables):
     return found
 
 
+def merged_company(seed):
+    return merged(company(seed))
+
+
+def company_of_survivors(seed):
+    """As if all events had been of the survivors."""
+    return company(seed, lambda account, _: account.replace("A", "B"))
+
+
+def company_passed_on(seed):
+    """As if later events alone had been of the survivors."""
+    return company(seed, lambda account, at: account.replace("A", "B") if at >= MERGE else account)
+
+
+def company_until_merge():
+    made = company(3)
+    return {
+        "purchases": [r for r in made["purchases"] if r[1] < MERGE],
+        "usage": [r for r in made["usage"] if r[1] < MERGE],
+    }
+
+
+def merged_company_until_merge():
+    return merged(company_until_merge())
+
+
 def told(history, target, as_of, who):
     rows = pd.DataFrame({"account_id": [f"{w}{n}" for w in who for n in range(PAIRS)]})
     rows["as_of"] = pd.Series([as_of] * len(rows)).astype("datetime64[us, UTC]")
@@ -80,36 +106,32 @@ def told(history, target, as_of, who):
 
 @each
 @pytest.mark.parametrize("after", [0, 5, 40])
-def test_from_a_merge_on_the_survivors_label_is_as_if_all_had_been_its_own(posted, target, after):
+def test_from_a_merge_on_the_survivors_label_is_as_if_all_had_been_its_own(kept, target, after):
     at = MERGE + days(after)
-    found = told(posted(**merged(company(1))), target, at, "B")
+    found = told(kept(merged_company, 1), target, at, "B")
     assert 0 < np.nanmean(found) < 1
-    np.testing.assert_array_equal(found, told(posted(**company(1, lambda a, _: a.replace("A", "B"))), target, at, "B"))
+    np.testing.assert_array_equal(found, told(kept(company_of_survivors, 1), target, at, "B"))
 
 
 @each
-def test_a_label_across_a_merge_takes_no_event_from_before_it_for_the_survivors(posted, target):
+def test_a_label_across_a_merge_takes_no_event_from_before_it_for_the_survivors(kept, target):
     at = MERGE - days(15)
-    found = told(posted(**merged(company(2))), target, at, "B")
+    found = told(kept(merged_company, 2), target, at, "B")
     assert 0 < np.nanmean(found) < 1
-    passed = company(2, lambda a, t: a.replace("A", "B") if t >= MERGE else a)
-    np.testing.assert_array_equal(found, told(posted(**passed), target, at, "B"))
+    np.testing.assert_array_equal(found, told(kept(company_passed_on, 2), target, at, "B"))
 
 
 @each
-def test_a_merge_after_the_window_and_its_grace_moves_no_label(posted, target):
+def test_a_merge_after_the_window_and_its_grace_moves_no_label(kept, target):
     at = MERGE - days(compute_days_needed(target, H))
-    before = [r for r in company(3)["purchases"] if r[1] < MERGE]
-    used = [r for r in company(3)["usage"] if r[1] < MERGE]
-    tables = {"purchases": before, "usage": used}
-    found = told(posted(**merged(tables)), target, at, "AB")
+    found = told(kept(merged_company_until_merge), target, at, "AB")
     assert 0 < np.nanmean(found) < 1
-    np.testing.assert_array_equal(found, told(posted(**tables), target, at, "AB"))
+    np.testing.assert_array_equal(found, told(kept(company_until_merge), target, at, "AB"))
 
 
 @each
-def test_a_merged_account_is_not_asked_where_its_label_would_look_past_the_merge(posted, target):
-    history = posted(**merged(company(4)))
+def test_a_merged_account_is_not_asked_where_its_label_would_look_past_the_merge(kept, target):
+    history = kept(merged_company, 4)
     last = MERGE - days(compute_days_needed(target, H))
     assert not np.isnan(told(history, target, last, "A")).all()
     for at in (last + US, MERGE - US, MERGE, MERGE + days(20)):
