@@ -1,4 +1,4 @@
-"""Six thousand requests of which none is right: each is refused in the one envelope, and the service stays well."""
+"""Three thousand requests of which none is right: each is refused in the one envelope, and the service stays well."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from features.state import database
 from serving.api import auth
 from tests.support.malformed_requests import in_the_envelope, send
 
-REQUESTS = 6_000
+REQUESTS = 3_000
 CONNECTIONS = 4
 
 
