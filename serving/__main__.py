@@ -121,6 +121,16 @@ def serve(
 
 
 @app.command()
+def bento(
+    folder: Annotated[Path, typer.Argument(help="To be made; `bentoml serve FOLDER` runs it.")], config: Config = CONFIG
+) -> None:
+    """Pack service, settings and champions as a Bento, which runs without the checkout."""
+    from serving.api.pack import pack_bento
+
+    print(f"{pack_bento(config, folder)} is in {folder}. Serve it: bentoml serve {folder}")
+
+
+@app.command()
 def ask(
     accounts: Annotated[list[str], typer.Argument(help="Account ids, or - for a request as JSON on standard input.")],
     url: Annotated[str, typer.Option(help="Where the service listens.")] = "http://127.0.0.1:3000",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import shutil
+from pathlib import Path
 from typing import Any
 
 import bentoml
@@ -68,3 +70,17 @@ class Garrison:
     def __is_ready__(self) -> bool:
         """Return whether there is a model to score with; BentoML answers /readyz by it."""
         return self._worker.state.scoring is not None
+
+
+def build_bento(context: Path, folder: Path, *, lock: str) -> str:
+    """Build a Bento of all files of a folder, and copy it to another one; return its tag.
+
+    Args:
+        context: The files; their code is that of this process.
+        folder: To be made.
+        lock: Name of the file of its requirements.
+    """
+    python = {"requirements_txt": lock, "lock_packages": False}
+    bento = bentoml.build(f"{__name__}:Garrison", build_ctx=str(context), python=python)
+    shutil.copytree(bento.path, folder)
+    return str(bento.tag)
