@@ -20,7 +20,7 @@ from features.core.code_fingerprint import fingerprint_packages
 from features.core.harmed_files import set_aside
 from features.core.timestamps import EVER
 from features.definitions.feature import DAY, Stream, WindowedMeasure
-from features.engine import facts
+from features.engine import facts, window_kernels
 from features.engine.facts import Facts
 from features.engine.native_code import load_kernels
 from features.sources import file_seal
@@ -137,7 +137,7 @@ def _number_values(account: np.ndarray, codes: np.ndarray) -> np.ndarray:
     numbers = np.empty(len(codes), dtype="int64")
     scratch = np.zeros((2, int(codes.max(initial=-1)) + 1), dtype="int64")
     given = (starts, np.ascontiguousarray(codes, "int64"), len(starts) - 1, *scratch, numbers)
-    load_kernels()["number_values"](*(a if isinstance(a, int) else a.ctypes.data for a in given))
+    load_kernels(window_kernels)["number_values"](*(a if isinstance(a, int) else a.ctypes.data for a in given))
     return numbers
 
 

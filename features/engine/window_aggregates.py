@@ -17,6 +17,7 @@ import numpy as np
 from features.core.timestamps import EVER, NEVER
 from features.definitions.feature import DAY, Measure, WindowedMeasure
 from features.definitions.visibility_rule import ARRAYS, visible_from
+from features.engine import window_kernels
 from features.engine.facts import NOTHING, Facts
 from features.engine.native_code import load_kernels
 
@@ -133,7 +134,7 @@ class _Walk:
         self, facts: Facts, starts: np.ndarray, seen_from: np.ndarray, as_ofs: np.ndarray, plan: _Plan
     ) -> None:
         self._facts, self._starts, self._as_ofs, self._plan = facts, starts, as_ofs, plan
-        self._kernels, self._tables = load_kernels(), dict[str, np.ndarray]()
+        self._kernels, self._tables = load_kernels(window_kernels), dict[str, np.ndarray]()
         self._t = _contiguous(facts.t)
         self._clock = int(as_ofs[0] % DAY)
         since_ever = plan.edges == _SINCE_EVER

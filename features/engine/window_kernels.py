@@ -23,8 +23,8 @@ import math
 from typing import Any
 
 from features.core.timestamps import DAY
+from features.engine.native_code import ARRAY, FACTOR, FLOATS, NUMBER
 
-ARRAY, FLOATS, NUMBER, FACTOR = "CPointer(int64)", "CPointer(float64)", "int64", "float64"  # kinds of arguments
 _SEEN = (ARRAY, ARRAY, NUMBER, ARRAY, ARRAY)  # seen_from, seen_until, ends, unsure, as_ofs
 _SIZES = (NUMBER, NUMBER, NUMBER, NUMBER)  # accounts, edges, instants, asks
 

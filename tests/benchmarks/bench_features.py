@@ -18,7 +18,7 @@ import measure
 
 from features.definitions.feature import WindowedMeasure
 from features.definitions.streams import USAGE
-from features.engine import facts, native_code, snapshots, window_aggregates
+from features.engine import facts, native_code, snapshots, window_aggregates, window_kernels
 from features.samples import tidewater
 from features.settings.load import load_settings
 from features.sources import history
@@ -68,7 +68,7 @@ def check(accounts):
 def build(accounts, count):
     """Build from arrays of facts, which the build of 12 instants leaves; then `fresh`, from the tables alone."""
     file = FOLDER / f"{accounts}" / "snapshots.parquet"
-    native_code.load_kernels()
+    native_code.load_kernels(window_kernels)
     with history.History.open(settings(int(accounts))) as opened:
 
         def run():

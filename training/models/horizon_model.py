@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,12 @@ from training.models.linear import LinearModel
 from training.models.offsets import TermCells
 from training.models.score_interval import ScoreSpread
 from training.models.single_row import SingleRow
+from training.models.tree_shap import TreeExplainer
 
 if TYPE_CHECKING:
     import lightgbm as lgb
 
+_log = logging.getLogger(__name__)
 _QUANTILES = 1001
 
 
@@ -108,13 +111,24 @@ class HorizonModel:
     def _single_row(self) -> SingleRow | None:
         return SingleRow.prepare(self.booster)
 
+    @cached_property
+    def _explainer(self) -> TreeExplainer | None:
+        try:
+            return TreeExplainer(self.text)
+        except ValueError as error:
+            _log.info("LightGBM explains the scores, which takes longer: %s", error)
+            return None
+
     def contributions(self, matrix: np.ndarray) -> np.ndarray:
         """Return each feature's part of the log-odds, (n, features).
 
         Source: TreeSHAP, Lundberg et al., "Consistent individualized feature attribution for tree ensembles"; the
         additive part's terms are its own, and what a term's end means belongs to the days to renewal.
         """
-        trees = self.booster.predict(matrix, pred_contrib=True, num_threads=_count_threads(matrix))[:, :-1]
+        if self._explainer is not None:
+            trees = self._explainer.explain(matrix)
+        else:
+            trees = self.booster.predict(matrix, pred_contrib=True, num_threads=_count_threads(matrix))[:, :-1]
         parts = blend(trees, self.linear.terms(matrix), self.linear_weight) if self.linear else trees
         if self.term_cells:
             parts[:, self.term_cells.renewal] += self.term_cells.log_odds(matrix)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.definitions.feature import DAY, Measure, Stream, WindowedMeasure
-from features.engine import native_code
+from features.engine import native_code, window_kernels
 from features.engine.facts import NOTHING, Facts
 from features.engine.window_aggregates import aggregate_windows
 from tests.support import numpy_windows
@@ -79,7 +79,7 @@ def test_blocks_of_accounts_join(monkeypatch):
 
 @pytest.fixture(scope="module")
 def code():
-    return native_code._compile()
+    return native_code._compile(window_kernels)
 
 
 def test_a_machine_compiles_once(code, monkeypatch, tmp_path):
@@ -87,19 +87,19 @@ def test_a_machine_compiles_once(code, monkeypatch, tmp_path):
     blocked, open_folder = tmp_path / "file" / "folder", tmp_path / "cache"
     (tmp_path / "file").write_text("no folder")
     compiled = []
-    monkeypatch.setattr(native_code, "_compile", lambda: compiled.append(1) or code)
+    monkeypatch.setattr(native_code, "_compile", lambda _module: compiled.append(1) or code)
     monkeypatch.setattr(native_code, "_list_folders", lambda: [blocked, open_folder])
     for _ in range(2):
-        kernels = native_code._load.__wrapped__()
+        kernels = native_code._load.__wrapped__(window_kernels)
     assert len(compiled) == 1
     assert [file.suffix for file in open_folder.iterdir()] == [".o"]
-    monkeypatch.setattr("features.engine.window_aggregates.load_kernels", lambda: kernels)
+    monkeypatch.setattr("features.engine.window_aggregates.load_kernels", lambda _module: kernels)
     assert_same_bits(draw_facts(3, 4, 20, late=0.1, ends=True), np.array([0, 10 * DAY]), 4)
 
 
 def test_a_read_only_machine_compiles_in_memory(code, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setattr(native_code, "_compile", lambda: code)
+    monkeypatch.setattr(native_code, "_compile", lambda _module: code)
     monkeypatch.setattr(native_code, "_list_folders", lambda: [tmp_path / "file" / "folder"])
-    assert native_code._load.__wrapped__().keys() == native_code.load_kernels().keys()
+    assert native_code._load.__wrapped__(window_kernels).keys() == native_code.load_kernels(window_kernels).keys()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
