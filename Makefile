@@ -173,10 +173,18 @@ lock: setup  ## renew the lock files from pyproject.toml
 	.venv/bin/uv pip compile pyproject.toml --extra monitoring --extra otel --extra load --constraint requirements.lock $(LOCKED) \
 	  --output-file requirements-run.lock
 	.venv/bin/uv pip compile --group service --constraint requirements.lock $(LOCKED) --output-file requirements-service.lock
+	.venv/bin/uv pip compile --group bom $(LOCKED) --output-file requirements-bom.lock
 	.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock $(LOCKED) \
 	  --output-file requirements-spark.lock
 	$(PY) -c "import re, pathlib; lock = pathlib.Path('requirements-spark.lock'); \
 	  found = re.findall(r'^(?:pyspark|py4j)==.*?(?=^\S|\Z)', lock.read_text(), re.M | re.S); lock.write_text(''.join(found))"
+
+.PHONY: sbom
+sbom: setup  ## the software bill of materials of all that runs, from the lock file: var/sbom.json (CycloneDX)
+	.venv/bin/uv venv --quiet --clear --python $(PY) var/sbom
+	.venv/bin/uv pip install --quiet --python var/sbom/bin/python --no-deps --require-hashes --requirement requirements-bom.lock
+	var/sbom/bin/cyclonedx-py requirements requirements-run.lock --pyproject pyproject.toml --output-reproducible \
+	  --output-file var/sbom.json
 
 .PHONY: clean
 clean:  ## remove caches: nothing that a run produced
