@@ -156,7 +156,7 @@ def make_served(folder: Path, like: Harbour, letter: str) -> tuple[HttpApp, str]
     with database.open(harbour.settings) as store:
         key = create_key(store, letter, "score,read,ingest")
     service = HttpApp(healthy)
-    service.worker = Worker(str(harbour.config))  # type: ignore[misc]  # of this one alone
+    service.worker = Worker(str(harbour.config))  # of this one alone
     return service, key
 
 

@@ -1,6 +1,5 @@
 """Every route as every role and as nobody; the one filter of accounts against a plain model of who sees what."""
 
-import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -24,7 +23,7 @@ from monitoring.console.app import create_app
 from monitoring.console.sign_in.access import build_row_filter, get_roles
 from monitoring.console.sign_in.person import Person as Reader
 from monitoring.console.sign_in.person import Role, find_roles
-from tests.support.console import ConsoleCompany, sign_in
+from tests.support.console import sign_in
 
 PEOPLE = {
     "owner": "a@owners.test",
@@ -121,29 +120,6 @@ def test_every_route_answers_each_role_as_its_guard_says(stage):
             if not is_right:
                 wrong.append((role, method, route.path, status))
     assert wrong == []
-
-
-def test_no_page_shows_the_other_company_and_its_session_opens_nothing(stage, tmp_path):
-    """Two companies in one installation, with the same people, and the same ids of accounts and episodes."""
-    _, browsers, episodes = stage
-    accounts = [{"id": i, "name": f"Birch {n}", "owner": "a@owners.test"} for n, i in enumerate(NAMES)]
-    with contextlib.closing(ConsoleCompany(tmp_path, accounts)) as other:
-        for account in NAMES:
-            other.open_episode(account)
-        app = create_app(other.context)
-        own = TestClient(app, follow_redirects=False, raise_server_exceptions=False)
-        sign_in(own, other.state, PEOPLE["admin"])
-        strangers = TestClient(app, follow_redirects=False, cookies=browsers["admin"].client.cookies)
-        shown, opened = "", []
-        for route, method in list_routes(app):
-            if method == "GET" and get_roles(route.endpoint) is not None:
-                for account in NAMES:
-                    path = fill(route, episodes, account)
-                    shown += own.get(path).text
-                    opened += [path] if strangers.get(path).status_code not in {303, 401} else []
-    assert "Birch 1" in shown
-    assert [name for name in NAMES.values() if name in shown] == []
-    assert opened == []
 
 
 def test_every_form_needs_its_token_and_our_own_page(stage, shared_house):
