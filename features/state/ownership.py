@@ -33,8 +33,8 @@ def claim(store: Store, settings: Settings) -> None:
     """Write down whose state database this is, if nobody's yet.
 
     Raises:
-        GarrisonError: It is another company's: one of another name, or of the same name whose TOML is still there and
-            reads its accounts elsewhere.
+        GarrisonError: It is another company's: one of another name, or of the same name whose TOML is still there,
+            names the same database, and reads its accounts elsewhere.
     """
     with store.reading() as connection:
         owner = connection.execute(sa.select(OWNER)).first()
@@ -58,14 +58,23 @@ def claim(store: Store, settings: Settings) -> None:
 
 
 def _is_another_company(file: Path, settings: Settings) -> bool:
-    """Return whether a TOML is there, has the same company's name, and reads accounts from somewhere else."""
+    """Return whether a TOML is there with the same name and state, and reads accounts from somewhere else."""
     if not (file.exists() and settings.file.exists()) or file.samefile(settings.file):
         return False
     try:
         other = load_settings(file)
     except GarrisonError:
         return False
-    return other.company.name == settings.company.name and _locate_accounts(other) != _locate_accounts(settings)
+    # A copy of a whole installation has a copied state, which names the first one's TOML.
+    is_shared = other.company.name == settings.company.name and _locate_state(other) == _locate_state(settings)
+    return is_shared and _locate_accounts(other) != _locate_accounts(settings)
+
+
+def _locate_state(settings: Settings) -> str:
+    """Return the address of the state database; a relative file is taken to be beside the TOML."""
+    address = sa.make_url(settings.state)
+    is_file = address.get_backend_name() == "sqlite" and address.database
+    return str((settings.folder / str(address.database)).resolve()) if is_file else settings.state
 
 
 def _locate_accounts(settings: Settings) -> Source | None:

@@ -1,5 +1,6 @@
 """Two companies with one state database are refused; one company with two files of settings is not."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,10 @@ def test_a_second_file_of_the_same_accounts_and_a_moved_one_are_the_same_company
     database.open(write_settings(tmp_path / "one", "Amber", state, file="other.toml")).close()
     first.file.unlink()
     database.open(write_settings(tmp_path / "two", "Amber", state)).close()
+
+
+def test_a_copied_installation_beside_the_first_may_use_its_copied_state(tmp_path: Path) -> None:
+    database.open(write_settings(tmp_path / "one", "Amber", tmp_path / "one" / "state.db")).close()
+    (tmp_path / "two").mkdir()
+    shutil.copy(tmp_path / "one" / "state.db", tmp_path / "two")
+    database.open(write_settings(tmp_path / "two", "Amber", tmp_path / "two" / "state.db")).close()
