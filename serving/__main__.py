@@ -29,8 +29,8 @@ def score(
     ] = None,
     as_of: AsOf = None,
     drivers: Annotated[
-        Literal["above", "all", "none"], typer.Option(help="Whose scores to explain: those above the base rate.")
-    ] = "above",
+        Literal["above", "all", "none"], typer.Option(help="Whose scores to explain: above the base rate, or all.")
+    ] = "all",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change at the destination.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Send rows that have not changed too.")] = False,
     even_if_held: Annotated[

@@ -11,7 +11,7 @@ import math
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import ibis
@@ -308,6 +308,7 @@ def _fill(template: str, value: float, w: int | None) -> Phrase:
     return Phrase(template, {"value": value, "w": w, "s": "" if is_one else "s", "es": "s" if is_one else ""})
 
 
+@cache
 def _find_number(template: str) -> Callable[[float], str] | None:
     """Return how a template formats its value; None if it does not hold it."""
     formats = [form or "" for _, name, form, _ in string.Formatter().parse(template) if name == "value"]

@@ -165,7 +165,7 @@ def score_past(
             if to_micros(at) not in done:
                 scorer = Scorer(dict(models[at]), history.catalog)
                 table = batch.build_scores(
-                    scratch, store, history, scorer=scorer, as_of=at, explain=Explain.ABOVE, progress=ignore
+                    scratch, store, history, scorer=scorer, as_of=at, explain=Explain.ALL, progress=ignore
                 )
                 table.write(scores_folder(scratch))
                 store.write_scores(batch.build_records(table), replacing=at)

@@ -87,7 +87,7 @@ def score_accounts(  # noqa: PLR0913  # all but the first two named
     to: str | None,
     *,
     as_of: datetime | None = None,
-    explain: Explain = Explain.ABOVE,
+    explain: Explain = Explain.ALL,
     dry_run: bool = False,
     everything: bool = False,
     even_if_held: bool = False,

@@ -6,8 +6,8 @@ understanding with explainable AI for trees", 2020).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -61,7 +61,7 @@ class ScoreDriver:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the driver ready for JSON, as it is stored."""
-        return asdict(self)
+        return vars(self).copy()
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ def find_drivers(model: Model, rows: PreparedSnapshots, scores: Floats, horizon:
     sums = np.where(has_term[:, None] & np.array([group.is_billing for group in groups]), 0.0, sums)
     if model.target == _CHURN:
         signed, sums = _drop_implausible(model, rows, signed, sums, [g.columns for g in groups], is_above)
-    order = np.argsort(-sums, axis=1, kind="stable")
+    chosen = _choose(sums, np.array([group.is_cause for group in groups]))
+    # Of each group, the feature that contributed most to the score's side.
+    strongest = np.column_stack([g.columns[np.argmax(signed[:, g.columns], axis=1)] for g in groups]).tolist()
+    contributed = np.where(is_above[:, None], sums, -sums).tolist()
     return [
-        tuple(
-            _build_driver(model, rows, i, groups[k].columns, signed[i], sums[i, k] if is_above[i] else -sums[i, k])
-            for k in _choose(order[i], sums[i], groups)
-        )
-        for i in range(len(rows))
+        tuple(_build_driver(model, rows, i, strongest[i][k], contributed[i][k]) for k in of_row)
+        for i, of_row in enumerate(chosen)
     ]
 
 
@@ -129,12 +129,19 @@ def _drop_implausible(  # noqa: PLR0913, PLR0917  # what the drivers of some row
     return told, np.where(is_above[:, None] & ~speaks & (sums > 0), 0.0, sums)
 
 
-def _choose(order: Indices, sums: Floats, groups: Sequence[_Group]) -> list[int]:
-    """Return the groups that one row's drivers come from, causes first."""
-    least = _LEAST_SHARE * sums[sums > 0].sum()
-    positive = [int(k) for k in order if sums[k] > 0]
-    causes = [k for k in positive if groups[k].is_cause and sums[k] >= least][:MOST]
-    return causes + [k for k in positive if not groups[k].is_cause][:MOST_CONTEXT]
+def _choose(sums: Floats, is_cause: np.ndarray) -> list[list[int]]:
+    """Return the groups that each row's drivers come from, causes first."""
+    order = np.argsort(-sums, axis=1, kind="stable")
+    ranked, is_cause = np.take_along_axis(sums, order, axis=1), is_cause[order]
+    # Added up in one order for any number of rows.
+    least = _LEAST_SHARE * np.add.accumulate(np.maximum(sums, 0.0), axis=1)[:, -1:]
+    causes = is_cause & (ranked > 0) & (ranked >= least)
+    context = ~is_cause & (ranked > 0)
+    causes &= np.cumsum(causes, axis=1) <= MOST
+    context &= np.cumsum(context, axis=1) <= MOST_CONTEXT
+    causes_first = np.argsort(np.where(causes, 0, np.where(context, 1, 2)), axis=1, kind="stable")
+    chosen, counts = np.take_along_axis(order, causes_first, axis=1), (causes | context).sum(axis=1)
+    return [groups[:count] for groups, count in zip(chosen.tolist(), counts.tolist(), strict=True)]
 
 
 @lru_cache(maxsize=32)  # a service asks for each posted account
@@ -169,18 +176,15 @@ def _sum_groups(parts: Floats, groups: list[Indices]) -> Floats:
     return np.column_stack([np.add.accumulate(parts[:, places], axis=1)[:, -1] for places in groups])
 
 
-def _build_driver(  # noqa: PLR0913, PLR0917  # a row's group, and all that is known of it
-    model: Model, rows: PreparedSnapshots, i: int, places: Indices, signed: Floats, contribution: float
-) -> ScoreDriver:
-    """Build the driver of row i's group, described by the feature that contributed most to the score's side."""
-    j = int(places[np.argmax(signed[places])])
+def _build_driver(model: Model, rows: PreparedSnapshots, i: int, j: int, contribution: float) -> ScoreDriver:
+    """Build the driver of one of row i's groups, described by feature j of it."""
     name = model.features[j]
     feature, value, typical = rows.catalog.find_feature(name), _value(model, rows, i, j), model.typical.get(name)
     return ScoreDriver(
         feature=name,
         family=feature.family,
         text=feature.describe(value, typical),
-        contribution=float(contribution),
+        contribution=contribution,
         actionable=feature.actionable,
         play=feature.play,
         value=value if isinstance(value, str) else _number_or_none(value),
@@ -190,13 +194,13 @@ def _build_driver(  # noqa: PLR0913, PLR0917  # a row's group, and all that is k
 
 def _number_or_none(value: float | None) -> float | None:
     """Return a number as JSON holds it; None for NaN."""
-    return None if value is None or np.isnan(value) else float(value)
+    return None if value is None or math.isnan(value) else value
 
 
 def _value(model: Model, rows: PreparedSnapshots, i: int, j: int) -> Any:
     """Return feature j of row i as in the snapshot: the text of a text attribute, not the code that the model reads."""
     name = model.features[j]
     if name not in rows.texts:
-        return rows.matrices[model.target][i, j]
+        return float(rows.matrices[model.target][i, j])
     text = rows.texts[name][i]
     return float("nan") if text is None else text

@@ -35,7 +35,7 @@ _INSTANT = "%Y-%m-%dT%H%M%SZ"
 
 
 class Explain(StrEnum):
-    """Which scores get drivers: these take a hundred times as long as the score itself."""
+    """Which scores get drivers: finding and wording these takes longer than the score itself."""
 
     ABOVE = "above"  # those above the base rate of their target and horizon
     ALL = "all"
@@ -298,7 +298,7 @@ def _advice_columns(rows: PreparedSnapshots, advice: Advice) -> dict[str, pa.Arr
 
 
 def _json(drivers: tuple[ScoreDriver, ...]) -> str:
-    return to_json([driver.as_dict() for driver in drivers]).decode()
+    return to_json(drivers).decode()
 
 
 def _nullable(values: Floats) -> pa.Array:

@@ -97,10 +97,10 @@ def test_every_account_is_scored_into_the_store_and_the_file(harbour: Any, now: 
     assert scored.summary()["targets"].keys() == {"churn_30d", "churn_90d", "upsell_90d"}
 
 
-def test_by_default_those_above_the_base_rate_are_explained(own_harbour: Any, now: datetime) -> None:
+def test_by_default_all_scores_are_explained(own_harbour: Any, now: datetime) -> None:
     settings = own_harbour.settings
-    for explain, expected in ((Explain.ABOVE, None), (Explain.ALL, True), (Explain.NONE, False)):
-        scored = run.score_accounts(settings, None, as_of=now, explain=explain)
+    for chosen, expected in (({}, True), ({"explain": Explain.ABOVE}, None), ({"explain": Explain.NONE}, False)):
+        scored = run.score_accounts(settings, None, as_of=now, **chosen)
         for name, (target, horizon) in scored.scores.score_names.items():
             table = scored.scores.table
             above = table[name].to_numpy() > scored.scorer.models[target].base_rates[horizon]

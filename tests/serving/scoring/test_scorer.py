@@ -212,10 +212,8 @@ def test_a_text_attribute_is_told_as_text(scorer: Scorer, frame: pd.DataFrame) -
     rows = scorer.prepare(frame.head(2).assign(region=["north", None]), ("usage", "tickets", "purchases"))
     assert rows.texts["region"].tolist() == ["north", None]
     bundle = scorer.models["churn"]
-    parts = np.zeros(len(bundle.features))
-    parts[bundle.features.index("region")] = 1.0
-    places = np.flatnonzero(parts)
-    north, unknown = (_build_driver(bundle, rows, i, places, parts, 1.0).text for i in (0, 1))
+    region = bundle.features.index("region")
+    north, unknown = (_build_driver(bundle, rows, i, region, 1.0).text for i in (0, 1))
     assert north == "region: north"
     assert "nan" not in unknown
     assert "None" not in unknown
