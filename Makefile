@@ -36,8 +36,8 @@ demo: setup  ## the whole main job on sample data (DATA=completejourney: on real
 test: setup-spark lint  ## all tests, and lint
 	@# Tests run one process a core: libraries that start a thread a core as well would wait for each other.
 	@# They start many processes: each would compile our modules anew where bytecode is not written. Tests wait for
-	@# those a quarter of the time, so there is one worker more than cores.
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(if $(CI),--durations=30)
+	@# those a quarter of the time, so there are two workers more than cores.
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 2)) $(if $(CI),--durations=30)
 
 .PHONY: test-nightly
 test-nightly: setup-spark  ## the property tests alone, on many new examples; prints how to repeat a failure

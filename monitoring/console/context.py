@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,7 +22,7 @@ from features.state.database import Store
 from monitoring.console import rendering
 from monitoring.console.accounts.open_episodes import OpenEpisodes, OpenEpisodesReader
 from monitoring.console.choices import Choices
-from monitoring.console.kept_reads import KeptReads
+from monitoring.console.kept_reads import KeptReads, count_time
 from monitoring.console.navigation import find_pages
 from monitoring.console.sign_in.access import RowFilter, build_row_filter
 from monitoring.console.sign_in.cookies import Cookie
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-# For so long a person sees what they see, unless the state database changes.
-_SECONDS = 10
 _SWITCH_SECONDS = 0.001
 
 
@@ -147,7 +144,7 @@ class ConsoleContext:
     def find_rows(self, person: Person) -> RowFilter:
         """Find the condition that every read of accounts for a person takes."""
         # Who is away follows from the clock too.
-        key = ("rows", person.address, person.roles, int(monotonic() / _SECONDS))
+        key = ("rows", person.address, person.roles, count_time())
         return self.kept.get(
             key, lambda: build_row_filter(person, self.settings, self.store, self.read_open_episodes())
         )

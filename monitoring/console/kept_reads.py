@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 from features.state.database import Store
@@ -11,6 +12,13 @@ from features.state.state_version import StateVersion
 
 T = TypeVar("T")
 _MOST = 4_096
+# What follows from the clock too, such as who is away, is kept for so long at most.
+_SECONDS = 10
+
+
+def count_time() -> int:
+    """Return a number that is another one every ten seconds, for the keys of what follows from the clock too."""
+    return int(monotonic() / _SECONDS)
 
 
 class KeptReads:

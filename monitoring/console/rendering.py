@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from features.core.language import Language, say
 from features.core.safe_line import to_safe_line
 from features.core.timestamps import from_micros
+from monitoring.console.charts.meter import draw_meter
 from monitoring.console.template_compiler import SAY, TranslatingGenerator
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -199,6 +200,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "date": format_day,
     "hours": _format_hours,
     "instant": format_instant,
+    "meter": draw_meter,
     "money": format_money,
     "name": format_name,
     "number": format_number,

@@ -409,7 +409,7 @@ def read_memory(pid):
 
 
 class MemoryWatch(threading.Thread):
-    """Reads the memory of a process and all below it, five times a second.
+    """Reads the memory of a process and all below it, once a second.
 
     Args:
         pid: Of the process.
@@ -423,7 +423,7 @@ class MemoryWatch(threading.Thread):
         """Read until the process is gone."""
         while (now := read_memory(self.pid)) > 0:
             self.peak = max(self.peak, now)
-            time.sleep(0.2)
+            time.sleep(1)
 
 
 def run():

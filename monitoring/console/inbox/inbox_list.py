@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from functools import cache
-from time import monotonic
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ from features.state.tables import EPISODE_EVENTS, EPISODES, OUTBOX
 from monitoring.alerts import kinds, queries
 from monitoring.alerts.escalation import find_due
 from monitoring.binding.bindings import BindingRules
+from monitoring.console.kept_reads import KeptReads, count_time
 from monitoring.console.sign_in.access import EVERYTHING
 from monitoring.letters.driver_words import rank_drivers
 
@@ -28,15 +29,12 @@ if TYPE_CHECKING:
     from monitoring.console.accounts.account_index import AccountIndex, AccountRow
     from monitoring.console.accounts.open_episodes import OpenEpisodes
     from monitoring.console.context import ConsoleContext
-    from monitoring.console.kept_reads import KeptReads
     from monitoring.console.sign_in.access import RowFilter
     from monitoring.console.sign_in.person import Person
 
 # Accounts of a reader that one statement names; with more, episodes are read in their order and looked at one by one.
 _NAMED = 20_000
 _BLOCK = 60
-# For so long a page is kept, unless the state database changes.
-_SECONDS = 10
 _REASONS = 3
 _RECENT_DAYS = 90
 _TABLE = EPISODES.outerjoin(OUTBOX, OUTBOX.c.id == EPISODES.c.message_id)
@@ -124,6 +122,12 @@ class Inbox:
     items: tuple[InboxItem, ...]
     after: str | None
 
+    @cached_property
+    def as_json(self) -> bytes:
+        """Return the page as JSON: made once, since programs ask for the same page again and again."""
+        plain = {"episodes": [item.as_dict() for item in self.items], "after": self.after}
+        return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
 
 @dataclass(frozen=True)
 class InboxReader:
@@ -166,7 +170,7 @@ class InboxReader:
         """Return what `read_open` does, from what is kept where nothing has changed since a person asked the same."""
         who = None if person is None else (person.address, person.roles)
         # Who is away follows from the clock, and so does until when an answer is due.
-        key = ("inbox", who, self.accounts.version, int(monotonic() / _SECONDS), *sorted(asked.items(), key=repr))
+        key = ("inbox", who, self.accounts.version, count_time(), *sorted(asked.items(), key=repr))
         return kept.get(key, lambda: self.read_open(**asked))
 
     def read_closed(self, *, owner: str | None = None, limit: int = 10) -> tuple[InboxItem, ...]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from monitoring.console.context import ConsoleContext
@@ -77,7 +77,8 @@ class _EpisodesApi:
             raise HTTPException(422)
         asked: dict[str, Any] = {"owner": query.get("owner") or None, "resting": query.get("resting") == "yes"}
         asked |= {"after": query.get("after", ""), "limit": int(limit)}
-        return JSONResponse(await self.context.read_in_turn(self._read, person, asked))
+        content = await self.context.read_in_turn(self._read, person, asked)
+        return Response(content, media_type="application/json")
 
     answer.roles = frozenset(_SEES)  # type: ignore[attr-defined]  # as `require` marks a handler
 
@@ -86,10 +87,9 @@ class _EpisodesApi:
         """Show the documents as a page."""
         return await self.context.make_page(request, "api.html", lambda: {"operations": self._operations})
 
-    def _read(self, person: Person | None, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _read(self, person: Person | None, asked: Mapping[str, Any]) -> bytes:
         rows = EVERYTHING if person is None else self.context.find_rows(person)
-        inbox = InboxReader.of(self.context, rows).keep_open(self.context.kept, person, **asked)
-        return {"episodes": [item.as_dict() for item in inbox.items], "after": inbox.after}
+        return InboxReader.of(self.context, rows).keep_open(self.context.kept, person, **asked).as_json
 
     def _check_key(self, header: str | None) -> None:
         """Check that a header has a valid key, and that it does not come too soon.

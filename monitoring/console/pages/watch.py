@@ -18,6 +18,7 @@ from monitoring.console.act_transaction import begin_act
 from monitoring.console.audit import record_act
 from monitoring.console.charts.course_chart import lay_out_course
 from monitoring.console.context import ConsoleContext
+from monitoring.console.kept_reads import count_time
 from monitoring.console.security_headers import SANDBOXED_PAGE
 from monitoring.console.sign_in.access import current_person, require
 from monitoring.console.sign_in.person import Person, Role
@@ -54,7 +55,7 @@ class _Watch:
     @require(*_SEES)
     async def show(self, request: Request) -> Response:
         done = request.query_params.get("done", "")
-        return await self.context.make_page(request, "watch.html", self._read, done=done)
+        return await self.context.make_page(request, "watch.html", self._keep, done=done)
 
     @require(*_SEES)
     async def show_drift(self, request: Request) -> Response:
@@ -106,6 +107,10 @@ class _Watch:
             for target, file in find_drift_pages(folder, judged.verdict.as_of).items():
                 found[f"{judged.verdict.as_of:%Y-%m-%d}-{target}"] = file
         return found
+
+    def _keep(self) -> dict[str, Any]:
+        # Pages of drift are files: they are looked for now and then.
+        return self.context.kept.get(("watch", count_time()), self._read)
 
     def _read(self) -> dict[str, Any]:
         store, runs = self.context.store, self._read_runs()
