@@ -26,6 +26,11 @@ class StateVersion:
         self._store, self._lock = store, threading.Lock()
         self._connection: Any = None
 
+    @property
+    def is_near(self) -> bool:
+        """Return whether the mark is read without a way to a server and back."""
+        return self._store.engine.dialect.name == "sqlite"
+
     def read(self) -> Hashable:
         """Return the mark, in some 20 µs on SQLite and a round trip on PostgreSQL.
 
@@ -33,7 +38,7 @@ class StateVersion:
             GarrisonError: The database is locked or can't be reached.
         """
         engine = self._store.engine
-        if engine.dialect.name != "sqlite":
+        if not self.is_near:
             with self._store.reading() as connection:
                 return str(connection.scalar(sa.text("SELECT pg_current_snapshot()")))
         with self._lock:

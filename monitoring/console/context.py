@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SWITCH_SECONDS = 0.001
+_GARBAGE = (20_000, 20, 20)
 
 
 def find_origin(url: str) -> str:
@@ -137,6 +138,8 @@ class ConsoleContext:
         # What stays for good is left out of each later look for garbage, which would take longer than a page.
         gc.collect()
         gc.freeze()
+        # Pages make many objects that go at once: to look for garbage so often finds none.
+        gc.set_threshold(*_GARBAGE)
         pa.default_memory_pool().release_unused()
         # Between two pages the thread of requests waits for the interpreter so long (5 ms by itself).
         sys.setswitchinterval(_SWITCH_SECONDS)

@@ -58,6 +58,14 @@ class KeptReads:
             kept[key] = answer = read()
             return answer
 
+    def peek(self, key: Hashable) -> Any:
+        """Return what is kept under a key, at once; None where nothing is, or only a server could tell."""
+        if not self._version.is_near:
+            return None
+        mark = self._version.read()
+        with self._lock:
+            return self._kept.get(key) if mark == self._seen else None
+
     def close(self) -> None:
         """Close its connection to the database."""
         self._version.close()

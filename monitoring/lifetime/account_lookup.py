@@ -54,6 +54,12 @@ class AccountLookup:
         place = self.ids.find(account_id)
         return None if place is None else int(self.numbers[place])
 
+    def find_numbers(self, account_ids: list[str]) -> dict[str, int]:
+        """Return the `account_no` of each of many accounts; those that are none are left out."""
+        places = self.ids.find_all(account_ids)
+        found = zip(account_ids, places.tolist(), self.numbers[places].tolist(), strict=True)
+        return {account: number for account, place, number in found if place >= 0}
+
     def list_parents(self, account_id: str, most: int) -> list[int]:
         """Return the `account_no` of the parent, of its parent, and so on."""
         found, place = list[int](), self.ids.find(account_id)

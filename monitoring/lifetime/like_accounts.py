@@ -111,6 +111,11 @@ class LikeAccountFinder:
             compared = compared[np.arange(MOST_COMPARED) * len(compared) // MOST_COMPARED]
         return cls(SortedIds(pa.array(ids, pa.string())), numbers, texts, compared, tuple(words))
 
+    def list_compared(self) -> list[str]:
+        """Return the ids of all that accounts are compared with."""
+        ids: list[str] = self.account_ids.ids.take(pa.array(self.compared)).to_pylist()
+        return ids
+
     def find(self, account_id: str) -> LikeAccounts | None:
         """Find the accounts that are most like one; None where the snapshot does not have it."""
         own = self.account_ids.find(account_id)

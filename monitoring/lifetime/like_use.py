@@ -90,6 +90,7 @@ class LikeAccountUse:
         self._finder, self._lock = finder, threading.Lock()
         self._kept: OrderedDict[tuple[str, int], LikeUse] = OrderedDict()
         self._amounts: tuple[int, _Amounts | None, _Amounts | None] | None = None
+        self._numbers: dict[str, int] = {}
 
     def measure(self, tables: AccountTables, at: int) -> LikeUse:
         """Measure what the accounts that are most like one use and buy.
@@ -103,16 +104,17 @@ class LikeAccountUse:
             if (kept := self._kept.get(key)) is not None:
                 return kept
             if self._finder and (self._amounts is None or self._amounts[0] != at):
+                self._numbers = tables.run.lookup.find_numbers(self._finder.list_compared())
                 self._amounts = at, _read_used(tables, at), _read_bought(tables, at)
-        like = self._finder.find(tables.account_id) if self._finder else None
-        use = self._sum(like, _find_numbers(tables, like))
+        use = self._sum(self._finder.find(tables.account_id) if self._finder else None)
         with self._lock:
             self._kept[key] = use
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return use
 
-    def _sum(self, like: LikeAccounts | None, numbers: Sequence[int]) -> LikeUse:
+    def _sum(self, like: LikeAccounts | None) -> LikeUse:
+        numbers = sorted(self._numbers[a] for a in like.account_ids if a in self._numbers) if like else []
         if self._amounts is None or not numbers:
             return LikeUse(like)
         _, used, bought = self._amounts
@@ -120,14 +122,6 @@ class LikeAccountUse:
         total = sum(amounts.values()) or 1.0
         shares = {feature: amount / total for feature, amount in amounts.items()}
         return LikeUse(like, len(numbers), shares, features, bought.sum_of(numbers)[1] if bought else {})
-
-
-def _find_numbers(tables: AccountTables, like: LikeAccounts | None) -> list[int]:
-    """Find the places of the like accounts in the tables."""
-    if like is None or not like.account_ids:
-        return []
-    found = (tables.run.lookup.find_number(account) for account in like.account_ids)
-    return sorted(number for number in found if number is not None)
 
 
 def _read_used(tables: AccountTables, at: int) -> _Amounts | None:

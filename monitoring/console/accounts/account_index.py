@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -87,7 +87,7 @@ class AccountRow:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {name: getattr(self, name) for name in AccountRow.__dataclass_fields__}
         return plain | {n: v.isoformat() for n, v in plain.items() if isinstance(v, datetime)}
 
 

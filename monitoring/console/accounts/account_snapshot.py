@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from monitoring.console.sign_in.access import RowFilter
 
 Mask = npt.NDArray[np.bool_]
+# A mask with eight accounts a byte.
+Bits = npt.NDArray[np.uint8]
 Key = tuple[Any, ...]
-# Answers to conditions that are kept: a byte an account each; and sums.
-_KEPT, _KEPT_SUMS = 64, 256
+# Answers to conditions that are kept: a bit an account each; and sums.
+_KEPT, _KEPT_SUMS = 512, 256
 # The same of long lists of accounts, and how long one is before all accounts are looked through for it.
 _KEPT_PLACES, _LOOKED_UP = 8, 1_000
 # Places looked at before the next block of them, while a page fills.
@@ -64,7 +66,7 @@ class AccountSnapshot:
         asked = self.table.select(_ASKED).append_column("name_lower", pc.utf8_lower(self.read_column("name")))
         self._asked = asked.append_column("place", pa.array(np.arange(len(self.table), dtype=np.int32)))
         self._places = OrderedDict[tuple[str, ...], Places]()
-        self._masks, self._sums = OrderedDict[Key, Mask](), OrderedDict[Key, AccountSums]()
+        self._masks, self._sums = OrderedDict[Key, Bits](), OrderedDict[Key, AccountSums]()
         self._weights = self._build_weights()
         self._keys: dict[str, list[str | None]] = {}
         tiers, of_owners = self._build_codes("tier"), self._build_codes("owner")
@@ -74,8 +76,8 @@ class AccountSnapshot:
             _ = order.ascending
 
     def read_visible(self, rows: RowFilter) -> Mask:
-        """Return which accounts a reader may see; shape (n,). Don't change it."""
-        return self._ask(Condition(rows.sql, tuple(rows.parameters)))
+        """Return which accounts a reader may see; shape (n,)."""
+        return self._unpack(self._ask_rows(rows))
 
     def list_visible(self, rows: RowFilter, most: int) -> list[str] | None:
         """List the ids of the accounts that a reader may see; None where they are more than `most`."""
@@ -84,9 +86,10 @@ class AccountSnapshot:
 
     def find_matches(self, rows: RowFilter, search: str, filters: Mapping[str, Any]) -> Mask:
         """Return which accounts a reader may see and the filters let pass; shape (n,)."""
-        mask = self.read_visible(rows).copy()
+        bits = self._ask_rows(rows)
         for condition in build_conditions(filters, search, self.about.as_of):
-            mask &= self._ask(condition)
+            bits = bits & self._ask(condition)
+        mask = self._unpack(bits)
         if filters.get("accounts") is not None:
             named, places = np.zeros(len(mask), np.bool_), self.find_places(filters["accounts"])
             named[places[places >= 0]] = True
@@ -190,7 +193,11 @@ class AccountSnapshot:
         values: npt.NDArray[np.float64] = self.read_column(name).to_numpy(zero_copy_only=False)
         return values.astype(np.float64, copy=False)
 
-    def _ask(self, condition: Condition) -> Mask:
+    def _ask_rows(self, rows: RowFilter) -> Bits:
+        """Return which accounts a reader may see; the caller must not change it."""
+        return self._ask(Condition(rows.sql, tuple(rows.parameters)))
+
+    def _ask(self, condition: Condition) -> Bits:
         """Return which accounts a condition holds for; the caller must not change it."""
         key = _build_key(condition)
         kept = self._masks.get(key)
@@ -199,12 +206,15 @@ class AccountSnapshot:
                 cursor.register("accounts", self._asked)
                 query = f"SELECT place FROM accounts WHERE {condition.sql}"  # noqa: S608  # our own conditions
                 places = cursor.execute(query, _as_parameters(condition.parameters)).fetchnumpy()["place"]
-            kept = np.zeros(len(self.table), dtype=np.bool_)
-            kept[places] = True
-            self._masks[key] = kept
+            mask = np.zeros(len(self.table), dtype=np.bool_)
+            mask[places] = True
+            kept = self._masks[key] = np.packbits(mask)
             while len(self._masks) > _KEPT:
                 self._masks.popitem(last=False)
         return kept
+
+    def _unpack(self, bits: Bits) -> Mask:
+        return np.unpackbits(bits, count=len(self.table)).view(np.bool_)
 
 
 def _as_parameters(values: Sequence[Any]) -> list[Any]:

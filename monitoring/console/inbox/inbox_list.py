@@ -104,10 +104,13 @@ class InboxItem:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)} | {"drivers": [dict(d) for d in self.drivers]}
-        times = [name for name in plain if name.endswith(("_at", "_as_of", "_until"))]
-        plain |= {name: plain[name] and from_micros(plain[name]).isoformat() for name in times}
+        plain = {name: getattr(self, name) for name in _NAMES} | {"drivers": [dict(d) for d in self.drivers]}
+        plain |= {name: plain[name] and from_micros(plain[name]).isoformat() for name in _TIMES}
         return plain | {"due": self.due and self.due.isoformat(), "account": self.account and self.account.as_dict()}
+
+
+_NAMES = tuple(InboxItem.__dataclass_fields__)
+_TIMES = tuple(name for name in _NAMES if name.endswith(("_at", "_as_of", "_until")))
 
 
 @dataclass(frozen=True)

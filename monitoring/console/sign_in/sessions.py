@@ -43,11 +43,13 @@ class Session:
         hash: Of its token.
         address: Of the person, in lower case.
         groups: Of the provider that the person signed in with.
+        until: Before this instant (µs) it neither ends by itself, nor is a request noted.
     """
 
     hash: str
     address: str
     groups: tuple[str, ...]
+    until: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Sessions:
             groups: Of the provider.
             method: link or oidc.
         """
-        token, now = create_token(), self._now()
+        token, now = create_token(), self.read_clock()
         connection.execute(sa.delete(CONSOLE_SESSIONS).where(CONSOLE_SESSIONS.c.ends_at <= now))
         row = {
             "hash": hash_token(token),
@@ -94,18 +96,20 @@ class Sessions:
             token: Of the browser's cookie.
             kept: What is kept of the state database; None reads anew.
         """
-        hashed, now = hash_token(token), self._now()
+        hashed, now = hash_token(token), self.read_clock()
         row = kept.get(("session", hashed), lambda: self._read(hashed)) if kept else self._read(hashed)
         idle = self.settings.idle // _MICROSECOND
         if row is None or row.ends_at <= now or row.seen_at <= now - idle:
             return None
-        if now - row.seen_at > min(_NOTED_EVERY, idle // _NOTES):
+        note_after = min(_NOTED_EVERY, idle // _NOTES)
+        if now - row.seen_at > note_after:
             # Where another process writes for long, the next request notes it.
             with suppress(GarrisonError), self.store.writing() as connection:
                 connection.execute(
                     sa.update(CONSOLE_SESSIONS).where(CONSOLE_SESSIONS.c.hash == row.hash).values(seen_at=now)
                 )
-        return Session(row.hash, row.address, tuple(row.groups))
+        until = min(row.ends_at, row.seen_at + note_after)
+        return Session(row.hash, row.address, tuple(row.groups), until)
 
     def _read(self, hashed: str) -> Any:
         c = CONSOLE_SESSIONS.c
@@ -122,5 +126,6 @@ class Sessions:
         ended = sa.delete(CONSOLE_SESSIONS).where(CONSOLE_SESSIONS.c.address == address.lower())
         return connection.execute(ended).rowcount
 
-    def _now(self) -> int:
+    def read_clock(self) -> int:
+        """Return the instant (µs)."""
         return to_micros(self.clock())

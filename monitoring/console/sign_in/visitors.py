@@ -14,7 +14,7 @@ from monitoring.console.choices import THEMES, Choices, read_choices
 from monitoring.console.context import ConsoleContext
 from monitoring.console.sign_in.csrf import derive_token
 from monitoring.console.sign_in.person import Person, Role, find_roles
-from monitoring.console.sign_in.sessions import create_token
+from monitoring.console.sign_in.sessions import Session, create_token, hash_token
 
 # Paths that know nobody.
 _OPEN = ("/static/", "/healthz", "/act/")
@@ -45,7 +45,9 @@ class Recognition:
         cookies = self.context.cookies
         token, added = cookies.session.read(request), ""
         if token:
-            await run_in_threadpool(self._recognise, token, state)
+            found = self._peek(token) or await run_in_threadpool(self._find, token)
+            if found is not None:
+                self._recognise(*found, state)
         if state["person"] is None:
             token = cookies.visitor.read(request)
             if not token:
@@ -60,13 +62,21 @@ class Recognition:
 
         await self.app(scope, receive, send_with_cookie)
 
-    def _recognise(self, token: str, state: dict[str, object]) -> None:
+    def _peek(self, token: str) -> tuple[Session, Choices] | None:
+        """Return what `_find` did before, if it still holds: most requests need no thread of their own for it."""
+        found: tuple[Session, Choices] | None = self.context.kept.peek(_build_key(token))
+        return found if found and self.context.sessions.read_clock() < found[0].until else None
+
+    def _find(self, token: str) -> tuple[Session, Choices] | None:
+        """Find the session of a token, and what its person chose; None if there is no session."""
         context = self.context
         session = context.sessions.find(token, context.kept)
         if session is None:
-            return
-        settings, browser = context.settings, state["choices"]
-        stored = context.kept.get(("choices", session.address), lambda: read_choices(context.store, session.address))
+            return None
+        return context.kept.get(_build_key(token), lambda: (session, read_choices(context.store, session.address)))
+
+    def _recognise(self, session: Session, stored: Choices, state: dict[str, object]) -> None:
+        settings, browser = self.context.settings, state["choices"]
         assert isinstance(browser, Choices)
         known = settings.binding.get_person(session.address)
         choices = Choices(
@@ -77,6 +87,10 @@ class Recognition:
         roles = find_roles(settings, session.address, session.groups) or frozenset({Role.OWNER})
         person = Person(session.address, roles, choices.language or "en", choices.timezone or "UTC")
         state |= {"session": session, "person": person, "choices": choices}
+
+
+def _build_key(token: str) -> tuple[str, str]:
+    return "visitor", hash_token(token)
 
 
 def read_browser_choices(request: HTTPConnection) -> Choices:
