@@ -242,16 +242,12 @@ class AccountIndex:
     def find_account(self, rows: RowFilter, account_id: str) -> AccountRow | None:
         """Find an account by its id; None where there is none that the reader may see."""
         snapshot = self._take_up()
-        place = snapshot.find_place(account_id)
-        if place is None or not snapshot.read_visible(rows)[place]:
-            return None
-        return _build_rows(snapshot, [place])[0]
+        return next(iter(_build_rows(snapshot, snapshot.list_seen(rows, [snapshot.find_place(account_id)]))), None)
 
     def find_accounts(self, rows: RowFilter, account_ids: Sequence[str]) -> dict[str, AccountRow]:
         """Find several accounts by their ids; those that the reader may not see, or that are none, are left out."""
         snapshot = self._take_up()
-        visible = snapshot.read_visible(rows)
-        places = [p for a in dict.fromkeys(account_ids) if (p := snapshot.find_place(a)) is not None and visible[p]]
+        places = snapshot.list_seen(rows, [snapshot.find_place(account) for account in dict.fromkeys(account_ids)])
         return {row.account_id: row for row in _build_rows(snapshot, places)}
 
     def list_visible(self, rows: RowFilter, *, most: int) -> list[str] | None:

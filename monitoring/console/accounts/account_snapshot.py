@@ -79,6 +79,11 @@ class AccountSnapshot:
         """Return which accounts a reader may see; shape (n,)."""
         return self._unpack(self._ask_rows(rows))
 
+    def list_seen(self, rows: RowFilter, places: Sequence[int | None]) -> list[int]:
+        """Return those of some few places whose accounts a reader may see; None, of no account, is left out."""
+        bits = self._ask_rows(rows)
+        return [place for place in places if place is not None and bits[place >> 3] >> (7 - (place & 7)) & 1]
+
     def list_visible(self, rows: RowFilter, most: int) -> list[str] | None:
         """List the ids of the accounts that a reader may see; None where they are more than `most`."""
         places = np.flatnonzero(self.read_visible(rows))
