@@ -5,6 +5,7 @@ What reads and shows accounts is imported by the processes that do: one that loo
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -48,26 +49,24 @@ def serve(config: Path, origin: str, host: str, port: int, workers: int, **optio
     Raises:
         GarrisonError: The accounts or scores can't be read.
     """
-    # Addresses of pages are signed links: they stand in no log.
-    server = uvicorn.Config(
-        partial(open_app if workers == 1 else open_worker, config, origin),
-        factory=True,
-        workers=workers,
-        http=GuardedHttpProtocol,
-        host=host,
-        port=port,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE,
-        timeout_keep_alive=5,
-        timeout_worker_healthcheck=_HANGS,
-        limit_concurrency=200,
-        **options,
-    )
+    options |= {
+        "factory": True,
+        "http": GuardedHttpProtocol,
+        "host": host,
+        "port": port,
+        # Addresses of pages are signed links: they stand in no log.
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        "timeout_graceful_shutdown": _GRACE,
+        "timeout_keep_alive": 5,
+        "timeout_worker_healthcheck": _HANGS,
+        "limit_concurrency": 200,
+    }
     if workers == 1:
-        uvicorn.Server(server).run()
+        uvicorn.run(partial(open_app, config, origin), **options)
         return
+    server = uvicorn.Config(partial(open_worker, config, origin), workers=workers, **options)
     supervisor = Multiprocess(server, [server.bind_socket()])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
@@ -107,6 +106,7 @@ def open_app(config: Path, origin: str) -> Starlette:
     settings.var.mkdir(parents=True, exist_ok=True)
     with FileLock(settings.var / "console.lock"):
         context = open_context(settings, origin)
+        atexit.register(context.store.close)
         context.warm()
     return create_app(context)
 

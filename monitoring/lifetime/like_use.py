@@ -76,6 +76,39 @@ class _Amounts:
         return {self.names[n]: float(sums[n]) for n in had}, {self.names[n]: int(counts[n]) for n in had}
 
 
+@dataclass(frozen=True)
+class _CompanyUse:
+    """What all accounts used and bought at an instant.
+
+    Args:
+        numbers: `account_no` of those that accounts are compared with, by id.
+        used: Features of the product; None where use is not known.
+        bought: Products; None without purchases.
+    """
+
+    numbers: Mapping[str, int]
+    used: _Amounts | None
+    bought: _Amounts | None
+
+    @classmethod
+    def read(cls, tables: AccountTables, account_ids: list[str], at: int) -> Self:
+        """Read it from the tables of all accounts."""
+        numbers = tables.run.lookup.find_numbers(account_ids)
+        return cls(numbers, _read_used(tables, at), _read_bought(tables, at))
+
+    def sum_of(self, like: LikeAccounts | None) -> LikeUse:
+        """Sum what like accounts used and bought."""
+        numbers = (
+            sorted(self.numbers[account] for account in like.account_ids if account in self.numbers) if like else []
+        )
+        if not numbers:
+            return LikeUse(like)
+        amounts, features = self.used.sum_of(numbers) if self.used else ({}, {})
+        total = sum(amounts.values()) or 1.0
+        shares = {feature: amount / total for feature, amount in amounts.items()}
+        return LikeUse(like, len(numbers), shares, features, self.bought.sum_of(numbers)[1] if self.bought else {})
+
+
 class LikeAccountUse:
     """Measures the use of like accounts of a run, once for each account; several threads may ask at once.
 
@@ -89,8 +122,7 @@ class LikeAccountUse:
     def __init__(self, finder: LikeAccountFinder | None) -> None:
         self._finder, self._lock = finder, threading.Lock()
         self._kept: OrderedDict[tuple[str, int], LikeUse] = OrderedDict()
-        self._amounts: tuple[int, _Amounts | None, _Amounts | None] | None = None
-        self._numbers: dict[str, int] = {}
+        self._read: tuple[int, _CompanyUse] | None = None
 
     def measure(self, tables: AccountTables, at: int) -> LikeUse:
         """Measure what the accounts that are most like one use and buy.
@@ -103,25 +135,17 @@ class LikeAccountUse:
         with self._lock:
             if (kept := self._kept.get(key)) is not None:
                 return kept
-            if self._finder and (self._amounts is None or self._amounts[0] != at):
-                self._numbers = tables.run.lookup.find_numbers(self._finder.list_compared())
-                self._amounts = at, _read_used(tables, at), _read_bought(tables, at)
-        use = self._sum(self._finder.find(tables.account_id) if self._finder else None)
+            if self._finder is None:
+                return LikeUse()
+            if self._read is None or self._read[0] != at:
+                self._read = at, _CompanyUse.read(tables, self._finder.list_compared(), at)
+            of_company = self._read[1]
+        use = of_company.sum_of(self._finder.find(tables.account_id))
         with self._lock:
             self._kept[key] = use
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return use
-
-    def _sum(self, like: LikeAccounts | None) -> LikeUse:
-        numbers = sorted(self._numbers[a] for a in like.account_ids if a in self._numbers) if like else []
-        if self._amounts is None or not numbers:
-            return LikeUse(like)
-        _, used, bought = self._amounts
-        amounts, features = used.sum_of(numbers) if used else ({}, {})
-        total = sum(amounts.values()) or 1.0
-        shares = {feature: amount / total for feature, amount in amounts.items()}
-        return LikeUse(like, len(numbers), shares, features, bought.sum_of(numbers)[1] if bought else {})
 
 
 def _read_used(tables: AccountTables, at: int) -> _Amounts | None:
