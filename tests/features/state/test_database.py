@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,14 +14,13 @@ from features.core.errors import GarrisonError
 from features.core.timestamps import to_micros
 from features.state import database
 from features.state.tables import API_KEYS, SCORES
+from tests.support.state_settings import make_state_settings
 
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def at(url: str) -> Any:
-    return SimpleNamespace(
-        company=SimpleNamespace(name="Harbour"), file=Path("garrison.toml"), state=url, var=Path("/nowhere")
-    )
+    return make_state_settings(url, Path("/nowhere"))
 
 
 def row(account_id: str, *, as_of: datetime = DAY, score: float = 0.1, horizon: int = 90) -> tuple[Any, ...]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,17 +14,12 @@ from features.state import database
 from features.state.tables import API_KEYS
 from serving.__main__ import app
 from serving.api import auth
+from tests.support.state_settings import make_state_settings
 
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[database.Store]:
-    settings: Any = SimpleNamespace(
-        company=SimpleNamespace(name="Harbour"),
-        file=Path("garrison.toml"),
-        state=f"sqlite:///{tmp_path}/state.db",
-        var=tmp_path,
-    )
-    with database.open(settings) as found:
+    with database.open(make_state_settings(f"sqlite:///{tmp_path}/state.db", tmp_path)) as found:
         yield found
 
 

@@ -24,25 +24,20 @@ from serving.delivery.deliver import check_not_running, deliver
 from tests.support.fake_hubspot import TOKEN, FakeHubSpot
 from tests.support.fake_salesforce import FakeSalesforce
 from tests.support.fake_server import FakeServer, Trap
+from tests.support.state_settings import make_state_settings
 
 # A delivery in a process of its own, which the stand-in kills.
 DELIVERY = """
 import json, sys
 from pathlib import Path
-from types import SimpleNamespace
 import pandas as pd
 from features.settings import Crm
 from features.state import database
 from serving.delivery.deliver import deliver
+from tests.support.state_settings import make_state_settings
 given = json.loads(sys.argv[1])
-settings = SimpleNamespace(
-    company=SimpleNamespace(name="Harbour"),
-    file=Path("garrison.toml"),
-    crm=Crm.model_validate(given["crm"]),
-    state=given["state"],
-    var=Path("/nowhere"),
-    targets={},
-)
+crm = Crm.model_validate(given["crm"])
+settings = make_state_settings(given["state"], Path("/nowhere"), crm=crm, targets={})
 chunks = (pd.DataFrame({"account_id": ids, "churn_90d": 0.25}) for ids in given["chunks"])
 with database.open(settings) as opened:
     deliver(settings, opened, chunks, given["to"])
@@ -73,14 +68,7 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 def _settings(crm: Crm, state: str = "", targets: Any = None) -> Any:
     horizons = {"churn": SimpleNamespace(horizons=(90,))}
-    return SimpleNamespace(
-        company=SimpleNamespace(name="Harbour"),
-        file=Path("garrison.toml"),
-        crm=crm,
-        state=state,
-        var=Path("/nowhere"),
-        targets=horizons if targets is None else targets,
-    )
+    return make_state_settings(state, Path("/nowhere"), crm=crm, targets=horizons if targets is None else targets)
 
 
 KILLS = [

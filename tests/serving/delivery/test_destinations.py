@@ -17,6 +17,7 @@ from features.state import database
 from serving.delivery import destinations, files
 from serving.delivery.database import TABLE
 from serving.delivery.deliver import deliver
+from tests.support.state_settings import make_state_settings
 
 
 def frame(**more: object) -> pd.DataFrame:
@@ -44,14 +45,7 @@ def rows(url: str, table: str = TABLE) -> list[dict[str, object]]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Any:
     churn = SimpleNamespace(horizons=(30, 90))
-    return SimpleNamespace(
-        company=SimpleNamespace(name="Harbour"),
-        file=Path("garrison.toml"),
-        crm=Crm(),
-        state=f"sqlite:///{tmp_path}/state/state.db",
-        var=tmp_path,
-        targets={"churn": churn},
-    )
+    return make_state_settings(f"sqlite:///{tmp_path}/state/state.db", tmp_path, crm=Crm(), targets={"churn": churn})
 
 
 @pytest.fixture

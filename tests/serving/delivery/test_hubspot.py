@@ -17,6 +17,7 @@ from serving.delivery.hubspot import HubSpotDestination
 from serving.delivery.report import DeliveryReport
 from tests.support.fake_hubspot import TOKEN, FakeHubSpot, refusal
 from tests.support.fake_server import Answer, Trap
+from tests.support.state_settings import make_state_settings
 
 COLUMNS = {"as_of": "instant", "churn_90d": "share", "value": "money", "drivers": "long", "in_cohort": "flag"}
 UPSERT = "batch/upsert"
@@ -46,14 +47,7 @@ def portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHubSpot]:
 @pytest.fixture
 def settings(portal: FakeHubSpot, tmp_path: Path) -> Any:
     crm = Crm.model_validate({"wait_s": 0.01, "tries": 3, "hubspot": {"url": portal.url}})
-    return SimpleNamespace(
-        company=SimpleNamespace(name="Harbour"),
-        file=Path("garrison.toml"),
-        crm=crm,
-        state=f"sqlite:///{tmp_path}/state.db",
-        var=tmp_path,
-        targets={},
-    )
+    return make_state_settings(f"sqlite:///{tmp_path}/state.db", tmp_path, crm=crm, targets={})
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +10,7 @@ from features.state import database
 from features.state.tables import DELIVERIES, DELIVERY_JOBS, DELIVERY_QUARANTINE, DELIVERY_RUNS
 from serving.delivery.destination import OutgoingRecord, compute_digest
 from serving.delivery.ledger import Ledger
+from tests.support.state_settings import make_state_settings
 
 
 def row(account_id: str, score: float = 0.5) -> OutgoingRecord:
@@ -22,10 +21,7 @@ def row(account_id: str, score: float = 0.5) -> OutgoingRecord:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[database.Store]:
     url = f"sqlite:///{tmp_path}/s.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    settings: Any = SimpleNamespace(
-        company=SimpleNamespace(name="Harbour"), file=Path("garrison.toml"), state=url, var=tmp_path
-    )
-    with database.open(settings) as found:
+    with database.open(make_state_settings(url, tmp_path)) as found:
         yield found
 
 

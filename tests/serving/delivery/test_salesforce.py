@@ -18,6 +18,7 @@ from serving.delivery.report import DeliveryReport
 from serving.delivery.salesforce import SalesforceDestination
 from tests.support.fake_salesforce import EXPIRED, FakeSalesforce
 from tests.support.fake_server import Answer, Trap
+from tests.support.state_settings import make_state_settings
 
 BUSY = Answer(503, [{"errorCode": "SERVER_UNAVAILABLE", "message": "busy"}])
 COLUMNS = {"as_of": "instant", "churn_90d": "share", "value": "money", "drivers": "long", "in_cohort": "flag"}
@@ -47,14 +48,7 @@ def org(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSalesforce]:
 @pytest.fixture
 def settings(org: FakeSalesforce, tmp_path: Path) -> Any:
     crm = Crm.model_validate({"wait_s": 0.01, "tries": 3, "salesforce": {"instance_url": org.url}})
-    return SimpleNamespace(
-        company=SimpleNamespace(name="Harbour"),
-        file=Path("garrison.toml"),
-        crm=crm,
-        state=f"sqlite:///{tmp_path}/state.db",
-        var=tmp_path,
-        targets={},
-    )
+    return make_state_settings(f"sqlite:///{tmp_path}/state.db", tmp_path, crm=crm, targets={})
 
 
 @pytest.fixture
