@@ -10,6 +10,8 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Self
 
+import numpy as np
+
 from features.core.contract import EVENTS
 from features.core.errors import GarrisonError
 from features.core.public_errors import describe_publicly
@@ -74,10 +76,13 @@ class ScoreService:
         return cls(settings, scorer, snapshot, rescorer, sampler)
 
     def warm_up(self) -> None:
-        """Score an account that does not exist: the first one compiles all features, which takes a second."""
+        """Score an account that does not exist, and explain it: the first time compiles both, which takes seconds."""
         account: PostedAccount = {"account": {"account_id": "-", "created_at": 0}}
         tables: PostedAccount = {t: [] for t in EVENTS if t in self.settings.tables}
         snapshot_store.prepare_posted(self.settings, self.scorer, [account | tables], datetime.now(UTC))
+        for model in self.scorer.models.values():
+            for horizon in model.horizons:
+                model.contributions(np.full((1, len(model.features)), np.nan), horizon)
 
     def is_quick(self, request: ScoreRequest) -> bool:
         """Return whether a request takes less time than a thread takes to start: by id, with next to no computation."""

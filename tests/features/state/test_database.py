@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,18 @@ def test_an_unreachable_database_is_told_without_its_password() -> None:
 def test_another_database_is_refused(wrong: str) -> None:
     with pytest.raises(GarrisonError, match=r"sqlite:///file\.db or postgresql://"):
         database.open(at(wrong))
+
+
+def test_an_empty_file_is_opened_by_many_at_the_same_moment(tmp_path: Path) -> None:
+    # SQLite refuses some of those that switch it to WAL at once, without waiting: about one of 15 files.
+    for i in range(40):
+        engines = [database.connect(f"sqlite:///{tmp_path}/{i}.db") for _ in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(_read_journal_mode, engines)) == ["wal"] * 4
+
+
+def _read_journal_mode(engine: sa.Engine) -> str:
+    with engine.connect() as connection:
+        mode = str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
+    engine.dispose()
+    return mode

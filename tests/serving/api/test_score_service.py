@@ -123,3 +123,11 @@ def test_a_history_newer_than_the_batch_is_told_how_its_score_has_moved(harbour:
 def test_an_account_and_the_models_have_the_shapes_that_are_documented(service: ScoreService) -> None:
     AccountResponse.model_validate_json(to_json(service.score_account("A-003") | {"history": []}), strict=True)
     ModelsResponse.model_validate_json(to_json(service.describe_models()), strict=True)
+
+
+def test_what_takes_long_the_first_time_is_done_when_the_service_is_warm(company: Any) -> None:
+    cold = ScoreService.load(company[0])
+    cold.warm_up()
+    models = [m for model in cold.scorer.models.values() for m in model.horizon_models]
+    assert models
+    assert all("_explainer" in vars(model) for model in models)
