@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
-import ibis
 
 from features.core.errors import SourceError
 from features.proposal.column_kinds import ColumnSample, describe_column
@@ -74,8 +73,8 @@ class RawRows:
 class Workspace:
     """The attached sources of a company."""
 
-    def __init__(self, backend: ibis.BaseBackend, sources: dict[str, dict[str, Any]]) -> None:
-        self.connection: duckdb.DuckDBPyConnection = backend.con
+    def __init__(self, connection: duckdb.DuckDBPyConnection, sources: dict[str, dict[str, Any]]) -> None:
+        self.connection = connection
         self.sources = sources
         self._tables: dict[str, RawRows] = {}
 
@@ -148,18 +147,14 @@ def open_workspace(sources: dict[str, dict[str, Any]], file: Path) -> Iterator[W
         SourceError: A source can't be read.
     """
     settings = as_settings(sources, file)
-    with TemporaryDirectory(prefix="garrison-init-") as name:
-        backend = ibis.duckdb.connect(Path(name) / "raw.duckdb")
-        try:
-            attach_sources(backend, settings, Path(name) / "rewritten")
-            for source, keys in sources.items():
-                quoted = quote_identifier(source)
-                if not str(keys.get("path", "")).endswith((".parquet", ".pq")):
-                    # Read a text file once, not at each question.
-                    backend.raw_sql(f"CREATE TEMP TABLE {quoted} AS SELECT * FROM source.{quoted}")
-            yield Workspace(backend, sources)
-        finally:
-            backend.disconnect()
+    with TemporaryDirectory(prefix="garrison-init-") as name, duckdb.connect(Path(name) / "raw.duckdb") as connection:
+        attach_sources(connection, settings, Path(name) / "rewritten")
+        for source, keys in sources.items():
+            quoted = quote_identifier(source)
+            if not str(keys.get("path", "")).endswith((".parquet", ".pq")):
+                # Read a text file once, not at each question.
+                connection.execute(f"CREATE TEMP TABLE {quoted} AS SELECT * FROM source.{quoted}")
+        yield Workspace(connection, sources)
 
 
 def as_settings(sources: dict[str, dict[str, Any]], file: Path) -> Settings:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import get_args
 
 import duckdb
-import ibis
 import sqlalchemy as sa
 
 from features.core.contract import TABLES
@@ -39,12 +38,12 @@ def read_tombstones(settings: Settings) -> Tombstones:
 
 
 def find_erased(
-    backend: ibis.BaseBackend, settings: Settings, mapping: TableMapping, table: str, gone: Tombstones
+    connection: duckdb.DuckDBPyConnection, settings: Settings, mapping: TableMapping, table: str, gone: Tombstones
 ) -> bool:
     """Find which ids of a table's raw rows were erased, for the SQL of this module; return whether any was so far.
 
     Args:
-        backend: DuckDB, with the sources attached.
+        connection: To DuckDB, with the sources attached.
         settings: The company's.
         mapping: Of the table.
         table: A canonical table.
@@ -52,17 +51,17 @@ def find_erased(
     """
     if not gone:
         return False
-    backend.con.execute('CREATE TEMP TABLE IF NOT EXISTS "=erased" (kind VARCHAR, id VARCHAR)')
+    connection.execute('CREATE TEMP TABLE IF NOT EXISTS "=erased" (kind VARCHAR, id VARCHAR)')
     for name in TABLES[table].columns:
         kind = _find_kind(table, name)
         is_external = name == "account_id" and settings.tables[table].system
         if kind is None or name not in mapping.columns or is_external or (table, name) == ("identities", "external_id"):
             continue
-        ids = backend.con.execute(f"SELECT DISTINCT {mapping.columns[name]} FROM {mapping.origin}").fetchall()
+        ids = connection.execute(f"SELECT DISTINCT {mapping.columns[name]} FROM {mapping.origin}").fetchall()
         found = gone.find(kind, (str(one) for (one,) in ids if one is not None))
         if found:
-            backend.con.executemany(f"INSERT INTO {_IDS} VALUES (?, ?)", [(kind, one) for one in sorted(found)])
-    return bool(backend.con.execute(f"SELECT count(*) FROM {_IDS}").fetchall()[0][0])
+            connection.executemany(f"INSERT INTO {_IDS} VALUES (?, ?)", [(kind, one) for one in sorted(found)])
+    return bool(connection.execute(f"SELECT count(*) FROM {_IDS}").fetchall()[0][0])
 
 
 def _find_kind(table: str, column: str) -> Kind | None:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import ibis
+import duckdb
 
 from features.core.errors import SourceError
 from features.settings import Settings
@@ -20,11 +20,11 @@ from features.sources.validated_table import ValidatedTable
 _MOST = 200_000
 
 
-def find_place(backend: ibis.BaseBackend, settings: Settings, checked: ValidatedTable, reason: str) -> str:
+def find_place(connection: duckdb.DuckDBPyConnection, settings: Settings, checked: ValidatedTable, reason: str) -> str:
     """Return the file of the first row that is bad for a reason, and its line if that is a text file; "" if unknown.
 
     Args:
-        backend: DuckDB.
+        connection: To DuckDB.
         settings: The company's.
         checked: The table, with its quarantine.
         reason: Why the row is bad.
@@ -36,7 +36,7 @@ def find_place(backend: ibis.BaseBackend, settings: Settings, checked: Validated
     if find_format(files[0]) != "csv":
         return f"in {files[0].name}" if len(files) == 1 else ""
     bad = f"SELECT raw FROM read_parquet({quote_literal(str(checked.quarantine))})"
-    rows = backend.con.execute(f"{bad} WHERE why = ? AND raw IS NOT NULL LIMIT 1", [reason]).fetchall()
+    rows = connection.execute(f"{bad} WHERE why = ? AND raw IS NOT NULL LIMIT 1", [reason]).fetchall()
     if not rows:
         return ""
     for file in files:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import duckdb
-import ibis
 
 from features.core.contract import DECIMAL, FLAG, RATE, TABLES, TIME, WHOLE, Column
 from features.core.errors import SourceError, nearest
@@ -35,12 +34,12 @@ class TableMapping:
     """A canonical table as SQL over its raw rows.
 
     Args:
-        origin: FROM clause of the raw rows, under the name `ROWS`.
+        origin: FROM clause of the raw rows, each a struct under the name `ROWS`, and of their values as `name_raw`
+            calls them.
         columns: Canonical column to the SQL of its value; null where it is missing or can't be read.
-        raw_values: Canonical column to the SQL of its raw value; null where the raw row has none.
+        raw_values: Canonical column to the SQL of its raw value in `ROWS`; null where the raw row has none.
         kinds: Canonical column, or attribute of accounts, to its contract.
         version: SQL of the value that tells versions of a row apart; null where it is missing or can't be read.
-        raw_version: SQL of its raw value.
         own: The columns of the raw rows, without those that loaders add at each delivery.
     """
 
@@ -49,7 +48,6 @@ class TableMapping:
     raw_values: dict[str, str]
     kinds: dict[str, Column]
     version: str | None = None
-    raw_version: str = "NULL"
     own: tuple[str, ...] = ()
 
 
@@ -64,11 +62,11 @@ def redact(value: str, settings: Settings) -> str:
     return f"main.{REDACT}(CAST({value} AS VARCHAR))" if settings.texts.keep else "CAST(NULL AS VARCHAR)"
 
 
-def map_table(backend: ibis.BaseBackend, settings: Settings, table: str, rows: str) -> TableMapping:
+def map_table(connection: duckdb.DuckDBPyConnection, settings: Settings, table: str, rows: str) -> TableMapping:
     """Build the SQL that maps one table, and check it against the columns of its source.
 
     Args:
-        backend: DuckDB, with the sources attached.
+        connection: To DuckDB, with the sources attached.
         settings: The company's.
         table: A canonical table.
         rows: SQL of its raw rows, redacted.
@@ -86,10 +84,10 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str, rows: s
     added = "".join(f", ({sql}) AS {quote_identifier('=' + c)}" for c, sql in expressions.items())
     origin = f"(SELECT *{added} FROM {rows}) AS {ROWS}"
     try:
-        described = backend.con.execute(f"DESCRIBE SELECT * FROM {origin}").fetchall()
+        described = connection.execute(f"DESCRIBE SELECT * FROM {origin}").fetchall()
     except duckdb.Error as error:
         problem = f"tables.{table} can't be read as its query and sql say"
-        hint = f"Correct {_find_wrong_sql(backend, table, rows, expressions)}"
+        hint = f"Correct {_find_wrong_sql(connection, table, rows, expressions)}"
         raise SourceError(problem, found=summarize_error(error), hint=hint) from error
     types = {row[0]: str(row[1]) for row in described}
     kinds = dict(TABLES[table].columns)
@@ -107,20 +105,32 @@ def map_table(backend: ibis.BaseBackend, settings: Settings, table: str, rows: s
         if kinds[column].names:
             raw, kind = _drop_fraction(raw, kind), "VARCHAR"
         raw_values[column] = raw
-        number = written.normalize_number(raw) if kind == "VARCHAR" else raw
-        is_number = kinds[column].kind in {DECIMAL, RATE, WHOLE}
+        named = name_raw(column)
+        if kind == "VARCHAR" and kinds[column].kind in {DECIMAL, RATE, WHOLE}:
+            named = written.normalize_number(named)
         zone = settings.zone(table).key
-        columns[column] = _cast(number if is_number else raw, kind, kinds[column].kind, zone=zone, form=value.format)
+        columns[column] = _cast(named, kind, kinds[column].kind, zone=zone, form=value.format)
         if value.inclusive:
             columns[column] = _find_next_midnight(columns[column], zone)
     event = TABLES[table].time
     if event and "known_at" in kinds:
         lag = spec.lag // timedelta(microseconds=1)
-        own, raw = columns.get("known_at", "NULL"), raw_values.get("known_at", "NULL")
+        filled = f"{columns[event]} + {lag}"
         # Do not fill an unreadable known_at: the event would count as known too early.
-        columns["known_at"] = f"CASE WHEN ({raw}) IS NULL THEN {columns[event]} + {lag} ELSE {own} END"
+        if own := columns.get("known_at"):
+            filled = f"CASE WHEN {name_raw('known_at')} IS NULL THEN {filled} ELSE {own} END"
+        columns["known_at"] = filled
+    version, raw_version = _map_version(settings, table, types, written)
+    # A value is read in a query of its own: the SQL that casts it names it many times.
+    values = {name_raw(column): raw for column, raw in (*raw_values.items(), ("=version", raw_version))}
+    origin = f"(SELECT {ROWS}, {', '.join(f'{raw} AS {name}' for name, raw in values.items())} FROM {origin})"
     delivered = tuple(c for c in types if not _OF_LOADERS.match(c))
-    return TableMapping(origin, columns, raw_values, kinds, *_map_version(settings, table, types, written), delivered)
+    return TableMapping(origin, columns, raw_values, kinds, version, delivered)
+
+
+def name_raw(column: str) -> str:
+    """Return what a mapping's SQL calls the raw value of a column."""
+    return quote_identifier("^" + column)
 
 
 def _find_next_midnight(instant: str, zone: str) -> str:
@@ -130,11 +140,11 @@ def _find_next_midnight(instant: str, zone: str) -> str:
     return f"epoch_us(timezone({at}, {day} + INTERVAL 1 DAY))"
 
 
-def _find_wrong_sql(backend: ibis.BaseBackend, table: str, rows: str, expressions: dict[str, str]) -> str:
+def _find_wrong_sql(connection: duckdb.DuckDBPyConnection, table: str, rows: str, expressions: dict[str, str]) -> str:
     """Return the key of the query or expression that is wrong."""
     for column, sql in {"": "1", **expressions}.items():
         try:
-            backend.con.execute(f"DESCRIBE SELECT ({sql}) FROM {rows}")
+            connection.execute(f"DESCRIBE SELECT ({sql}) FROM {rows}")
         except duckdb.Error:
             return f"tables.{table}.columns.{column}" if column else f"tables.{table}.query"
     return f"tables.{table}.columns"
@@ -149,8 +159,9 @@ def _map_version(settings: Settings, table: str, types: dict[str, str], written:
         hint = nearest(column, (c for c in types if not c.startswith("=")))
         raise SourceError(f"tables.{table}.version: the source has no column {column!r}", hint=hint)
     raw, kind = _select_raw(Value(column=column), column, types, nothing=written.nothing)
-    time = _parse_time(raw, kind, zone=settings.zone(table).key, form=None)
-    return f"coalesce(CAST({time} AS DECIMAL(38, 9)), TRY_CAST(CAST({raw} AS VARCHAR) AS DECIMAL(38, 9)))", raw
+    named = name_raw("=version")
+    time = _parse_time(named, kind, zone=settings.zone(table).key, form=None)
+    return f"coalesce(CAST({time} AS DECIMAL(38, 9)), TRY_CAST(CAST({named} AS VARCHAR) AS DECIMAL(38, 9)))", raw
 
 
 @dataclass(frozen=True)
@@ -261,9 +272,9 @@ def _parse_time(raw: str, kind: str, *, zone: str, form: str | None) -> str:
         return f"CASE WHEN isfinite({raw}) THEN epoch_us({raw}) END"
     if kind == "VARCHAR" and form is None:
         clock, offset = (f"regexp_extract({raw}, {quote_literal(_ZONED)}, {group})" for group in (1, 2))
-        zoned = f"TRY_CAST({clock} || coalesce(nullif({offset}, ''), 'Z') AS TIMESTAMPTZ)"
-        local = f"TRY_CAST(CASE WHEN regexp_matches({raw}, {quote_literal(_LOCAL)}) THEN {raw} END AS TIMESTAMP)"
-        return f"coalesce(epoch_us({zoned}), {_localize(local, zone)})"
+        zoned = f"epoch_us(TRY_CAST({clock} || coalesce(nullif({offset}, ''), 'Z') AS TIMESTAMPTZ))"
+        local = _localize(f"TRY_CAST({raw} AS TIMESTAMP)", zone)
+        return f"CASE WHEN regexp_matches({raw}, {quote_literal(_LOCAL)}) THEN {local} ELSE {zoned} END"
     if kind == "VARCHAR":
         parsed = f"try_strptime({raw}, {quote_literal(str(form))})"
         # With an offset in the format, DuckDB parses an instant.

@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 
 import duckdb
-import ibis
 import pyarrow as pa
 
 from features.core.contract import TABLES
@@ -34,14 +33,14 @@ def list_prose(settings: Settings, table: str) -> list[str]:
     return [c for c in settings.tables[table].columns if c in columns and columns[c].prose]
 
 
-def redact_rows(backend: ibis.BaseBackend, settings: Settings, table: str) -> str:
+def redact_rows(connection: duckdb.DuckDBPyConnection, settings: Settings, table: str) -> str:
     """Return SQL of a table's raw rows with all prose redacted, or emptied where `texts.keep` is false.
 
     Redacted are the columns that prose is mapped from and, since the quarantine keeps rows as they came, the text
     columns that nothing is mapped from. The rows become a temporary table: each text is redacted once.
 
     Args:
-        backend: DuckDB, with the sources attached.
+        connection: To DuckDB, with the sources attached.
         settings: The company's.
         table: A canonical table; the rows of one without prose stay as they are.
     """
@@ -49,11 +48,11 @@ def redact_rows(backend: ibis.BaseBackend, settings: Settings, table: str) -> st
     if not list_prose(settings, table):
         return rows
     try:
-        described = backend.con.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()
+        described = connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()
     except duckdb.Error:
         return rows  # the mapping says what is wrong with it
     types = {row[0]: str(row[1]) for row in described}
-    _register(backend.con, settings)
+    _register(connection, settings)
     said, unmapped = _divide(settings.tables[table], table, types)
     replaced = {c: f"main.{REDACT}({quote_identifier(c)})" for c in unmapped}
     replaced |= {c: redact(quote_identifier(c), settings) for c in said}
@@ -61,7 +60,7 @@ def redact_rows(backend: ibis.BaseBackend, settings: Settings, table: str) -> st
         return rows
     columns = ", ".join(f"{sql} AS {quote_identifier(c)}" for c, sql in replaced.items())
     name = quote_identifier(f"=redacted_{table}")
-    backend.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * REPLACE ({columns}) FROM {rows}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * REPLACE ({columns}) FROM {rows}")
     return f"temp.main.{name}"
 
 
@@ -83,11 +82,13 @@ def find_unredacted(connection: duckdb.DuckDBPyConnection, settings: Settings) -
     names = {
         name for table in settings.tables if list_prose(settings, table) for name in _list_sources(settings, table)
     }
+    if not names:
+        return False
     tables = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'source'"
     copied = {str(name).removeprefix("=") for (name,) in connection.execute(tables).fetchall()}
     if names & copied:
         return True
-    listed = ", ".join(map(quote_literal, sorted(names))) or "NULL"
+    listed = ", ".join(map(quote_literal, sorted(names)))
     sql = f"SELECT count(*) FROM {BAD_LINES} WHERE source IN ({listed})"
     return bool(connection.execute(sql).fetchall()[0][0])
 

@@ -31,27 +31,31 @@ BAD_LINES = 'source."=bad_lines"'
 _DEEPEST, _MOST_KEYS = 4, 500
 
 
-def attach_sources(backend: ibis.BaseBackend, settings: Settings, scratch: Path) -> None:
-    """Attach every source as a view or table in the schema `source` of a DuckDB backend.
+def attach_sources(connection: duckdb.DuckDBPyConnection, settings: Settings, scratch: Path) -> None:
+    """Attach every source as a view or table in the schema `source` of DuckDB.
 
     Args:
-        backend: DuckDB.
+        connection: To DuckDB.
         settings: The company's.
         scratch: Folder for rewritten files, which the views read; it need not exist.
 
     Raises:
         SourceError: A file or database table is missing or can't be read; the message names its key.
     """
-    backend.raw_sql("CREATE SCHEMA source; SET search_path = 'source'; SET TimeZone = 'UTC'")
-    backend.raw_sql(f"CREATE TABLE {BAD_LINES} (source VARCHAR, file VARCHAR, line BIGINT, text VARCHAR, why VARCHAR)")
+    connection.execute("CREATE SCHEMA source; SET search_path = 'source'; SET TimeZone = 'UTC'")
+    connection.execute(
+        f"CREATE TABLE {BAD_LINES} (source VARCHAR, file VARCHAR, line BIGINT, text VARCHAR, why VARCHAR)"
+    )
     for number, (name, source) in enumerate(settings.sources.items()):
         if source.path is not None:
-            _attach_files(backend, name, source, settings.folder, scratch / str(number))
+            _attach_files(connection, name, source, settings.folder, scratch / str(number))
         else:
-            _attach_database(backend, name, source, settings.folder)
+            _attach_database(connection, name, source, settings.folder)
 
 
-def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: Path, scratch: Path) -> None:
+def _attach_files(
+    connection: duckdb.DuckDBPyConnection, name: str, source: Source, folder: Path, scratch: Path
+) -> None:
     files, place = list_files(source, folder) or [], folder / str(source.path)
     if not files:
         raise SourceError(f"sources.{name}.path names no file", found=str(place), hint=_name_neighbours(place))
@@ -68,11 +72,11 @@ def _attach_files(backend: ibis.BaseBackend, name: str, source: Source, folder: 
     of_text = sorted({"encoding", "delimiter", "quote", "escape"} & source.model_fields_set)
     if of_text and form not in {"csv", "json"}:
         raise SourceError(f"sources.{name}: {', '.join(of_text)} can be said of text files alone", found=str(place))
-    reader = _FileReader(backend.con, name, source, scratch)
+    reader = _FileReader(connection, name, source, scratch)
     read = {"csv": reader.read_csv, "json": reader.read_json, "excel": reader.read_excel, "parquet": _read_parquet}
     try:
         rows = read[str(form)](files)
-        backend.raw_sql(f"CREATE VIEW source.{quote_identifier(name)} AS {rows}")
+        connection.execute(f"CREATE VIEW source.{quote_identifier(name)} AS {rows}")
     except (duckdb.Error, OSError, EOFError, UnicodeError) as error:
         hint = "See that the file is whole, is what its ending says, and may be read"
         if isinstance(error, UnicodeError):
@@ -153,11 +157,7 @@ class _FileReader:
 
     def read_excel(self, files: Sequence[Path]) -> str:
         table = spreadsheets.read_sheets(files, skip=self.source.skip, name=self.name)
-        self.connection.register("sheets", table)
-        try:
-            self.connection.execute(f"CREATE TABLE source.{quote_identifier('=' + self.name)} AS SELECT * FROM sheets")
-        finally:
-            self.connection.unregister("sheets")
+        _create_table(self.connection, "=" + self.name, table)
         return f"SELECT * FROM source.{quote_identifier('=' + self.name)}"
 
     def _divide(self, form: TextForm, files: Sequence[Path], reader: Any) -> tuple[list[Path], list[Path]]:
@@ -217,6 +217,14 @@ def _json_reader(_: TextForm, files: Sequence[Path]) -> str:
     return f"read_json_objects({_list(files)}, format = 'auto', {_partitions(files)})"
 
 
+def _create_table(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    connection.register("rows", rows)
+    try:
+        connection.execute(f"CREATE TABLE source.{quote_identifier(name)} AS SELECT * FROM rows")
+    finally:
+        connection.unregister("rows")
+
+
 def _list(files: Sequence[Path]) -> str:
     return "[" + ", ".join(quote_literal(str(file)) for file in files) + "]"
 
@@ -236,7 +244,7 @@ def _list_paths(structure: Any, name: str = "", path: str = "$", depth: int = 0)
             yield from _list_paths(inner, column, place, depth + 1)
 
 
-def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folder: Path) -> None:
+def _attach_database(connection: duckdb.DuckDBPyConnection, name: str, source: Source, folder: Path) -> None:
     url, table = str(source.url), str(source.table)
     shown = hide_password(url)
     if url.startswith("sqlite:///"):
@@ -257,7 +265,7 @@ def _attach_database(backend: ibis.BaseBackend, name: str, source: Source, folde
         raise SourceError(
             f"sources.{name}: table {table!r} can't be read from {shown}", found=reason, hint=hint
         ) from None
-    backend.create_table(name, rows, database="source")
+    _create_table(connection, name, rows)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from features.core.timestamps import to_micros
 from features.definitions.feature import DAY
 from features.settings import Settings
 from features.sources import erased, identity, money, pseudonyms, row_versions
-from features.sources.mapping import ROWS, TableMapping, quote_identifier, quote_literal
+from features.sources.mapping import ROWS, TableMapping, name_raw, quote_identifier, quote_literal
 
 # The reason of a row whose account_id names no account.
 UNKNOWN_ACCOUNT = "account_id is not in accounts"
@@ -56,31 +56,39 @@ def stage_rows(settings: Settings, table: str, mapping: TableMapping, *, has_era
         has_erased: Whether ids were found that were erased.
     """
     spec = settings.tables[table]
-    values = dict(mapping.columns)
-    typed = {}
-    for name, column in list_columns(settings, table).items():
-        sql = f"CAST({values.get(name, 'NULL')} AS {duckdb_type(column)})"
-        typed[name] = sql if costs_row(column) or name not in values else _limit(sql, column, table)
-        if has_erased and name in values and name in TABLES[table].columns:
-            typed[name] = erased.empty_reference(typed[name], table, name)
-        typed[name] = pseudonyms.hash_user(typed[name], table, name, settings)
+    columns = list_columns(settings, table)
+    typed, allowed = {}, {}
+    for name, column in columns.items():
+        typed[name] = f"CAST({mapping.columns.get(name, 'NULL')} AS {duckdb_type(column)})"
+        plain = allowed[name] = quote_identifier("." + name)
+        if name in mapping.columns and not costs_row(column):
+            allowed[name] = _limit(plain, column, table)
+        if has_erased and name in mapping.columns and name in TABLES[table].columns:
+            allowed[name] = erased.empty_reference(allowed[name], table, name)
+        allowed[name] = pseudonyms.hash_user(allowed[name], table, name, settings)
     if table == "identities":
-        typed["external_id"] = identity.fold_domain(typed["external_id"], typed["system"], settings)
+        allowed["external_id"] = identity.fold_domain(allowed["external_id"], allowed["system"], settings)
     if table in {"rates", "contracts", "staff"}:
-        typed["currency"] = f"upper({typed['currency']})"
+        allowed["currency"] = f"upper({allowed['currency']})"
     inner = ", ".join(f"{sql} AS {quote_identifier('.' + c)}" for c, sql in typed.items())
-    presence = ", ".join(f"({sql}) IS NOT NULL AS {quote_identifier('?' + c)}" for c, sql in mapping.raw_values.items())
+    presence = ", ".join(f"{name_raw(c)} IS NOT NULL AS {quote_identifier('?' + c)}" for c in mapping.raw_values)
     version = (
-        f'{mapping.version or "NULL"} AS {row_versions.VERSION}, ({mapping.raw_version}) IS NOT NULL AS "?=version"'
+        f'{mapping.version or "NULL"} AS {row_versions.VERSION}, {name_raw("=version")} IS NOT NULL AS "?=version"'
     )
     # Keep the raw row as one struct, since its column names may equal those of the contract.
     selected = f"SELECT {ROWS} AS raw, {inner}, {presence}, {version} FROM {mapping.origin}"
+    # What is done to a value is a query of its own as well: with the SQL that casts it in each place that names it,
+    # DuckDB takes longer to plan than to read a small company.
+    changed = {c: sql for c, sql in allowed.items() if sql != quote_identifier("." + c)}
+    if changed:
+        replaced = ", ".join(f"{sql} AS {quote_identifier('.' + c)}" for c, sql in changed.items())
+        selected = f"SELECT * REPLACE ({replaced}) FROM ({selected})"
     selected = money.convert(selected, settings, table)
     selected = identity.resolve_ids(selected, spec, str(TABLES[table].time))
     gone = erased.list_faults(table) if has_erased else ()
     faults = " ".join([*gone, *_list_row_faults(settings, table, mapping)])
     plain = f"SELECT *, CASE {faults} END AS why_one, {_list_unread(mapping)} AS {UNREAD} FROM ({selected})"
-    renamed = ", ".join(f"{_select_column(c)} AS {quote_identifier(c)}" for c in typed)
+    renamed = ", ".join(f"{_select_column(c)} AS {quote_identifier(c)}" for c in columns)
     staged = f"SELECT raw, {renamed}, {row_versions.VERSION}, {UNREAD}, why_one FROM ({plain})"
     return identity.flag_conflicts(row_versions.flag_versions(staged, settings, table), table, settings)
 

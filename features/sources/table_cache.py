@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
-import ibis
 
 from features.core.atomic_write import write_atomically
 from features.core.code_fingerprint import fingerprint_packages
@@ -116,45 +115,45 @@ def _build(
 ) -> tuple[ValidatedTable, ...]:
     for leftover in part.parent.glob(f"{part.name}*"):  # from a killed process that had the same id
         _remove(leftover)
-    backend, scratch = ibis.duckdb.connect(part, **LIMITS), part.with_name(f"{part.name}.text")
+    connection, scratch = duckdb.connect(part, config=LIMITS), part.with_name(f"{part.name}.text")
     part.chmod(0o600)
     try:
         with add_places(settings.file):
-            source_views.attach_sources(backend, settings, scratch)
-        pseudonyms.register(backend.con, settings)
-        backend.raw_sql("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
+            source_views.attach_sources(connection, settings, scratch)
+        pseudonyms.register(connection, settings)
+        connection.execute("CREATE TABLE main.days (source VARCHAR, day BIGINT, hashes HUGEINT)")
         checked, errors, posted = [], list[SourceError](), posted_events.read_revisions(settings, position)
         for table in (t for t in TABLES if t in settings.tables):
             if progress:
                 progress(table)
             try:
                 with add_places(settings.file):
-                    validated = validation.validate_table(backend, settings, table, gone)
+                    validated = validation.validate_table(connection, settings, table, gone)
             except SourceError as error:
                 errors.append(error)
                 if table == "accounts":  # all others are looked up in it
                     break
                 continue
-            checked.append(validation.add_posted_events(backend, settings, validated, posted))
-            for query in fingerprints.build_day_queries(table):
-                backend.con.execute(f"INSERT INTO main.days {query}")
+            checked.append(validation.add_posted_events(connection, settings, validated, posted))
+            if queries := list(fingerprints.build_day_queries(table)):
+                connection.execute(f"INSERT INTO main.days {' UNION ALL '.join(queries)}")
         _raise_all(errors)
-        has_leftovers = prose.find_unredacted(backend.con, settings) or erased.clear_lookups(backend.con, gone)
-        backend.raw_sql("SET search_path = 'main'; DROP SCHEMA source CASCADE")
-        backend.raw_sql("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
+        has_leftovers = prose.find_unredacted(connection, settings) or erased.clear_lookups(connection, gone)
+        connection.execute("SET search_path = 'main'; DROP SCHEMA source CASCADE")
+        connection.execute("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
         plain = json.dumps([c.as_dict() for c in checked])
-        backend.con.execute("INSERT INTO checked VALUES (?, ?)", [plain, position])
+        connection.execute("INSERT INTO checked VALUES (?, ?)", [plain, position])
         # Closing writes the log into the file too, but says nothing where that fails: half a file would be sealed.
-        backend.raw_sql("CHECKPOINT")
+        connection.execute("CHECKPOINT")
     except BaseException:
         with contextlib.suppress(duckdb.Error):
-            backend.disconnect()
+            connection.close()
         for leftover in part.parent.glob(f"{part.name}.*"):  # such as the log of a disk that is full
             _remove(leftover)
         raise
     finally:
         with contextlib.suppress(duckdb.Error):
-            backend.disconnect()
+            connection.close()
         shutil.rmtree(scratch, ignore_errors=True)
     if has_leftovers:
         prose.rewrite_file(part)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-import ibis
+import duckdb
 
 from features.settings import Settings
 from features.sources import fault_places, identity
@@ -27,14 +27,18 @@ _FORMS = {
 
 
 def add_values(
-    backend: ibis.BaseBackend, settings: Settings, checked: ValidatedTable, mapping: TableMapping, staged: str
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    checked: ValidatedTable,
+    mapping: TableMapping,
+    staged: str,
 ) -> ValidatedTable:
     """Return the result with the commonest values that could not be read, and what would make them readable."""
     values, hints = dict[str, list[str]](), dict[str, str]()
     sources = list_sources(settings, settings.tables[checked.table])
     for reason in checked.reasons:
         if reason.startswith(("the line ", "a quote ")):
-            values[reason] = _list_lines(backend, checked, reason)
+            values[reason] = _list_lines(connection, checked, reason)
             of = " or ".join(f"sources.{source}.{key}" for source in sources[:1] for key in ("delimiter", "quote"))
             hints[reason] = f"A field with the delimiter in it needs quotes: see these lines, and {of}"
         elif reason.startswith("there is no rate of "):
@@ -43,13 +47,13 @@ def add_values(
             hints[reason] = f"Name a column with a time or a number: tables.{checked.table}.version"
         elif (column := _find_column(checked.table, reason)) in mapping.raw_values:
             rows = f"SELECT raw AS {ROWS} FROM read_parquet({quote_literal(str(checked.quarantine))}) WHERE why = ?"
-            values[reason], hint = _read_values(backend, settings, checked.table, mapping, column, rows, reason)
+            values[reason], hint = _read_values(connection, settings, checked.table, mapping, column, rows, reason)
             versions = f'If a column says which row is newest: tables.{checked.table}.version = "…"'
             hints[reason] = hint or (versions if _CONTRADICTS.match(reason) else "")
     for column in checked.unread:
         rows = f"SELECT raw AS {ROWS} FROM ({staged}) WHERE why IS NULL AND contains({UNREAD} || '{BETWEEN}', ?)"
         word = f"{BETWEEN}{column}{BETWEEN}"
-        values[column], hints[column] = _read_values(backend, settings, checked.table, mapping, column, rows, word)
+        values[column], hints[column] = _read_values(connection, settings, checked.table, mapping, column, rows, word)
     return replace(checked, values=values, hints={key: hint for key, hint in hints.items() if hint})
 
 
@@ -64,15 +68,15 @@ def _find_column(table: str, reason: str) -> str:
     return contradiction[1] if contradiction else reason.split(" ", 1)[0]
 
 
-def _list_lines(backend: ibis.BaseBackend, checked: ValidatedTable, reason: str) -> list[str]:
+def _list_lines(connection: duckdb.DuckDBPyConnection, checked: ValidatedTable, reason: str) -> list[str]:
     """Return the files and numbers of the first lines that can't be read for a reason."""
     file = quote_literal(str(checked.quarantine))
     sql = f"SELECT file, line FROM read_parquet({file}) WHERE why = ? ORDER BY file, line LIMIT {_SHOWN}"
-    return [f"{file}, line {line}" for file, line in backend.con.execute(sql, [reason]).fetchall()]
+    return [f"{file}, line {line}" for file, line in connection.execute(sql, [reason]).fetchall()]
 
 
 def _read_values(  # noqa: PLR0913, PLR0917  # one for each part of the query
-    backend: ibis.BaseBackend,
+    connection: duckdb.DuckDBPyConnection,
     settings: Settings,
     table: str,
     mapping: TableMapping,
@@ -85,30 +89,30 @@ def _read_values(  # noqa: PLR0913, PLR0917  # one for each part of the query
         value = identity.hide_person(value)
     counted = f"SELECT {value} AS v, count(*) AS n FROM ({rows}) GROUP BY v"
     sql = f"SELECT v, n FROM ({counted}) WHERE v IS NOT NULL ORDER BY n DESC, v LIMIT 1000"
-    found = backend.con.execute(sql, [parameter]).fetchall()
+    found = connection.execute(sql, [parameter]).fetchall()
     if not found:
         return [], ""
     shown = [value[:_LONGEST] for value, _ in found[:_SHOWN]]
     if column == "account_id" and table != "accounts":
-        return shown, _compare_ids(backend, settings, table, [value for value, _ in found])
+        return shown, _compare_ids(connection, settings, table, [value for value, _ in found])
     is_unreadable = " is not " in parameter or parameter.startswith(BETWEEN)
     return shown, suggest(settings, table, column, mapping.kinds[column], found) if is_unreadable else ""
 
 
-def _compare_ids(backend: ibis.BaseBackend, settings: Settings, table: str, ids: Sequence[str]) -> str:
+def _compare_ids(connection: duckdb.DuckDBPyConnection, settings: Settings, table: str, ids: Sequence[str]) -> str:
     """Return how ids that name no account differ from those that do, and what to write into the TOML."""
     key, system = f"tables.{table}.columns.account_id", settings.tables[table].system
-    if system and not backend.con.execute("FROM duckdb_tables() WHERE table_name = 'identities'").fetchall():
+    if system and not connection.execute("FROM duckdb_tables() WHERE table_name = 'identities'").fetchall():
         return "Correct tables.identities first"
     known = f"The identities of {system} are" if system else "Accounts have"
     sql = (
         "SELECT external_id FROM main.identities WHERE system = ?" if system else "SELECT account_id FROM main.accounts"
     )
     ours = [
-        row[0] for row in backend.con.execute(f"{sql} ORDER BY 1 LIMIT 100000", [system] if system else []).fetchall()
+        row[0] for row in connection.execute(f"{sql} ORDER BY 1 LIMIT 100000", [system] if system else []).fetchall()
     ]
     if not ours and system:
-        systems = backend.con.execute("SELECT DISTINCT system FROM main.identities ORDER BY 1 LIMIT 5").fetchall()
+        systems = connection.execute("SELECT DISTINCT system FROM main.identities ORDER BY 1 LIMIT 5").fetchall()
         named = ", ".join(repr(name) for (name,) in systems)
         return f"The identities are of {named or 'no system'}: correct tables.{table}.system or [tables.identities]"
     shown = f"{known} {', '.join(repr(identity.mask_person(one)) for one in ours[:_SHOWN])}"
@@ -122,14 +126,14 @@ def _compare_ids(backend: ibis.BaseBackend, settings: Settings, table: str, ids:
     return f"{shown}. Correct {key}{other}"
 
 
-def judge_table(backend: ibis.BaseBackend, checked: ValidatedTable, settings: Settings) -> ValidatedTable:
+def judge_table(connection: duckdb.DuckDBPyConnection, checked: ValidatedTable, settings: Settings) -> ValidatedTable:
     """Return the result with its faults: what was wrong, what was found, what to do."""
     most, faults = settings.quality.max_quarantine, list[tuple[str, str, str]]()
     key = f"tables.{checked.table}.columns"
     if checked.bad > most * checked.rows:
         reason, count = next(iter(checked.reasons.items()))
         share = f"{checked.bad:,} of {checked.rows:,} rows of {checked.table} are bad"
-        where = fault_places.find_place(backend, settings, checked, reason)
+        where = fault_places.find_place(connection, settings, checked, reason)
         found = f"{count:,} times: {reason}{_show_values(checked, reason)}{f', {where}' if where else ''}"
         column = _find_column(checked.table, reason)
         is_mapped = column in settings.tables[checked.table].columns
@@ -138,7 +142,7 @@ def judge_table(backend: ibis.BaseBackend, checked: ValidatedTable, settings: Se
         faults.append((f"{share}, more than quality.max_quarantine allows", found, place))
     for column, count in checked.unread.items():
         sql = f"SELECT count({quote_identifier(column)}) FROM main.{checked.table}"
-        present = backend.con.execute(sql).fetchall()[0][0] + count
+        present = connection.execute(sql).fetchall()[0][0] + count
         if count > max(most, _MOSTLY) * present:
             problem = f"{count:,} of {present:,} values of {checked.table}.{column} can't be read"
             hint = checked.hints.get(column) or f"Correct {key}.{column}"

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-import ibis
 import pyarrow as pa
 
 from features.core.atomic_write import write_atomically
@@ -46,12 +45,12 @@ REPEATS = "repeats"
 
 
 def validate_table(
-    backend: ibis.BaseBackend, settings: Settings, table: str, gone: Tombstones = NOBODY
+    connection: duckdb.DuckDBPyConnection, settings: Settings, table: str, gone: Tombstones = NOBODY
 ) -> ValidatedTable:
     """Build one canonical table in the schema `main`, and its quarantine file.
 
     Args:
-        backend: DuckDB, with the sources attached.
+        connection: To DuckDB, with the sources attached.
         settings: The company's.
         table: Which.
         gone: Who was erased: their rows are dropped.
@@ -59,16 +58,17 @@ def validate_table(
     Raises:
         SourceError: The source can't be read, or has no rows.
     """
-    mapping = map_table(backend, settings, table, prose.redact_rows(backend, settings, table))
-    has_erased = erased.find_erased(backend, settings, mapping, table, gone)
+    mapping = map_table(connection, settings, table, prose.redact_rows(connection, settings, table))
+    has_erased = erased.find_erased(connection, settings, mapping, table, gone)
     staged = stage_rows(settings, table, mapping, has_erased=has_erased)
     lines = _select_bad_lines(settings, table)
     lines = erased.leave_out_lines(lines) if has_erased else lines
     try:
-        unread, repeated, alike = _build_table(backend, settings, mapping, table, staged)
-        rows = sum(backend.con.execute(f"SELECT count(*) FROM ({part})").fetchall()[0][0] for part in (staged, lines))
-        kept = _count_own_rows(backend, VERSIONS if table == "accounts" and settings.are_attributes_dated else table)
-        identity.build_lookup_tables(backend.con, table, staged)
+        unread, repeated, alike = _build_table(connection, settings, mapping, table, staged)
+        counts = (f"(SELECT count(*) FROM {part})" for part in (mapping.origin, f"({lines})"))  # staging drops no row
+        ((rows,),) = connection.execute(f"SELECT {' + '.join(counts)}").fetchall()
+        kept, first, last = _measure_table(connection, settings, table)
+        identity.build_lookup_tables(connection, table, staged)
     except duckdb.Error as error:
         if fault := find_storage_fault(error):
             raise fault from error
@@ -80,17 +80,16 @@ def validate_table(
     dropped, reasons, contested = Counter[str](), dict[str, int](), dict[str, int]()
     if rows > kept + repeated:
         reasons = _write_quarantine(
-            backend, table, file, _select_bad_rows(settings, table, staged, lines, has_erased=has_erased)
+            connection, table, file, _select_bad_rows(settings, table, staged, lines, has_erased=has_erased)
         )
         if rows > kept + repeated + sum(reasons.values()):
-            dropped = _count_dropped(backend, staged)
+            dropped = _count_dropped(connection, staged)
         if row_versions.describe_contradiction(row_versions.list_key(settings, table)) in reasons:
-            contested = row_versions.empty_contested(backend.con, settings, table, staged)
+            contested = row_versions.empty_contested(connection, settings, table, staged)
     if reasons:
-        identity.store_examples(backend.con, settings.tables[table], table, mapping, file)
+        identity.store_examples(connection, settings.tables[table], table, mapping, file)
     else:
         file.unlink(missing_ok=True)  # left by an earlier run
-    first, last = _read_time_range(backend, table)
     currencies = money.list_currencies(settings, table)
     checked = ValidatedTable(
         table,
@@ -106,11 +105,11 @@ def validate_table(
         erased=dropped[erased.ERASED],
         contested=contested,
         unread=unread,
-        currencies=dict(backend.con.execute(currencies).fetchall()) if currencies else {},
+        currencies=dict(connection.execute(currencies).fetchall()) if currencies else {},
     )
-    checked = table_faults.add_values(backend, settings, checked, mapping, staged)
-    prose.drop_redacted(backend.con, table)
-    return table_faults.judge_table(backend, checked, settings)
+    checked = table_faults.add_values(connection, settings, checked, mapping, staged)
+    prose.drop_redacted(connection, table)
+    return table_faults.judge_table(connection, checked, settings)
 
 
 def _find_culprit(settings: Settings, table: str, error: str) -> str:
@@ -124,7 +123,7 @@ def _find_culprit(settings: Settings, table: str, error: str) -> str:
 
 
 def _build_table(
-    backend: ibis.BaseBackend, settings: Settings, mapping: TableMapping, table: str, staged: str
+    connection: duckdb.DuckDBPyConnection, settings: Settings, mapping: TableMapping, table: str, staged: str
 ) -> tuple[dict[str, int], int, int]:
     """Build a canonical table.
 
@@ -134,41 +133,40 @@ def _build_table(
     names = ", ".join([*map(quote_identifier, list_columns(settings, table)), UNREAD])
     good, repeated = f"SELECT * FROM ({staged}) WHERE why IS NULL", 0
 
-    def build(rows: str) -> int:
+    def build(rows: str) -> None:
         chosen = identity.assign_to_survivors(f"SELECT {names} FROM ({rows})", table, settings)
         if table == "accounts":
-            return _build_accounts(backend, settings, chosen)
-        backend.con.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_sort_rows(table, chosen)}")
-        return _count_own_rows(backend, table)
+            _build_accounts(connection, settings, chosen)
+        else:
+            connection.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_sort_rows(table, chosen)}")
 
-    kept, spec = build(good), settings.tables[table]
+    build(good)
+    spec = settings.tables[table]
     has_no_key = table in EVENTS and not row_versions.list_key(settings, table)
     found = 0
-    if has_no_key and spec.repeats != "keep" and row_versions.has_equal_rows(backend.con, table):
-        found, are_deliveries = row_versions.judge_repeats(backend.con, good, mapping.own)
+    if has_no_key and spec.repeats != "keep" and row_versions.has_equal_rows(connection, table):
+        found, are_deliveries = row_versions.judge_repeats(connection, good, mapping.own)
         if found and (are_deliveries or spec.repeats == "drop"):
-            before = _count_by_day(backend, table)
-            repeated = kept - build(row_versions.drop_repeats(good, table, mapping.own))
-            _keep_repeats(backend, table, before)
+            before, kept = _count_by_day(connection, table), _measure_table(connection, settings, table)[0]
+            build(row_versions.drop_repeats(good, table, mapping.own))
+            repeated = kept - _measure_table(connection, settings, table)[0]
+            _keep_repeats(connection, table, before)
     own = "AND first_known_at IS NULL" if table in EVENTS else ""
-    cells = backend.con.execute(
+    cells = connection.execute(
         f"SELECT {UNREAD}, count(*) FROM main.{table} WHERE {UNREAD} IS NOT NULL {own} GROUP BY 1"
     ).fetchall()
-    backend.con.execute(f"ALTER TABLE main.{table} DROP COLUMN {UNREAD}")
+    connection.execute(f"ALTER TABLE main.{table} DROP COLUMN {UNREAD}")
     unread = Counter[str]()
     for joined, count in cells:
         unread.update(dict.fromkeys(joined.split(BETWEEN)[1:], count))
     return dict(sorted(unread.items())), repeated, found - repeated
 
 
-def _build_accounts(backend: ibis.BaseBackend, settings: Settings, good: str) -> int:
+def _build_accounts(connection: duckdb.DuckDBPyConnection, settings: Settings, good: str) -> None:
     """Build the accounts, each its newest version, and all versions with the span in which each is in force.
 
     A version is in force from when it is visible until another one is that holds from later on. Undated accounts have
     no versions.
-
-    Returns:
-        The number of rows: of versions where there are any.
     """
     since = visible_from(SqlText("valid_from"), SqlText("known"), SQL)
     lag = settings.tables["accounts"].lag // timedelta(microseconds=1)
@@ -187,25 +185,22 @@ def _build_accounts(backend: ibis.BaseBackend, settings: Settings, good: str) ->
         f"FROM (SELECT {filled} FROM ({good})) QUALIFY row_number() OVER ({newest}) = 1"
     )
     dated = settings.are_attributes_dated
-    backend.con.execute(f"CREATE OR REPLACE TABLE main.accounts AS {_sort_rows('accounts', one if dated else good)}")
-    backend.con.execute(
-        f"CREATE OR REPLACE TABLE main.{VERSIONS} AS SELECT * FROM ({spans}) "
-        f"JOIN (SELECT account_id, account_no FROM main.accounts) USING (account_id) "
-        f"{'' if dated else 'LIMIT 0'}"
-    )
-    return _count_own_rows(backend, VERSIONS if dated else "accounts")
+    connection.execute(f"CREATE OR REPLACE TABLE main.accounts AS {_sort_rows('accounts', one if dated else good)}")
+    numbered = f"SELECT * FROM ({spans}) JOIN (SELECT account_id, account_no FROM main.accounts) USING (account_id)"
+    none = f"SELECT * EXCLUDE ({UNREAD}), valid_from AS since, valid_from AS until FROM main.accounts LIMIT 0"
+    connection.execute(f"CREATE OR REPLACE TABLE main.{VERSIONS} AS {numbered if dated else none}")
 
 
-def _count_by_day(backend: ibis.BaseBackend, table: str) -> pa.Table:
+def _count_by_day(connection: duckdb.DuckDBPyConnection, table: str) -> pa.Table:
     """Count the rows of an event table by day."""
     sql = f"SELECT {TABLES[table].time} // {DAY} AS day, count(*) AS n FROM main.{table} GROUP BY day"
-    return backend.con.sql(sql).to_arrow_table()
+    return connection.sql(sql).to_arrow_table()
 
 
-def _keep_repeats(backend: ibis.BaseBackend, table: str, before: pa.Table) -> None:
+def _keep_repeats(connection: duckdb.DuckDBPyConnection, table: str, before: pa.Table) -> None:
     """Keep the number of dropped repeats by day, for the checks of sources."""
-    after = _count_by_day(backend, table)
-    with backend.con.cursor() as cursor:
+    after = _count_by_day(connection, table)
+    with connection.cursor() as cursor:
         cursor.register("before", before)
         cursor.register("after", after)
         cursor.execute(f"CREATE TABLE IF NOT EXISTS main.{REPEATS} (source VARCHAR, day BIGINT, n BIGINT)")
@@ -213,14 +208,14 @@ def _keep_repeats(backend: ibis.BaseBackend, table: str, before: pa.Table) -> No
         cursor.execute(f"INSERT INTO main.{REPEATS} SELECT '{table}', day, n FROM ({dropped})")
 
 
-def _count_dropped(backend: ibis.BaseBackend, staged: str) -> Counter[str]:
+def _count_dropped(connection: duckdb.DuckDBPyConnection, staged: str) -> Counter[str]:
     """Count the rows that are dropped without a fault, by reason."""
     sql = f"SELECT why, count(*) FROM ({staged}) WHERE why IN {_DROPPED} GROUP BY why"
-    return Counter(dict(backend.con.execute(sql).fetchall()))
+    return Counter(dict(connection.execute(sql).fetchall()))
 
 
 def add_posted_events(
-    backend: ibis.BaseBackend, settings: Settings, checked: ValidatedTable, posted: pa.Table
+    connection: duckdb.DuckDBPyConnection, settings: Settings, checked: ValidatedTable, posted: pa.Table
 ) -> ValidatedTable:
     """Add the events posted over HTTP to a validated table, and return the result with them.
 
@@ -228,7 +223,7 @@ def add_posted_events(
     that are not kept, but stop no run.
 
     Args:
-        backend: DuckDB, with the table.
+        connection: To DuckDB, with the table.
         settings: The company's.
         checked: The result for the table's own rows.
         posted: Revisions of events, as `features.sources.posted_events` reads them.
@@ -236,23 +231,16 @@ def add_posted_events(
     table = checked.table
     if not posted_events.count_events(posted, table):
         return checked
-    with backend.con.cursor() as cursor, posted_events.register_revisions(cursor, posted):
+    with connection.cursor() as cursor, posted_events.register_revisions(cursor, posted):
         own = f"SELECT * EXCLUDE (account_no) FROM main.{table}"
         rows = posted_events.merge_rows(settings, table, own, posted_events.select_rows(settings, table))
         cursor.execute(f"CREATE OR REPLACE TABLE main.{table} AS {_sort_rows(table, rows)}")
         ((waiting,),) = cursor.execute(posted_events.select_waiting_count(table)).fetchall()
-    kept, (first, last) = _count_own_rows(backend, table), _read_time_range(backend, table)
+    kept, first, last = _measure_table(connection, settings, table)
     reasons = {**checked.reasons, **({posted_events.WAITING: waiting} if waiting else {})}
     reasons = dict(sorted(reasons.items(), key=lambda reason: (-reason[1], reason[0])))
     rows_in_all = checked.rows + kept - checked.kept + waiting
     return replace(checked, rows=rows_in_all, kept=kept, reasons=reasons, first=first, last=last)
-
-
-def _count_own_rows(backend: ibis.BaseBackend, table: str) -> int:
-    """Count the rows of a table, without the events of merged accounts that were copied to the survivor."""
-    own = "WHERE first_known_at IS NULL" if table in EVENTS else ""
-    count: int = backend.con.execute(f"SELECT count(*) FROM main.{table} {own}").fetchall()[0][0]
-    return count
 
 
 def _sort_rows(table: str, good: str) -> str:
@@ -284,30 +272,37 @@ def _select_bad_rows(settings: Settings, table: str, staged: str, lines: str, *,
     return f"{rows} UNION ALL BY NAME SELECT * FROM ({lines})"
 
 
-def _write_quarantine(backend: ibis.BaseBackend, table: str, file: Path, bad: str) -> dict[str, int]:
+def _write_quarantine(connection: duckdb.DuckDBPyConnection, table: str, file: Path, bad: str) -> dict[str, int]:
     """Write the bad rows and lines to the quarantine file; return reason to their number, the commonest first.
 
     The table `quarantined` keeps their number by day, for the checks of sources; rows without a time have day null.
     """
     kept = "raw, why, file, line, text"
     with write_atomically(file) as part:
-        backend.con.execute(f"COPY (SELECT {kept} FROM ({bad})) TO {quote_literal(str(part))} (FORMAT parquet)")
-    backend.con.execute(
+        connection.execute(f"COPY (SELECT {kept} FROM ({bad})) TO {quote_literal(str(part))} (FORMAT parquet)")
+    connection.execute(
         f"CREATE TABLE IF NOT EXISTS main.{QUARANTINED} (source VARCHAR, day BIGINT, why VARCHAR, n BIGINT)"
     )
     count = f"SELECT '{table}', day, why, count(*) FROM ({bad}) GROUP BY day, why"
-    backend.con.execute(f"INSERT INTO main.{QUARANTINED} {count}")
+    connection.execute(f"INSERT INTO main.{QUARANTINED} {count}")
     reasons = (
         f"SELECT why, sum(n)::BIGINT FROM main.{QUARANTINED} WHERE source = '{table}' GROUP BY why ORDER BY 2 DESC, 1"
     )
-    return dict(backend.con.execute(reasons).fetchall())
+    return dict(connection.execute(reasons).fetchall())
 
 
-def _read_time_range(backend: ibis.BaseBackend, table: str) -> tuple[datetime | None, datetime | None]:
-    column = TABLES[table].time or ("created_at" if table == "accounts" else None)
-    if column is None:
-        return None, None
-    column = quote_identifier(column)
-    first, last = backend.con.execute(f"SELECT min({column}), max({column}) FROM main.{table}").fetchone()
+def _measure_table(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, table: str
+) -> tuple[int, datetime | None, datetime | None]:
+    """Return a table's number of rows, first and last instant.
+
+    Not counted are the events of merged accounts that were copied to the survivor; of dated accounts, versions are.
+    """
+    counted = VERSIONS if table == "accounts" and settings.are_attributes_dated else table
+    own = f"SELECT count(*) FROM main.{counted} {'WHERE first_known_at IS NULL' if table in EVENTS else ''}"
+    time = TABLES[table].time or ("created_at" if table == "accounts" else None)
+    column = quote_identifier(time) if time else "NULL::BIGINT"
+    sql = f"SELECT ({own}), min({column}), max({column}) FROM main.{table}"
+    ((kept, first, last),) = connection.execute(sql).fetchall()
     # A time zone can move a date before year 1 or after 9999: show the nearest valid one.
-    return (None, None) if first is None else (from_micros(max(first, _LEAST)), from_micros(min(last, _MOST)))
+    return kept, *((None, None) if first is None else (from_micros(max(first, _LEAST)), from_micros(min(last, _MOST))))
