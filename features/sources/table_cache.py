@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,7 +141,8 @@ def _build(
         has_leftovers = prose.find_unredacted(connection, settings) or erased.clear_lookups(connection, gone)
         connection.execute("SET search_path = 'main'; DROP SCHEMA source CASCADE")
         connection.execute("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
-        plain = json.dumps([c.as_dict() for c in checked])
+        quarantined = {c.table: c.quarantine.name if c.quarantine else None for c in checked}
+        plain = json.dumps([c.as_dict() | {"quarantine": quarantined[c.table]} for c in checked])
         connection.execute("INSERT INTO checked VALUES (?, ?)", [plain, position])
         # Closing writes the log into the file too, but says nothing where that fails: half a file would be sealed.
         connection.execute("CHECKPOINT")
@@ -179,13 +180,18 @@ def _read_tables(file: Path) -> tuple[ValidatedTable, ...] | None:
         if file_seal.is_seal_intact(file):
             with duckdb.connect(file, read_only=True, config=LIMITS) as connection:
                 (plain,) = connection.execute("SELECT plain FROM checked").fetchall()[0]
-            return tuple(ValidatedTable.of(c) for c in json.loads(plain))
+            return tuple(_place_quarantine(ValidatedTable.of(c), file.parent.parent) for c in json.loads(plain))
     except FileNotFoundError:
         return None
     except (duckdb.IOException, duckdb.CatalogException, duckdb.SerializationException):
         pass  # the checksum of a large file is of some of its blocks
     set_aside(file, "the tables are read from their sources again")
     return None
+
+
+def _place_quarantine(table: ValidatedTable, var: Path) -> ValidatedTable:
+    """Return the result of a table with its quarantine file where it is now: the folder may have been moved."""
+    return replace(table, quarantine=var / "quarantine" / table.quarantine.name) if table.quarantine else table
 
 
 def _remove_old_caches(folder: Path, newest: Path) -> None:
@@ -216,7 +222,9 @@ def _key(settings: Settings, position: int, gone: Tombstones) -> str | None:
         files = list_files(source, settings.folder)
         if files is None:
             return None
-        stamps += [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists()]
+        # By their place beside the TOML file: a company's folder may be moved, or put back from a copy.
+        places = {os.path.relpath(file, settings.folder): file.stat() for file in files if file.exists()}
+        stamps += [(place, about.st_size, about.st_mtime_ns) for place, about in places.items()]
     mapped_settings = settings.model_dump(
         mode="json", include={"company", "sources", "tables", "quality", "texts", "privacy"}
     )

@@ -7,7 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def make_served(folder: Path, like: Harbour, letter: str) -> tuple[HttpApp, str]
         ]
         for table, given in like.rows.items()
     }
-    harbour = make_harbour(folder, like=replace(like, rows=rows))
+    harbour = make_harbour(folder, like, rows)
     run.score_accounts(harbour.settings, None, as_of=NOW, explain=Explain.NONE)
     with database.open(harbour.settings) as store:
         key = create_key(store, letter, "score,read,ingest")

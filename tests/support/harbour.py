@@ -28,6 +28,7 @@ from features.settings.load import load_settings
 from features.sources.history import History
 from serving.client import Client
 from tests.support.commands import FinishedCommand, run_command
+from tests.support.company_copy import copy_tables
 from tests.support.ports import find_free_port
 from training.models.calibration import Calibrator
 from training.models.horizon_model import HorizonModel, compute_quantiles
@@ -155,12 +156,22 @@ def _ticket(account_id: str, n: int, created: datetime, draw: random.Random) -> 
 
 def write(folder: Path, rows: Tables) -> Path:
     """A company's CSV files and its TOML file."""
+    write_tables(folder, rows)
+    return write_toml(folder)
+
+
+def write_tables(folder: Path, rows: Tables) -> None:
+    """A company's CSV files."""
     folder.mkdir(parents=True, exist_ok=True)
     for table, found in rows.items():
         with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(found[0]))
             writer.writeheader()
             writer.writerows(found)
+
+
+def write_toml(folder: Path) -> Path:
+    """A company's TOML file."""
     toml = TOML.replace("VAR", str(folder / "var")).replace("MLRUNS", str(folder / "mlruns"))
     (folder / "garrison.toml").write_text(toml, encoding="utf-8")
     return folder / "garrison.toml"
@@ -239,10 +250,15 @@ class Harbour:
         return found
 
 
-def make_harbour(folder: Path, like: Harbour | None = None) -> Harbour:
-    """Write the company into a folder, its models learned there or copied from a company like it."""
-    rows = like.rows if like else tables()
-    config = write(folder, rows)
+def make_harbour(folder: Path, like: Harbour | None = None, rows: Tables | None = None) -> Harbour:
+    """Write the company into a folder, all learned there or copied from a company like it; its rows may be others."""
+    if like and rows is None:
+        rows = like.rows
+        copy_tables(like.config.parent, folder)
+    else:
+        rows = rows or tables()
+        write_tables(folder, rows)
+    config = write_toml(folder)
     settings = load_settings(config)
     for target in settings.targets:
         place = settings.paths.mlruns / "artifacts" / target

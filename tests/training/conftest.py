@@ -20,6 +20,7 @@ from features.core.timestamps import to_micros
 from features.settings import Settings
 from features.settings.load import load_settings
 from features.sources.history import History
+from tests.support.company_copy import copy_tables
 from tests.support.shared import make_once
 from training.diagnostics.leak_verdict import LeakFindings
 from training.diagnostics.leakage import LeakProbe
@@ -102,8 +103,11 @@ class Company:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, table in self.tables.items():
             table.to_parquet(self.folder / f"{name}.parquet", index=False)
-        self.file.write_text(self.toml.format(folder=self.folder), encoding="utf-8")
+        self.write_toml()
         return self
+
+    def write_toml(self) -> None:
+        self.file.write_text(self.toml.format(folder=self.folder), encoding="utf-8")
 
     def vary(self, folder: Path, *changes: tuple[str, str], **tables: pd.DataFrame) -> Company:
         """The same company in another folder, with changes (old, new) to its TOML and some tables replaced."""
@@ -111,7 +115,12 @@ class Company:
         for old, new in changes:
             assert old in toml
             toml = toml.replace(old, new)
-        return Company(folder, {**self.tables, **tables}, toml).write()
+        other = Company(folder, {**self.tables, **tables}, toml)
+        if tables:
+            return other.write()
+        copy_tables(self.folder, folder)
+        other.write_toml()
+        return other
 
     def fit(self, **rest: Any) -> dict[str, FittedTarget]:
         with History.open(self.settings) as history:

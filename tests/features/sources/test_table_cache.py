@@ -1,12 +1,14 @@
 """The canonical tables are made once and read by every command, until a source or what is made of it changes."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
 
+import pyarrow.parquet as pq
 import pytest
 
 from features.core.errors import QualityError
@@ -20,9 +22,9 @@ def made(monkeypatch):
     """The tables that were made from sources, since it was last emptied."""
     seen, check = [], validation.validate_table
 
-    def counted(backend, settings, table, gone):
+    def counted(connection, settings, table, gone):
         seen.append(table)
-        return check(backend, settings, table, gone)
+        return check(connection, settings, table, gone)
 
     monkeypatch.setattr(validation, "validate_table", counted)
     return seen
@@ -51,6 +53,19 @@ def test_a_second_open_reads_the_kept_file_and_no_source(company, made, monkeypa
     with company.open() as history:
         assert history.checked == checked
     assert (len(made), names(company)) == (2, [name])
+
+
+def test_a_folder_that_was_moved_is_not_read_anew(company, made, tmp_path_factory):
+    company.table("purchases", "account_id,purchased_at,amount", "A,2024-01-05,10", *["B,2024-01-06,20"] * 9, "B,,3")
+    company.toml["quality"] = {"max_quarantine": 0.5}
+    company.open().close()
+    company.folder = shutil.move(company.folder, tmp_path_factory.mktemp("elsewhere") / "company")
+    company.file = company.folder / company.file.name
+    company.toml["paths"]["var"] = str(company.folder / "var")
+    with company.open() as history:
+        (table,) = (c for c in history.checked if c.table == "purchases")
+    assert made == ["accounts", "purchases"]
+    assert pq.read_metadata(table.quarantine).num_rows == 1
 
 
 def test_other_code_makes_the_tables_anew(company, made, monkeypatch):
