@@ -66,7 +66,9 @@ def serve(config: Path, origin: str, host: str, port: int, workers: int, **optio
     if workers == 1:
         uvicorn.run(partial(open_app, config, origin), **options)
         return
-    server = uvicorn.Config(partial(open_worker, config, origin), workers=workers, **options)
+    # uvloop, and so what shares connections, is not there for Windows.
+    loop = "auto" if sys.platform == "win32" else "monitoring.console.sharing_loop:SharingLoop"
+    server = uvicorn.Config(partial(open_worker, config, origin), workers=workers, loop=loop, **options)
     supervisor = Multiprocess(server, [server.bind_socket()])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
