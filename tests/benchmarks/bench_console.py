@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -53,6 +54,7 @@ ACCOUNTS = int(os.environ.get("ACCOUNTS", "1000000"))
 EPISODES_MADE, OPEN_SHARE = ACCOUNTS // 5, 0.1
 MONTHS, OWNERS, CONNECTIONS, SECONDS = 30, max(1, ACCOUNTS // 500), 8, 20
 WORKERS = os.environ.get("WORKERS", "2")
+IDLE_SECONDS = 0.1
 WORDS = ("Beacon", "Harbour", "Fjord", "Juniper", "Anchor", "Cinder", "Granite", "Delta", "Heron", "Elm")
 KINDS = ("Works", "Partners", "Media", "Labs", "Supply", "Foods", "Clinics", "Power", "Freight", "Textiles")
 PEOPLE = {"manager": "boss@bench.example", "owner": "owner-7@bench.example", "sponsor": "ceo@bench.example"}
@@ -398,6 +400,13 @@ def read_cpu(pid):
     return sum(int(cells[11]) + int(cells[12]) for cells in stats) / os.sysconf("SC_CLK_TCK")
 
 
+def is_idle(pid):
+    """Return whether a process and all below it do next to nothing for two seconds."""
+    before = read_cpu(pid)
+    time.sleep(2)
+    return read_cpu(pid) - before < IDLE_SECONDS
+
+
 def read_memory(pid):
     """Read the memory of a process and all below it in GiB; what they share counts once."""
     kib = 0
@@ -450,6 +459,8 @@ def run():
             memory.start()
             wait_until(lambda: is_up(f"http://127.0.0.1:{port}"), seconds=600)
             figures["start_s"] = time.monotonic() - began
+            wait_until(partial(is_idle, server.pid), seconds=600)  # the others read the accounts one after the other
+            figures["all_started_s"] = time.monotonic() - began
             asyncio.run(load(port, settings, cookies, people, [], seconds=8))  # warm
             records, before = [], read_cpu(server.pid)
             asyncio.run(load(port, settings, cookies, people, records))
