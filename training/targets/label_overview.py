@@ -7,6 +7,7 @@ a cohort drops whom, and what another rule would give.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import ibis
@@ -16,7 +17,7 @@ import pandas as pd
 from features.core.errors import LabelError
 from features.core.timestamps import from_micros, to_micros
 from features.definitions.sql_expression import declare_table
-from features.definitions.visibility_rule import IBIS, exists, is_visible
+from features.definitions.visibility_rule import is_visible
 from features.diagnostics.label_report import LabelMonth, LabelReport, RuleReport, RuleStep
 from features.engine.snapshots import find_latest_as_of
 from features.settings import Churn, ChurnLabel, Cohort, Settings, Upsell, UpsellLabel
@@ -45,11 +46,33 @@ def build_label_report(history: History, settings: Settings) -> LabelReport:
         for horizon in sorted(set(target.horizons))
     ]
     asked += [("churn", target, max(target.horizons), False) for target in _list_alternatives(history, settings)]
+    # Once for all horizons: to look for members at every cutoff takes longer than all else.
+    cohorts = {
+        cohort: _find_cohort(history, cohort, cutoffs)
+        for cohort in dict.fromkeys(target.cohort for _, target, *_ in asked)
+    }
     rules = [
-        _count(history, settings, name, target, horizon, cutoffs, until, configured=is_configured)
+        _count(
+            history, settings, name, target, horizon, cutoffs, until, cohorts[target.cohort], configured=is_configured
+        )
         for name, target, horizon, is_configured in asked
     ]
     return LabelReport(tuple(rules))
+
+
+@dataclass(frozen=True)
+class _FoundCohort:
+    """A cohort at every cutoff, as `find_eligible` returns it, and how many accounts each of its conditions leaves."""
+
+    rows: pd.DataFrame
+    steps: tuple[RuleStep, ...]
+
+
+def _find_cohort(history: History, cohort: Cohort, cutoffs: tuple[datetime, ...]) -> _FoundCohort:
+    if not cutoffs:
+        return _FoundCohort(pd.DataFrame({"account_id": [], "as_of": []}), ())
+    rows = find_eligible(history, cohort, cutoffs)
+    return _FoundCohort(rows, tuple(_list_steps(history, cohort, cutoffs, int(rows["account_id"].nunique()))))
 
 
 def _count(  # noqa: PLR0913, PLR0917  # a rule, and all that its figures follow from
@@ -60,10 +83,11 @@ def _count(  # noqa: PLR0913, PLR0917  # a rule, and all that its figures follow
     horizon: int,
     cutoffs: tuple[datetime, ...],
     until: datetime,
+    found: _FoundCohort,
     *,
     configured: bool,
 ) -> RuleReport:
-    rows = find_eligible(history, target.cohort, cutoffs) if cutoffs else pd.DataFrame({"account_id": [], "as_of": []})
+    rows, steps = found.rows, found.steps
     labels = compute_labels(history, target, horizon, rows, data_until=until).to_numpy() if len(rows) else np.empty(0)
     accounts = history.query("SELECT created_at, coalesce(merged_at, 9e18::BIGINT) AS merged FROM accounts")
     months = []
@@ -73,7 +97,6 @@ def _count(  # noqa: PLR0913, PLR0917  # a rule, and all that its figures follow
         there = int(((accounts["created_at"] < at) & (accounts["merged"] > at)).sum())
         known = of_month[~np.isnan(of_month)]
         months.append(LabelMonth(cutoff, there, len(of_month), len(known), int(known.sum())))
-    steps = tuple(_list_steps(history, target.cohort, cutoffs)) if cutoffs else ()
     plan, too_short = _plan(settings, target, horizon, cutoffs, until)
     # An empty cohort is told by the condition that emptied it.
     empty = cutoffs and not len(rows)
@@ -108,7 +131,7 @@ def _plan(
 
 def explain_empty_cohort(history: History, cohort: Cohort, cutoffs: Sequence[datetime]) -> str:
     """Describe the condition of an empty cohort that emptied it; an empty text if none did."""
-    return _find_emptied(tuple(_list_steps(history, cohort, tuple(cutoffs))))
+    return _find_emptied(tuple(_list_steps(history, cohort, tuple(cutoffs), 0)))
 
 
 def _find_emptied(steps: Sequence[RuleStep]) -> str:
@@ -133,8 +156,8 @@ def _find_one_class(months: Sequence[LabelMonth]) -> str:
     return ""
 
 
-def _list_steps(history: History, cohort: Cohort, cutoffs: tuple[datetime, ...]) -> Iterator[RuleStep]:
-    """Yield how many accounts are left by each condition of a cohort, one after another."""
+def _list_steps(history: History, cohort: Cohort, cutoffs: tuple[datetime, ...], eligible: int) -> Iterator[RuleStep]:
+    """Yield how many accounts are left by each condition of a cohort, one after another; `eligible` by all of them."""
     rows = declare_table(cohort.table)
     members = MEMBERS[cohort.kind]
     yield RuleStep(f"have rows in {cohort.table}", _count_accounts(history, rows))
@@ -151,10 +174,7 @@ def _list_steps(history: History, cohort: Cohort, cutoffs: tuple[datetime, ...])
     yield RuleStep(
         f"have one {when.get(cohort.kind, 'that covers')} a cutoff ({span})", _count_accounts(history, seen, cutoffs)
     )
-    accounts = declare_table("accounts")
-    has_row = exists(accounts.created_at, accounts.merged_at, seen.as_of, IBIS)
-    there = seen.semi_join(accounts, [seen.account_id == accounts.account_id, has_row])
-    yield RuleStep("exist by then (created_at)", _count_accounts(history, there, cutoffs))
+    yield RuleStep("exist by then (created_at)", eligible)
 
 
 def _count_accounts(history: History, facts: ibis.Table, cutoffs: tuple[datetime, ...] = ()) -> int:
