@@ -18,7 +18,7 @@ import uvloop
 _LOG = logging.getLogger(__name__)
 # A process waits so long for each connection that it has before it takes a new one, and so long at most: one that has
 # fewer comes first.
-_PAUSE, _LONGEST_PAUSE = 0.002, 0.02
+_PAUSE, _LONGEST_PAUSE = 0.004, 0.02
 # Seconds before the next try where the system has no room for another connection.
 _RETRY = 0.1
 
