@@ -201,21 +201,25 @@ def _show_topic(tickets: pd.DataFrame, found: FoundTopics, cost: TopicCost, unti
     course = np.bincount(weeks[weeks < _WEEKS], minlength=_WEEKS)[::-1]
     order = mine[np.argsort(-found.similarity[mine], kind="stable")]
     examples, seen = list[dict[str, Any]](), set[str]()
-    for i in order[:200]:
-        text = " ".join(str(part) for part in tickets[["subject", "body"]].iloc[i] if isinstance(part, str))
-        if text and found.cores.iloc[i] not in seen and len(examples) < _EXAMPLES:
-            seen.add(found.cores.iloc[i])
+    shown = order[:200]
+    said = zip(shown, tickets["subject"].iloc[shown], tickets["body"].iloc[shown], found.cores.iloc[shown], strict=True)
+    for i, subject, body, core in said:
+        text = " ".join(part for part in (subject, body) if isinstance(part, str))
+        if text and core not in seen:
+            seen.add(core)
             row = tickets.iloc[i]
             examples.append(
                 {"ticket_id": row["ticket_id"], "account_id": row["account_id"], "text": text[:_LONGEST]}
                 | {"opened_at": int(row["opened_at"]), "stage": row["stage"]}
             )
+            if len(examples) == _EXAMPLES:
+                break
     recent = tickets.iloc[mine[tickets["opened_at"].to_numpy()[mine] >= until - QUARTER_DAYS * DAY]]
     accounts = recent["account_id"].value_counts()
     return cost.as_dict() | {
         "course": course.tolist(),
         "examples": examples,
-        "members": tickets["ticket_id"].to_numpy()[order[:200]].tolist(),
+        "members": tickets["ticket_id"].to_numpy()[shown].tolist(),
         "hit": [{"account_id": account, "tickets": int(n)} for account, n in accounts.head(10).items()],
     }
 
