@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from features.core import html
-from features.core.contract import EVENTS, TABLES
+from features.core.contract import EVENTS, TABLES, Column
 from features.diagnostics import activity, identity_report, owner_addresses, table_remarks, table_times, target_leakage
 from features.diagnostics.activity import TableActivity
 from features.diagnostics.concerns import list_concerns
@@ -34,12 +34,11 @@ _EVENT_WORDS = {"usage": "usage events"}
 _LONGEST = 40
 _AT_ONCE = 0.05  # hours
 _MAIL = re.compile(r"[^\s@,;<>\"']*@")
-# Columns of raw rows with personal data, recognised by name; and those that the contract marks as personal.
+# Columns of raw rows with personal data that no company mapped, recognised by name.
 _PERSONAL = re.compile(
     r"mail|phone|mobile|contact|owner|address|street|birth|user|iban|(^|_)((first|last|full|sur|given)_?)?name$",
     re.IGNORECASE,
 )
-_PERSONAL_COLUMNS = ("name", "owner_email", "user_id")
 _HIDDEN = "(hidden)"
 
 
@@ -274,10 +273,15 @@ def _list_reasons(history: History, settings: Settings, checked: ValidatedTable)
         bad = f"SELECT raw, why, file, line, file_row_number AS position FROM {rows_of}"  # noqa: S608  # quoted
         examples = f"QUALIFY row_number() OVER (PARTITION BY why ORDER BY position) <= {_EXAMPLES} ORDER BY position"
         rows = history.query_arrow(f"SELECT * FROM ({bad}) {examples}").to_pylist()  # noqa: S608  # as above
-    mapped = settings.tables[checked.table].columns
-    personal = {str(mapped[c].column) for c in _PERSONAL_COLUMNS if c in mapped}
+    mapped, known = settings.tables[checked.table].columns, TABLES[checked.table].columns
+    personal = {str(source.column) for c, source in mapped.items() if c in known and _is_hidden(known[c])}
     for why, count in list(checked.reasons.items())[:_REASONS]:
         yield QuarantineReason(why, count, tuple(_show_bad_row(row, personal) for row in rows if row["why"] == why))
+
+
+def _is_hidden(column: Column) -> bool:
+    """Return whether a column names a person or holds what one wrote; an account's id is shown, to find its row."""
+    return column.prose or column.personal in {"person", "name"}
 
 
 def _show_bad_row(row: Mapping[str, Any], personal: set[str]) -> dict[str, str]:

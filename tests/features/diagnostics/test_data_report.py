@@ -199,3 +199,19 @@ def test_check_ends_with_an_error_that_names_the_leak_after_the_report_is_writte
     assert report["probes"]["leaks"][0]["feature"] == "early_rating_90d"
     page = (harbour.folder / "var" / "harbour" / "check.html").read_text(encoding="utf-8")
     assert page.index('<span class="label">leak</span>: early_rating_90d') < page.index("The tables")
+
+
+def test_quarantine_hides_what_the_map_of_personal_columns_names_whatever_its_source_is_called(company):
+    personal = {"who": "handled_by", "headline": "subject", "words": "body"}
+    company.only(
+        "tickets",
+        f"ticket_id,account_id,opened_at,{','.join(personal)}",
+        f"T1,A,never,{','.join(f'marked {column}' for column in personal)}",
+        columns={c: c for c in ("ticket_id", "account_id", "opened_at")} | {v: k for k, v in personal.items()},
+    )
+    with company.open() as history:
+        found = data_report.build_data_report(history, company.settings())
+    example = table(found, "tickets").reasons[0].examples[0]
+    assert {example[column] for column in personal} == {"(hidden)"}
+    assert example["ticket_id"] == "T1"
+    assert "marked" not in json.dumps(found.as_dict())
