@@ -30,6 +30,7 @@ from tests.support.command_faults import Job, Sweep, read_folder, spread
 from tests.support.commands import FinishedCommand, run_command
 from tests.support.failing_calls import KINDS, FailingCalls, start_again_preloaded
 from tests.support.fake_hubspot import TOKEN, FakeHubSpot
+from tests.support.fake_salesforce import FakeSalesforce
 from tests.support.faults import run_forked
 from tests.support.harbour import make_harbour
 from tests.training.conftest import TOML, Company, leave_out_probe, tables
@@ -38,9 +39,14 @@ from training.registry.mlflow_registry import find_versions
 
 USES = '{"usage": [{"event_id": "u1", "account_id": "A-003", "used_at": "2023-12-30T10:00:00Z"}]}'
 
+SECRETS = {
+    "hubspot": {"HUBSPOT_TOKEN": TOKEN},
+    "salesforce": {"SALESFORCE_CLIENT_ID": "an id", "SALESFORCE_CLIENT_SECRET": "a secret"},
+}
 
-class StoredHubSpot(FakeHubSpot):
-    """Keeps its records in a file, so that they are put back with the company's folder."""
+
+class Stored:
+    """Keeps a stand-in's records in a file, so that they are put back with the company's folder."""
 
     def __init__(self, file):
         super().__init__()
@@ -53,8 +59,16 @@ class StoredHubSpot(FakeHubSpot):
         return answer
 
 
+class StoredHubSpot(Stored, FakeHubSpot):
+    """HubSpot with its records in a file."""
+
+
+class StoredSalesforce(Stored, FakeSalesforce):
+    """Salesforce with its records in a file."""
+
+
 def read_records(file):
-    """What HubSpot has of each company."""
+    """What a CRM has of each company."""
     return json.loads(file.read_text()) if file.exists() else {}
 
 
@@ -63,22 +77,25 @@ def list_harbour_jobs(folder, config):
     read, given = partial(read_folder, folder), ("--config", config)
     score = ("serving", "score", "--as-of", "2024-01-01", "--even-if-held", "--to")
     lines = {
-        "check": ("features", "check", "--as-of", "2024-01-01"),
         "build": ("features", "build", "--as-of", "2024-01-01", "--out", folder / "snapshots.parquet"),
         "score-csv": (*score, folder / "scores.csv"),
         "score-parquet": (*score, folder / "scores.parquet"),
         "score-database": (*score, f"sqlite:///{folder}/crm.db"),
     }
     jobs = {name: Job(name, partial(run_command, *line, *given), read) for name, line in lines.items()}
-    jobs["score-hubspot"] = Job(
-        "score-hubspot",
-        partial(run_command, *score, "hubspot", *given, env={"HUBSPOT_TOKEN": TOKEN}),
-        lambda: read() | {k: repr(sorted(v.items())) for k, v in read_records(folder / "hubspot.json").items()},
-    )
+    for crm, secrets in SECRETS.items():
+        run = partial(run_command, *score, crm, *given, env=secrets)
+        jobs[f"score-{crm}"] = Job(f"score-{crm}", run, partial(read_delivered, folder, crm))
     jobs["events"] = Job("events", partial(post_events, config), read)
     erase = ("features", "erase", "--account", "A-003", "--reason", "asked")
     jobs["erase"] = Job("erase", partial(run_command, *erase, *given), partial(find_erased, config))
     return jobs
+
+
+def read_delivered(folder, crm):
+    """What a run that writes to a CRM left in the folder and there."""
+    records = read_records(folder / f"{crm}.json")
+    return read_folder(folder) | {account: repr(sorted(record.items())) for account, record in records.items()}
 
 
 def fit(config):
@@ -110,22 +127,29 @@ def prepare_harbour(folder):
     """Write the company that is scored; yields its commands by name."""
     harbour = make_harbour(folder)
     shutil.rmtree(harbour.settings.var / "history")  # making it is what fails here
-    with StoredHubSpot(folder / "hubspot.json") as portal:
-        more = f'\n[crm]\nwait_s = 0.01\n[crm.hubspot]\nurl = "{portal.url}"\n'
+    hubspot, salesforce = StoredHubSpot(folder / "hubspot.json"), StoredSalesforce(folder / "salesforce.json")
+    with hubspot, salesforce:
+        more = f'\n[crm]\nwait_s = 0.01\n[crm.hubspot]\nurl = "{hubspot.url}"\n'
+        more += f'[crm.salesforce]\ninstance_url = "{salesforce.url}"\n'
         harbour.config.write_text(harbour.config.read_text() + more)
-        create = ("serving", "fields", "--to", "hubspot", "--create", "--config", harbour.config)
-        run_forked(lambda: run_command(*create, env={"HUBSPOT_TOKEN": TOKEN}))
+        for crm, secrets in SECRETS.items():
+            create = ("serving", "fields", "--to", crm, "--create", "--config", harbour.config)
+            run_forked(partial(run_command, *create, env=secrets))
         yield list_harbour_jobs(folder, harbour.config)
 
 
 @contextlib.contextmanager
 def prepare_quay(folder, *, fitted):
-    """Write a company that can be trained, with one target and horizon; yields its command."""
+    """Write a company that can be trained, with one target and horizon; yields its commands by name."""
     upsell = TOML[TOML.index("[upsell]") :]
     toml = TOML.replace(upsell, "").replace("horizons = [30, 60]", "horizons = [30]")
     config = Company(folder, tables(1), toml).write().file
     if not fitted:
-        yield {"fit": Job("fit", partial(fit, config), partial(find_models, config))}
+        check = partial(run_command, "features", "check", "--config", config)
+        yield {
+            "check": Job("check", check, partial(read_folder, folder)),
+            "fit": Job("fit", partial(fit, config), partial(find_models, config)),
+        }
         return
     run_forked(partial(fit, config))
     promote = ("training", "promote", "latest", "--force", "--config", config)

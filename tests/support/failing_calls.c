@@ -36,4 +36,5 @@ STEP(ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t o), (fd, b, n,
 STEP(int, fsync, (int fd), (fd), fd, ON_DISK)
 STEP(int, fdatasync, (int fd), (fd), fd, ON_DISK)
 STEP(int, rename, (const char *from, const char *to), (from, to), 3, ON_DISK)
-STEP(ssize_t, send, (int fd, const void *b, size_t n, int f), (fd, b, n, f), fd, ECONNRESET)
+// The connection is ended too, as a real reset does: libraries go on to read the answer, and would wait for it.
+STEP(ssize_t, send, (int fd, const void *b, size_t n, int f), (fd, b, n, f), fd, (shutdown(fd, SHUT_RDWR), ECONNRESET))
