@@ -121,15 +121,20 @@ def _serialize_posted(posted: PostedAccount) -> str:
     """Return a posted account as JSON, with exact decimals and without what names its people."""
     kept: PostedAccount = {"account": {c: v for c, v in posted["account"].items() if c not in _PERSONAL}}
     for table in (t for t in EVENTS if t in posted):
-        kept[table] = [
-            row | {"user_id": _alias(row["user_id"])} if row.get("user_id") else row for row in posted[table]
-        ]
+        kept[table] = [_hide_people(table, row) for row in posted[table]]
     return json.dumps(kept, default=str)
 
 
-def _alias(user_id: str) -> str:
-    # Features need only know which rows are of the same user.
-    return hashlib.sha256(user_id.encode()).hexdigest()[:16]
+def _hide_people(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with people as aliases, and without what they wrote, which no feature reads."""
+    people = {c for c, column in TABLES[table].columns.items() if column.personal == "person" and row.get(c)}
+    prose = {c for c, column in TABLES[table].columns.items() if column.prose}
+    return {c: _alias(value) if c in people else value for c, value in row.items() if c not in prose}
+
+
+def _alias(person: str) -> str:
+    # Features need only know which rows are of the same person.
+    return hashlib.sha256(person.encode()).hexdigest()[:16]
 
 
 def parse_posted(settings: Settings, text: str) -> PostedAccount:
