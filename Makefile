@@ -121,8 +121,8 @@ attack: setup  ## malformed and heavy bodies, slow connections and overload agai
 	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/attack.py
 
 .PHONY: faults
-faults: setup  ## every write, sync, rename and send of commands, from check to promote, fails in turn (POINTS=N: of each)
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/faults.py --points $(or $(POINTS),0)
+faults: setup  ## writes, syncs, renames and sends of commands, from check to promote, fail in turn (POINTS=N of each)
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(PY) tests/benchmarks/faults.py $(if $(POINTS),--points $(POINTS),--each)
 
 .PHONY: bench-delivery
 bench-delivery: setup  ## faults at every write, sync and send of a delivery, 200 kills, three deliverers at once

@@ -1,22 +1,28 @@
-"""`make faults`: every write, sync, rename and send of commands fails in turn: an error, a full disk, a kill.
+"""`make faults`: writes, syncs, renames and sends of commands fail in turn: an error, a full disk, a kill.
 
 Each fault is in a process of its own, on a copy of a small company; calls of DuckDB, SQLite, Arrow and MLflow
 count too. What must hold: a command that met a fault says so in one line, or went on; it leaves no half file; run
 again, it leaves what an undisturbed run does.
 
-    faults.py [--points N] [COMMAND …]     N faults of each command, evenly spread, by turns of each kind; else all
+    faults.py [--points N | --each] [COMMAND …]
+
+    --points N     N faults of each command, evenly spread, by turns of each kind
+    --each         every kind at the first, the middle and the last call of each sort on each file
+    without        every kind at every call
 """
 
 import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from unittest.mock import patch
 
 import measure
 
@@ -28,7 +34,7 @@ from serving.events import log
 from serving.schemas.event_requests import EventRequestReader
 from tests.support.command_faults import Job, Sweep, read_folder, spread
 from tests.support.commands import FinishedCommand, run_command
-from tests.support.failing_calls import KINDS, FailingCalls, start_again_preloaded
+from tests.support.failing_calls import KINDS, LOG, FailingCalls, start_again_preloaded
 from tests.support.fake_hubspot import TOKEN, FakeHubSpot
 from tests.support.fake_salesforce import FakeSalesforce
 from tests.support.faults import run_forked
@@ -179,6 +185,7 @@ def main():
     """Sweep, and end with 1 if something was not as it should be."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--points", type=int, default=0, help="faults of each command; 0 for all")
+    parser.add_argument("--each", action="store_true", help="at the first, middle and last call of a sort on a file")
     parser.add_argument("commands", nargs="*")
     given = parser.parse_args()
     if "LD_PRELOAD" not in os.environ:
@@ -189,25 +196,42 @@ def main():
             sweep = Sweep(Path(name) / "company", FailingCalls)
             for job in jobs.values():
                 if not given.commands or job.name in given.commands:
-                    broken += try_faults(sweep, job, given.points, figures)
+                    broken += try_faults(sweep, job, given, figures)
     measure.write("faults", figures, ("duckdb", "pyarrow", "sqlalchemy", "mlflow"))
     sys.exit(bool(broken))
 
 
-def try_faults(sweep, job, count, figures):
-    """Let the steps of a command fail, `count` of them or all; return what was not as it should be."""
-    expected = sweep.measure(job)
+def try_faults(sweep, job, given, figures):
+    """Let the steps of a command fail, those that are asked for or all; return what was not as it should be."""
+    calls = sweep.folder.with_name("calls.log")
+    with patch.dict(os.environ, {LOG: str(calls)}):
+        expected = sweep.measure(job)
     if expected.command.returncode:
         sys.exit(f"{job.name} fails undisturbed: {expected.command.stderr}")
-    points = [(at, kind) for kind in KINDS for at in range(1, expected.steps + 1)]
-    if count:
-        points = spread(expected.steps, [KINDS[n % len(KINDS)] for n in range(count)])
+    steps = range(1, expected.steps + 1)
+    if given.points:
+        points = spread(expected.steps, [KINDS[n % len(KINDS)] for n in range(given.points)])
+    else:
+        steps = choose_calls(calls.read_text().splitlines()) if given.each else steps
+        points = [(at, kind) for at in steps for kind in KINDS]
+    calls.unlink()
     found = sweep.find_broken(job, expected, points)
     print(f"{job.name}: {expected.steps} calls, {len(points)} faults, {len(found)} broken", flush=True)
     for line in found:
         print(f"    {line}", flush=True)
     figures |= {f"{job.name}_faults": len(points), f"{job.name}_broken": len(found)}
     return found
+
+
+def choose_calls(calls):
+    """Return the numbers, from 1 on, of the first, middle and last call of each sort on each file.
+
+    Names that differ in numbers alone are of one file.
+    """
+    alike = {}
+    for number, call in enumerate(calls, start=1):
+        alike.setdefault(re.sub(r"[0-9a-f]{8,}|\d+", "#", call), []).append(number)
+    return sorted({numbers[i] for numbers in alike.values() for i in (0, len(numbers) // 2, -1)})
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Sweep:
     """
 
     def __init__(self, folder: Path, inject: Inject) -> None:
-        self._folder, self._inject = folder, inject
+        self.folder, self._inject = folder, inject
         self._template = folder.with_name(f"{folder.name}.template")
         self._result = folder.with_name(f"{folder.name}.result")
         if not self._template.exists():
@@ -96,7 +96,7 @@ class Sweep:
             self._put_back()
             ended = self._run(job, at, kind)
             said = [] if ended is None else _find_unplain(ended.command)
-            if ended is not None and (parts := list(self._folder.rglob("*.part"))):
+            if ended is not None and (parts := list(self.folder.rglob("*.part"))):
                 said.append(f"left {parts[0].name}")
             again = self._run(job)
             assert again is not None
@@ -108,8 +108,8 @@ class Sweep:
         return broken
 
     def _put_back(self) -> None:
-        shutil.rmtree(self._folder)
-        shutil.copytree(self._template, self._folder)
+        shutil.rmtree(self.folder)
+        shutil.copytree(self._template, self.folder)
 
     def _run(self, job: Job, at: int = 0, kind: str = "error") -> Ended | None:
         """Run a command in a fork; return None if it was killed."""

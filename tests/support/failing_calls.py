@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Self
 
 KINDS = ("error", "disk full", "kill")
+# Names the file in which a run notes its calls.
+LOG = "FAILING_CALLS_LOG"
 _SOURCE = Path(__file__).with_name("failing_calls.c")
 _NEVER = 2**60
 
