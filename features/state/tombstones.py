@@ -6,6 +6,7 @@ the state.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import secrets
@@ -64,14 +65,16 @@ def _write_file(file: Path, key: bytes) -> None:
     """Write the file, private, unless there is one: of two processes the first makes it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.touch(mode=0o600)
-    part.write_bytes(key)
     try:
-        os.link(part, file)
-    except FileExistsError:
-        pass
+        part.touch(mode=0o600)
+        with part.open("wb") as opened:
+            opened.write(key)
+            opened.flush()
+            os.fsync(opened.fileno())  # without the key nobody who was erased is known any more
+        with contextlib.suppress(FileExistsError):
+            os.link(part, file)
     finally:
-        part.unlink()
+        part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
