@@ -141,8 +141,7 @@ def _build(
         has_leftovers = prose.find_unredacted(connection, settings) or erased.clear_lookups(connection, gone)
         connection.execute("SET search_path = 'main'; DROP SCHEMA source CASCADE")
         connection.execute("CREATE TABLE checked (plain VARCHAR, position BIGINT)")
-        quarantined = {c.table: c.quarantine.name if c.quarantine else None for c in checked}
-        plain = json.dumps([c.as_dict() | {"quarantine": quarantined[c.table]} for c in checked])
+        plain = json.dumps([c.as_dict() for c in checked])
         connection.execute("INSERT INTO checked VALUES (?, ?)", [plain, position])
         # Closing writes the log into the file too, but says nothing where that fails: half a file would be sealed.
         connection.execute("CHECKPOINT")
